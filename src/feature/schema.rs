@@ -1,0 +1,302 @@
+//! The feature schema: `features.toml`, checked.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use toml::de::DeValue;
+
+use super::{FeatureType, Value, ValueRef};
+use crate::document::{Document, FromToml, Problems, Table, closest};
+
+/// What a feature describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entity {
+    /// The customer: from the request, the store or the default.
+    Customer,
+    /// The offer: from `offers.toml` or the default.
+    Offer,
+    /// The call: from the request's context or the default.
+    Context,
+}
+
+impl fmt::Display for Entity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Customer => "customer",
+            Self::Offer => "offer",
+            Self::Context => "context",
+        })
+    }
+}
+
+/// One feature.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Feature {
+    /// Unique in the schema, whatever the entity.
+    pub name: String,
+    /// The type of its values.
+    pub feature_type: FeatureType,
+    /// What it describes.
+    pub entity: Entity,
+    /// Stands in where nobody knows the value; its use is listed in `degraded`.
+    pub default: Option<Value>,
+    /// The least and the greatest expected value, both included; numeric features only.
+    pub range: Option<(f64, f64)>,
+    /// For people.
+    pub description: String,
+}
+
+impl Feature {
+    /// The default, or missing.
+    #[must_use]
+    pub fn default_ref(&self) -> ValueRef<'_> {
+        self.default.as_ref().map_or(ValueRef::Missing, Value::as_ref)
+    }
+
+    /// Whether a known numeric `value` lies outside the expected range.
+    #[must_use]
+    pub fn is_out_of_range(&self, value: ValueRef<'_>) -> bool {
+        match (self.range, value.as_f64()) {
+            (Some((least, greatest)), Some(number)) => number < least || number > greatest,
+            _ => false,
+        }
+    }
+}
+
+/// Every feature of a release, by name and by entity.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FeatureSchema {
+    customer: Vec<Feature>,
+    offer: Vec<Feature>,
+    context: Vec<Feature>,
+    by_name: HashMap<String, (Entity, usize)>,
+}
+
+/// Names that features cannot have because rules and models use them for something else.
+const RESERVED: [&str; 2] = ["segment", "customer_id"];
+
+/// Fields of an offer that rules read as `offer.<name>`, so that an offer feature cannot be called so.
+pub const OFFER_FIELDS: [&str; 5] = ["id", "category", "value", "cost", "weight"];
+
+impl FeatureSchema {
+    /// Reads `features.toml`; `file` is the name that problems carry.
+    ///
+    /// # Errors
+    /// Every problem: a broken file, an unknown type or entity, a name twice, a default of another type, a range that
+    /// is empty or belongs to text.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
+        let document = Document::parse(file, text)?;
+        let root = document.root();
+        let mut schema = Self::default();
+        for table in root.tables("feature") {
+            let feature = read_feature(&table);
+            if schema.find(&feature.name).is_some() {
+                table.problem_at("name", "another feature has this name; names are unique whatever the entity");
+            } else {
+                schema.add(feature);
+            }
+        }
+        root.finish();
+        if document.is_sound() && schema.by_name.is_empty() {
+            root.problem("no [[feature]]: a release needs at least one");
+        }
+        drop(root);
+        document.finish(schema)
+    }
+
+    /// Builds a schema from features with distinct names, for tests and generated releases.
+    #[must_use]
+    pub fn from_features(features: impl IntoIterator<Item = Feature>) -> Self {
+        let mut schema = Self::default();
+        for feature in features {
+            schema.add(feature);
+        }
+        schema
+    }
+
+    /// The features of an entity, in the order of the file: the order of the slices of a [`Row`](super::Row).
+    #[must_use]
+    pub fn of(&self, entity: Entity) -> &[Feature] {
+        match entity {
+            Entity::Customer => &self.customer,
+            Entity::Offer => &self.offer,
+            Entity::Context => &self.context,
+        }
+    }
+
+    /// The entity and the position within it of the feature called `name`.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<(Entity, usize)> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The feature called `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Feature> {
+        self.find(name).map(|(entity, index)| &self.of(entity)[index])
+    }
+
+    /// The known name that `name` most likely meant.
+    #[must_use]
+    pub fn closest(&self, name: &str) -> Option<&str> {
+        let mut names: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        closest(name, names)
+    }
+
+    fn add(&mut self, feature: Feature) {
+        let features = match feature.entity {
+            Entity::Customer => &mut self.customer,
+            Entity::Offer => &mut self.offer,
+            Entity::Context => &mut self.context,
+        };
+        self.by_name.insert(feature.name.clone(), (feature.entity, features.len()));
+        features.push(feature);
+    }
+}
+
+/// A value as TOML writes it, before its feature says what type it must be.
+struct AnyValue(AnyKind);
+
+enum AnyKind {
+    Number(f64, Option<i64>),
+    Text(String),
+    Truth(bool),
+}
+
+impl FromToml for AnyValue {
+    const EXPECTED: &'static str = "a finite number, a string, true or false";
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        if let Some(text) = String::from_toml(value) {
+            return Some(Self(AnyKind::Text(text)));
+        }
+        if let Some(truth) = bool::from_toml(value) {
+            return Some(Self(AnyKind::Truth(truth)));
+        }
+        f64::from_toml(value).map(|number| Self(AnyKind::Number(number, i64::from_toml(value))))
+    }
+}
+
+/// Reads the value of `key` as the type of a feature; `None`, with a problem recorded, where it does not fit.
+///
+/// Defaults in `features.toml` and the features of an offer are read by this one function.
+pub fn read_value(table: &Table<'_, '_>, key: &str, feature_type: FeatureType) -> Option<Value> {
+    let AnyValue(written) = table.optional(key)?;
+    let value = match (feature_type, written) {
+        (FeatureType::Float, AnyKind::Number(number, _)) => {
+            Some(number as f32).filter(|value| value.is_finite()).map(Value::Float)
+        }
+        (FeatureType::Int, AnyKind::Number(_, whole)) => whole.map(Value::Int),
+        (FeatureType::String, AnyKind::Text(text)) => Some(Value::String(text.into())),
+        (FeatureType::Bool, AnyKind::Truth(truth)) => Some(Value::Bool(truth)),
+        _ => None,
+    };
+    if value.is_none() {
+        table.problem_at(key, format!("`{key}` must be of the feature's type, {feature_type}"));
+    }
+    value
+}
+
+fn read_feature(table: &Table<'_, '_>) -> Feature {
+    let name: String = table.required("name");
+    table.label(format!("feature `{name}`"));
+    let named = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+        && name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    if !named && !name.is_empty() {
+        table.problem_at("name", "`name` must be letters, digits and _, and must not begin with a digit");
+    }
+    if RESERVED.contains(&name.as_str()) {
+        table.problem_at("name", format!("`{name}` has a meaning of its own; choose another name"));
+    }
+    let types = [
+        ("float", FeatureType::Float),
+        ("int", FeatureType::Int),
+        ("string", FeatureType::String),
+        ("bool", FeatureType::Bool),
+    ];
+    let entities =
+        [("customer", Entity::Customer), ("offer", Entity::Offer), ("context", Entity::Context)];
+    if !table.has("type") {
+        table.problem("`type` is missing; give it float, int, string or bool");
+    }
+    if !table.has("entity") {
+        table.problem("`entity` is missing; give it customer, offer or context");
+    }
+    let feature_type = table.choice("type", &types).unwrap_or(FeatureType::Float);
+    let entity = table.choice("entity", &entities).unwrap_or(Entity::Customer);
+    if entity == Entity::Offer && OFFER_FIELDS.contains(&name.as_str()) {
+        table.problem_at("name", format!("every offer has a field `{name}`; choose another name"));
+    }
+    let default = read_value(table, "default", feature_type);
+    let range = table.optional::<Vec<f64>>("range").and_then(|bounds| match bounds[..] {
+        [least, greatest] if least <= greatest => Some((least, greatest)),
+        _ => {
+            table.problem_at("range", "`range` must be [least, greatest]");
+            None
+        }
+    });
+    if range.is_some() && !matches!(feature_type, FeatureType::Float | FeatureType::Int) {
+        table.problem_at("range", format!("a {feature_type} has no `range`; remove it"));
+    }
+    let description = table.or("description", String::new());
+    table.finish();
+    let feature = Feature { name, feature_type, entity, default, range, description };
+    if feature.is_out_of_range(feature.default_ref()) {
+        table.problem_at("default", "`default` lies outside `range`");
+    }
+    feature
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOUND: &str = r#"
+[[feature]]
+name = "balance"
+type = "float"
+entity = "customer"
+default = 10
+range = [0, 100]
+description = "Balance, in the card's currency"
+
+[[feature]]
+name = "hour"
+type = "int"
+entity = "context"
+
+[[feature]]
+name = "fee"
+type = "float"
+entity = "offer"
+default = 0.5
+"#;
+
+    #[test]
+    fn a_schema_knows_its_features_by_name_and_entity() {
+        let schema = FeatureSchema::parse("features.toml", SOUND).unwrap();
+        assert_eq!(schema.find("hour"), Some((Entity::Context, 0)));
+        assert_eq!(schema.get("balance").unwrap().default, Some(Value::Float(10.0)));
+        assert_eq!(schema.of(Entity::Offer)[0].name, "fee");
+        assert_eq!(schema.closest("balanse"), Some("balance"));
+        assert!(schema.get("balance").unwrap().is_out_of_range(ValueRef::Float(101.0)));
+        assert!(!schema.get("balance").unwrap().is_out_of_range(ValueRef::Missing));
+    }
+
+    fn problems(text: &str) -> String {
+        FeatureSchema::parse("features.toml", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        let text = SOUND.replace("\"int\"", "\"integer\"").replace("default = 0.5", "default = 'x'");
+        let found = problems(&text);
+        assert!(found.contains("features.toml:12: feature `hour`: `type` must be one of"), "{found}");
+        assert!(found.contains("feature `fee`: `default` must be of the feature's type, float"), "{found}");
+        let twice = problems(&SOUND.replace("hour", "balance"));
+        assert!(twice.contains("names are unique"), "{twice}");
+        assert!(problems("").contains("no [[feature]]"));
+        assert!(problems(&SOUND.replace("[0, 100]", "[20, 100]")).contains("outside `range`"));
+        assert!(problems(&SOUND.replace("\"fee\"", "\"value\"")).contains("field `value`"));
+    }
+}

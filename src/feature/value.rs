@@ -1,0 +1,121 @@
+//! The values of features, owned and borrowed.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The type of a feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeatureType {
+    /// A 32-bit float: what models take and what the embedded store keeps.
+    Float,
+    /// A 64-bit signed integer.
+    Int,
+    /// Text.
+    String,
+    /// True or false.
+    Bool,
+}
+
+impl FeatureType {
+    /// Whether a model can take the feature as a number.
+    #[must_use]
+    pub fn is_numeric(self) -> bool {
+        matches!(self, Self::Float | Self::Int | Self::Bool)
+    }
+}
+
+impl fmt::Display for FeatureType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Float => "float",
+            Self::Int => "int",
+            Self::String => "string",
+            Self::Bool => "bool",
+        })
+    }
+}
+
+/// A value that owns its text.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Of a float feature; finite.
+    Float(f32),
+    /// Of an int feature.
+    Int(i64),
+    /// Of a string feature.
+    String(Arc<str>),
+    /// Of a bool feature.
+    Bool(bool),
+}
+
+impl Value {
+    /// The value without its ownership.
+    #[must_use]
+    pub fn as_ref(&self) -> ValueRef<'_> {
+        match self {
+            Self::Float(value) => ValueRef::Float(*value),
+            Self::Int(value) => ValueRef::Int(*value),
+            Self::String(value) => ValueRef::String(value),
+            Self::Bool(value) => ValueRef::Bool(*value),
+        }
+    }
+}
+
+/// A value as rules and models read it; copied freely.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ValueRef<'a> {
+    /// Nobody knows: no request column, nothing in the store, no default.
+    Missing,
+    /// Of a float feature; finite.
+    Float(f32),
+    /// Of an int feature.
+    Int(i64),
+    /// Of a string feature.
+    String(&'a str),
+    /// Of a bool feature.
+    Bool(bool),
+}
+
+impl ValueRef<'_> {
+    /// Whether the value is not known.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing)
+    }
+
+    /// The value as a number, NaN where it is missing; booleans are 0 and 1. `None` for text.
+    #[must_use]
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Missing => Some(f64::NAN),
+            Self::Float(value) => Some(f64::from(*value)),
+            Self::Int(value) => Some(*value as f64),
+            Self::Bool(value) => Some(f64::from(u8::from(*value))),
+            Self::String(_) => None,
+        }
+    }
+
+    /// The type, `None` where the value is missing.
+    #[must_use]
+    pub fn feature_type(&self) -> Option<FeatureType> {
+        match self {
+            Self::Missing => None,
+            Self::Float(_) => Some(FeatureType::Float),
+            Self::Int(_) => Some(FeatureType::Int),
+            Self::String(_) => Some(FeatureType::String),
+            Self::Bool(_) => Some(FeatureType::Bool),
+        }
+    }
+
+    /// The value with text of its own; `None` where it is missing.
+    #[must_use]
+    pub fn to_value(&self) -> Option<Value> {
+        match self {
+            Self::Missing => None,
+            Self::Float(value) => Some(Value::Float(*value)),
+            Self::Int(value) => Some(Value::Int(*value)),
+            Self::String(value) => Some(Value::String(Arc::from(*value))),
+            Self::Bool(value) => Some(Value::Bool(*value)),
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Proffer decides the next best offer for a credit-card customer, over gRPC.
+//!
+//! See `ARCHITECTURE.md` for the map of the modules and the invariants between them.
+
+pub mod document;
+pub mod feature;
