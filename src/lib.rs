@@ -4,3 +4,4 @@
 
 pub mod document;
 pub mod feature;
+pub mod model;
