@@ -4,7 +4,7 @@
 //! Training and serving share one way from raw values to coordinates ([`Preparation`]), which starts from the same
 //! 32-bit floats, so the segment that training saw is the segment that the server answers. Nothing is computed from
 //! data at serve time: what training learned is in the artefact. Start reading at [`Segmentation::assign`], then
-//! `train::train`.
+//! [`train::train`].
 //!
 //! # The artefact
 //!
@@ -69,7 +69,7 @@
 mod assign;
 mod layout;
 mod prepare;
-//TRAIN
+pub mod train;
 mod write;
 
 pub use assign::{Assignment, Scratch, Segmentation};

@@ -303,15 +303,15 @@ pub(super) mod tests {
                 prop_assert_eq!(segmentation.assign(row), assignment);
                 let point = segmentation.preparation.points(row);
                 prop_assert!(point.iter().all(|coordinate| coordinate.is_finite()));
-                let distances: Vec<f64> = segmentation
+                let squares: Vec<f64> = segmentation
                     .centroids
                     .rows()
-                    .map(|centroid| centroid.iter().zip(&point).map(|(c, p)| (c - p).powi(2)).sum::<f64>().sqrt())
+                    .map(|centroid| centroid.iter().zip(&point).map(|(c, p)| (c - p).powi(2)).sum())
                     .collect();
-                let nearest = distances.iter().copied().fold(f64::INFINITY, f64::min);
-                prop_assert_eq!(assignment.distance, nearest);
-                let first = distances.iter().position(|distance| *distance == nearest);
+                let least = squares.iter().copied().fold(f64::INFINITY, f64::min);
+                let first = squares.iter().position(|square| *square == least);
                 prop_assert_eq!(Some(assignment.id as usize), first);
+                prop_assert_eq!(assignment.distance, least.sqrt());
                 prop_assert!((0.0..=1.0).contains(&assignment.margin));
             }
         }
@@ -324,7 +324,9 @@ pub(super) mod tests {
             let mut moved = segmentation.clone();
             moved.preparation.features = permuted(&order, &segmentation.preparation.features);
             if let Some(pca) = &mut moved.preparation.pca {
-                pca.iter_mut().for_each(|component| *component = permuted(&order, component));
+                for component in pca {
+                    *component = permuted(&order, component);
+                }
             } else {
                 let rows = segmentation.centroids.rows();
                 moved.centroids = Centroids::new(width, rows.flat_map(|row| permuted(&order, row)).collect());
