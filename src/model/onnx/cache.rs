@@ -1,0 +1,70 @@
+//! Models that are loaded once, however many releases and protocols use them.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::SystemTime;
+
+use super::{OnnxModel, OnnxRuntime};
+use crate::model::ModelError;
+
+/// Loaded models by file, for as long as anyone holds them.
+#[derive(Debug)]
+pub struct OnnxCache {
+    runtime: OnnxRuntime,
+    sessions: usize,
+    slots: Mutex<HashMap<Key, Slot>>,
+}
+
+/// Who loads a model holds its slot, so that another who wants the same model waits, and nobody else does.
+type Slot = Arc<Mutex<Weak<OnnxModel>>>;
+
+/// A file as it is now: one that was replaced is another model.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    path: PathBuf,
+    bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+impl OnnxCache {
+    /// A cache whose models have `sessions` sessions each: one per worker.
+    #[must_use]
+    pub fn new(runtime: OnnxRuntime, sessions: usize) -> Self {
+        Self { runtime, sessions, slots: Mutex::default() }
+    }
+
+    /// The model at `path`, loaded now unless somebody holds it. Safe to call from many threads: the same file is loaded
+    /// once, and different files at the same time.
+    ///
+    /// # Errors
+    /// As [`OnnxModel::load`]; a failure is not remembered.
+    pub fn load(&self, path: &Path) -> Result<Arc<OnnxModel>, ModelError> {
+        let slot = self.slot(path)?;
+        let mut kept = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(model) = kept.upgrade() {
+            return Ok(model);
+        }
+        let model = Arc::new(OnnxModel::load(&self.runtime, path, self.sessions)?);
+        *kept = Arc::downgrade(&model);
+        Ok(model)
+    }
+
+    /// The number of sessions of each model.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.sessions
+    }
+
+    fn slot(&self, path: &Path) -> Result<Slot, ModelError> {
+        let path = path.canonicalize()?;
+        let file = path.metadata()?;
+        let key = Key { path, bytes: file.len(), modified: file.modified().ok() };
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        // Slots that nobody loads into and whose model is gone.
+        slots.retain(|_, slot| {
+            Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|model| model.strong_count() > 0)
+        });
+        Ok(Arc::clone(slots.entry(key).or_default()))
+    }
+}
