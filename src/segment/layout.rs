@@ -279,6 +279,15 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_example_is_sound() {
+        let lines = include_str!("../segment.rs").lines().map(|line| line.trim_start_matches("//!"));
+        let example = lines.skip_while(|line| !line.contains("```json")).skip(1);
+        let example: String = example.take_while(|line| !line.contains("```")).collect();
+        let segmentation = Segmentation::parse("segments.json", example.as_bytes()).unwrap();
+        assert_eq!(segmentation.name(1), Some("Revolvers"));
+    }
+
+    #[test]
     fn every_problem_is_reported_at_once() {
         let found = problems(|layout| {
             layout.features[0].deviation = 0.0;
