@@ -4,6 +4,7 @@
 //! status in [`status`]. Start reading at [`Grpc::serve`].
 
 mod admission;
+pub mod client;
 mod codec;
 mod decision;
 mod inference;
