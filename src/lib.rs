@@ -4,4 +4,5 @@
 
 pub mod document;
 pub mod feature;
+pub mod grpc;
 pub mod model;

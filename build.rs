@@ -1,0 +1,19 @@
+//! Compiles the protocol definitions without `protoc`, and keeps their descriptors for the reflection service.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let protos = ["proto/inference/grpc_predict_v2.proto"];
+    println!("cargo:rerun-if-changed=proto");
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).include_source_info(true).open_files(protos)?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    // The reflection service reads exactly what the code was generated from.
+    std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure()
+        .build_client(true)
+        .build_server(true)
+        .compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}
