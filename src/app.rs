@@ -145,7 +145,7 @@ impl App {
             publisher: self.publisher,
             readiness: readiness.clone(),
             metrics: self.metrics,
-            sessions: config.workers,
+
         };
         let loaded = blocking(move || loader.load_current().map(|source| (loader, source))).await?;
         let following = match loaded {
@@ -215,7 +215,7 @@ struct Loader {
     publisher: Publisher,
     readiness: Readiness,
     metrics: Arc<Metrics>,
-    sessions: usize,
+
 }
 
 /// What was loaded last, to be told from what is there now.
@@ -241,8 +241,8 @@ impl Loader {
             pins: &files.record.models,
         };
         let failed = |problems| AppError::Release { release: number, problems };
-        let release = Arc::new(Release::load(&source, &self.cache, self.sessions).map_err(failed)?);
-        release.warm_up(self.sessions);
+        let release = Arc::new(Release::load(&source, &self.cache).map_err(failed)?);
+        release.warm_up();
         let customers = CustomerSource::new(self.store.customers_dir());
         let fingerprint = customers.fingerprint();
         let (table, _) = customers.load(release.schema()).map_err(failed)?;

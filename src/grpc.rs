@@ -23,6 +23,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+pub use inference::InferenceService;
 pub use limits::Limits;
 
 use crate::admin::Readiness;
@@ -30,8 +31,7 @@ use crate::decision::Decider;
 use crate::model::{Repository, Workers};
 use crate::telemetry::Metrics;
 use admission::AdmissionLayer;
-use decision::DecisionService;
-use inference::InferenceService;
+use decision::{DecisionService, call_of};
 use proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use proto::proffer::v1::decision_service_server::DecisionServiceServer;
 
@@ -75,8 +75,11 @@ impl Grpc {
         let inference = GrpcInferenceServiceServer::new(InferenceService::new(
             self.repository,
             self.workers,
-            self.readiness.clone(),
             most,
+            {
+                let readiness = self.readiness.clone();
+                move || readiness.is_ready()
+            },
         ))
         .max_decoding_message_size(most)
         .max_encoding_message_size(most)

@@ -53,16 +53,11 @@ pub struct Release {
 }
 
 impl Release {
-    /// Loads and checks a release. Models that `cache` holds already are shared, not loaded again; each gets `sessions`
-    /// sessions.
+    /// Loads and checks a release. Models that `cache` holds already are shared, not loaded again.
     ///
     /// # Errors
     /// Everything that is wrong with the release, each with its file, line where there is one, and what to do.
-    pub fn load(
-        source: &ReleaseSource<'_>,
-        cache: &OnnxCache,
-        sessions: usize,
-    ) -> Result<Self, Problems> {
+    pub fn load(source: &ReleaseSource<'_>, cache: &OnnxCache) -> Result<Self, Problems> {
         let mut problems = Problems::new();
         let schema = FeatureSchema::parse("features.toml", source.features)?;
         let catalog = problems.absorb(offer::read(
@@ -74,7 +69,7 @@ impl Release {
         let mut segmentations = BTreeMap::new();
         for (name, version) in source.pins {
             let directory = source.models_dir.join(name).join(version.to_string());
-            match load_version(&directory, name, *version, &schema, cache, sessions) {
+            match load_version(&directory, name, *version, &schema, cache) {
                 Ok(Loaded::Model(model)) => models.push(Arc::new(*model)),
                 Ok(Loaded::Segmentation(segmentation)) => {
                     segmentations.insert(name.clone(), *segmentation);
@@ -211,7 +206,6 @@ fn load_version(
     version: u64,
     schema: &FeatureSchema,
     cache: &OnnxCache,
-    sessions: usize,
 ) -> Result<Loaded, Problems> {
     let label = |file: &str| format!("{name}/{version}/{file}");
     let text = fs::read_to_string(directory.join("model.toml")).map_err(|error| {
@@ -220,7 +214,7 @@ fn load_version(
     let manifest = Manifest::parse(&label("model.toml"), &text)?;
     manifest.verify_checksums(&label(""), directory)?;
     if manifest.kind != Kind::Segmentation {
-        let model = Model::load(directory, name, version, manifest, schema, cache, sessions)?;
+        let model = Model::load(directory, name, version, manifest, schema, cache)?;
         return Ok(Loaded::Model(Box::new(model)));
     }
     let file = label(FILE_NAME);

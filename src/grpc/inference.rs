@@ -1,0 +1,224 @@
+//! The Open Inference Protocol v2: any ONNX model of the store, for existing Triton and KServe clients.
+//!
+//! Owns the six calls and the conversion between the protocol's tensors and those of [`crate::model::onnx`]. Everything
+//! that costs time, decoding included, happens on a worker. Knows nothing of releases, offers or features: infinite
+//! values and NaN pass through. Start reading at [`InferenceService`], then `input`, then `output`.
+
+mod datatype;
+mod error;
+mod input;
+mod output;
+
+use std::fmt;
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+pub use self::error::InferenceError;
+use self::error::shortened;
+use self::output::Wanted;
+use super::call_of;
+use super::proto::inference::grpc_inference_service_server::GrpcInferenceService;
+use super::proto::inference::model_metadata_response::TensorMetadata;
+use super::proto::inference::{
+    ModelInferRequest, ModelInferResponse, ModelMetadataRequest, ModelMetadataResponse, ModelReadyRequest,
+    ModelReadyResponse, ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse,
+    ServerReadyRequest, ServerReadyResponse,
+};
+use crate::model::onnx::{Outputs, ValueKind};
+use crate::model::{Call, ModelError, Refusal, Repository, ServedModel, Worker, Workers};
+
+/// What Triton calls a model that ONNX Runtime runs.
+const PLATFORM: &str = "onnxruntime_onnx";
+
+/// The longest name, version and request id, in bytes.
+const LONGEST_NAME: usize = 256;
+
+/// The service: a repository to look models up in, and workers to run them on.
+#[derive(Clone)]
+pub struct InferenceService {
+    repository: Arc<Repository>,
+    workers: Workers,
+    message_limit: usize,
+    ready: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl InferenceService {
+    /// A service over `repository`, whose models have a session for each of `workers`.
+    ///
+    /// `message_limit` is the largest message in bytes, in and out; `ready` says whether the server takes requests.
+    pub fn new(
+        repository: Arc<Repository>,
+        workers: Workers,
+        message_limit: usize,
+        ready: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self { repository, workers, message_limit, ready: Arc::new(ready) }
+    }
+
+    fn find(&self, names: &Names) -> Result<ServedModel, InferenceError> {
+        Ok(self.repository.find(&names.model, names.version)?)
+    }
+
+    async fn infer(&self, request: Request<ModelInferRequest>) -> Result<ModelInferResponse, InferenceError> {
+        let call = call_of(&request);
+        let request = request.into_inner();
+        let names = Names::of(&request.model_name, &request.model_version, ["model_name", "model_version"])?;
+        check_request(&request)?;
+        let served = self.find(&names)?;
+        let limit = self.message_limit;
+        let owed = call.clone();
+        let work = move |worker: &Worker| run(worker, &owed, &served, &request, limit);
+        self.workers.run(&call, work).await?
+    }
+}
+
+impl fmt::Debug for InferenceService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InferenceService").field("repository", &self.repository).finish_non_exhaustive()
+    }
+}
+
+#[tonic::async_trait]
+impl GrpcInferenceService for InferenceService {
+    async fn server_live(
+        &self,
+        _request: Request<ServerLiveRequest>,
+    ) -> Result<Response<ServerLiveResponse>, Status> {
+        Ok(Response::new(ServerLiveResponse { live: true }))
+    }
+
+    async fn server_ready(
+        &self,
+        _request: Request<ServerReadyRequest>,
+    ) -> Result<Response<ServerReadyResponse>, Status> {
+        Ok(Response::new(ServerReadyResponse { ready: (self.ready)() }))
+    }
+
+    async fn model_ready(
+        &self,
+        request: Request<ModelReadyRequest>,
+    ) -> Result<Response<ModelReadyResponse>, Status> {
+        let ModelReadyRequest { name, version } = request.into_inner();
+        let names = Names::of(&name, &version, ["name", "version"])?;
+        Ok(Response::new(ModelReadyResponse { ready: self.find(&names).is_ok() }))
+    }
+
+    async fn server_metadata(
+        &self,
+        _request: Request<ServerMetadataRequest>,
+    ) -> Result<Response<ServerMetadataResponse>, Status> {
+        Ok(Response::new(ServerMetadataResponse {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            extensions: Vec::new(),
+        }))
+    }
+
+    async fn model_metadata(
+        &self,
+        request: Request<ModelMetadataRequest>,
+    ) -> Result<Response<ModelMetadataResponse>, Status> {
+        let ModelMetadataRequest { name, version } = request.into_inner();
+        let names = Names::of(&name, &version, ["name", "version"])?;
+        let served = self.find(&names)?;
+        let signature = served.model.signature();
+        let inputs = signature.inputs.iter().filter_map(|spec| match spec.kind {
+            ValueKind::Tensor(element) => Some(metadata(&spec.name, datatype::name(element), &spec.shape)),
+            // A model that takes anything else is not loaded.
+            ValueKind::ZipMap { .. } | ValueKind::Unsupported(_) => None,
+        });
+        let outputs = signature.outputs.iter().filter_map(|spec| {
+            let (element, shape) = datatype::of_output(spec)?;
+            Some(metadata(&spec.name, datatype::name(element), &shape))
+        });
+        Ok(Response::new(ModelMetadataResponse {
+            name,
+            versions: vec![served.version.to_string()],
+            platform: PLATFORM.to_owned(),
+            inputs: inputs.collect(),
+            outputs: outputs.collect(),
+        }))
+    }
+
+    async fn model_infer(
+        &self,
+        request: Request<ModelInferRequest>,
+    ) -> Result<Response<ModelInferResponse>, Status> {
+        Ok(Response::new(self.infer(request).await?))
+    }
+}
+
+/// Model and version as a request names them.
+struct Names {
+    model: String,
+    version: Option<u64>,
+}
+
+impl Names {
+    /// `fields` are the names of the two fields.
+    fn of(model: &str, version: &str, fields: [&str; 2]) -> Result<Self, InferenceError> {
+        check_length(model, fields[0])?;
+        check_length(version, fields[1])?;
+        let version = match version {
+            "" => None,
+            version => Some(version.parse().ok().filter(|version| *version > 0).ok_or_else(|| {
+                let message =
+                    format!("`{}` is not a positive integer; leave it empty for the default", version);
+                InferenceError::invalid(fields[1], message)
+            })?),
+        };
+        Ok(Self { model: model.to_owned(), version })
+    }
+}
+
+fn metadata(name: &str, datatype: &str, shape: &[i64]) -> TensorMetadata {
+    TensorMetadata { name: name.to_owned(), datatype: datatype.to_owned(), shape: shape.to_vec() }
+}
+
+fn check_length(text: &str, field: &str) -> Result<(), InferenceError> {
+    if text.len() <= LONGEST_NAME {
+        return Ok(());
+    }
+    Err(InferenceError::invalid(field, format!("{} bytes; at most {LONGEST_NAME} are taken", text.len())))
+}
+
+/// What can be refused without knowing the model.
+fn check_request(request: &ModelInferRequest) -> Result<(), InferenceError> {
+    check_length(&request.id, "id")?;
+    match request.parameters.keys().find(|key| key.starts_with("sequence_")) {
+        Some(key) => {
+            let message = format!("{} is not supported; every request stands alone", shortened(key));
+            Err(InferenceError::invalid("parameters", message))
+        }
+        None => Ok(()),
+    }
+}
+
+/// One inference, on a worker.
+fn run(
+    worker: &Worker,
+    call: &Call,
+    served: &ServedModel,
+    request: &ModelInferRequest,
+    limit: usize,
+) -> Result<ModelInferResponse, InferenceError> {
+    let signature = served.model.signature();
+    let inputs = input::decode(request, signature, limit)?;
+    let wanted = Wanted::of(request, signature)?;
+    call.check().map_err(Refusal::from)?;
+    let values =
+        served.model.run(worker, &inputs, Outputs::Only(&wanted.outputs)).map_err(|error| match error {
+            // What was checked above cannot be at fault any more, so it is what the graph itself demands of the values.
+            ModelError::Input { .. } | ModelError::Run(_) => {
+                InferenceError::invalid("inputs", shortened(&error.to_string()))
+            }
+            error => InferenceError::Model(error),
+        })?;
+    Ok(ModelInferResponse {
+        model_name: request.model_name.clone(),
+        model_version: served.version.to_string(),
+        id: request.id.clone(),
+        ..output::encode(values, wanted.form, limit)?
+    })
+}

@@ -1,0 +1,164 @@
+//! What the directory of models holds, by the names and versions that can be asked for.
+//!
+//! Reads names, sizes and times only; what is in a file is for whoever loads it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirEntry};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// What a version directory offers under one name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    /// This ONNX file.
+    File(PathBuf),
+    /// Nothing under this name, but one file per offer under the names below it.
+    PerOffer,
+    /// No ONNX file: a segmentation, or a directory that is still being filled.
+    Empty,
+}
+
+/// Every name with its versions.
+pub(super) type Layout = BTreeMap<String, BTreeMap<u64, Source>>;
+
+/// Names, sizes and times of the files of a version, compared to see whether anything changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Stamp(Vec<(PathBuf, u64, Option<SystemTime>)>);
+
+const MODEL_FILE: &str = "model.onnx";
+
+/// Reads the layout of `root`; a root that is not there holds nothing.
+pub(super) fn scan(root: &Path) -> io::Result<Layout> {
+    let mut layout = Layout::new();
+    for (name, model) in entries(root)? {
+        for (version, directory) in entries(&model)? {
+            let Some(version) = version_number(&version) else { continue };
+            add_version(&mut layout, &name, version, &directory)?;
+        }
+    }
+    Ok(layout)
+}
+
+/// The stamp of everything in the version directory that holds `file`.
+pub(super) fn stamp(file: &Path) -> Stamp {
+    let mut files = Vec::new();
+    // A directory that cannot be read is stamped as empty: it is looked at again when that changes.
+    let _ = file.parent().map(|directory| add_stamps(directory, &mut files));
+    files.sort();
+    Stamp(files)
+}
+
+fn add_version(layout: &mut Layout, name: &str, version: u64, directory: &Path) -> io::Result<()> {
+    let files = entries(directory)?;
+    if let Some(path) = files.get(MODEL_FILE) {
+        add(layout, name, version, Source::File(path.clone()));
+        return Ok(());
+    }
+    let mut source = Source::Empty;
+    for (file, path) in files {
+        let Some(offer) = file.strip_suffix(".onnx").filter(|offer| !offer.is_empty()) else { continue };
+        add(layout, &format!("{name}/{offer}"), version, Source::File(path));
+        source = Source::PerOffer;
+    }
+    add(layout, name, version, source);
+    Ok(())
+}
+
+fn add(layout: &mut Layout, name: &str, version: u64, source: Source) {
+    layout.entry(name.to_owned()).or_default().insert(version, source);
+}
+
+/// A positive integer written the one way that integers are written, so that no two directories mean the same version.
+fn version_number(name: &str) -> Option<u64> {
+    name.parse::<u64>().ok().filter(|version| *version > 0 && version.to_string() == name)
+}
+
+/// The visible entries of a directory by name.
+///
+/// What vanished, is no directory or may not be read holds nothing; any other failure (no more file handles) says nothing
+/// about the directory and is passed on.
+fn entries(directory: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
+    let read = fs::read_dir(directory).and_then(|entries| entries.collect::<io::Result<Vec<DirEntry>>>());
+    let entries = match read {
+        Ok(entries) => entries,
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied
+            ) =>
+        {
+            return Ok(BTreeMap::new());
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(entries
+        .into_iter()
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
+        .filter(|(name, _)| !name.starts_with('.'))
+        .collect())
+}
+
+fn add_stamps(directory: &Path, files: &mut Vec<(PathBuf, u64, Option<SystemTime>)>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let metadata = fs::metadata(&path)?;
+        files.push((path, metadata.len(), metadata.modified().ok()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn only_positive_integers_are_versions() {
+        let root = tempfile::tempdir().unwrap();
+        for version in ["1", "12", "0", "01", "-1", "+3", "latest", ".4", "5.tmp"] {
+            write(root.path(), &format!("card/{version}/model.onnx"), "x");
+        }
+        write(root.path(), "README.md", "not a model");
+        write(root.path(), "card/7", "not a directory of a version");
+        let layout = scan(root.path()).unwrap();
+        assert_eq!(layout.keys().collect::<Vec<_>>(), ["card"]);
+        assert_eq!(layout["card"].keys().copied().collect::<Vec<_>>(), [1, 7, 12]);
+        assert_eq!(layout["card"][&7], Source::Empty);
+    }
+
+    #[test]
+    fn one_file_per_offer_is_named_below_the_model() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), "affinity/2/travel_gold.onnx", "x");
+        write(root.path(), "affinity/2/model.toml", "x");
+        write(root.path(), "segments/1/segments.json", "{}");
+        let layout = scan(root.path()).unwrap();
+        assert_eq!(layout["affinity"][&2], Source::PerOffer);
+        let file = root.path().join("affinity/2/travel_gold.onnx");
+        assert_eq!(layout["affinity/travel_gold"][&2], Source::File(file));
+        assert_eq!(layout["segments"][&1], Source::Empty);
+    }
+
+    #[test]
+    fn a_root_that_is_not_there_holds_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(scan(&root.path().join("absent")).unwrap(), Layout::new());
+    }
+
+    #[test]
+    fn a_stamp_changes_with_every_file_beside_the_model() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), "card/1/model.onnx", "x");
+        let file = root.path().join("card/1/model.onnx");
+        let before = stamp(&file);
+        assert_eq!(stamp(&file), before);
+        write(root.path(), "card/1/model.onnx.data", "weights");
+        assert_ne!(stamp(&file), before);
+    }
+}
