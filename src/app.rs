@@ -17,7 +17,8 @@ use crate::decision::Decider;
 use crate::document::Problems;
 use crate::feature::store::CustomerSource;
 use crate::grpc::Grpc;
-use crate::model::{OnnxCache, OnnxRuntime, Repository, Workers};
+use crate::model::onnx::{OnnxCache, OnnxRuntime};
+use crate::model::{Repository, Workers};
 use crate::release::{Publisher, Release, ReleaseSource, Snapshot, Store, StoreError};
 use crate::telemetry::Metrics;
 

@@ -10,7 +10,7 @@ use comfy_table::{CellAlignment, Table};
 use super::{Failure, print};
 use crate::document::Problems;
 use crate::feature::store::{CustomerSource, CustomerTable, LoadReport};
-use crate::model::{OnnxCache, OnnxRuntime};
+use crate::model::onnx::{OnnxCache, OnnxRuntime};
 use crate::release::{Release, ReleaseSource, Store, Workspace};
 
 #[derive(Debug, Args)]
@@ -83,11 +83,10 @@ fn describe(checked: &Checked) -> String {
     table.set_header(["placement", "offers", "models", "fallback"]);
     for placement in &catalog.policy.placements {
         let fallback = placement.fallback.map_or("none", |offer| &catalog.library.offers()[offer].id);
-        let models: Vec<&str> = placement.model_names().collect();
-        table.add_row([
+                table.add_row([
             placement.id.clone(),
-            placement.offers.len().to_string(),
-            models.join(", "),
+            placement.candidates.len().to_string(),
+            placement.models.join(", "),
             fallback.to_owned(),
         ]);
     }

@@ -7,10 +7,11 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use super::customer::Known;
 use super::{Reason, Rejection, Stage};
 use crate::feature::Row;
-use crate::offer::{Offer, Rule};
+use crate::offer::{Catalog, Offer, Rule};
 
 /// What the gates look at besides the offer.
 pub(super) struct Visit<'a> {
+    pub catalog: &'a Catalog,
     pub known: &'a Known<'a>,
     pub channel: &'a str,
     pub as_of: DateTime<Utc>,
@@ -19,7 +20,7 @@ pub(super) struct Visit<'a> {
 impl Visit<'_> {
     /// The first gate that withholds `offer`, if any. `row` is what its rules see.
     pub fn withholds(&self, offer: &Offer, row: &Row<'_>) -> Option<Rejection> {
-        self.without_rules(offer).or_else(|| rules(offer, row))
+        self.without_rules(offer).or_else(|| self.rules(offer, row))
     }
 
     /// The gates that a fallback has to pass, too: consent, validity, channel.
@@ -51,25 +52,27 @@ impl Visit<'_> {
             Rejection::new(Stage::Channel, Reason::ChannelNotAllowed).with_detail(offer.channels.join(", "))
         })
     }
+
+    fn rules(&self, offer: &Offer, row: &Row<'_>) -> Option<Rejection> {
+        let gates: [RuleGate<'_>; 4] = [
+            (offer.exclusion.as_ref(), false, Stage::Exclusion, Reason::Excluded),
+            (offer.eligibility.as_ref(), true, Stage::Eligibility, Reason::Ineligible),
+            (offer.applicability.as_ref(), true, Stage::Applicability, Reason::NotApplicable),
+            (offer.suitability.as_ref(), true, Stage::Suitability, Reason::Unsuitable),
+        ];
+        let fields = self.catalog.fields(offer);
+        gates.into_iter().find_map(|(rule, wanted, stage, reason)| {
+            let rule = rule?;
+            let (reason, detail) = match rule.evaluate(row, &fields) {
+                Ok(held) if held == wanted => return None,
+                Ok(_) => (reason, String::new()),
+                Err(error) => (Reason::RuleError, error.to_string()),
+            };
+            let rejection = Rejection::new(stage, reason).with_detail(detail);
+            Some(Rejection { rule: Some(rule.source().into()), ..rejection })
+        })
+    }
 }
 
 /// A rule, whether it must hold or must not, and what its failure is called.
 type RuleGate<'a> = (Option<&'a Rule>, bool, Stage, Reason);
-
-fn rules(offer: &Offer, row: &Row<'_>) -> Option<Rejection> {
-    let gates: [RuleGate<'_>; 4] = [
-        (offer.exclusion.as_ref(), false, Stage::Exclusion, Reason::Excluded),
-        (offer.eligibility.as_ref(), true, Stage::Eligibility, Reason::Ineligible),
-        (offer.applicability.as_ref(), true, Stage::Applicability, Reason::NotApplicable),
-        (offer.suitability.as_ref(), true, Stage::Suitability, Reason::Unsuitable),
-    ];
-    gates.into_iter().find_map(|(rule, wanted, stage, reason)| {
-        let rule = rule?;
-        let (reason, detail) = match rule.evaluate(row, &offer.fields()) {
-            Ok(held) if held == wanted => return None,
-            Ok(_) => (reason, String::new()),
-            Err(error) => (Reason::RuleError, error.to_string()),
-        };
-        Some(Rejection { rule: Some(rule.source().into()), ..Rejection::new(stage, reason).with_detail(detail) })
-    })
-}

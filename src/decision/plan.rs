@@ -50,7 +50,7 @@ impl Plan {
             });
         }
         let policy = &release.catalog().policy;
-        let Some(placement) = policy.placements.iter().position(|known| known.id == request.placement) else {
+        let Some(placement) = policy.find_placement(&request.placement) else {
             let names = policy.placements.iter().map(|known| known.id.as_str());
             return Err(not_found("placement", "placement", &request.placement, names));
         };
@@ -156,7 +156,8 @@ fn resolve_candidates(
     let wanted = positions("candidate_offer_ids", &request.candidate_offer_ids)?;
     let unwanted = positions("exclude_offer_ids", &request.exclude_offer_ids)?;
     let narrowed = |offer: &usize| (wanted.is_empty() || wanted.contains(offer)) && !unwanted.contains(offer);
-    Ok(catalog.policy.placements[placement].offers.iter().copied().filter(narrowed).collect())
+    let candidates = catalog.policy.placements[placement].candidates.iter();
+    Ok(candidates.map(|candidate| candidate.offer).filter(narrowed).collect())
 }
 
 fn resolve_context(

@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::arbitration::{self, Scored, Slate};
@@ -141,8 +140,9 @@ fn open<'a>(
     }
     let mut open =
         Open { known: Known::resolve(plan, index), survivors: Vec::new(), withheld: Vec::new() };
-    let visit = Visit { known: &open.known, channel: &plan.channel, as_of: plan.as_of };
-    let library = plan.snapshot.release.catalog().library.offers();
+    let catalog = plan.snapshot.release.catalog();
+    let visit = Visit { catalog, known: &open.known, channel: &plan.channel, as_of: plan.as_of };
+    let library = catalog.library.offers();
     for offer in plan.candidates.iter().copied() {
         let row = Row {
             customer: &open.known.values,
@@ -221,13 +221,14 @@ fn close(
 fn factors(plan: &Plan, offer: usize, row: &Row<'_>, model: usize, score: f32, propensity: f64) -> Factors {
     let catalog = plan.snapshot.release.catalog();
     let terms = &catalog.library.offers()[offer];
+    let fields = catalog.fields(terms);
     let matched: f64 = catalog
         .policy
         .context_weights
         .iter()
-        .filter(|weight| weight.covers(offer, terms.category))
+        .filter(|weight| weight.offers.binary_search(&offer).is_ok())
         // A weight whose rule cannot be evaluated is not matched: it may not change an order on a guess.
-        .filter(|weight| weight.when.evaluate(row, &terms.fields()).unwrap_or(false))
+        .filter(|weight| weight.when.evaluate(row, &fields).unwrap_or(false))
         .map(|weight| weight.percent)
         .sum();
     let category = &catalog.policy.categories[terms.category];
@@ -246,9 +247,9 @@ fn factors(plan: &Plan, offer: usize, row: &Row<'_>, model: usize, score: f32, p
 /// The placement's fallback, unless consent, validity or channel withhold it.
 fn fallback(plan: &Plan, known: &Known<'_>) -> Option<RankedOffer> {
     let offer = plan.placement().fallback?;
-    let terms = &plan.snapshot.release.catalog().library.offers()[offer];
-    let as_of: DateTime<Utc> = plan.as_of;
-    let visit = Visit { known, channel: &plan.channel, as_of };
+    let catalog = plan.snapshot.release.catalog();
+    let terms = &catalog.library.offers()[offer];
+    let visit = Visit { catalog, known, channel: &plan.channel, as_of: plan.as_of };
     visit.without_rules(terms).is_none().then(|| RankedOffer {
         offer,
         offer_id: Arc::clone(&terms.id),

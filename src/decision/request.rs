@@ -75,6 +75,8 @@ impl ContextValue {
             (FeatureType::Float, Self::Float(value)) => {
                 Some(*value as f32).filter(|value| value.is_finite()).map(Value::Float)
             }
+            // A caller without a schema at hand writes 7 where 7.0 is meant.
+            (FeatureType::Float, Self::Int(value)) => Some(Value::Float(*value as f32)),
             (FeatureType::Int, Self::Int(value)) => Some(Value::Int(*value)),
             (FeatureType::String, Self::String(value)) => Some(Value::String(Arc::clone(value))),
             (FeatureType::Bool, Self::Bool(value)) => Some(Value::Bool(*value)),

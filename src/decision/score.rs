@@ -52,17 +52,17 @@ impl ScorePlan {
             })?);
         }
         let (offers, columns, column_names) = match model.layout() {
-            Layout::Pairwise => {
+            Some(Layout::Pairwise) => {
                 let names = if offers.is_empty() { model.columns().to_vec() } else { request.offer_ids };
                 (offers, vec![0], names)
             }
-            Layout::MultiOffer | Layout::PerOffer | Layout::Single => {
+            Some(Layout::MultiOffer | Layout::PerOffer) | None => {
                 let columns = wanted_columns(&model, &request.offer_ids)?;
                 let names = columns.iter().map(|column| model.columns()[*column].clone()).collect();
                 (Vec::new(), columns, names)
             }
         };
-        let entities: &[Entity] = if model.layout() == Layout::Pairwise && offers.is_empty() {
+        let entities: &[Entity] = if model.layout() == Some(Layout::Pairwise) && offers.is_empty() {
             &[Entity::Customer, Entity::Context, Entity::Offer]
         } else {
             &[Entity::Customer, Entity::Context]

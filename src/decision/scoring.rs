@@ -96,7 +96,7 @@ fn ask_model(
     for (index, column) in wanted.iter().copied() {
         let pair = &pairs[index];
         let row = match &last {
-            Some((customer, row)) if *customer == pair.customer && model.layout() != Layout::Pairwise => {
+            Some((customer, row)) if *customer == pair.customer && model.layout() != Some(Layout::Pairwise) => {
                 row.clone()
             }
             _ => push(model, &mut matrix, &pair.row),

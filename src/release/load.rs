@@ -1,6 +1,6 @@
 //! Loading a release: parse its files, load its models, hold everything against everything else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use crate::document::{Problems, suggestion};
 use crate::feature::{Entity, FeatureSchema, SegmentRef, ValueRef};
-use crate::model::{Kind, Layout, Manifest, Model, OnnxCache};
+use crate::model::onnx::OnnxCache;
+use crate::model::{Layout, Manifest, Model, ModelKind};
 use crate::offer::{self, Catalog};
 use crate::segment::{FILE_NAME, Segmentation};
 
@@ -213,7 +214,7 @@ fn load_version(
     })?;
     let manifest = Manifest::parse(&label("model.toml"), &text)?;
     manifest.verify_checksums(&label(""), directory)?;
-    if manifest.kind != Kind::Segmentation {
+    if manifest.kind != ModelKind::Segmentation {
         let model = Model::load(directory, name, version, manifest, schema, cache)?;
         return Ok(Loaded::Model(Box::new(model)));
     }
@@ -289,57 +290,62 @@ fn assign_scorers(
     let mut scorers = vec![vec![None; offers.len()]; catalog.policy.placements.len()];
     for (placement, row) in catalog.policy.placements.iter().zip(&mut scorers) {
         let label = format!("placement `{}`", placement.id);
-        for name in placement.model_names() {
-            let Some(model) = models.iter().find(|model| model.name() == name) else {
+        // The position of each of the placement's models in the release.
+        let mut positions = Vec::with_capacity(placement.models.len());
+        for name in &placement.models {
+            let position = models.iter().position(|model| model.name() == name);
+            positions.push(position);
+            match position.map(|position| &models[position]) {
+                Some(model) if !model.kind().gives_propensity() => {
+                    let kind = model.kind();
+                    let message = format!("{label}: model `{name}` is of kind {kind}, which gives no propensity");
+                    problems.push("policy.toml", None, message);
+                }
                 // A model that failed to load has been reported already.
-                if !pins.contains_key(name) {
+                None if !pins.contains_key(name) => {
                     let hint = suggestion(name, pins.keys().map(String::as_str));
                     let message = format!("{label}: the release has no model `{name}`{hint}");
-                    problems.push("policy.toml", Some(placement.line), message);
+                    problems.push("policy.toml", None, message);
                 }
-                continue;
-            };
-            if !matches!(model.kind(), Kind::Propensity | Kind::Recommendation) {
-                let message =
-                    format!("{label}: model `{name}` is of kind {}, which gives no propensity", model.kind());
-                problems.push("policy.toml", Some(placement.line), message);
+                _ => {}
             }
         }
-        let mut used: Vec<&Arc<Model>> = Vec::new();
-        for offer in placement.offers.iter().copied() {
-            let Some(position) = placement
-                .model_of(offer, offers[offer].category)
-                .and_then(|name| models.iter().position(|model| model.name() == name))
-            else {
-                continue;
-            };
+        for candidate in &placement.candidates {
+            let Some(position) = positions[candidate.model] else { continue };
             let model = &models[position];
-            row[offer] = match model.layout() {
-                Layout::Pairwise => Some(Scorer { model: position, column: 0 }),
-                Layout::MultiOffer | Layout::PerOffer => model
-                    .columns()
-                    .iter()
-                    .position(|id| **id == *offers[offer].id)
-                    .map(|column| Scorer { model: position, column }),
-                Layout::Single => None,
+            let column = match model.layout() {
+                Some(Layout::Pairwise) => Some(0),
+                Some(Layout::MultiOffer | Layout::PerOffer) => {
+                    let id = &*offers[candidate.offer].id;
+                    model.columns().iter().position(|column| column == id)
+                }
+                None => None,
             };
-            if !used.iter().any(|known| Arc::ptr_eq(known, model)) {
-                used.push(model);
-            }
+            row[candidate.offer] = column.map(|column| Scorer { model: position, column });
         }
-        if used.len() > 1 {
-            for model in used.iter().filter(|model| !model.is_calibrated()) {
-                let message = format!(
-                    "{label} uses {} models, and `{}` is not calibrated: propensities on different scales cannot be \
-                     compared; calibrate it in {}/{}/model.toml or use one model",
-                    used.len(),
-                    model.name(),
-                    model.name(),
-                    model.version()
-                );
-                problems.push("policy.toml", Some(placement.line), message);
-            }
-        }
+        refuse_mixed_scales(&label, row, models, problems);
     }
     scorers
+}
+
+/// Propensity × value is meaningless across models on different scales: where several models compete, each must be calibrated.
+fn refuse_mixed_scales(
+    label: &str,
+    scorers: &[Option<Scorer>],
+    models: &[Arc<Model>],
+    problems: &mut Problems,
+) {
+    let used: BTreeSet<usize> = scorers.iter().flatten().map(|scorer| scorer.model).collect();
+    if used.len() < 2 {
+        return;
+    }
+    for model in used.iter().map(|position| &models[*position]).filter(|model| !model.is_calibrated()) {
+        let (name, version) = (model.name(), model.version());
+        let message = format!(
+            "{label} uses {} models, and `{name}` is not calibrated: propensities on different scales cannot be \
+             compared; calibrate it in {name}/{version}/model.toml or use one model",
+            used.len(),
+        );
+        problems.push("policy.toml", None, message);
+    }
 }
