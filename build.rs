@@ -4,7 +4,11 @@ use std::error::Error;
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let protos = ["proto/inference/grpc_predict_v2.proto"];
+    let protos = [
+        "proto/proffer/v1/features.proto",
+        "proto/proffer/v1/decision.proto",
+        "proto/inference/grpc_predict_v2.proto",
+    ];
     println!("cargo:rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_imports(true).include_source_info(true).open_files(protos)?;
@@ -14,6 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_client(true)
         .build_server(true)
+        .codec_path("crate::grpc::codec::Codec")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 mod batch;
 mod schema;
+pub mod store;
 mod value;
 
 pub use batch::{BatchError, BoundBatch, Column, ColumnValues, FeatureBatch};

@@ -1,21 +1,128 @@
-//! The protocols on the wire: convert in, call one domain function, convert out.
+//! The protocols over gRPC: convert in, call one function of the domain, convert out.
 //!
-//! `tonic` and the generated messages stay in this module.
+//! `tonic` and the generated messages live here and nowhere else. Every call passes [`admission`] first; every error becomes a
+//! status in [`status`]. Start reading at [`Grpc::serve`].
 
+mod admission;
+pub mod client;
+mod codec;
+mod decision;
 mod inference;
+mod limits;
+pub mod proto;
+mod status;
 
-pub use inference::{InferenceError, InferenceService};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// The generated messages and services.
-#[allow(missing_docs, clippy::all, clippy::pedantic)]
-pub mod proto {
-    /// Open Inference Protocol v2.
-    pub mod inference {
-        tonic::include_proto!("inference");
+use tokio::net::TcpListener;
+use tonic::codec::CompressionEncoding;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+pub use inference::InferenceService;
+pub use limits::Limits;
+
+use crate::admin::Readiness;
+use crate::decision::Decider;
+use crate::model::{Repository, Workers};
+use crate::telemetry::Metrics;
+use admission::AdmissionLayer;
+use decision::{DecisionService, call_of};
+use proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
+use proto::proffer::v1::decision_service_server::DecisionServiceServer;
+
+/// Everything that the services need.
+pub struct Grpc {
+    /// Answers `DecisionService`.
+    pub decider: Decider,
+    /// Answers the Open Inference Protocol.
+    pub repository: Arc<Repository>,
+    /// Runs what the protocols ask for.
+    pub workers: Workers,
+    /// What health says.
+    pub readiness: Readiness,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What is refused.
+    pub limits: Limits,
+}
+
+/// A connection that says nothing is asked for a sign of life after this long, and closed when none comes.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+impl Grpc {
+    /// Serves on `listener` until `shutdown` resolves, then finishes the calls that are under way.
+    ///
+    /// # Errors
+    /// When the listener cannot be used or the descriptors cannot be read.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let limits = Arc::new(self.limits);
+        let most = limits.message_bytes;
+        let decisions =
+            DecisionServiceServer::new(DecisionService::new(self.decider, Arc::clone(&limits)))
+                .max_decoding_message_size(most)
+                .max_encoding_message_size(usize::MAX)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .send_compressed(CompressionEncoding::Gzip);
+        let inference = GrpcInferenceServiceServer::new(InferenceService::new(
+            self.repository,
+            self.workers,
+            most,
+            {
+                let readiness = self.readiness.clone();
+                move || readiness.is_ready()
+            },
+        ))
+        .max_decoding_message_size(most)
+        .max_encoding_message_size(most)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip);
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let following = tokio::spawn(follow_readiness(reporter, self.readiness.clone()));
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let served = Server::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_adaptive_window(Some(true))
+            .layer(AdmissionLayer::new(limits.concurrent_calls, self.readiness, self.metrics))
+            .add_service(decisions)
+            .add_service(inference)
+            .add_service(health)
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?)
+            .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), shutdown)
+            .await;
+        following.abort();
+        Ok(served?)
     }
 }
 
-/// What the caller is owed: a deadline from `grpc-timeout`, if it has one.
-pub(crate) fn call_of<T>(_request: &tonic::Request<T>) -> crate::model::Call {
-    crate::model::Call::default()
+/// Health tells what readiness tells, overall and per service.
+async fn follow_readiness(reporter: HealthReporter, readiness: Readiness) {
+    let services = ["", "proffer.v1.DecisionService", "inference.GRPCInferenceService"];
+    let mut changes = readiness.subscribe();
+    loop {
+        let status = if changes.borrow_and_update().is_ready() {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        for service in services {
+            reporter.set_service_status(service, status).await;
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
 }

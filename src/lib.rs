@@ -2,7 +2,16 @@
 //!
 //! See `ARCHITECTURE.md` for the map of the modules and the invariants between them.
 
+pub mod admin;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod decision;
 pub mod document;
 pub mod feature;
 pub mod grpc;
 pub mod model;
+pub mod offer;
+pub mod release;
+pub mod segment;
+pub mod telemetry;

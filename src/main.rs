@@ -1,1 +1,5 @@
-fn main(){}
+//! The command `proffer`; see `proffer help`.
+
+fn main() -> std::process::ExitCode {
+    proffer::cli::main()
+}

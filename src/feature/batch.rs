@@ -86,8 +86,8 @@ enum Place {
 
 /// A batch that fits a schema: values by entity and position.
 #[derive(Debug)]
-pub struct BoundBatch<'a> {
-    batch: &'a FeatureBatch,
+pub struct BoundBatch {
+    batch: FeatureBatch,
     customer: Vec<Option<Place>>,
     context: Vec<Option<Place>>,
     offer: Vec<Option<Place>>,
@@ -101,13 +101,9 @@ impl FeatureBatch {
     /// # Errors
     /// The first of: a length that does not fit, a name that is unknown, belongs to an entity outside `entities` or comes
     /// twice, another type than the feature's, an infinite value, a null row beyond the batch.
-    pub fn bind<'a>(
-        &'a self,
-        schema: &FeatureSchema,
-        entities: &[Entity],
-    ) -> Result<BoundBatch<'a>, BatchError> {
+    pub fn bind(self, schema: &FeatureSchema, entities: &[Entity]) -> Result<BoundBatch, BatchError> {
         let mut bound = BoundBatch {
-            batch: self,
+            batch: Self::default(),
             customer: vec![None; schema.of(Entity::Customer).len()],
             context: vec![None; schema.of(Entity::Context).len()],
             offer: vec![None; schema.of(Entity::Offer).len()],
@@ -155,6 +151,7 @@ impl FeatureBatch {
             }
             bound.nulls.push(column.check(index, self.rows)?);
         }
+        bound.batch = self;
         Ok(bound)
     }
 
@@ -228,11 +225,19 @@ fn column_field(index: usize, values: &ColumnValues) -> String {
     format!("columns[{index}].{kind}")
 }
 
-impl<'a> BoundBatch<'a> {
+impl BoundBatch {
     /// The number of rows.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.batch.rows
+    }
+
+    /// The dense values as they were sent (`rows × names`, row-major), if their names are exactly `names` in that order
+    /// and the batch has nothing else: then a model can read them in place.
+    #[must_use]
+    pub fn dense_as(&self, names: &[String]) -> Option<&[f32]> {
+        let same = self.batch.columns.is_empty() && self.batch.dense_names == names;
+        same.then_some(&self.batch.dense_values)
     }
 
     /// Whether the batch has a column for the feature.
@@ -243,7 +248,7 @@ impl<'a> BoundBatch<'a> {
 
     /// The value of a feature in a row, missing where the batch does not have it.
     #[must_use]
-    pub fn value(&self, entity: Entity, index: usize, row: usize) -> ValueRef<'a> {
+    pub fn value(&self, entity: Entity, index: usize, row: usize) -> ValueRef<'_> {
         match self.places(entity)[index] {
             None => ValueRef::Missing,
             Some(Place::Dense(column)) => {

@@ -91,7 +91,10 @@ impl FeatureSchema {
         for table in root.tables("feature") {
             let feature = read_feature(&table);
             if schema.find(&feature.name).is_some() {
-                table.problem_at("name", "another feature has this name; names are unique whatever the entity");
+                table.problem_at(
+                    "name",
+                    "another feature has this name; names are unique whatever the entity",
+                );
             } else {
                 schema.add(feature);
             }
@@ -214,8 +217,7 @@ fn read_feature(table: &Table<'_, '_>) -> Feature {
         ("string", FeatureType::String),
         ("bool", FeatureType::Bool),
     ];
-    let entities =
-        [("customer", Entity::Customer), ("offer", Entity::Offer), ("context", Entity::Context)];
+    let entities = [("customer", Entity::Customer), ("offer", Entity::Offer), ("context", Entity::Context)];
     if !table.has("type") {
         table.problem("`type` is missing; give it float, int, string or bool");
     }

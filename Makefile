@@ -1,0 +1,49 @@
+# The two commands: `make run` serves the sample workspace, `make test` checks everything that must hold.
+# Both need Rust, Python 3 with pip, git and a C compiler, and are safe to repeat.
+
+CARGO  ?= cargo
+PYTHON ?= python3
+
+# The models themselves are tiny; what the store is made of decides when it is made anew.
+WORKSPACE := $(shell find models -type f -not -name '*.py' -not -name '*.md' -not -name '*.txt' 2>/dev/null)
+VENV      := var/venv
+
+.PHONY: run test lint build onnxruntime bench load clean
+
+run: build var/store/CURRENT
+	@scripts/run.sh
+
+test: lint build $(VENV)/.installed
+	PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python $(CARGO) test --locked --all-targets
+	$(CARGO) test --locked --doc
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+build: onnxruntime
+	$(CARGO) build --locked --release
+
+onnxruntime:
+	@$(PYTHON) scripts/fetch_onnxruntime.py
+
+# A changed workspace makes a store of its own beside the old one, which is kept: it may hold releases of yours.
+var/store/CURRENT: $(WORKSPACE)
+	@if [ -e $@ ]; then mv var/store "var/store.$$(date +%Y%m%d-%H%M%S)"; echo "models/ has changed: the old store was moved aside"; fi
+	@target/release/proffer init --store var/store --from models
+
+# Python clients and references that the tests compare with, by exact version.
+$(VENV)/.installed: tests/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
+	touch $@
+
+bench: build
+	$(CARGO) bench --locked
+
+load: build var/store/CURRENT
+	@scripts/load.sh
+
+clean:
+	rm -rf target var

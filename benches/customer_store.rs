@@ -1,0 +1,213 @@
+//! The embedded customer store at its stated size: 1,000,000 customers × 40 features.
+//!
+//! Prints the time and the peak of memory that loading takes (Linux), and what the table occupies, then measures lookups
+//! of random ids. `cargo bench --bench customer_store`; `-- csv` or `-- parquet` limits it to one format, so that the peak
+//! is not that of the other.
+
+#![expect(clippy::unwrap_used, reason = "a bench that cannot set itself up should stop")]
+#![expect(missing_docs, reason = "criterion's macros generate undocumented items")]
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::hint::black_box;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use parquet::arrow::ArrowWriter;
+use proffer::feature::store::CustomerTable;
+use proffer::feature::{Entity, Feature, FeatureSchema, FeatureType};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{RngCore, SeedableRng};
+
+const CUSTOMERS: u64 = 1_000_000;
+const FEATURES: usize = 40;
+const SEED: u64 = 7;
+
+/// 28 floats, 6 ints of several widths, 4 strings of 50 values, 2 bools.
+fn feature_type(feature: usize) -> FeatureType {
+    match feature {
+        0..28 => FeatureType::Float,
+        28..34 => FeatureType::Int,
+        34..38 => FeatureType::String,
+        _ => FeatureType::Bool,
+    }
+}
+
+fn schema() -> FeatureSchema {
+    FeatureSchema::from_features((0..FEATURES).map(|feature| Feature {
+        name: format!("f{feature}"),
+        feature_type: feature_type(feature),
+        entity: Entity::Customer,
+        default: None,
+        range: None,
+        description: String::new(),
+    }))
+}
+
+/// Ids look like card numbers: sixteen digits in no order.
+fn id(number: u64) -> String {
+    format!("{:016}", number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % 10_000_000_000_000_000)
+}
+
+fn int(feature: usize, random: u64) -> i64 {
+    (random >> (8 * (feature % 6) + 8)) as i64 % 10_i64.pow(1 + 2 * (feature % 6) as u32)
+}
+
+fn write_csv(path: &Path) {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(SEED);
+    let mut file = BufWriter::new(File::create(path).unwrap());
+    let names: Vec<String> = (0..FEATURES).map(|feature| format!("f{feature}")).collect();
+    writeln!(file, "customer_id,{}", names.join(",")).unwrap();
+    let mut line = String::new();
+    for number in 0..CUSTOMERS {
+        line.clear();
+        line.push_str(&id(number));
+        for feature in 0..FEATURES {
+            let drawn = random.next_u64();
+            line.push(',');
+            // One cell in sixteen is missing.
+            if drawn.is_multiple_of(16) {
+                continue;
+            }
+            match feature_type(feature) {
+                FeatureType::Float => write!(line, "{:.2}", (drawn >> 40) as f64 / 100.0).unwrap(),
+                FeatureType::Int => write!(line, "{}", int(feature, drawn)).unwrap(),
+                FeatureType::String => write!(line, "value {}", (drawn >> 8) % 50).unwrap(),
+                FeatureType::Bool => write!(line, "{}", drawn >> 63 == 1).unwrap(),
+            }
+        }
+        writeln!(file, "{line}").unwrap();
+    }
+    file.flush().unwrap();
+}
+
+fn write_parquet(path: &Path) {
+    const ROWS: u64 = 20_000;
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(SEED);
+    let mut writer = None;
+    for first in (0..CUSTOMERS).step_by(ROWS as usize) {
+        let ids: StringArray = (first..first + ROWS).map(|number| Some(id(number))).collect();
+        let mut columns: Vec<(String, ArrayRef, bool)> = vec![("customer_id".into(), Arc::new(ids), false)];
+        for feature in 0..FEATURES {
+            let drawn = (0..ROWS).map(|_| Some(random.next_u64()).filter(|drawn| !drawn.is_multiple_of(16)));
+            let array: ArrayRef = match feature_type(feature) {
+                FeatureType::Float => Arc::new(
+                    drawn
+                        .map(|drawn| drawn.map(|bits| (bits >> 40) as f64 / 100.0))
+                        .collect::<Float64Array>(),
+                ),
+                FeatureType::Int => {
+                    Arc::new(drawn.map(|drawn| drawn.map(|bits| int(feature, bits))).collect::<Int64Array>())
+                }
+                FeatureType::String => Arc::new(
+                    drawn
+                        .map(|drawn| drawn.map(|bits| format!("value {}", (bits >> 8) % 50)))
+                        .collect::<StringArray>(),
+                ),
+                FeatureType::Bool => {
+                    Arc::new(drawn.map(|drawn| drawn.map(|bits| bits >> 63 == 1)).collect::<BooleanArray>())
+                }
+            };
+            columns.push((format!("f{feature}"), array, true));
+        }
+        let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+        let writer = writer.get_or_insert_with(|| {
+            ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap()
+        });
+        writer.write(&batch).unwrap();
+    }
+    writer.unwrap().close().unwrap();
+}
+
+/// A line of `/proc/self/status` in MB; 0 where there is none.
+fn memory_mb(field: &str) -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let kib =
+        line.and_then(|rest| rest.trim_matches(|letter: char| !letter.is_ascii_digit()).parse::<f64>().ok());
+    kib.unwrap_or_default() * 1024.0 / 1e6
+}
+
+/// Writes the file in a process of its own, so that its memory is not counted.
+fn write_apart(format: &str, path: &Path) {
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .env("CUSTOMER_STORE_WRITE", path)
+        .env("CUSTOMER_STORE_FORMAT", format)
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+fn load(format: &str, directory: &Path) -> CustomerTable {
+    let path = directory.join(format!("customers.{format}"));
+    write_apart(format, &path);
+    let before = memory_mb("VmRSS:");
+    let started = Instant::now();
+    let (table, report) = CustomerTable::load(&path, &schema()).unwrap();
+    let seconds = started.elapsed().as_secs_f64();
+    let (peak, after) = (memory_mb("VmHWM:") - before, memory_mb("VmRSS:") - before);
+    let file = fs::metadata(&path).unwrap().len() as f64 / 1e6;
+    let table_mb = table.memory_bytes() as f64 / 1e6;
+    println!(
+        "{format} of {file:.0} MB, {} customers × {FEATURES}: loaded in {seconds:.2} s; \
+         table {table_mb:.1} MB, resident {after:.1} MB, peak while loading {peak:.1} MB",
+        report.customers
+    );
+    fs::remove_file(&path).unwrap();
+    table
+}
+
+fn lookups(criterion: &mut Criterion, table: &CustomerTable) {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(SEED + 1);
+    let mut draw = |from: u64| -> Vec<String> {
+        (0..100_000).map(|_| id(from + random.next_u64() % CUSTOMERS)).collect()
+    };
+    let (known, unknown) = (draw(0), draw(CUSTOMERS));
+    let mut group = criterion.benchmark_group("customer_store_1000000x40");
+    for (name, ids) in [("find_hit", &known), ("find_miss", &unknown)] {
+        let mut next = ids.iter().cycle();
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| table.find(black_box(next.next().map_or("", String::as_str))));
+        });
+    }
+    let mut next = known.iter().cycle();
+    group.bench_function("find_and_read_row_40", |bencher| {
+        bencher.iter_batched_ref(
+            || Vec::with_capacity(FEATURES),
+            |values| {
+                if let Some(row) = table.find(black_box(next.next().map_or("", String::as_str))) {
+                    table.read_row(row, values);
+                }
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    group.finish();
+}
+
+fn customer_store(criterion: &mut Criterion) {
+    if let (Some(path), Ok(format)) =
+        (std::env::var_os("CUSTOMER_STORE_WRITE"), std::env::var("CUSTOMER_STORE_FORMAT"))
+    {
+        match format.as_str() {
+            "csv" => write_csv(Path::new(&path)),
+            _ => write_parquet(Path::new(&path)),
+        }
+        std::process::exit(0);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let wanted: Vec<String> = std::env::args().collect();
+    if !wanted.iter().any(|argument| argument == "csv") {
+        drop(load("parquet", directory.path()));
+    }
+    if !wanted.iter().any(|argument| argument == "parquet") {
+        lookups(criterion, &load("csv", directory.path()));
+    }
+}
+
+criterion_group!(benches, customer_store);
+criterion_main!(benches);

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Serves var/store in the foreground; once it is ready, prints a first ranking and what to try next.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+proffer=target/release/proffer
+listen=${PROFFER_SERVER_LISTEN:-127.0.0.1:50051}
+admin=${PROFFER_SERVER_ADMIN:-127.0.0.1:9464}
+
+"$proffer" serve --store var/store --listen "$listen" --admin "$admin" &
+server=$!
+# Whoever stops this script stops the server, and gets its exit code.
+trap 'kill -TERM "$server" 2>/dev/null || true' TERM INT HUP
+
+rank=("$proffer" rank --server "$listen" --placement app_home --customer C000001 --explain)
+for _ in $(seq 200); do
+  kill -0 "$server" 2>/dev/null || { wait "$server"; exit 1; }
+  if ranking=$("${rank[@]}" 2>/dev/null); then break; fi
+  sleep 0.05
+done
+
+cat <<EOF
+
+$ ${rank[*]}
+
+${ranking:-no ranking within ten seconds; see the log above}
+
+The sample customers and their responses are simulated (models/README.md).
+
+gRPC      $listen   (reflection and health are on)
+metrics   http://$admin/metrics   probes: /livez /readyz
+
+To try next, in another terminal:
+  $proffer rank --server $listen --placement email_monthly --customer C000042 --json
+  $proffer rank --server $listen --placement app_home --customer C000007 --feature balance=5000 --explain
+  $proffer check models
+  $proffer help
+Ctrl-C stops the server.
+EOF
+
+code=0
+while kill -0 "$server" 2>/dev/null; do
+  wait "$server" && code=0 || code=$?
+done
+exit "$code"

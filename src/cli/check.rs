@@ -1,0 +1,117 @@
+//! `proffer check`: everything that a workspace or a store would be refused for, at once.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use comfy_table::{CellAlignment, Table};
+
+use super::{Failure, print};
+use crate::document::Problems;
+use crate::feature::store::{CustomerSource, CustomerTable, LoadReport};
+use crate::model::onnx::{OnnxCache, OnnxRuntime};
+use crate::release::{Release, ReleaseSource, Store, Workspace};
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// The workspace to check
+    #[arg(value_name = "WORKSPACE", required_unless_present = "store")]
+    workspace: Option<PathBuf>,
+    /// Check the current release of this store instead
+    #[arg(long, value_name = "DIR", conflicts_with = "workspace")]
+    store: Option<PathBuf>,
+}
+
+/// A workspace or store that passed.
+pub(super) struct Checked {
+    pub release: Arc<Release>,
+    pub customers: CustomerTable,
+    report: Option<LoadReport>,
+}
+
+pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
+    let checked = match (&args.workspace, &args.store) {
+        (Some(workspace), _) => check_workspace(&Workspace::open(workspace)?)?,
+        (None, Some(store)) => check_store(&Store::open(store)?)?,
+        // clap requires one of the two.
+        (None, None) => return Ok(()),
+    };
+    print(describe(&checked))
+}
+
+/// Checks a workspace as `init` would.
+pub(super) fn check_workspace(workspace: &Workspace) -> Result<Checked, Failure> {
+    let texts = [workspace.features.as_str(), &workspace.offers, &workspace.policy];
+    check(0, texts, workspace.models_dir(), &workspace.models, workspace.customers.as_deref())
+}
+
+fn check_store(store: &Store) -> Result<Checked, Failure> {
+    let number = store.current()?.release;
+    let files = store.release(number)?;
+    let texts = [files.features.as_str(), &files.offers, &files.policy];
+    let customers = CustomerSource::new(store.customers_dir()).current();
+    check(number, texts, &store.models_dir(), &files.record.models, customers.as_deref())
+}
+
+fn check(
+    number: u64,
+    [features, offers, policy]: [&str; 3],
+    models_dir: &Path,
+    pins: &BTreeMap<String, u64>,
+    customers: Option<&Path>,
+) -> Result<Checked, Failure> {
+    let cache = OnnxCache::new(OnnxRuntime::load()?, 1);
+    let source = ReleaseSource { number, features, offers, policy, models_dir, pins };
+    let release = Release::load(&source, &cache)?;
+    let mut problems = Problems::new();
+    let loaded = match customers {
+        None => Some((CustomerTable::empty(release.schema()), None)),
+        Some(path) => problems
+            .absorb(CustomerTable::load(path, release.schema()))
+            .map(|(table, report)| (table, Some(report))),
+    };
+    let empty = || (CustomerTable::empty(release.schema()), None);
+    let (table, report) = problems.into_result(loaded)?.unwrap_or_else(empty);
+    Ok(Checked { release: Arc::new(release), customers: table, report })
+}
+
+fn describe(checked: &Checked) -> String {
+    let catalog = checked.release.catalog();
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_header(["placement", "offers", "models", "fallback"]);
+    for placement in &catalog.policy.placements {
+        let fallback = placement.fallback.map_or("none", |offer| &catalog.library.offers()[offer].id);
+                table.add_row([
+            placement.id.clone(),
+            placement.candidates.len().to_string(),
+            placement.models.join(", "),
+            fallback.to_owned(),
+        ]);
+    }
+    if let Some(column) = table.column_mut(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let mut text = format!("{table}\n\n");
+    for (name, version) in checked.release.pins() {
+        text.push_str(&format!("model {name} version {version}\n"));
+    }
+    text.push_str(&format!("{} customers\n", checked.customers.len()));
+    if let Some(report) = &checked.report {
+        if !report.ignored_columns.is_empty() {
+            text.push_str(&format!(
+                "columns that are no customer feature, not read: {}\n",
+                report.ignored_columns.join(", ")
+            ));
+        }
+        if !report.absent_features.is_empty() {
+            text.push_str(&format!(
+                "customer features without a column: {}\n",
+                report.absent_features.join(", ")
+            ));
+        }
+    }
+    text.push_str("sound");
+    text
+}

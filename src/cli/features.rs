@@ -1,0 +1,42 @@
+//! `proffer features load`: new customers for a store; a running server notices.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{Failure, print};
+use crate::feature::FeatureSchema;
+use crate::feature::store::CustomerSource;
+use crate::release::Store;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum FeaturesCommand {
+    /// Check a file of customers against the current release and put it in the place of the present one
+    Load(LoadArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LoadArgs {
+    /// The store
+    #[arg(long, value_name = "DIR")]
+    store: PathBuf,
+    /// A .csv or .parquet file with a column `customer_id` and a column per customer feature
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+pub(super) fn run(command: &FeaturesCommand) -> Result<(), Failure> {
+    let FeaturesCommand::Load(args) = command;
+    let store = Store::open(&args.store)?;
+    let files = store.release(store.current()?.release)?;
+    let schema = FeatureSchema::parse("features.toml", &files.features)?;
+    let report = CustomerSource::new(store.customers_dir()).install(&args.file, &schema)?;
+    print(format_args!("{}: {} customers", report.file, report.customers))?;
+    if !report.ignored_columns.is_empty() {
+        print(format_args!("not read (no customer feature): {}", report.ignored_columns.join(", ")))?;
+    }
+    if !report.absent_features.is_empty() {
+        print(format_args!("no column, so missing for everyone: {}", report.absent_features.join(", ")))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! `proffer serve` and `proffer check-config`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Failure, print};
+use crate::app::{App, Listeners};
+use crate::config::Config;
+use crate::telemetry::logging;
+
+/// Where the configuration comes from. A flag wins over the environment (`PROFFER_SERVER_LISTEN`), which wins over the file.
+#[derive(Debug, Args)]
+pub(super) struct ConfigArgs {
+    /// Configuration file; deploy/proffer.toml documents every key
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The store's directory [default: store]
+    #[arg(long, value_name = "DIR")]
+    store: Option<String>,
+    /// Where gRPC listens [default: 127.0.0.1:50051]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Where /metrics, /livez and /readyz are [default: 127.0.0.1:9464]
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
+    /// Threads that decide and score; 0 = one per core
+    #[arg(long, value_name = "N")]
+    workers: Option<String>,
+    /// Log format: text or json
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// What is logged: a level, or levels by target (info,proffer=debug)
+    #[arg(long, value_name = "FILTER")]
+    log_filter: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl ConfigArgs {
+    fn load(&self) -> Result<Config, Failure> {
+        let flags: Vec<(&str, String)> = [
+            ("server.store", &self.store),
+            ("server.listen", &self.listen),
+            ("server.admin", &self.admin),
+            ("server.workers", &self.workers),
+            ("log.format", &self.log_format),
+            ("log.filter", &self.log_filter),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| value.clone().map(|value| (key, value)))
+        .collect();
+        let file = match &self.config {
+            None => None,
+            Some(path) => {
+                let name = path.display().to_string();
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| Failure::configuration(format!("{name}: {error}")))?;
+                Some((name, text))
+            }
+        };
+        let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
+        Config::load(file, |name| std::env::var(name).ok(), &flags)
+            .map_err(|problems| Failure::configuration(format!("the configuration is wrong:\n{problems}")))
+    }
+}
+
+pub(super) fn check_config(args: &ConfigArgs) -> Result<(), Failure> {
+    print(args.load()?.to_string().trim_end())
+}
+
+pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
+    let config = args.config.load()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("grpc").build()?;
+    runtime.block_on(async {
+        let _logging = logging::init(&config.logging).map_err(Failure::configuration)?;
+        let listeners = Listeners::bind(&config)?;
+        let (grpc, admin) = (listeners.grpc.local_addr()?, listeners.admin.local_addr()?);
+        tracing::info!(%grpc, %admin, store = %config.store.display(), workers = config.workers, "starting");
+        App::build(config)?.run(listeners, shutdown_signal()?).await?;
+        tracing::info!("stopped");
+        Ok(())
+    })
+}
+
+/// Resolves at the first SIGTERM or SIGINT.
+fn shutdown_signal() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,90 @@
+//! Values as a person writes them on a command line or in a CSV, typed without a schema at hand.
+
+use super::Failure;
+use crate::feature::{Column, ColumnValues, FeatureBatch};
+
+/// What a text most plainly is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Written {
+    /// Nothing: a missing value.
+    Missing,
+    /// A whole number.
+    Int(i64),
+    /// A number.
+    Float(f64),
+    /// `true` or `false`.
+    Bool(bool),
+    /// Anything else.
+    Text(String),
+}
+
+impl Written {
+    pub fn read(text: &str) -> Self {
+        if text.is_empty() {
+            return Self::Missing;
+        }
+        if let Ok(whole) = text.parse() {
+            return Self::Int(whole);
+        }
+        if let Some(number) = text.parse().ok().filter(|number: &f64| number.is_finite()) {
+            return Self::Float(number);
+        }
+        match text {
+            "true" => Self::Bool(true),
+            "false" => Self::Bool(false),
+            _ => Self::Text(text.to_owned()),
+        }
+    }
+
+    fn number(&self) -> Option<f32> {
+        match self {
+            Self::Missing => Some(f32::NAN),
+            Self::Int(whole) => Some(*whole as f32),
+            Self::Float(number) => Some(*number as f32),
+            Self::Bool(_) | Self::Text(_) => None,
+        }
+    }
+}
+
+/// `NAME=VALUE`.
+pub(super) fn assignment(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// A batch of named columns of written values: columns of numbers go dense, others as what all their values are.
+pub(super) fn batch(names: &[String], rows: &[Vec<String>]) -> Result<FeatureBatch, Failure> {
+    let mut batch = FeatureBatch { rows: rows.len(), ..FeatureBatch::default() };
+    let mut dense: Vec<Vec<f32>> = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        let written: Vec<Written> = rows.iter().map(|row| Written::read(&row[index])).collect();
+        if let Some(numbers) = written.iter().map(Written::number).collect::<Option<Vec<f32>>>() {
+            batch.dense_names.push(name.clone());
+            dense.push(numbers);
+            continue;
+        }
+        let null_rows = written
+            .iter()
+            .enumerate()
+            .filter(|(_, value)| **value == Written::Missing)
+            .map(|(row, _)| row as u32)
+            .collect();
+        let truths: Option<Vec<bool>> = written
+            .iter()
+            .map(|value| match value {
+                Written::Missing => Some(false),
+                Written::Bool(truth) => Some(*truth),
+                Written::Int(_) | Written::Float(_) | Written::Text(_) => None,
+            })
+            .collect();
+        let values = truths.map_or_else(
+            || ColumnValues::Strings(rows.iter().map(|row| row[index].clone()).collect()),
+            ColumnValues::Bools,
+        );
+        batch.columns.push(Column { name: name.clone(), values, null_rows });
+    }
+    for row in 0..rows.len() {
+        batch.dense_values.extend(dense.iter().map(|column| column[row]));
+    }
+    Ok(batch)
+}

@@ -1,0 +1,317 @@
+//! The configuration: defaults < file < environment < flags, checked whole, every problem reported at once.
+//!
+//! The defaults are `deploy/proffer.toml` itself, compiled in, so that what it documents is what holds. Every layer arrives as text
+//! by key, so that there is one place that knows what a key means: [`Config::set`].
+
+use std::fmt::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use crate::document::{Document, FromToml, Problems, suggestion};
+use crate::grpc::Limits;
+use crate::telemetry::{LogFormat, LoggingConfig, OtlpConfig};
+
+/// The reference configuration, which is also the defaults.
+pub const REFERENCE: &str = include_str!("../deploy/proffer.toml");
+
+/// One validated configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The store's directory.
+    pub store: PathBuf,
+    /// Where gRPC listens.
+    pub listen: SocketAddr,
+    /// Where metrics and probes are.
+    pub admin: SocketAddr,
+    /// Worker threads, at least 1.
+    pub workers: usize,
+    /// Pieces of work that may wait.
+    pub queue: usize,
+    /// How long draining may take.
+    pub drain: Duration,
+    /// How often the store is looked at.
+    pub poll: Duration,
+    /// What is refused.
+    pub limits: Limits,
+    /// Logs and traces.
+    pub logging: LoggingConfig,
+    /// Each key with the text that holds and where it came from, in the order of the reference.
+    settings: Vec<Setting>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Setting {
+    key: String,
+    text: String,
+    origin: String,
+}
+
+impl Config {
+    /// Layers `file` (its name and text), the environment and `flags` (key, text) over the defaults.
+    ///
+    /// # Errors
+    /// Every problem of every layer.
+    pub fn load(
+        file: Option<(&str, &str)>,
+        environment: impl Fn(&str) -> Option<String>,
+        flags: &[(&str, String)],
+    ) -> Result<Self, Problems> {
+        let mut problems = Problems::new();
+        let mut settings = read_file("deploy/proffer.toml", REFERENCE, None)?;
+        for setting in &mut settings {
+            "default".clone_into(&mut setting.origin);
+        }
+        if let Some((name, text)) = file {
+            let known: Vec<String> = settings.iter().map(|setting| setting.key.clone()).collect();
+            for found in problems.absorb(read_file(name, text, Some(&known))).unwrap_or_default() {
+                override_setting(&mut settings, &found.key, found.text, &found.origin);
+            }
+        }
+        for setting in &mut settings {
+            let variable = variable_of(&setting.key);
+            if let Some(text) = environment(&variable) {
+                setting.text = text;
+                setting.origin = variable;
+            }
+        }
+        for (key, text) in flags {
+            override_setting(&mut settings, key, text.clone(), "flag");
+        }
+        let mut config = Self {
+            store: PathBuf::new(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+            workers: 1,
+            queue: 1,
+            drain: Duration::ZERO,
+            poll: Duration::ZERO,
+            limits: Limits::default(),
+            logging: LoggingConfig { format: LogFormat::Text, filter: String::new(), otlp: None },
+            settings: Vec::new(),
+        };
+        let mut otlp = OtlpConfig {
+            endpoint: String::new(),
+            service_name: String::new(),
+            sample_ratio: 1.0,
+        };
+        for setting in &settings {
+            if let Err(message) = config.set(&mut otlp, &setting.key, &setting.text) {
+                let (file, line) = match setting.origin.rsplit_once(':') {
+                    Some((file, line)) => (file.to_owned(), line.parse().ok()),
+                    None => (setting.origin.clone(), None),
+                };
+                problems.push(file, line, format!("`{}` = {:?}: {message}", setting.key, setting.text));
+            }
+        }
+        config.logging.otlp = Some(otlp).filter(|otlp| !otlp.endpoint.is_empty());
+        config.settings = settings;
+        problems.into_result(config)
+    }
+
+    /// What `key` means: the one place that knows.
+    fn set(&mut self, otlp: &mut OtlpConfig, key: &str, text: &str) -> Result<(), String> {
+        match key {
+            "server.store" => self.store = PathBuf::from(text),
+            "server.listen" => self.listen = address(text)?,
+            "server.admin" => self.admin = address(text)?,
+            "server.workers" => {
+                self.workers = match whole(text, 0..=1024)? {
+                    0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+                    count => count,
+                };
+            }
+            "server.queue" => self.queue = whole(text, 1..=1_000_000)?,
+            "server.drain" => self.drain = duration(text)?,
+            "server.poll" => {
+                self.poll = Some(duration(text)?)
+                    .filter(|poll| !poll.is_zero())
+                    .ok_or_else(|| "must be more than 0".to_owned())?;
+            }
+            "limits.message" => self.limits.message_bytes = size(text)?,
+            "limits.customers" => self.limits.customers = whole(text, 1..=1024)?,
+            "limits.rows" => self.limits.rows = whole(text, 1..=10_000_000)?,
+            "limits.text" => self.limits.text_bytes = size(text)?,
+            "limits.concurrent_calls" => self.limits.concurrent_calls = whole(text, 1..=1_000_000)?,
+            "log.format" => {
+                self.logging.format = match text {
+                    "text" => LogFormat::Text,
+                    "json" => LogFormat::Json,
+                    _ => return Err("must be text or json".to_owned()),
+                }
+            }
+            "log.filter" => text.clone_into(&mut self.logging.filter),
+            "traces.otlp_endpoint" => text.clone_into(&mut otlp.endpoint),
+            "traces.service_name" => text.clone_into(&mut otlp.service_name),
+            "traces.sample_ratio" => {
+                otlp.sample_ratio = text
+                    .parse()
+                    .ok()
+                    .filter(|ratio| (0.0..=1.0).contains(ratio))
+                    .ok_or_else(|| "must be a number within 0..=1".to_owned())?;
+            }
+            _ => return Err("is in the reference but means nothing".to_owned()),
+        }
+        Ok(())
+    }
+}
+
+/// Prints the configuration as TOML, each value with where it came from; what could be a secret is left out.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut section = "";
+        for Setting { key, text, origin } in &self.settings {
+            let (this, name) = key.split_once('.').unwrap_or(("", key));
+            if this != section {
+                writeln!(f, "{}[{this}]", if section.is_empty() { "" } else { "\n" })?;
+                section = this;
+            }
+            let value = if text.parse::<f64>().is_ok() { text.clone() } else { format!("{:?}", redact(text)) };
+            writeln!(f, "{:<40} # {origin}", format!("{name} = {value}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The environment variable of a key: `server.listen` → `PROFFER_SERVER_LISTEN`.
+fn variable_of(key: &str) -> String {
+    format!("PROFFER_{}", key.replace('.', "_").to_uppercase())
+}
+
+/// An address may carry a user and a password.
+fn redact(text: &str) -> String {
+    match (text.find("://"), text.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => {
+            let mut shown = text[..scheme + 3].to_owned();
+            let _ = write!(shown, "***{}", &text[at..]);
+            shown
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// Any scalar, as the text that a person would write on a command line.
+struct Scalar(String);
+
+impl FromToml for Scalar {
+    const EXPECTED: &'static str = "a string, a number, true or false";
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        String::from_toml(value)
+            .or_else(|| i64::from_toml(value).map(|number| number.to_string()))
+            .or_else(|| f64::from_toml(value).map(|number| number.to_string()))
+            .or_else(|| bool::from_toml(value).map(|truth| truth.to_string()))
+            .map(Self)
+    }
+}
+
+/// The settings of a file, in its order of sections and keys; `known` keys only, where they are given.
+fn read_file(name: &str, text: &str, known: Option<&[String]>) -> Result<Vec<Setting>, Problems> {
+    let document = Document::parse(name, text)?;
+    let mut settings = Vec::new();
+    let root = document.root();
+    for section in root.keys() {
+        let Some(table) = root.table(&section) else { continue };
+        for key in table.keys() {
+            let line = table.line(&key);
+            let path = format!("{section}.{key}");
+            if known.is_some_and(|known| !known.contains(&path)) {
+                let known = known.unwrap_or_default().iter().map(String::as_str);
+                table.problem_at(&key, format!("unknown key `{key}`{}", suggestion(&path, known)));
+            } else if let Some(Scalar(text)) = table.optional(&key) {
+                settings.push(Setting { key: path, text, origin: format!("{name}:{line}") });
+            }
+        }
+    }
+    drop(root);
+    document.finish(settings)
+}
+
+fn override_setting(settings: &mut [Setting], key: &str, text: String, origin: &str) {
+    if let Some(setting) = settings.iter_mut().find(|setting| setting.key == key) {
+        setting.text = text;
+        origin.clone_into(&mut setting.origin);
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:50051 or [::1]:50051".to_owned())
+}
+
+fn whole(text: &str, range: std::ops::RangeInclusive<usize>) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| format!("must be a whole number within {}..={}", range.start(), range.end()))
+}
+
+fn amount<'a>(text: &str, units: &[(&'a str, u64)]) -> Option<(u64, &'a str)> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
+    let number: u64 = text[..digits].parse().ok()?;
+    let (unit, factor) = units.iter().find(|(unit, _)| *unit == text[digits..].trim())?;
+    Some((number.checked_mul(*factor)?, unit))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    amount(text, &[("ms", 1), ("s", 1000), ("m", 60_000)])
+        .map(|(millis, _)| Duration::from_millis(millis))
+        .ok_or_else(|| "must be a duration with its unit, such as 500ms, 30s or 2m".to_owned())
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    amount(text, &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)])
+        .and_then(|(bytes, _)| usize::try_from(bytes).ok())
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "must be a size with its unit, such as 64KiB or 16MiB".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_is_the_defaults() {
+        let config = Config::load(None, |_| None, &[]).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:50051");
+        assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.drain, Duration::from_secs(30));
+        assert!(config.logging.otlp.is_none());
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_environment_over_the_file() {
+        let file = "[server]\nqueue = 7\nworkers = 3\nlisten = '127.0.0.1:1'";
+        let environment = |name: &str| match name {
+            "PROFFER_SERVER_QUEUE" => Some("8".to_owned()),
+            "PROFFER_SERVER_WORKERS" => Some("4".to_owned()),
+            _ => None,
+        };
+        let config =
+            Config::load(Some(("x.toml", file)), environment, &[("server.queue", "9".to_owned())]).unwrap();
+        assert_eq!((config.queue, config.workers, config.listen.port()), (9, 4, 1));
+        let shown = config.to_string();
+        assert!(shown.contains("queue = 9") && shown.contains("# flag"), "{shown}");
+        assert!(shown.contains("# PROFFER_SERVER_WORKERS") && shown.contains("# x.toml:4"), "{shown}");
+    }
+
+    #[test]
+    fn every_problem_is_reported() {
+        let file = "[server]\nqueue = 0\nlisen = 'x'\n[limits]\nmessage = '16'\n";
+        let environment = |name: &str| (name == "PROFFER_LOG_FORMAT").then(|| "xml".to_owned());
+        let problems = Config::load(Some(("x.toml", file)), environment, &[]).unwrap_err().to_string();
+        assert!(problems.contains("x.toml:3: [server]: unknown key `lisen`; did you mean"), "{problems}");
+        assert!(problems.contains("PROFFER_LOG_FORMAT: `log.format` = \"xml\": must be text or json"));
+        let file = file.replace("lisen = 'x'\n", "");
+        let problems = Config::load(Some(("x.toml", &file)), |_| None, &[]).unwrap_err().to_string();
+        assert!(problems.contains("x.toml:2: `server.queue` = \"0\": must be a whole number"), "{problems}");
+        assert!(problems.contains("x.toml:4: `limits.message` = \"16\": must be a size"), "{problems}");
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_not_printed() {
+        let flags = [("traces.otlp_endpoint", "http://me:secret@collector:4317".to_owned())];
+        let shown = Config::load(None, |_| None, &flags).unwrap().to_string();
+        assert!(shown.contains("http://***@collector:4317") && !shown.contains("secret"), "{shown}");
+    }
+}

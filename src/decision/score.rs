@@ -1,0 +1,278 @@
+//! `Score`: rows through one model, without rules or arbitration.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{DecisionError, ScoreRequest};
+use crate::document::suggestion;
+use crate::feature::{BoundBatch, Entity, Row, Value, ValueRef};
+use crate::model::{Call, Layout, Model, ModelError, Stop, Worker};
+use crate::release::Snapshot;
+
+/// The most values that one answer may hold: 4 MiB of floats, well within a message.
+pub const MAX_SCORES: usize = 1 << 20;
+
+/// How many rows of the matrix are assembled and scored between two looks at the deadline.
+const ROWS_PER_BLOCK: usize = 4096;
+
+/// A `Score` call held against the snapshot that answers it.
+pub(super) struct ScorePlan {
+    pub snapshot: Arc<Snapshot>,
+    pub model: Arc<Model>,
+    features: BoundBatch,
+    /// Pairwise: the offers that each row is paired with; empty where the rows carry the offer's features themselves.
+    offers: Vec<usize>,
+    /// The model's columns that are wanted; always 0 alone for pairwise.
+    columns: Vec<usize>,
+    /// What each column of the answer is called.
+    pub column_names: Vec<String>,
+}
+
+impl ScorePlan {
+    /// Resolves `request` against `snapshot`.
+    ///
+    /// # Errors
+    /// The first thing that the request gets wrong, with its field.
+    pub fn new(snapshot: Arc<Snapshot>, request: ScoreRequest) -> Result<Self, DecisionError> {
+        let model = Arc::clone(find_model(&snapshot, &request)?);
+        if request.features.rows == 0 {
+            return Err(DecisionError::invalid("features.rows", "there are none; send at least one row"));
+        }
+        let library = &snapshot.release.catalog().library;
+        let mut offers = Vec::with_capacity(request.offer_ids.len());
+        for (index, id) in request.offer_ids.iter().enumerate() {
+            offers.push(library.find(id).ok_or_else(|| {
+                let known = library.offers().iter().map(|offer| &*offer.id);
+                DecisionError::NotFound {
+                    field: format!("offer_ids[{index}]"),
+                    what: "offer",
+                    name: id.clone(),
+                    hint: suggestion(id, known),
+                }
+            })?);
+        }
+        let (offers, columns, column_names) = match model.layout() {
+            Some(Layout::Pairwise) => {
+                let names = if offers.is_empty() { model.columns().to_vec() } else { request.offer_ids };
+                (offers, vec![0], names)
+            }
+            Some(Layout::MultiOffer | Layout::PerOffer) | None => {
+                let columns = wanted_columns(&model, &request.offer_ids)?;
+                let names = columns.iter().map(|column| model.columns()[*column].clone()).collect();
+                (Vec::new(), columns, names)
+            }
+        };
+        let entities: &[Entity] = if model.layout() == Some(Layout::Pairwise) && offers.is_empty() {
+            &[Entity::Customer, Entity::Context, Entity::Offer]
+        } else {
+            &[Entity::Customer, Entity::Context]
+        };
+        let rows = request.features.rows;
+        if rows.saturating_mul(column_names.len()) > MAX_SCORES {
+            let message = format!(
+                "{rows} rows × {} columns are more than {MAX_SCORES} scores; send fewer rows at a time",
+                column_names.len()
+            );
+            return Err(DecisionError::invalid("features.rows", message));
+        }
+        let features = request
+            .features
+            .bind(snapshot.release.schema(), entities)
+            .map_err(DecisionError::in_features)?;
+        Ok(Self { snapshot, model, features, offers, columns, column_names })
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.features.rows()
+    }
+
+    /// How many rows of the model's matrix one row of the request becomes.
+    fn pairs_per_row(&self) -> usize {
+        self.offers.len().max(1)
+    }
+
+    /// Scores the rows of `range`: `range × columns` values, row-major, and the rows that could not be scored.
+    ///
+    /// # Errors
+    /// When the call is over before the last row is scored.
+    pub fn score(
+        &self,
+        range: Range<usize>,
+        worker: &Worker,
+        call: &Call,
+    ) -> Result<(Vec<f32>, Vec<(usize, String)>), Stop> {
+        let mut values = Vec::with_capacity(range.len() * self.column_names.len());
+        let mut errors = Vec::new();
+        let block = (ROWS_PER_BLOCK / self.pairs_per_row()).max(1);
+        let mut start = range.start;
+        while start < range.end {
+            call.check()?;
+            let end = (start + block).min(range.end);
+            if self.score_block(start..end, worker, &mut values, &mut errors).is_err() {
+                // Row by row, so that only the row that the model cannot take goes without.
+                for row in start..end {
+                    call.check()?;
+                    if let Err(error) = self.score_block(row..row + 1, worker, &mut values, &mut errors) {
+                        tracing::warn!(model = self.model.name(), %error, "model failed on a row");
+                        values.extend(std::iter::repeat_n(f32::NAN, self.column_names.len()));
+                        errors.push((row, format!("{} failed on these values", self.model.name())));
+                    }
+                }
+            }
+            start = end;
+        }
+        Ok((values, errors))
+    }
+
+    /// Appends the values of a block and its errors; appends nothing when the model fails.
+    fn score_block(
+        &self,
+        range: Range<usize>,
+        worker: &Worker,
+        values: &mut Vec<f32>,
+        errors: &mut Vec<(usize, String)>,
+    ) -> Result<(), ModelError> {
+        if self.offers.is_empty()
+            && let Some(dense) = self.model.dense_inputs().and_then(|names| self.features.dense_as(names))
+        {
+            let width = dense.len() / self.rows();
+            let dense = &dense[range.start * width..range.end * width];
+            if self.model.accepts_missing() || !dense.iter().any(|value| value.is_nan()) {
+                let scores = self.model.score_dense(worker, range.len(), dense, &self.columns)?;
+                self.append(&range, &vec![None; range.len()], &scores.values, values, errors);
+                return Ok(());
+            }
+        }
+        let mut matrix = self.model.matrix();
+        let mut missing: Vec<Option<String>> = Vec::with_capacity(range.len() * self.pairs_per_row());
+        for row in range.clone() {
+            self.push_row(row, &mut |row| {
+                missing.push(matrix.push(row).err().map(|missing| missing.feature));
+            });
+        }
+        let scores = self.model.score(worker, &matrix, &self.columns)?;
+        self.append(&range, &missing, &scores.values, values, errors);
+        Ok(())
+    }
+
+    /// Resolves one row of the request and hands its pairs over one by one.
+    fn push_row(&self, row: usize, take: &mut dyn FnMut(&Row<'_>)) {
+        let release = &self.snapshot.release;
+        let resolve = |entity: Entity| -> Vec<ValueRef<'_>> {
+            let features = release.schema().of(entity).iter().enumerate();
+            features
+                .map(|(index, feature)| match self.features.value(entity, index, row) {
+                    ValueRef::Missing => feature.default_ref(),
+                    known => known,
+                })
+                .collect()
+        };
+        let (customer, context) = (resolve(Entity::Customer), resolve(Entity::Context));
+        let sent = |index| self.features.value(Entity::Customer, index, row);
+        let segment = release.segmentation().map(|segmentation| segmentation.assign(sent));
+        let segment = segment.as_ref().map(crate::release::AssignedSegment::as_ref);
+        if self.offers.is_empty() {
+            let offer = resolve(Entity::Offer);
+            take(&Row { customer: &customer, context: &context, offer: &offer, segment });
+            return;
+        }
+        let library = release.catalog().library.offers();
+        for offer in &self.offers {
+            let value = |value: &'_ Option<Value>| value.as_ref().map_or(ValueRef::Missing, Value::as_ref);
+            let offer: Vec<ValueRef<'_>> = library[*offer].features.iter().map(value).collect();
+            take(&Row { customer: &customer, context: &context, offer: &offer, segment });
+        }
+    }
+
+    /// Brings the model's scores into the shape of the answer.
+    fn append(
+        &self,
+        range: &Range<usize>,
+        missing: &[Option<String>],
+        scores: &[f32],
+        values: &mut Vec<f32>,
+        errors: &mut Vec<(usize, String)>,
+    ) {
+        let mut scores = scores.chunks_exact(self.columns.len());
+        for (row, pairs) in range.clone().zip(missing.chunks(self.pairs_per_row())) {
+            let mut problem: Option<String> = None;
+            for lacking in pairs {
+                if let Some(feature) = lacking {
+                    problem.get_or_insert_with(|| {
+                        format!("{} needs `{feature}`, which is missing", self.model.name())
+                    });
+                    values.extend(std::iter::repeat_n(f32::NAN, self.columns.len()));
+                    continue;
+                }
+                for raw in scores.next().unwrap_or_default() {
+                    let value = self.answer(*raw);
+                    if value.is_nan() {
+                        problem.get_or_insert_with(|| format!("{} answered {raw}", self.model.name()));
+                    }
+                    values.push(value);
+                }
+            }
+            errors.extend(problem.map(|problem| (row, problem)));
+        }
+    }
+
+    /// The value of an answer: the propensity where the model has one, else the raw output; NaN where neither is usable.
+    fn answer(&self, raw: f32) -> f32 {
+        if self.model.is_calibrated() {
+            return self.model.propensity(raw).map_or(f32::NAN, |propensity| propensity as f32);
+        }
+        if raw.is_finite() { raw } else { f32::NAN }
+    }
+}
+
+fn find_model<'a>(snapshot: &'a Snapshot, request: &ScoreRequest) -> Result<&'a Arc<Model>, DecisionError> {
+    let release = &snapshot.release;
+    let Some(model) = release.models().iter().find(|model| model.name() == request.model) else {
+        let known = release.models().iter().map(|model| model.name());
+        return Err(DecisionError::NotFound {
+            field: "model.name".to_owned(),
+            what: "model",
+            name: request.model.clone(),
+            hint: suggestion(&request.model, known),
+        });
+    };
+    if request.version == 0 || request.version == model.version() {
+        return Ok(model);
+    }
+    let name = model.name();
+    if !snapshot.release.knows_version(name, request.version) {
+        return Err(DecisionError::NotFound {
+            field: "model.version".to_owned(),
+            what: "version of this model",
+            name: request.version.to_string(),
+            hint: String::new(),
+        });
+    }
+    Err(DecisionError::NotLoaded {
+        field: "model.version".to_owned(),
+        message: format!(
+            "version {} of `{name}` is not loaded; release {} pins version {}",
+            request.version,
+            release.number(),
+            model.version()
+        ),
+    })
+}
+
+fn wanted_columns(model: &Model, ids: &[String]) -> Result<Vec<usize>, DecisionError> {
+    if ids.is_empty() {
+        return Ok((0..model.columns().len()).collect());
+    }
+    ids.iter()
+        .enumerate()
+        .map(|(index, id)| {
+            model.columns().iter().position(|column| column == id).ok_or_else(|| DecisionError::NotFound {
+                field: format!("offer_ids[{index}]"),
+                what: "column of this model",
+                name: id.clone(),
+                hint: suggestion(id, model.columns().iter().map(String::as_str)),
+            })
+        })
+        .collect()
+}

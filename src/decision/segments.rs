@@ -1,0 +1,62 @@
+//! `AssignSegments`: rows of customer features to segments of the release.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{DecisionError, Segment};
+use crate::feature::{BoundBatch, Entity, FeatureBatch};
+use crate::model::{Call, Stop};
+use crate::release::Snapshot;
+
+/// How many rows are assigned between two looks at the deadline.
+const ROWS_PER_BLOCK: usize = 4096;
+
+/// An `AssignSegments` call held against the snapshot that answers it.
+pub(super) struct SegmentPlan {
+    pub snapshot: Arc<Snapshot>,
+    features: BoundBatch,
+}
+
+impl SegmentPlan {
+    /// Resolves the rows against `snapshot`.
+    ///
+    /// # Errors
+    /// When the release has no segmentation, or the batch does not fit its schema.
+    pub fn new(snapshot: Arc<Snapshot>, features: FeatureBatch) -> Result<Self, DecisionError> {
+        if snapshot.release.segmentation().is_none() {
+            return Err(DecisionError::NotLoaded {
+                field: "features".to_owned(),
+                message: format!("release {} has no segmentation", snapshot.release.number()),
+            });
+        }
+        if features.rows == 0 {
+            return Err(DecisionError::invalid("features.rows", "there are none; send at least one row"));
+        }
+        let features = features
+            .bind(snapshot.release.schema(), &[Entity::Customer])
+            .map_err(DecisionError::in_features)?;
+        Ok(Self { snapshot, features })
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.features.rows()
+    }
+
+    /// The segments of the rows of `range`, in order.
+    ///
+    /// # Errors
+    /// When the call is over before the last row is assigned.
+    pub fn assign(&self, range: Range<usize>, call: &Call) -> Result<Vec<Segment>, Stop> {
+        let Some(segmentation) = self.snapshot.release.segmentation() else { return Ok(Vec::new()) };
+        let mut segments: Vec<Segment> = Vec::with_capacity(range.len());
+        for row in range {
+            if segments.len().is_multiple_of(ROWS_PER_BLOCK) {
+                call.check()?;
+            }
+            let sent = |index| self.features.value(Entity::Customer, index, row);
+            segments.push(segmentation.assign(sent).into());
+        }
+        Ok(segments)
+    }
+}

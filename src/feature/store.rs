@@ -1,0 +1,228 @@
+//! The embedded customer store: features by customer id, immutable in memory, filled from CSV or Parquet.
+//!
+//! A [`CustomerTable`] is built once and then only read, from any number of threads and without locks; a newer file
+//! becomes another table. [`CustomerSource`] is the directory that the file lives in. Defaults of the schema are not
+//! applied here: what nobody knows is [`ValueRef::Missing`].
+//! Start reading at [`CustomerTable::load`]; `packed.rs` has the layout in memory.
+
+mod build;
+mod cell;
+mod columns;
+mod csv_file;
+mod findings;
+mod packed;
+mod parquet_file;
+mod source;
+mod texts;
+
+use std::fmt;
+use std::fs::File;
+use std::path::Path;
+
+use self::packed::{Packed, PackedRows};
+use self::texts::{TextIndex, Texts};
+use super::{Entity, FeatureSchema, FeatureType, ValueRef};
+use crate::document::{Problems, suggestion};
+
+pub use source::{CustomerSource, Fingerprint};
+
+/// The features of all customers, in memory.
+#[derive(Debug, Clone)]
+pub struct CustomerTable {
+    columns: Vec<Column>,
+    rows: PackedRows,
+    ids: TextIndex,
+}
+
+/// How the packed values of a feature are read.
+#[derive(Debug, Clone)]
+enum Column {
+    Float,
+    Int,
+    Bool,
+    String(Texts),
+}
+
+/// A customer of one table; means nothing to another table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RowIndex(u32);
+
+/// What a file held, beside the values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadReport {
+    /// The file, as problems name it.
+    pub file: String,
+    /// The number of customers; a file with nothing but a header has none and is sound.
+    pub customers: usize,
+    /// Columns that are no customer feature of the schema, in the order of the file. They were not read.
+    pub ignored_columns: Vec<String>,
+    /// Customer features that have no column, in the order of the schema. They are missing for everyone.
+    pub absent_features: Vec<String>,
+}
+
+/// The formats of a file of customers, by the ending of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Csv,
+    Parquet,
+}
+
+impl CustomerTable {
+    /// Reads `path` (`.csv` or `.parquet`): a column `customer_id` of distinct ids of at most 256 bytes, and columns named
+    /// like the customer features of `schema`. A null, an empty field, an empty text and a NaN are missing values.
+    /// Reads the file once; needs little more memory than the table (measured in `benches/customer_store.rs`).
+    ///
+    /// # Errors
+    /// The first hundred problems with line (or row of a Parquet file), column and what to do, and the number of the rest.
+    pub fn load(path: &Path, schema: &FeatureSchema) -> Result<(Self, LoadReport), Problems> {
+        let file = path.display().to_string();
+        let Some(format) = Format::of(path) else {
+            return Err(Problems::one(file, None, "customers are read from a .csv or a .parquet file"));
+        };
+        Self::load_as(path, format, &file, schema)
+    }
+
+    /// A table without customers.
+    #[must_use]
+    pub fn empty(schema: &FeatureSchema) -> Self {
+        let columns: Vec<Column> = schema
+            .of(Entity::Customer)
+            .iter()
+            .map(|feature| match feature.feature_type {
+                FeatureType::Float => Column::Float,
+                FeatureType::Int => Column::Int,
+                FeatureType::Bool => Column::Bool,
+                FeatureType::String => Column::String(Texts::default()),
+            })
+            .collect();
+        Self { columns, rows: PackedRows::new([]), ids: TextIndex::default() }
+    }
+
+    fn load_as(
+        path: &Path,
+        format: Format,
+        file: &str,
+        schema: &FeatureSchema,
+    ) -> Result<(Self, LoadReport), Problems> {
+        let input = File::open(path)
+            .map_err(|error| Problems::one(file, None, format!("the file could not be opened: {error}")))?;
+        match format {
+            Format::Csv => csv_file::read(input, file, schema),
+            Format::Parquet => parquet_file::read(input, file, schema),
+        }
+    }
+
+    /// The row of the customer with this id.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<RowIndex> {
+        self.ids.find(id).map(RowIndex)
+    }
+
+    /// One feature of a customer; `feature` is its position in `schema.of(Entity::Customer)`. What does not exist is
+    /// missing.
+    #[must_use]
+    pub fn value(&self, row: RowIndex, feature: usize) -> ValueRef<'_> {
+        let Some(column) = self.columns.get(feature) else { return ValueRef::Missing };
+        column.value(self.rows.read(self.rows.record(row.0 as usize), feature))
+    }
+
+    /// All features of a customer, in the order of the schema, in place of what `out` held.
+    pub fn read_row<'a>(&'a self, row: RowIndex, out: &mut Vec<ValueRef<'a>>) {
+        let record = self.rows.record(row.0 as usize);
+        out.clear();
+        out.extend(
+            self.columns
+                .iter()
+                .enumerate()
+                .map(|(feature, column)| column.value(self.rows.read(record, feature))),
+        );
+    }
+
+    /// The id of a customer.
+    #[must_use]
+    pub fn id(&self, row: RowIndex) -> Option<&str> {
+        self.ids.texts().get(row.0)
+    }
+
+    /// All customers, in the order of the file.
+    pub fn rows(&self) -> impl Iterator<Item = RowIndex> + use<> {
+        (0..self.ids.texts().len() as u32).map(RowIndex)
+    }
+
+    /// The number of customers.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ids.texts().len()
+    }
+
+    /// Whether there are no customers.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What the table occupies, in bytes: values, ids, index and dictionaries.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let texts: usize = self.columns.iter().map(Column::memory_bytes).sum();
+        size_of::<Self>() + self.rows.memory_bytes() + self.ids.memory_bytes() + texts
+    }
+}
+
+impl Column {
+    fn value(&self, packed: Packed) -> ValueRef<'_> {
+        match (self, packed) {
+            (Self::Float, Packed::Float(number)) => ValueRef::Float(number),
+            (Self::Int, Packed::Int(number)) => ValueRef::Int(number),
+            (Self::Bool, Packed::Int(truth)) => ValueRef::Bool(truth != 0),
+            (Self::String(texts), Packed::Int(number)) => {
+                texts.get(number as u32).map_or(ValueRef::Missing, ValueRef::String)
+            }
+            (Self::Float | Self::Int | Self::Bool | Self::String(_), _) => ValueRef::Missing,
+        }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::String(texts) => texts.memory_bytes(),
+                Self::Float | Self::Int | Self::Bool => 0,
+            }
+    }
+}
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} customers", self.file, self.customers)?;
+        if self.customers == 0 {
+            f.write_str("; the file has a header and nothing else")?;
+        }
+        for name in &self.ignored_columns {
+            let hint = suggestion(name, self.absent_features.iter().map(String::as_str));
+            write!(f, "\n  column `{name}` is no customer feature and was ignored{hint}")?;
+        }
+        for name in &self.absent_features {
+            write!(f, "\n  feature `{name}` has no column and is missing for everyone")?;
+        }
+        Ok(())
+    }
+}
+
+impl Format {
+    const ALL: [Self; 2] = [Self::Csv, Self::Parquet];
+
+    fn of(path: &Path) -> Option<Self> {
+        let ending = path.extension()?.to_str()?;
+        Self::ALL.into_iter().find(|format| ending.eq_ignore_ascii_case(format.ending()))
+    }
+
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Parquet => "parquet",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! `proffer.v1.DecisionService`: convert in, call one function of `decision`, convert out.
+
+mod features;
+mod rank;
+mod score;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::limits::Limits;
+use super::proto::proffer::v1 as wire;
+use super::status;
+use crate::decision::{DecisionError, Decider};
+use crate::model::{Call, Refusal};
+
+/// The service, cheap to clone.
+#[derive(Clone)]
+pub(super) struct DecisionService {
+    decider: Decider,
+    limits: Arc<Limits>,
+}
+
+impl DecisionService {
+    /// A service that answers from `decider`.
+    pub fn new(decider: Decider, limits: Arc<Limits>) -> Self {
+        Self { decider, limits }
+    }
+
+    async fn rank(&self, request: wire::RankRequest, call: &Call) -> Result<wire::RankResponse, Status> {
+        let request_id = request_id(&request.request_id);
+        call.check().map_err(|stop| status::from_refusal(Refusal::Stopped(stop), &request_id))?;
+        let request = rank::read(request, &self.limits)?;
+        let explain = request.explain;
+        let answered = self.decider.rank(request, call).await;
+        let (snapshot, results) =
+            answered.map_err(|error| status::from_decision(&error, &request_id))?;
+        Ok(rank::write(request_id, &snapshot, results, explain))
+    }
+
+    async fn score(&self, request: wire::ScoreRequest, call: &Call) -> Result<wire::ScoreResponse, Status> {
+        let request_id = request_id("");
+        call.check().map_err(|stop| status::from_refusal(Refusal::Stopped(stop), &request_id))?;
+        let request = score::read(request, &self.limits)?;
+        let answered = self.decider.score(request, call).await;
+        let answer = answered.map_err(|error| status::from_decision(&error, &request_id))?;
+        Ok(score::write(answer))
+    }
+}
+
+#[tonic::async_trait]
+impl wire::decision_service_server::DecisionService for DecisionService {
+    async fn rank(&self, request: Request<wire::RankRequest>) -> Result<Response<wire::RankResponse>, Status> {
+        let call = call_of(&request);
+        self.rank(request.into_inner(), &call).await.map(Response::new)
+    }
+
+    type RankStreamStream = ReceiverStream<Result<wire::RankStreamResponse, Status>>;
+
+    async fn rank_stream(
+        &self,
+        request: Request<Streaming<wire::RankStreamRequest>>,
+    ) -> Result<Response<Self::RankStreamStream>, Status> {
+        let service = self.clone();
+        Ok(answer_each(request, move |message, call| {
+            let service = service.clone();
+            async move {
+                let request = message.request.ok_or_else(|| status::invalid("request", "is missing"))?;
+                let response = service.rank(request, &call).await?;
+                Ok(wire::RankStreamResponse { response: Some(response) })
+            }
+        }))
+    }
+
+    async fn score(
+        &self,
+        request: Request<wire::ScoreRequest>,
+    ) -> Result<Response<wire::ScoreResponse>, Status> {
+        let call = call_of(&request);
+        self.score(request.into_inner(), &call).await.map(Response::new)
+    }
+
+    type ScoreStreamStream = ReceiverStream<Result<wire::ScoreStreamResponse, Status>>;
+
+    async fn score_stream(
+        &self,
+        request: Request<Streaming<wire::ScoreStreamRequest>>,
+    ) -> Result<Response<Self::ScoreStreamStream>, Status> {
+        let service = self.clone();
+        Ok(answer_each(request, move |message, call| {
+            let service = service.clone();
+            async move {
+                let request = message.request.ok_or_else(|| status::invalid("request", "is missing"))?;
+                let response = service.score(request, &call).await?;
+                Ok(wire::ScoreStreamResponse { response: Some(response) })
+            }
+        }))
+    }
+
+    async fn assign_segments(
+        &self,
+        request: Request<wire::AssignSegmentsRequest>,
+    ) -> Result<Response<wire::AssignSegmentsResponse>, Status> {
+        let call = call_of(&request);
+        let request_id = request_id("");
+        let message = request.into_inner();
+        let batch = message.features.ok_or_else(|| status::invalid("features", "is missing"))?;
+        let batch = features::read_batch(batch, self.limits.rows, &self.limits)?;
+        let answered = self.decider.assign_segments(batch, &call).await;
+        let (snapshot, segments) =
+            answered.map_err(|error: DecisionError| status::from_decision(&error, &request_id))?;
+        Ok(Response::new(wire::AssignSegmentsResponse {
+            release: snapshot.release.number(),
+            segments: segments.into_iter().map(rank::write_segment).collect(),
+        }))
+    }
+}
+
+/// What admission decided for this call: its deadline and whether anyone still waits.
+pub(super) fn call_of<T>(request: &Request<T>) -> Call {
+    request.extensions().get::<Call>().cloned().unwrap_or_default()
+}
+
+/// The caller's request id, or a new one; it is put on the span of the call.
+fn request_id(given: &str) -> String {
+    let id = if given.is_empty() { uuid::Uuid::now_v7().to_string() } else { given.to_owned() };
+    tracing::Span::current().record("request_id", id.as_str());
+    id
+}
+
+/// Answers the messages of a stream one by one, in order, until it ends, one fails, or the caller goes. At most one answer waits
+/// to be taken, so a caller that does not read is not worked for.
+fn answer_each<Q, A, F, W>(
+    request: Request<Streaming<Q>>,
+    answer: F,
+) -> Response<ReceiverStream<Result<A, Status>>>
+where
+    Q: Send + 'static,
+    A: Send + 'static,
+    F: Fn(Q, Call) -> W + Send + 'static,
+    W: Future<Output = Result<A, Status>> + Send,
+{
+    let call = call_of(&request);
+    let mut messages = request.into_inner();
+    let (answers, taken) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let work = async {
+            while let Some(message) = messages.next().await {
+                let answered = match message {
+                    Ok(message) => answer(message, call.clone()).await,
+                    Err(status) => Err(status),
+                };
+                let failed = answered.is_err();
+                if answers.send(answered).await.is_err() || failed {
+                    return;
+                }
+            }
+        };
+        // A caller that goes takes the work under way with it.
+        tokio::select! {
+            () = work => {}
+            () = answers.closed() => {}
+        }
+    });
+    Response::new(ReceiverStream::new(taken))
+}

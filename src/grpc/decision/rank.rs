@@ -1,0 +1,197 @@
+//! `Rank`: from the wire and back.
+
+use chrono::{DateTime, Utc};
+use tonic::{Code, Status};
+
+use super::features::{read_batch, read_value};
+use crate::decision::{
+    Customer, CustomerError, Explain, Factors, RankRequest, RankResult, RankedOffer, RejectedOffer, Segment,
+};
+use crate::feature::FeatureBatch;
+use crate::grpc::limits::{Limits, check_count, check_id, check_ids};
+use crate::grpc::proto::proffer::v1 as wire;
+use crate::grpc::status::{code_name, invalid};
+use crate::offer::Attribute;
+use crate::release::Snapshot;
+
+/// Entries of the context.
+const CONTEXT_ENTRIES: usize = 1000;
+
+/// Reads a request; names are held against the release later.
+pub(super) fn read(request: wire::RankRequest, limits: &Limits) -> Result<RankRequest, Status> {
+    check_id("request_id", &request.request_id)?;
+    check_id("placement", &request.placement)?;
+    if request.placement.is_empty() {
+        return Err(invalid("placement", "is missing; name a placement of policy.toml"));
+    }
+    check_id("channel", &request.channel)?;
+    check_count("customers", "customers", request.customers.len(), limits.customers)?;
+    let customers = request
+        .customers
+        .into_iter()
+        .enumerate()
+        .map(|(index, customer)| {
+            check_id(format_args!("customers[{index}].customer_id"), &customer.customer_id)?;
+            check_ids(&format!("customers[{index}].consents"), &customer.consents)?;
+            Ok(Customer { id: customer.customer_id, consents: customer.consents })
+        })
+        .collect::<Result<Vec<_>, Status>>()?;
+    let features = match request.features {
+        None => FeatureBatch::default(),
+        Some(batch) => read_batch(batch, limits.customers, limits)?,
+    };
+    check_count("context", "entries", request.context.len(), CONTEXT_ENTRIES)?;
+    let context = request
+        .context
+        .into_iter()
+        .map(|(name, value)| {
+            check_id("context", &name)?;
+            let field = format!("context[{name}]");
+            let value = read_value(&field, value, limits)?;
+            Ok((name, value))
+        })
+        .collect::<Result<Vec<_>, Status>>()?;
+    check_ids("candidate_offer_ids", &request.candidate_offer_ids)?;
+    check_ids("exclude_offer_ids", &request.exclude_offer_ids)?;
+    let explain = match wire::Explain::try_from(request.explain) {
+        Ok(wire::Explain::Unspecified | wire::Explain::None) => Explain::None,
+        Ok(wire::Explain::Winners) => Explain::Winners,
+        Ok(wire::Explain::All) => Explain::All,
+        Err(_) => {
+            return Err(invalid("explain", format_args!("{} is not a value of Explain", request.explain)));
+        }
+    };
+    Ok(RankRequest {
+        placement: request.placement,
+        channel: request.channel,
+        customers,
+        features,
+        context,
+        candidate_offer_ids: request.candidate_offer_ids,
+        exclude_offer_ids: request.exclude_offer_ids,
+        count: request.count as usize,
+        explain,
+        as_of: request.as_of.map(read_timestamp).transpose()?,
+        release: request.release,
+    })
+}
+
+fn read_timestamp(timestamp: prost_types::Timestamp) -> Result<DateTime<Utc>, Status> {
+    let nanos = u32::try_from(timestamp.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
+    nanos
+        .and_then(|nanos| DateTime::from_timestamp(timestamp.seconds, nanos))
+        .ok_or_else(|| invalid("as_of", "is not a moment that a calendar knows"))
+}
+
+/// Writes the results of one call.
+pub(super) fn write(
+    request_id: String,
+    snapshot: &Snapshot,
+    results: Vec<RankResult>,
+    explain: Explain,
+) -> wire::RankResponse {
+    wire::RankResponse {
+        request_id,
+        release: snapshot.release.number(),
+        results: results.into_iter().map(|result| write_result(snapshot, result, explain)).collect(),
+    }
+}
+
+fn write_result(snapshot: &Snapshot, result: RankResult, explain: Explain) -> wire::RankResult {
+    wire::RankResult {
+        customer_id: result.customer_id,
+        decision_id: result.decision_id.to_string(),
+        offers: result
+            .offers
+            .into_iter()
+            .zip(1..)
+            .map(|(offer, rank)| write_offer(snapshot, offer, rank, explain))
+            .collect(),
+        segment: result.segment.map(write_segment),
+        rejected: result.rejected.into_iter().map(write_rejected).collect(),
+        assignments: Vec::new(),
+        degraded: result.degraded,
+        error: result.error.as_ref().map(write_error),
+    }
+}
+
+fn write_offer(snapshot: &Snapshot, offer: RankedOffer, rank: u32, explain: Explain) -> wire::RankedOffer {
+    let terms = &snapshot.release.catalog().library.offers()[offer.offer];
+    let factors = offer.factors.filter(|_| explain >= Explain::Winners);
+    wire::RankedOffer {
+        offer_id: offer.offer_id.to_string(),
+        rank,
+        priority: offer.priority,
+        factors: factors.map(|factors| write_factors(snapshot, &factors)),
+        selection_probability: 1.0,
+        fallback: offer.fallback,
+        attributes: terms
+            .attributes
+            .iter()
+            .map(|(name, value)| (name.clone(), write_attribute(value)))
+            .collect(),
+    }
+}
+
+fn write_factors(snapshot: &Snapshot, factors: &Factors) -> wire::Factors {
+    let model = &snapshot.release.models()[factors.model];
+    wire::Factors {
+        score: factors.score,
+        propensity: factors.propensity,
+        context_weight: factors.context_weight,
+        value: factors.value,
+        lever: factors.lever,
+        cost: factors.cost,
+        margin: factors.margin,
+        model: model.name().to_owned(),
+        model_version: model.version(),
+    }
+}
+
+fn write_attribute(attribute: &Attribute) -> wire::FeatureValue {
+    use wire::feature_value::Kind;
+    let kind = match attribute {
+        Attribute::String(text) => Kind::StringValue(text.clone()),
+        Attribute::Int(number) => Kind::Int64Value(*number),
+        Attribute::Float(number) => Kind::FloatValue(*number),
+        Attribute::Bool(truth) => Kind::BoolValue(*truth),
+    };
+    wire::FeatureValue { kind: Some(kind) }
+}
+
+fn write_rejected(rejected: RejectedOffer) -> wire::RejectedOffer {
+    let rejection = rejected.rejection;
+    wire::RejectedOffer {
+        offer_id: rejected.offer_id.to_string(),
+        stage: rejection.stage.as_str().to_owned(),
+        reason: rejection.reason.as_str().to_owned(),
+        rule: rejection.rule.map(|rule| rule.to_string()).unwrap_or_default(),
+        detail: rejection.detail,
+    }
+}
+
+/// Writes a customer's segment.
+pub(super) fn write_segment(segment: Segment) -> wire::Segment {
+    wire::Segment {
+        id: segment.id,
+        name: segment.name.to_string(),
+        distance: segment.distance,
+        margin: segment.margin,
+    }
+}
+
+fn write_error(error: &CustomerError) -> wire::RankError {
+    let (code, message, field) = match error {
+        CustomerError::Anonymous => (
+            Code::InvalidArgument,
+            "neither an id nor features: name the customer or send features",
+            "customer_id",
+        ),
+        CustomerError::Internal => (Code::Internal, "internal error while deciding for this customer", ""),
+    };
+    wire::RankError {
+        code: code_name(code).to_owned(),
+        message: message.to_owned(),
+        field: field.to_owned(),
+    }
+}

@@ -1,0 +1,72 @@
+//! How much one call may bring: checked before anything is built from it.
+
+use std::fmt::Display;
+
+use tonic::Status;
+
+use super::status::invalid;
+
+/// The bounds of a call. Beyond them it is refused, with the field's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one message, compressed or not.
+    pub message_bytes: usize,
+    /// Customers of one `Rank`.
+    pub customers: usize,
+    /// Rows of one `Score` or `AssignSegments`.
+    pub rows: usize,
+    /// Bytes of one text value.
+    pub text_bytes: usize,
+    /// Calls under way at once; further ones are answered `RESOURCE_EXHAUSTED`.
+    pub concurrent_calls: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 16 << 20,
+            customers: 1024,
+            rows: 100_000,
+            text_bytes: 64 << 10,
+            concurrent_calls: 1024,
+        }
+    }
+}
+
+/// Bytes of an identifier: customers, requests, offers, models, consents, features.
+const ID_BYTES: usize = 256;
+
+/// Entries of a list of identifiers.
+const LIST_ENTRIES: usize = 10_000;
+
+/// Refuses an identifier that is too long.
+pub(super) fn check_id(field: impl Display, id: &str) -> Result<(), Status> {
+    if id.len() <= ID_BYTES {
+        return Ok(());
+    }
+    Err(invalid(field, format_args!("{} bytes are more than {ID_BYTES}", id.len())))
+}
+
+/// Refuses a list of identifiers that is too long, or has one that is.
+pub(super) fn check_ids(field: &str, ids: &[String]) -> Result<(), Status> {
+    check_count(field, "entries", ids.len(), LIST_ENTRIES)?;
+    ids.iter().enumerate().try_for_each(|(index, id)| check_id(format_args!("{field}[{index}]"), id))
+}
+
+/// Refuses more of something than there may be.
+pub(super) fn check_count(
+    field: impl Display,
+    what: &str,
+    count: usize,
+    most: usize,
+) -> Result<(), Status> {
+    if count <= most {
+        return Ok(());
+    }
+    Err(invalid(field, format_args!("{count} {what} are more than {most}")))
+}
+
+/// Refuses a text value that is too long.
+pub(super) fn check_text(field: impl Display, text: &str, limits: &Limits) -> Result<(), Status> {
+    check_count(field, "bytes", text.len(), limits.text_bytes)
+}

@@ -1,0 +1,351 @@
+//! Loading a release: parse its files, load its models, hold everything against everything else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::document::{Problems, suggestion};
+use crate::feature::{Entity, FeatureSchema, SegmentRef, ValueRef};
+use crate::model::onnx::OnnxCache;
+use crate::model::{Layout, Manifest, Model, ModelKind};
+use crate::offer::{self, Catalog};
+use crate::segment::{FILE_NAME, Segmentation};
+
+/// The texts and pins of a release, from a store or a workspace.
+#[derive(Debug, Clone, Copy)]
+pub struct ReleaseSource<'a> {
+    /// The release's number; 0 for a workspace that is only checked.
+    pub number: u64,
+    /// `features.toml`.
+    pub features: &'a str,
+    /// `offers.toml`.
+    pub offers: &'a str,
+    /// `policy.toml`.
+    pub policy: &'a str,
+    /// The directory whose children are the models.
+    pub models_dir: &'a Path,
+    /// Model name → version.
+    pub pins: &'a BTreeMap<String, u64>,
+}
+
+/// Which model, and which of its columns, scores an offer at a placement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scorer {
+    /// The model's position in [`Release::models`].
+    pub model: usize,
+    /// Its column; 0 for pairwise models.
+    pub column: usize,
+}
+
+/// A release in memory, checked and ready to decide.
+#[derive(Debug)]
+pub struct Release {
+    number: u64,
+    schema: FeatureSchema,
+    catalog: Catalog,
+    models: Vec<Arc<Model>>,
+    /// placement × offer.
+    scorers: Vec<Vec<Option<Scorer>>>,
+    segmentation: Option<Segmenter>,
+    models_dir: PathBuf,
+    pins: BTreeMap<String, u64>,
+}
+
+impl Release {
+    /// Loads and checks a release. Models that `cache` holds already are shared, not loaded again.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the release, each with its file, line where there is one, and what to do.
+    pub fn load(source: &ReleaseSource<'_>, cache: &OnnxCache) -> Result<Self, Problems> {
+        let mut problems = Problems::new();
+        let schema = FeatureSchema::parse("features.toml", source.features)?;
+        let catalog = problems.absorb(offer::read(
+            &schema,
+            ("offers.toml", source.offers),
+            ("policy.toml", source.policy),
+        ));
+        let mut models = Vec::new();
+        let mut segmentations = BTreeMap::new();
+        for (name, version) in source.pins {
+            let directory = source.models_dir.join(name).join(version.to_string());
+            match load_version(&directory, name, *version, &schema, cache) {
+                Ok(Loaded::Model(model)) => models.push(Arc::new(*model)),
+                Ok(Loaded::Segmentation(segmentation)) => {
+                    segmentations.insert(name.clone(), *segmentation);
+                }
+                Err(found) => problems.extend(found),
+            }
+        }
+        let Some(catalog) = catalog else { return problems.into_result(()).and(Err(Problems::new())) };
+        let segmentation = choose_segmentation(&catalog, &mut segmentations, &models, &mut problems);
+        let scorers = assign_scorers(&catalog, &models, source.pins, &mut problems);
+        problems.into_result(Self {
+            number: source.number,
+            schema,
+            catalog,
+            models,
+            scorers,
+            segmentation,
+            models_dir: source.models_dir.to_owned(),
+            pins: source.pins.clone(),
+        })
+    }
+
+    /// The release's number.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The feature schema.
+    #[must_use]
+    pub fn schema(&self) -> &FeatureSchema {
+        &self.schema
+    }
+
+    /// Offers and policy.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The models that score, by name.
+    #[must_use]
+    pub fn models(&self) -> &[Arc<Model>] {
+        &self.models
+    }
+
+    /// Model name → version, the segmentation's included.
+    #[must_use]
+    pub fn pins(&self) -> &BTreeMap<String, u64> {
+        &self.pins
+    }
+
+    /// What scores `offer` at `placement`; `None` where its model has no column for it.
+    #[must_use]
+    pub fn scorer(&self, placement: usize, offer: usize) -> Option<Scorer> {
+        self.scorers[placement][offer]
+    }
+
+    /// The segmentation, where the policy names one.
+    #[must_use]
+    pub fn segmentation(&self) -> Option<&Segmenter> {
+        self.segmentation.as_ref()
+    }
+
+    /// Whether the store has this version of a model, loaded or not.
+    #[must_use]
+    pub fn knows_version(&self, model: &str, version: u64) -> bool {
+        // The name is one of the release's own, so the path stays inside the store.
+        self.pins.contains_key(model) && self.models_dir.join(model).join(version.to_string()).is_dir()
+    }
+}
+
+/// The segmentation of a release, bound to the schema's customer features.
+#[derive(Debug)]
+pub struct Segmenter {
+    segmentation: Segmentation,
+    names: Vec<Arc<str>>,
+    /// The customer feature that is each raw value of a row.
+    inputs: Vec<usize>,
+}
+
+/// A customer's segment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AssignedSegment {
+    /// Its number.
+    pub id: i64,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Euclidean, to its centroid.
+    pub distance: f64,
+    /// (d2 − d1) / d2.
+    pub margin: f64,
+}
+
+impl AssignedSegment {
+    /// As rules and models see it.
+    #[must_use]
+    pub fn as_ref(&self) -> SegmentRef<'_> {
+        SegmentRef { id: self.id, name: &self.name }
+    }
+}
+
+impl Segmenter {
+    /// Assigns the customer whose features `value` gives by their position in the schema. A value that is missing is imputed
+    /// as in training, not replaced by the schema's default: the artefact alone says how a row becomes a segment.
+    #[must_use]
+    pub fn assign<'v>(&self, value: impl Fn(usize) -> ValueRef<'v>) -> AssignedSegment {
+        let raw: Vec<f32> =
+            self.inputs.iter().map(|index| value(*index).as_f64().unwrap_or(f64::NAN) as f32).collect();
+        let assigned = self.segmentation.assign(&raw);
+        AssignedSegment {
+            id: i64::from(assigned.id),
+            name: Arc::clone(&self.names[assigned.id as usize]),
+            distance: assigned.distance,
+            margin: assigned.margin,
+        }
+    }
+
+    /// The segments' names, by id.
+    #[must_use]
+    pub fn names(&self) -> &[Arc<str>] {
+        &self.names
+    }
+}
+
+enum Loaded {
+    Model(Box<Model>),
+    Segmentation(Box<Segmenter>),
+}
+
+fn load_version(
+    directory: &Path,
+    name: &str,
+    version: u64,
+    schema: &FeatureSchema,
+    cache: &OnnxCache,
+) -> Result<Loaded, Problems> {
+    let label = |file: &str| format!("{name}/{version}/{file}");
+    let text = fs::read_to_string(directory.join("model.toml")).map_err(|error| {
+        Problems::one(label("model.toml"), None, format!("cannot be read: {error}; the release pins it"))
+    })?;
+    let manifest = Manifest::parse(&label("model.toml"), &text)?;
+    manifest.verify_checksums(&label(""), directory)?;
+    if manifest.kind != ModelKind::Segmentation {
+        let model = Model::load(directory, name, version, manifest, schema, cache)?;
+        return Ok(Loaded::Model(Box::new(model)));
+    }
+    let file = label(FILE_NAME);
+    let json = fs::read(directory.join(FILE_NAME))
+        .map_err(|error| Problems::one(file.as_str(), None, format!("cannot be read: {error}")))?;
+    let segmentation = Segmentation::parse(&file, &json)?;
+    bind_segmentation(&file, segmentation, schema).map(|bound| Loaded::Segmentation(Box::new(bound)))
+}
+
+fn bind_segmentation(
+    file: &str,
+    segmentation: Segmentation,
+    schema: &FeatureSchema,
+) -> Result<Segmenter, Problems> {
+    let mut problems = Problems::new();
+    let mut inputs = Vec::new();
+    for feature in segmentation.features() {
+        match schema.find(&feature.name) {
+            Some((Entity::Customer, index))
+                if schema.of(Entity::Customer)[index].feature_type.is_numeric() =>
+            {
+                inputs.push(index);
+            }
+            Some(_) => {
+                let message = format!("feature `{}` must be numeric and of the customer", feature.name);
+                problems.push(file, None, message);
+            }
+            None => {
+                let mut message = format!("the schema has no feature `{}`", feature.name);
+                if let Some(close) = schema.closest(&feature.name) {
+                    let _ = write!(message, "; did you mean `{close}`?");
+                }
+                problems.push(file, None, message);
+            }
+        }
+    }
+    let names = segmentation.segments().iter().map(|segment| segment.name.as_str().into()).collect();
+    problems.into_result(Segmenter { segmentation, names, inputs })
+}
+
+fn choose_segmentation(
+    catalog: &Catalog,
+    segmentations: &mut BTreeMap<String, Segmenter>,
+    models: &[Arc<Model>],
+    problems: &mut Problems,
+) -> Option<Segmenter> {
+    if let Some(name) = &catalog.policy.segmentation {
+        let found = segmentations.remove(name);
+        if found.is_none() && !problems.iter().any(|problem| problem.file.starts_with(&format!("{name}/"))) {
+            let hint = suggestion(name, segmentations.keys().map(String::as_str));
+            let message = format!("`segmentation`: the release has no segmentation `{name}`{hint}");
+            problems.push("policy.toml", None, message);
+        }
+        return found;
+    }
+    for model in models.iter().filter(|model| model.uses_segment()) {
+        let file = format!("{}/{}/model.toml", model.name(), model.version());
+        let message = "takes `segment`, but policy.toml names no `segmentation`";
+        problems.push(file, None, message);
+    }
+    None
+}
+
+/// Which model scores each offer at each placement; refuses models that cannot, and scales that cannot be compared.
+fn assign_scorers(
+    catalog: &Catalog,
+    models: &[Arc<Model>],
+    pins: &BTreeMap<String, u64>,
+    problems: &mut Problems,
+) -> Vec<Vec<Option<Scorer>>> {
+    let offers = catalog.library.offers();
+    let mut scorers = vec![vec![None; offers.len()]; catalog.policy.placements.len()];
+    for (placement, row) in catalog.policy.placements.iter().zip(&mut scorers) {
+        let label = format!("placement `{}`", placement.id);
+        // The position of each of the placement's models in the release.
+        let mut positions = Vec::with_capacity(placement.models.len());
+        for name in &placement.models {
+            let position = models.iter().position(|model| model.name() == name);
+            positions.push(position);
+            match position.map(|position| &models[position]) {
+                Some(model) if !model.kind().gives_propensity() => {
+                    let kind = model.kind();
+                    let message = format!("{label}: model `{name}` is of kind {kind}, which gives no propensity");
+                    problems.push("policy.toml", None, message);
+                }
+                // A model that failed to load has been reported already.
+                None if !pins.contains_key(name) => {
+                    let hint = suggestion(name, pins.keys().map(String::as_str));
+                    let message = format!("{label}: the release has no model `{name}`{hint}");
+                    problems.push("policy.toml", None, message);
+                }
+                _ => {}
+            }
+        }
+        for candidate in &placement.candidates {
+            let Some(position) = positions[candidate.model] else { continue };
+            let model = &models[position];
+            let column = match model.layout() {
+                Some(Layout::Pairwise) => Some(0),
+                Some(Layout::MultiOffer | Layout::PerOffer) => {
+                    let id = &*offers[candidate.offer].id;
+                    model.columns().iter().position(|column| column == id)
+                }
+                None => None,
+            };
+            row[candidate.offer] = column.map(|column| Scorer { model: position, column });
+        }
+        refuse_mixed_scales(&label, row, models, problems);
+    }
+    scorers
+}
+
+/// Propensity × value is meaningless across models on different scales: where several models compete, each must be calibrated.
+fn refuse_mixed_scales(
+    label: &str,
+    scorers: &[Option<Scorer>],
+    models: &[Arc<Model>],
+    problems: &mut Problems,
+) {
+    let used: BTreeSet<usize> = scorers.iter().flatten().map(|scorer| scorer.model).collect();
+    if used.len() < 2 {
+        return;
+    }
+    for model in used.iter().map(|position| &models[*position]).filter(|model| !model.is_calibrated()) {
+        let (name, version) = (model.name(), model.version());
+        let message = format!(
+            "{label} uses {} models, and `{name}` is not calibrated: propensities on different scales cannot be \
+             compared; calibrate it in {name}/{version}/model.toml or use one model",
+            used.len(),
+        );
+        problems.push("policy.toml", None, message);
+    }
+}

@@ -1,0 +1,372 @@
+//! The store on disk: immutable model versions and releases, the pointer `CURRENT`, and the customers' source.
+//!
+//! ```text
+//! store/models/<name>/<version>/…   store/releases/<number>/…   store/promotions/<sequence>.toml
+//! store/CURRENT                     store/customers/
+//! ```
+//! Everything but `CURRENT` and `customers/` never changes once it is there: a directory is written under a temporary name
+//! and renamed into place, so that what exists is whole. This module moves files; it neither parses nor judges their content
+//! beyond `release.toml` and `CURRENT`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::workspace::Workspace;
+
+/// The three files of a release that people edit, in the order in which they are read.
+pub const RELEASE_FILES: [&str; 3] = ["features.toml", "offers.toml", "policy.toml"];
+
+/// What goes wrong with a store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no directory, or it is not a store.
+    #[error("{path} is not a store: {reason}; create one with `proffer init --store {path} --from WORKSPACE`")]
+    NotAStore {
+        /// What was asked for.
+        path: String,
+        /// What is missing.
+        reason: String,
+    },
+    /// `init` found a release.
+    #[error("{path} already holds release {release}; nothing was changed")]
+    AlreadyInitialised {
+        /// The store.
+        path: String,
+        /// Its current release.
+        release: u64,
+    },
+    /// No release of this number.
+    #[error("the store has no release {0}")]
+    NoSuchRelease(u64),
+    /// A file of ours that does not read.
+    #[error("{path}: {message}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A file of a release or a version was changed after it was written.
+    #[error("{path} was changed after it was released: expected SHA-256 {expected}, found {found}")]
+    Changed {
+        /// The file.
+        path: String,
+        /// What the release recorded.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// The operating system said no.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or directory.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn io_error(path: &Path, source: io::Error) -> StoreError {
+    StoreError::Io { path: path.display().to_string(), source }
+}
+
+/// `CURRENT`: which release serves, and how it came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Current {
+    /// The release that serves.
+    pub release: u64,
+    /// The one before, 0 for the first: what a rollback promotes.
+    pub previous: u64,
+    /// Counts promotions from 1.
+    pub sequence: u64,
+    /// Who promoted.
+    pub author: String,
+    /// Why.
+    pub reason: String,
+    /// When, RFC 3339 in UTC.
+    pub time: String,
+}
+
+/// `release.toml`: what a release pins, and what its files were when it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseRecord {
+    /// The number of the release.
+    pub number: u64,
+    /// Who made it.
+    pub author: String,
+    /// What for.
+    pub note: String,
+    /// When, RFC 3339 in UTC.
+    pub created: String,
+    /// Model name → version.
+    pub models: BTreeMap<String, u64>,
+    /// File → SHA-256 in hex, for the release's own files.
+    pub hashes: BTreeMap<String, String>,
+}
+
+/// The texts of a release's files, checked against their hashes.
+#[derive(Debug, Clone)]
+pub struct ReleaseFiles {
+    /// Its record.
+    pub record: ReleaseRecord,
+    /// `features.toml`.
+    pub features: String,
+    /// `offers.toml`.
+    pub offers: String,
+    /// `policy.toml`.
+    pub policy: String,
+}
+
+/// A store in a local directory.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// The store at `root`, which must have a current release.
+    ///
+    /// # Errors
+    /// When there is no directory or no `CURRENT`.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let store = Self { root: root.into() };
+        let missing = |reason: &str| StoreError::NotAStore {
+            path: store.root.display().to_string(),
+            reason: reason.to_owned(),
+        };
+        if !store.root.is_dir() {
+            return Err(missing("there is no such directory"));
+        }
+        if !store.root.join("CURRENT").is_file() {
+            return Err(missing("it has no CURRENT"));
+        }
+        Ok(store)
+    }
+
+    /// Makes a new store of a workspace whose content was checked: its models, its first release, its customers.
+    ///
+    /// # Errors
+    /// When there is a release already, or the operating system refuses; `CURRENT` is written last, so a store that was
+    /// interrupted is not one yet and the command can be repeated.
+    pub fn init(root: impl Into<PathBuf>, workspace: &Workspace, author: &str) -> Result<Self, StoreError> {
+        let store = Self { root: root.into() };
+        if let Ok(current) = store.current() {
+            let path = store.root.display().to_string();
+            return Err(StoreError::AlreadyInitialised { path, release: current.release });
+        }
+        for directory in ["models", "releases", "promotions", "customers"] {
+            let path = store.root.join(directory);
+            fs::create_dir_all(&path).map_err(|source| io_error(&path, source))?;
+        }
+        for (name, version) in &workspace.models {
+            store.add_version(name, *version, &workspace.version_dir(name, *version))?;
+        }
+        let number = store.add_release(workspace, author, "made by init")?;
+        store.promote(Current {
+            release: number,
+            previous: 0,
+            sequence: 1,
+            author: author.to_owned(),
+            reason: "made by init".to_owned(),
+            time: now(),
+        })?;
+        Ok(store)
+    }
+
+    /// The root directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `models/`.
+    #[must_use]
+    pub fn models_dir(&self) -> PathBuf {
+        self.root.join("models")
+    }
+
+    /// `customers/`.
+    #[must_use]
+    pub fn customers_dir(&self) -> PathBuf {
+        self.root.join("customers")
+    }
+
+    /// The directory of a model version, whether it exists or not.
+    #[must_use]
+    pub fn version_dir(&self, name: &str, version: u64) -> PathBuf {
+        self.models_dir().join(name).join(version.to_string())
+    }
+
+    /// What `CURRENT` says.
+    ///
+    /// # Errors
+    /// When it is missing or damaged.
+    pub fn current(&self) -> Result<Current, StoreError> {
+        let path = self.root.join("CURRENT");
+        read_toml(&path, &read(&path)?)
+    }
+
+    /// The texts of a release, whole and unchanged since they were written.
+    ///
+    /// # Errors
+    /// When there is no such release, or one of its files was damaged or changed.
+    pub fn release(&self, number: u64) -> Result<ReleaseFiles, StoreError> {
+        let directory = self.root.join("releases").join(number.to_string());
+        let path = directory.join("release.toml");
+        if !path.is_file() {
+            return Err(StoreError::NoSuchRelease(number));
+        }
+        let record: ReleaseRecord = read_toml(&path, &read(&path)?)?;
+        let text = |name: &str| -> Result<String, StoreError> {
+            let path = directory.join(name);
+            let text = read(&path)?;
+            let (expected, found) =
+                (record.hashes.get(name).cloned().unwrap_or_default(), hash(text.as_bytes()));
+            if expected == found {
+                return Ok(text);
+            }
+            Err(StoreError::Changed { path: path.display().to_string(), expected, found })
+        };
+        let [features, offers, policy] = RELEASE_FILES.map(text);
+        Ok(ReleaseFiles { features: features?, offers: offers?, policy: policy?, record })
+    }
+
+    /// Copies a version into the store; one that is there already stays as it is.
+    fn add_version(&self, name: &str, version: u64, source: &Path) -> Result<(), StoreError> {
+        let target = self.version_dir(name, version);
+        if target.exists() {
+            return Ok(());
+        }
+        self.write_directory(&target, |directory| copy_files(source, directory))
+    }
+
+    /// Writes the next release from a workspace's files and pins.
+    fn add_release(&self, workspace: &Workspace, author: &str, note: &str) -> Result<u64, StoreError> {
+        let number = self.numbers("releases")?.last().map_or(1, |last| last + 1);
+        let texts = [&workspace.features, &workspace.offers, &workspace.policy];
+        let record = ReleaseRecord {
+            number,
+            author: author.to_owned(),
+            note: note.to_owned(),
+            created: now(),
+            models: workspace.models.clone(),
+            hashes: RELEASE_FILES
+                .into_iter()
+                .zip(texts)
+                .map(|(name, text)| (name.to_owned(), hash(text.as_bytes())))
+                .collect(),
+        };
+        let target = self.root.join("releases").join(number.to_string());
+        self.write_directory(&target, |directory| {
+            for (name, text) in RELEASE_FILES.into_iter().zip(texts) {
+                write_synced(&directory.join(name), text.as_bytes())?;
+            }
+            write_synced(&directory.join("release.toml"), to_toml(&record).as_bytes())
+        })?;
+        Ok(number)
+    }
+
+    fn promote(&self, current: Current) -> Result<(), StoreError> {
+        let text = to_toml(&current);
+        let copy = self.root.join("promotions").join(format!("{}.toml", current.sequence));
+        write_synced(&copy, text.as_bytes())?;
+        let (temporary, path) = (self.root.join("CURRENT.tmp"), self.root.join("CURRENT"));
+        write_synced(&temporary, text.as_bytes())?;
+        fs::rename(&temporary, &path).map_err(|source| io_error(&path, source))?;
+        sync_directory(&self.root)
+    }
+
+    /// The numbered entries of a directory of the store, ascending; whatever else lies there is ignored.
+    fn numbers(&self, directory: &str) -> Result<Vec<u64>, StoreError> {
+        let path = self.root.join(directory);
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(&path).map_err(|source| io_error(&path, source))? {
+            let entry = entry.map_err(|source| io_error(&path, source))?;
+            numbers.extend(entry.file_name().to_str().and_then(|name| name.parse::<u64>().ok()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Fills a directory under a temporary name and renames it into place.
+    fn write_directory(
+        &self,
+        target: &Path,
+        fill: impl FnOnce(&Path) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let parent = target.parent().unwrap_or(&self.root);
+        fs::create_dir_all(parent).map_err(|source| io_error(parent, source))?;
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = parent.join(format!(".{name}.{}", std::process::id()));
+        let _ = fs::remove_dir_all(&temporary);
+        fs::create_dir(&temporary).map_err(|source| io_error(&temporary, source))?;
+        let filled = fill(&temporary).and_then(|()| sync_directory(&temporary)).and_then(|()| {
+            fs::rename(&temporary, target).map_err(|source| io_error(target, source))
+        });
+        if filled.is_err() {
+            let _ = fs::remove_dir_all(&temporary);
+        }
+        filled?;
+        sync_directory(parent)
+    }
+}
+
+fn now() -> String {
+    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}
+
+/// SHA-256 in hex.
+fn hash(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn read(path: &Path) -> Result<String, StoreError> {
+    fs::read_to_string(path).map_err(|source| io_error(path, source))
+}
+
+fn read_toml<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, StoreError> {
+    toml::from_str(text).map_err(|error| StoreError::Damaged {
+        path: path.display().to_string(),
+        message: error.message().to_owned(),
+    })
+}
+
+fn to_toml(value: &impl Serialize) -> String {
+    // Maps with string keys and integers up to i64 are all that these records hold.
+    toml::to_string(value).unwrap_or_default()
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let write = || -> io::Result<()> {
+        let mut file = fs::File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|source| io_error(path, source))
+}
+
+fn copy_files(source: &Path, target: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(source).map_err(|error| io_error(source, error))? {
+        let path = entry.map_err(|error| io_error(source, error))?.path();
+        let Some(name) = path.file_name().filter(|_| path.is_file()) else { continue };
+        let bytes = fs::read(&path).map_err(|error| io_error(&path, error))?;
+        write_synced(&target.join(name), &bytes)?;
+    }
+    Ok(())
+}
+
+fn sync_directory(path: &Path) -> Result<(), StoreError> {
+    fs::File::open(path).and_then(|directory| directory.sync_all()).map_err(|source| io_error(path, source))
+}

@@ -1,0 +1,405 @@
+//! `segments.json`: the layout on disk, and everything that must hold of it.
+//!
+//! Training and parsing both build a [`Layout`] and both go through [`Layout::check`], so no [`Segmentation`] exists
+//! that a server would refuse. The parent module documents the layout key by key.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::assign::{Centroids, Segmentation};
+use super::prepare::{FeaturePreparation, Preparation};
+use crate::document::Problems;
+
+/// The name of the artefact in a version's directory.
+pub const FILE_NAME: &str = "segments.json";
+
+/// The layout that this build writes, and the only one that it reads.
+pub const FORMAT_VERSION: u64 = 1;
+
+/// A segment, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// In plain words, unique in its segmentation.
+    pub name: String,
+    /// Training rows assigned to it.
+    pub size: u64,
+}
+
+/// What training did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingNotes {
+    /// Rows that the centroids were trained on.
+    pub rows: u64,
+    /// The number of segments that was asked for.
+    pub k: u64,
+    /// The seed of the random generator.
+    pub seed: u64,
+    /// Restarts of k-means, of which the best was kept.
+    pub n_init: u64,
+}
+
+/// The JSON object as it is written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Layout {
+    pub(super) format_version: u64,
+    pub(super) features: Vec<FeaturePreparation>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pca: Option<Vec<Vec<f64>>>,
+    pub(super) segments: Vec<SegmentLayout>,
+    pub(super) inertia: f64,
+    pub(super) training: TrainingNotes,
+}
+
+/// A segment as it is written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SegmentLayout {
+    pub(super) id: u32,
+    pub(super) name: String,
+    pub(super) size: u64,
+    pub(super) centroid: Vec<f64>,
+}
+
+/// The one key that every version of the layout has.
+#[derive(Deserialize)]
+struct Versioned {
+    format_version: u64,
+}
+
+impl Segmentation {
+    /// Reads `segments.json`; `file` is the name that problems carry.
+    ///
+    /// # Errors
+    /// A single problem with its line where the text is not JSON of this layout, or is of another format version; else
+    /// every problem of the contents: lengths that do not fit, values that are not finite, deviations that are not
+    /// positive, bounds the wrong way round, names twice, ids out of place, sizes that do not add up.
+    pub fn parse(file: &str, json: &[u8]) -> Result<Self, Problems> {
+        let version: Versioned = from_json(file, json)?;
+        if version.format_version != FORMAT_VERSION {
+            let message = format!(
+                "format_version is {}, but this build reads {FORMAT_VERSION}; train the segments again with it",
+                version.format_version
+            );
+            return Err(Problems::one(file, None, message));
+        }
+        from_json::<Layout>(file, json)?.check(file)
+    }
+
+    /// The artefact as text: the same bytes for the same segmentation, always.
+    ///
+    /// # Errors
+    /// None that a checked segmentation can cause; the type is that of the writer.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        let mut text = serde_json::to_string_pretty(&Layout::of(self))?;
+        text.push('\n');
+        Ok(text)
+    }
+}
+
+fn from_json<'j, T: Deserialize<'j>>(file: &str, json: &'j [u8]) -> Result<T, Problems> {
+    serde_json::from_slice(json).map_err(|error| {
+        // The line is ours to say; what the parser appends would say it twice.
+        let position = format!(" at line {} column {}", error.line(), error.column());
+        let message = error.to_string().replace(&position, "");
+        Problems::one(file, Some(error.line()), format!("not a segmentation: {message}"))
+    })
+}
+
+impl Layout {
+    fn of(segmentation: &Segmentation) -> Self {
+        let centroids = segmentation.centroids.rows();
+        let segments = segmentation.segments.iter().zip(centroids).zip(0..);
+        Self {
+            format_version: FORMAT_VERSION,
+            features: segmentation.preparation.features.clone(),
+            pca: segmentation.preparation.pca.clone(),
+            segments: segments
+                .map(|((segment, centroid), id)| SegmentLayout {
+                    id,
+                    name: segment.name.clone(),
+                    size: segment.size,
+                    centroid: centroid.to_vec(),
+                })
+                .collect(),
+            inertia: segmentation.inertia,
+            training: segmentation.training.clone(),
+        }
+    }
+
+    /// The segmentation, if everything holds that assignment relies on.
+    pub(super) fn check(self, file: &str) -> Result<Segmentation, Problems> {
+        let mut checked = Checked { file, problems: Problems::new() };
+        checked.features(&self.features);
+        if let Some(pca) = &self.pca {
+            checked.pca(pca, self.features.len());
+        }
+        let dimensions = self.pca.as_ref().map_or(self.features.len(), Vec::len);
+        checked.segments(&self.segments, dimensions);
+        checked.training(&self);
+        checked.problems.into_result(())?;
+
+        let centroids = self.segments.iter().flat_map(|segment| segment.centroid.iter().copied()).collect();
+        let segments = self.segments.into_iter();
+        Ok(Segmentation {
+            preparation: Preparation { features: self.features, pca: self.pca },
+            centroids: Centroids::new(dimensions, centroids),
+            segments: segments.map(|segment| Segment { name: segment.name, size: segment.size }).collect(),
+            inertia: self.inertia,
+            training: self.training,
+        })
+    }
+}
+
+/// The problems of a layout, while it is looked through.
+struct Checked<'f> {
+    file: &'f str,
+    problems: Problems,
+}
+
+impl Checked<'_> {
+    fn require(&mut self, holds: bool, message: impl FnOnce() -> String) {
+        if !holds {
+            self.problems.push(self.file, None, message());
+        }
+    }
+
+    fn features(&mut self, features: &[FeaturePreparation]) {
+        self.require(!features.is_empty(), || "features: at least one is needed".to_owned());
+        let mut names = BTreeSet::new();
+        for (index, feature) in features.iter().enumerate() {
+            let at = format!("features[{index}] `{}`", feature.name);
+            self.require(!feature.name.is_empty(), || format!("{at}: `name` is empty"));
+            self.require(names.insert(&feature.name), || format!("{at}: another feature has this name"));
+            self.finite(&format!("{at}: `impute`"), feature.impute);
+            self.finite(&format!("{at}: `mean`"), feature.mean);
+            self.finite(&format!("{at}: `deviation`"), feature.deviation);
+            self.require(feature.deviation > 0.0, || {
+                format!("{at}: `deviation` must be positive, not {}", feature.deviation)
+            });
+            self.ordered(&format!("{at}: `range`"), feature.range);
+            if let Some(bounds) = feature.winsor {
+                self.ordered(&format!("{at}: `winsor`"), bounds);
+            }
+        }
+    }
+
+    fn pca(&mut self, pca: &[Vec<f64>], features: usize) {
+        self.require(!pca.is_empty(), || "pca: has no component; leave it out instead".to_owned());
+        for (index, component) in pca.iter().enumerate() {
+            let at = format!("pca[{index}]");
+            self.require(component.len() == features, || {
+                format!("{at}: {} weights for {features} features", component.len())
+            });
+            self.all_finite(&at, component);
+        }
+    }
+
+    fn segments(&mut self, segments: &[SegmentLayout], dimensions: usize) {
+        self.require(!segments.is_empty(), || "segments: at least one is needed".to_owned());
+        let mut names = BTreeSet::new();
+        for (index, segment) in segments.iter().enumerate() {
+            let at = format!("segments[{index}] `{}`", segment.name);
+            self.require(segment.id as usize == index, || {
+                format!("{at}: `id` must be its position, {index}, not {}", segment.id)
+            });
+            self.require(!segment.name.is_empty(), || format!("{at}: `name` is empty"));
+            self.require(names.insert(&segment.name), || format!("{at}: another segment has this name"));
+            let found = segment.centroid.len();
+            self.require(found == dimensions, || {
+                format!("{at}: `centroid` has {found} coordinates, but points have {dimensions}")
+            });
+            self.all_finite(&format!("{at}: `centroid`"), &segment.centroid);
+        }
+    }
+
+    fn training(&mut self, layout: &Layout) {
+        self.finite("inertia", layout.inertia);
+        self.require(layout.inertia >= 0.0, || {
+            format!("inertia: must not be negative, but is {}", layout.inertia)
+        });
+        let training = &layout.training;
+        let segments = layout.segments.len();
+        self.require(training.k == segments as u64, || {
+            format!("training: `k` is {}, but there are {segments} segments", training.k)
+        });
+        let assigned: u128 = layout.segments.iter().map(|segment| u128::from(segment.size)).sum();
+        self.require(assigned == u128::from(training.rows), || {
+            format!(
+                "training: `rows` is {}, but the sizes of the segments add up to {assigned}",
+                training.rows
+            )
+        });
+        self.require(training.rows > 0, || "training: `rows` must be at least 1".to_owned());
+        self.require(training.n_init > 0, || "training: `n_init` must be at least 1".to_owned());
+    }
+
+    fn finite(&mut self, at: &str, value: f64) {
+        self.require(value.is_finite(), || format!("{at} must be finite, not {value}"));
+    }
+
+    fn all_finite(&mut self, at: &str, values: &[f64]) {
+        if let Some(position) = values.iter().position(|value| !value.is_finite()) {
+            self.require(false, || {
+                format!("{at}: value {position} must be finite, not {}", values[position])
+            });
+        }
+    }
+
+    fn ordered(&mut self, at: &str, [low, high]: [f64; 2]) {
+        self.finite(at, low);
+        self.finite(at, high);
+        self.require(low <= high, || format!("{at} must be [low, high], not [{low}, {high}]"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::segment::assign::tests::{segmentation, segmentations};
+
+    fn sound() -> Layout {
+        Layout::of(&segmentation())
+    }
+
+    fn problems(change: impl FnOnce(&mut Layout)) -> String {
+        let mut layout = sound();
+        change(&mut layout);
+        layout.check("segments.json").unwrap_err().to_string()
+    }
+
+    fn parse_problems(change: impl FnOnce(&mut serde_json::Value)) -> String {
+        let mut json = serde_json::to_value(sound()).unwrap();
+        change(&mut json);
+        Segmentation::parse("segments.json", json.to_string().as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_documented_example_is_sound() {
+        let lines = include_str!("../segment.rs").lines().map(|line| line.trim_start_matches("//!"));
+        let example = lines.skip_while(|line| !line.contains("```json")).skip(1);
+        let example: String = example.take_while(|line| !line.contains("```")).collect();
+        let segmentation = Segmentation::parse("segments.json", example.as_bytes()).unwrap();
+        assert_eq!(segmentation.name(1), Some("Revolvers"));
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let found = problems(|layout| {
+            layout.features[0].deviation = 0.0;
+            layout.features[1].name = layout.features[0].name.clone();
+            layout.segments[1].id = 7;
+            layout.segments[0].centroid.pop();
+            layout.training.rows += 1;
+        });
+        for expected in [
+            "segments.json: features[0] `balance`: `deviation` must be positive, not 0",
+            "segments.json: features[1] `balance`: another feature has this name",
+            "segments.json: segments[0] `Quiet`: `centroid` has 1 coordinates, but points have 2",
+            "segments.json: segments[1] `Busy`: `id` must be its position, 1, not 7",
+            "segments.json: training: `rows` is 11, but the sizes of the segments add up to 10",
+        ] {
+            assert!(found.contains(expected), "{expected}\nnot in\n{found}");
+        }
+        assert_eq!(found.lines().count(), 5, "{found}");
+    }
+
+    #[test]
+    fn each_rule_of_the_layout_is_held() {
+        type Change = fn(&mut Layout);
+        let cases: [(&str, Change); 18] = [
+            ("features: at least one is needed", |layout| layout.features.clear()),
+            ("`name` is empty", |layout| layout.features[0].name.clear()),
+            ("`impute` must be finite, not NaN", |layout| layout.features[0].impute = f64::NAN),
+            ("`mean` must be finite, not inf", |layout| layout.features[0].mean = f64::INFINITY),
+            ("`deviation` must be finite", |layout| layout.features[0].deviation = f64::INFINITY),
+            ("`deviation` must be positive, not -1", |layout| layout.features[0].deviation = -1.0),
+            ("`range` must be [low, high], not [2, 1]", |layout| layout.features[0].range = [2.0, 1.0]),
+            ("`winsor` must be [low, high]", |layout| layout.features[0].winsor = Some([2.0, 1.0])),
+            ("pca: has no component", |layout| layout.pca = Some(Vec::new())),
+            ("pca[0]: 1 weights for 2 features", |layout| layout.pca = Some(vec![vec![1.0]])),
+            ("pca[0]: value 1 must be finite", |layout| layout.pca = Some(vec![vec![1.0, f64::NAN]])),
+            ("segments: at least one is needed", |layout| layout.segments.clear()),
+            ("another segment has this name", |layout| layout.segments[1].name = "Quiet".into()),
+            ("`centroid`: value 0 must be finite", |layout| layout.segments[0].centroid[0] = f64::NAN),
+            ("inertia: must not be negative", |layout| layout.inertia = -1.0),
+            ("`k` is 3, but there are 2", |layout| layout.training.k = 3),
+            ("`n_init` must be at least 1", |layout| layout.training.n_init = 0),
+            ("sizes of the segments add up to 18446744073709551619", |layout| {
+                layout.segments[0].size = u64::MAX;
+            }),
+        ];
+        for (expected, change) in cases {
+            let found = problems(change);
+            assert!(found.contains(expected), "{expected}\nnot in\n{found}");
+        }
+    }
+
+    #[test]
+    fn another_format_version_is_named_before_anything_else() {
+        let found = parse_problems(|json| {
+            json["format_version"] = 2.into();
+            json["new_key"] = true.into();
+        });
+        assert!(found.contains("format_version is 2, but this build reads 1"), "{found}");
+    }
+
+    #[test]
+    fn unknown_and_missing_keys_and_wrong_types_are_named() {
+        let unknown = parse_problems(|json| json["features"][0]["winzor"] = 1.into());
+        assert!(unknown.contains("unknown field `winzor`"), "{unknown}");
+        let missing = parse_problems(|json| {
+            json.as_object_mut().unwrap().remove("inertia");
+        });
+        assert!(missing.contains("missing field `inertia`"), "{missing}");
+        let text = parse_problems(|json| json["features"][0]["mean"] = "x".into());
+        assert!(text.contains("invalid type: string"), "{text}");
+        let huge = br#"{"format_version": 1, "inertia": 1e999}"#;
+        assert!(Segmentation::parse("segments.json", huge).is_err());
+    }
+
+    #[test]
+    fn a_cut_file_names_its_line() {
+        let json = segmentation().to_json().unwrap();
+        let cut = Segmentation::parse("segments.json", &json.as_bytes()[..40]).unwrap_err();
+        let problem = cut.iter().next().unwrap();
+        assert_eq!(problem.line, Some(3));
+        assert!(problem.message.starts_with("not a segmentation: EOF"), "{problem}");
+        assert!(!problem.message.contains(" at line"), "{problem}");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back_identically(segmentation in segmentations()) {
+            let json = segmentation.to_json().unwrap();
+            let read = Segmentation::parse("segments.json", json.as_bytes()).unwrap();
+            prop_assert_eq!(&read, &segmentation);
+            prop_assert_eq!(read.to_json().unwrap(), json);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Segmentation::parse("segments.json", &bytes);
+        }
+
+        #[test]
+        fn a_damaged_artefact_is_refused_or_still_assigns(
+            segmentation in segmentations(),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let mut json = segmentation.to_json().unwrap().into_bytes();
+            for (at, byte) in damage {
+                let at = at.index(json.len());
+                json[at] = byte;
+            }
+            if let Ok(read) = Segmentation::parse("segments.json", &json) {
+                let assignment = read.assign(&vec![1.0; read.features().len()]);
+                prop_assert!((assignment.id as usize) < read.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Which row belongs to which centroid, and the numbering of the segments that follows from it.
+
+use std::cmp::Ordering;
+use std::collections::HashSet;
+
+use crate::segment::assign::Centroids;
+
+/// The number of distinct points, counted up to `enough`.
+pub(super) fn distinct_rows(points: &[f64], dimensions: usize, enough: usize) -> usize {
+    let mut seen = HashSet::new();
+    for point in points.chunks_exact(dimensions) {
+        // −0 and 0 are the same coordinate; adding 0 makes them the same bits.
+        seen.insert(point.iter().map(|coordinate| (coordinate + 0.0).to_bits()).collect::<Vec<u64>>());
+        if seen.len() >= enough {
+            break;
+        }
+    }
+    seen.len()
+}
+
+/// The centroids ordered by the number of rows nearest to them, the most first; equal ones by their coordinates, so
+/// that the numbering never depends on chance.
+pub(super) fn largest_first(centroids: &Centroids, points: &[f64], dimensions: usize) -> Centroids {
+    let sizes = Membership::of(centroids, points, dimensions).sizes;
+    let mut ordered: Vec<(u64, &[f64])> = sizes.into_iter().zip(centroids.rows()).collect();
+    ordered.sort_by(|(one_size, one), (other_size, other)| {
+        other_size.cmp(one_size).then_with(|| {
+            let coordinates = one.iter().zip(*other).map(|(one, other)| one.total_cmp(other));
+            coordinates.fold(Ordering::Equal, Ordering::then)
+        })
+    });
+    Centroids::new(dimensions, ordered.iter().flat_map(|(_, centroid)| centroid.iter().copied()).collect())
+}
+
+/// Which centroid each point belongs to.
+pub(super) struct Membership {
+    /// One per point.
+    pub(super) segments: Vec<u32>,
+    /// Points per centroid.
+    pub(super) sizes: Vec<u64>,
+    /// The sum of the squared distances, added up in the order of the points.
+    pub(super) inertia: f64,
+}
+
+impl Membership {
+    /// Assigns every point; ties go to the lowest centroid.
+    ///
+    /// `points`: rows × `dimensions`, row-major.
+    pub(super) fn of(centroids: &Centroids, points: &[f64], dimensions: usize) -> Self {
+        let rows = points.chunks_exact(dimensions);
+        let mut membership = Self {
+            segments: Vec::with_capacity(rows.len()),
+            sizes: vec![0; centroids.rows().len()],
+            inertia: 0.0,
+        };
+        for point in rows {
+            let nearest = centroids.nearest(point);
+            membership.segments.push(nearest.id);
+            membership.sizes[nearest.id as usize] += 1;
+            membership.inertia += nearest.squared;
+        }
+        membership
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_centroid_of_most_points_comes_first_and_ties_follow_the_coordinates() {
+        let points = [0.0, 0.1, 5.0, 9.0, 9.1, 9.2];
+        let ordered = largest_first(&Centroids::new(1, vec![0.0, 5.0, 9.0]), &points, 1);
+        assert_eq!(ordered, Centroids::new(1, vec![9.0, 0.0, 5.0]));
+        let tied = largest_first(&Centroids::new(1, vec![9.0, 0.0]), &[0.0, 9.0], 1);
+        assert_eq!(tied, Centroids::new(1, vec![0.0, 9.0]));
+    }
+
+    #[test]
+    fn inertia_is_the_sum_of_squares() {
+        let membership = Membership::of(&Centroids::new(1, vec![0.0, 10.0]), &[1.0, -2.0, 13.0, 5.0], 1);
+        assert_eq!(membership.segments, [0, 0, 1, 0]);
+        assert_eq!(membership.sizes, [3, 1]);
+        assert_eq!(membership.inertia.to_bits(), (1.0_f64 + 4.0 + 9.0 + 25.0).to_bits());
+    }
+
+    #[test]
+    fn distinct_points_are_counted_until_there_are_enough() {
+        let points = [0.0, 1.0, -0.0, 1.0, 2.0, 2.0, 3.0, 3.0];
+        assert_eq!(distinct_rows(&points, 2, 9), 3);
+        assert_eq!(distinct_rows(&points, 2, 2), 2);
+    }
+}

@@ -1,0 +1,223 @@
+"""Writes rankings.json: requests over the sample workspace and what an independent implementation decides.
+
+    pip install -r tests/golden/requirements.txt
+    python tests/golden/rank.py                rewrites rankings.json
+    python tests/golden/rank.py --check        compares rankings.json with what would be written
+    python tests/golden/rank.py --everybody    ranks every sample customer in every placement, by id alone
+
+The file names the workspace files it was computed from, with their SHA-256: a test that finds others must say that
+rankings.json has to be rewritten, not that the server is wrong.
+
+A case is one customer: `request` as the server would be asked, `expected` as it must answer. In `features` a null is
+a missing value in the request. `rejected` groups offer ids by `stage:REASON`. A fallback has no factors: it was not
+scored as such; if a gate withheld it as a candidate, it also stands in `rejected` with that gate's reason.
+
+A case in which two offers come nearer to each other than the tolerance, without being equal, is left out: its order
+would depend on the last bits of a model. Start reading at `cases`; the decision itself is in reference.py.
+"""
+
+import os
+import sys
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+sys.dont_write_bytecode = True
+
+import argparse
+import collections
+import hashlib
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from reference import Workspace
+
+HERE = Path(__file__).resolve().parent
+TARGET = HERE / "rankings.json"
+SEED, CUSTOMERS = 4105, 150
+TOLERANCE = 1e-5
+AS_OF = "2026-10-15T09:00:00+00:00"
+# Moments on both sides of the validity windows, and on their very edges (from: inclusive, until: exclusive).
+MOMENTS = [
+    "2025-08-31T23:59:59+00:00", "2026-05-01T00:00:00+00:00", "2026-08-31T23:59:59+00:00", "2026-09-01T00:00:00+00:00",
+    "2026-11-20T00:00:00+00:00", "2026-11-30T23:59:59+00:00", "2026-12-01T00:00:00+00:00", "2027-01-20T18:30:00+00:00",
+    "2027-03-31T21:59:59+00:00", "2027-03-31T22:00:00+00:00", "2027-03-01T06:00:00+00:00", "2030-06-15T12:00:00+00:00",
+]  # fmt: skip
+# What the cases must show at least once; a workspace that no longer does is a poorer test.
+REASONS = {
+    "CONSENT_MISSING", "OPTED_OUT", "NOT_YET_VALID", "EXPIRED", "CHANNEL_NOT_ALLOWED", "EXCLUDED", "INELIGIBLE",
+    "NOT_APPLICABLE", "UNSUITABLE", "RULE_ERROR", "MODEL_UNAVAILABLE", "CONFLICTS_WITH", "CATEGORY_LIMIT", "OUTRANKED",
+}  # fmt: skip
+
+
+def cases(workspace):
+    """The requests: 150 customers in each placement, half of them asked by id alone, the others with variations."""
+    rng = np.random.Generator(np.random.PCG64(SEED))
+    ids = list(workspace.customers)
+    # Customers with gaps are rare and interesting: half of the choice is theirs.
+    gaps = {name: [id for id in ids if name not in workspace.customers[id]] for name in ("credit_limit", "age", "foreign_spend_share", "months_since_last_offer", "minimum_payments")}
+    chosen = [str(id) for missing in gaps.values() for id in rng.choice(missing, min(15, len(missing)), replace=False)]
+    rest = [id for id in ids if id not in chosen]
+    chosen = list(dict.fromkeys(chosen))
+    chosen += [str(id) for id in rng.choice(rest, CUSTOMERS - 2 - len(chosen), replace=False)]
+    chosen += ["nobody-knows-her", "C999999"]  # not in the file: defaults and missing values only
+    for number, customer in enumerate(chosen):
+        for placement in workspace.placements:
+            request = {"placement": placement, "customer_id": customer, "as_of": AS_OF}
+            yield request | (variation(workspace, rng, placement) if number % 2 else {})
+
+
+def variation(workspace, rng, placement):
+    """Optional parts of a request, each there with some chance."""
+    some = lambda chance: rng.random() < chance
+    pick = lambda values, most: [str(v) for v in rng.permutation(values)[: rng.integers(1, most + 1)]]
+    shown = [id for id, offer in workspace.offers.items() if placement in offer["placements"]]
+    fallback = workspace.placements[placement]["fallback"]
+    parts = {}
+    if some(0.4):
+        parts["channel"] = str(rng.choice(workspace.placements[placement]["channels"]))
+    if some(0.7):
+        moment = {
+            "month": int(rng.integers(1, 13)),
+            "hour": int(rng.integers(0, 24)),
+            "page": str(rng.choice(["home", "statement", "travel", "card", "support"])),
+            "days_since_login": int(rng.integers(0, 120)),
+        }
+        parts["context"] = {name: moment[name] for name in pick(list(moment), 4)}
+    if some(0.5):
+        parts["features"] = {name: overridden(rng, name) for name in pick(OVERRIDES, 6)}
+    if some(0.35):
+        parts["consents"] = pick(["marketing", "profiling", "partners"], 3)
+    if some(0.2):
+        parts["exclude_offer_ids"] = pick([id for id in shown if id != fallback], 6)
+    if some(0.15):
+        parts["candidate_offer_ids"] = pick(shown, 5)
+    if some(0.4):
+        parts["count"] = int(rng.choice([1, 2, 5, 10, 40]))
+    if some(0.4):
+        parts["as_of"] = str(rng.choice(MOMENTS))
+    return parts
+
+
+OVERRIDES = [
+    "balance", "purchases", "purchases_frequency", "cash_advance", "cash_advance_trx", "credit_limit", "age", "tenure",
+    "prc_full_payment", "late_payments_12m", "foreign_spend_share", "has_travel_card", "has_insurance", "digital_active",
+    "income_band", "consent_marketing", "consent_profiling", "consent_partners", "months_since_last_offer",
+]  # fmt: skip
+
+
+def overridden(rng, name):
+    """A value for a feature of the request; one in ten is null. Some lie right on the edge of a rule."""
+    if rng.random() < 0.1:
+        return None
+    match name:
+        case "balance" | "purchases" | "cash_advance":
+            return round(float(np.exp(rng.normal(6.5, 1.5))), 2)
+        case "credit_limit":
+            return float(rng.choice([500.0, 2000.0, 2999.5, 3000.0, 5000.0, 8000.0, 20000.0]))
+        case "purchases_frequency":
+            return float(rng.choice([0.0, 0.0999, 0.1, 0.25, 0.8333]))
+        case "prc_full_payment":
+            return float(rng.choice([0.0, 0.25, 0.4999, 0.5, 1.0]))
+        case "foreign_spend_share":
+            return float(rng.choice([0.0, 0.02, 0.05, 0.0999, 0.1, 0.6]))
+        case "age":
+            return int(rng.choice([18, 21, 40, 41, 45, 55, 58, 63, 80]))
+        case "tenure":
+            return int(rng.integers(6, 13))
+        case "income_band":
+            return str(rng.choice(["low", "middle", "upper", "high", "unknown", "never heard of"]))
+        case "late_payments_12m":
+            return int(rng.integers(0, 5))
+        case "cash_advance_trx" | "months_since_last_offer":
+            return int(rng.integers(0, 20))
+        case _:
+            return bool(rng.random() < 0.5)
+
+
+def expected(answer):
+    """The answer as the file has it."""
+    groups = collections.defaultdict(list)
+    for offer, (stage, reason) in sorted(answer["rejected"].items()):
+        groups[f"{stage}:{reason}"].append(offer)
+    offers = [{name: shortened(value) for name, value in offer.items()} for offer in answer["offers"]]
+    segment = {name: shortened(value) for name, value in answer["segment"].items()}
+    return {"segment": segment, "offers": offers, "rejected": dict(sorted(groups.items()))}
+
+
+def shortened(value):
+    """Nine significant digits: more than the tolerance asks for, fewer than differ between processors."""
+    return float(f"{value:.9g}") if isinstance(value, float) else value
+
+
+def too_near(keys, depth):
+    """Whether two neighbours among those that decide the slate are nearer than the tolerance, yet not equal."""
+    pairs = zip(keys[:depth], keys[1 : depth + 1])
+    return any(0 < first - second <= 2 * TOLERANCE * max(1.0, abs(first)) for first, second in pairs)
+
+
+def write(workspace):
+    """The content of rankings.json."""
+    lines, counts = [], collections.Counter()
+    left_out = 0
+    for request in cases(workspace):
+        answer = workspace.rank(request)
+        # The walk ends where the slate is full, so what comes after the last chosen offer cannot change it.
+        reached = [offer["offer_id"] for offer in answer["offers"]]
+        passed = sum(reason in ("CONFLICTS_WITH", "CATEGORY_LIMIT") for _, reason in answer["rejected"].values())
+        if too_near(answer["keys"], len(reached) + passed):
+            left_out += 1
+            continue
+        lines.append(json.dumps({"request": request, "expected": expected(answer)}, ensure_ascii=False))
+        counts.update(reason for _, reason in answer["rejected"].values())
+        counts["FALLBACK"] += any(offer["fallback"] for offer in answer["offers"])
+        counts["NOTHING"] += not answer["offers"]
+    lacking = REASONS - set(counts) | ({"FALLBACK"} if not counts["FALLBACK"] else set())
+    if lacking:
+        raise SystemExit(f"no case shows {', '.join(sorted(lacking))}")
+    print(f"{len(lines)} cases, {left_out} left out as too near", dict(counts.most_common()), file=sys.stderr)
+    head = {
+        "about": "Made by tests/golden/rank.py; see there. Customers and responses are simulated.",
+        "versions": {name: version(name) for name in ("cel-python", "numpy", "onnxruntime")},
+        "tolerance": TOLERANCE,
+        "files": {
+            path.relative_to(workspace.directory).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(workspace.files)
+        },
+    }
+    return json.dumps(head, indent=1)[:-2] + ',\n "cases": [\n' + ",\n".join(lines) + "\n]}\n"
+
+
+def everybody(workspace, moments):
+    """Ranks every sample customer in every placement; stops where one gets nothing."""
+    for as_of in moments:
+        for placement in workspace.placements:
+            shown, fallbacks = collections.Counter(), 0
+            for customer in workspace.customers:
+                answer = workspace.rank({"placement": placement, "customer_id": customer, "as_of": as_of})
+                if not answer["offers"]:
+                    raise SystemExit(f"{placement} at {as_of}: nothing for {customer}")
+                fallbacks += answer["offers"][0]["fallback"]
+                shown.update(offer["offer_id"] for offer in answer["offers"])
+            print(f"{placement} at {as_of}: {fallbacks} fallbacks; shown {dict(shown.most_common())}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workspace", type=Path, default=HERE.parent.parent / "models")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if rankings.json would change")
+    parser.add_argument("--everybody", nargs="*", metavar="AS_OF", help="rank all sample customers by id alone")
+    arguments = parser.parse_args()
+    workspace = Workspace(arguments.workspace)
+    if arguments.everybody is not None:
+        everybody(workspace, arguments.everybody or [AS_OF])
+    elif arguments.check:
+        if TARGET.read_text() != write(workspace):
+            raise SystemExit("rankings.json is not what this workspace gives; run rank.py to rewrite it")
+    else:
+        TARGET.write_text(write(workspace))
+
+
+if __name__ == "__main__":
+    main()
