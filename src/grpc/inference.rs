@@ -1,4 +1,4 @@
-//! The Open Inference Protocol v2: any ONNX model of the store, for existing Triton and KServe clients.
+//! The Open Inference Protocol v2: any ONNX model of the store, for clients of Triton and of `KServe`.
 //!
 //! Owns the six calls and the conversion between the protocol's tensors and those of [`crate::model::onnx`]. Everything
 //! that costs time, decoding included, happens on a worker. Knows nothing of releases, offers or features: infinite
@@ -163,8 +163,7 @@ impl Names {
         let version = match version {
             "" => None,
             version => Some(version.parse().ok().filter(|version| *version > 0).ok_or_else(|| {
-                let message =
-                    format!("`{}` is not a positive integer; leave it empty for the default", version);
+                let message = format!("`{version}` is not a positive integer; leave it empty for the default");
                 InferenceError::invalid(fields[1], message)
             })?),
         };
@@ -207,18 +206,20 @@ fn run(
     let inputs = input::decode(request, signature, limit)?;
     let wanted = Wanted::of(request, signature)?;
     call.check().map_err(Refusal::from)?;
-    let values =
-        served.model.run(worker, &inputs, Outputs::Only(&wanted.outputs)).map_err(|error| match error {
-            // What was checked above cannot be at fault any more, so it is what the graph itself demands of the values.
-            ModelError::Input { .. } | ModelError::Run(_) => {
-                InferenceError::invalid("inputs", shortened(&error.to_string()))
-            }
-            error => InferenceError::Model(error),
-        })?;
+    let values = served.model.run(worker, &inputs, Outputs::Only(&wanted.outputs)).map_err(run_error)?;
     Ok(ModelInferResponse {
         model_name: request.model_name.clone(),
         model_version: served.version.to_string(),
         id: request.id.clone(),
         ..output::encode(values, wanted.form, limit)?
     })
+}
+
+/// What was checked before the run cannot be at fault any more; what fails then is what the graph itself demands of shapes
+/// and values.
+fn run_error(error: ModelError) -> InferenceError {
+    if matches!(error, ModelError::Input { .. } | ModelError::Run(_)) {
+        return InferenceError::invalid("inputs", shortened(&error.to_string()));
+    }
+    InferenceError::Model(error)
 }

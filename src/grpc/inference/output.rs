@@ -38,8 +38,8 @@ pub(super) enum Form {
 }
 
 impl Wanted {
-    /// The outputs that `request` names, or all that the protocol can carry; raw where the request is raw or asks for it,
-    /// and where an output has no typed form.
+    /// The outputs that `request` names, or all that the protocol can carry; typed where the inputs are, unless the request
+    /// asks for raw contents or an output has no typed form.
     pub(super) fn of(request: &ModelInferRequest, signature: &Signature) -> Result<Self, InferenceError> {
         let outputs = if request.outputs.is_empty() {
             let carried = |at: &usize| datatype::of_output(&signature.outputs[*at]).is_some();
@@ -53,8 +53,8 @@ impl Wanted {
         });
         let asks = is_true(request.parameters.get("binary_data_output"))
             || request.outputs.iter().any(|output| is_true(output.parameters.get("binary_data")));
-        let form =
-            if !typed || asks || !request.raw_input_contents.is_empty() { Form::Raw } else { Form::Typed };
+        let sent_typed = request.inputs.iter().any(|input| input.contents.is_some());
+        let form = if typed && sent_typed && !asks { Form::Typed } else { Form::Raw };
         Ok(Self { outputs, form })
     }
 }
@@ -169,10 +169,10 @@ fn json(labels: Labels) -> String {
 
 /// The bytes of the elements in raw contents.
 fn size(data: &TensorData<'_>) -> usize {
-    match data {
-        TensorData::String(strings) => strings.iter().map(|string| size_of::<u32>() + string.len()).sum(),
-        _ => data.len() * datatype::size(data.element_type()).unwrap_or_default(),
+    if let TensorData::String(strings) = data {
+        return strings.iter().map(|string| size_of::<u32>() + string.len()).sum();
     }
+    data.len() * datatype::size(data.element_type()).unwrap_or_default()
 }
 
 fn raw(data: &TensorData<'_>) -> Vec<u8> {

@@ -79,7 +79,7 @@ fn version_number(name: &str) -> Option<u64> {
 /// What vanished, is no directory or may not be read holds nothing; any other failure (no more file handles) says nothing
 /// about the directory and is passed on.
 fn entries(directory: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
-    let read = fs::read_dir(directory).and_then(|entries| entries.collect::<io::Result<Vec<DirEntry>>>());
+    let read = fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<DirEntry>>>);
     let entries = match read {
         Ok(entries) => entries,
         Err(error)

@@ -306,12 +306,10 @@ fn any_input() -> impl Strategy<Value = InferInputTensor> {
 
 /// The bytes that a decoded tensor holds in memory, strings with their headers.
 fn held(data: &TensorData<'_>) -> usize {
-    match data {
-        TensorData::String(strings) => {
-            strings.iter().map(|string| size_of::<String>() + string.capacity()).sum()
-        }
-        _ => data.len() * datatype::size(data.element_type()).unwrap(),
+    if let TensorData::String(strings) = data {
+        return strings.iter().map(|string| size_of::<String>() + string.capacity()).sum();
     }
+    data.len() * datatype::size(data.element_type()).unwrap()
 }
 
 proptest! {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::grpc::proto::inference::model_infer_request::InferInputTensor;
 use crate::model::onnx::{ElementType, LabelKind, Tensor};
 
 const LIMIT: usize = 1 << 20;
@@ -62,13 +63,17 @@ fn an_output_that_cannot_be_answered_is_named() {
 }
 
 #[test]
-fn an_answer_is_raw_where_the_request_is_or_asks_or_half_precision_demands_it() {
+fn an_answer_is_typed_where_the_inputs_are_unless_it_must_not() {
     let form = |request: &ModelInferRequest| Wanted::of(request, &signature()).unwrap().form;
-    let typed = request(&["label"]);
+    let sent_typed = |outputs: &[&str]| {
+        let contents = Some(InferTensorContents::default());
+        let input = InferInputTensor { contents, ..InferInputTensor::default() };
+        ModelInferRequest { inputs: vec![input], ..request(outputs) }
+    };
+    let typed = sent_typed(&["label"]);
     assert_eq!(form(&typed), Form::Typed);
-    assert_eq!(form(&request(&["label", "half"])), Form::Raw);
-    let raw = ModelInferRequest { raw_input_contents: vec![vec![]], ..typed.clone() };
-    assert_eq!(form(&raw), Form::Raw);
+    assert_eq!(form(&sent_typed(&["label", "half"])), Form::Raw);
+    assert_eq!(form(&request(&["label"])), Form::Raw, "inputs that are raw, or none");
     let mut asks = typed.clone();
     asks.parameters.extend([asking("binary_data_output")]);
     assert_eq!(form(&asks), Form::Raw);
