@@ -5,3 +5,4 @@
 pub mod document;
 pub mod feature;
 pub mod model;
+pub mod telemetry;
