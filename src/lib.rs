@@ -2,6 +2,7 @@
 //!
 //! See `ARCHITECTURE.md` for the map of the modules and the invariants between them.
 
+pub mod admin;
 pub mod document;
 pub mod feature;
 pub mod model;
