@@ -243,7 +243,7 @@ impl Loader {
         };
         let failed = |problems| AppError::Release { release: number, problems };
         let release = Arc::new(Release::load(&source, &self.cache).map_err(failed)?);
-        release.warm_up();
+        release.warm_up(self.cache.sessions())?;
         let customers = CustomerSource::new(self.store.customers_dir());
         let fingerprint = customers.fingerprint();
         let (table, _) = customers.load(release.schema()).map_err(failed)?;

@@ -12,7 +12,7 @@ use toml::de::DeValue;
 
 use crate::document::{Document, FromToml, Problems, suggestion};
 use crate::grpc::Limits;
-use crate::telemetry::{LogFormat, LoggingConfig, OtlpConfig};
+use crate::telemetry::logging::{LogFormat, LoggingConfig, OtlpConfig};
 
 /// The reference configuration, which is also the defaults.
 pub const REFERENCE: &str = include_str!("../deploy/proffer.toml");

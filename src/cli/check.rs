@@ -79,7 +79,7 @@ fn check(
 fn describe(checked: &Checked) -> String {
     let catalog = checked.release.catalog();
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["placement", "offers", "models", "fallback"]);
     for placement in &catalog.policy.placements {
         let fallback = placement.fallback.map_or("none", |offer| &catalog.library.offers()[offer].id);

@@ -54,7 +54,7 @@ impl Plan {
             let names = policy.placements.iter().map(|known| known.id.as_str());
             return Err(not_found("placement", "placement", &request.placement, names));
         };
-        let channel = resolve_channel(&policy.placements[placement], request.channel)?;
+        let channel = resolve_channel(&policy.placements[placement], &request.channel)?;
         let candidates = resolve_candidates(&snapshot, placement, &request)?;
         if request.customers.is_empty() {
             return Err(DecisionError::invalid("customers", "there are none; send at least one customer"));
@@ -105,7 +105,7 @@ impl Plan {
 
     /// The values of the context features, in the order of the schema.
     pub fn context(&self) -> Vec<ValueRef<'_>> {
-        self.context.iter().map(|value| value.as_ref().map_or(ValueRef::Missing, Value::as_ref)).collect()
+        self.context.iter().map(ValueRef::from).collect()
     }
 }
 
@@ -123,12 +123,12 @@ fn not_found<'a>(
     }
 }
 
-fn resolve_channel(placement: &Placement, channel: String) -> Result<String, DecisionError> {
+fn resolve_channel(placement: &Placement, channel: &str) -> Result<String, DecisionError> {
     if channel.is_empty() {
         return Ok(placement.channels[0].clone());
     }
-    if placement.channels.contains(&channel) {
-        return Ok(channel);
+    if let Some(known) = placement.channels.iter().find(|known| *known == channel) {
+        return Ok(known.clone());
     }
     let message = format!(
         "placement `{}` is not shown over `{channel}`; it has {}",

@@ -13,8 +13,9 @@ use super::plan::Plan;
 use super::scoring::{Pair, RawScore, score_pairs};
 use super::tally::Tally;
 use super::{CustomerError, Explain, Factors, RankResult, RankedOffer, Reason, RejectedOffer, Rejection, Stage};
-use crate::feature::{Row, Value, ValueRef};
+use crate::feature::{Row, ValueRef};
 use crate::model::{Call, Stop, Worker};
+use crate::offer::Offer;
 
 /// How many customer × offer pairs are scored together: enough that a model's fixed cost vanishes, few enough that memory
 /// stays small and a deadline is noticed soon.
@@ -120,10 +121,7 @@ struct OfferRows<'a> {
 impl<'a> OfferRows<'a> {
     fn new(plan: &'a Plan) -> Self {
         let offers = plan.snapshot.release.catalog().library.offers();
-        let row = |offer: &'a crate::offer::Offer| {
-            let value = |value: &'a Option<Value>| value.as_ref().map_or(ValueRef::Missing, Value::as_ref);
-            offer.features.iter().map(value).collect()
-        };
+        let row = |offer: &'a Offer| offer.features.iter().map(ValueRef::from).collect();
         Self { rows: offers.iter().map(row).collect() }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{DecisionError, ScoreRequest};
 use crate::document::suggestion;
-use crate::feature::{BoundBatch, Entity, Row, Value, ValueRef};
+use crate::feature::{BoundBatch, Entity, Row, ValueRef};
 use crate::model::{Call, Layout, Model, ModelError, Stop, Worker};
 use crate::release::Snapshot;
 
@@ -51,7 +51,7 @@ impl ScorePlan {
                 }
             })?);
         }
-        let (offers, columns, column_names) = match model.layout() {
+        let (offers, columns, column_names) = match model.manifest().layout {
             Some(Layout::Pairwise) => {
                 let names = if offers.is_empty() { model.columns().to_vec() } else { request.offer_ids };
                 (offers, vec![0], names)
@@ -62,7 +62,7 @@ impl ScorePlan {
                 (Vec::new(), columns, names)
             }
         };
-        let entities: &[Entity] = if model.layout() == Some(Layout::Pairwise) && offers.is_empty() {
+        let entities: &[Entity] = if model.manifest().layout == Some(Layout::Pairwise) && offers.is_empty() {
             &[Entity::Customer, Entity::Context, Entity::Offer]
         } else {
             &[Entity::Customer, Entity::Context]
@@ -133,27 +133,32 @@ impl ScorePlan {
         values: &mut Vec<f32>,
         errors: &mut Vec<(usize, String)>,
     ) -> Result<(), ModelError> {
-        if self.offers.is_empty()
-            && let Some(dense) = self.model.dense_inputs().and_then(|names| self.features.dense_as(names))
-        {
-            let width = dense.len() / self.rows();
-            let dense = &dense[range.start * width..range.end * width];
-            if self.model.accepts_missing() || !dense.iter().any(|value| value.is_nan()) {
-                let scores = self.model.score_dense(worker, range.len(), dense, &self.columns)?;
-                self.append(&range, &vec![None; range.len()], &scores.values, values, errors);
-                return Ok(());
-            }
+        if let Some(dense) = self.in_place(&range) {
+            let scores = self.model.score_dense(worker, range.len(), dense)?;
+            self.append(&range, &vec![None; range.len()], &scores.values, values, errors);
+            return Ok(());
         }
         let mut matrix = self.model.matrix();
         let mut missing: Vec<Option<String>> = Vec::with_capacity(range.len() * self.pairs_per_row());
         for row in range.clone() {
             self.push_row(row, &mut |row| {
-                missing.push(matrix.push(row).err().map(|missing| missing.feature));
+                missing.push(matrix.push(row).err().map(|error| error.to_string()));
             });
         }
-        let scores = self.model.score(worker, &matrix, &self.columns)?;
+        let scores = self.model.score_columns(worker, &matrix, &self.columns)?;
         self.append(&range, &missing, &scores.values, values, errors);
         Ok(())
+    }
+
+    /// The dense rows of `range` as they were sent, where they are exactly what the model takes: the usual form of a bulk call.
+    fn in_place(&self, range: &Range<usize>) -> Option<&[f32]> {
+        if !self.offers.is_empty() || self.columns.len() != self.model.columns().len() {
+            return None;
+        }
+        let (names, values) = self.features.dense_only()?;
+        let width = names.len();
+        let values = values.get(range.start * width..range.end * width)?;
+        self.model.takes_dense(names, values).then_some(values)
     }
 
     /// Resolves one row of the request and hands its pairs over one by one.
@@ -179,8 +184,7 @@ impl ScorePlan {
         }
         let library = release.catalog().library.offers();
         for offer in &self.offers {
-            let value = |value: &'_ Option<Value>| value.as_ref().map_or(ValueRef::Missing, Value::as_ref);
-            let offer: Vec<ValueRef<'_>> = library[*offer].features.iter().map(value).collect();
+            let offer: Vec<ValueRef<'_>> = library[*offer].features.iter().map(ValueRef::from).collect();
             take(&Row { customer: &customer, context: &context, offer: &offer, segment });
         }
     }
@@ -198,10 +202,8 @@ impl ScorePlan {
         for (row, pairs) in range.clone().zip(missing.chunks(self.pairs_per_row())) {
             let mut problem: Option<String> = None;
             for lacking in pairs {
-                if let Some(feature) = lacking {
-                    problem.get_or_insert_with(|| {
-                        format!("{} needs `{feature}`, which is missing", self.model.name())
-                    });
+                if let Some(why) = lacking {
+                    problem.get_or_insert_with(|| format!("{}: {why}", self.model.name()));
                     values.extend(std::iter::repeat_n(f32::NAN, self.columns.len()));
                     continue;
                 }

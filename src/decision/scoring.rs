@@ -47,24 +47,22 @@ pub(super) fn score_pairs(
             continue;
         }
         call.check()?;
-        let mut ask = |wanted: &[(usize, usize)]| -> Result<(), ModelError> {
-            for (index, score) in ask_model(model, pairs, wanted, worker)? {
+        let mut keep = |answers: Vec<(usize, Result<f32, Arc<str>>)>| {
+            for (index, score) in answers {
                 scores[index] = score.and_then(|raw| propensity(model, raw).map(|p| (position, raw, p)));
             }
-            Ok(())
         };
-        if ask(&wanted).is_ok() {
+        if let Ok(answers) = ask_model(model, pairs, &wanted, worker) {
+            keep(answers);
             continue;
         }
         for customer in wanted.chunk_by(|one, other| pairs[one.0].customer == pairs[other.0].customer) {
             call.check()?;
-            if let Err(error) = ask(customer) {
+            keep(ask_model(model, pairs, customer, worker).unwrap_or_else(|error| {
                 tracing::warn!(model = model.name(), version = model.version(), %error, "model failed");
                 let why: Arc<str> = format!("{} failed on these values", model.name()).into();
-                for (index, _) in customer {
-                    scores[*index] = Err(Arc::clone(&why));
-                }
-            }
+                customer.iter().map(|(index, _)| (*index, Err(Arc::clone(&why)))).collect()
+            }));
         }
     }
     Ok(scores)
@@ -96,7 +94,7 @@ fn ask_model(
     for (index, column) in wanted.iter().copied() {
         let pair = &pairs[index];
         let row = match &last {
-            Some((customer, row)) if *customer == pair.customer && model.layout() != Some(Layout::Pairwise) => {
+            Some((customer, row)) if *customer == pair.customer && model.manifest().layout != Some(Layout::Pairwise) => {
                 row.clone()
             }
             _ => push(model, &mut matrix, &pair.row),
@@ -110,7 +108,7 @@ fn ask_model(
     let mut columns: Vec<usize> = rows.iter().map(|(_, _, column)| *column).collect();
     columns.sort_unstable();
     columns.dedup();
-    let scores = model.score(worker, &matrix, &columns)?;
+    let scores = model.score_columns(worker, &matrix, &columns)?;
     answers.extend(rows.into_iter().map(|(index, row, column)| {
         let column = columns.partition_point(|known| *known < column);
         (index, Ok(scores.values[row * columns.len() + column]))
@@ -122,6 +120,6 @@ fn push(model: &Model, matrix: &mut Matrix, row: &Row<'_>) -> Result<usize, Arc<
     let next = matrix.rows();
     match matrix.push(row) {
         Ok(()) => Ok(next),
-        Err(missing) => Err(format!("{} needs `{}`, which is missing", model.name(), missing.feature).into()),
+        Err(error) => Err(format!("{}: {error}", model.name()).into()),
     }
 }

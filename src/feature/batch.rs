@@ -232,12 +232,11 @@ impl BoundBatch {
         self.batch.rows
     }
 
-    /// The dense values as they were sent (`rows × names`, row-major), if their names are exactly `names` in that order
-    /// and the batch has nothing else: then a model can read them in place.
+    /// The names and values of the dense part as they were sent (`rows × names`, row-major), if the batch has nothing else:
+    /// a model may be able to read them in place.
     #[must_use]
-    pub fn dense_as(&self, names: &[String]) -> Option<&[f32]> {
-        let same = self.batch.columns.is_empty() && self.batch.dense_names == names;
-        same.then_some(&self.batch.dense_values)
+    pub fn dense_only(&self) -> Option<(&[String], &[f32])> {
+        self.batch.columns.is_empty().then_some((&self.batch.dense_names, &self.batch.dense_values))
     }
 
     /// Whether the batch has a column for the feature.

@@ -50,7 +50,7 @@ impl Feature {
     /// The default, or missing.
     #[must_use]
     pub fn default_ref(&self) -> ValueRef<'_> {
-        self.default.as_ref().map_or(ValueRef::Missing, Value::as_ref)
+        ValueRef::from(&self.default)
     }
 
     /// Whether a known numeric `value` lies outside the expected range.

@@ -76,6 +76,12 @@ pub enum ValueRef<'a> {
     Bool(bool),
 }
 
+impl<'a> From<&'a Option<Value>> for ValueRef<'a> {
+    fn from(value: &'a Option<Value>) -> Self {
+        value.as_ref().map_or(Self::Missing, Value::as_ref)
+    }
+}
+
 impl ValueRef<'_> {
     /// Whether the value is not known.
     #[must_use]

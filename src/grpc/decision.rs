@@ -140,7 +140,7 @@ fn answer_each<Q, A, F, W>(
 where
     Q: Send + 'static,
     A: Send + 'static,
-    F: Fn(Q, Call) -> W + Send + 'static,
+    F: Fn(Q, Call) -> W + Send + Sync + 'static,
     W: Future<Output = Result<A, Status>> + Send,
 {
     let call = call_of(&request);

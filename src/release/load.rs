@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::document::{Problems, suggestion};
 use crate::feature::{Entity, FeatureSchema, SegmentRef, ValueRef};
 use crate::model::onnx::OnnxCache;
-use crate::model::{Layout, Manifest, Model, ModelKind};
+use crate::model::{Layout, Manifest, Model, ModelError, ModelKind, Worker};
 use crate::offer::{self, Catalog};
 use crate::segment::{FILE_NAME, Segmentation};
 
@@ -91,6 +91,15 @@ impl Release {
             models_dir: source.models_dir.to_owned(),
             pins: source.pins.clone(),
         })
+    }
+
+    /// Scores one row of defaults with every session, so that the first customer does not pay for what graphs do once.
+    ///
+    /// # Errors
+    /// A graph that cannot run.
+    pub fn warm_up(&self, sessions: usize) -> Result<(), ModelError> {
+        let workers = Worker::tokens(sessions);
+        workers.iter().try_for_each(|worker| self.models.iter().try_for_each(|model| model.warm_up(worker)))
     }
 
     /// The release's number.
@@ -213,10 +222,12 @@ fn load_version(
         Problems::one(label("model.toml"), None, format!("cannot be read: {error}; the release pins it"))
     })?;
     let manifest = Manifest::parse(&label("model.toml"), &text)?;
-    manifest.verify_checksums(&label(""), directory)?;
     if manifest.kind != ModelKind::Segmentation {
-        let model = Model::load(directory, name, version, manifest, schema, cache)?;
+        let model = Model::load(directory, name, version, schema, cache)?;
         return Ok(Loaded::Model(Box::new(model)));
+    }
+    if !manifest.checksums.is_empty() {
+        manifest.checksums.verify(directory, &format!("{name}/{version}"))?;
     }
     let file = label(FILE_NAME);
     let json = fs::read(directory.join(FILE_NAME))
@@ -296,9 +307,10 @@ fn assign_scorers(
             let position = models.iter().position(|model| model.name() == name);
             positions.push(position);
             match position.map(|position| &models[position]) {
-                Some(model) if !model.kind().gives_propensity() => {
-                    let kind = model.kind();
-                    let message = format!("{label}: model `{name}` is of kind {kind}, which gives no propensity");
+                Some(model) if !gives_propensity(model) => {
+                    let message = format!(
+                        "{label}: model `{name}` gives no propensity; its `kind` must be propensity or recommendation"
+                    );
                     problems.push("policy.toml", None, message);
                 }
                 // A model that failed to load has been reported already.
@@ -313,7 +325,7 @@ fn assign_scorers(
         for candidate in &placement.candidates {
             let Some(position) = positions[candidate.model] else { continue };
             let model = &models[position];
-            let column = match model.layout() {
+            let column = match model.manifest().layout {
                 Some(Layout::Pairwise) => Some(0),
                 Some(Layout::MultiOffer | Layout::PerOffer) => {
                     let id = &*offers[candidate.offer].id;
@@ -326,6 +338,10 @@ fn assign_scorers(
         refuse_mixed_scales(&label, row, models, problems);
     }
     scorers
+}
+
+fn gives_propensity(model: &Model) -> bool {
+    matches!(model.manifest().kind, ModelKind::Propensity | ModelKind::Recommendation)
 }
 
 /// Propensity × value is meaningless across models on different scales: where several models compete, each must be calibrated.
