@@ -247,11 +247,10 @@ def train_affinity(data, directory):
     calibrate, measure = scored & data.calibrate, scored & data.measure
     calibration = fit_isotonic(scores[calibrate], data.accepted[calibrate])
     notes = measured(apply_isotonic(calibration, scores[measure]), data.accepted[measure])
-    head = {"kind": "propensity", "layout": "per_offer", "inputs_layout": "per_feature", "inputs": affinity_names()}
     write_version(
         directory / "affinity/1",
         files,
-        head=head | {"accepts_missing": False},
+        head={"kind": "propensity", "layout": "per_offer", "inputs_layout": "per_feature", "accepts_missing": False},
         output={"name": "probabilities", "class": "accepted"},
         calibration=calibration,
         training={"algorithm": "logistic regression per offer"} | common_notes(data) | notes,

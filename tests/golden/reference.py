@@ -106,11 +106,12 @@ class Model:
 
     def run(self, session, rows, types):
         """The chosen output for the rows; None where a value is missing that the model cannot do without."""
-        names = self.manifest["inputs"]
+        session = self.sessions[session]
+        per_feature = self.manifest.get("inputs_layout") == "per_feature"
+        names = [tensor.name for tensor in session.get_inputs()] if per_feature else self.manifest["inputs"]
         if any(row[name] is None for row in rows for name in names) and not self.manifest.get("accepts_missing"):
             return None
-        session = self.sessions[session]
-        if self.manifest.get("inputs_layout") == "per_feature":
+        if per_feature:
             kinds = {"float": np.float32, "int": np.int64, "bool": np.bool_, "string": object}
             feed = {
                 name: np.array([[np.nan if row[name] is None else row[name]] for row in rows], kinds[types[name]])
