@@ -189,7 +189,9 @@ class Workspace:
                 self.models.setdefault(name, Model(self.version(name)))
         self.segmentation = Segmentation(self.version(self.policy["segmentation"]) / "segments.json")
         self.conflicts = {
-            frozenset((offer["id"], other)) for offer in self.offers.values() for other in offer.get("conflicts_with", [])
+            frozenset((offer["id"], other))
+            for offer in self.offers.values()
+            for other in offer.get("conflicts_with", [])
         }
         for offer in self.offers.values():
             offer["rules"] = {gate: Rule(offer[gate]) for gate, *_ in GATES if gate in offer}
@@ -232,7 +234,9 @@ class Workspace:
         for feature in self.features:
             if feature["entity"] == entity:
                 name = feature["name"]
-                candidates = [self.typed(name, source.get(name)) for source in (*sources, {name: feature.get("default")})]
+                candidates = [
+                    self.typed(name, source.get(name)) for source in (*sources, {name: feature.get("default")})
+                ]
                 resolved[name] = next((value for value in candidates if value is not None), None)
         return resolved
 
@@ -257,7 +261,9 @@ class Workspace:
             for offer in self.offers.values()
             if placement["id"] in offer["placements"] and offer["id"] in listed and offer["id"] not in excluded
         ]
-        opted = {name.removeprefix("consent_"): value for name, value in customer.items() if name.startswith("consent_")}
+        opted = {
+            name.removeprefix("consent_"): value for name, value in customer.items() if name.startswith("consent_")
+        }
         granted = set(request.get("consents", [])) | {name for name, value in opted.items() if value is True}
         seen = {name: cel_map(values) for name, values in (("customer", customer), ("context", context))}
         seen["segment"] = cel_map({"id": segment["id"], "name": segment["name"]})
@@ -294,7 +300,7 @@ class Workspace:
         chosen = self.slate(ranked, count, placement.get("max_per_category"), rejected)
         fallback = self.offers.get(placement.get("fallback"))
         if not chosen and fallback and not self.first_gates(fallback, granted, opted, now, channel):
-            chosen = [{"offer_id": fallback["id"], "fallback": True}]
+            chosen = [{"offer_id": fallback["id"], "priority": 0.0, "fallback": True}]
         return {"segment": segment, "offers": chosen, "rejected": rejected, "keys": keys}
 
     def first_gates(self, offer, granted, opted, now, channel):
