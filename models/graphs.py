@@ -106,9 +106,7 @@ def network(amounts, others, mean, deviation, layers):
         initializers.append(constant(f"weights_{index}", weights.astype(np.float32)))
         initializers.append(constant(f"bias_{index}", bias.astype(np.float32)))
         result = "scores" if index == last else f"linear_{index}"
-        nodes.append(
-            helper.make_node("Gemm", [f"hidden_{index}", f"weights_{index}", f"bias_{index}"], [result])
-        )
+        nodes.append(helper.make_node("Gemm", [f"hidden_{index}", f"weights_{index}", f"bias_{index}"], [result]))
         if index != last:
             nodes.append(helper.make_node("Relu", [result], [f"hidden_{index + 1}"]))
     columns = layers[-1][1].shape[0]

@@ -51,12 +51,12 @@ PUBLISHED = {
 # limit carried as balance (log); share of customers who pay in full; share abroad.
 KINDS = [
     # name            share  size  one-off inst.  cash  ln o   ln i   ln c    balance full  abroad
-    ("instalments",    0.23, -0.35, 0.03,  0.70,  0.03, 3.9,   3.80,  5.0,   -2.60,  0.65, 0.04),
-    ("one-off",        0.15,  0.00, 0.30,  0.04,  0.04, 4.75,  3.4,   5.0,   -1.60,  0.35, 0.10),
-    ("big spenders",   0.17,  0.65, 0.62,  0.72,  0.05, 5.15,  4.5,   5.0,   -1.60,  0.50, 0.14),
-    ("cash",           0.24,  0.00, 0.01,  0.01,  0.30, 4.0,   3.4,   6.15,  -0.60,  0.06, 0.03),
-    ("cash and cards", 0.15,  0.15, 0.26,  0.40,  0.22, 4.4,   3.9,   5.85,  -0.50,  0.08, 0.06),
-    ("rare users",     0.06, -0.30, 0.04,  0.02,  0.02, 4.2,   3.6,   5.2,   -3.00,  0.15, 0.05),
+    ("instalments", 0.23, -0.35, 0.03, 0.70, 0.03, 3.9, 3.80, 5.0, -2.60, 0.65, 0.04),
+    ("one-off", 0.15, 0.00, 0.30, 0.04, 0.04, 4.75, 3.4, 5.0, -1.60, 0.35, 0.10),
+    ("big spenders", 0.17, 0.65, 0.62, 0.72, 0.05, 5.15, 4.5, 5.0, -1.60, 0.50, 0.14),
+    ("cash", 0.24, 0.00, 0.01, 0.01, 0.30, 4.0, 3.4, 6.15, -0.60, 0.06, 0.03),
+    ("cash and cards", 0.15, 0.15, 0.26, 0.40, 0.22, 4.4, 3.9, 5.85, -0.50, 0.08, 0.06),
+    ("rare users", 0.06, -0.30, 0.04, 0.02, 0.02, 4.2, 3.6, 5.2, -3.00, 0.15, 0.05),
 ]
 
 INCOME_BANDS = ["low", "middle", "upper", "high"]
@@ -109,7 +109,9 @@ def customers(count, seed):
     instalments = amount(months_i, ln_i, 0.65)
     cash = amount(months_c, ln_c, 0.85)
     purchases = oneoff + instalments
-    purchases_trx = rng.poisson(months_o * np.exp(0.45 + 0.5 * size)) + rng.poisson(months_i * np.exp(0.45 + 0.5 * size))
+    purchases_trx = rng.poisson(months_o * np.exp(0.45 + 0.5 * size)) + rng.poisson(
+        months_i * np.exp(0.45 + 0.5 * size)
+    )
     purchases_trx = np.maximum(purchases_trx, np.maximum(months_o, months_i))
     cash_trx = np.maximum(months_c, rng.poisson(months_c * np.exp(0.35 + rng.normal(0, 0.5, count))))
 
@@ -213,9 +215,11 @@ def utility(who, offer, when):
     `when`: columns of `contexts`; all of one length. Returns float64 of that length.
 
     utility = appetite of the category
-            + travel      travel_benefit × (2.8 abroad − 0.9 holds a travel card + 0.35 income + 0.5 May to August + 0.6 on the travel page)
+            + travel      travel_benefit × (2.8 abroad − 0.9 holds a travel card + 0.35 income + 0.5 May to August
+                          + 0.6 on the travel page)
             + rewards     0.30 reward_rate × (ln(1 + purchases) − 5.6) / 1.6, doubled by purchases in most months
-            + relief      promo_months / 12 × (1.3 used share of the limit + 0.25 takes cash − 0.55 pays in full − 0.45) × (1 − promo_apr / 24)
+            + relief      promo_months / 12 × (1.3 used share of the limit + 0.25 takes cash − 0.55 pays in full − 0.45)
+                          × (1 − promo_apr / 24)
             + protection  protection_level × (0.030 (age − 45) − 1.4 insured + 0.25 cash or late payments)
             + bonus       0.55 × welcome_bonus / 100
             − fee         annual_fee / 100 × (1.0 − 0.22 income), at least 0.2 of it
@@ -252,9 +256,7 @@ def utility(who, offer, when):
     steady = 1 + (who["purchases_frequency"] > 0.7)
     total += 0.30 * offer["reward_rate"] * steady * (np.log1p(who["purchases"]) - 5.6) / 1.6
     total += (
-        (offer["promo_months"] / 12)
-        * (1.3 * used + 0.25 * cash - 0.55 * full - 0.45)
-        * (1 - offer["promo_apr"] / 24)
+        (offer["promo_months"] / 12) * (1.3 * used + 0.25 * cash - 0.55 * full - 0.45) * (1 - offer["promo_apr"] / 24)
     )
     total += offer["protection_level"] * (
         0.030 * (who["_age"] - 45) - 1.4 * who["has_insurance"] + 0.25 * (cash | (late > 0))

@@ -84,9 +84,7 @@ class Showings:
         who, customer, self.offer, when, self.accepted = simulate.responses(CUSTOMERS, SHOWN_EACH, SEED)
         self.library = simulate.offers()
         self.columns = {name: column[customer] for name, column in who.items() if not name.startswith("_")} | when
-        self.columns |= {
-            name: column[self.offer] for name, column in simulate.offer_columns(self.library).items()
-        }
+        self.columns |= {name: column[self.offer] for name, column in simulate.offer_columns(self.library).items()}
         for feature in simulate.schema():
             self.columns[feature["name"]] = resolved(feature, self.columns[feature["name"]])
         share = customer / CUSTOMERS  # customers come in no order, so a share of them is a sample
@@ -129,7 +127,9 @@ def train_propensity(data, directory):
     model = graphs.tree_classifier(booster.dump_model()["tree_info"], len(names))
     scores = run(model, {"features": rows})[:, 1]
     agree("propensity", scores, booster.predict(rows))
-    holes = np.where(np.random.Generator(np.random.PCG64(SEED)).random(rows[:20_000].shape) < 0.2, np.nan, rows[:20_000])
+    holes = np.where(
+        np.random.Generator(np.random.PCG64(SEED)).random(rows[:20_000].shape) < 0.2, np.nan, rows[:20_000]
+    )
     holes = holes.astype(np.float32)
     agree("propensity with holes", run(model, {"features": holes})[:, 1], booster.predict(holes))
     calibration = fit_isotonic(scores[data.calibrate], data.accepted[data.calibrate])
@@ -247,11 +247,10 @@ def train_affinity(data, directory):
     calibrate, measure = scored & data.calibrate, scored & data.measure
     calibration = fit_isotonic(scores[calibrate], data.accepted[calibrate])
     notes = measured(apply_isotonic(calibration, scores[measure]), data.accepted[measure])
-    head = {"kind": "propensity", "layout": "per_offer", "inputs_layout": "per_feature", "inputs": affinity_names()}
     write_version(
         directory / "affinity/1",
         files,
-        head=head | {"accepts_missing": False},
+        head={"kind": "propensity", "layout": "per_offer", "inputs_layout": "per_feature", "accepts_missing": False},
         output={"name": "probabilities", "class": "accepted"},
         calibration=calibration,
         training={"algorithm": "logistic regression per offer"} | common_notes(data) | notes,
@@ -267,7 +266,9 @@ def affinity_input(data, name, rows):
     """The tensor `name` of the regressions, (rows, 1), of the feature's own type."""
     kinds = {"float": np.float32, "int": np.int64, "bool": np.bool_}
     column = data.columns[name][rows].reshape(-1, 1)
-    return column.astype(object) if name in AFFINITY_TEXTS else column.astype(kinds[AFFINITY_NUMBERS.get(name, "float")])
+    return (
+        column.astype(object) if name in AFFINITY_TEXTS else column.astype(kinds[AFFINITY_NUMBERS.get(name, "float")])
+    )
 
 
 def run(model, inputs):
@@ -379,7 +380,9 @@ def literal(value):
     if isinstance(value, list):
         elements = [literal(element) for element in value]
         wide = len(", ".join(elements)) > 90
-        return "[\n" + "".join(f"    {element},\n" for element in elements) + "]" if wide else f"[{', '.join(elements)}]"
+        return (
+            "[\n" + "".join(f"    {element},\n" for element in elements) + "]" if wide else f"[{', '.join(elements)}]"
+        )
     return repr(value)
 
 

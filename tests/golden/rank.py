@@ -9,8 +9,8 @@ The file names the workspace files it was computed from, with their SHA-256: a t
 rankings.json has to be rewritten, not that the server is wrong.
 
 A case is one customer: `request` as the server would be asked, `expected` as it must answer. In `features` a null is
-a missing value in the request. `rejected` groups offer ids by `stage:REASON`. A fallback has no factors: it was not
-scored as such; if a gate withheld it as a candidate, it also stands in `rejected` with that gate's reason.
+a missing value in the request. `rejected` groups offer ids by `stage:REASON`. A fallback has priority 0 and no factors:
+it was not scored; if a gate withheld it as a candidate, it also stands in `rejected` with that gate's reason.
 
 A case in which two offers come nearer to each other than the tolerance, without being equal, is left out: its order
 would depend on the last bits of a model. Start reading at `cases`; the decision itself is in reference.py.
@@ -44,6 +44,8 @@ MOMENTS = [
     "2026-11-20T00:00:00+00:00", "2026-11-30T23:59:59+00:00", "2026-12-01T00:00:00+00:00", "2027-01-20T18:30:00+00:00",
     "2027-03-31T21:59:59+00:00", "2027-03-31T22:00:00+00:00", "2027-03-01T06:00:00+00:00", "2030-06-15T12:00:00+00:00",
 ]  # fmt: skip
+# Features that some customers lack.
+GAPS = ["credit_limit", "age", "foreign_spend_share", "months_since_last_offer", "minimum_payments"]
 # What the cases must show at least once; a workspace that no longer does is a poorer test.
 REASONS = {
     "CONSENT_MISSING", "OPTED_OUT", "NOT_YET_VALID", "EXPIRED", "CHANNEL_NOT_ALLOWED", "EXCLUDED", "INELIGIBLE",
@@ -55,9 +57,9 @@ def cases(workspace):
     """The requests: 150 customers in each placement, half of them asked by id alone, the others with variations."""
     rng = np.random.Generator(np.random.PCG64(SEED))
     ids = list(workspace.customers)
-    # Customers with gaps are rare and interesting: half of the choice is theirs.
-    gaps = {name: [id for id in ids if name not in workspace.customers[id]] for name in ("credit_limit", "age", "foreign_spend_share", "months_since_last_offer", "minimum_payments")}
-    chosen = [str(id) for missing in gaps.values() for id in rng.choice(missing, min(15, len(missing)), replace=False)]
+    # Customers with gaps are rare and interesting: near half of the choice is theirs.
+    gaps = [[id for id in ids if name not in workspace.customers[id]] for name in GAPS]
+    chosen = [str(id) for missing in gaps for id in rng.choice(missing, min(15, len(missing)), replace=False)]
     rest = [id for id in ids if id not in chosen]
     chosen = list(dict.fromkeys(chosen))
     chosen += [str(id) for id in rng.choice(rest, CUSTOMERS - 2 - len(chosen), replace=False)]
@@ -70,8 +72,13 @@ def cases(workspace):
 
 def variation(workspace, rng, placement):
     """Optional parts of a request, each there with some chance."""
-    some = lambda chance: rng.random() < chance
-    pick = lambda values, most: [str(v) for v in rng.permutation(values)[: rng.integers(1, most + 1)]]
+
+    def some(chance):
+        return rng.random() < chance
+
+    def pick(values, most):
+        return [str(value) for value in rng.permutation(values)[: rng.integers(1, most + 1)]]
+
     shown = [id for id, offer in workspace.offers.items() if placement in offer["placements"]]
     fallback = workspace.placements[placement]["fallback"]
     parts = {}

@@ -106,11 +106,12 @@ class Model:
 
     def run(self, session, rows, types):
         """The chosen output for the rows; None where a value is missing that the model cannot do without."""
-        names = self.manifest["inputs"]
+        session = self.sessions[session]
+        per_feature = self.manifest.get("inputs_layout") == "per_feature"
+        names = [tensor.name for tensor in session.get_inputs()] if per_feature else self.manifest["inputs"]
         if any(row[name] is None for row in rows for name in names) and not self.manifest.get("accepts_missing"):
             return None
-        session = self.sessions[session]
-        if self.manifest.get("inputs_layout") == "per_feature":
+        if per_feature:
             kinds = {"float": np.float32, "int": np.int64, "bool": np.bool_, "string": object}
             feed = {
                 name: np.array([[np.nan if row[name] is None else row[name]] for row in rows], kinds[types[name]])
@@ -188,7 +189,9 @@ class Workspace:
                 self.models.setdefault(name, Model(self.version(name)))
         self.segmentation = Segmentation(self.version(self.policy["segmentation"]) / "segments.json")
         self.conflicts = {
-            frozenset((offer["id"], other)) for offer in self.offers.values() for other in offer.get("conflicts_with", [])
+            frozenset((offer["id"], other))
+            for offer in self.offers.values()
+            for other in offer.get("conflicts_with", [])
         }
         for offer in self.offers.values():
             offer["rules"] = {gate: Rule(offer[gate]) for gate, *_ in GATES if gate in offer}
@@ -231,7 +234,9 @@ class Workspace:
         for feature in self.features:
             if feature["entity"] == entity:
                 name = feature["name"]
-                candidates = [self.typed(name, source.get(name)) for source in (*sources, {name: feature.get("default")})]
+                candidates = [
+                    self.typed(name, source.get(name)) for source in (*sources, {name: feature.get("default")})
+                ]
                 resolved[name] = next((value for value in candidates if value is not None), None)
         return resolved
 
@@ -256,7 +261,9 @@ class Workspace:
             for offer in self.offers.values()
             if placement["id"] in offer["placements"] and offer["id"] in listed and offer["id"] not in excluded
         ]
-        opted = {name.removeprefix("consent_"): value for name, value in customer.items() if name.startswith("consent_")}
+        opted = {
+            name.removeprefix("consent_"): value for name, value in customer.items() if name.startswith("consent_")
+        }
         granted = set(request.get("consents", [])) | {name for name, value in opted.items() if value is True}
         seen = {name: cel_map(values) for name, values in (("customer", customer), ("context", context))}
         seen["segment"] = cel_map({"id": segment["id"], "name": segment["name"]})
@@ -293,7 +300,7 @@ class Workspace:
         chosen = self.slate(ranked, count, placement.get("max_per_category"), rejected)
         fallback = self.offers.get(placement.get("fallback"))
         if not chosen and fallback and not self.first_gates(fallback, granted, opted, now, channel):
-            chosen = [{"offer_id": fallback["id"], "fallback": True}]
+            chosen = [{"offer_id": fallback["id"], "priority": 0.0, "fallback": True}]
         return {"segment": segment, "offers": chosen, "rejected": rejected, "keys": keys}
 
     def first_gates(self, offer, granted, opted, now, channel):
