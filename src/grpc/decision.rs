@@ -125,7 +125,7 @@ pub(super) fn call_of<T>(request: &Request<T>) -> Call {
 }
 
 /// The caller's request id, or a new one; it is put on the span of the call.
-fn request_id(given: &str) -> String {
+pub(super) fn request_id(given: &str) -> String {
     let id = if given.is_empty() { uuid::Uuid::now_v7().to_string() } else { given.to_owned() };
     tracing::Span::current().record("request_id", id.as_str());
     id

@@ -18,6 +18,7 @@ pub use self::error::InferenceError;
 use self::error::shortened;
 use self::output::Wanted;
 use super::call_of;
+use super::decision::request_id;
 use super::proto::inference::grpc_inference_service_server::GrpcInferenceService;
 use super::proto::inference::model_metadata_response::TensorMetadata;
 use super::proto::inference::{
@@ -60,11 +61,33 @@ impl InferenceService {
         Ok(self.repository.find(&names.model, names.version)?)
     }
 
+    fn describe(&self, name: String, version: &str) -> Result<ModelMetadataResponse, InferenceError> {
+        let served = self.find(&Names::of(&name, version, ["name", "version"])?)?;
+        let signature = served.model.signature();
+        let inputs = signature.inputs.iter().filter_map(|spec| match spec.kind {
+            ValueKind::Tensor(element) => Some(metadata(&spec.name, datatype::name(element), &spec.shape)),
+            // A model that takes anything else is not loaded.
+            ValueKind::ZipMap { .. } | ValueKind::Unsupported(_) => None,
+        });
+        let outputs = signature.outputs.iter().filter_map(|spec| {
+            let (element, shape) = datatype::of_output(spec)?;
+            Some(metadata(&spec.name, datatype::name(element), &shape))
+        });
+        Ok(ModelMetadataResponse {
+            name,
+            versions: vec![served.version.to_string()],
+            platform: PLATFORM.to_owned(),
+            inputs: inputs.collect(),
+            outputs: outputs.collect(),
+        })
+    }
+
     async fn infer(&self, request: Request<ModelInferRequest>) -> Result<ModelInferResponse, InferenceError> {
         let call = call_of(&request);
         let request = request.into_inner();
-        let names = Names::of(&request.model_name, &request.model_version, ["model_name", "model_version"])?;
-        check_request(&request)?;
+        let fields = ["model_name", "model_version"];
+        let names = Names::of(&request.model_name, &request.model_version, fields)?;
+        check_parameters(&request)?;
         let served = self.find(&names)?;
         let limit = self.message_limit;
         let owed = call.clone();
@@ -100,7 +123,8 @@ impl GrpcInferenceService for InferenceService {
         request: Request<ModelReadyRequest>,
     ) -> Result<Response<ModelReadyResponse>, Status> {
         let ModelReadyRequest { name, version } = request.into_inner();
-        let names = Names::of(&name, &version, ["name", "version"])?;
+        let names =
+            Names::of(&name, &version, ["name", "version"]).map_err(|error| error.status(&request_id("")))?;
         Ok(Response::new(ModelReadyResponse { ready: self.find(&names).is_ok() }))
     }
 
@@ -120,32 +144,18 @@ impl GrpcInferenceService for InferenceService {
         request: Request<ModelMetadataRequest>,
     ) -> Result<Response<ModelMetadataResponse>, Status> {
         let ModelMetadataRequest { name, version } = request.into_inner();
-        let names = Names::of(&name, &version, ["name", "version"])?;
-        let served = self.find(&names)?;
-        let signature = served.model.signature();
-        let inputs = signature.inputs.iter().filter_map(|spec| match spec.kind {
-            ValueKind::Tensor(element) => Some(metadata(&spec.name, datatype::name(element), &spec.shape)),
-            // A model that takes anything else is not loaded.
-            ValueKind::ZipMap { .. } | ValueKind::Unsupported(_) => None,
-        });
-        let outputs = signature.outputs.iter().filter_map(|spec| {
-            let (element, shape) = datatype::of_output(spec)?;
-            Some(metadata(&spec.name, datatype::name(element), &shape))
-        });
-        Ok(Response::new(ModelMetadataResponse {
-            name,
-            versions: vec![served.version.to_string()],
-            platform: PLATFORM.to_owned(),
-            inputs: inputs.collect(),
-            outputs: outputs.collect(),
-        }))
+        let described = self.describe(name, &version);
+        described.map(Response::new).map_err(|error| error.status(&request_id("")))
     }
 
     async fn model_infer(
         &self,
         request: Request<ModelInferRequest>,
     ) -> Result<Response<ModelInferResponse>, Status> {
-        Ok(Response::new(self.infer(request).await?))
+        let given = &request.get_ref().id;
+        check_length(given, "id").map_err(|error| error.status(""))?;
+        let id = request_id(given);
+        self.infer(request).await.map(Response::new).map_err(|error| error.status(&id))
     }
 }
 
@@ -163,7 +173,8 @@ impl Names {
         let version = match version {
             "" => None,
             version => Some(version.parse().ok().filter(|version| *version > 0).ok_or_else(|| {
-                let message = format!("`{version}` is not a positive integer; leave it empty for the default");
+                let message =
+                    format!("`{version}` is not a positive integer; leave it empty for the default");
                 InferenceError::invalid(fields[1], message)
             })?),
         };
@@ -183,8 +194,7 @@ fn check_length(text: &str, field: &str) -> Result<(), InferenceError> {
 }
 
 /// What can be refused without knowing the model.
-fn check_request(request: &ModelInferRequest) -> Result<(), InferenceError> {
-    check_length(&request.id, "id")?;
+fn check_parameters(request: &ModelInferRequest) -> Result<(), InferenceError> {
     match request.parameters.keys().find(|key| key.starts_with("sequence_")) {
         Some(key) => {
             let message = format!("{} is not supported; every request stands alone", shortened(key));

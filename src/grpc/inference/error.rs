@@ -2,7 +2,8 @@
 
 use tonic::Status;
 
-use crate::model::{ModelError, Refusal, RepositoryError, Stop};
+use crate::grpc::status;
+use crate::model::{ModelError, Refusal, RepositoryError};
 
 /// Why a call of the Open Inference Protocol failed.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,24 @@ impl InferenceError {
     pub(super) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::InvalidArgument { field: field.into(), message: message.into() }
     }
+
+    /// The status of a call that ended this way. Details of our own faults go to the log, under `request_id`.
+    pub(super) fn status(&self, request_id: &str) -> Status {
+        match self {
+            Self::InvalidArgument { field, message } => status::invalid(field, message),
+            Self::Repository(error) => match error {
+                RepositoryError::ModelNotFound { .. } | RepositoryError::VersionNotFound { .. } => {
+                    Status::not_found(error.to_string())
+                }
+                RepositoryError::NotLoaded { .. } | RepositoryError::CannotLoad { .. } => {
+                    Status::failed_precondition(error.to_string())
+                }
+            },
+            Self::AnswerTooLarge { .. } => Status::out_of_range(self.to_string()),
+            Self::Refused(refusal) => status::from_refusal(*refusal, request_id),
+            Self::Model(error) => status::internal(&error.to_string(), request_id),
+        }
+    }
 }
 
 /// `text` cut to a length that belongs in a message.
@@ -53,34 +72,10 @@ pub(super) fn shortened(text: &str) -> String {
     }
 }
 
-impl From<InferenceError> for Status {
-    fn from(error: InferenceError) -> Self {
-        let message = error.to_string();
-        match error {
-            InferenceError::InvalidArgument { .. } => Status::invalid_argument(message),
-            InferenceError::Repository(
-                RepositoryError::ModelNotFound { .. } | RepositoryError::VersionNotFound { .. },
-            ) => Status::not_found(message),
-            InferenceError::Repository(
-                RepositoryError::NotLoaded { .. } | RepositoryError::CannotLoad { .. },
-            ) => Status::failed_precondition(message),
-            InferenceError::AnswerTooLarge { .. } => Status::out_of_range(message),
-            InferenceError::Refused(Refusal::Overloaded) => Status::resource_exhausted(message),
-            InferenceError::Refused(Refusal::Stopped(Stop::DeadlineExceeded)) => {
-                Status::deadline_exceeded(message)
-            }
-            InferenceError::Refused(Refusal::Stopped(Stop::Abandoned)) => Status::cancelled(message),
-            InferenceError::Refused(Refusal::Panicked) | InferenceError::Model(_) => {
-                tracing::error!(error = message, "an inference failed");
-                Status::internal("the server failed; its log says why")
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Stop;
     use tonic::Code;
 
     #[test]
@@ -108,14 +103,14 @@ mod tests {
             (Refusal::Panicked.into(), Code::Internal),
         ];
         for (error, code) in cases {
-            let message = error.to_string();
-            assert_eq!(Status::from(error).code(), code, "{message}");
+            assert_eq!(error.status("7").code(), code, "{error}");
         }
     }
 
     #[test]
-    fn our_own_faults_are_not_told() {
+    fn our_own_faults_are_told_by_request_id_only() {
         let error = InferenceError::Model(ModelError::NoSession { worker: 3, sessions: 2 });
-        assert!(!Status::from(error).message().contains("session"));
+        let message = error.status("request 7").message().to_owned();
+        assert!(message.contains("request 7") && !message.contains("session"), "{message}");
     }
 }
