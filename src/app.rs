@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{Admin, Readiness};
+use crate::admin::Admin;
 use crate::config::Config;
 use crate::decision::Decider;
 use crate::document::Problems;
@@ -20,7 +20,7 @@ use crate::grpc::Grpc;
 use crate::model::onnx::{OnnxCache, OnnxRuntime};
 use crate::model::{Repository, Workers};
 use crate::release::{Publisher, Release, ReleaseSource, Snapshot, Store, StoreError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Readiness};
 
 /// Why the server does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -198,7 +198,7 @@ async fn wait_for(
         () = shutdown => {}
     }
     tracing::info!(within = ?drain, "draining: calls under way are finished, new ones are refused");
-    readiness.set_draining();
+    readiness.drain();
     stop.cancel();
     if let Ok(ended) = tokio::time::timeout(drain, &mut serving).await {
         return finished(ended);
@@ -247,16 +247,18 @@ impl Loader {
         let customers = CustomerSource::new(self.store.customers_dir());
         let fingerprint = customers.fingerprint();
         let (table, _) = customers.load(release.schema()).map_err(failed)?;
-        self.metrics.record_release_loaded(number, began.elapsed());
+        self.metrics.release_loaded(began.elapsed());
         self.publish(&release, table);
         self.refresh_models(&release);
-        self.readiness.set_ready(number);
+        self.readiness.ready(number);
         tracing::info!(release = number, took = ?began.elapsed(), "serving");
         Ok(Watched { release, customers, fingerprint })
     }
 
     fn publish(&self, release: &Arc<Release>, customers: crate::feature::store::CustomerTable) {
-        self.metrics.record_published(release.number(), customers.len());
+        let models = release.pins().iter().map(|(name, version)| (name.as_str(), *version));
+        self.metrics.release_published(release.number(), models);
+        self.metrics.customers_loaded(customers.len(), customers.memory_bytes());
         let (release, customers) = (Arc::clone(release), Arc::new(customers));
         self.publisher.publish(Snapshot { release, customers });
     }

@@ -15,6 +15,7 @@ mod request;
 mod score;
 mod scoring;
 mod segments;
+mod tally;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -82,14 +83,17 @@ impl Decider {
         let plan = Arc::new(plan::Plan::new(Arc::clone(&snapshot), request, Utc::now())?);
         let customers = plan.customers.len();
         let shared = Arc::clone(&plan);
-        let results = self
+        let parts = self
             .split(customers, CUSTOMERS_PER_PART, call, move |range, worker, call| {
                 rank::decide(&shared, range, worker, call)
             })
             .await?;
-        let results: Vec<RankResult> = results.into_iter().flatten().collect();
-        self.metrics.record_decisions(&plan.placement().id, &results);
-        Ok((snapshot, results))
+        let mut all = Vec::with_capacity(customers);
+        for (results, tally) in parts {
+            tally.record(&plan, &self.metrics);
+            all.extend(results);
+        }
+        Ok((snapshot, all))
     }
 
     /// Scores rows with one model of the release.
@@ -107,7 +111,7 @@ impl Decider {
             .await?;
         let rows = plan.rows();
         let (name, version) = (plan.model.name(), plan.model.version());
-        self.metrics.record_scored(name, version, rows, began.elapsed());
+        self.metrics.model(name, version).scored(rows, began.elapsed());
         let mut values = Vec::with_capacity(rows * plan.column_names.len());
         let mut errors = Vec::new();
         for (part, failed) in parts {

@@ -26,10 +26,9 @@ use tonic_health::server::HealthReporter;
 pub use inference::InferenceService;
 pub use limits::Limits;
 
-use crate::admin::Readiness;
 use crate::decision::Decider;
 use crate::model::{Repository, Workers};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Readiness};
 use admission::AdmissionLayer;
 use decision::{DecisionService, call_of};
 use proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
@@ -78,7 +77,7 @@ impl Grpc {
             most,
             {
                 let readiness = self.readiness.clone();
-                move || readiness.is_ready()
+                move || readiness.state().release().is_some()
             },
         ))
         .max_decoding_message_size(most)
@@ -95,7 +94,7 @@ impl Grpc {
         let served = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_adaptive_window(Some(true))
-            .layer(AdmissionLayer::new(limits.concurrent_calls, self.readiness, self.metrics))
+            .layer(AdmissionLayer::new(limits.concurrent_calls, self.readiness, &self.metrics))
             .add_service(decisions)
             .add_service(inference)
             .add_service(health)
@@ -113,7 +112,7 @@ async fn follow_readiness(reporter: HealthReporter, readiness: Readiness) {
     let services = ["", "proffer.v1.DecisionService", "inference.GRPCInferenceService"];
     let mut changes = readiness.subscribe();
     loop {
-        let status = if changes.borrow_and_update().is_ready() {
+        let status = if changes.borrow_and_update().release().is_some() {
             ServingStatus::Serving
         } else {
             ServingStatus::NotServing

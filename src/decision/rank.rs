@@ -11,6 +11,7 @@ use super::customer::Known;
 use super::gates::Visit;
 use super::plan::Plan;
 use super::scoring::{Pair, RawScore, score_pairs};
+use super::tally::Tally;
 use super::{CustomerError, Explain, Factors, RankResult, RankedOffer, Reason, RejectedOffer, Rejection, Stage};
 use crate::feature::{Row, Value, ValueRef};
 use crate::model::{Call, Stop, Worker};
@@ -28,17 +29,18 @@ pub(super) fn decide(
     range: Range<usize>,
     worker: &Worker,
     call: &Call,
-) -> Result<Vec<RankResult>, Stop> {
+) -> Result<(Vec<RankResult>, Tally), Stop> {
     let block = (PAIRS_PER_BLOCK / plan.candidates.len().max(1)).max(1);
     let mut results = Vec::with_capacity(range.len());
+    let mut tally = Tally::default();
     let mut start = range.start;
     while start < range.end {
         call.check()?;
         let end = (start + block).min(range.end);
-        results.extend(decide_block(plan, start..end, worker, call)?);
+        results.extend(decide_block(plan, start..end, worker, call, &mut tally)?);
         start = end;
     }
-    Ok(results)
+    Ok((results, tally))
 }
 
 /// One customer on the way to a decision.
@@ -53,6 +55,7 @@ fn decide_block(
     range: Range<usize>,
     worker: &Worker,
     call: &Call,
+    tally: &mut Tally,
 ) -> Result<Vec<RankResult>, Stop> {
     let offers = OfferRows::new(plan);
     let context = plan.context();
@@ -85,7 +88,7 @@ fn decide_block(
     drop(pairs);
     let results = range.zip(open).zip(by_customer).map(|((index, customer), scores)| {
         let customer = customer.and_then(|customer| {
-            guarded(|| Ok(close(plan, index, customer, scores, &offers, &context)))
+            guarded(|| Ok(close(plan, index, customer, scores, &offers, &context, tally)))
         });
         customer.unwrap_or_else(|error| failed(plan, index, error))
     });
@@ -165,6 +168,7 @@ fn close(
     scores: Vec<(usize, RawScore)>,
     offers: &OfferRows<'_>,
     context: &[ValueRef<'_>],
+    tally: &mut Tally,
 ) -> RankResult {
     let Open { known, mut withheld, .. } = open;
     let mut scored = Vec::with_capacity(scores.len());
@@ -181,6 +185,9 @@ fn close(
                 scored.push(Scored { offer, factors });
             }
             Err(detail) => {
+                if let Some(scorer) = plan.snapshot.release.scorer(plan.placement, offer) {
+                    tally.unavailable(scorer.model);
+                }
                 let rejection = Rejection::new(Stage::Score, Reason::ModelUnavailable);
                 withheld.push((offer, rejection.with_detail(&*detail)));
             }
@@ -205,6 +212,10 @@ fn close(
     if shown.is_empty() {
         shown.extend(fallback(plan, &known));
     }
+    tally.decisions += 1;
+    tally.offers += shown.len() as u64;
+    tally.defaulted += known.degraded.iter().filter(|entry| entry.starts_with("default:")).count() as u64;
+    withheld.iter().for_each(|(offer, rejection)| tally.withhold(*offer, rejection));
     let mut degraded = known.degraded;
     degraded.sort_unstable();
     RankResult {

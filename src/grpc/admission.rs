@@ -4,6 +4,7 @@
 //! `tonic`'s own timeout answers `CANCELLED` and its concurrency limit is per connection, so both are done here. The timer of
 //! this layer is started before tonic's and has the same length, so it is the one that fires.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,22 +21,22 @@ use tower::{Layer, Service};
 use tracing::Instrument;
 
 use super::status;
-use crate::admin::Readiness;
 use crate::model::Call;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Readiness, RpcMetrics, State};
 
 /// Wraps the services of the server.
 #[derive(Clone)]
 pub(super) struct AdmissionLayer {
     permits: Arc<Semaphore>,
     readiness: Readiness,
-    metrics: Arc<Metrics>,
+    rpcs: Arc<Rpcs>,
 }
 
 impl AdmissionLayer {
     /// At most `concurrent_calls` under way at once.
-    pub fn new(concurrent_calls: usize, readiness: Readiness, metrics: Arc<Metrics>) -> Self {
-        Self { permits: Arc::new(Semaphore::new(concurrent_calls)), readiness, metrics }
+    pub fn new(concurrent_calls: usize, readiness: Readiness, metrics: &Metrics) -> Self {
+        let rpcs = Arc::new(Rpcs::new(metrics));
+        Self { permits: Arc::new(Semaphore::new(concurrent_calls)), readiness, rpcs }
     }
 }
 
@@ -52,6 +53,38 @@ impl<S> Layer<S> for AdmissionLayer {
 pub(super) struct Admission<S> {
     inner: S,
     layer: AdmissionLayer,
+}
+
+/// The paths of the calls that are counted by name.
+const COUNTED: [(&str, &str); 11] = [
+    ("/proffer.v1.DecisionService/Rank", "Rank"),
+    ("/proffer.v1.DecisionService/RankStream", "RankStream"),
+    ("/proffer.v1.DecisionService/Score", "Score"),
+    ("/proffer.v1.DecisionService/ScoreStream", "ScoreStream"),
+    ("/proffer.v1.DecisionService/AssignSegments", "AssignSegments"),
+    ("/inference.GRPCInferenceService/ServerLive", "ServerLive"),
+    ("/inference.GRPCInferenceService/ServerReady", "ServerReady"),
+    ("/inference.GRPCInferenceService/ModelReady", "ModelReady"),
+    ("/inference.GRPCInferenceService/ServerMetadata", "ServerMetadata"),
+    ("/inference.GRPCInferenceService/ModelMetadata", "ModelMetadata"),
+    ("/inference.GRPCInferenceService/ModelInfer", "ModelInfer"),
+];
+
+/// The metrics of each call, resolved once. A path that a client made up is counted with health and reflection.
+struct Rpcs {
+    by_path: HashMap<&'static str, Arc<RpcMetrics>>,
+    other: Arc<RpcMetrics>,
+}
+
+impl Rpcs {
+    fn new(metrics: &Metrics) -> Self {
+        let by_path = COUNTED.into_iter().map(|(path, rpc)| (path, metrics.rpc(rpc))).collect();
+        Self { by_path, other: metrics.rpc("other") }
+    }
+
+    fn of(&self, path: &str) -> &Arc<RpcMetrics> {
+        self.by_path.get(path).unwrap_or(&self.other)
+    }
 }
 
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -72,12 +105,12 @@ where
     fn call(&mut self, mut request: Request<Body>) -> Answer {
         let began = Instant::now();
         let path = request.uri().path().to_owned();
-        let metrics = Arc::clone(&self.layer.metrics);
+        let counted = self.layer.rpcs.of(&path).begin();
         let admitted = self.admit(&path, request.headers(), began);
         let (call, permit) = match admitted {
             Ok(admitted) => admitted,
             Err(refused) => {
-                metrics.record_rpc(&path, status::code_name(refused.code()), began.elapsed());
+                counted.finish(refused.code().into());
                 return Box::pin(std::future::ready(Ok(refused.into_http())));
             }
         };
@@ -86,12 +119,11 @@ where
         let answer = self.inner.call(request);
         let guarded = async move {
             let _permit = permit;
-            let _in_flight = metrics.begin_rpc();
             let abandoned = call.abandon_on_drop();
             let response = until(call.deadline(), guard(answer)).await;
             abandoned.disarm();
             let code = code_of(&response);
-            metrics.record_rpc(&path, status::code_name(code), began.elapsed());
+            counted.finish(code.into());
             let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
             tracing::debug!(code = status::code_name(code), micros, "answered");
             Ok(response)
@@ -110,7 +142,7 @@ impl<S> Admission<S> {
         if path.starts_with("/grpc.") {
             return Ok((call, None));
         }
-        if self.layer.readiness.is_draining() {
+        if self.layer.readiness.state() == State::Draining {
             return Err(Status::unavailable("the server is shutting down; call another replica"));
         }
         if timeout == Some(Duration::ZERO) {

@@ -17,7 +17,8 @@ use tonic::{Request, Response, Status};
 pub use self::error::InferenceError;
 use self::error::shortened;
 use self::output::Wanted;
-use super::decision::{call_of, request_id};
+use super::call_of;
+use super::decision::request_id;
 use super::proto::inference::grpc_inference_service_server::GrpcInferenceService;
 use super::proto::inference::model_metadata_response::TensorMetadata;
 use super::proto::inference::{

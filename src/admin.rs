@@ -1,0 +1,227 @@
+//! The admin address: metrics and probes over HTTP, on a thread and a runtime of their own.
+//!
+//! Probes must answer while every other thread is busy with requests, so nothing here shares a thread with the path of a
+//! request, and nothing here waits for it. Start reading at [`Admin::start`]; `pages.rs` has the answers.
+
+mod pages;
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::telemetry::{Metrics, Readiness};
+
+/// How long the answers that have begun may take when the server stops.
+const STOP_WITHIN: Duration = Duration::from_secs(1);
+
+/// The server of the admin address.
+#[derive(Debug)]
+pub struct Admin;
+
+/// Stops the admin address when it is dropped.
+#[must_use = "the admin address closes when its handle is dropped"]
+pub struct AdminHandle {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Admin {
+    /// Answers on `listener` until the handle is dropped.
+    ///
+    /// # Errors
+    /// When the operating system refuses a thread or the listener cannot be used.
+    pub fn start(
+        listener: TcpListener,
+        readiness: Readiness,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<AdminHandle> {
+        let address = listener.local_addr()?;
+        listener.set_nonblocking(true)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let entered = runtime.enter();
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        drop(entered);
+        let (stop, stopped) = oneshot::channel();
+        let work = move || runtime.block_on(serve(listener, pages::router(readiness, metrics), stopped));
+        let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(work)?;
+        Ok(AdminHandle { address, stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl AdminHandle {
+    /// Where the pages are.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Closes the address; answers that have begun are finished, within a second.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for AdminHandle {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // The thread has ended already when nobody listens.
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the admin thread panicked");
+        }
+    }
+}
+
+impl fmt::Debug for AdminHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminHandle").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+async fn serve(listener: tokio::net::TcpListener, router: axum::Router, stopped: oneshot::Receiver<()>) {
+    let (draining, drained) = oneshot::channel();
+    let until_stopped = async move {
+        // An error means that the handle is gone, which also means stop.
+        let _ = stopped.await;
+        let _ = draining.send(());
+    };
+    let server = axum::serve(listener, router).with_graceful_shutdown(until_stopped);
+    let too_late = async move {
+        if drained.await.is_ok() {
+            tokio::time::sleep(STOP_WITHIN).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        ended = server => if let Err(error) = ended {
+            tracing::error!(%error, "the admin address does not answer any more");
+        },
+        () = too_late => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    struct Answer {
+        status: u16,
+        head: String,
+        body: String,
+    }
+
+    async fn request(admin: &AdminHandle, line: &str) -> Answer {
+        let mut stream = TcpStream::connect(admin.address()).await.unwrap();
+        let request = format!("{line} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head: head.to_lowercase(), body: body.to_owned() }
+    }
+
+    fn start() -> (AdminHandle, Readiness, Arc<Metrics>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (readiness, metrics) = (Readiness::new(), Arc::new(Metrics::new()));
+        let admin = Admin::start(listener, readiness.clone(), Arc::clone(&metrics)).unwrap();
+        (admin, readiness, metrics)
+    }
+
+    fn json(answer: &Answer) -> serde_json::Value {
+        assert!(answer.head.contains("content-type: application/json"), "{}", answer.head);
+        serde_json::from_str(&answer.body).unwrap()
+    }
+
+    #[tokio::test]
+    async fn readiness_follows_the_state() {
+        let (admin, readiness, _) = start();
+        let starting = request(&admin, "GET /readyz").await;
+        assert_eq!(starting.status, 503);
+        let expected = serde_json::json!({
+            "state": "starting", "release": null, "reason": "no release is loaded yet",
+        });
+        assert_eq!(json(&starting), expected);
+        readiness.ready(12);
+        let ready = request(&admin, "GET /readyz").await;
+        assert_eq!(ready.status, 200);
+        assert_eq!(json(&ready), serde_json::json!({ "state": "ready", "release": 12, "reason": null }));
+        readiness.drain();
+        let draining = request(&admin, "GET /readyz").await;
+        assert_eq!((draining.status, json(&draining)["state"].as_str()), (503, Some("draining")));
+    }
+
+    #[tokio::test]
+    async fn a_server_lives_whatever_its_state() {
+        let (admin, readiness, _) = start();
+        assert_eq!(request(&admin, "GET /livez").await.status, 200);
+        readiness.drain();
+        let live = request(&admin, "GET /livez").await;
+        assert_eq!((live.status, live.body.as_str()), (200, "ok\n"));
+        assert!(live.head.contains("cache-control: no-store"), "{}", live.head);
+    }
+
+    #[tokio::test]
+    async fn metrics_are_open_metrics() {
+        let (admin, _, metrics) = start();
+        metrics.offers_returned.inc_by(3);
+        let answer = request(&admin, "GET /metrics").await;
+        assert_eq!(answer.status, 200);
+        let media = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8";
+        assert!(answer.head.contains(media), "{}", answer.head);
+        assert!(answer.body.contains("\nproffer_offers_returned_total 3\n"), "{}", answer.body);
+        assert!(answer.body.ends_with("# EOF\n"));
+    }
+
+    #[tokio::test]
+    async fn the_first_page_names_the_others_and_nothing_else_is_there() {
+        let (admin, _, _) = start();
+        let index = request(&admin, "GET /").await;
+        assert!(index.head.contains("content-type: text/html"));
+        assert!(
+            ["/metrics", "/livez", "/readyz"].iter().all(|path| index.body.contains(path)),
+            "{}",
+            index.body
+        );
+        assert_eq!(request(&admin, "GET /nothing").await.status, 404);
+        assert_eq!(request(&admin, "POST /metrics").await.status, 405);
+    }
+
+    #[tokio::test]
+    async fn probes_answer_while_this_runtime_is_blocked() {
+        let (admin, _, _) = start();
+        // This test's runtime has one thread, and it waits here for a blocking client.
+        let address = admin.address();
+        let client = std::thread::spawn(move || {
+            use std::io::{Read, Write};
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.write_all(b"GET /livez HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            text
+        });
+        assert!(client.join().unwrap().starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn a_stopped_address_is_closed_even_with_a_client_that_never_asks() {
+        let (admin, _, _) = start();
+        let address = admin.address();
+        let silent = TcpStream::connect(address).await.unwrap();
+        tokio::task::spawn_blocking(move || admin.stop()).await.unwrap();
+        assert!(TcpStream::connect(address).await.is_err());
+        drop(silent);
+    }
+}

@@ -1,0 +1,207 @@
+//! From a raw score to a propensity.
+
+use crate::document::Table;
+
+/// How a raw score becomes a propensity.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Calibration {
+    /// Not at all: the score already is one.
+    #[default]
+    None,
+    /// Platt scaling: `p = 1 / (1 + exp(-(a · s + b)))`. Source: Platt (1999), with the sign of `a` turned round, so that
+    /// a positive `a` keeps the order of the scores.
+    Platt {
+        /// The slope; not 0.
+        a: f64,
+        /// The intercept.
+        b: f64,
+    },
+    /// Isotonic regression: see [`Isotonic`].
+    Isotonic(Isotonic),
+}
+
+/// A piecewise linear, non-decreasing function given by its corners; constant beyond the first and the last. Source:
+/// Zadrozny and Elkan (2002).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Isotonic {
+    /// Scores, strictly increasing, at least one.
+    x: Vec<f64>,
+    /// Propensities in 0..=1, non-decreasing, as many as scores.
+    y: Vec<f64>,
+}
+
+impl Calibration {
+    /// Reads `[calibration]`, which may be absent.
+    pub(super) fn read(table: Option<&Table<'_, '_>>) -> Self {
+        let Some(table) = table else { return Self::None };
+        let methods = [("none", Method::None), ("platt", Method::Platt), ("isotonic", Method::Isotonic)];
+        let Some(method) =
+            table.choice("method", &methods).or((!table.has("method")).then_some(Method::None))
+        else {
+            // Reported; and nobody can say which other keys belong to a method that does not exist.
+            return Self::None;
+        };
+        let calibration = match method {
+            Method::None => Self::None,
+            Method::Platt => {
+                let (a, b) = (table.required("a"), table.required("b"));
+                if table.has("a") && a == 0.0 {
+                    table.problem_at(
+                        "a",
+                        "`a` must not be 0, which would give every score the same propensity",
+                    );
+                }
+                Self::Platt { a, b }
+            }
+            Method::Isotonic => {
+                let (x, y) = (table.required::<Vec<f64>>("x"), table.required::<Vec<f64>>("y"));
+                if table.has("x") && table.has("y") {
+                    check_corners(table, &x, &y);
+                }
+                Self::Isotonic(Isotonic { x, y })
+            }
+        };
+        table.finish();
+        calibration
+    }
+
+    /// The propensity of a raw score, in double precision; `None` where the score is not finite or the result lies
+    /// outside 0..=1.
+    #[must_use]
+    pub fn propensity(&self, raw: f32) -> Option<f64> {
+        if !raw.is_finite() {
+            return None;
+        }
+        let score = f64::from(raw);
+        let propensity = match self {
+            Self::None => score,
+            Self::Platt { a, b } => 1.0 / (1.0 + (-(a * score + b)).exp()),
+            Self::Isotonic(isotonic) => isotonic.at(score),
+        };
+        (0.0..=1.0).contains(&propensity).then_some(propensity)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Method {
+    None,
+    Platt,
+    Isotonic,
+}
+
+fn check_corners(table: &Table<'_, '_>, x: &[f64], y: &[f64]) {
+    if x.is_empty() || x.len() != y.len() {
+        let message =
+            format!("`x` and `y` must be equally long and not empty, not {} and {}", x.len(), y.len());
+        table.problem_at("y", message);
+    }
+    if let Some((left, right)) = x.iter().zip(x.iter().skip(1)).find(|(left, right)| left >= right) {
+        table.problem_at("x", format!("`x` must increase, but {left} is followed by {right}"));
+    }
+    if let Some((left, right)) = y.iter().zip(y.iter().skip(1)).find(|(left, right)| left > right) {
+        table.problem_at("y", format!("`y` must not decrease, but {left} is followed by {right}"));
+    }
+    if let Some(value) = y.iter().find(|value| !(0.0..=1.0).contains(*value)) {
+        table.problem_at("y", format!("`y` must lie in 0..=1, but has {value}"));
+    }
+}
+
+impl Isotonic {
+    /// The value at `score`, in O(log corners).
+    fn at(&self, score: f64) -> f64 {
+        let after = self.x.partition_point(|x| *x <= score);
+        let (Some(left), Some(right)) = (after.checked_sub(1), self.x.get(after)) else {
+            let end = if after == 0 { self.y.first() } else { self.y.last() };
+            return end.copied().unwrap_or(f64::NAN);
+        };
+        let share = (score - self.x[left]) / (right - self.x[left]);
+        // This form never leaves the two corners' values, whatever is rounded.
+        self.y[left] * (1.0 - share) + self.y[after] * share
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::{Document, Problems};
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Result<Calibration, Problems> {
+        let document = Document::parse("model.toml", text)?;
+        let calibration = Calibration::read(document.root().table("calibration").as_ref());
+        document.finish(calibration)
+    }
+
+    #[test]
+    fn platt_is_a_logistic_curve() {
+        let platt = read("[calibration]\nmethod = 'platt'\na = 2.0\nb = -1.0").unwrap();
+        assert_eq!(platt.propensity(0.5), Some(0.5));
+        let expected = 1.0 / (1.0 + f64::exp(-5.0));
+        assert!((platt.propensity(3.0).unwrap() - expected).abs() < 1e-15);
+        assert_eq!(platt.propensity(f32::MAX), Some(1.0));
+        assert_eq!(platt.propensity(f32::MIN), Some(0.0));
+    }
+
+    #[test]
+    fn isotonic_is_linear_between_corners_and_constant_beyond() {
+        let text = "[calibration]\nmethod = 'isotonic'\nx = [0.0, 0.5, 1.0]\ny = [0.0, 0.3, 0.9]";
+        let isotonic = read(text).unwrap();
+        for (score, expected) in
+            [(-7.0, 0.0), (0.0, 0.0), (0.25, 0.15), (0.5, 0.3), (0.75, 0.6), (1.0, 0.9), (2.0, 0.9)]
+        {
+            let found = isotonic.propensity(score).unwrap();
+            assert!((found - expected).abs() < 1e-15, "{score}: {found}");
+        }
+        let single = read("[calibration]\nmethod = 'isotonic'\nx = [0.5]\ny = [0.25]").unwrap();
+        assert_eq!(single.propensity(9.0), Some(0.25));
+    }
+
+    #[test]
+    fn without_a_method_a_score_must_be_a_propensity() {
+        for none in [read("").unwrap(), read("[calibration]").unwrap()] {
+            assert_eq!(none.propensity(0.25), Some(0.25));
+            for score in [-0.1, 1.5, f32::NAN, f32::INFINITY] {
+                assert_eq!(none.propensity(score), None, "{score}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_that_makes_no_sense_is_refused() {
+        let refused = |text: &str, message: &str| {
+            let problems = read(&format!("[calibration]\n{text}")).unwrap_err().to_string();
+            assert!(problems.contains(message), "{text}: {problems}");
+        };
+        refused("method = 'plat'\na = 1.0", "did you mean `platt`?");
+        refused("method = 'platt'\na = 1.0", "`b` is missing");
+        refused("method = 'platt'\na = 0.0\nb = 1.0", "`a` must not be 0");
+        refused("method = 'platt'\na = 1.0\nb = 1.0\nx = [1.0]", "unknown key `x`");
+        refused("a = 1.0", "unknown key `a`");
+        refused("method = 'isotonic'\nx = [0.0, 1.0]\ny = [0.0]", "equally long and not empty, not 2 and 1");
+        refused("method = 'isotonic'\nx = []\ny = []", "not empty");
+        refused("method = 'isotonic'\nx = [0.0, 0.0]\ny = [0.0, 1.0]", "`x` must increase");
+        refused("method = 'isotonic'\nx = [0.0, 1.0]\ny = [0.5, 0.4]", "`y` must not decrease");
+        refused("method = 'isotonic'\nx = [0.0, 1.0]\ny = [0.5, 1.4]", "`y` must lie in 0..=1");
+        refused("method = 'isotonic'\nx = [0.0, nan]\ny = [0.5, 0.7]", "`x` must be a list");
+    }
+
+    proptest! {
+        #[test]
+        fn isotonic_never_decreases_and_never_leaves_its_range(
+            corners in proptest::collection::btree_map(-1000_i32..1000, 0.0_f64..=1.0, 1..20),
+            mut scores in proptest::collection::vec(-20.0_f32..20.0, 2..40),
+        ) {
+            let x: Vec<f64> = corners.keys().map(|x| f64::from(*x) / 100.0).collect();
+            let mut y: Vec<f64> = corners.values().copied().collect();
+            y.sort_by(f64::total_cmp);
+            let (least, greatest) = (y[0], y[y.len() - 1]);
+            let calibration = Calibration::Isotonic(Isotonic { x, y });
+            scores.sort_by(f32::total_cmp);
+            let propensities: Vec<f64> =
+                scores.iter().map(|score| calibration.propensity(*score).unwrap()).collect();
+            // Rounding of the interpolation may cost a few units in the last place.
+            prop_assert!(propensities.windows(2).all(|pair| pair[0] <= pair[1] + 1e-15));
+            prop_assert!(propensities.iter().all(|p| (least - 1e-15..=greatest + 1e-15).contains(p)));
+        }
+    }
+}

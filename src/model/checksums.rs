@@ -1,0 +1,211 @@
+//! SHA-256 of the files of a model version: computed, rendered for `model.toml`, verified.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Component, Path};
+
+use sha2::{Digest, Sha256};
+
+use crate::document::{Problems, Table};
+
+/// The manifest, which holds the checksums and so cannot be among them.
+const MANIFEST: &str = "model.toml";
+
+/// Digests in lower-case hexadecimal by file name, relative to the version's directory, with `/` between folders.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checksums(BTreeMap<String, String>);
+
+impl Checksums {
+    /// Of every file of the version in `directory` but its manifest; files whose name begins with a dot do not count.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or whose name is not Unicode or has control characters.
+    pub fn compute(directory: &Path) -> io::Result<Self> {
+        let mut digests = BTreeMap::new();
+        for name in files_of(directory, "")? {
+            let digest = sha256(&directory.join(&name))?;
+            digests.insert(name, digest);
+        }
+        Ok(Self(digests))
+    }
+
+    /// Reads `[checksums]`, which may be absent.
+    pub(super) fn read(table: Option<&Table<'_, '_>>) -> Self {
+        let Some(table) = table else { return Self::default() };
+        let mut digests = BTreeMap::new();
+        for name in table.keys() {
+            let Some(digest) = table.optional::<String>(&name) else { continue };
+            if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                table.problem_at(&name, format!("`{name}` must be a SHA-256 in 64 hexadecimal digits"));
+            }
+            let plain = Path::new(&name).components().all(|part| matches!(part, Component::Normal(_)));
+            if !plain || name.is_empty() || name == MANIFEST {
+                table.problem_at(&name, format!("`{name}` is not the name of another file of this version"));
+            }
+            digests.insert(name, digest.to_ascii_lowercase());
+        }
+        Self(digests)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The digests by file name, in the order of the names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, digest)| (name.as_str(), digest.as_str()))
+    }
+
+    /// The `[checksums]` table as it is written at the end of a `model.toml`.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = "[checksums]\n".to_owned();
+        for (name, digest) in self.iter() {
+            let name = name.replace('\\', "\\\\").replace('"', "\\\"");
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "\"{name}\" = \"{digest}\"");
+        }
+        text
+    }
+
+    /// Holds the files in `directory` against the checksums; `label` is what problems call the directory.
+    ///
+    /// # Errors
+    /// Every file that is missing, differs, or is there without a checksum.
+    pub fn verify(&self, directory: &Path, label: &str) -> Result<(), Problems> {
+        let mut problems = Problems::new();
+        for (name, expected) in self.iter() {
+            match sha256(&directory.join(name)) {
+                Ok(found) if found == expected => {}
+                Ok(found) => problems.push(
+                    format!("{label}/{name}"),
+                    None,
+                    format!("its SHA-256 is {found}, but [checksums] says {expected}: the file was changed or damaged"),
+                ),
+                Err(error) => problems.push(
+                    format!("{label}/{name}"),
+                    None,
+                    format!("[checksums] lists it, but it cannot be read: {error}"),
+                ),
+            }
+        }
+        let files = files_of(directory, "").unwrap_or_else(|error| {
+            problems.push(label, None, format!("cannot be read: {error}"));
+            Vec::new()
+        });
+        for name in files.iter().filter(|name| !self.0.contains_key(*name)) {
+            let message = "[checksums] does not list it: add it, remove the file, or remove the table";
+            problems.push(format!("{label}/{name}"), None, message);
+        }
+        problems.into_result(())
+    }
+}
+
+/// The files in and below `directory`, as names that begin with `prefix`.
+fn files_of(directory: &Path, prefix: &str) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in directory.read_dir()? {
+        let entry = entry?;
+        let Some(name) =
+            entry.file_name().to_str().filter(|name| !name.chars().any(char::is_control)).map(str::to_owned)
+        else {
+            let message = format!("{} has a name that cannot be written down", entry.path().display());
+            return Err(io::Error::new(io::ErrorKind::InvalidFilename, message));
+        };
+        let full = format!("{prefix}{name}");
+        if name.starts_with('.') || full == MANIFEST {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            names.extend(files_of(&entry.path(), &format!("{full}/"))?);
+        } else {
+            names.push(full);
+        }
+    }
+    Ok(names)
+}
+
+/// In lower-case hexadecimal; reads the file in pieces, however large it is.
+fn sha256(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut digest = Sha256::new();
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        let read = file.read(&mut piece)?;
+        if read == 0 {
+            break;
+        }
+        digest.update(&piece[..read]);
+    }
+    let mut text = String::with_capacity(64);
+    for byte in digest.finalize() {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Document;
+
+    fn read(text: &str) -> Result<Checksums, Problems> {
+        let document = Document::parse("model.toml", text)?;
+        let checksums = Checksums::read(document.root().table("checksums").as_ref());
+        document.finish(checksums)
+    }
+
+    fn version() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("model.toml"), "kind = 'generic'").unwrap();
+        std::fs::write(folder.path().join("model.onnx"), "abc").unwrap();
+        std::fs::write(folder.path().join(".DS_Store"), "x").unwrap();
+        std::fs::create_dir(folder.path().join("weights")).unwrap();
+        std::fs::write(folder.path().join("weights/it's \"1\".bin"), vec![0; 100_000]).unwrap();
+        folder
+    }
+
+    #[test]
+    fn what_is_rendered_is_read_back_and_verifies() {
+        let folder = version();
+        let checksums = Checksums::compute(folder.path()).unwrap();
+        // The digest of "abc" in FIPS 180-2.
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let listed: Vec<_> = checksums.iter().collect();
+        assert_eq!(listed[0], ("model.onnx", abc));
+        assert_eq!((listed.len(), listed[1].0), (2, "weights/it's \"1\".bin"));
+        assert_eq!(read(&checksums.render()).unwrap(), checksums);
+        assert_eq!(checksums.verify(folder.path(), "affinity/1"), Ok(()));
+    }
+
+    #[test]
+    fn every_file_that_differs_is_named() {
+        let folder = version();
+        let checksums = Checksums::compute(folder.path()).unwrap();
+        std::fs::write(folder.path().join("model.onnx"), "abd").unwrap();
+        std::fs::write(folder.path().join("extra"), "").unwrap();
+        std::fs::remove_dir_all(folder.path().join("weights")).unwrap();
+        let problems = checksums.verify(folder.path(), "affinity/1").unwrap_err().to_string();
+        assert!(problems.contains("affinity/1/model.onnx: its SHA-256 is a52d15"), "{problems}");
+        assert!(problems.contains("says ba7816bf"), "{problems}");
+        assert!(problems.contains("affinity/1/extra: [checksums] does not list it"), "{problems}");
+        assert!(problems.contains(".bin: [checksums] lists it, but it cannot be read"), "{problems}");
+    }
+
+    #[test]
+    fn names_that_leave_the_directory_and_short_digests_are_refused() {
+        let refused = |text: &str| read(&format!("[checksums]\n{text}")).unwrap_err().to_string();
+        let digest = "0".repeat(64);
+        for name in ["../model.onnx", "/etc/passwd", "model.toml", ""] {
+            let problems = refused(&format!("'{name}' = '{digest}'"));
+            assert!(problems.contains("not the name of another file"), "{name}: {problems}");
+        }
+        assert!(refused("'model.onnx' = 'abc'").contains("64 hexadecimal digits"));
+        assert!(read("").unwrap().is_empty());
+    }
+}

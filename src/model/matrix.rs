@@ -1,0 +1,225 @@
+//! The rows of a model in memory, in exactly the layout in which the graph takes them.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::inputs::{Element, Input, Plan, TensorPlan};
+use super::onnx::{Tensor, TensorData};
+use crate::feature::{Row, ValueRef};
+
+/// Rows for one model: one contiguous buffer per tensor. Keeps its memory when cleared.
+#[derive(Debug)]
+pub struct Matrix {
+    plan: Arc<Plan>,
+    /// As many as the plan has tensors, in the same order; each holds `rows × columns` elements, row-major.
+    buffers: Vec<Buffer>,
+    rows: usize,
+}
+
+/// Why a row cannot be scored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InputError {
+    /// A value that nobody knows, where the model needs one.
+    #[error("`{feature}` is missing, and the model does not accept that")]
+    Missing {
+        /// The feature, or `segment`.
+        feature: String,
+    },
+    /// An integer that the model's 32 bits cannot hold.
+    #[error("`{feature}` is {value}, which does not fit into the 32 bits of the model's input")]
+    TooLarge {
+        /// The feature, or `segment`.
+        feature: String,
+        /// Its value.
+        value: i64,
+    },
+}
+
+impl Matrix {
+    pub(super) fn new(plan: Arc<Plan>) -> Self {
+        let buffers = plan.tensors.iter().map(|tensor| Buffer::new(tensor.element)).collect();
+        Self { plan, buffers, rows: 0 }
+    }
+
+    /// The number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Forgets the rows and keeps the memory.
+    pub fn clear(&mut self) {
+        self.truncate(0);
+    }
+
+    /// Appends a row. The values must be those of the schema that the model was loaded with.
+    ///
+    /// # Errors
+    /// A value that is missing or does not fit; the matrix is then as it was before.
+    pub fn push(&mut self, row: &Row<'_>) -> Result<(), InputError> {
+        self.push_with(|input| input.source.value(row))
+    }
+
+    /// Appends a row that stands for none: the defaults of the features.
+    pub(super) fn push_stand_ins(&mut self) -> Result<(), InputError> {
+        let plan = Arc::clone(&self.plan);
+        let mut stand_ins = plan.tensors.iter().flat_map(|tensor| &tensor.columns);
+        self.push_with(|_| stand_ins.next().map_or(ValueRef::Missing, |input| input.stand_in.as_ref()))
+    }
+
+    /// `value` is asked for each input once, in the order of the tensors and their columns.
+    fn push_with<'v>(&mut self, mut value: impl FnMut(&Input) -> ValueRef<'v>) -> Result<(), InputError> {
+        for (tensor, buffer) in self.plan.tensors.iter().zip(&mut self.buffers) {
+            for input in &tensor.columns {
+                if let Err(error) = buffer.push(input, value(input), self.plan.accepts_missing) {
+                    self.truncate(self.rows);
+                    return Err(error);
+                }
+            }
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// The tensors of `rows`, as views; where the graph takes more rows at once, the last is repeated up to `batch`.
+    pub(super) fn tensors(&self, rows: &Range<usize>, batch: usize) -> Vec<Tensor<'_>> {
+        let parts = self.plan.tensors.iter().zip(&self.buffers);
+        parts
+            .map(|(tensor, buffer)| tensor.of(buffer.part(rows, tensor.columns.len(), batch), batch))
+            .collect()
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        for (tensor, buffer) in self.plan.tensors.iter().zip(&mut self.buffers) {
+            buffer.truncate(rows * tensor.columns.len());
+        }
+        self.rows = rows;
+    }
+}
+
+impl TensorPlan {
+    /// The tensor with this data in `rows` rows.
+    pub(super) fn of<'t>(&'t self, data: TensorData<'t>, rows: usize) -> Tensor<'t> {
+        Tensor { name: Cow::Borrowed(&self.name), shape: self.shape(rows), data }
+    }
+}
+
+/// The rows `rows` of a row-major matrix of `width` columns; the last is repeated where `batch` is more than that.
+pub(super) fn part<'v, T: Clone>(
+    values: &'v [T],
+    rows: &Range<usize>,
+    width: usize,
+    batch: usize,
+) -> Cow<'v, [T]> {
+    let part = &values[rows.start * width..rows.end * width];
+    if batch <= rows.len() {
+        return Cow::Borrowed(part);
+    }
+    let mut padded = Vec::with_capacity(batch * width);
+    padded.extend_from_slice(part);
+    let last = &part[part.len().saturating_sub(width)..];
+    for _ in rows.len()..batch {
+        padded.extend_from_slice(last);
+    }
+    Cow::Owned(padded)
+}
+
+#[derive(Debug)]
+enum Buffer {
+    Float32(Vec<f32>),
+    Float64(Vec<f64>),
+    Int64(Vec<i64>),
+    Int32(Vec<i32>),
+    Bool(Vec<bool>),
+    String(Vec<String>),
+}
+
+impl Buffer {
+    fn new(element: Element) -> Self {
+        match element {
+            Element::Float32 => Self::Float32(Vec::new()),
+            Element::Float64 => Self::Float64(Vec::new()),
+            Element::Int64 => Self::Int64(Vec::new()),
+            Element::Int32 => Self::Int32(Vec::new()),
+            Element::Bool => Self::Bool(Vec::new()),
+            Element::String => Self::String(Vec::new()),
+        }
+    }
+
+    /// Appends a value whose type the plan has matched with the buffer's; anything else counts as missing.
+    fn push(&mut self, input: &Input, value: ValueRef<'_>, accepts_missing: bool) -> Result<(), InputError> {
+        let missing = || InputError::Missing { feature: input.feature.clone() };
+        match self {
+            Self::Float32(values) => {
+                let number = match value {
+                    ValueRef::Float(number) => number,
+                    ValueRef::Int(number) => number as f32,
+                    ValueRef::Bool(truth) => f32::from(u8::from(truth)),
+                    ValueRef::Missing | ValueRef::String(_) => f32::NAN,
+                };
+                if number.is_nan() && !accepts_missing {
+                    return Err(missing());
+                }
+                values.push(number);
+            }
+            Self::Float64(values) => {
+                let number = value.as_f64().unwrap_or(f64::NAN);
+                if number.is_nan() && !accepts_missing {
+                    return Err(missing());
+                }
+                values.push(number);
+            }
+            Self::Int64(values) => values.push(whole(value).ok_or_else(missing)?),
+            Self::Int32(values) => {
+                let value = whole(value).ok_or_else(missing)?;
+                let feature = || input.feature.clone();
+                let fits = i32::try_from(value);
+                values.push(fits.map_err(|_| InputError::TooLarge { feature: feature(), value })?);
+            }
+            Self::Bool(values) => match value {
+                ValueRef::Bool(truth) => values.push(truth),
+                ValueRef::Missing | ValueRef::Float(_) | ValueRef::Int(_) | ValueRef::String(_) => {
+                    return Err(missing());
+                }
+            },
+            Self::String(values) => match value {
+                ValueRef::String(text) => values.push(text.to_owned()),
+                ValueRef::Missing | ValueRef::Float(_) | ValueRef::Int(_) | ValueRef::Bool(_) => {
+                    return Err(missing());
+                }
+            },
+        }
+        Ok(())
+    }
+
+    fn truncate(&mut self, elements: usize) {
+        match self {
+            Self::Float32(values) => values.truncate(elements),
+            Self::Float64(values) => values.truncate(elements),
+            Self::Int64(values) => values.truncate(elements),
+            Self::Int32(values) => values.truncate(elements),
+            Self::Bool(values) => values.truncate(elements),
+            Self::String(values) => values.truncate(elements),
+        }
+    }
+
+    fn part(&self, rows: &Range<usize>, width: usize, batch: usize) -> TensorData<'_> {
+        match self {
+            Self::Float32(values) => TensorData::Float32(part(values, rows, width, batch)),
+            Self::Float64(values) => TensorData::Float64(part(values, rows, width, batch)),
+            Self::Int64(values) => TensorData::Int64(part(values, rows, width, batch)),
+            Self::Int32(values) => TensorData::Int32(part(values, rows, width, batch)),
+            Self::Bool(values) => TensorData::Bool(part(values, rows, width, batch)),
+            Self::String(values) => TensorData::String(part(values, rows, width, batch)),
+        }
+    }
+}
+
+fn whole(value: ValueRef<'_>) -> Option<i64> {
+    match value {
+        ValueRef::Int(number) => Some(number),
+        ValueRef::Bool(truth) => Some(i64::from(truth)),
+        ValueRef::Missing | ValueRef::Float(_) | ValueRef::String(_) => None,
+    }
+}

@@ -1,0 +1,339 @@
+//! A model version in memory: manifest, graphs, and the plan that ties them to the feature schema.
+//!
+//! Start reading at [`Model::load`] for what is checked, and at [`Model::score_columns`] for what a request pays.
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::inputs::{Element, Plan};
+use super::manifest::is_offer_id;
+use super::matrix::part;
+use super::onnx::{OnnxCache, OnnxModel, Outputs, Tensor, TensorData};
+use super::output::ScoreOutput;
+use super::{Calibration, Layout, Manifest, Matrix, ModelError, ModelKind, Worker};
+use crate::document::{Problem, Problems};
+use crate::feature::FeatureSchema;
+
+/// Rows that go into one run of a graph without a fixed batch, so that the memory of a run is bounded.
+const BLOCK_ROWS: usize = 4096;
+
+/// A loaded version of a model, ready to score.
+#[derive(Debug)]
+pub struct Model {
+    name: String,
+    version: u64,
+    manifest: Manifest,
+    plan: Arc<Plan>,
+    /// One, or for [`Layout::PerOffer`] one per offer, in the order of the columns.
+    graphs: Vec<Graph>,
+    columns: Vec<String>,
+}
+
+/// A graph and the score among its outputs.
+#[derive(Debug)]
+struct Graph {
+    onnx: Arc<OnnxModel>,
+    output: ScoreOutput,
+}
+
+/// Pairs of a column of a graph's output and its place among the columns that were asked for.
+type Moves = Vec<(usize, usize)>;
+
+/// Raw scores: what a model said, before calibration; may be NaN or infinite.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scores {
+    /// The number of scores per row.
+    pub columns: usize,
+    /// `rows × columns`, row-major.
+    pub values: Vec<f32>,
+}
+
+impl Scores {
+    /// The score of a row and column.
+    #[must_use]
+    pub fn get(&self, row: usize, column: usize) -> Option<f32> {
+        let inside = column < self.columns;
+        inside.then(|| self.values.get(row * self.columns + column).copied()).flatten()
+    }
+}
+
+impl Model {
+    /// Loads the version in `directory`: reads and checks the manifest and the checksums, loads the graphs (those that
+    /// `cache` holds are shared), and matches everything with `schema`.
+    ///
+    /// # Errors
+    /// Everything that is wrong, under the name `<name>/<version>/<file>`.
+    pub fn load(
+        directory: &Path,
+        name: &str,
+        version: u64,
+        schema: &FeatureSchema,
+        cache: &OnnxCache,
+    ) -> Result<Self, Problems> {
+        let label = format!("{name}/{version}");
+        let file = format!("{label}/model.toml");
+        let text = fs::read_to_string(directory.join("model.toml"))
+            .map_err(|error| Problems::one(&file, None, format!("cannot be read: {error}")))?;
+        let manifest = Manifest::parse(&file, &text)?;
+        if manifest.kind == ModelKind::Segmentation {
+            return Err(Problems::one(&file, None, "a segmentation has no graph that could score"));
+        }
+        let mut problems = Problems::new();
+        if !manifest.checksums.is_empty() {
+            problems.absorb(manifest.checksums.verify(directory, &label));
+        }
+        let offers = match manifest.layout {
+            Some(Layout::PerOffer) => problems
+                .absorb(offers_of(directory, &label))
+                .unwrap_or_default()
+                .into_iter()
+                .map(Some)
+                .collect(),
+            Some(Layout::Pairwise | Layout::MultiOffer) | None => vec![None],
+        };
+        let loaded: Vec<(String, Arc<OnnxModel>)> = offers
+            .iter()
+            .filter_map(|offer| {
+                let stem = offer.as_deref().unwrap_or("model");
+                let graph = format!("{label}/{stem}.onnx");
+                let onnx = cache.load(&directory.join(format!("{stem}.onnx")));
+                let onnx = onnx.map_err(|error| Problems::one(&graph, None, error.to_string()));
+                problems.absorb(onnx).map(|onnx| (graph, onnx))
+            })
+            .collect();
+        let inputs = loaded.first().map(|(_, onnx)| onnx.signature());
+        let plan = problems.absorb(Plan::resolve(&manifest, schema, inputs, &file));
+        let mut graphs = Vec::with_capacity(loaded.len());
+        for (graph, onnx) in &loaded {
+            if Some(&onnx.signature().inputs) != inputs.map(|first| &first.inputs) {
+                let message =
+                    format!("its inputs differ from those of {}; they must be the same", loaded[0].0);
+                problems.push(graph, None, message);
+            }
+            match ScoreOutput::resolve(&manifest, onnx.signature(), &file) {
+                Ok(output) => graphs.push(Graph { onnx: Arc::clone(onnx), output }),
+                // Of several graphs, say which.
+                Err(wrong) if manifest.layout == Some(Layout::PerOffer) => {
+                    wrong.iter().for_each(|Problem { message, .. }| problems.push(graph, None, message));
+                }
+                Err(wrong) => problems.extend(wrong),
+            }
+        }
+        let columns = match manifest.layout {
+            Some(Layout::MultiOffer) => manifest.offers.clone(),
+            Some(Layout::PerOffer) => offers.into_iter().flatten().collect(),
+            Some(Layout::Pairwise) | None => graphs.iter().map(|graph| graph.output.name.clone()).collect(),
+        };
+        let plan = problems.into_result(plan)?;
+        // With nothing wrong there is a plan.
+        let plan = plan.ok_or_else(|| Problems::one(&file, None, "it describes no inputs"))?;
+        Ok(Self { name: name.to_owned(), version, manifest, plan: Arc::new(plan), graphs, columns })
+    }
+
+    /// The name of the model.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The number of the version.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The manifest of the version.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The names of the columns of [`Scores`]: the offers, or the one output that is the score.
+    #[must_use]
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// The offers in the order of the columns; empty where a row is one offer or none.
+    #[must_use]
+    pub fn offers(&self) -> &[String] {
+        match self.manifest.layout {
+            Some(Layout::MultiOffer | Layout::PerOffer) => &self.columns,
+            Some(Layout::Pairwise) | None => &[],
+        }
+    }
+
+    /// Whether the model takes the customer's segment, so that the release needs a segmentation.
+    #[must_use]
+    pub fn uses_segment(&self) -> bool {
+        self.plan.uses_segment()
+    }
+
+    /// Whether scores pass through a calibration; without one they must be propensities already.
+    #[must_use]
+    pub fn is_calibrated(&self) -> bool {
+        self.manifest.calibration != Calibration::None
+    }
+
+    /// The propensity of a raw score, in 0..=1; `None` where the score is not finite or the result lies outside.
+    #[must_use]
+    pub fn propensity(&self, raw: f32) -> Option<f64> {
+        self.manifest.calibration.propensity(raw)
+    }
+
+    /// An empty matrix for rows of this model, to be filled, scored, cleared and filled again.
+    #[must_use]
+    pub fn matrix(&self) -> Matrix {
+        Matrix::new(Arc::clone(&self.plan))
+    }
+
+    /// All columns of `matrix`'s rows.
+    ///
+    /// # Errors
+    /// As [`Model::score_columns`].
+    pub fn score(&self, worker: &Worker, matrix: &Matrix) -> Result<Scores, ModelError> {
+        let all: Vec<usize> = (0..self.columns.len()).collect();
+        self.score_columns(worker, matrix, &all)
+    }
+
+    /// The columns `wanted`, in that order, of `matrix`'s rows: for [`Layout::PerOffer`] only the graphs of these offers
+    /// run. `matrix` must be one of [`Model::matrix`]. Large matrices are scored in blocks; where the graph takes a fixed
+    /// number of rows, the last block is filled up and what comes of that is dropped.
+    ///
+    /// # Errors
+    /// A column that does not exist, a worker without a session, a graph that fails or answers in another shape.
+    pub fn score_columns(
+        &self,
+        worker: &Worker,
+        matrix: &Matrix,
+        wanted: &[usize],
+    ) -> Result<Scores, ModelError> {
+        self.score_blocks(worker, matrix.rows(), wanted, |rows, batch| matrix.tensors(rows, batch))
+    }
+
+    /// Whether dense values under these names can be scored as they are: the model takes one tensor of float with these
+    /// features in this order, and no value is missing unless the model accepts that.
+    #[must_use]
+    pub fn takes_dense<S: AsRef<str>>(&self, names: &[S], values: &[f32]) -> bool {
+        let [tensor] = self.plan.tensors.as_slice() else { return false };
+        let features = tensor.columns.iter().map(|input| input.feature.as_str());
+        tensor.element == Element::Float32
+            && features.eq(names.iter().map(AsRef::as_ref))
+            && (self.plan.accepts_missing || !values.iter().any(|value| value.is_nan()))
+    }
+
+    /// All columns of dense `values` that [`Model::takes_dense`], row-major, without a copy.
+    ///
+    /// # Errors
+    /// As [`Model::score_columns`], and [`ModelError::Input`] where the values do not fill the rows.
+    pub fn score_dense(&self, worker: &Worker, rows: usize, values: &[f32]) -> Result<Scores, ModelError> {
+        let refuse = |message: String| ModelError::Input { name: self.name.clone(), message };
+        let [tensor] = self.plan.tensors.as_slice() else {
+            return Err(refuse("the model takes no dense values".to_owned()));
+        };
+        let width = tensor.columns.len();
+        if rows.checked_mul(width) != Some(values.len()) {
+            return Err(refuse(format!("{} values do not fill {rows} rows of {width}", values.len())));
+        }
+        let all: Vec<usize> = (0..self.columns.len()).collect();
+        self.score_blocks(worker, rows, &all, |range, batch| {
+            let data = TensorData::Float32(part(values, range, width, batch));
+            vec![tensor.of(data, batch)]
+        })
+    }
+
+    /// Scores one row of defaults, so that the first customer does not pay for what graphs do once.
+    ///
+    /// # Errors
+    /// As [`Model::score_columns`]: a graph that cannot run fails here.
+    pub fn warm_up(&self, worker: &Worker) -> Result<(), ModelError> {
+        let mut matrix = self.matrix();
+        let refuse = |message| ModelError::Input { name: self.name.clone(), message };
+        matrix.push_stand_ins().map_err(|error| refuse(error.to_string()))?;
+        self.score(worker, &matrix).map(|_| ())
+    }
+
+    fn score_blocks<'t>(
+        &'t self,
+        worker: &Worker,
+        rows: usize,
+        wanted: &[usize],
+        tensors: impl Fn(&Range<usize>, usize) -> Vec<Tensor<'t>>,
+    ) -> Result<Scores, ModelError> {
+        let runs = self.runs(wanted)?;
+        let columns = wanted.len();
+        let mut scores = Scores { columns, values: vec![f32::NAN; rows * columns] };
+        let block = self.plan.batch.unwrap_or(BLOCK_ROWS);
+        for start in (0..rows).step_by(block) {
+            let range = start..rows.min(start + block);
+            let batch = self.plan.batch.unwrap_or(range.len());
+            let tensors = tensors(&range, batch);
+            for (graph, places) in &runs {
+                let values = graph.onnx.run(worker, &tensors, Outputs::Only(&[graph.output.index]))?;
+                let Some(value) = values.into_iter().next() else { continue };
+                let found = graph.output.read(value, batch, range.len())?;
+                let into = scores.values[range.start * columns..].chunks_exact_mut(columns);
+                for (row, into) in found.chunks_exact(graph.output.columns()).zip(into) {
+                    for (from, to) in places {
+                        into[*to] = row[*from];
+                    }
+                }
+            }
+        }
+        Ok(scores)
+    }
+
+    /// The graphs that `wanted` needs, each with what of its output goes where.
+    fn runs(&self, wanted: &[usize]) -> Result<Vec<(&Graph, Moves)>, ModelError> {
+        let known = self.columns.len();
+        if let Some(column) = wanted.iter().find(|column| **column >= known) {
+            let message = format!("the model has {known} columns");
+            return Err(ModelError::Output { name: format!("column {column}"), message });
+        }
+        let per_offer = self.manifest.layout == Some(Layout::PerOffer);
+        let mut runs = Vec::with_capacity(self.graphs.len());
+        for (at, graph) in self.graphs.iter().enumerate() {
+            let places = wanted.iter().enumerate();
+            let places: Moves = if per_offer {
+                places.filter(|(_, column)| **column == at).map(|(to, _)| (0, to)).collect()
+            } else {
+                places.map(|(to, column)| (*column, to)).collect()
+            };
+            if !places.is_empty() {
+                runs.push((graph, places));
+            }
+        }
+        Ok(runs)
+    }
+}
+
+/// The offers that a `per_offer` version has graphs for, in alphabetical order.
+fn offers_of(directory: &Path, label: &str) -> Result<Vec<String>, Problems> {
+    let unreadable = |error: std::io::Error| Problems::one(label, None, format!("cannot be read: {error}"));
+    let mut problems = Problems::new();
+    let mut offers = Vec::new();
+    for entry in directory.read_dir().map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(".onnx")) else { continue };
+        if is_offer_id(stem) {
+            offers.push(stem.to_owned());
+        } else {
+            let message = "its name is no offer id (letters, digits, _ - .) with .onnx behind it";
+            problems.push(format!("{label}/{stem}.onnx"), None, message);
+        }
+    }
+    if offers.is_empty() {
+        problems.push(
+            label,
+            None,
+            "a per_offer model needs a file `<offer id>.onnx` for each offer; it has none",
+        );
+    }
+    offers.sort_unstable();
+    problems.into_result(offers)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! Offers: what a customer can be shown, where, and under which rules.
+//!
+//! Owns `offers.toml` and `policy.toml` ([`read`]: both at once, because they refer to each other) and the CEL rules in
+//! them ([`Rule`]), type-checked against the feature schema when they are read. It only gives data and rules: deciding
+//! who is shown what is not done here, and nothing here knows models, segments or the wire.
+//! Start reading at [`read`], then [`Offer`], [`Placement`] and [`Rule`].
+
+mod library;
+mod policy;
+mod reading;
+mod rule;
+#[cfg(test)]
+mod tests;
+
+pub use library::{Attribute, Offer, OfferLibrary};
+pub use policy::{Candidate, Category, ContextWeight, Placement, Policy, Strategy};
+pub use rule::{OfferFields, Rule, RuleError, RuleProblem};
+
+use crate::document::{Document, Problems};
+use crate::feature::FeatureSchema;
+use reading::{Entries, Names};
+
+/// The offers and the policy of a release, checked against each other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Catalog {
+    /// Every offer.
+    pub library: OfferLibrary,
+    /// Categories, placements and context weights.
+    pub policy: Policy,
+}
+
+impl Catalog {
+    /// What rules read as `offer.id`, `offer.category`, `offer.value`, `offer.cost` and `offer.weight`.
+    #[must_use]
+    pub fn fields<'a>(&'a self, offer: &'a Offer) -> OfferFields<'a> {
+        OfferFields {
+            id: &offer.id,
+            category: &self.policy.categories[offer.category].id,
+            value: offer.value,
+            cost: offer.cost,
+            weight: offer.weight,
+        }
+    }
+}
+
+/// Reads `offers.toml` and `policy.toml`, each given as the name that problems carry and the text.
+///
+/// # Errors
+/// Every problem of both files, with line and what to do. A file that is not TOML is reported alone: what refers to it
+/// cannot be judged.
+pub fn read(
+    schema: &FeatureSchema,
+    (offers_file, offers_text): (&str, &str),
+    (policy_file, policy_text): (&str, &str),
+) -> Result<Catalog, Problems> {
+    let mut problems = Problems::new();
+    let offers_document = problems.absorb(Document::parse(offers_file, offers_text));
+    let policy_document = problems.absorb(Document::parse(policy_file, policy_text));
+    let (Some(offers_document), Some(policy_document)) = (offers_document, policy_document) else {
+        return Err(problems);
+    };
+
+    let offers_root = offers_document.root();
+    let policy_root = policy_document.root();
+    let offers = Entries::open(&offers_root, offers_file, "offer");
+    let categories = Entries::open(&policy_root, policy_file, "category");
+    let placements = Entries::open(&policy_root, policy_file, "placement");
+    let context_weights = Entries::open(&policy_root, policy_file, "context_weight");
+    let segmentation = policy::read_segmentation(&policy_root);
+    for (root, entries) in [(&offers_root, &offers), (&policy_root, &categories), (&policy_root, &placements)]
+    {
+        entries.require_one(root);
+    }
+    let names = Names {
+        schema,
+        has_segments: segmentation.is_some(),
+        policy_file,
+        offers: &offers.ids,
+        categories: &categories.ids,
+        placements: &placements.ids,
+    };
+
+    let categories = policy::read_categories(&categories);
+    let library = OfferLibrary::new(library::read_offers(&offers, &names, &categories));
+    let policy = Policy {
+        placements: policy::read_placements(&placements, &names, library.offers()),
+        context_weights: policy::read_context_weights(&context_weights, &names, library.offers()),
+        categories,
+        segmentation,
+    };
+    policy::refuse_unenforced(&policy_root);
+    offers_root.finish();
+    policy_root.finish();
+
+    problems.absorb(offers_document.finish(()));
+    problems.absorb(policy_document.finish(()));
+    problems.into_result(Catalog { library, policy })
+}

@@ -1,0 +1,175 @@
+//! CEL rules: parsed and type-checked against the feature schema when a release is read, evaluated per customer × offer.
+//!
+//! A rule reads `customer.<feature>`, `context.<feature>`, `offer.<feature>`, `offer.id`, `offer.category`,
+//! `offer.value`, `offer.cost`, `offer.weight`, `segment.id` (int) and `segment.name` (string), and knows
+//!
+//! - `&&`, `||`, `!` and `? :` on booleans,
+//! - `==` and `!=` on two values of one type, `<`, `<=`, `>` and `>=` on numbers and on text,
+//! - `+`, `-`, `*`, `/` on numbers, `%` on whole numbers,
+//! - `in` with a list (`customer.tier in ["gold", "black"]`),
+//! - `startsWith`, `endsWith`, `contains`, `matches` (a pattern in quotes) and `size` on text,
+//! - `has(customer.x)`: whether a value is known.
+//!
+//! Everything else of CEL is refused by name when the rule is compiled.
+//!
+//! **Numbers.** Whole numbers and floats compare and calculate with each other; a whole number then counts as a float.
+//! Features are 32-bit floats, so every float that a rule writes or reads (literals, and the money and weight of an
+//! offer) is rounded to 32 bits: 0.3 in a file, in a request and in a rule is one number. Calculations are in 64 bits.
+//!
+//! **Missing values.** Using a missing value is [`RuleError::Missing`]; `has` tests for it. An error on one side of `&&` or
+//! `||` does not matter where the other side decides, whichever comes first: `customer.x > 1.0 && false` is false
+//! though `customer.x` is missing. `? :` evaluates only the branch it takes; `in` needs every item of its list.
+//!
+//! [`Rule`] hides how it evaluates, today with the interpreter of the `cel` crate, which is named nowhere else.
+//! Start reading at [`Rule::compile`].
+
+mod check;
+mod limits;
+mod scope;
+
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use cel::common::types::CelBool;
+use cel::{Context, Env, ExecutionError, IdedExpr, Value};
+
+use crate::feature::{FeatureSchema, Row};
+use scope::{Scope, Slot, Source};
+
+/// A condition on a customer, an offer and the context of a call.
+#[derive(Clone, PartialEq)]
+pub struct Rule {
+    source: Arc<str>,
+    /// The checked expression: every variable is the number of its slot, and types fit without conversion at run time.
+    expression: Arc<IdedExpr>,
+    slots: Arc<[Slot]>,
+}
+
+/// What a rule reads of an offer beside its features.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OfferFields<'a> {
+    /// `offer.id`.
+    pub id: &'a str,
+    /// `offer.category`, its id.
+    pub category: &'a str,
+    /// `offer.value`, in money.
+    pub value: f64,
+    /// `offer.cost`, in money.
+    pub cost: f64,
+    /// `offer.weight`, in percent.
+    pub weight: f64,
+}
+
+/// One thing that is wrong with a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleProblem {
+    /// The line within the rule, from 1.
+    pub line: usize,
+    /// The character within that line, from 1.
+    pub column: usize,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// Why a rule has no answer for a customer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RuleError {
+    /// It uses a value that nobody knows.
+    #[error("{feature} is missing")]
+    Missing {
+        /// As the rule calls it (`customer.balance`).
+        feature: String,
+    },
+    /// A calculation has no result: a division by zero, a whole number beyond 64 bits, a comparison with infinity − infinity.
+    #[error("{reason}")]
+    Calculation {
+        /// In words.
+        reason: String,
+    },
+}
+
+/// The functions of the language, shared by all rules.
+static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+
+impl Rule {
+    /// Parses `source` and checks it against `schema`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the syntax, the length or the nesting, or else every name and type that is
+    /// wrong.
+    pub fn compile(source: &str, schema: &FeatureSchema) -> Result<Self, Vec<RuleProblem>> {
+        limits::check(source).map_err(|problem| vec![problem])?;
+        let (expression, slots) = check::compile(source, schema)?;
+        // Made now, so that no customer waits for it.
+        LazyLock::force(&ENVIRONMENT);
+        Ok(Self { source: source.into(), expression: Arc::new(expression), slots: slots.into() })
+    }
+
+    /// Whether the rule holds.
+    ///
+    /// # Errors
+    /// A value it uses is missing, or a calculation has no result.
+    pub fn evaluate(&self, row: &Row<'_>, offer: &OfferFields<'_>) -> Result<bool, RuleError> {
+        let scope = Scope { slots: &self.slots, row, offer };
+        let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
+        context.set_variable_resolver(&scope);
+        let value = Value::resolve_val(&self.expression, &context).map_err(|error| self.error(&error))?;
+        match value.downcast_ref::<CelBool>() {
+            Some(truth) => Ok(*truth.inner()),
+            None => Err(RuleError::Calculation { reason: "the rule is neither true nor false".to_owned() }),
+        }
+    }
+
+    /// The rule as it was written.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether it reads `segment.id` or `segment.name`.
+    #[must_use]
+    pub fn uses_segment(&self) -> bool {
+        self.slots.iter().any(|slot| matches!(slot.source(), Some(Source::SegmentId | Source::SegmentName)))
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the interpreter's errors are an open list, most of them impossible here"
+    )]
+    fn error(&self, error: &ExecutionError) -> RuleError {
+        let reason = match error {
+            // A variable that the scope leaves unresolved is a missing value; the checker has let no other through.
+            ExecutionError::UndeclaredReference(variable) => match scope::find(&self.slots, variable) {
+                Some(slot) => return RuleError::Missing { feature: slot.name().to_owned() },
+                None => error.to_string(),
+            },
+            ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => {
+                "a division by zero".to_owned()
+            }
+            ExecutionError::Overflow(..) => "a whole number beyond 64 bits".to_owned(),
+            // What is left fits in type, so that only a float which is not a number has no order.
+            ExecutionError::NoSuchOverload(_) => "a comparison with what is not a number".to_owned(),
+            _ => error.to_string(),
+        };
+        RuleError::Calculation { reason }
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Rule").field(&self.source).finish()
+    }
+}
+
+impl RuleProblem {
+    /// A problem at the `offset`th byte of `source`.
+    fn new(source: &str, offset: usize, message: impl Into<String>) -> Self {
+        let before = String::from_utf8_lossy(&source.as_bytes()[..offset.min(source.len())]);
+        let line = before.split('\n').count();
+        let column = before.split('\n').next_back().map_or(0, |last| last.chars().count()) + 1;
+        Self { line, column, message: message.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! The type check: from the parser's tree to one in which every name is known and every type fits.
+//!
+//! The checker takes the tree apart and builds the one that is evaluated: variables become slots, whole numbers become
+//! floats where the interpreter would not mix them, `has` and `matches` become what the scope answers. A part that is
+//! wrong is reported once and has no type, so that what contains it stays silent.
+
+mod call;
+mod names;
+
+use cel::common::ast::{CallExpr, Expr, LiteralValue, SourceInfo};
+use cel::common::types::CelDouble;
+use cel::parser::ParseErrors;
+use cel::{Env, IdedExpr};
+
+use super::RuleProblem;
+use super::scope::Slot;
+use crate::feature::{FeatureSchema, FeatureType};
+
+/// Parses and checks a rule whose length and nesting are within their limits.
+pub(super) fn compile(
+    source: &str,
+    schema: &FeatureSchema,
+) -> Result<(IdedExpr, Vec<Slot>), Vec<RuleProblem>> {
+    // An environment without macros: `has` stays a call, and the others are refused by name. Without recovery the parser
+    // stops at the first mistake and never hands out a tree with holes.
+    let parser = Env::default().parser().error_recovery_limit(0);
+    let (tree, positions) =
+        parser.parse_with_source_info(source).map_err(|errors| vec![syntax_problem(source, &errors)])?;
+    let mut checker =
+        Checker { source, schema, positions: &positions, slots: Vec::new(), problems: Vec::new() };
+    let id = tree.id;
+    let rule = checker.check(tree);
+    if let Some(rule) = &rule
+        && rule.kind != FeatureType::Bool
+    {
+        let message =
+            format!("a rule is true or false, and this is {}; compare it with something", rule.say());
+        checker.report(id, message);
+    }
+    match rule {
+        Some(rule) if checker.problems.is_empty() => Ok((rule.node, checker.slots)),
+        _ => Err(checker.problems),
+    }
+}
+
+struct Checker<'a> {
+    source: &'a str,
+    schema: &'a FeatureSchema,
+    positions: &'a SourceInfo,
+    slots: Vec<Slot>,
+    problems: Vec<RuleProblem>,
+}
+
+/// A part of a rule that has a type.
+struct Typed {
+    kind: FeatureType,
+    node: IdedExpr,
+    /// What to call it in a message, where it is a variable or a literal.
+    label: Option<String>,
+}
+
+impl Typed {
+    fn is_number(&self) -> bool {
+        matches!(self.kind, FeatureType::Float | FeatureType::Int)
+    }
+
+    /// ``the float `customer.balance` `` or `a float`.
+    fn say(&self) -> String {
+        match &self.label {
+            Some(label) => format!("the {} {label}", self.kind),
+            None if self.kind == FeatureType::Int => "an int".to_owned(),
+            None => format!("a {}", self.kind),
+        }
+    }
+
+    /// The node as a float: literals are converted here, the rest when it is evaluated.
+    fn into_float(self) -> IdedExpr {
+        let Self { kind, node, .. } = self;
+        if kind != FeatureType::Int {
+            return node;
+        }
+        if let Expr::Literal(LiteralValue::Int(value)) = &node.expr {
+            return literal_float(node.id, *value.inner() as f32);
+        }
+        call_node(node.id, "double", vec![node])
+    }
+}
+
+impl Checker<'_> {
+    fn check(&mut self, node: IdedExpr) -> Option<Typed> {
+        let IdedExpr { id, expr } = node;
+        match expr {
+            Expr::Literal(literal) => self.literal(id, literal),
+            Expr::Ident(name) => self.bare_name(id, &name),
+            Expr::Select(select) => self.variable(id, select),
+            Expr::Call(call) => self.call(id, call),
+            Expr::List(_) => self.refuse(id, "a list can only stand to the right of `in`"),
+            Expr::Map(_) => self.refuse(id, "maps are not supported in rules"),
+            Expr::Struct(_) => self.refuse(id, "messages are not supported in rules"),
+            Expr::Comprehension(_) => self.refuse(id, "comprehensions are not supported in rules"),
+            Expr::Unspecified => self.refuse(id, "a part of the rule is missing"),
+        }
+    }
+
+    fn literal(&mut self, id: u64, literal: LiteralValue) -> Option<Typed> {
+        let (kind, label) = match &literal {
+            LiteralValue::Boolean(truth) => (FeatureType::Bool, truth.inner().to_string()),
+            LiteralValue::Int(number) => (FeatureType::Int, number.inner().to_string()),
+            LiteralValue::String(text) => (FeatureType::String, format!("{:?}", text.inner())),
+            LiteralValue::Double(number) => {
+                let number = *number.inner();
+                let rounded = number as f32;
+                if !rounded.is_finite() {
+                    return self
+                        .refuse(id, &format!("{number:e} is beyond a 32-bit float; write a smaller number"));
+                }
+                let label = Some(number.to_string());
+                return Some(Typed { kind: FeatureType::Float, node: literal_float(id, rounded), label });
+            }
+            LiteralValue::UInt(number) => {
+                let message = format!(
+                    "unsigned numbers are not supported in rules; write {} without u",
+                    number.inner()
+                );
+                return self.refuse(id, &message);
+            }
+            LiteralValue::Bytes(_) => {
+                return self.refuse(id, "bytes are not supported in rules; write the text without b");
+            }
+            LiteralValue::Null => {
+                return self
+                    .refuse(id, "null is not supported in rules; test a value with `has(customer.x)`");
+            }
+        };
+        Some(Typed { kind, node: IdedExpr { id, expr: Expr::Literal(literal) }, label: Some(label) })
+    }
+
+    fn report(&mut self, id: u64, message: impl Into<String>) {
+        let offset = self.positions.offset_for(id).map_or(0, |(start, _)| start as usize);
+        self.problems.push(RuleProblem::new(self.source, offset, message));
+    }
+
+    fn refuse(&mut self, id: u64, message: &str) -> Option<Typed> {
+        self.report(id, message);
+        None
+    }
+}
+
+fn literal_float(id: u64, value: f32) -> IdedExpr {
+    let value = CelDouble::from(f64::from(value));
+    IdedExpr { id, expr: Expr::Literal(LiteralValue::Double(value)) }
+}
+
+fn call_node(id: u64, function: &str, args: Vec<IdedExpr>) -> IdedExpr {
+    IdedExpr { id, expr: Expr::Call(CallExpr { func_name: function.to_owned(), target: None, args }) }
+}
+
+/// The first mistake that the parser found, with a hint where it is a usual one.
+fn syntax_problem(source: &str, errors: &ParseErrors) -> RuleProblem {
+    const HINTS: [(&str, &str); 4] = [
+        ("=", "; compare with `==`"),
+        ("and", "; write `&&`"),
+        ("or", "; write `||`"),
+        ("not", "; write `!`"),
+    ];
+    let Some(error) = errors.errors.first() else {
+        return RuleProblem::new(source, 0, "not a CEL expression");
+    };
+    let (line, column) = (error.pos.0.max(1).cast_unsigned(), error.pos.1.max(1).cast_unsigned());
+    // What the parser says about tokens is a list of all that it would have accepted.
+    let is_about_tokens = ["Syntax error", "error recovery"].iter().any(|start| error.msg.starts_with(start));
+    let found = word_at(source, line, column);
+    let said = match found {
+        _ if !is_about_tokens => error.msg.clone(),
+        "" => "it ends too early".to_owned(),
+        word => format!("unexpected `{word}`"),
+    };
+    let hint = HINTS.iter().find(|(word, _)| *word == found).map_or("", |(_, hint)| hint);
+    RuleProblem { line, column, message: format!("not a CEL expression: {said}{hint}") }
+}
+
+/// The word, or else the character, at a place that the parser names, counted in characters from 1.
+fn word_at(source: &str, line: usize, column: usize) -> &str {
+    let line = source.split('\n').nth(line - 1).unwrap_or_default();
+    let start = line.char_indices().nth(column - 1).map_or(line.len(), |(start, _)| start);
+    let rest = &line[start..];
+    let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let end = rest.find(|letter| !is_word(letter)).unwrap_or(rest.len());
+    if end > 0 { &rest[..end] } else { &rest[..rest.chars().next().map_or(0, char::len_utf8)] }
+}

@@ -1,0 +1,158 @@
+//! What the variables of a rule stand for, and how the interpreter is given their values.
+//!
+//! The checker replaces each variable by the number of a slot, so that nothing is looked up by name per customer and no
+//! value is put into a context that the rule does not read.
+
+use std::fmt;
+
+use cel::ExecutionError;
+use cel::common::traits::Container;
+use cel::common::types::{CelBool, CelDouble, CelInt, CelString, Type};
+use cel::common::value::{CowVal, StaticVal, Val};
+use cel::context::VariableResolver;
+
+use super::OfferFields;
+use crate::feature::{Row, ValueRef};
+
+/// Something of a row or an offer that a rule reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A customer feature by its position in the schema.
+    Customer(usize),
+    /// A context feature by its position in the schema.
+    Context(usize),
+    /// An offer feature by its position in the schema.
+    Offer(usize),
+    OfferId,
+    OfferCategory,
+    OfferValue,
+    OfferCost,
+    OfferWeight,
+    SegmentId,
+    SegmentName,
+}
+
+/// What a variable of the checked expression stands for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Slot {
+    /// The value, under the name that the rule gives it.
+    Value { source: Source, name: String },
+    /// Whether there is a value.
+    Presence { source: Source, name: String },
+    /// What the text left of `in` must match.
+    Pattern(Pattern),
+}
+
+impl Slot {
+    pub(super) fn source(&self) -> Option<Source> {
+        match self {
+            Self::Value { source, .. } | Self::Presence { source, .. } => Some(*source),
+            Self::Pattern(_) => None,
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Value { name, .. } | Self::Presence { name, .. } => name,
+            Self::Pattern(pattern) => pattern.0.as_str(),
+        }
+    }
+}
+
+/// The slot that a variable of the checked expression names.
+pub(super) fn find<'a>(slots: &'a [Slot], variable: &str) -> Option<&'a Slot> {
+    slots.get(variable.parse::<usize>().ok()?)
+}
+
+/// One customer × offer as a rule sees it.
+pub(super) struct Scope<'a> {
+    pub(super) slots: &'a [Slot],
+    pub(super) row: &'a Row<'a>,
+    pub(super) offer: &'a OfferFields<'a>,
+}
+
+impl Scope<'_> {
+    fn read(&self, source: Source) -> ValueRef<'_> {
+        let value = match source {
+            Source::Customer(index) => self.row.customer.get(index).copied(),
+            Source::Context(index) => self.row.context.get(index).copied(),
+            Source::Offer(index) => self.row.offer.get(index).copied(),
+            Source::OfferId => Some(ValueRef::String(self.offer.id)),
+            Source::OfferCategory => Some(ValueRef::String(self.offer.category)),
+            Source::OfferValue => Some(ValueRef::Float(self.offer.value as f32)),
+            Source::OfferCost => Some(ValueRef::Float(self.offer.cost as f32)),
+            Source::OfferWeight => Some(ValueRef::Float(self.offer.weight as f32)),
+            Source::SegmentId => self.row.segment.map(|segment| ValueRef::Int(segment.id)),
+            Source::SegmentName => self.row.segment.map(|segment| ValueRef::String(segment.name)),
+        };
+        value.unwrap_or(ValueRef::Missing)
+    }
+}
+
+impl VariableResolver for Scope<'_> {
+    fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
+        match find(self.slots, variable)? {
+            Slot::Value { source, .. } => match self.read(*source) {
+                ValueRef::Missing => None,
+                ValueRef::Float(value) => Some(CowVal::owned(CelDouble::from(f64::from(value)))),
+                ValueRef::Int(value) => Some(CowVal::owned(CelInt::from(value))),
+                ValueRef::String(value) => Some(CowVal::owned(CelString::from(value))),
+                ValueRef::Bool(value) => Some(CowVal::owned(CelBool::from(value))),
+            },
+            Slot::Presence { source, .. } => {
+                Some(CowVal::owned(CelBool::from(!self.read(*source).is_missing())))
+            }
+            Slot::Pattern(pattern) => Some(CowVal::Borrowed(pattern)),
+        }
+    }
+}
+
+/// A regular expression, compiled once; to the interpreter it is a container of all the text that matches.
+///
+/// The interpreter's own `matches` compiles the expression at each call.
+#[derive(Clone)]
+pub(super) struct Pattern(pub(super) regex::Regex);
+
+static PATTERN: Type = Type::new_unspecified_type("pattern");
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Val for Pattern {
+    fn get_type(&self) -> &Type {
+        &PATTERN
+    }
+
+    fn cel_type() -> &'static Type {
+        &PATTERN
+    }
+
+    fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v>
+    where
+        Self: 'v,
+    {
+        Box::new(self.clone())
+    }
+
+    fn as_container(&self) -> Option<&dyn Container> {
+        Some(self)
+    }
+}
+
+impl StaticVal for Pattern {}
+
+impl Container for Pattern {
+    fn contains(&self, value: &dyn Val) -> Result<bool, ExecutionError> {
+        let text = value.downcast_ref::<CelString>();
+        Ok(text.is_some_and(|text| self.0.is_match(text.inner())))
+    }
+}

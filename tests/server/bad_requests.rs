@@ -1,0 +1,238 @@
+//! What clients get wrong: each with its status and the field's name, and the server serving afterwards.
+
+use std::time::Duration;
+
+use tokio_stream::StreamExt;
+use tonic::{Code, Request, Status};
+
+use super::harness::{Server, dense, rank_request, wire};
+
+/// The sample server still decides.
+async fn assert_serving() {
+    let mut client = Server::sample().client().await;
+    let response = client.rank(rank_request("app_home", &["C000001"])).await.unwrap().into_inner();
+    assert!(!response.results[0].offers.is_empty());
+}
+
+async fn refused_rank(change: impl FnOnce(&mut wire::RankRequest)) -> Status {
+    let mut request = rank_request("app_home", &["C000001"]);
+    change(&mut request);
+    Server::sample().client().await.rank(request).await.unwrap_err()
+}
+
+async fn refused_score(change: impl FnOnce(&mut wire::ScoreRequest)) -> Status {
+    let mut request = wire::ScoreRequest {
+        model: Some(wire::ModelRef { name: "propensity".to_owned(), version: 0 }),
+        features: Some(dense(&["balance"], 1, &[10.0])),
+        offer_ids: vec!["travel_gold".to_owned()],
+    };
+    change(&mut request);
+    Server::sample().client().await.score(request).await.unwrap_err()
+}
+
+#[track_caller]
+fn assert_status(status: &Status, code: Code, field: &str) {
+    assert_eq!(status.code(), code, "{status:?}");
+    assert!(status.message().contains(field), "{:?} does not name {field:?}", status.message());
+}
+
+#[tokio::test]
+async fn unknown_names_are_not_found_and_the_likely_one_is_suggested() {
+    let status = refused_rank(|request| request.placement = "app_hme".into()).await;
+    assert_status(&status, Code::NotFound, "placement: there is no placement `app_hme`; did you mean `app_home`?");
+    let status = refused_rank(|request| request.candidate_offer_ids = vec!["travel_glod".into()]).await;
+    assert_status(&status, Code::NotFound, "candidate_offer_ids[0]");
+    let status = refused_rank(|request| request.exclude_offer_ids = vec!["travel_gold".into(), "x".into()]).await;
+    assert_status(&status, Code::NotFound, "exclude_offer_ids[1]");
+    let status = refused_score(|request| request.model.as_mut().unwrap().name = "propencity".into()).await;
+    assert_status(&status, Code::NotFound, "model.name: there is no model `propencity`; did you mean `propensity`?");
+    let status = refused_score(|request| request.model.as_mut().unwrap().version = 99).await;
+    assert_status(&status, Code::NotFound, "model.version");
+    let status = refused_score(|request| request.offer_ids = vec!["nothing".into()]).await;
+    assert_status(&status, Code::NotFound, "offer_ids[0]");
+    let status = refused_rank(|request| request.release = 77).await;
+    assert_status(&status, Code::NotFound, "release");
+    assert_serving().await;
+}
+
+#[tokio::test]
+async fn features_that_do_not_fit_the_schema_name_their_field() {
+    let unknown = refused_rank(|request| request.features = Some(dense(&["balanse"], 1, &[1.0]))).await;
+    assert_status(&unknown, Code::InvalidArgument, "features.dense.names[0]");
+    assert_status(&unknown, Code::InvalidArgument, "did you mean `balance`?");
+    let infinite =
+        refused_rank(|request| request.features = Some(dense(&["balance"], 1, &[f32::INFINITY]))).await;
+    assert_status(&infinite, Code::InvalidArgument, "features.dense.values[0]");
+    let short = refused_rank(|request| request.features = Some(dense(&["balance"], 1, &[]))).await;
+    assert_status(&short, Code::InvalidArgument, "features.dense.values");
+    let rows = refused_rank(|request| request.features = Some(dense(&["balance"], 2, &[1.0, 2.0]))).await;
+    assert_status(&rows, Code::InvalidArgument, "features.rows");
+    let column = |values| {
+        let column = wire::FeatureColumn { name: "balance".into(), values, null_rows: vec![] };
+        Some(wire::FeatureBatch { rows: 1, dense: None, columns: vec![column] })
+    };
+    let strings = wire::StringValues { values: vec!["a lot".into()] };
+    let strings = column(Some(wire::feature_column::Values::Strings(strings)));
+    let wrong_type = refused_rank(|request| request.features = strings).await;
+    assert_status(&wrong_type, Code::InvalidArgument, "features.columns[0].strings");
+    let nothing = refused_rank(|request| request.features = column(None)).await;
+    assert_status(&nothing, Code::InvalidArgument, "features.columns[0].values");
+    let long = wire::FloatValues { values: vec![1.0, 2.0] };
+    let long = column(Some(wire::feature_column::Values::Floats(long)));
+    let wrong_length = refused_rank(|request| request.features = long).await;
+    assert_status(&wrong_length, Code::InvalidArgument, "features.columns[0].floats");
+    let value = |kind| std::collections::HashMap::from([("month".to_owned(), wire::FeatureValue { kind })]);
+    let text = value(Some(wire::feature_value::Kind::StringValue("June".into())));
+    let context = refused_rank(|request| request.context = text).await;
+    assert_status(&context, Code::InvalidArgument, "context[month]");
+    assert_serving().await;
+}
+
+#[tokio::test]
+async fn sizes_are_bounded() {
+    let none = refused_rank(|request| request.customers.clear()).await;
+    assert_status(&none, Code::InvalidArgument, "customers");
+    let customer = wire::Customer { customer_id: "C000001".into(), consents: vec![] };
+    let many = refused_rank(|request| request.customers = vec![customer; 100_000]).await;
+    assert_status(&many, Code::InvalidArgument, "customers: 100000 customers are more than 1024");
+    let long = "x".repeat(1 << 20);
+    let id = refused_rank(|request| request.customers[0].customer_id = long.clone()).await;
+    assert_status(&id, Code::InvalidArgument, "customers[0].customer_id");
+    let strings = wire::StringValues { values: vec![long] };
+    let column = wire::FeatureColumn {
+        name: "income_band".into(),
+        values: Some(wire::feature_column::Values::Strings(strings)),
+        null_rows: vec![],
+    };
+    let batch = wire::FeatureBatch { rows: 1, dense: None, columns: vec![column] };
+    let text = refused_rank(|request| request.features = Some(batch)).await;
+    assert_status(&text, Code::InvalidArgument, "features.columns[0].strings[0]");
+    let message = "x".repeat(64 << 20);
+    let message = refused_rank(|request| request.request_id = message).await;
+    assert_eq!(message.code(), Code::OutOfRange, "{message:?}");
+    let count = refused_rank(|request| request.count = 101).await;
+    assert_status(&count, Code::InvalidArgument, "count");
+    let rows = refused_score(|request| request.features.as_mut().unwrap().rows = 100_001).await;
+    assert_status(&rows, Code::InvalidArgument, "features.rows");
+    assert_serving().await;
+}
+
+#[tokio::test]
+async fn values_outside_their_type_are_refused() {
+    let explain = refused_rank(|request| request.explain = 17).await;
+    assert_status(&explain, Code::InvalidArgument, "explain");
+    let nanos = prost_types::Timestamp { seconds: 0, nanos: -5 };
+    let as_of = refused_rank(|request| request.as_of = Some(nanos)).await;
+    assert_status(&as_of, Code::InvalidArgument, "as_of");
+    let channel = refused_rank(|request| request.channel = "carrier_pigeon".into()).await;
+    assert_status(&channel, Code::InvalidArgument, "channel");
+    assert_serving().await;
+}
+
+/// Sends bytes as they are, as a client of another language might.
+#[derive(Debug, Clone, Default)]
+struct Raw;
+
+struct RawCoder;
+
+impl tonic::codec::Codec for Raw {
+    type Encode = Vec<u8>;
+    type Decode = ();
+    type Encoder = RawCoder;
+    type Decoder = RawCoder;
+    fn encoder(&mut self) -> RawCoder {
+        RawCoder
+    }
+    fn decoder(&mut self) -> RawCoder {
+        RawCoder
+    }
+}
+
+impl tonic::codec::Encoder for RawCoder {
+    type Item = Vec<u8>;
+    type Error = Status;
+    fn encode(&mut self, item: Vec<u8>, buffer: &mut tonic::codec::EncodeBuf<'_>) -> Result<(), Status> {
+        use prost::bytes::BufMut;
+        buffer.put_slice(&item);
+        Ok(())
+    }
+}
+
+impl tonic::codec::Decoder for RawCoder {
+    type Item = ();
+    type Error = Status;
+    fn decode(&mut self, buffer: &mut tonic::codec::DecodeBuf<'_>) -> Result<Option<()>, Status> {
+        use prost::bytes::Buf;
+        buffer.advance(buffer.remaining());
+        Ok(Some(()))
+    }
+}
+
+async fn raw_rank(bytes: &[u8]) -> Status {
+    let mut client = tonic::client::Grpc::new(Server::sample().channel().await);
+    client.ready().await.unwrap();
+    let path = "/proffer.v1.DecisionService/Rank".parse().unwrap();
+    client.unary(Request::new(bytes.to_vec()), path, Raw).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_message_are_the_callers_mistake() {
+    // Field 2 (placement), three bytes that are not UTF-8.
+    let status = raw_rank(&[0x12, 3, 0xff, 0xfe, 0xfd]).await;
+    assert_status(&status, Code::InvalidArgument, "placement");
+    // A length that goes beyond the message.
+    let status = raw_rank(&[0x12, 0x7f, b'x']).await;
+    assert_status(&status, Code::InvalidArgument, "decoded");
+    assert_serving().await;
+}
+
+#[tokio::test]
+async fn a_deadline_that_cannot_be_met_is_answered_as_such() {
+    let mut request = Request::new(rank_request("app_home", &["C000001"]));
+    request.metadata_mut().insert("grpc-timeout", "1n".parse().unwrap());
+    let status = Server::sample().client().await.rank(request).await.unwrap_err();
+    assert_status(&status, Code::DeadlineExceeded, "deadline");
+    let mut request = Request::new(rank_request("app_home", &["C000001"]));
+    request.metadata_mut().insert("grpc-timeout", "soon".parse().unwrap());
+    let status = Server::sample().client().await.rank(request).await.unwrap_err();
+    assert_status(&status, Code::InvalidArgument, "grpc-timeout");
+    assert_serving().await;
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_in_mid_stream_leaves_no_trace() {
+    let server = Server::sample();
+    let ids: Vec<String> = (1..=1000).map(|number| format!("C{number:06}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let message = wire::RankStreamRequest { request: Some(rank_request("app_home", &ids)) };
+    let mut client = server.client().await;
+    let endless = tokio_stream::iter(std::iter::repeat(message));
+    let mut stream = client.rank_stream(endless).await.unwrap().into_inner();
+    assert!(stream.next().await.unwrap().is_ok());
+    drop(stream);
+    drop(client);
+    // The work under way is abandoned, so the queue empties though the client asked without end.
+    for attempt in 0.. {
+        let metrics = server.admin_get("/metrics").unwrap();
+        if metrics.contains("proffer_queue_depth 0") {
+            break;
+        }
+        assert!(attempt < 500, "the queue does not empty");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_serving().await;
+}
+
+#[tokio::test]
+async fn a_request_that_fails_ends_its_stream_with_its_status() {
+    let good = wire::RankStreamRequest { request: Some(rank_request("app_home", &["C000001"])) };
+    let bad = wire::RankStreamRequest { request: None };
+    let mut client = Server::sample().client().await;
+    let messages = tokio_stream::iter(vec![good.clone(), good.clone(), bad, good]);
+    let mut stream = client.rank_stream(messages).await.unwrap().into_inner();
+    assert!(stream.next().await.unwrap().is_ok());
+    assert!(stream.next().await.unwrap().is_ok());
+    assert_status(&stream.next().await.unwrap().unwrap_err(), Code::InvalidArgument, "request");
+    assert!(stream.next().await.is_none());
+    assert_serving().await;
+}

@@ -1,0 +1,208 @@
+//! What `Rank`, `Score` and `AssignSegments` promise beyond numbers.
+
+use tonic::Code;
+
+use super::harness::{Copy, Server, dense, rank_request, sample_workspace, wire};
+
+fn sample_ids() -> Vec<String> {
+    let text = std::fs::read_to_string(sample_workspace().join("customers.csv")).unwrap();
+    text.lines().skip(1).map(|line| line.split(',').next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn every_sample_customer_gets_an_offer_in_every_placement_for_an_id_alone() {
+    let mut client = Server::sample().client().await;
+    let ids = sample_ids();
+    assert_eq!(ids.len(), 2000);
+    for placement in ["app_home", "email_monthly", "call_center"] {
+        for ids in ids.chunks(1000) {
+            let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+            let request = wire::RankRequest { as_of: None, ..rank_request(placement, &ids) };
+            let response = client.rank(request).await.unwrap().into_inner();
+            assert_eq!(response.results.len(), ids.len());
+            for (result, id) in response.results.iter().zip(&ids) {
+                assert_eq!(result.customer_id, *id);
+                assert!(!result.offers.is_empty(), "{placement}: nothing for {id}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_customer_that_cannot_be_decided_fails_alone() {
+    let mut client = Server::sample().client().await;
+    let request = rank_request("app_home", &["C000001", "", "C000002"]);
+    let results = client.rank(request).await.unwrap().into_inner().results;
+    let error = results[1].error.as_ref().unwrap();
+    assert_eq!((error.code.as_str(), error.field.as_str()), ("INVALID_ARGUMENT", "customer_id"));
+    assert!(results[1].offers.is_empty());
+    for index in [0, 2] {
+        assert!(results[index].error.is_none() && !results[index].offers.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn explanations_come_in_three_levels() {
+    let mut client = Server::sample().client().await;
+    let mut ask = async |explain: wire::Explain| {
+        let request =
+            wire::RankRequest { explain: explain.into(), ..rank_request("app_home", &["C000001"]) };
+        client.rank(request).await.unwrap().into_inner().results.remove(0)
+    };
+    let (none, winners, all) =
+        (ask(wire::Explain::None).await, ask(wire::Explain::Winners).await, ask(wire::Explain::All).await);
+    assert!(none.offers.iter().all(|offer| offer.factors.is_none()) && none.rejected.is_empty());
+    assert!(winners.offers.iter().all(|offer| offer.factors.is_some()) && winners.rejected.is_empty());
+    assert!(!all.rejected.is_empty());
+    let ids = |result: &wire::RankResult| -> Vec<String> {
+        result.offers.iter().map(|offer| offer.offer_id.clone()).collect()
+    };
+    assert_eq!(ids(&none), ids(&all));
+    assert_eq!(ids(&winners), ids(&all));
+    for rejected in &all.rejected {
+        assert!(!rejected.stage.is_empty() && !rejected.reason.is_empty(), "{rejected:?}");
+    }
+    let offer = &all.offers[0];
+    let factors = offer.factors.as_ref().unwrap();
+    let product = factors.propensity * factors.context_weight * factors.value * factors.lever;
+    assert!((offer.priority - product).abs() <= 1e-12 * product.abs());
+    assert!(offer.attributes.contains_key("headline"), "{:?}", offer.attributes);
+}
+
+#[tokio::test]
+async fn what_was_defaulted_or_out_of_range_is_listed() {
+    let mut client = Server::sample().client().await;
+    let mut request = rank_request("app_home", &["nobody knows her"]);
+    request.features = Some(dense(&["balance", "age"], 1, &[-5.0, f32::NAN]));
+    let result = client.rank(request).await.unwrap().into_inner().results.remove(0);
+    for expected in
+        ["unknown_customer", "out_of_range:balance", "missing:age", "default:purchases", "default:month"]
+    {
+        assert!(result.degraded.iter().any(|entry| entry == expected), "{expected}: {:?}", result.degraded);
+    }
+}
+
+#[tokio::test]
+async fn scores_are_the_propensities_that_rank_uses() {
+    let mut client = Server::sample().client().await;
+    let request = rank_request("app_home", &["C000001"]);
+    let ranked = client.rank(request).await.unwrap().into_inner().results.remove(0);
+    let (names, values): (Vec<String>, Vec<f32>) = customer_row("C000001").into_iter().unzip();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let request = wire::ScoreRequest {
+        model: Some(wire::ModelRef { name: "propensity".to_owned(), version: 0 }),
+        features: Some(dense(&names, 1, &values)),
+        offer_ids: ranked.offers.iter().map(|offer| offer.offer_id.clone()).collect(),
+    };
+    let scored = client.score(request).await.unwrap().into_inner();
+    assert!(scored.calibrated && scored.errors.is_empty());
+    assert_eq!((scored.rows, scored.columns.len()), (1, ranked.offers.len()));
+    for (offer, score) in ranked.offers.iter().zip(&scored.values) {
+        let propensity = offer.factors.as_ref().unwrap().propensity;
+        assert!((f64::from(*score) - propensity).abs() < 1e-6, "{}: {score}", offer.offer_id);
+    }
+}
+
+/// The float and int features of a sample customer that are known.
+fn customer_row(id: &str) -> Vec<(String, f32)> {
+    let text = std::fs::read_to_string(sample_workspace().join("customers.csv")).unwrap();
+    let mut lines = text.lines();
+    let header = lines.next().unwrap().split(',');
+    let line = lines.find(|line| line.starts_with(id)).unwrap();
+    header
+        .zip(line.split(','))
+        .skip(1)
+        .filter_map(|(name, text)| {
+            let number = match text {
+                "true" => Some(1.0),
+                "false" => Some(0.0),
+                _ => text.parse().ok(),
+            };
+            number.map(|number| (name.to_owned(), number))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_scored_is_nan_and_says_why() {
+    let mut client = Server::sample().client().await;
+    // The network takes no missing values, and `credit_limit` may have no default.
+    let schema = std::fs::read_to_string(sample_workspace().join("affinity/1/model.toml")).unwrap();
+    assert!(schema.contains("accepts_missing = false"));
+    let request = wire::ScoreRequest {
+        model: Some(wire::ModelRef { name: "affinity".to_owned(), version: 0 }),
+        features: Some(dense(&["age", "balance"], 2, &[40.0, 1.0, f32::NAN, 1.0])),
+        offer_ids: Vec::new(),
+    };
+    let scored = client.score(request).await.unwrap().into_inner();
+    let width = scored.columns.len();
+    assert_eq!(scored.values.len(), 2 * width);
+    assert_eq!(scored.errors.len(), 1, "{:?}", scored.errors);
+    assert_eq!(scored.errors[0].row, 1);
+    assert!(scored.errors[0].message.contains("`age`"), "{:?}", scored.errors);
+    assert!(scored.values[..width].iter().all(|value| (0.0..=1.0).contains(value)));
+    assert!(scored.values[width..].iter().all(|value| value.is_nan()));
+}
+
+#[tokio::test]
+async fn a_model_that_fails_on_one_customer_costs_only_that_customer() {
+    // Where an input is missing for one customer, its offers are withheld with the reason; the other is decided as alone.
+    let mut client = Server::sample().client().await;
+    let mut request = rank_request("call_center", &["stranger", "C000001"]);
+    request.candidate_offer_ids = Vec::new();
+    let both = client.rank(request).await.unwrap().into_inner().results;
+    let alone = client.rank(rank_request("call_center", &["C000001"])).await.unwrap().into_inner().results;
+    let unavailable = |result: &wire::RankResult| {
+        result.rejected.iter().filter(|offer| offer.reason == "MODEL_UNAVAILABLE").count()
+    };
+    assert!(unavailable(&both[0]) > 0, "{:?}", both[0].rejected);
+    assert!(!both[0].offers.is_empty(), "the fallback or another model's offers remain");
+    let ids = |result: &wire::RankResult| -> Vec<String> {
+        result.offers.iter().map(|offer| offer.offer_id.clone()).collect()
+    };
+    assert_eq!(ids(&both[1]), ids(&alone[0]));
+}
+
+#[tokio::test]
+async fn a_version_that_is_in_the_store_but_not_in_the_release_is_a_failed_precondition() {
+    let workspace = Copy::new();
+    let server = Server::start(workspace.path(), &[]);
+    let known = server.store.join("models/propensity");
+    std::fs::create_dir(known.join("2")).unwrap();
+    let request = wire::ScoreRequest {
+        model: Some(wire::ModelRef { name: "propensity".to_owned(), version: 2 }),
+        features: Some(dense(&["balance"], 1, &[10.0])),
+        offer_ids: vec!["travel_gold".to_owned()],
+    };
+    let status = server.client().await.score(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+}
+
+#[tokio::test]
+async fn a_fallback_is_shown_only_when_nothing_else_remains_and_is_marked() {
+    let mut client = Server::sample().client().await;
+    let mut request = rank_request("app_home", &["C000001"]);
+    request.candidate_offer_ids = vec!["travel_gold".into()];
+    request.exclude_offer_ids = vec!["travel_gold".into()];
+    let result = client.rank(request).await.unwrap().into_inner().results.remove(0);
+    assert_eq!(result.offers.len(), 1);
+    assert!(result.offers[0].fallback && result.offers[0].factors.is_none());
+    assert_eq!(result.offers[0].offer_id, "spending_insights");
+}
+
+#[tokio::test]
+async fn a_request_id_is_echoed_or_made_and_decision_ids_are_uuids_of_version_7() {
+    let mut client = Server::sample().client().await;
+    let mut request = rank_request("app_home", &["C000001", "C000002"]);
+    let made = client.rank(request.clone()).await.unwrap().into_inner();
+    assert!(uuid::Uuid::parse_str(&made.request_id).is_ok());
+    request.request_id = "mine".into();
+    let echoed = client.rank(request).await.unwrap().into_inner();
+    assert_eq!(echoed.request_id, "mine");
+    let ids: Vec<uuid::Uuid> = echoed
+        .results
+        .iter()
+        .map(|result| uuid::Uuid::parse_str(&result.decision_id).unwrap())
+        .collect();
+    assert!(ids.iter().all(|id| id.get_version_num() == 7) && ids[0] != ids[1]);
+}

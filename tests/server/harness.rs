@@ -1,0 +1,226 @@
+//! Starts the whole server, as `proffer serve` does, on ports of its own and over a store of its own.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use proffer::app::{App, AppError, Listeners};
+use proffer::config::Config;
+use proffer::document::Problems;
+use proffer::feature::FeatureSchema;
+use proffer::feature::store::CustomerSource;
+use proffer::grpc::proto::proffer::v1 as wire;
+use proffer::release::{Store, Workspace};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+use wire::decision_service_client::DecisionServiceClient;
+
+/// A server in this process; it stops when it is dropped.
+pub struct Server {
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+    pub store: PathBuf,
+    stop: CancellationToken,
+    thread: Option<JoinHandle<Result<(), AppError>>>,
+    _directory: tempfile::TempDir,
+}
+
+impl Server {
+    /// Serves a new store made of `workspace`, with configuration `settings` over the defaults.
+    pub fn start(workspace: &Path, settings: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("store");
+        make_store(&store, workspace).unwrap();
+        let mut flags = vec![("server.store", store.display().to_string()), ("server.poll", "20ms".to_owned())];
+        flags.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
+        let config = Config::load(None, |_| None, &flags).unwrap();
+        let listeners = Listeners {
+            grpc: TcpListener::bind("127.0.0.1:0").unwrap(),
+            admin: TcpListener::bind("127.0.0.1:0").unwrap(),
+        };
+        let address = listeners.grpc.local_addr().unwrap();
+        let admin = listeners.admin.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let shutdown = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+            runtime.block_on(async { App::build(config)?.run(listeners, shutdown.cancelled_owned()).await })
+        });
+        let server = Self { address, admin, store, stop, thread: Some(thread), _directory: directory };
+        server.wait_until_ready();
+        server
+    }
+
+    /// The sample workspace, served once for all tests that only ask.
+    pub fn sample() -> &'static Self {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        SERVER.get_or_init(|| Self::start(&sample_workspace(), &[]))
+    }
+
+    /// A client of a new connection.
+    pub async fn client(&self) -> DecisionServiceClient<Channel> {
+        DecisionServiceClient::new(self.channel().await).max_decoding_message_size(usize::MAX)
+    }
+
+    /// A new connection.
+    pub async fn channel(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
+    }
+
+    /// What the admin address answers: status line, headers and body.
+    pub fn admin_get(&self, path: &str) -> std::io::Result<String> {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(self.admin)?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    /// Begins the shutdown, as SIGTERM does.
+    pub fn shut_down(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits until the server has ended.
+    pub fn join(mut self) -> Result<(), AppError> {
+        self.thread.take().unwrap().join().unwrap()
+    }
+
+    fn wait_until_ready(&self) {
+        for _ in 0..2000 {
+            if self.admin_get("/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+                return;
+            }
+            if self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the server did not become ready");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Makes a store of a workspace, as `proffer init` does.
+pub fn make_store(store: &Path, workspace: &Path) -> Result<(), Problems> {
+    let workspace = Workspace::open(workspace)?;
+    let schema = FeatureSchema::parse("features.toml", &workspace.features)?;
+    if let Some(customers) = &workspace.customers {
+        CustomerSource::new(store.join("customers")).install(customers, &schema)?;
+    }
+    Store::init(store, &workspace, "a test").unwrap();
+    Ok(())
+}
+
+/// The sample workspace of the checkout.
+pub fn sample_workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
+}
+
+/// A copy of the sample workspace that a test may change.
+pub struct Copy(tempfile::TempDir);
+
+impl Copy {
+    /// A copy of the whole sample.
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        copy_directory(&sample_workspace(), directory.path());
+        Self(directory)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Replaces `from`, which must be there, in a file.
+    pub fn replace(&self, file: &str, from: &str, to: &str) -> &Self {
+        let path = self.path().join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{file} has no {from:?}");
+        std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+        self
+    }
+
+    /// Appends to a file.
+    pub fn append(&self, file: &str, text: &str) -> &Self {
+        let path = self.path().join(file);
+        let before = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, before + text).unwrap();
+        self
+    }
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_directory(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+/// The folder of real data, or `None` and a word about it.
+pub fn data(folder: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("PROFFER_DATA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
+        PathBuf::from,
+    );
+    let path = root.join(folder);
+    if path.is_dir() {
+        return Some(path);
+    }
+    eprintln!("skipped: no {} (set PROFFER_DATA)", path.display());
+    None
+}
+
+/// The Python of the test environment that `make test` installs, or `None` and a word about it.
+pub fn python() -> Option<PathBuf> {
+    let found = std::env::var_os("PROFFER_TEST_PYTHON").map(PathBuf::from).filter(|path| path.is_file());
+    if found.is_none() {
+        eprintln!("skipped: PROFFER_TEST_PYTHON is not set (`make test` sets it)");
+    }
+    found
+}
+
+/// A request for one customer of the sample.
+pub fn rank_request(placement: &str, customers: &[&str]) -> wire::RankRequest {
+    wire::RankRequest {
+        placement: placement.to_owned(),
+        customers: customers
+            .iter()
+            .map(|id| wire::Customer { customer_id: (*id).to_owned(), consents: Vec::new() })
+            .collect(),
+        explain: wire::Explain::All.into(),
+        // Validity windows must not make tests fail one day.
+        as_of: Some(prost_types::Timestamp { seconds: 1_792_000_000, nanos: 0 }),
+        ..Default::default()
+    }
+}
+
+/// A dense batch.
+pub fn dense(names: &[&str], rows: usize, values: &[f32]) -> wire::FeatureBatch {
+    wire::FeatureBatch {
+        rows: rows as u32,
+        dense: Some(wire::DenseFeatures {
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            values: values.to_vec(),
+        }),
+        columns: Vec::new(),
+    }
+}

@@ -1,0 +1,130 @@
+//! Starting, changing and stopping: probes, health, reflection, new customers, draining.
+
+use std::time::Duration;
+
+use tokio_stream::StreamExt;
+use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::harness::{Copy, Server, rank_request};
+
+#[tokio::test]
+async fn health_and_probes_tell_that_it_serves() {
+    let server = Server::sample();
+    let mut health = HealthClient::new(server.channel().await);
+    for service in ["", "proffer.v1.DecisionService", "inference.GRPCInferenceService"] {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let status = health.check(request).await.unwrap().into_inner().status();
+        assert_eq!(status, ServingStatus::Serving, "{service}");
+    }
+    let unknown = health.check(HealthCheckRequest { service: "none".to_owned() }).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    assert!(server.admin_get("/livez").unwrap().starts_with("HTTP/1.1 200"));
+    assert!(server.admin_get("/readyz").unwrap().contains("\"release\":1"));
+}
+
+#[tokio::test]
+async fn reflection_lists_the_services() {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    let mut client = ServerReflectionClient::new(Server::sample().channel().await);
+    let request = tonic_reflection::pb::v1::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let answers = client.server_reflection_info(tokio_stream::once(request)).await.unwrap();
+    let answer = answers.into_inner().next().await.unwrap().unwrap();
+    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
+        panic!("{answer:?}");
+    };
+    let names: Vec<String> = list.service.into_iter().map(|service| service.name).collect();
+    for service in
+        ["proffer.v1.DecisionService", "inference.GRPCInferenceService", "grpc.health.v1.Health"]
+    {
+        assert!(names.iter().any(|name| name == service), "{service}: {names:?}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_count_what_was_decided() {
+    let server = Server::start(Copy::new().path(), &[]);
+    let mut client = server.client().await;
+    client.rank(rank_request("app_home", &["C000001", "C000002"])).await.unwrap();
+    client.rank(rank_request("nowhere", &["C000001"])).await.unwrap_err();
+    let metrics = server.admin_get("/metrics").unwrap();
+    for line in [
+        "proffer_decisions_total{placement=\"app_home\"} 2",
+        "proffer_requests_total{rpc=\"Rank\",code=\"OK\"} 1",
+        "proffer_requests_total{rpc=\"Rank\",code=\"NOT_FOUND\"} 1",
+        "proffer_release 1",
+        "proffer_customers 2000",
+    ] {
+        assert!(metrics.contains(line), "no {line:?} in\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn new_customers_serve_without_a_restart_and_damaged_ones_do_not() {
+    let server = Server::start(Copy::new().path(), &[]);
+    let mut client = server.client().await;
+    let mut unknown = async || {
+        let results = client.rank(rank_request("app_home", &["NEW1"])).await.unwrap().into_inner().results;
+        results[0].degraded.iter().any(|entry| entry == "unknown_customer")
+    };
+    assert!(unknown().await);
+    let customers = server.store.join("customers/customers.csv");
+    std::fs::write(server.store.join("next.csv"), "customer_id,balance\nNEW1,100.0\n").unwrap();
+    std::fs::rename(server.store.join("next.csv"), &customers).unwrap();
+    let mut attempts = 0;
+    while unknown().await {
+        attempts += 1;
+        assert!(attempts < 500, "the new customers do not serve");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    std::fs::write(server.store.join("next.csv"), "customer_id,balance\nNEW1,a lot\n").unwrap();
+    std::fs::rename(server.store.join("next.csv"), &customers).unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!unknown().await, "the old customers still serve");
+}
+
+#[tokio::test]
+async fn what_is_under_way_at_shutdown_is_finished_and_nothing_new_is_taken() {
+    let server = Server::start(Copy::new().path(), &[("server.drain", "20s")]);
+    let mut client = server.client().await;
+    client.rank(rank_request("app_home", &["C000001"])).await.unwrap();
+    let ids: Vec<String> = (1..=1000).map(|number| format!("C{number:06}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let mut busy = server.client().await;
+    let request = rank_request("app_home", &ids);
+    let under_way = tokio::spawn(async move { busy.rank(request).await });
+    while !server.admin_get("/metrics").unwrap().contains("proffer_requests_in_flight{rpc=\"Rank\"} 1") {
+        if under_way.is_finished() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    server.shut_down();
+    assert_eq!(under_way.await.unwrap().unwrap().into_inner().results.len(), 1000);
+    tokio::task::spawn_blocking(move || server.join()).await.unwrap().unwrap();
+    let refused = client.rank(rank_request("app_home", &["C000001"])).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+}
+
+#[tokio::test]
+async fn too_many_calls_at_once_are_refused_as_exhausted() {
+    let server = Server::start(Copy::new().path(), &[("limits.concurrent_calls", "1"), ("server.workers", "1")]);
+    let ids: Vec<String> = (1..=1000).map(|number| format!("C{number:06}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (mut client, request) = (server.client().await, rank_request("app_home", &ids));
+        calls.spawn(async move { client.rank(request).await.map(|_| ()).map_err(|status| status.code()) });
+    }
+    let codes: Vec<Result<(), Code>> = calls.join_all().await;
+    assert!(codes.contains(&Ok(())), "{codes:?}");
+    assert!(codes.contains(&Err(Code::ResourceExhausted)), "{codes:?}");
+    assert!(codes.iter().all(|code| matches!(code, Ok(()) | Err(Code::ResourceExhausted))), "{codes:?}");
+}

@@ -1,0 +1,12 @@
+//! The real server, started whole on free ports, and real clients: one file per behaviour.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bad_files;
+mod bad_requests;
+mod decisions;
+mod golden;
+mod harness;
+mod lifecycle;
+mod properties;
+mod segments;

@@ -1,0 +1,114 @@
+//! What must hold for all requests, over the whole path.
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use tokio::runtime::Runtime;
+
+use super::harness::{Copy, Server, rank_request, wire};
+
+fn rank(runtime: &Runtime, server: &Server, request: wire::RankRequest) -> Vec<wire::RankResult> {
+    runtime.block_on(async { server.client().await.rank(request).await.unwrap().into_inner().results })
+}
+
+/// A result without what is new in each decision.
+fn timeless(mut result: wire::RankResult) -> wire::RankResult {
+    result.decision_id.clear();
+    result
+}
+
+fn runner(cases: u32) -> TestRunner {
+    TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
+}
+
+fn placement() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["app_home", "email_monthly", "call_center"])
+}
+
+fn customer() -> impl Strategy<Value = String> {
+    (1..2100_u32).prop_map(|number| format!("C{number:06}"))
+}
+
+#[test]
+fn a_batch_of_n_is_n_single_calls() {
+    let runtime = Runtime::new().unwrap();
+    let server = Server::sample();
+    let strategy = (placement(), prop::collection::vec(customer(), 1..40));
+    runner(20)
+        .run(&strategy, |(placement, customers)| {
+            let ids: Vec<&str> = customers.iter().map(String::as_str).collect();
+            let batch = rank(&runtime, server, rank_request(placement, &ids));
+            for (id, result) in ids.iter().zip(batch) {
+                let alone = rank(&runtime, server, rank_request(placement, &[id])).remove(0);
+                prop_assert_eq!(timeless(result), timeless(alone));
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn the_order_of_a_requests_columns_means_nothing() {
+    let runtime = Runtime::new().unwrap();
+    let server = Server::sample();
+    let names = ["balance", "purchases", "credit_limit", "prc_full_payment", "age", "tenure"];
+    let column = |name: &str, value: u32| {
+        use wire::feature_column::Values;
+        let values = match name {
+            "age" | "tenure" => Values::Int64s(wire::Int64Values { values: vec![i64::from(value % 90)] }),
+            "prc_full_payment" => Values::Floats(wire::FloatValues { values: vec![value as f32 / 10_000.0] }),
+            _ => Values::Floats(wire::FloatValues { values: vec![value as f32] }),
+        };
+        wire::FeatureColumn { name: name.to_owned(), values: Some(values), null_rows: vec![] }
+    };
+    let order = Just(vec![0, 1, 2, 3, 4, 5]).prop_shuffle();
+    let strategy = (placement(), customer(), prop::collection::vec(0..10_000_u32, 6), order);
+    runner(40)
+        .run(&strategy, |(placement, id, values, order)| {
+            let ask = |order: &[usize]| {
+                let columns = order.iter().map(|index| column(names[*index], values[*index])).collect();
+                let mut request = rank_request(placement, &[&id]);
+                request.features = Some(wire::FeatureBatch { rows: 1, dense: None, columns });
+                timeless(rank(&runtime, server, request).remove(0))
+            };
+            prop_assert_eq!(ask(&[0, 1, 2, 3, 4, 5]), ask(&order));
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// The sample's offers in another order of the file, and with one more offer that nobody may have.
+fn variants() -> (Server, Server) {
+    let text = std::fs::read_to_string(super::harness::sample_workspace().join("offers.toml")).unwrap();
+    let blocks: Vec<&str> = text.split("[[offer]]").skip(1).collect();
+    let reversed: String = blocks.iter().rev().map(|block| format!("[[offer]]{block}\n")).collect();
+    let shuffled = Copy::new();
+    std::fs::write(shuffled.path().join("offers.toml"), reversed).unwrap();
+    let extended = Copy::new();
+    extended.append(
+        "offers.toml",
+        "\n[[offer]]\nid = \"a_closed_door\"\nname = \"Nobody may have this\"\ncategory = \"travel\"\n\
+         placements = [\"app_home\", \"email_monthly\", \"call_center\"]\nvalue = 100000.0\nweight = 900.0\n\
+         eligibility = \"customer.balance < -1.0\"\nconflicts_with = [\"travel_gold\"]\n",
+    );
+    (Server::start(shuffled.path(), &[]), Server::start(extended.path(), &[]))
+}
+
+#[test]
+fn the_order_of_the_offers_and_an_offer_that_nobody_may_have_change_nothing() {
+    let runtime = Runtime::new().unwrap();
+    let (shuffled, extended) = variants();
+    let strategy = (placement(), customer());
+    runner(60)
+        .run(&strategy, |(placement, id)| {
+            let ask = |server: &Server| timeless(rank(&runtime, server, rank_request(placement, &[&id])).remove(0));
+            let usual = ask(Server::sample());
+            prop_assert_eq!(&usual, &ask(&shuffled));
+            let mut with_one_more = ask(&extended);
+            let before = with_one_more.rejected.len();
+            with_one_more.rejected.retain(|offer| offer.offer_id != "a_closed_door");
+            prop_assert_eq!(before, with_one_more.rejected.len() + 1);
+            prop_assert_eq!(&usual, &with_one_more);
+            Ok(())
+        })
+        .unwrap();
+}
