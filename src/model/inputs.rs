@@ -132,7 +132,7 @@ impl Plan {
         let mut resolver = Resolver { manifest, schema, file, problems: Problems::new(), batch: None };
         let tensors = match &manifest.inputs {
             Inputs::Dense(names) => resolver.dense(names, graph),
-            Inputs::PerFeature => resolver.per_feature(graph),
+            Inputs::PerFeature(names) => resolver.per_feature(names, graph),
         };
         let plan = Self { tensors, batch: resolver.batch, accepts_missing: manifest.accepts_missing };
         resolver.problems.into_result(plan)
@@ -170,15 +170,29 @@ impl Resolver<'_> {
         self.tensor(spec, columns, names.len()).into_iter().collect()
     }
 
-    fn per_feature(&mut self, graph: Option<&Signature>) -> Vec<TensorPlan> {
-        let specs = graph.map(|graph| graph.inputs.as_slice()).unwrap_or_default();
-        let mut tensors = Vec::with_capacity(specs.len());
-        for spec in specs {
+    fn per_feature(&mut self, names: &[String], graph: Option<&Signature>) -> Vec<TensorPlan> {
+        let Some(graph) = graph else {
+            // At least what is listed can be held against the schema.
+            for name in names {
+                self.input(name);
+            }
+            return Vec::new();
+        };
+        if graph.inputs.is_empty() {
+            self.report("the graph takes no inputs, so no feature could make a difference".to_owned());
+        }
+        let taken: Vec<&str> = graph.inputs.iter().map(|spec| spec.name.as_str()).collect();
+        for name in names.iter().filter(|name| !taken.contains(&name.as_str())) {
+            let hint = suggestion(name, taken.iter().copied());
+            self.report(format!("the graph has no input `{name}`{hint}"));
+        }
+        let mut tensors = Vec::with_capacity(taken.len());
+        for spec in &graph.inputs {
+            if !names.is_empty() && !names.contains(&spec.name) {
+                self.report(format!("`inputs` lacks `{}`, which the graph takes", spec.name));
+            }
             let columns: Vec<Input> = self.input(&spec.name).into_iter().collect();
             tensors.extend(self.tensor(spec, columns, 1));
-        }
-        if graph.is_some() && specs.is_empty() {
-            self.report("the graph takes no inputs, so no feature could make a difference".to_owned());
         }
         tensors
     }
@@ -242,7 +256,7 @@ impl Resolver<'_> {
                     Inputs::Dense(_) => format!(
                         "`inputs` names {width} features, but the graph's input `{name}` has {found} columns"
                     ),
-                    Inputs::PerFeature => {
+                    Inputs::PerFeature(_) => {
                         format!("the graph's input `{name}` has {found} columns, but a feature fills one")
                     }
                 };

@@ -43,8 +43,8 @@ pub enum Layout {
 pub enum Inputs {
     /// One tensor whose columns are these features, in this order.
     Dense(Vec<String>),
-    /// One tensor per feature, called like the feature.
-    PerFeature,
+    /// One tensor per feature, called like the feature; the graph's inputs must be exactly these, if any are listed.
+    PerFeature(Vec<String>),
 }
 
 /// The class whose column or ZipMap entry is the score.
@@ -212,27 +212,21 @@ fn read_layout(root: &Table<'_, '_>, kind: ModelKind) -> Option<Layout> {
 fn read_inputs(root: &Table<'_, '_>) -> Inputs {
     let layouts = [("dense", InputsLayout::Dense), ("per_feature", InputsLayout::PerFeature)];
     let layout = root.choice("inputs_layout", &layouts).unwrap_or(InputsLayout::Dense);
-    if layout == InputsLayout::PerFeature {
-        if root.has("inputs") {
-            let message = "`inputs` means nothing with inputs_layout = \"per_feature\", where the graph's inputs name the \
-                           features; remove one of the two";
-            root.problem_at("inputs", message);
-        }
-        return Inputs::PerFeature;
-    }
-    let names: Vec<String> = if root.has("inputs") {
-        root.required("inputs")
-    } else {
+    if layout == InputsLayout::Dense && !root.has("inputs") {
         let message = "`inputs` is missing; list the features in the order of the columns, or say inputs_layout = \
                        \"per_feature\"";
         root.problem(message);
-        return Inputs::Dense(Vec::new());
-    };
-    if names.is_empty() {
+    }
+    let names: Option<Vec<String>> = root.optional("inputs");
+    if names.as_ref().is_some_and(Vec::is_empty) {
         root.problem_at("inputs", "`inputs` must name at least one feature");
     }
+    let names = names.unwrap_or_default();
     report_duplicates(root, "inputs", "feature", &names);
-    Inputs::Dense(names)
+    match layout {
+        InputsLayout::Dense => Inputs::Dense(names),
+        InputsLayout::PerFeature => Inputs::PerFeature(names),
+    }
 }
 
 fn read_offers(root: &Table<'_, '_>) -> Vec<String> {
@@ -370,8 +364,9 @@ on = 2026-01-31
         assert!(problems("kind = 'value'\ninputs = ['a']").contains("`layout` is missing"));
         assert!(problems("kind = 'generic'").contains("`inputs` is missing"));
         assert!(problems("kind = 'generic'\ninputs = []").contains("at least one feature"));
-        let both = "kind = 'generic'\ninputs_layout = 'per_feature'\ninputs = ['a']";
-        assert!(problems(both).contains("remove one of the two"));
+        let listed = "kind = 'generic'\ninputs_layout = 'per_feature'\ninputs = ['a']";
+        let listed = Manifest::parse("model.toml", listed).unwrap();
+        assert_eq!(listed.inputs, Inputs::PerFeature(vec!["a".to_owned()]));
         assert!(problems("kind = 'generic'\nlayout = 'pairwise'\ninputs = ['a']").contains("means nothing"));
         let segmentation = problems("kind = 'segmentation'\ninputs = ['a']\n[calibration]\nmethod = 'none'");
         assert!(segmentation.contains("`inputs` means nothing for a segmentation model"), "{segmentation}");

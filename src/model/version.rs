@@ -84,46 +84,27 @@ impl Model {
         if !manifest.checksums.is_empty() {
             problems.absorb(manifest.checksums.verify(directory, &label));
         }
-        let offers = match manifest.layout {
-            Some(Layout::PerOffer) => problems
-                .absorb(offers_of(directory, &label))
-                .unwrap_or_default()
-                .into_iter()
-                .map(Some)
-                .collect(),
-            Some(Layout::Pairwise | Layout::MultiOffer) | None => vec![None],
+        let per_offer = manifest.layout == Some(Layout::PerOffer);
+        let offers = if per_offer {
+            problems.absorb(offers_of(directory, &label)).unwrap_or_default()
+        } else {
+            Vec::new()
         };
-        let loaded: Vec<(String, Arc<OnnxModel>)> = offers
-            .iter()
-            .filter_map(|offer| {
-                let stem = offer.as_deref().unwrap_or("model");
-                let graph = format!("{label}/{stem}.onnx");
-                let onnx = cache.load(&directory.join(format!("{stem}.onnx")));
-                let onnx = onnx.map_err(|error| Problems::one(&graph, None, error.to_string()));
-                problems.absorb(onnx).map(|onnx| (graph, onnx))
-            })
-            .collect();
-        let inputs = loaded.first().map(|(_, onnx)| onnx.signature());
-        let plan = problems.absorb(Plan::resolve(&manifest, schema, inputs, &file));
-        let mut graphs = Vec::with_capacity(loaded.len());
-        for (graph, onnx) in &loaded {
-            if Some(&onnx.signature().inputs) != inputs.map(|first| &first.inputs) {
-                let message =
-                    format!("its inputs differ from those of {}; they must be the same", loaded[0].0);
-                problems.push(graph, None, message);
-            }
-            match ScoreOutput::resolve(&manifest, onnx.signature(), &file) {
-                Ok(output) => graphs.push(Graph { onnx: Arc::clone(onnx), output }),
-                // Of several graphs, say which.
-                Err(wrong) if manifest.layout == Some(Layout::PerOffer) => {
-                    wrong.iter().for_each(|Problem { message, .. }| problems.push(graph, None, message));
-                }
-                Err(wrong) => problems.extend(wrong),
+        let stems = if per_offer { offers.clone() } else { vec!["model".to_owned()] };
+        let mut loaded = Vec::with_capacity(stems.len());
+        for stem in &stems {
+            let graph = format!("{label}/{stem}.onnx");
+            match cache.load(&directory.join(format!("{stem}.onnx"))) {
+                Ok(onnx) => loaded.push((graph, onnx)),
+                Err(error) => problems.push(graph, None, error.to_string()),
             }
         }
+        let inputs = loaded.first().map(|(_, onnx)| onnx.signature());
+        let plan = problems.absorb(Plan::resolve(&manifest, schema, inputs, &file));
+        let graphs = problems.absorb(match_graphs(&manifest, &loaded, &file)).unwrap_or_default();
         let columns = match manifest.layout {
             Some(Layout::MultiOffer) => manifest.offers.clone(),
-            Some(Layout::PerOffer) => offers.into_iter().flatten().collect(),
+            Some(Layout::PerOffer) => offers,
             Some(Layout::Pairwise) | None => graphs.iter().map(|graph| graph.output.name.clone()).collect(),
         };
         let plan = problems.into_result(plan)?;
@@ -307,6 +288,33 @@ impl Model {
         }
         Ok(runs)
     }
+}
+
+/// Finds the score among the outputs of each graph, and holds their inputs against those of the first: one matrix feeds
+/// them all. `loaded` has the name of each graph's file with it.
+fn match_graphs(
+    manifest: &Manifest,
+    loaded: &[(String, Arc<OnnxModel>)],
+    file: &str,
+) -> Result<Vec<Graph>, Problems> {
+    let mut problems = Problems::new();
+    let mut graphs = Vec::with_capacity(loaded.len());
+    for (name, onnx) in loaded {
+        let (first, first_onnx) = &loaded[0];
+        if onnx.signature().inputs != first_onnx.signature().inputs {
+            let message = format!("its inputs differ from those of {first}; they must be the same");
+            problems.push(name, None, message);
+        }
+        match ScoreOutput::resolve(manifest, onnx.signature(), file) {
+            Ok(output) => graphs.push(Graph { onnx: Arc::clone(onnx), output }),
+            // Of several graphs, say which.
+            Err(wrong) if manifest.layout == Some(Layout::PerOffer) => {
+                wrong.iter().for_each(|Problem { message, .. }| problems.push(name, None, message));
+            }
+            Err(wrong) => problems.extend(wrong),
+        }
+    }
+    problems.into_result(graphs)
 }
 
 /// The offers that a `per_offer` version has graphs for, in alphabetical order.

@@ -306,6 +306,11 @@ fn everything_that_disagrees_is_reported_at_once() {
     }
     let several = problems("kind = 'generic'\ninputs = ['balance']", &[("model.onnx", "per_feature")]);
     assert!(several.contains("but the graph takes 6 (balance, tenure"), "{several}");
+    let listed = "kind = 'generic'\ninputs_layout = 'per_feature'\ninputs = ['balance', 'tenure', 'visit', 'income', \
+                  'has_card', 'tier']";
+    let listed = problems(listed, &[("model.onnx", "per_feature")]);
+    assert!(listed.contains("the graph has no input `visit`; did you mean `visits`?"), "{listed}");
+    assert!(listed.contains("`inputs` lacks `visits`, which the graph takes"), "{listed}");
     let wide = problems("kind = 'generic'\ninputs_layout = 'per_feature'", &[("model.onnx", "pair_logit")]);
     assert!(wide.contains("the schema has no feature `features`"), "{wide}");
     assert!(wide.contains("has 3 columns, but a feature fills one"), "{wide}");
