@@ -11,7 +11,7 @@ use proffer::config::Config;
 use proffer::document::Problems;
 use proffer::feature::FeatureSchema;
 use proffer::feature::store::CustomerSource;
-use proffer::grpc::proto::proffer::v1 as wire;
+pub use proffer::grpc::proto::proffer::v1 as wire;
 use proffer::release::{Store, Workspace};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
