@@ -1,6 +1,5 @@
 //! `proffer check`: everything that a workspace or a store would be refused for, at once.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use comfy_table::{CellAlignment, Table};
 
 use super::{Failure, print};
 use crate::document::Problems;
+use crate::feature::FeatureSchema;
 use crate::feature::store::{CustomerSource, CustomerTable, LoadReport};
 use crate::model::onnx::{OnnxCache, OnnxRuntime};
 use crate::release::{Release, ReleaseSource, Store, Workspace};
@@ -42,38 +42,52 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
 
 /// Checks a workspace as `init` would.
 pub(super) fn check_workspace(workspace: &Workspace) -> Result<Checked, Failure> {
-    let texts = [workspace.features.as_str(), &workspace.offers, &workspace.policy];
-    check(0, texts, workspace.models_dir(), &workspace.models, workspace.customers.as_deref())
+    let source = ReleaseSource {
+        number: 0,
+        features: &workspace.features,
+        offers: &workspace.offers,
+        policy: &workspace.policy,
+        models_dir: workspace.models_dir(),
+        store: None,
+        pins: &workspace.models,
+    };
+    check(&source, workspace.customers.as_deref())
 }
 
 fn check_store(store: &Store) -> Result<Checked, Failure> {
     let number = store.current()?.release;
     let files = store.release(number)?;
-    let texts = [files.features.as_str(), &files.offers, &files.policy];
-    let customers = CustomerSource::new(store.customers_dir()).current();
-    check(number, texts, &store.models_dir(), &files.record.models, customers.as_deref())
+    let source = ReleaseSource {
+        number,
+        features: &files.features,
+        offers: &files.offers,
+        policy: &files.policy,
+        models_dir: &store.models_dir(),
+        store: Some(store),
+        pins: &files.record.models,
+    };
+    check(&source, CustomerSource::new(store.customers_dir()).current().as_deref())
 }
 
-fn check(
-    number: u64,
-    [features, offers, policy]: [&str; 3],
-    models_dir: &Path,
-    pins: &BTreeMap<String, u64>,
-    customers: Option<&Path>,
-) -> Result<Checked, Failure> {
+fn check(source: &ReleaseSource<'_>, customers: Option<&Path>) -> Result<Checked, Failure> {
     let cache = OnnxCache::new(OnnxRuntime::load()?, 1);
-    let source = ReleaseSource { number, features, offers, policy, models_dir, pins };
-    let release = Release::load(&source, &cache)?;
     let mut problems = Problems::new();
+    // The customers are checked whatever else is wrong, as long as there is a schema to check them against.
+    let schema = FeatureSchema::parse("features.toml", source.features)?;
     let loaded = match customers {
-        None => Some((CustomerTable::empty(release.schema()), None)),
-        Some(path) => problems
-            .absorb(CustomerTable::load(path, release.schema()))
-            .map(|(table, report)| (table, Some(report))),
+        None => Some((CustomerTable::empty(&schema), None)),
+        Some(path) => {
+            problems.absorb(CustomerTable::load(path, &schema)).map(|(table, report)| (table, Some(report)))
+        }
     };
-    let empty = || (CustomerTable::empty(release.schema()), None);
-    let (table, report) = problems.into_result(loaded)?.unwrap_or_else(empty);
-    Ok(Checked { release: Arc::new(release), customers: table, report })
+    let release = problems.absorb(Release::load(source, &cache));
+    match problems.into_result((release, loaded))? {
+        (Some(release), Some((customers, report))) => {
+            Ok(Checked { release: Arc::new(release), customers, report })
+        }
+        // Whatever is missing here has left a problem behind.
+        _ => Err(Problems::new().into()),
+    }
 }
 
 fn describe(checked: &Checked) -> String {
@@ -83,7 +97,7 @@ fn describe(checked: &Checked) -> String {
     table.set_header(["placement", "offers", "models", "fallback"]);
     for placement in &catalog.policy.placements {
         let fallback = placement.fallback.map_or("none", |offer| &catalog.library.offers()[offer].id);
-                table.add_row([
+        table.add_row([
             placement.id.clone(),
             placement.candidates.len().to_string(),
             placement.models.join(", "),
@@ -93,25 +107,10 @@ fn describe(checked: &Checked) -> String {
     if let Some(column) = table.column_mut(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let mut text = format!("{table}\n\n");
-    for (name, version) in checked.release.pins() {
-        text.push_str(&format!("model {name} version {version}\n"));
-    }
-    text.push_str(&format!("{} customers\n", checked.customers.len()));
-    if let Some(report) = &checked.report {
-        if !report.ignored_columns.is_empty() {
-            text.push_str(&format!(
-                "columns that are no customer feature, not read: {}\n",
-                report.ignored_columns.join(", ")
-            ));
-        }
-        if !report.absent_features.is_empty() {
-            text.push_str(&format!(
-                "customer features without a column: {}\n",
-                report.absent_features.join(", ")
-            ));
-        }
-    }
-    text.push_str("sound");
-    text
+    let mut lines = vec![table.to_string(), String::new()];
+    let pins = checked.release.pins().iter();
+    lines.extend(pins.map(|(name, version)| format!("model {name} version {version}")));
+    lines.push(checked.report.as_ref().map_or_else(|| "no customers".to_owned(), ToString::to_string));
+    lines.push("sound".to_owned());
+    lines.join("\n")
 }

@@ -51,7 +51,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<(), Failure> {
         let mut client = Client::connect(&args.server).await?;
         let mut parts = Vec::new();
         for part in rows.chunks(ROWS_PER_CALL) {
-            let features = batch(&names, part)?;
+            let features = batch(&names, part);
             parts.push(client.score(&args.model, args.version, features, args.offers.clone()).await?);
         }
         Ok(parts)

@@ -39,13 +39,22 @@ fn assert_status(status: &Status, code: Code, field: &str) {
 #[tokio::test]
 async fn unknown_names_are_not_found_and_the_likely_one_is_suggested() {
     let status = refused_rank(|request| request.placement = "app_hme".into()).await;
-    assert_status(&status, Code::NotFound, "placement: there is no placement `app_hme`; did you mean `app_home`?");
+    assert_status(
+        &status,
+        Code::NotFound,
+        "placement: there is no placement `app_hme`; did you mean `app_home`?",
+    );
     let status = refused_rank(|request| request.candidate_offer_ids = vec!["travel_glod".into()]).await;
     assert_status(&status, Code::NotFound, "candidate_offer_ids[0]");
-    let status = refused_rank(|request| request.exclude_offer_ids = vec!["travel_gold".into(), "x".into()]).await;
+    let status =
+        refused_rank(|request| request.exclude_offer_ids = vec!["travel_gold".into(), "x".into()]).await;
     assert_status(&status, Code::NotFound, "exclude_offer_ids[1]");
     let status = refused_score(|request| request.model.as_mut().unwrap().name = "propencity".into()).await;
-    assert_status(&status, Code::NotFound, "model.name: there is no model `propencity`; did you mean `propensity`?");
+    assert_status(
+        &status,
+        Code::NotFound,
+        "model.name: there is no model `propencity`; did you mean `propensity`?",
+    );
     let status = refused_score(|request| request.model.as_mut().unwrap().version = 99).await;
     assert_status(&status, Code::NotFound, "model.version");
     let status = refused_score(|request| request.offer_ids = vec!["nothing".into()]).await;

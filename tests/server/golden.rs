@@ -62,9 +62,7 @@ fn column(name: &str, value: &Value) -> wire::FeatureColumn {
         FeatureType::Float => {
             Values::Floats(wire::FloatValues { values: vec![value.as_f64().unwrap_or(0.0) as f32] })
         }
-        FeatureType::Int => {
-            Values::Int64s(wire::Int64Values { values: vec![value.as_i64().unwrap_or(0)] })
-        }
+        FeatureType::Int => Values::Int64s(wire::Int64Values { values: vec![value.as_i64().unwrap_or(0)] }),
         FeatureType::String => {
             Values::Strings(wire::StringValues { values: vec![value.as_str().unwrap_or("").to_owned()] })
         }

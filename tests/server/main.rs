@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-
 mod bad_requests;
 mod decisions;
 mod golden;
 mod harness;
 mod lifecycle;
 mod properties;
-

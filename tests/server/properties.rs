@@ -100,7 +100,8 @@ fn the_order_of_the_offers_and_an_offer_that_nobody_may_have_change_nothing() {
     let strategy = (placement(), customer());
     runner(60)
         .run(&strategy, |(placement, id)| {
-            let ask = |server: &Server| timeless(rank(&runtime, server, rank_request(placement, &[&id])).remove(0));
+            let ask =
+                |server: &Server| timeless(rank(&runtime, server, rank_request(placement, &[&id])).remove(0));
             let usual = ask(Server::sample());
             prop_assert_eq!(&usual, &ask(&shuffled));
             let mut with_one_more = ask(&extended);
