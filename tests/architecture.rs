@@ -118,8 +118,7 @@ fn each_heavy_dependency_is_named_in_one_place() {
     for (file, text) in code() {
         for (dependency, place) in NAMED_IN {
             let uses = text.match_indices(&format!("{dependency}::")).any(|(at, _)| {
-                !text[..at]
-                    .ends_with(|before: char| before.is_alphanumeric() || before == '_' || before == ':')
+                !text[..at].ends_with(|before: char| before.is_alphanumeric() || "_:\"".contains(before))
             });
             if !uses {
                 continue;

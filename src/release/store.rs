@@ -14,11 +14,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::workspace::Workspace;
 use crate::document::Problems;
-use crate::model::{Checksums, Manifest};
+use crate::model::{Checksums, Manifest, sha256_of};
 
 /// The three files of a release that people edit, in the order in which they are read.
 pub const RELEASE_FILES: [&str; 3] = ["features.toml", "offers.toml", "policy.toml"];
@@ -245,7 +244,7 @@ impl Store {
             let path = directory.join(name);
             let text = read(&path)?;
             let (expected, found) =
-                (record.hashes.get(name).cloned().unwrap_or_default(), hash(text.as_bytes()));
+                (record.hashes.get(name).cloned().unwrap_or_default(), sha256_of(text.as_bytes()));
             if expected == found {
                 return Ok(text);
             }
@@ -284,7 +283,7 @@ impl Store {
             hashes: RELEASE_FILES
                 .into_iter()
                 .zip(texts)
-                .map(|(name, text)| (name.to_owned(), hash(text.as_bytes())))
+                .map(|(name, text)| (name.to_owned(), sha256_of(text.as_bytes())))
                 .collect(),
         };
         self.write_directory(&self.release_dir(number), |directory| {
@@ -343,15 +342,6 @@ impl Store {
 
 fn now() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
-}
-
-/// SHA-256 in hex.
-fn hash(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn read(path: &Path) -> Result<String, StoreError> {

@@ -195,16 +195,39 @@ async fn bytes_that_are_no_message_are_the_callers_mistake() {
     assert_serving().await;
 }
 
+/// Sends a `Rank` with a `grpc-timeout` and reads what the server itself answers: `tonic`'s client would answer first.
+async fn with_timeout(timeout: &str, request: &wire::RankRequest) -> Status {
+    use prost::Message;
+    let stream = tokio::net::TcpStream::connect(Server::sample().address).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let head = http::Request::post("http://server/proffer.v1.DecisionService/Rank")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("grpc-timeout", timeout)
+        .body(())
+        .unwrap();
+    let (answer, mut body) = client.ready().await.unwrap().send_request(head, false).unwrap();
+    let message = request.encode_to_vec();
+    let length = (message.len() as u32).to_be_bytes();
+    let frame: Vec<u8> = [&[0], &length[..], &message].concat();
+    body.send_data(frame.into(), true).unwrap();
+    let answer = answer.await.unwrap();
+    connection.abort();
+    Status::from_header_map(answer.headers()).expect("an answer without a body")
+}
+
 #[tokio::test]
 async fn a_deadline_that_cannot_be_met_is_answered_as_such() {
-    let mut request = Request::new(rank_request("app_home", &["C000001"]));
-    request.metadata_mut().insert("grpc-timeout", "1n".parse().unwrap());
-    let status = Server::sample().client().await.rank(request).await.unwrap_err();
-    assert_status(&status, Code::DeadlineExceeded, "deadline");
-    let mut request = Request::new(rank_request("app_home", &["C000001"]));
-    request.metadata_mut().insert("grpc-timeout", "soon".parse().unwrap());
-    let status = Server::sample().client().await.rank(request).await.unwrap_err();
-    assert_status(&status, Code::InvalidArgument, "grpc-timeout");
+    let small = rank_request("app_home", &["C000001"]);
+    assert_status(&with_timeout("0m", &small).await, Code::DeadlineExceeded, "deadline");
+    assert_status(&with_timeout("1n", &small).await, Code::DeadlineExceeded, "deadline");
+    assert_status(&with_timeout("soon", &small).await, Code::InvalidArgument, "grpc-timeout");
+    // Work that takes longer than the deadline is dropped on the way.
+    let ids: Vec<String> = (1..=1000).map(|number| format!("C{number:06}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let large = rank_request("app_home", &ids);
+    assert_status(&with_timeout("3m", &large).await, Code::DeadlineExceeded, "deadline");
     assert_serving().await;
 }
 

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::harness::{Server, sample_workspace, wire};
 
@@ -30,7 +29,8 @@ fn request(case: &Value) -> wire::RankRequest {
             Value::String(text) => Kind::StringValue(text.clone()),
             Value::Bool(truth) => Kind::BoolValue(*truth),
             Value::Number(number) if number.is_i64() => Kind::Int64Value(number.as_i64().unwrap()),
-            _ => Kind::FloatValue(value.as_f64().unwrap()),
+            Value::Number(number) => Kind::FloatValue(number.as_f64().unwrap()),
+            Value::Null | Value::Array(_) | Value::Object(_) => panic!("{name}: {value}"),
         };
         (name.clone(), wire::FeatureValue { kind: Some(kind) })
     });
@@ -130,7 +130,7 @@ async fn rankings_are_those_of_the_independent_script() {
     let golden: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     for (file, expected) in golden["files"].as_object().unwrap() {
         let bytes = std::fs::read(sample_workspace().join(file)).unwrap();
-        let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = proffer::model::sha256_of(&bytes);
         assert_eq!(
             found,
             text(expected),

@@ -16,6 +16,26 @@ fn timeless(mut result: wire::RankResult) -> wire::RankResult {
     result
 }
 
+/// A result without its last bits: ONNX Runtime adds up a linear model in another order for another number of rows, which
+/// moves a score by one unit in the last place of 32 bits.
+fn rounded(result: wire::RankResult) -> wire::RankResult {
+    let round = |number: &mut f64| *number = format!("{number:.4}").parse().unwrap();
+    let mut result = timeless(result);
+    for offer in &mut result.offers {
+        round(&mut offer.priority);
+        if let Some(factors) = &mut offer.factors {
+            for number in [&mut factors.score, &mut factors.propensity, &mut factors.margin] {
+                round(number);
+            }
+        }
+    }
+    for offer in result.rejected.iter_mut().filter(|offer| offer.reason == "OUTRANKED") {
+        let (kind, number) = offer.detail.split_once(' ').unwrap();
+        offer.detail = format!("{kind} {:.2}", number.parse::<f64>().unwrap());
+    }
+    result
+}
+
 fn runner(cases: u32) -> TestRunner {
     TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
 }
@@ -39,7 +59,7 @@ fn a_batch_of_n_is_n_single_calls() {
             let batch = rank(&runtime, server, rank_request(placement, &ids));
             for (id, result) in ids.iter().zip(batch) {
                 let alone = rank(&runtime, server, rank_request(placement, &[id])).remove(0);
-                prop_assert_eq!(timeless(result), timeless(alone));
+                prop_assert_eq!(rounded(result), rounded(alone));
             }
             Ok(())
         })
@@ -80,7 +100,8 @@ fn the_order_of_a_requests_columns_means_nothing() {
 fn variants() -> (Server, Server) {
     let text = std::fs::read_to_string(super::harness::sample_workspace().join("offers.toml")).unwrap();
     let blocks: Vec<&str> = text.split("[[offer]]").skip(1).collect();
-    let reversed: String = blocks.iter().rev().map(|block| format!("[[offer]]{block}\n")).collect();
+    let reversed: Vec<&str> = blocks.into_iter().rev().collect();
+    let reversed = format!("[[offer]]{}", reversed.join("\n[[offer]]"));
     let shuffled = Copy::new();
     std::fs::write(shuffled.path().join("offers.toml"), reversed).unwrap();
     let extended = Copy::new();
