@@ -9,6 +9,7 @@ use comfy_table::{CellAlignment, Table};
 
 use super::{Failure, print};
 use crate::document::Problems;
+use crate::feature::FeatureSchema;
 use crate::feature::store::{CustomerSource, CustomerTable, LoadReport};
 use crate::model::onnx::{OnnxCache, OnnxRuntime};
 use crate::release::{Release, ReleaseSource, Store, Workspace};
@@ -63,17 +64,20 @@ fn check(
 ) -> Result<Checked, Failure> {
     let cache = OnnxCache::new(OnnxRuntime::load()?, 1);
     let source = ReleaseSource { number, features, offers, policy, models_dir, pins };
-    let release = Release::load(&source, &cache)?;
     let mut problems = Problems::new();
-    let loaded = match customers {
-        None => Some((CustomerTable::empty(release.schema()), None)),
-        Some(path) => problems
-            .absorb(CustomerTable::load(path, release.schema()))
-            .map(|(table, report)| (table, Some(report))),
+    let release = problems.absorb(Release::load(&source, &cache));
+    // Whatever else is wrong, the customers can be read by any schema that is sound.
+    let schema = FeatureSchema::parse("features.toml", features).ok();
+    let loaded = customers.zip(schema.as_ref()).map(|(path, schema)| CustomerTable::load(path, schema));
+    let loaded = problems.absorb(loaded.transpose()).flatten();
+    let release = problems.into_result(release)?.ok_or_else(Problems::new)?;
+    // A graph may load and yet not run.
+    release.warm_up(cache.sessions())?;
+    let (customers, report) = match loaded {
+        Some((table, report)) => (table, Some(report)),
+        None => (CustomerTable::empty(release.schema()), None),
     };
-    let empty = || (CustomerTable::empty(release.schema()), None);
-    let (table, report) = problems.into_result(loaded)?.unwrap_or_else(empty);
-    Ok(Checked { release: Arc::new(release), customers: table, report })
+    Ok(Checked { release: Arc::new(release), customers, report })
 }
 
 fn describe(checked: &Checked) -> String {
@@ -83,10 +87,11 @@ fn describe(checked: &Checked) -> String {
     table.set_header(["placement", "offers", "models", "fallback"]);
     for placement in &catalog.policy.placements {
         let fallback = placement.fallback.map_or("none", |offer| &catalog.library.offers()[offer].id);
-                table.add_row([
+        let models: Vec<&str> = placement.models.iter().map(|model| model.name.as_str()).collect();
+        table.add_row([
             placement.id.clone(),
             placement.candidates.len().to_string(),
-            placement.models.join(", "),
+            models.join(", "),
             fallback.to_owned(),
         ]);
     }
