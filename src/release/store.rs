@@ -9,6 +9,7 @@
 //! beyond `release.toml` and `CURRENT`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -39,6 +40,12 @@ pub enum StoreError {
         path: String,
         /// Its current release.
         release: u64,
+    },
+    /// Where a version belongs there is another of that number.
+    #[error("{path} is there already and is another one than the workspace's; remove it, or make the store elsewhere")]
+    Occupied {
+        /// The directory.
+        path: String,
     },
     /// No release of this number.
     #[error("the store has no release {0}")]
@@ -166,7 +173,7 @@ impl Store {
             let path = store.root.join(directory);
             fs::create_dir_all(&path).map_err(|source| io_error(&path, source))?;
         }
-        for (name, version) in &workspace.models {
+        for (name, version) in workspace.models.iter().chain(&workspace.bare) {
             store.add_version(name, *version, &workspace.version_dir(name, *version))?;
         }
         let number = store.add_release(workspace, author, "made by init")?;
@@ -239,13 +246,17 @@ impl Store {
         Ok(ReleaseFiles { features: features?, offers: offers?, policy: policy?, record })
     }
 
-    /// Copies a version into the store; one that is there already stays as it is.
+    /// Copies a version into the store, unless it is there already; something else in its place is an error.
     fn add_version(&self, name: &str, version: u64, source: &Path) -> Result<(), StoreError> {
         let target = self.version_dir(name, version);
-        if target.exists() {
+        if !target.exists() {
+            return self.write_directory(&target, |directory| copy_files(source, directory));
+        }
+        // Of an `init` that was interrupted; what was edited since then must not be left out without a word.
+        if same_files(source, &target)? {
             return Ok(());
         }
-        self.write_directory(&target, |directory| copy_files(source, directory))
+        Err(StoreError::Occupied { path: target.display().to_string() })
     }
 
     /// Writes the next release from a workspace's files and pins.
@@ -336,6 +347,10 @@ fn read(path: &Path) -> Result<String, StoreError> {
     fs::read_to_string(path).map_err(|source| io_error(path, source))
 }
 
+fn read_bytes(path: &Path) -> Result<Vec<u8>, StoreError> {
+    fs::read(path).map_err(|source| io_error(path, source))
+}
+
 fn read_toml<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, StoreError> {
     toml::from_str(text).map_err(|error| StoreError::Damaged {
         path: path.display().to_string(),
@@ -358,13 +373,32 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 }
 
 fn copy_files(source: &Path, target: &Path) -> Result<(), StoreError> {
-    for entry in fs::read_dir(source).map_err(|error| io_error(source, error))? {
-        let path = entry.map_err(|error| io_error(source, error))?.path();
-        let Some(name) = path.file_name().filter(|_| path.is_file()) else { continue };
-        let bytes = fs::read(&path).map_err(|error| io_error(&path, error))?;
-        write_synced(&target.join(name), &bytes)?;
+    files(source)?.iter().try_for_each(|(name, path)| write_synced(&target.join(name), &read_bytes(path)?))
+}
+
+fn same_files(left: &Path, right: &Path) -> Result<bool, StoreError> {
+    let (left, right) = (files(left)?, files(right)?);
+    if !left.keys().eq(right.keys()) {
+        return Ok(false);
     }
-    Ok(())
+    for (left, right) in left.values().zip(right.values()) {
+        if read_bytes(left)? != read_bytes(right)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The files of a directory by name, not those of directories in it.
+fn files(directory: &Path) -> Result<BTreeMap<OsString, PathBuf>, StoreError> {
+    let entries = fs::read_dir(directory).map_err(|error| io_error(directory, error))?;
+    let mut files = BTreeMap::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| io_error(directory, error))?;
+        files.insert(entry.file_name(), entry.path());
+    }
+    files.retain(|_, path| path.is_file());
+    Ok(files)
 }
 
 fn sync_directory(path: &Path) -> Result<(), StoreError> {
