@@ -266,6 +266,8 @@ fn size(text: &str) -> Result<usize, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -311,5 +313,38 @@ mod tests {
         let flags = [("traces.otlp_endpoint", "http://me:secret@collector:4317".to_owned())];
         let shown = Config::load(None, |_| None, &flags).unwrap().to_string();
         assert!(shown.contains("http://***@collector:4317") && !shown.contains("secret"), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes: Vec<u8>) {
+            let _ = Config::load(Some(("x.toml", &String::from_utf8_lossy(&bytes))), |_| None, &[]);
+        }
+
+        #[test]
+        fn a_damaged_file_is_refused_or_means_what_it_prints(
+            at in any::<prop::sample::Index>(), put in "[0-9a-zA-Z=\"'\\[\\].: \n-]{0,4}", gone in 0_usize..12,
+        ) {
+            let at = at.index(REFERENCE.len());
+            let end = (at + gone).min(REFERENCE.len());
+            let text = format!("{}{put}{}", &REFERENCE[..at], &REFERENCE[end..]);
+            if let Ok(config) = Config::load(Some(("x.toml", &text)), |_| None, &[]) {
+                let printed = config.to_string();
+                let again = Config::load(Some(("x.toml", &printed)), |_| None, &[]);
+                let again = again.map_err(|problems| TestCaseError::fail(format!("{problems}\n{printed}")))?;
+                prop_assert_eq!(
+                    (&again.store, again.listen, again.admin, again.workers, again.queue, again.drain, again.poll),
+                    (&config.store, config.listen, config.admin, config.workers, config.queue, config.drain, config.poll)
+                );
+                prop_assert_eq!(again.limits, config.limits);
+            }
+        }
+
+        #[test]
+        fn no_text_of_a_setting_makes_the_reader_panic(key in 0_usize..17, text in "\\PC{0,12}") {
+            let keys = read_file("deploy/proffer.toml", REFERENCE, None).unwrap();
+            let flags = [(keys[key % keys.len()].key.as_str(), text)];
+            let _ = Config::load(None, |_| None, &flags);
+        }
     }
 }

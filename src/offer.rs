@@ -13,7 +13,7 @@ mod rule;
 mod tests;
 
 pub use library::{Attribute, Offer, OfferLibrary};
-pub use policy::{Candidate, Category, ContextWeight, Placement, Policy, Strategy};
+pub use policy::{Candidate, Category, ContextWeight, NamedModel, Placement, Policy, Strategy};
 pub use rule::{OfferFields, Rule, RuleError, RuleProblem};
 
 use crate::document::{Document, Problems};
@@ -43,6 +43,15 @@ impl Catalog {
     }
 }
 
+/// Files that must not be used, and what could be read of them: who knows more can find more problems in it.
+#[derive(Debug)]
+pub struct Unsound {
+    /// Everything that is wrong, sorted by file and line.
+    pub problems: Problems,
+    /// Stand-ins where a value was wrong; `None` where a file is not TOML.
+    pub catalog: Option<Box<Catalog>>,
+}
+
 /// Reads `offers.toml` and `policy.toml`, each given as the name that problems carry and the text.
 ///
 /// # Errors
@@ -52,12 +61,12 @@ pub fn read(
     schema: &FeatureSchema,
     (offers_file, offers_text): (&str, &str),
     (policy_file, policy_text): (&str, &str),
-) -> Result<Catalog, Problems> {
+) -> Result<Catalog, Unsound> {
     let mut problems = Problems::new();
     let offers_document = problems.absorb(Document::parse(offers_file, offers_text));
     let policy_document = problems.absorb(Document::parse(policy_file, policy_text));
     let (Some(offers_document), Some(policy_document)) = (offers_document, policy_document) else {
-        return Err(problems);
+        return Err(Unsound { problems, catalog: None });
     };
 
     let offers_root = offers_document.root();
@@ -94,5 +103,9 @@ pub fn read(
 
     problems.absorb(offers_document.finish(()));
     problems.absorb(policy_document.finish(()));
-    problems.into_result(Catalog { library, policy })
+    let catalog = Catalog { library, policy };
+    match problems.into_result(()) {
+        Ok(()) => Ok(catalog),
+        Err(problems) => Err(Unsound { problems, catalog: Some(Box::new(catalog)) }),
+    }
 }

@@ -72,22 +72,19 @@ fn check_store(store: &Store) -> Result<Checked, Failure> {
 fn check(source: &ReleaseSource<'_>, customers: Option<&Path>) -> Result<Checked, Failure> {
     let cache = OnnxCache::new(OnnxRuntime::load()?, 1);
     let mut problems = Problems::new();
-    // The customers are checked whatever else is wrong, as long as there is a schema to check them against.
-    let schema = FeatureSchema::parse("features.toml", source.features)?;
-    let loaded = match customers {
-        None => Some((CustomerTable::empty(&schema), None)),
-        Some(path) => {
-            problems.absorb(CustomerTable::load(path, &schema)).map(|(table, report)| (table, Some(report)))
-        }
-    };
     let release = problems.absorb(Release::load(source, &cache));
-    match problems.into_result((release, loaded))? {
-        (Some(release), Some((customers, report))) => {
-            Ok(Checked { release: Arc::new(release), customers, report })
-        }
-        // Whatever is missing here has left a problem behind.
-        _ => Err(Problems::new().into()),
-    }
+    // Whatever else is wrong, the customers can be read by any schema that is sound.
+    let schema = FeatureSchema::parse("features.toml", source.features).ok();
+    let loaded = customers.zip(schema.as_ref()).map(|(path, schema)| CustomerTable::load(path, schema));
+    let loaded = problems.absorb(loaded.transpose()).flatten();
+    let release = problems.into_result(release)?.ok_or_else(Problems::new)?;
+    // A graph may load and yet not run.
+    release.warm_up(cache.sessions())?;
+    let (customers, report) = match loaded {
+        Some((table, report)) => (table, Some(report)),
+        None => (CustomerTable::empty(release.schema()), None),
+    };
+    Ok(Checked { release: Arc::new(release), customers, report })
 }
 
 fn describe(checked: &Checked) -> String {
@@ -97,10 +94,11 @@ fn describe(checked: &Checked) -> String {
     table.set_header(["placement", "offers", "models", "fallback"]);
     for placement in &catalog.policy.placements {
         let fallback = placement.fallback.map_or("none", |offer| &catalog.library.offers()[offer].id);
+        let models: Vec<&str> = placement.models.iter().map(|model| model.name.as_str()).collect();
         table.add_row([
             placement.id.clone(),
             placement.candidates.len().to_string(),
-            placement.models.join(", "),
+            models.join(", "),
             fallback.to_owned(),
         ]);
     }

@@ -251,6 +251,8 @@ fn read_feature(table: &Table<'_, '_>) -> Feature {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SOUND: &str = r#"
@@ -300,5 +302,29 @@ default = 0.5
         assert!(problems("").contains("no [[feature]]"));
         assert!(problems(&SOUND.replace("[0, 100]", "[20, 100]")).contains("outside `range`"));
         assert!(problems(&SOUND.replace("\"fee\"", "\"value\"")).contains("field `value`"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes: Vec<u8>) {
+            let _ = FeatureSchema::parse("features.toml", &String::from_utf8_lossy(&bytes));
+        }
+
+        #[test]
+        fn a_damaged_schema_is_refused_or_its_names_are_still_unique(
+            at in any::<prop::sample::Index>(), put in "\\PC{0,4}", gone in 0_usize..12,
+        ) {
+            let at = at.index(SOUND.len());
+            let end = (at + gone).min(SOUND.len());
+            // What a person types is UTF-8, as the text around it is ASCII.
+            let text = format!("{}{put}{}", &SOUND[..at], &SOUND[end..]);
+            if let Ok(schema) = FeatureSchema::parse("features.toml", &text) {
+                for entity in [Entity::Customer, Entity::Offer, Entity::Context] {
+                    for (index, feature) in schema.of(entity).iter().enumerate() {
+                        prop_assert_eq!(schema.find(&feature.name), Some((entity, index)));
+                    }
+                }
+            }
+        }
     }
 }

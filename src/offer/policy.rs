@@ -16,7 +16,16 @@ pub struct Policy {
     /// The context weights, sorted by id.
     pub context_weights: Vec<ContextWeight>,
     /// The model whose segments rules and models see.
-    pub segmentation: Option<String>,
+    pub segmentation: Option<NamedModel>,
+}
+
+/// A model as the policy names it; whether there is one is not known here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedModel {
+    /// Its name.
+    pub name: String,
+    /// The line that names it, for whoever finds it wrong.
+    pub line: usize,
 }
 
 /// A kind of offer.
@@ -42,7 +51,7 @@ pub struct Placement {
     /// What the offers are sorted by.
     pub strategy: Strategy,
     /// The models that the file names for this placement, each once; those that no candidate uses included.
-    pub models: Vec<String>,
+    pub models: Vec<NamedModel>,
     /// The offers of this placement, sorted by index.
     pub candidates: Vec<Candidate>,
     /// At most so many offers of one category.
@@ -94,7 +103,7 @@ impl Policy {
     #[must_use]
     pub fn models(&self) -> BTreeSet<&str> {
         let of_placements = self.placements.iter().flat_map(|placement| &placement.models);
-        of_placements.chain(&self.segmentation).map(String::as_str).collect()
+        of_placements.chain(&self.segmentation).map(|model| model.name.as_str()).collect()
     }
 }
 
@@ -108,10 +117,10 @@ pub(super) fn refuse_unenforced(table: &Table<'_, '_>) {
 }
 
 /// Reads the name of the segmentation.
-pub(super) fn read_segmentation(root: &Table<'_, '_>) -> Option<String> {
+pub(super) fn read_segmentation(root: &Table<'_, '_>) -> Option<NamedModel> {
     let name: String = root.optional("segmentation")?;
     reading::check_name(root, "segmentation", &name);
-    Some(name)
+    Some(NamedModel { name, line: root.line("segmentation") })
 }
 
 /// Reads the categories, in the order of the ids.
@@ -206,7 +215,7 @@ fn read_models(
     table: &Table<'_, '_>,
     names: &Names<'_>,
     offers: &[Offer],
-) -> (Vec<String>, Vec<Candidate>) {
+) -> (Vec<NamedModel>, Vec<Candidate>) {
     let mut models = Vec::new();
     let rest = table.optional("model").map(|name| add_model(&mut models, table, name));
     let mut claims: Vec<(Vec<usize>, usize)> = Vec::new();
@@ -240,10 +249,10 @@ fn read_models(
     (models, candidates)
 }
 
-fn add_model(models: &mut Vec<String>, table: &Table<'_, '_>, name: String) -> usize {
+fn add_model(models: &mut Vec<NamedModel>, table: &Table<'_, '_>, name: String) -> usize {
     reading::check_name(table, "model", &name);
-    models.iter().position(|model| *model == name).unwrap_or_else(|| {
-        models.push(name);
+    models.iter().position(|model| model.name == name).unwrap_or_else(|| {
+        models.push(NamedModel { name, line: table.line("model") });
         models.len() - 1
     })
 }

@@ -118,7 +118,7 @@ fn schema() -> FeatureSchema {
 }
 
 fn catalog(offers: &str, policy: &str) -> Result<Catalog, Problems> {
-    read(&schema(), ("offers.toml", offers), ("policy.toml", policy))
+    read(&schema(), ("offers.toml", offers), ("policy.toml", policy)).map_err(|unsound| unsound.problems)
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_sound_pair_of_files_is_read() {
     assert_eq!(policy.placements[1].strategy, Strategy::Priority);
     assert_eq!(policy.context_weights[0].offers, [0, 1, 2, 3]);
     assert_eq!(policy.context_weights[1].offers, [2, 3]);
-    assert_eq!(policy.segmentation.as_deref(), Some("segments"));
+    assert_eq!(policy.segmentation.as_ref().unwrap().name, "segments");
     let models: Vec<&str> = policy.models().into_iter().collect();
     assert_eq!(models, ["affinity", "other", "propensity", "segments"]);
 }
@@ -165,7 +165,7 @@ fn the_first_scorer_that_claims_an_offer_scores_it() {
     let scored: Vec<(usize, &str)> = app
         .candidates
         .iter()
-        .map(|candidate| (candidate.offer, app.models[candidate.model].as_str()))
+        .map(|candidate| (candidate.offer, app.models[candidate.model].name.as_str()))
         .collect();
     assert_eq!(scored, [(0, "propensity"), (2, "affinity"), (3, "affinity")]);
 }

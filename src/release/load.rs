@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Store;
-use crate::document::{Problems, suggestion};
+use crate::document::{Document, Problems, suggestion};
 use crate::feature::{Entity, FeatureSchema, SegmentRef, ValueRef};
 use crate::model::onnx::OnnxCache;
 use crate::model::{Layout, Manifest, Model, ModelError, ModelKind, Worker};
-use crate::offer::{self, Catalog};
+use crate::offer::{self, Catalog, NamedModel, Placement};
 use crate::segment::{FILE_NAME, Segmentation};
 
 /// The texts and pins of a release, from a store or a workspace.
@@ -63,12 +63,20 @@ impl Release {
     /// Everything that is wrong with the release, each with its file, line where there is one, and what to do.
     pub fn load(source: &ReleaseSource<'_>, cache: &OnnxCache) -> Result<Self, Problems> {
         let mut problems = Problems::new();
-        let schema = FeatureSchema::parse("features.toml", source.features)?;
-        let catalog = problems.absorb(offer::read(
-            &schema,
-            ("offers.toml", source.offers),
-            ("policy.toml", source.policy),
-        ));
+        let (offers, policy) = (("offers.toml", source.offers), ("policy.toml", source.policy));
+        let Some(schema) = problems.absorb(FeatureSchema::parse("features.toml", source.features)) else {
+            // Without features nothing of the other files can be judged but whether they are TOML at all.
+            problems.absorb(Document::parse(offers.0, offers.1));
+            problems.absorb(Document::parse(policy.0, policy.1));
+            return Err(problems);
+        };
+        let catalog = match offer::read(&schema, offers, policy) {
+            Ok(catalog) => Some(catalog),
+            Err(unsound) => {
+                problems.extend(unsound.problems);
+                unsound.catalog.map(|catalog| *catalog)
+            }
+        };
         let mut models = Vec::new();
         let mut segmentations = BTreeMap::new();
         for (name, version) in source.pins {
@@ -82,8 +90,8 @@ impl Release {
             }
         }
         let Some(catalog) = catalog else { return problems.into_result(()).and(Err(Problems::new())) };
+        let scorers = assign_scorers(&catalog, &models, &segmentations, source.pins, &mut problems);
         let segmentation = choose_segmentation(&catalog, &mut segmentations, &models, &mut problems);
-        let scorers = assign_scorers(&catalog, &models, source.pins, &mut problems);
         problems.into_result(Self {
             number: source.number,
             schema,
@@ -275,12 +283,12 @@ fn choose_segmentation(
     models: &[Arc<Model>],
     problems: &mut Problems,
 ) -> Option<Segmenter> {
-    if let Some(name) = &catalog.policy.segmentation {
+    if let Some(NamedModel { name, line }) = &catalog.policy.segmentation {
         let found = segmentations.remove(name);
         if found.is_none() && !problems.iter().any(|problem| problem.file.starts_with(&format!("{name}/"))) {
             let hint = suggestion(name, segmentations.keys().map(String::as_str));
             let message = format!("`segmentation`: the release has no segmentation `{name}`{hint}");
-            problems.push("policy.toml", None, message);
+            problems.push("policy.toml", Some(*line), message);
         }
         return found;
     }
@@ -296,33 +304,31 @@ fn choose_segmentation(
 fn assign_scorers(
     catalog: &Catalog,
     models: &[Arc<Model>],
+    segmentations: &BTreeMap<String, Segmenter>,
     pins: &BTreeMap<String, u64>,
     problems: &mut Problems,
 ) -> Vec<Vec<Option<Scorer>>> {
     let offers = catalog.library.offers();
     let mut scorers = vec![vec![None; offers.len()]; catalog.policy.placements.len()];
     for (placement, row) in catalog.policy.placements.iter().zip(&mut scorers) {
-        let label = format!("placement `{}`", placement.id);
         // The position of each of the placement's models in the release.
         let mut positions = Vec::with_capacity(placement.models.len());
-        for name in &placement.models {
+        for NamedModel { name, line } in &placement.models {
             let position = models.iter().position(|model| model.name() == name);
             positions.push(position);
-            match position.map(|position| &models[position]) {
-                Some(model) if !gives_propensity(model) => {
-                    let message = format!(
-                        "{label}: model `{name}` gives no propensity; its `kind` must be propensity or recommendation"
-                    );
-                    problems.push("policy.toml", None, message);
-                }
-                // A model that failed to load has been reported already.
+            let wrong = match position.map(|position| &models[position]) {
+                Some(model) if gives_propensity(model) => continue,
                 None if !pins.contains_key(name) => {
                     let hint = suggestion(name, pins.keys().map(String::as_str));
-                    let message = format!("{label}: the release has no model `{name}`{hint}");
-                    problems.push("policy.toml", None, message);
+                    format!("the release has no model `{name}`{hint}")
                 }
-                _ => {}
-            }
+                // A model that failed to load has been reported already.
+                None if !segmentations.contains_key(name) => continue,
+                Some(_) | None => format!(
+                    "model `{name}` gives no propensity; its `kind` must be propensity or recommendation"
+                ),
+            };
+            problems.push("policy.toml", Some(*line), format!("placement `{}`: {wrong}", placement.id));
         }
         for candidate in &placement.candidates {
             let Some(position) = positions[candidate.model] else { continue };
@@ -337,7 +343,7 @@ fn assign_scorers(
             };
             row[candidate.offer] = column.map(|column| Scorer { model: position, column });
         }
-        refuse_mixed_scales(&label, row, models, problems);
+        refuse_mixed_scales(placement, row, models, problems);
     }
     scorers
 }
@@ -348,7 +354,7 @@ fn gives_propensity(model: &Model) -> bool {
 
 /// Propensity × value is meaningless across models on different scales: where several models compete, each must be calibrated.
 fn refuse_mixed_scales(
-    label: &str,
+    placement: &Placement,
     scorers: &[Option<Scorer>],
     models: &[Arc<Model>],
     problems: &mut Problems,
@@ -360,10 +366,12 @@ fn refuse_mixed_scales(
     for model in used.iter().map(|position| &models[*position]).filter(|model| !model.is_calibrated()) {
         let (name, version) = (model.name(), model.version());
         let message = format!(
-            "{label} uses {} models, and `{name}` is not calibrated: propensities on different scales cannot be \
+            "placement `{}` uses {} models, and `{name}` is not calibrated: propensities on different scales cannot be \
              compared; calibrate it in {name}/{version}/model.toml or use one model",
+            placement.id,
             used.len(),
         );
-        problems.push("policy.toml", None, message);
+        let line = placement.models.iter().find(|named| named.name == name).map(|named| named.line);
+        problems.push("policy.toml", line, message);
     }
 }

@@ -9,6 +9,7 @@
 //! beyond `release.toml`, `CURRENT` and the checksums of a manifest.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -42,6 +43,14 @@ pub enum StoreError {
         path: String,
         /// Its current release.
         release: u64,
+    },
+    /// Where a version belongs there is another of that number.
+    #[error(
+        "{path} is there already and is another one than the workspace's; remove it, or make the store elsewhere"
+    )]
+    Occupied {
+        /// The directory.
+        path: String,
     },
     /// No release of this number.
     #[error("the store has no release {0}")]
@@ -258,16 +267,21 @@ impl Store {
         self.root.join("releases").join(number.to_string())
     }
 
-    /// Copies a version into the store; one that is there already stays as it is.
+    /// Copies a version into the store, unless it is there already; something else in its place is an error.
     fn add_version(&self, name: &str, version: u64, source: &Path) -> Result<(), StoreError> {
         let target = self.version_dir(name, version);
-        if target.exists() {
-            return Ok(());
-        }
-        self.write_directory(&target, |directory| {
+        let fill = |directory: &Path| {
             copy_files(source, directory)?;
             fill_in_checksums(directory)
-        })
+        };
+        if !target.exists() {
+            return write_directory(&target, fill);
+        }
+        // Of an `init` that was interrupted; what was edited since then must not be left out without a word.
+        let staged = stage_beside(&target)?;
+        let same = fill(&staged).and_then(|()| same_files(&staged, &target));
+        let _ = fs::remove_dir_all(&staged);
+        if same? { Ok(()) } else { Err(StoreError::Occupied { path: target.display().to_string() }) }
     }
 
     /// Writes the next release from a workspace's files and pins.
@@ -286,7 +300,7 @@ impl Store {
                 .map(|(name, text)| (name.to_owned(), sha256_of(text.as_bytes())))
                 .collect(),
         };
-        self.write_directory(&self.release_dir(number), |directory| {
+        write_directory(&self.release_dir(number), |directory| {
             for (name, text) in RELEASE_FILES.into_iter().zip(texts) {
                 write_synced(&directory.join(name), text.as_bytes())?;
             }
@@ -316,28 +330,32 @@ impl Store {
         numbers.sort_unstable();
         Ok(numbers)
     }
+}
 
-    /// Fills a directory under a temporary name and renames it into place.
-    fn write_directory(
-        &self,
-        target: &Path,
-        fill: impl FnOnce(&Path) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let parent = target.parent().unwrap_or(&self.root);
-        fs::create_dir_all(parent).map_err(|source| io_error(parent, source))?;
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = parent.join(format!(".{name}.{}", std::process::id()));
-        let _ = fs::remove_dir_all(&temporary);
-        fs::create_dir(&temporary).map_err(|source| io_error(&temporary, source))?;
-        let filled = fill(&temporary)
-            .and_then(|()| sync_directory(&temporary))
-            .and_then(|()| fs::rename(&temporary, target).map_err(|source| io_error(target, source)));
-        if filled.is_err() {
-            let _ = fs::remove_dir_all(&temporary);
-        }
-        filled?;
-        sync_directory(parent)
+/// Fills a directory under a temporary name and renames it into place.
+fn write_directory(
+    target: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let staged = stage_beside(target)?;
+    let filled = fill(&staged)
+        .and_then(|()| sync_directory(&staged))
+        .and_then(|()| fs::rename(&staged, target).map_err(|source| io_error(target, source)));
+    if filled.is_err() {
+        let _ = fs::remove_dir_all(&staged);
     }
+    filled.and_then(|()| sync_directory(staged.parent().unwrap_or(target)))
+}
+
+/// An empty directory of this process, on the same file system as `target`, under a name that nobody reads.
+fn stage_beside(target: &Path) -> Result<PathBuf, StoreError> {
+    let parent = target.parent().unwrap_or(target);
+    fs::create_dir_all(parent).map_err(|source| io_error(parent, source))?;
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let staged = parent.join(format!(".{name}.{}", std::process::id()));
+    let _ = fs::remove_dir_all(&staged);
+    fs::create_dir(&staged).map_err(|source| io_error(&staged, source))?;
+    Ok(staged)
 }
 
 fn now() -> String {
@@ -346,6 +364,10 @@ fn now() -> String {
 
 fn read(path: &Path) -> Result<String, StoreError> {
     fs::read_to_string(path).map_err(|source| io_error(path, source))
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, StoreError> {
+    fs::read(path).map_err(|source| io_error(path, source))
 }
 
 fn read_toml<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, StoreError> {
@@ -388,13 +410,32 @@ fn fill_in_checksums(directory: &Path) -> Result<(), StoreError> {
 }
 
 fn copy_files(source: &Path, target: &Path) -> Result<(), StoreError> {
-    for entry in fs::read_dir(source).map_err(|error| io_error(source, error))? {
-        let path = entry.map_err(|error| io_error(source, error))?.path();
-        let Some(name) = path.file_name().filter(|_| path.is_file()) else { continue };
-        let bytes = fs::read(&path).map_err(|error| io_error(&path, error))?;
-        write_synced(&target.join(name), &bytes)?;
+    files(source)?.iter().try_for_each(|(name, path)| write_synced(&target.join(name), &read_bytes(path)?))
+}
+
+fn same_files(left: &Path, right: &Path) -> Result<bool, StoreError> {
+    let (left, right) = (files(left)?, files(right)?);
+    if !left.keys().eq(right.keys()) {
+        return Ok(false);
     }
-    Ok(())
+    for (left, right) in left.values().zip(right.values()) {
+        if read_bytes(left)? != read_bytes(right)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The files of a directory by name, not those of directories in it.
+fn files(directory: &Path) -> Result<BTreeMap<OsString, PathBuf>, StoreError> {
+    let entries = fs::read_dir(directory).map_err(|error| io_error(directory, error))?;
+    let mut files = BTreeMap::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| io_error(directory, error))?;
+        files.insert(entry.file_name(), entry.path());
+    }
+    files.retain(|_, path| path.is_file());
+    Ok(files)
 }
 
 fn sync_directory(path: &Path) -> Result<(), StoreError> {

@@ -2,9 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bad_files;
 mod bad_requests;
+mod binary;
+mod command_line;
 mod decisions;
 mod golden;
 mod harness;
 mod lifecycle;
+mod open_inference;
 mod properties;
+mod segments;
+mod telemetry;

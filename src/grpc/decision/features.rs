@@ -79,3 +79,105 @@ pub(super) fn read_value(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message;
+    use tonic::Code;
+
+    use super::*;
+    use crate::feature::{Entity, Feature, FeatureSchema, FeatureType, ValueRef};
+
+    const ENTITIES: [Entity; 3] = [Entity::Customer, Entity::Context, Entity::Offer];
+
+    fn schema() -> FeatureSchema {
+        let feature = |name: &str, feature_type, entity| Feature {
+            name: name.to_owned(),
+            feature_type,
+            entity,
+            default: None,
+            range: None,
+            description: String::new(),
+        };
+        FeatureSchema::from_features([
+            feature("balance", FeatureType::Float, Entity::Customer),
+            feature("tenure", FeatureType::Int, Entity::Customer),
+            feature("tier", FeatureType::String, Entity::Customer),
+            feature("active", FeatureType::Bool, Entity::Customer),
+            feature("month", FeatureType::Int, Entity::Context),
+            feature("fee", FeatureType::Float, Entity::Offer),
+        ])
+    }
+
+    /// A batch of every kind of column that fits the schema.
+    fn sound() -> wire::FeatureBatch {
+        use wire::feature_column::Values;
+        let column = |name: &str, values| wire::FeatureColumn {
+            name: name.to_owned(),
+            values: Some(values),
+            null_rows: vec![1],
+        };
+        wire::FeatureBatch {
+            rows: 2,
+            dense: Some(wire::DenseFeatures {
+                names: vec!["balance".to_owned(), "month".to_owned()],
+                values: vec![1.5, 12.0, f32::NAN, 6.0],
+            }),
+            columns: vec![
+                column("tenure", Values::Int64s(wire::Int64Values { values: vec![7, 8] })),
+                column(
+                    "tier",
+                    Values::Strings(wire::StringValues { values: vec!["gold".into(), String::new()] }),
+                ),
+                column("active", Values::Bools(wire::BoolValues { values: vec![true, false] })),
+                column("fee", Values::Floats(wire::FloatValues { values: vec![0.5, 1.0] })),
+            ],
+        }
+    }
+
+    /// Reads bytes as a batch and, where they are one, every value of it; the worst that may come of it is a status.
+    fn read_every_value(bytes: &[u8]) -> Result<usize, Status> {
+        let message = wire::FeatureBatch::decode(bytes).map_err(|error| invalid("features", error))?;
+        let batch = read_batch(message, 1000, &Limits::default())?;
+        let schema = schema();
+        let bound = batch.bind(&schema, &ENTITIES).map_err(|error| invalid(&error.field, &error.message))?;
+        let mut found = 0;
+        for entity in ENTITIES {
+            for (row, index) in
+                (0..bound.rows()).flat_map(|row| (0..schema.of(entity).len()).map(move |index| (row, index)))
+            {
+                let value = bound.value(entity, index, row);
+                assert!(!matches!(value, ValueRef::Float(number) if !number.is_finite()), "{value:?}");
+                found += usize::from(value != ValueRef::Missing);
+            }
+        }
+        Ok(found)
+    }
+
+    #[test]
+    fn a_sound_batch_is_read_whole() {
+        assert_eq!(read_every_value(&sound().encode_to_vec()).unwrap(), 3 + 4);
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_are_a_batch_or_the_callers_mistake(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let code = read_every_value(&bytes).map_err(|status| status.code());
+            prop_assert!(matches!(code, Ok(_) | Err(Code::InvalidArgument)), "{code:?}");
+        }
+
+        #[test]
+        fn a_damaged_batch_is_read_or_the_callers_mistake(
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        ) {
+            let mut bytes = sound().encode_to_vec();
+            for (at, byte) in damage {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let code = read_every_value(&bytes).map_err(|status| status.code());
+            prop_assert!(matches!(code, Ok(_) | Err(Code::InvalidArgument)), "{code:?}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use proffer::grpc::proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use proffer::grpc::proto::inference::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use proffer::grpc::proto::inference::{
     InferTensorContents, ModelInferRequest, ModelInferResponse, ModelMetadataRequest, ModelReadyRequest,
@@ -10,8 +11,9 @@ use proffer::grpc::proto::inference::{
 };
 use tonic::{Code, Status};
 
-use crate::server::{Fixture, MESSAGE_LIMIT};
-use crate::tiny::{self, ELEMENT_TYPES, FLOAT, Size};
+use super::service::{Fixture, MESSAGE_LIMIT};
+use super::tiny::{self, ELEMENT_TYPES, FLOAT, Size};
+use crate::harness::{Copy, Server};
 
 fn write(models: &Path, version: &str, bytes: &[u8]) {
     let directory = models.join(version);
@@ -226,4 +228,16 @@ async fn versions_come_and_go_while_the_server_runs() {
 
     server.repository.refresh(&BTreeMap::from([("card".to_owned(), 1)])).unwrap();
     assert_eq!(infer(&mut server, asked()).await.unwrap().model_version, "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_without_a_manifest_comes_from_the_workspace_into_the_store() {
+    let workspace = Copy::new();
+    write(workspace.path(), "echo/1", &tiny::sum());
+    write(workspace.path(), "echo/4", &tiny::identity(FLOAT, &[Size::Any]));
+    let server = Server::start(workspace.path(), &[]);
+    let mut client = GrpcInferenceServiceClient::new(server.channel().await);
+    let answer = client.model_infer(request("echo", vec![floats("x", &[2.5])])).await.unwrap().into_inner();
+    assert_eq!((answer.model_version.as_str(), answer.outputs[0].name.as_str()), ("4", "y"));
+    assert_eq!(answer.outputs[0].contents.as_ref().unwrap().fp32_contents, [2.5]);
 }

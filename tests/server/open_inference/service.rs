@@ -1,7 +1,7 @@
-//! A server of the protocol alone, on a port of its own, over a directory of models.
+//! A server of the protocol alone over a directory of models, where a test must say when it looks at them.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use proffer::grpc::InferenceService;
@@ -44,33 +44,5 @@ impl Fixture {
         );
         let client = GrpcInferenceServiceClient::connect(format!("http://{address}")).await.unwrap();
         Self { client, repository, models }
-    }
-}
-
-/// The folder of recorded models, or nothing and a word about it.
-pub fn recorded_models() -> Option<PathBuf> {
-    let data =
-        std::env::var_os("PROFFER_DATA").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
-    let models = data.join("onnx_models");
-    if models.join("REFERENCE_RUNS.json").is_file() {
-        return Some(models);
-    }
-    eprintln!("skipped: no recorded models in {} (set PROFFER_DATA)", models.display());
-    None
-}
-
-/// The name under which a recorded file is served: `sklearn/a.onnx` as `sklearn.a`.
-pub fn served_name(file: &str) -> String {
-    file.trim_end_matches(".onnx").replace('/', ".")
-}
-
-/// Puts a recorded file where the server expects version 1 of it, with the weights that lie beside it.
-pub fn install(recorded: &Path, file: &str, models: &Path) {
-    let version = models.join(served_name(file)).join("1");
-    std::fs::create_dir_all(&version).unwrap();
-    std::fs::copy(recorded.join(file), version.join("model.onnx")).unwrap();
-    let weights = recorded.join(format!("{file}.data"));
-    if weights.is_file() {
-        std::fs::copy(weights, version.join("model.onnx.data")).unwrap();
     }
 }

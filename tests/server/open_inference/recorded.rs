@@ -1,5 +1,6 @@
 //! Every recorded model answers as recorded, or is refused for the reason that is its own.
 
+use proffer::grpc::proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use proffer::grpc::proto::inference::infer_parameter::ParameterChoice;
 use proffer::grpc::proto::inference::model_infer_request::InferInputTensor;
 use proffer::grpc::proto::inference::model_infer_response::InferOutputTensor;
@@ -9,7 +10,7 @@ use proffer::grpc::proto::inference::{
 use serde_json::{Map, Value};
 use tonic::Code;
 
-use crate::server::{Fixture, install, recorded_models, served_name};
+use super::recordings::{self, served_name};
 
 /// The largest difference to a recorded number, relative to it above 1: other kernels may add in another order.
 const TOLERANCE: f64 = 1e-5;
@@ -32,12 +33,10 @@ enum Form {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn recorded_models_answer_as_recorded_and_the_others_say_why_not() {
-    let Some(folder) = recorded_models() else { return };
-    let text = std::fs::read_to_string(folder.join("REFERENCE_RUNS.json")).unwrap();
-    let reference: Value = serde_json::from_str(&text).unwrap();
-    let models = reference["models"].as_object().unwrap();
-    let mut server =
-        Fixture::start(|directory| models.keys().for_each(|file| install(&folder, file, directory))).await;
+    let Some(folder) = recordings::folder() else { return };
+    let reference = recordings::reference(&folder);
+    let models = reference.as_object().unwrap();
+    let mut client = GrpcInferenceServiceClient::new(recordings::server(&folder).channel().await);
 
     let mut answered = 0;
     for (file, model) in models {
@@ -48,7 +47,7 @@ async fn recorded_models_answer_as_recorded_and_the_others_say_why_not() {
                 let request = request(file, model, expected, form);
                 let context =
                     format!("{file} {run} {}", if matches!(form, Form::Raw) { "raw" } else { "typed" });
-                let response = server.client.model_infer(request).await.expect(&context).into_inner();
+                let response = client.model_infer(request).await.expect(&context).into_inner();
                 check(&context, &response, expected["outputs"].as_object().unwrap());
             }
         }
@@ -59,18 +58,18 @@ async fn recorded_models_answer_as_recorded_and_the_others_say_why_not() {
     for (file, reason) in REFUSED {
         let name = served_name(file);
         let request = ModelInferRequest { model_name: name.clone(), ..ModelInferRequest::default() };
-        let status = server.client.model_infer(request).await.unwrap_err();
+        let status = client.model_infer(request).await.unwrap_err();
         assert_eq!(status.code(), Code::FailedPrecondition, "{file}: {status}");
         assert!(status.message().contains(reason), "{file}: {status}");
         let ready = ModelReadyRequest { name, version: String::new() };
-        assert!(!server.client.model_ready(ready).await.unwrap().into_inner().ready, "{file}");
+        assert!(!client.model_ready(ready).await.unwrap().into_inner().ready, "{file}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_with_bfloat16_inputs_answers() {
-    let Some(folder) = recorded_models() else { return };
-    let mut server = Fixture::start(|directory| install(&folder, BFLOAT16, directory)).await;
+    let Some(folder) = recordings::folder() else { return };
+    let mut client = GrpcInferenceServiceClient::new(recordings::server(&folder).channel().await);
     let input = |name: &str, datatype: &str, shape: &[i64]| InferInputTensor {
         name: name.to_owned(),
         datatype: datatype.to_owned(),
@@ -87,7 +86,7 @@ async fn a_model_with_bfloat16_inputs_answers() {
         raw_input_contents: vec![vec![0; 100 * 4], vec![0; 120 * 4], [0x80, 0x3f].repeat(9)],
         ..ModelInferRequest::default()
     };
-    let response = server.client.model_infer(request).await.unwrap().into_inner();
+    let response = client.model_infer(request).await.unwrap().into_inner();
     let shapes: Vec<_> =
         response.outputs.iter().map(|output| (output.datatype.as_str(), output.shape.clone())).collect();
     assert_eq!(shapes, [("INT64", vec![10, 10]), ("FP64", vec![1, 2, 3, 4, 5])]);

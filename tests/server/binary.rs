@@ -1,0 +1,104 @@
+//! The real binary: run to its end, or serving in a process of its own.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+/// What a command that has ended said.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+/// The command `proffer` in an environment that says nothing about it.
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_proffer"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("PROFFER_")) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs `proffer` with these arguments.
+pub fn proffer<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Ended {
+    command().args(arguments).output().unwrap().into()
+}
+
+/// Runs `proffer`, which must succeed; returns what it printed.
+#[track_caller]
+pub fn proffer_prints<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> String {
+    let ended = proffer(arguments);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    ended.stdout
+}
+
+/// Makes a store of a workspace with `proffer init`.
+pub fn init(store: &Path, workspace: &Path) -> Ended {
+    proffer([OsStr::new("init"), "--store".as_ref(), store.as_ref(), "--from".as_ref(), workspace.as_ref()])
+}
+
+/// `proffer serve` on ports of its own; killed when it is dropped.
+pub struct Process {
+    child: Child,
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Process {
+    /// Starts `command`, a `proffer` to which this adds `serve --store …`, and returns when it says that it serves.
+    pub fn start(mut command: Command, store: &Path) -> Self {
+        command.arg("serve").arg("--store").arg(store);
+        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut addresses = None;
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut said = Vec::new();
+        let serving = log.by_ref().map(Result::unwrap).any(|line| {
+            let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+            let fields = &entry;
+            let address = |name: &str| fields[name].as_str().and_then(|text| text.parse().ok());
+            if let (Some(grpc), Some(admin)) = (address("grpc"), address("admin")) {
+                addresses = Some((grpc, admin));
+            }
+            said.push(line);
+            fields["message"] == "serving"
+        });
+        assert!(serving, "it does not serve: {said:#?}");
+        // A full pipe would stop the server in the middle of a line.
+        std::thread::spawn(move || log.for_each(drop));
+        let (address, admin) = addresses.expect("the log names the addresses");
+        Self { child, address, admin }
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub fn terminate(mut self) -> ExitStatus {
+        let sent = Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

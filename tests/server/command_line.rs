@@ -1,0 +1,409 @@
+//! The command line as a person meets it: help, mistakes, tables, and the signals of a process.
+
+use std::ffi::OsStr;
+use std::net::TcpListener;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::binary::{Ended, Process, command, init, proffer, proffer_prints};
+use super::harness::{Copy, Server, sample_workspace};
+
+/// Every command, and a word of its help that says what it is for.
+const COMMANDS: [(&[&str], &str); 10] = [
+    (&["serve"], "Serve a store over gRPC until SIGTERM"),
+    (&["init"], "Make a new store of a workspace"),
+    (&["check"], "without changing anything"),
+    (&["check-config"], "where each value comes from"),
+    (&["rank"], "Ask a server to rank offers for customers"),
+    (&["score"], "Ask a server to score rows of a CSV file"),
+    (&["segment"], "Train segments of customers"),
+    (&["segment", "train"], "--assignments"),
+    (&["features"], "feature store"),
+    (&["features", "load"], "customer_id"),
+];
+
+/// Validity windows must not make tests fail one day.
+const AS_OF: &str = "2026-10-15T09:00:00Z";
+
+#[track_caller]
+fn assert_fails(ended: &Ended, code: i32, words: &[&str]) {
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    assert_eq!(ended.stdout, "", "{ended:?}");
+    for word in words {
+        assert!(ended.stderr.contains(word), "no {word:?} in {}", ended.stderr);
+    }
+}
+
+/// A store of the sample in a directory of its own.
+fn sample_store() -> (tempfile::TempDir, std::path::PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("store");
+    let made = init(&store, &sample_workspace());
+    assert_eq!(made.code, Some(0), "{made:?}");
+    assert!(made.stdout.contains("release 1 with 40 offers, 4 models, 2000 customers"), "{made:?}");
+    (directory, store)
+}
+
+#[test]
+fn every_command_and_every_option_is_explained() {
+    let overview = proffer_prints(["help"]);
+    for (path, about) in COMMANDS {
+        let help = proffer_prints(path.iter().chain(&["--help"]));
+        assert!(help.contains(about), "{help}");
+        assert!(help.contains(&format!("Usage: proffer {}", path.join(" "))), "{help}");
+        assert!(path.len() > 1 || overview.contains(&format!("\n  {}  ", path[0])), "{overview}");
+        for option in help.lines().filter(|line| line.trim_start().starts_with('-')) {
+            // The description stands two spaces behind the option, on the same line.
+            let explained =
+                option.trim_start().split_once("  ").is_some_and(|(_, text)| text.trim().len() > 5);
+            assert!(explained, "{}: {option}", path.join(" "));
+        }
+    }
+    let version = proffer_prints(["--version"]);
+    assert_eq!(version, format!("proffer {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(proffer(["rnak"]).code, Some(2));
+}
+
+#[test]
+fn the_three_commands_that_help_begins_with_work_as_they_stand() {
+    let help = proffer_prints(["help"]);
+    let (_, begin) = help.split_once("To begin:\n").unwrap();
+    let words = |line: &str| -> Vec<String> {
+        let line = line.trim().split("   ").next().unwrap();
+        line.split_whitespace().skip(1).map(str::to_owned).collect()
+    };
+    let [initialise, serve, rank] = &begin.lines().map(words).collect::<Vec<_>>()[..] else {
+        panic!("{begin}")
+    };
+    let checkout = tempfile::tempdir().unwrap();
+    std::fs::create_dir(checkout.path().join("models")).unwrap();
+    let copy = Copy::new();
+    std::fs::rename(copy.path(), checkout.path().join("models")).unwrap();
+    let here = |arguments: &[String]| {
+        let mut command = command();
+        command.current_dir(checkout.path()).args(arguments);
+        find_runtime(&mut command);
+        command
+    };
+    let made: Ended = here(initialise).output().unwrap().into();
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let [subcommand, flag, store] = &serve[..] else { panic!("{serve:?}") };
+    assert_eq!((subcommand.as_str(), flag.as_str()), ("serve", "--store"));
+    let server = Process::start(here(&[]), Path::new(store));
+    let address = format!("http://{}", server.address);
+    let ranked: Ended = here(rank).args(["--server", &address]).output().unwrap().into();
+    assert_eq!(ranked.code, Some(0), "{ranked:?}");
+    assert!(ranked.stdout.contains("withheld"), "{}", ranked.stdout);
+}
+
+/// Lets a command that runs elsewhere find ONNX Runtime where this checkout has it.
+fn find_runtime(command: &mut std::process::Command) {
+    if std::env::var_os("ORT_DYLIB_PATH").is_none() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("var/onnxruntime");
+        let library = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let library = library.into_iter().find(|path| path.to_string_lossy().contains("libonnxruntime"));
+        command.env("ORT_DYLIB_PATH", library.unwrap());
+    }
+}
+
+#[test]
+fn a_wrong_configuration_ends_with_64_and_every_problem() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("proffer.toml");
+    std::fs::write(&file, "[server]\nqueue = 0\nlisen = \"127.0.0.1:1\"\n[limits]\nmessage = \"16\"\n")
+        .unwrap();
+    for name in ["serve", "check-config"] {
+        let mut command = command();
+        command.args([name, "--listen", "nowhere", "--config"]).arg(&file).env("PROFFER_LOG_FORMAT", "xml");
+        let ended: Ended = command.output().unwrap().into();
+        let words = [
+            "proffer.toml:3: [server]: unknown key `lisen`; did you mean `server.listen`?",
+            "PROFFER_LOG_FORMAT: `log.format` = \"xml\": must be text or json",
+            "flag: `server.listen` = \"nowhere\": must be an address and a port",
+        ];
+        assert_fails(&ended, 64, &words);
+    }
+    let missing = proffer(["serve", "--config", "/no/such/proffer.toml"]);
+    assert_fails(&missing, 64, &["/no/such/proffer.toml"]);
+    let filter = proffer(["serve", "--log-filter", "proffer=loud"]);
+    assert_fails(&filter, 64, &["the log filter \"proffer=loud\" is not understood"]);
+}
+
+#[test]
+fn check_config_prints_a_file_that_means_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("proffer.toml");
+    std::fs::write(
+        &file,
+        "[server]\nqueue = 7\n[traces]\notlp_endpoint = \"http://me:secret@collector:4317\"\n",
+    )
+    .unwrap();
+    let mut command = command();
+    command.args(["check-config", "--workers", "3", "--config"]).arg(&file).env("PROFFER_SERVER_DRAIN", "2m");
+    let printed: Ended = command.output().unwrap().into();
+    assert_eq!(printed.code, Some(0), "{printed:?}");
+    let origin = |key: &str| {
+        let line = printed.stdout.lines().find(|line| line.starts_with(key)).unwrap();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(origin("queue"), format!("queue = 7 # {}:2", file.display()));
+    assert_eq!(origin("drain"), "drain = \"2m\" # PROFFER_SERVER_DRAIN");
+    assert_eq!(origin("workers"), "workers = 3 # flag");
+    assert_eq!(origin("poll"), "poll = \"1s\" # default");
+    assert!(!printed.stdout.contains("secret"), "{}", printed.stdout);
+    std::fs::write(&file, &printed.stdout).unwrap();
+    let again = proffer_prints([OsStr::new("check-config"), "--config".as_ref(), file.as_ref()]);
+    let values = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.split(" # ").next().unwrap().trim().to_owned()).collect()
+    };
+    assert_eq!(values(&again), values(&printed.stdout));
+}
+
+#[test]
+fn a_store_that_is_none_is_answered_with_the_command_that_makes_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("missing");
+    for (store, reason) in
+        [(missing.as_path(), "there is no such directory"), (directory.path(), "it has no CURRENT")]
+    {
+        let flags =
+            ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-filter", "off"].map(OsStr::new);
+        let serve = [OsStr::new("serve"), "--store".as_ref(), store.as_ref()].into_iter().chain(flags);
+        let told = format!("create one with `proffer init --store {} --from WORKSPACE`", store.display());
+        assert_fails(&proffer(serve), 1, &[reason, &told]);
+        assert_fails(
+            &proffer([OsStr::new("check"), "--store".as_ref(), store.as_ref()]),
+            1,
+            &[reason, &told],
+        );
+    }
+    assert_fails(
+        &proffer(["check", "/no/such/workspace"]),
+        1,
+        &["/no/such/workspace: there is no such directory"],
+    );
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let (_directory, store) = sample_store();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let serve = |listen: &str, admin: &str| {
+        let flags = ["--listen", listen, "--admin", admin, "--log-filter", "off", "--store"];
+        proffer(["serve"].iter().chain(&flags).map(OsStr::new).chain([store.as_os_str()]))
+    };
+    assert_fails(
+        &serve(&address, "127.0.0.1:0"),
+        1,
+        &[&format!("cannot listen on server.listen {address}: ")],
+    );
+    assert_fails(
+        &serve("127.0.0.1:0", &address),
+        1,
+        &[&format!("cannot listen on server.admin {address}: ")],
+    );
+}
+
+#[test]
+fn a_missing_runtime_is_answered_with_the_command_that_fetches_it() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut command = command();
+    command.arg("check").arg(sample_workspace()).current_dir(elsewhere.path());
+    command.env("ORT_DYLIB_PATH", elsewhere.path().join("libonnxruntime.so"));
+    let ended: Ended = command.output().unwrap().into();
+    assert_fails(
+        &ended,
+        1,
+        &["ONNX Runtime was not found", "make onnxruntime", "scripts/fetch_onnxruntime.py"],
+    );
+    std::fs::write(elsewhere.path().join("libonnxruntime.so"), "not a library").unwrap();
+    let ended: Ended = command.output().unwrap().into();
+    assert_fails(&ended, 1, &["libonnxruntime.so"]);
+}
+
+#[test]
+fn sigterm_ends_the_server_with_0() {
+    let (_directory, store) = sample_store();
+    let server = Process::start(command(), &store);
+    let address = format!("http://{}", server.address);
+    let rank = ["rank", "--placement", "app_home", "--customer", "C000001", "--server", &address];
+    proffer_prints(rank);
+    let status = server.terminate();
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert_fails(&proffer(rank), 1, &["no server answers", "is `proffer serve` running?"]);
+}
+
+#[test]
+fn a_question_that_the_server_refuses_says_why() {
+    let address = format!("http://{}", Server::sample().address);
+    let rank = |placement: &str, more: &[&str]| {
+        let asked = ["rank", "--customer", "C000001", "--server", &address, "--placement", placement];
+        proffer(asked.iter().chain(more))
+    };
+    assert_fails(&rank("app_hme", &[]), 1, &["NOT_FOUND", "did you mean `app_home`?"]);
+    assert_fails(
+        &rank("app_home", &["--feature", "balanse=3"]),
+        1,
+        &["INVALID_ARGUMENT", "did you mean `balance`?"],
+    );
+    assert_fails(&rank("app_home", &["--context", "month=June"]), 1, &["INVALID_ARGUMENT", "context[month]"]);
+    assert_eq!(rank("app_home", &["--feature", "balance"]).code, Some(2));
+    assert_eq!(rank("app_home", &["--as-of", "soon"]).code, Some(2));
+}
+
+/// The cells of a table's row that begins with `first`.
+fn row<'t>(table: &'t str, first: &str) -> Vec<&'t str> {
+    let line = table.lines().find(|line| line.split_whitespace().next() == Some(first));
+    line.unwrap_or_else(|| panic!("no row {first} in\n{table}")).split_whitespace().collect()
+}
+
+#[test]
+fn json_says_what_the_table_says() {
+    let address = format!("http://{}", Server::sample().address);
+    let rank = |more: &[&str]| {
+        let asked =
+            ["rank", "--placement", "app_home", "--customer", "C000001", "--as-of", AS_OF, "--explain"];
+        let told = ["--context", "month=7", "--feature", "credit_limit=9000", "--server", &address];
+        // Wide enough that no cell of the table is wrapped.
+        let mut command = command();
+        command.args(asked).args(told).args(more).env("COLUMNS", "400");
+        let ended: Ended = command.output().unwrap().into();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.stdout
+    };
+    let (table, json) = (rank(&[]), rank(&["--json"]));
+    let answer: Value = serde_json::from_str(&json).unwrap();
+    let result = &answer["results"][0];
+    let offers = result["offers"].as_array().unwrap();
+    assert!(!offers.is_empty());
+    for offer in offers {
+        let cells = row(&table, &offer["rank"].to_string());
+        let factors = &offer["factors"];
+        let number = |value: &Value, digits: usize| format!("{:.digits$}", value.as_f64().unwrap());
+        let expected = [
+            offer["offer_id"].as_str().unwrap().to_owned(),
+            number(&offer["priority"], 4),
+            number(&factors["propensity"], 4),
+            number(&factors["context_weight"], 2),
+            number(&factors["value"], 2),
+            number(&factors["lever"], 2),
+            number(&factors["margin"], 2),
+            factors["model"].as_str().unwrap().to_owned(),
+            format!("v{}", factors["model_version"]),
+        ];
+        assert_eq!(cells[1..], expected);
+    }
+    let rejected = result["rejected"].as_array().unwrap();
+    assert!(rejected.len() > 10, "{json}");
+    let (_, withheld) = table.split_once("withheld").unwrap();
+    for offer in rejected {
+        let cells = row(withheld, offer["offer_id"].as_str().unwrap());
+        assert_eq!(cells[1..3], [offer["stage"].as_str().unwrap(), offer["reason"].as_str().unwrap()]);
+    }
+    let segment = result["segment"]["name"].as_str().unwrap();
+    assert!(table.starts_with("customer C000001") && table.contains(segment), "{table}");
+}
+
+#[test]
+fn scores_are_printed_as_csv() {
+    let directory = tempfile::tempdir().unwrap();
+    let input = directory.path().join("rows.csv");
+    std::fs::write(&input, "customer_id,balance,credit_limit\nA,10.5,3000\nB,,\n").unwrap();
+    let address = format!("http://{}", Server::sample().address);
+    let score = |more: &[&str]| {
+        let asked =
+            ["score", "--model", "propensity", "--server", &address, "--input", input.to_str().unwrap()];
+        proffer(asked.iter().chain(more))
+    };
+    let ended = score(&["--offers", "travel_gold,cashback_fuel"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let lines: Vec<Vec<&str>> = ended.stdout.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(lines[0], ["customer_id", "travel_gold", "cashback_fuel"]);
+    assert_eq!((lines[1][0], lines[2][0], lines.len()), ("A", "B", 3));
+    let json = score(&["--offers", "travel_gold,cashback_fuel", "--json"]);
+    let parts: Value = serde_json::from_str(&json.stdout).unwrap();
+    for (row, line) in lines[1..].iter().enumerate() {
+        for (column, cell) in line[1..].iter().enumerate() {
+            let propensity: f64 = cell.parse().unwrap();
+            assert!((0.0..=1.0).contains(&propensity), "{ended:?}");
+            let same = parts[0]["rows"][row][column].as_f64().unwrap();
+            assert!((same - propensity).abs() < 1e-6, "{same} {propensity}");
+        }
+    }
+    assert_fails(&score(&[]), 1, &["INVALID_ARGUMENT", "offer_ids"]);
+    assert_fails(
+        &proffer(["score", "--model", "propensity", "--input", "/no/such.csv"]),
+        1,
+        &["/no/such.csv"],
+    );
+}
+
+#[test]
+fn a_table_that_cannot_be_trained_on_is_answered_with_every_problem() {
+    let directory = tempfile::tempdir().unwrap();
+    let (input, output) = (directory.path().join("rows.csv"), directory.path().join("out"));
+    let train = |k: &str, id: &str| {
+        let asked =
+            ["segment", "train", "--k", k, "--id", id, "--input", input.to_str().unwrap(), "--output"];
+        proffer(asked.iter().map(OsStr::new).chain([output.as_os_str()]))
+    };
+    std::fs::write(&input, "id,balance,city\na,1.0,Bern\nb,much,Basel\n").unwrap();
+    assert_fails(&train("2", "id"), 1, &["rows.csv:3: ", "rows.csv:2: "]);
+    assert_fails(&train("2", "customer"), 1, &["customer"]);
+    std::fs::write(&input, "id,balance\na,1.0\nb,2.0\n").unwrap();
+    assert_fails(&train("3", "id"), 1, &["ask for at most 2"]);
+    assert_fails(&train("0", "id"), 1, &["must be at least 1"]);
+    assert!(!output.join("segments.json").exists());
+    let trained = train("2", "id");
+    assert_eq!(trained.code, Some(0), "{trained:?}");
+    assert!(output.join("segments.json").is_file());
+}
+
+#[test]
+fn new_customers_are_checked_before_a_running_server_sees_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("new.csv");
+    let server = Server::start(Copy::new().path(), &[]);
+    let address = format!("http://{}", server.address);
+    let load = || {
+        proffer([
+            OsStr::new("features"),
+            "load".as_ref(),
+            "--store".as_ref(),
+            server.store.as_ref(),
+            file.as_ref(),
+        ])
+    };
+    let is_known = |customer: &str| {
+        let asked =
+            ["rank", "--placement", "app_home", "--json", "--server", &address, "--customer", customer];
+        let answer: Value = serde_json::from_str(&proffer_prints(asked)).unwrap();
+        let degraded = answer["results"][0]["degraded"].as_array().unwrap();
+        !degraded.iter().any(|entry| entry == "unknown_customer")
+    };
+    assert!(is_known("C000001") && !is_known("NEW1"));
+
+    std::fs::write(&file, "customer_id,balance,tenure\nNEW1,a lot,12\nNEW1,3.0,12.5\n").unwrap();
+    let words = ["new.csv:2: ", "\"a lot\" is not a number", "new.csv:3: "];
+    assert_fails(&load(), 1, &words);
+    assert!(is_known("C000001") && !is_known("NEW1"));
+
+    std::fs::write(&file, "customer_id,balance,shoe_size\nNEW1,3.0,41\n").unwrap();
+    let loaded = load();
+    assert_eq!(loaded.code, Some(0), "{loaded:?}");
+    for words in
+        ["1 customers", "not read (no customer feature): shoe_size", "no column, so missing for everyone: "]
+    {
+        assert!(loaded.stdout.contains(words), "{loaded:?}");
+    }
+    for attempt in 0.. {
+        if is_known("NEW1") {
+            break;
+        }
+        assert!(attempt < 500, "the server does not notice");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(!is_known("C000001"));
+}

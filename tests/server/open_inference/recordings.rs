@@ -1,0 +1,47 @@
+//! The recorded models, and the whole server with all of them in its store.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::harness::{Copy, Server, data};
+
+/// The folder of the recordings, or `None` and a word about it.
+pub fn folder() -> Option<PathBuf> {
+    data("onnx_models").filter(|folder| folder.join("REFERENCE_RUNS.json").is_file())
+}
+
+/// What was recorded, by file.
+pub fn reference(folder: &Path) -> Value {
+    let text = std::fs::read_to_string(folder.join("REFERENCE_RUNS.json")).unwrap();
+    serde_json::from_str::<Value>(&text).unwrap()["models"].take()
+}
+
+/// The sample workspace with every recorded file beside its models, served once for all tests that only ask.
+pub fn server(folder: &Path) -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let workspace = Copy::new();
+        for file in reference(folder).as_object().unwrap().keys() {
+            install(folder, file, workspace.path());
+        }
+        Server::start(workspace.path(), &[])
+    })
+}
+
+/// The name under which a recorded file is served: `sklearn/a.onnx` as `sklearn.a`.
+pub fn served_name(file: &str) -> String {
+    file.trim_end_matches(".onnx").replace('/', ".")
+}
+
+/// Puts a recorded file where version 1 of a model is expected, with the weights that lie beside it.
+fn install(recorded: &Path, file: &str, models: &Path) {
+    let version = models.join(served_name(file)).join("1");
+    std::fs::create_dir_all(&version).unwrap();
+    std::fs::copy(recorded.join(file), version.join("model.onnx")).unwrap();
+    let weights = recorded.join(format!("{file}.data"));
+    if weights.is_file() {
+        std::fs::copy(weights, version.join("model.onnx.data")).unwrap();
+    }
+}
