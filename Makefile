@@ -14,7 +14,7 @@ run: build var/store/CURRENT
 	@scripts/run.sh
 
 test: lint build $(VENV)/.installed
-	PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python $(CARGO) test --locked --all-targets
+	PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python $(CARGO) test --locked --lib --bins --tests
 	$(CARGO) test --locked --doc
 
 lint:

@@ -3,8 +3,6 @@
 
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
-
 use super::binary::{Ended, init, proffer, proffer_prints};
 use super::harness::{Copy, sample_workspace};
 
@@ -285,8 +283,7 @@ fn truncate_file(copy: &Copy, file: &str) {
 }
 
 fn digest(path: &Path) -> String {
-    let digest = Sha256::digest(std::fs::read(path).unwrap());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    proffer::model::sha256_of(&std::fs::read(path).unwrap())
 }
 
 fn checksum_line(copy: &Copy) -> String {
