@@ -34,15 +34,7 @@ impl Engine {
         let store = Store::open(store).unwrap();
         let number = store.current().unwrap().release;
         let files = store.release(number).unwrap();
-        let models_dir = store.models_dir();
-        let source = ReleaseSource {
-            number,
-            features: &files.features,
-            offers: &files.offers,
-            policy: &files.policy,
-            models_dir: &models_dir,
-            pins: &files.record.models,
-        };
+        let source = ReleaseSource::of_store(&store, &files);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let cache = OnnxCache::new(OnnxRuntime::load().unwrap(), threads);
         let release = Arc::new(Release::load(&source, &cache).unwrap());
