@@ -72,3 +72,111 @@ pub(super) fn fill(scored: Vec<Scored>, catalog: &Catalog, placement: &Placement
     }
     slate
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Catalog, Factors, Reason, Scored, Slate, fill, sort};
+    use crate::feature::FeatureSchema;
+    use crate::offer;
+    use crate::offer::Strategy;
+    use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
+
+    const OFFERS: usize = 8;
+
+    /// Eight offers `o0`–`o7` in two categories; `o0` and `o1` may not stand beside each other.
+    fn catalog(max_per_category: usize) -> Catalog {
+        let offer = |index: usize| {
+            let category = if index.is_multiple_of(2) { "even" } else { "odd" };
+            let conflict = if index == 0 { "conflicts_with = [\"o1\"]" } else { "" };
+            format!(
+                "[[offer]]\nid = \"o{index}\"\nname = \"\"\ncategory = \"{category}\"\nplacements = [\"here\"]\n\
+                 value = 1.0\n{conflict}\n"
+            )
+        };
+        let offers: String = (0..OFFERS).map(offer).collect::<Vec<_>>().join("\n");
+        let policy = format!(
+            "[[category]]\nid = \"even\"\n[[category]]\nid = \"odd\"\n[[placement]]\nid = \"here\"\nchannels = [\"app\"]\n\
+             count = 3\nmodel = \"m\"\nmax_per_category = {max_per_category}\n"
+        );
+        let schema = FeatureSchema::default();
+        offer::read(&schema, ("offers.toml", &offers), ("policy.toml", &policy)).unwrap()
+    }
+
+    fn scored(offer: usize, propensity: f64) -> Scored {
+        let factors = Factors {
+            score: propensity,
+            propensity,
+            context_weight: 1.0,
+            value: 1.0,
+            lever: 1.0,
+            cost: 0.0,
+            margin: propensity,
+            model: 0,
+        };
+        Scored { offer, factors }
+    }
+
+    fn chosen(slate: &Slate) -> Vec<usize> {
+        slate.chosen.iter().map(|chosen| chosen.offer).collect()
+    }
+
+    #[test]
+    fn priority_is_the_published_formula() {
+        let worked = Factors { context_weight: 2.0, value: 80.0, lever: 1.55, ..scored(0, 0.12).factors };
+        assert!((worked.priority() - 29.76).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_tie_goes_to_the_lower_id() {
+        let mut tied = vec![scored(5, 0.2), scored(3, 0.2), scored(4, 0.3)];
+        sort(&mut tied, Strategy::Priority);
+        assert_eq!(tied.iter().map(|scored| scored.offer).collect::<Vec<_>>(), [4, 3, 5]);
+    }
+
+    #[test]
+    fn an_offer_steps_aside_for_a_better_one_that_it_conflicts_with() {
+        let catalog = catalog(8);
+        let slate = fill(
+            vec![scored(1, 0.9), scored(0, 0.8), scored(2, 0.7)],
+            &catalog,
+            &catalog.policy.placements[0],
+            2,
+        );
+        assert_eq!(chosen(&slate), [1, 2]);
+        let (offer, rejection) = &slate.withheld[0];
+        assert_eq!((*offer, rejection.reason, rejection.detail.as_str()), (0, Reason::ConflictsWith, "o1"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_slate_keeps_its_constraints_and_loses_nobody(
+            propensities in prop::collection::vec(0.0..1.0_f64, OFFERS),
+            present in prop::collection::vec(any::<bool>(), OFFERS),
+            count in 0..6_usize,
+            most in 1..4_usize,
+        ) {
+            let catalog = catalog(most);
+            let placement = &catalog.policy.placements[0];
+            let mut all: Vec<Scored> = (0..OFFERS)
+                .filter(|offer| present[*offer])
+                .map(|offer| scored(offer, propensities[offer]))
+                .collect();
+            let mut reversed: Vec<Scored> = all.iter().rev().cloned().collect();
+            sort(&mut all, Strategy::Priority);
+            sort(&mut reversed, Strategy::Priority);
+            prop_assert_eq!(&all, &reversed, "the order of the offers means nothing");
+            let slate = fill(all.clone(), &catalog, placement, count);
+            let chosen = chosen(&slate);
+            prop_assert!(chosen.len() <= count);
+            prop_assert!(!(chosen.contains(&0) && chosen.contains(&1)));
+            for parity in 0..2 {
+                prop_assert!(chosen.iter().filter(|offer| *offer % 2 == parity).count() <= most);
+            }
+            prop_assert_eq!(chosen.len() + slate.withheld.len(), all.len());
+            // The best offer is always shown.
+            if count > 0 {
+                prop_assert_eq!(chosen.first(), all.first().map(|best| &best.offer));
+            }
+        }
+    }
+}

@@ -17,7 +17,6 @@ use tonic::{Request, Response, Status};
 pub use self::error::InferenceError;
 use self::error::shortened;
 use self::output::Wanted;
-use super::call_of;
 use super::decision::request_id;
 use super::proto::inference::grpc_inference_service_server::GrpcInferenceService;
 use super::proto::inference::model_metadata_response::TensorMetadata;
@@ -26,6 +25,7 @@ use super::proto::inference::{
     ModelReadyResponse, ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse,
     ServerReadyRequest, ServerReadyResponse,
 };
+use super::{call_of, status};
 use crate::model::onnx::{Outputs, ValueKind};
 use crate::model::{Call, ModelError, Refusal, Repository, ServedModel, Worker, Workers};
 use crate::telemetry::Metrics;
@@ -127,8 +127,8 @@ impl GrpcInferenceService for InferenceService {
         request: Request<ModelReadyRequest>,
     ) -> Result<Response<ModelReadyResponse>, Status> {
         let ModelReadyRequest { name, version } = request.into_inner();
-        let names =
-            Names::of(&name, &version, ["name", "version"]).map_err(|error| error.status(&request_id("")))?;
+        let names = Names::of(&name, &version, ["name", "version"])
+            .map_err(|error| status::from_inference(&error, &request_id("")))?;
         Ok(Response::new(ModelReadyResponse { ready: self.find(&names).is_ok() }))
     }
 
@@ -149,7 +149,7 @@ impl GrpcInferenceService for InferenceService {
     ) -> Result<Response<ModelMetadataResponse>, Status> {
         let ModelMetadataRequest { name, version } = request.into_inner();
         let described = self.describe(name, &version);
-        described.map(Response::new).map_err(|error| error.status(&request_id("")))
+        described.map(Response::new).map_err(|error| status::from_inference(&error, &request_id("")))
     }
 
     async fn model_infer(
@@ -157,9 +157,9 @@ impl GrpcInferenceService for InferenceService {
         request: Request<ModelInferRequest>,
     ) -> Result<Response<ModelInferResponse>, Status> {
         let given = &request.get_ref().id;
-        check_length(given, "id").map_err(|error| error.status(""))?;
+        check_length(given, "id").map_err(|error| status::from_inference(&error, ""))?;
         let id = request_id(given);
-        self.infer(request).await.map(Response::new).map_err(|error| error.status(&id))
+        self.infer(request).await.map(Response::new).map_err(|error| status::from_inference(&error, &id))
     }
 }
 

@@ -2,8 +2,9 @@
 
 use tonic::{Code, Status};
 
+use super::inference::InferenceError;
 use crate::decision::DecisionError;
-use crate::model::{Refusal, Stop};
+use crate::model::{Refusal, RepositoryError, Stop};
 
 /// The status of a decision that has no answer. Details of our own faults go to the log, under the request's id.
 pub(super) fn from_decision(error: &DecisionError, request_id: &str) -> Status {
@@ -14,6 +15,24 @@ pub(super) fn from_decision(error: &DecisionError, request_id: &str) -> Status {
         DecisionError::NotReady => Status::unavailable(error.to_string()),
         DecisionError::Refused(refusal) => from_refusal(*refusal, request_id),
         DecisionError::Internal(details) => internal(details, request_id),
+    }
+}
+
+/// The status of an inference that has no answer.
+pub(super) fn from_inference(error: &InferenceError, request_id: &str) -> Status {
+    match error {
+        InferenceError::InvalidArgument { field, message } => invalid(field, message),
+        InferenceError::Repository(error) => match error {
+            RepositoryError::ModelNotFound { .. } | RepositoryError::VersionNotFound { .. } => {
+                Status::not_found(error.to_string())
+            }
+            RepositoryError::NotLoaded { .. } | RepositoryError::CannotLoad { .. } => {
+                Status::failed_precondition(error.to_string())
+            }
+        },
+        InferenceError::AnswerTooLarge { .. } => Status::out_of_range(error.to_string()),
+        InferenceError::Refused(refusal) => from_refusal(*refusal, request_id),
+        InferenceError::Model(error) => internal(&error.to_string(), request_id),
     }
 }
 
@@ -63,5 +82,50 @@ pub(super) fn code_name(code: Code) -> &'static str {
         Code::Unavailable => "UNAVAILABLE",
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ModelError;
+
+    #[test]
+    fn each_reason_has_its_status() {
+        let named = |name: &str| name.to_owned();
+        let cases = [
+            (
+                InferenceError::InvalidArgument { field: named("inputs[0].shape"), message: named("is [1]") },
+                Code::InvalidArgument,
+            ),
+            (RepositoryError::ModelNotFound { name: named("m"), hint: String::new() }.into(), Code::NotFound),
+            (
+                RepositoryError::VersionNotFound { name: named("m"), version: 2, versions: vec![1] }.into(),
+                Code::NotFound,
+            ),
+            (
+                RepositoryError::NotLoaded { name: named("m"), version: 1, serving: Some(2) }.into(),
+                Code::FailedPrecondition,
+            ),
+            (
+                RepositoryError::CannotLoad { name: named("m"), version: 1, reason: named("damaged") }.into(),
+                Code::FailedPrecondition,
+            ),
+            (InferenceError::AnswerTooLarge { bytes: 2, limit: 1 }, Code::OutOfRange),
+            (Refusal::Overloaded.into(), Code::ResourceExhausted),
+            (Refusal::Stopped(Stop::DeadlineExceeded).into(), Code::DeadlineExceeded),
+            (Refusal::Stopped(Stop::Abandoned).into(), Code::Cancelled),
+            (Refusal::Panicked.into(), Code::Internal),
+        ];
+        for (error, code) in cases {
+            assert_eq!(from_inference(&error, "7").code(), code, "{error}");
+        }
+    }
+
+    #[test]
+    fn our_own_faults_are_told_by_request_id_only() {
+        let error = InferenceError::Model(ModelError::NoSession { worker: 3, sessions: 2 });
+        let message = from_inference(&error, "request 7").message().to_owned();
+        assert!(message.contains("request 7") && !message.contains("session"), "{message}");
     }
 }
