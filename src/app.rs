@@ -116,21 +116,15 @@ impl App {
     ///
     /// # Errors
     /// When the release cannot be loaded or the sockets fail.
-    pub async fn run(
-        self,
-        listeners: Listeners,
-        shutdown: impl Future<Output = ()>,
-    ) -> Result<(), AppError> {
+    pub async fn run(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
         let admin = Admin::start(listeners.admin, self.readiness.clone(), Arc::clone(&self.metrics))
             .map_err(|source| AppError::Io { what: "cannot serve the admin address".to_owned(), source })?;
         let grpc = grpc_listener(listeners.grpc)?;
         let (config, readiness) = (self.config.clone(), self.readiness.clone());
+        let queue = self.workers.clone();
+        self.metrics.sample(move |metrics| _ = metrics.queue_depth.set(queue.queued() as i64));
         let services = Grpc {
-            decider: Decider::new(
-                self.publisher.pointer(),
-                self.workers.clone(),
-                Arc::clone(&self.metrics),
-            ),
+            decider: Decider::new(self.publisher.pointer(), self.workers.clone(), Arc::clone(&self.metrics)),
             repository: Arc::clone(&self.repository),
             workers: self.workers.clone(),
             readiness: self.readiness.clone(),
@@ -146,7 +140,6 @@ impl App {
             publisher: self.publisher,
             readiness: readiness.clone(),
             metrics: self.metrics,
-
         };
         let loaded = blocking(move || loader.load_current().map(|source| (loader, source))).await?;
         let following = match loaded {
@@ -165,9 +158,7 @@ impl App {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, AppError> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, AppError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| AppError::Serving(error.to_string()))
 }
 
@@ -190,7 +181,9 @@ async fn wait_for(
 ) -> Result<(), AppError> {
     let finished = |ended: Result<Result<(), _>, tokio::task::JoinError>| match ended {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(AppError::Serving(Box::<dyn std::error::Error + Send + Sync>::to_string(&error))),
+        Ok(Err(error)) => {
+            Err(AppError::Serving(Box::<dyn std::error::Error + Send + Sync>::to_string(&error)))
+        }
         Err(error) => Err(AppError::Serving(error.to_string())),
     };
     tokio::select! {
@@ -216,7 +209,6 @@ struct Loader {
     publisher: Publisher,
     readiness: Readiness,
     metrics: Arc<Metrics>,
-
 }
 
 /// What was loaded last, to be told from what is there now.
@@ -239,6 +231,7 @@ impl Loader {
             offers: &files.offers,
             policy: &files.policy,
             models_dir: &models_dir,
+            store: Some(&self.store),
             pins: &files.record.models,
         };
         let failed = |problems| AppError::Release { release: number, problems };
@@ -270,7 +263,12 @@ impl Loader {
     }
 
     /// Looks at the store every `poll` until `stop`, on a thread that may block.
-    fn follow(self, mut watched: Watched, poll: Duration, stop: CancellationToken) -> tokio::task::JoinHandle<()> {
+    fn follow(
+        self,
+        mut watched: Watched,
+        poll: Duration,
+        stop: CancellationToken,
+    ) -> tokio::task::JoinHandle<()> {
         tokio::spawn(async move {
             let mut loader = self;
             loop {

@@ -92,11 +92,7 @@ impl Config {
             logging: LoggingConfig { format: LogFormat::Text, filter: String::new(), otlp: None },
             settings: Vec::new(),
         };
-        let mut otlp = OtlpConfig {
-            endpoint: String::new(),
-            service_name: String::new(),
-            sample_ratio: 1.0,
-        };
+        let mut otlp = OtlpConfig { endpoint: String::new(), service_name: String::new(), sample_ratio: 1.0 };
         for setting in &settings {
             if let Err(message) = config.set(&mut otlp, &setting.key, &setting.text) {
                 let (file, line) = match setting.origin.rsplit_once(':') {
@@ -168,7 +164,8 @@ impl fmt::Display for Config {
                 writeln!(f, "{}[{this}]", if section.is_empty() { "" } else { "\n" })?;
                 section = this;
             }
-            let value = if text.parse::<f64>().is_ok() { text.clone() } else { format!("{:?}", redact(text)) };
+            let value =
+                if text.parse::<f64>().is_ok() { text.clone() } else { format!("{:?}", redact(text)) };
             writeln!(f, "{:<40} # {origin}", format!("{name} = {value}"))?;
         }
         Ok(())
@@ -236,7 +233,8 @@ fn override_setting(settings: &mut [Setting], key: &str, text: String, origin: &
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:50051 or [::1]:50051".to_owned())
+    text.parse()
+        .map_err(|_| "must be an address and a port, such as 127.0.0.1:50051 or [::1]:50051".to_owned())
 }
 
 fn whole(text: &str, range: std::ops::RangeInclusive<usize>) -> Result<usize, String> {

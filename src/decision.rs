@@ -54,11 +54,7 @@ pub struct Decider {
 impl Decider {
     /// A decider over the pointer that publishing moves.
     #[must_use]
-    pub fn new(
-        snapshot: Arc<ArcSwapOption<Snapshot>>,
-        workers: Workers,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(snapshot: Arc<ArcSwapOption<Snapshot>>, workers: Workers, metrics: Arc<Metrics>) -> Self {
         Self { snapshot, workers, metrics }
     }
 
@@ -114,9 +110,9 @@ impl Decider {
         self.metrics.model(name, version).scored(rows, began.elapsed());
         let mut values = Vec::with_capacity(rows * plan.column_names.len());
         let mut errors = Vec::new();
-        for (part, failed) in parts {
-            values.extend(part);
-            errors.extend(failed);
+        for part in parts {
+            values.extend(part.values);
+            errors.extend(part.errors);
         }
         Ok(ScoreAnswer {
             model: name.to_owned(),

@@ -271,7 +271,7 @@ impl<'d, 'i> Table<'d, 'i> {
             return Vec::new();
         };
         let mut tables = Vec::with_capacity(items.len());
-        for item in items.iter() {
+        for item in items {
             match item.get_ref() {
                 DeValue::Table(entries) => {
                     let label = self.nested_label(key);
@@ -360,10 +360,8 @@ pub trait FromToml: Sized {
 }
 
 fn integer(value: &DeValue<'_>) -> Option<i64> {
-    match value {
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok(),
-        _ => None,
-    }
+    let DeValue::Integer(number) = value else { return None };
+    i64::from_str_radix(number.as_str(), number.radix()).ok()
 }
 
 impl FromToml for String {
@@ -411,11 +409,16 @@ impl FromToml for usize {
 impl FromToml for f64 {
     const EXPECTED: &'static str = "a finite number";
     fn from_toml(value: &DeValue<'_>) -> Option<Self> {
-        let number = match value {
+        let number: f64 = match value {
             DeValue::Float(number) => number.as_str().replace('_', "").parse().ok()?,
-            _ => integer(value)? as f64,
+            DeValue::Integer(_) => integer(value)? as f64,
+            DeValue::String(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => return None,
         };
-        f64::is_finite(number).then_some(number)
+        number.is_finite().then_some(number)
     }
 }
 

@@ -51,7 +51,7 @@ pub struct Grpc {
 }
 
 /// A connection that says nothing is asked for a sign of life after this long, and closed when none comes.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_mins(1);
 
 impl Grpc {
     /// Serves on `listener` until `shutdown` resolves, then finishes the calls that are under way.
@@ -65,25 +65,20 @@ impl Grpc {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let limits = Arc::new(self.limits);
         let most = limits.message_bytes;
-        let decisions =
-            DecisionServiceServer::new(DecisionService::new(self.decider, Arc::clone(&limits)))
-                .max_decoding_message_size(most)
-                .max_encoding_message_size(usize::MAX)
-                .accept_compressed(CompressionEncoding::Gzip)
-                .send_compressed(CompressionEncoding::Gzip);
-        let inference = GrpcInferenceServiceServer::new(InferenceService::new(
-            self.repository,
-            self.workers,
-            most,
-            {
+        let decisions = DecisionServiceServer::new(DecisionService::new(self.decider, Arc::clone(&limits)))
+            .max_decoding_message_size(most)
+            .max_encoding_message_size(usize::MAX)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip);
+        let inference =
+            GrpcInferenceServiceServer::new(InferenceService::new(self.repository, self.workers, most, {
                 let readiness = self.readiness.clone();
                 move || readiness.state().release().is_some()
-            },
-        ))
-        .max_decoding_message_size(most)
-        .max_encoding_message_size(most)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .send_compressed(CompressionEncoding::Gzip);
+            }))
+            .max_decoding_message_size(most)
+            .max_encoding_message_size(most)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip);
         let (reporter, health) = tonic_health::server::health_reporter();
         let following = tokio::spawn(follow_readiness(reporter, self.readiness.clone()));
         let reflection = || {

@@ -1,6 +1,5 @@
 //! `proffer check`: everything that a workspace or a store would be refused for, at once.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,33 +42,42 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
 
 /// Checks a workspace as `init` would.
 pub(super) fn check_workspace(workspace: &Workspace) -> Result<Checked, Failure> {
-    let texts = [workspace.features.as_str(), &workspace.offers, &workspace.policy];
-    check(0, texts, workspace.models_dir(), &workspace.models, workspace.customers.as_deref())
+    let source = ReleaseSource {
+        number: 0,
+        features: &workspace.features,
+        offers: &workspace.offers,
+        policy: &workspace.policy,
+        models_dir: workspace.models_dir(),
+        store: None,
+        pins: &workspace.models,
+    };
+    check(&source, workspace.customers.as_deref())
 }
 
 fn check_store(store: &Store) -> Result<Checked, Failure> {
     let number = store.current()?.release;
     let files = store.release(number)?;
-    let texts = [files.features.as_str(), &files.offers, &files.policy];
-    let customers = CustomerSource::new(store.customers_dir()).current();
-    check(number, texts, &store.models_dir(), &files.record.models, customers.as_deref())
+    let source = ReleaseSource {
+        number,
+        features: &files.features,
+        offers: &files.offers,
+        policy: &files.policy,
+        models_dir: &store.models_dir(),
+        store: Some(store),
+        pins: &files.record.models,
+    };
+    check(&source, CustomerSource::new(store.customers_dir()).current().as_deref())
 }
 
-fn check(
-    number: u64,
-    [features, offers, policy]: [&str; 3],
-    models_dir: &Path,
-    pins: &BTreeMap<String, u64>,
-    customers: Option<&Path>,
-) -> Result<Checked, Failure> {
+fn check(source: &ReleaseSource<'_>, customers: Option<&Path>) -> Result<Checked, Failure> {
     let cache = OnnxCache::new(OnnxRuntime::load()?, 1);
-    let source = ReleaseSource { number, features, offers, policy, models_dir, pins };
     let mut problems = Problems::new();
-    let release = problems.absorb(Release::load(&source, &cache));
-    // Whatever else is wrong, the customers can be read by any schema that is sound.
-    let schema = FeatureSchema::parse("features.toml", features).ok();
+    let release = problems.absorb(Release::load(source, &cache));
+    // The customers are checked whatever else is wrong, as long as there is a schema to check them against.
+    let schema = FeatureSchema::parse("features.toml", source.features).ok();
     let loaded = customers.zip(schema.as_ref()).map(|(path, schema)| CustomerTable::load(path, schema));
     let loaded = problems.absorb(loaded.transpose()).flatten();
+    // Without a release there is a problem.
     let release = problems.into_result(release)?.ok_or_else(Problems::new)?;
     // A graph may load and yet not run.
     release.warm_up(cache.sessions())?;
@@ -98,25 +106,10 @@ fn describe(checked: &Checked) -> String {
     if let Some(column) = table.column_mut(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let mut text = format!("{table}\n\n");
-    for (name, version) in checked.release.pins() {
-        text.push_str(&format!("model {name} version {version}\n"));
-    }
-    text.push_str(&format!("{} customers\n", checked.customers.len()));
-    if let Some(report) = &checked.report {
-        if !report.ignored_columns.is_empty() {
-            text.push_str(&format!(
-                "columns that are no customer feature, not read: {}\n",
-                report.ignored_columns.join(", ")
-            ));
-        }
-        if !report.absent_features.is_empty() {
-            text.push_str(&format!(
-                "customer features without a column: {}\n",
-                report.absent_features.join(", ")
-            ));
-        }
-    }
-    text.push_str("sound");
-    text
+    let mut lines = vec![table.to_string(), String::new()];
+    let pins = checked.release.pins().iter();
+    lines.extend(pins.map(|(name, version)| format!("model {name} version {version}")));
+    lines.push(checked.report.as_ref().map_or_else(|| "no customers".to_owned(), ToString::to_string));
+    lines.push("sound".to_owned());
+    lines.join("\n")
 }

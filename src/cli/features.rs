@@ -31,12 +31,5 @@ pub(super) fn run(command: &FeaturesCommand) -> Result<(), Failure> {
     let files = store.release(store.current()?.release)?;
     let schema = FeatureSchema::parse("features.toml", &files.features)?;
     let report = CustomerSource::new(store.customers_dir()).install(&args.file, &schema)?;
-    print(format_args!("{}: {} customers", report.file, report.customers))?;
-    if !report.ignored_columns.is_empty() {
-        print(format_args!("not read (no customer feature): {}", report.ignored_columns.join(", ")))?;
-    }
-    if !report.absent_features.is_empty() {
-        print(format_args!("no column, so missing for everyone: {}", report.absent_features.join(", ")))?;
-    }
-    Ok(())
+    print(report)
 }

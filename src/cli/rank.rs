@@ -9,7 +9,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use super::values::{Written, assignment, batch};
 use super::{Failure, block_on, print};
 use crate::decision::ContextValue;
-use crate::grpc::client::{Client, RankAnswer, RankQuestion, RankedCustomer};
+use crate::grpc::client::{Client, RankAnswer, RankQuestion, RankedCustomer, WithheldOffer};
 
 #[derive(Debug, Args)]
 pub(super) struct RankArgs {
@@ -57,17 +57,18 @@ pub(super) struct RankArgs {
 pub(super) fn run(args: &RankArgs) -> Result<(), Failure> {
     let names: Vec<String> = args.feature.iter().map(|(name, _)| name.clone()).collect();
     let row: Vec<String> = args.feature.iter().map(|(_, value)| value.clone()).collect();
-    let features = match names.is_empty() {
-        true => None,
-        false => Some(batch(&names, &vec![row; args.customer.len()])?),
-    };
+    let features = (!names.is_empty()).then(|| batch(&names, &vec![row; args.customer.len()]));
     let question = RankQuestion {
         placement: args.placement.clone(),
         channel: args.channel.clone(),
         customers: args.customer.clone(),
         consents: args.consent.clone(),
         features,
-        context: args.context.iter().filter_map(|(name, text)| Some((name.clone(), context(text)?))).collect(),
+        context: args
+            .context
+            .iter()
+            .filter_map(|(name, text)| Some((name.clone(), context(text)?)))
+            .collect(),
         candidates: args.candidates.clone(),
         excluded: args.exclude.clone(),
         count: args.count,
@@ -96,7 +97,8 @@ fn describe(answer: &RankAnswer) -> String {
     for result in &answer.results {
         let _ = write!(text, "customer {}", result.customer_id);
         if let Some(segment) = &result.segment {
-            let _ = write!(text, " · segment {} {:?} (margin {:.2})", segment.id, segment.name, segment.margin);
+            let _ =
+                write!(text, " · segment {} {:?} (margin {:.2})", segment.id, segment.name, segment.margin);
         }
         let _ = writeln!(text, " · release {} · decision {}", answer.release, result.decision_id);
         if let Some(error) = &result.error {
@@ -117,7 +119,7 @@ fn describe(answer: &RankAnswer) -> String {
 
 fn new_table(header: &[&str], numbers: std::ops::Range<usize>) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.iter().copied());
     for index in numbers {
         if let Some(column) = table.column_mut(index) {
@@ -150,9 +152,26 @@ fn shown(result: &RankedCustomer) -> Table {
     table
 }
 
+/// The stages from the last to the first.
+const STAGES: [&str; 10] = [
+    "arbitration",
+    "slate",
+    "score",
+    "suitability",
+    "applicability",
+    "eligibility",
+    "exclusion",
+    "channel",
+    "validity",
+    "consent",
+];
+
 fn withheld(result: &RankedCustomer) -> Table {
     let mut table = new_table(&["offer", "stage", "reason", "because"], 0..0);
-    for offer in &result.rejected {
+    // Those that came nearest to being shown first.
+    let mut rejected: Vec<&WithheldOffer> = result.rejected.iter().collect();
+    rejected.sort_by_key(|offer| STAGES.iter().position(|stage| *stage == offer.stage));
+    for offer in rejected {
         let because: Vec<&str> =
             [offer.rule.as_str(), &offer.detail].into_iter().filter(|part| !part.is_empty()).collect();
         table.add_row([offer.offer_id.as_str(), &offer.stage, &offer.reason, &because.join(" – ")]);

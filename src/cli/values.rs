@@ -1,6 +1,5 @@
 //! Values as a person writes them on a command line or in a CSV, typed without a schema at hand.
 
-use super::Failure;
 use crate::feature::{Column, ColumnValues, FeatureBatch};
 
 /// What a text most plainly is.
@@ -53,7 +52,7 @@ pub(super) fn assignment(text: &str) -> Result<(String, String), String> {
 }
 
 /// A batch of named columns of written values: columns of numbers go dense, others as what all their values are.
-pub(super) fn batch(names: &[String], rows: &[Vec<String>]) -> Result<FeatureBatch, Failure> {
+pub(super) fn batch(names: &[String], rows: &[Vec<String>]) -> FeatureBatch {
     let mut batch = FeatureBatch { rows: rows.len(), ..FeatureBatch::default() };
     let mut dense: Vec<Vec<f32>> = Vec::new();
     for (index, name) in names.iter().enumerate() {
@@ -86,5 +85,5 @@ pub(super) fn batch(names: &[String], rows: &[Vec<String>]) -> Result<FeatureBat
     for row in 0..rows.len() {
         batch.dense_values.extend(dense.iter().map(|column| column[row]));
     }
-    Ok(batch)
+    batch
 }

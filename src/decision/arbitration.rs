@@ -1,6 +1,5 @@
 //! Choosing among the survivors: order, then the constraints of one slate.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::{Factors, Reason, Rejection, Stage};
@@ -16,14 +15,17 @@ pub(super) struct Scored {
 /// Sorts by what the placement arbitrates on, descending; then by offer, whose positions are in the order of the ids, so
 /// that ties never depend on chance. Keys are finite: propensities are within 0..=1 and the offer's terms were checked.
 pub(super) fn sort(scored: &mut [Scored], strategy: Strategy) {
-    let key = |candidate: &Scored| match strategy {
+    scored.sort_by(|one, other| {
+        key(other, strategy).total_cmp(&key(one, strategy)).then(one.offer.cmp(&other.offer))
+    });
+}
+
+/// What a placement arbitrates on.
+fn key(candidate: &Scored, strategy: Strategy) -> f64 {
+    match strategy {
         Strategy::Priority => candidate.factors.priority(),
         Strategy::Margin => candidate.factors.margin,
-    };
-    scored.sort_by(|one, other| match key(other).total_cmp(&key(one)) {
-        Ordering::Equal => one.offer.cmp(&other.offer),
-        order => order,
-    });
+    }
 }
 
 /// What became of a sorted list.
@@ -42,7 +44,13 @@ pub(super) fn fill(scored: Vec<Scored>, catalog: &Catalog, placement: &Placement
     for candidate in scored {
         let offer = &offers[candidate.offer];
         let rejection = if slate.chosen.len() >= count {
-            Some(Rejection::new(Stage::Arbitration, Reason::Outranked))
+            let key = key(&candidate, placement.strategy);
+            Some(Rejection::new(Stage::Arbitration, Reason::Outranked).with_detail(
+                match placement.strategy {
+                    Strategy::Priority => format!("priority {key:.4}"),
+                    Strategy::Margin => format!("margin {key:.4}"),
+                },
+            ))
         } else if let Some(better) =
             slate.chosen.iter().find(|chosen| offer.conflicts_with.contains(&chosen.offer))
         {

@@ -40,9 +40,10 @@ impl<'a> Known<'a> {
             known.degraded.push("unknown_customer".to_owned());
         }
         let find = |position: usize| {
-            let sent = plan.features.as_ref().map_or(ValueRef::Missing, |batch| {
-                batch.value(Entity::Customer, position, index)
-            });
+            let sent = plan
+                .features
+                .as_ref()
+                .map_or(ValueRef::Missing, |batch| batch.value(Entity::Customer, position, index));
             match (sent, stored) {
                 (ValueRef::Missing, Some(row)) => plan.snapshot.customers.value(row, position),
                 (sent, _) => sent,

@@ -40,6 +40,11 @@ impl Plan {
     ) -> Result<Self, DecisionError> {
         let release = &snapshot.release;
         if request.release != 0 && request.release != release.number() {
+            if !release.store().is_some_and(|store| store.has_release(request.release)) {
+                let name = request.release.to_string();
+                let field = "release".to_owned();
+                return Err(DecisionError::NotFound { field, what: "release", name, hint: String::new() });
+            }
             return Err(DecisionError::NotLoaded {
                 field: "release".to_owned(),
                 message: format!(

@@ -12,7 +12,9 @@ use super::gates::Visit;
 use super::plan::Plan;
 use super::scoring::{Pair, RawScore, score_pairs};
 use super::tally::Tally;
-use super::{CustomerError, Explain, Factors, RankResult, RankedOffer, Reason, RejectedOffer, Rejection, Stage};
+use super::{
+    CustomerError, Explain, Factors, RankResult, RankedOffer, Reason, RejectedOffer, Rejection, Stage,
+};
 use crate::feature::{Row, ValueRef};
 use crate::model::{Call, Stop, Worker};
 use crate::offer::Offer;
@@ -81,7 +83,7 @@ fn decide_block(
             })
         })
         .collect();
-    let scores = score_pairs(plan, &pairs, worker, call)?;
+    let scores = score_pairs(plan, &pairs, worker, call, tally)?;
     let mut by_customer: Vec<Vec<(usize, RawScore)>> = vec![Vec::new(); open.len()];
     for (pair, score) in pairs.iter().zip(scores) {
         by_customer[pair.customer].push((pair.offer, score));
@@ -139,8 +141,7 @@ fn open<'a>(
     if plan.customers[index].id.is_empty() && plan.features.is_none() {
         return Err(CustomerError::Anonymous);
     }
-    let mut open =
-        Open { known: Known::resolve(plan, index), survivors: Vec::new(), withheld: Vec::new() };
+    let mut open = Open { known: Known::resolve(plan, index), survivors: Vec::new(), withheld: Vec::new() };
     let catalog = plan.snapshot.release.catalog();
     let visit = Visit { catalog, known: &open.known, channel: &plan.channel, as_of: plan.as_of };
     let library = catalog.library.offers();
@@ -213,7 +214,9 @@ fn close(
     tally.decisions += 1;
     tally.offers += shown.len() as u64;
     tally.defaulted += known.degraded.iter().filter(|entry| entry.starts_with("default:")).count() as u64;
-    withheld.iter().for_each(|(offer, rejection)| tally.withhold(*offer, rejection));
+    for (offer, rejection) in &withheld {
+        tally.withhold(*offer, rejection);
+    }
     let mut degraded = known.degraded;
     degraded.sort_unstable();
     RankResult {

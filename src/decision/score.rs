@@ -28,6 +28,14 @@ pub(super) struct ScorePlan {
     pub column_names: Vec<String>,
 }
 
+/// The scores of a run of rows.
+pub(super) struct ScorePart {
+    /// rows × columns, row-major; NaN where there is no score.
+    pub values: Vec<f32>,
+    /// Rows of which at least one value is NaN, and why.
+    pub errors: Vec<(usize, String)>,
+}
+
 impl ScorePlan {
     /// Resolves `request` against `snapshot`.
     ///
@@ -75,10 +83,8 @@ impl ScorePlan {
             );
             return Err(DecisionError::invalid("features.rows", message));
         }
-        let features = request
-            .features
-            .bind(snapshot.release.schema(), entities)
-            .map_err(DecisionError::in_features)?;
+        let features =
+            request.features.bind(snapshot.release.schema(), entities).map_err(DecisionError::in_features)?;
         Ok(Self { snapshot, model, features, offers, columns, column_names })
     }
 
@@ -96,33 +102,28 @@ impl ScorePlan {
     ///
     /// # Errors
     /// When the call is over before the last row is scored.
-    pub fn score(
-        &self,
-        range: Range<usize>,
-        worker: &Worker,
-        call: &Call,
-    ) -> Result<(Vec<f32>, Vec<(usize, String)>), Stop> {
-        let mut values = Vec::with_capacity(range.len() * self.column_names.len());
-        let mut errors = Vec::new();
+    pub fn score(&self, range: Range<usize>, worker: &Worker, call: &Call) -> Result<ScorePart, Stop> {
+        let values = Vec::with_capacity(range.len() * self.column_names.len());
+        let mut part = ScorePart { values, errors: Vec::new() };
         let block = (ROWS_PER_BLOCK / self.pairs_per_row()).max(1);
         let mut start = range.start;
         while start < range.end {
             call.check()?;
             let end = (start + block).min(range.end);
-            if self.score_block(start..end, worker, &mut values, &mut errors).is_err() {
+            if self.score_block(start..end, worker, &mut part).is_err() {
                 // Row by row, so that only the row that the model cannot take goes without.
                 for row in start..end {
                     call.check()?;
-                    if let Err(error) = self.score_block(row..row + 1, worker, &mut values, &mut errors) {
+                    if let Err(error) = self.score_block(row..row + 1, worker, &mut part) {
                         tracing::warn!(model = self.model.name(), %error, "model failed on a row");
-                        values.extend(std::iter::repeat_n(f32::NAN, self.column_names.len()));
-                        errors.push((row, format!("{} failed on these values", self.model.name())));
+                        part.values.extend(std::iter::repeat_n(f32::NAN, self.column_names.len()));
+                        part.errors.push((row, format!("{} failed on these values", self.model.name())));
                     }
                 }
             }
             start = end;
         }
-        Ok((values, errors))
+        Ok(part)
     }
 
     /// Appends the values of a block and its errors; appends nothing when the model fails.
@@ -130,12 +131,11 @@ impl ScorePlan {
         &self,
         range: Range<usize>,
         worker: &Worker,
-        values: &mut Vec<f32>,
-        errors: &mut Vec<(usize, String)>,
+        part: &mut ScorePart,
     ) -> Result<(), ModelError> {
         if let Some(dense) = self.in_place(&range) {
             let scores = self.model.score_dense(worker, range.len(), dense)?;
-            self.append(&range, &vec![None; range.len()], &scores.values, values, errors);
+            self.append(&range, &vec![None; range.len()], &scores.values, part);
             return Ok(());
         }
         let mut matrix = self.model.matrix();
@@ -146,7 +146,7 @@ impl ScorePlan {
             });
         }
         let scores = self.model.score_columns(worker, &matrix, &self.columns)?;
-        self.append(&range, &missing, &scores.values, values, errors);
+        self.append(&range, &missing, &scores.values, part);
         Ok(())
     }
 
@@ -166,12 +166,8 @@ impl ScorePlan {
         let release = &self.snapshot.release;
         let resolve = |entity: Entity| -> Vec<ValueRef<'_>> {
             let features = release.schema().of(entity).iter().enumerate();
-            features
-                .map(|(index, feature)| match self.features.value(entity, index, row) {
-                    ValueRef::Missing => feature.default_ref(),
-                    known => known,
-                })
-                .collect()
+            let value = |index| self.features.value(entity, index, row);
+            features.map(|(index, feature)| value(index).or(feature.default_ref())).collect()
         };
         let (customer, context) = (resolve(Entity::Customer), resolve(Entity::Context));
         let sent = |index| self.features.value(Entity::Customer, index, row);
@@ -190,21 +186,14 @@ impl ScorePlan {
     }
 
     /// Brings the model's scores into the shape of the answer.
-    fn append(
-        &self,
-        range: &Range<usize>,
-        missing: &[Option<String>],
-        scores: &[f32],
-        values: &mut Vec<f32>,
-        errors: &mut Vec<(usize, String)>,
-    ) {
+    fn append(&self, range: &Range<usize>, missing: &[Option<String>], scores: &[f32], part: &mut ScorePart) {
         let mut scores = scores.chunks_exact(self.columns.len());
         for (row, pairs) in range.clone().zip(missing.chunks(self.pairs_per_row())) {
             let mut problem: Option<String> = None;
             for lacking in pairs {
                 if let Some(why) = lacking {
                     problem.get_or_insert_with(|| format!("{}: {why}", self.model.name()));
-                    values.extend(std::iter::repeat_n(f32::NAN, self.columns.len()));
+                    part.values.extend(std::iter::repeat_n(f32::NAN, self.columns.len()));
                     continue;
                 }
                 for raw in scores.next().unwrap_or_default() {
@@ -212,10 +201,10 @@ impl ScorePlan {
                     if value.is_nan() {
                         problem.get_or_insert_with(|| format!("{} answered {raw}", self.model.name()));
                     }
-                    values.push(value);
+                    part.values.push(value);
                 }
             }
-            errors.extend(problem.map(|problem| (row, problem)));
+            part.errors.extend(problem.map(|problem| (row, problem)));
         }
     }
 
@@ -243,7 +232,8 @@ fn find_model<'a>(snapshot: &'a Snapshot, request: &ScoreRequest) -> Result<&'a 
         return Ok(model);
     }
     let name = model.name();
-    if !snapshot.release.knows_version(name, request.version) {
+    // The name is one of the release's own, so it is safe in a path.
+    if !release.store().is_some_and(|store| store.has_version(name, request.version)) {
         return Err(DecisionError::NotFound {
             field: "model.version".to_owned(),
             what: "version of this model",

@@ -1,8 +1,10 @@
 //! From surviving customer × offer pairs to raw scores and propensities: each model is asked once per block.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::plan::Plan;
+use super::tally::Tally;
 use crate::feature::Row;
 use crate::model::{Call, Layout, Matrix, Model, ModelError, Stop, Worker};
 
@@ -29,6 +31,7 @@ pub(super) fn score_pairs(
     pairs: &[Pair<'_>],
     worker: &Worker,
     call: &Call,
+    tally: &mut Tally,
 ) -> Result<Vec<RawScore>, Stop> {
     let release = &plan.snapshot.release;
     let no_model: Arc<str> = "no model of the placement scores this offer".into();
@@ -47,12 +50,14 @@ pub(super) fn score_pairs(
             continue;
         }
         call.check()?;
-        let mut keep = |answers: Vec<(usize, Result<f32, Arc<str>>)>| {
+        let mut keep = |answers: Vec<RawAnswer>| {
             for (index, score) in answers {
                 scores[index] = score.and_then(|raw| propensity(model, raw).map(|p| (position, raw, p)));
             }
         };
+        let began = Instant::now();
         if let Ok(answers) = ask_model(model, pairs, &wanted, worker) {
+            tally.scored(position, wanted.len(), began.elapsed());
             keep(answers);
             continue;
         }
@@ -79,13 +84,16 @@ fn propensity(model: &Model, raw: f32) -> Result<f64, Arc<str>> {
     })
 }
 
+/// The index of a pair and its raw score, or why there is none.
+type RawAnswer = (usize, Result<f32, Arc<str>>);
+
 /// Raw scores by pair index for the `(pair, column)`s wanted; a pair whose row lacks an input has the reason instead.
 fn ask_model(
     model: &Model,
     pairs: &[Pair<'_>],
     wanted: &[(usize, usize)],
     worker: &Worker,
-) -> Result<Vec<(usize, Result<f32, Arc<str>>)>, ModelError> {
+) -> Result<Vec<RawAnswer>, ModelError> {
     let mut answers = Vec::with_capacity(wanted.len());
     let mut matrix: Matrix = model.matrix();
     // Which row of the matrix answers a wanted pair: pairwise models have a row per pair, others one per customer.
@@ -94,7 +102,9 @@ fn ask_model(
     for (index, column) in wanted.iter().copied() {
         let pair = &pairs[index];
         let row = match &last {
-            Some((customer, row)) if *customer == pair.customer && model.manifest().layout != Some(Layout::Pairwise) => {
+            Some((customer, row))
+                if *customer == pair.customer && model.manifest().layout != Some(Layout::Pairwise) =>
+            {
                 row.clone()
             }
             _ => push(model, &mut matrix, &pair.row),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::plan::Plan;
 use super::{Reason, Rejection};
@@ -16,6 +17,8 @@ pub(super) struct Tally {
     withheld: BTreeMap<Reason, u64>,
     /// Offer and rule gate of each rule that could not be evaluated.
     rule_errors: BTreeMap<(usize, &'static str), u64>,
+    /// The model's position in the release, rows and time of each batch that was scored.
+    scored: Vec<(usize, usize, Duration)>,
     /// Rows without a usable score, by the model's position in the release.
     unavailable: BTreeMap<usize, usize>,
 }
@@ -27,6 +30,11 @@ impl Tally {
         if rejection.reason == Reason::RuleError {
             *self.rule_errors.entry((offer, rejection.stage.as_str())).or_default() += 1;
         }
+    }
+
+    /// Counts a batch that a model scored.
+    pub fn scored(&mut self, model: usize, rows: usize, took: Duration) {
+        self.scored.push((model, rows, took));
     }
 
     /// Counts a row that a model could not score.
@@ -46,6 +54,10 @@ impl Tally {
         for ((offer, gate), count) in &self.rule_errors {
             let id: &Arc<str> = &release.catalog().library.offers()[*offer].id;
             metrics.rule_errors(id, gate).inc_by(*count);
+        }
+        for (model, rows, took) in &self.scored {
+            let model = &release.models()[*model];
+            metrics.model(model.name(), model.version()).scored(*rows, *took);
         }
         for (model, rows) in &self.unavailable {
             let model = &release.models()[*model];

@@ -1,6 +1,6 @@
 //! The features of a request: dense rows, typed columns, or both.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use super::{Entity, FeatureSchema, FeatureType, ValueRef};
 
@@ -110,7 +110,7 @@ impl FeatureBatch {
             nulls: Vec::with_capacity(self.columns.len()),
             integer_dense: Vec::with_capacity(self.dense_names.len()),
         };
-        let mut seen: HashMap<&str, ()> = HashMap::new();
+        let mut seen: HashSet<&str> = HashSet::new();
         let cells = self.rows.checked_mul(self.dense_names.len());
         if cells != Some(self.dense_values.len()) {
             return Err(BatchError::new(
@@ -127,7 +127,7 @@ impl FeatureBatch {
         for (index, name) in self.dense_names.iter().enumerate() {
             let field = || format!("dense.names[{index}]");
             let feature_type = bound.place(schema, entities, name, Place::Dense(index), &field)?;
-            if seen.insert(name, ()).is_some() {
+            if !seen.insert(name) {
                 return Err(BatchError::new(field(), format!("feature `{name}` comes twice")));
             }
             if !feature_type.is_numeric() {
@@ -141,7 +141,7 @@ impl FeatureBatch {
             let name = &column.name;
             let field = || format!("columns[{index}].name");
             let feature_type = bound.place(schema, entities, name, Place::Column(index), &field)?;
-            if seen.insert(name, ()).is_some() {
+            if !seen.insert(name) {
                 return Err(BatchError::new(field(), format!("feature `{name}` comes twice")));
             }
             if column.values.feature_type() != feature_type {
@@ -167,9 +167,13 @@ impl FeatureBatch {
             let (row, column) = (index / width, index % width);
             let wanted = match types[column] {
                 FeatureType::Int if value.fract() != 0.0 => "a whole number",
-                FeatureType::Bool if *value != 0.0 && *value != 1.0 => "0 or 1",
-                _ if value.is_infinite() => "finite or NaN (missing)",
-                _ => continue,
+                FeatureType::Bool if !(*value == 0.0 || (*value - 1.0).abs() == 0.0) => "0 or 1",
+                FeatureType::Float | FeatureType::Int | FeatureType::Bool | FeatureType::String
+                    if value.is_infinite() =>
+                {
+                    "finite or NaN (missing)"
+                }
+                FeatureType::Float | FeatureType::Int | FeatureType::Bool | FeatureType::String => continue,
             };
             let name = &self.dense_names[column];
             return Err(BatchError::new(

@@ -83,6 +83,12 @@ impl<'a> From<&'a Option<Value>> for ValueRef<'a> {
 }
 
 impl ValueRef<'_> {
+    /// The value, or `default` where it is missing.
+    #[must_use]
+    pub fn or(self, default: Self) -> Self {
+        if self.is_missing() { default } else { self }
+    }
+
     /// Whether the value is not known.
     #[must_use]
     pub fn is_missing(&self) -> bool {

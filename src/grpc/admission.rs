@@ -156,10 +156,7 @@ impl<S> Admission<S> {
 }
 
 /// Waits for `answer`, but not beyond the deadline.
-async fn until(
-    deadline: Option<Instant>,
-    answer: impl Future<Output = Response<Body>>,
-) -> Response<Body> {
+async fn until(deadline: Option<Instant>, answer: impl Future<Output = Response<Body>>) -> Response<Body> {
     let Some(deadline) = deadline else { return answer.await };
     match tokio::time::timeout_at(deadline.into(), answer).await {
         Ok(response) => response,

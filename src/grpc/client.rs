@@ -189,15 +189,13 @@ impl Client {
     /// # Errors
     /// When the address is none, or nobody answers there.
     pub async fn connect(address: &str) -> Result<Self, ClientError> {
-        let url =
-            if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-        let endpoint =
-            Endpoint::from_shared(url).map_err(|_| ClientError::Address(address.to_owned()))?;
-        let channel =
-            endpoint.connect_timeout(Duration::from_secs(5)).connect().await.map_err(|error| {
-                let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-                ClientError::Unreachable { address: address.to_owned(), reason: cause }
-            })?;
+        let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+        let endpoint = Endpoint::from_shared(url).map_err(|_| ClientError::Address(address.to_owned()))?;
+        let channel = endpoint.connect_timeout(Duration::from_secs(5)).connect().await.map_err(|error| {
+            let cause =
+                std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            ClientError::Unreachable { address: address.to_owned(), reason: cause }
+        })?;
         Ok(Self { decisions: DecisionServiceClient::new(channel).max_decoding_message_size(usize::MAX) })
     }
 
@@ -208,8 +206,7 @@ impl Client {
     pub async fn rank(&mut self, question: RankQuestion) -> Result<RankAnswer, ClientError> {
         let explain = if question.explain { wire::Explain::All } else { wire::Explain::Winners };
         let consents = question.consents;
-        let customer =
-            |customer_id: String| wire::Customer { customer_id, consents: consents.clone() };
+        let customer = |customer_id: String| wire::Customer { customer_id, consents: consents.clone() };
         let request = wire::RankRequest {
             request_id: String::new(),
             placement: question.placement,

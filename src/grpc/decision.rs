@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::limits::Limits;
 use super::proto::proffer::v1 as wire;
 use super::status;
-use crate::decision::{DecisionError, Decider};
+use crate::decision::{Decider, DecisionError};
 use crate::model::{Call, Refusal};
 
 /// The service, cheap to clone.
@@ -36,8 +36,7 @@ impl DecisionService {
         let request = rank::read(request, &self.limits)?;
         let explain = request.explain;
         let answered = self.decider.rank(request, call).await;
-        let (snapshot, results) =
-            answered.map_err(|error| status::from_decision(&error, &request_id))?;
+        let (snapshot, results) = answered.map_err(|error| status::from_decision(&error, &request_id))?;
         Ok(rank::write(request_id, &snapshot, results, explain))
     }
 
@@ -53,7 +52,10 @@ impl DecisionService {
 
 #[tonic::async_trait]
 impl wire::decision_service_server::DecisionService for DecisionService {
-    async fn rank(&self, request: Request<wire::RankRequest>) -> Result<Response<wire::RankResponse>, Status> {
+    async fn rank(
+        &self,
+        request: Request<wire::RankRequest>,
+    ) -> Result<Response<wire::RankResponse>, Status> {
         let call = call_of(&request);
         self.rank(request.into_inner(), &call).await.map(Response::new)
     }
@@ -114,7 +116,7 @@ impl wire::decision_service_server::DecisionService for DecisionService {
             answered.map_err(|error: DecisionError| status::from_decision(&error, &request_id))?;
         Ok(Response::new(wire::AssignSegmentsResponse {
             release: snapshot.release.number(),
-            segments: segments.into_iter().map(rank::write_segment).collect(),
+            segments: segments.iter().map(rank::write_segment).collect(),
         }))
     }
 }

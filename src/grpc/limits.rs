@@ -54,12 +54,7 @@ pub(super) fn check_ids(field: &str, ids: &[String]) -> Result<(), Status> {
 }
 
 /// Refuses more of something than there may be.
-pub(super) fn check_count(
-    field: impl Display,
-    what: &str,
-    count: usize,
-    most: usize,
-) -> Result<(), Status> {
+pub(super) fn check_count(field: impl Display, what: &str, count: usize, most: usize) -> Result<(), Status> {
     if count <= most {
         return Ok(());
     }

@@ -141,12 +141,21 @@ fn sha256(path: &Path) -> io::Result<String> {
         }
         digest.update(&piece[..read]);
     }
-    let mut text = String::with_capacity(64);
-    for byte in digest.finalize() {
+    Ok(hex(&digest.finalize()))
+}
+
+/// The SHA-256 of `bytes` in lower-case hexadecimal, as [`Checksums`] write it.
+#[must_use]
+pub fn sha256_of(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().fold(String::with_capacity(2 * digest.len()), |mut text, byte| {
         // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
-    }
-    Ok(text)
+        text
+    })
 }
 
 #[cfg(test)]

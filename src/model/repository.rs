@@ -236,7 +236,7 @@ impl<M> Repository<M> {
         }
         match (self.load)(file) {
             Ok(model) => {
-                tracing::info!(model = name, version, "model loaded for the Open Inference Protocol");
+                tracing::debug!(model = name, version, "model loaded for the Open Inference Protocol");
                 Slot::Loaded(model)
             }
             Err(reason) => {

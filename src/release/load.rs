@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use super::Store;
 use crate::document::{Document, Problems, suggestion};
 use crate::feature::{Entity, FeatureSchema, SegmentRef, ValueRef};
 use crate::model::onnx::OnnxCache;
@@ -26,6 +27,8 @@ pub struct ReleaseSource<'a> {
     pub policy: &'a str,
     /// The directory whose children are the models.
     pub models_dir: &'a Path,
+    /// The store that the release is in; `None` for a workspace.
+    pub store: Option<&'a Store>,
     /// Model name → version.
     pub pins: &'a BTreeMap<String, u64>,
 }
@@ -49,7 +52,7 @@ pub struct Release {
     /// placement × offer.
     scorers: Vec<Vec<Option<Scorer>>>,
     segmentation: Option<Segmenter>,
-    models_dir: PathBuf,
+    store: Option<Store>,
     pins: BTreeMap<String, u64>,
 }
 
@@ -96,7 +99,7 @@ impl Release {
             models,
             scorers,
             segmentation,
-            models_dir: source.models_dir.to_owned(),
+            store: source.store.cloned(),
             pins: source.pins.clone(),
         })
     }
@@ -152,11 +155,10 @@ impl Release {
         self.segmentation.as_ref()
     }
 
-    /// Whether the store has this version of a model, loaded or not.
+    /// The store that the release is in, to tell what exists and is not loaded from what does not exist.
     #[must_use]
-    pub fn knows_version(&self, model: &str, version: u64) -> bool {
-        // The name is one of the release's own, so the path stays inside the store.
-        self.pins.contains_key(model) && self.models_dir.join(model).join(version.to_string()).is_dir()
+    pub fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
     }
 }
 

@@ -6,7 +6,7 @@
 //! ```
 //! Everything but `CURRENT` and `customers/` never changes once it is there: a directory is written under a temporary name
 //! and renamed into place, so that what exists is whole. This module moves files; it neither parses nor judges their content
-//! beyond `release.toml` and `CURRENT`.
+//! beyond `release.toml`, `CURRENT` and the checksums of a manifest.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,9 +15,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::workspace::Workspace;
+use crate::document::Problems;
+use crate::model::{Checksums, Manifest, sha256_of};
 
 /// The three files of a release that people edit, in the order in which they are read.
 pub const RELEASE_FILES: [&str; 3] = ["features.toml", "offers.toml", "policy.toml"];
@@ -26,7 +27,9 @@ pub const RELEASE_FILES: [&str; 3] = ["features.toml", "offers.toml", "policy.to
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// There is no directory, or it is not a store.
-    #[error("{path} is not a store: {reason}; create one with `proffer init --store {path} --from WORKSPACE`")]
+    #[error(
+        "{path} is not a store: {reason}; create one with `proffer init --store {path} --from WORKSPACE`"
+    )]
     NotAStore {
         /// What was asked for.
         path: String,
@@ -42,7 +45,9 @@ pub enum StoreError {
         release: u64,
     },
     /// Where a version belongs there is another of that number.
-    #[error("{path} is there already and is another one than the workspace's; remove it, or make the store elsewhere")]
+    #[error(
+        "{path} is there already and is another one than the workspace's; remove it, or make the store elsewhere"
+    )]
     Occupied {
         /// The directory.
         path: String,
@@ -177,7 +182,7 @@ impl Store {
             store.add_version(name, *version, &workspace.version_dir(name, *version))?;
         }
         let number = store.add_release(workspace, author, "made by init")?;
-        store.promote(Current {
+        store.promote(&Current {
             release: number,
             previous: 0,
             sequence: 1,
@@ -212,6 +217,18 @@ impl Store {
         self.models_dir().join(name).join(version.to_string())
     }
 
+    /// Whether there is such a version of a model.
+    #[must_use]
+    pub fn has_version(&self, name: &str, version: u64) -> bool {
+        self.version_dir(name, version).is_dir()
+    }
+
+    /// Whether there is such a release.
+    #[must_use]
+    pub fn has_release(&self, number: u64) -> bool {
+        self.release_dir(number).join("release.toml").is_file()
+    }
+
     /// What `CURRENT` says.
     ///
     /// # Errors
@@ -226,7 +243,7 @@ impl Store {
     /// # Errors
     /// When there is no such release, or one of its files was damaged or changed.
     pub fn release(&self, number: u64) -> Result<ReleaseFiles, StoreError> {
-        let directory = self.root.join("releases").join(number.to_string());
+        let directory = self.release_dir(number);
         let path = directory.join("release.toml");
         if !path.is_file() {
             return Err(StoreError::NoSuchRelease(number));
@@ -236,7 +253,7 @@ impl Store {
             let path = directory.join(name);
             let text = read(&path)?;
             let (expected, found) =
-                (record.hashes.get(name).cloned().unwrap_or_default(), hash(text.as_bytes()));
+                (record.hashes.get(name).cloned().unwrap_or_default(), sha256_of(text.as_bytes()));
             if expected == found {
                 return Ok(text);
             }
@@ -246,14 +263,26 @@ impl Store {
         Ok(ReleaseFiles { features: features?, offers: offers?, policy: policy?, record })
     }
 
+    fn release_dir(&self, number: u64) -> PathBuf {
+        self.root.join("releases").join(number.to_string())
+    }
+
     /// Copies a version into the store, unless it is there already; something else in its place is an error.
     fn add_version(&self, name: &str, version: u64, source: &Path) -> Result<(), StoreError> {
+        let fill = |directory: &Path| {
+            copy_files(source, directory)?;
+            fill_in_checksums(directory)
+        };
         let target = self.version_dir(name, version);
         if !target.exists() {
-            return self.write_directory(&target, |directory| copy_files(source, directory));
+            return self.write_directory(&target, fill);
         }
         // Of an `init` that was interrupted; what was edited since then must not be left out without a word.
-        if same_files(source, &target)? {
+        let fresh = target.with_file_name(format!(".{version}.fresh"));
+        let _ = fs::remove_dir_all(&fresh);
+        let same = self.write_directory(&fresh, fill).and_then(|()| same_files(&fresh, &target));
+        let _ = fs::remove_dir_all(&fresh);
+        if same? {
             return Ok(());
         }
         Err(StoreError::Occupied { path: target.display().to_string() })
@@ -272,11 +301,10 @@ impl Store {
             hashes: RELEASE_FILES
                 .into_iter()
                 .zip(texts)
-                .map(|(name, text)| (name.to_owned(), hash(text.as_bytes())))
+                .map(|(name, text)| (name.to_owned(), sha256_of(text.as_bytes())))
                 .collect(),
         };
-        let target = self.root.join("releases").join(number.to_string());
-        self.write_directory(&target, |directory| {
+        self.write_directory(&self.release_dir(number), |directory| {
             for (name, text) in RELEASE_FILES.into_iter().zip(texts) {
                 write_synced(&directory.join(name), text.as_bytes())?;
             }
@@ -285,8 +313,8 @@ impl Store {
         Ok(number)
     }
 
-    fn promote(&self, current: Current) -> Result<(), StoreError> {
-        let text = to_toml(&current);
+    fn promote(&self, current: &Current) -> Result<(), StoreError> {
+        let text = to_toml(current);
         let copy = self.root.join("promotions").join(format!("{}.toml", current.sequence));
         write_synced(&copy, text.as_bytes())?;
         let (temporary, path) = (self.root.join("CURRENT.tmp"), self.root.join("CURRENT"));
@@ -319,9 +347,9 @@ impl Store {
         let temporary = parent.join(format!(".{name}.{}", std::process::id()));
         let _ = fs::remove_dir_all(&temporary);
         fs::create_dir(&temporary).map_err(|source| io_error(&temporary, source))?;
-        let filled = fill(&temporary).and_then(|()| sync_directory(&temporary)).and_then(|()| {
-            fs::rename(&temporary, target).map_err(|source| io_error(target, source))
-        });
+        let filled = fill(&temporary)
+            .and_then(|()| sync_directory(&temporary))
+            .and_then(|()| fs::rename(&temporary, target).map_err(|source| io_error(target, source)));
         if filled.is_err() {
             let _ = fs::remove_dir_all(&temporary);
         }
@@ -332,15 +360,6 @@ impl Store {
 
 fn now() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
-}
-
-/// SHA-256 in hex.
-fn hash(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn read(path: &Path) -> Result<String, StoreError> {
@@ -370,6 +389,24 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         file.sync_all()
     };
     write().map_err(|source| io_error(path, source))
+}
+
+/// Completes a manifest that has no checksums: from now on the version is what it is.
+fn fill_in_checksums(directory: &Path) -> Result<(), StoreError> {
+    let path = directory.join("model.toml");
+    if !path.is_file() {
+        return Ok(());
+    }
+    let text = read(&path)?;
+    let damaged = |problems: Problems| StoreError::Damaged {
+        path: path.display().to_string(),
+        message: problems.to_string(),
+    };
+    if !Manifest::parse("model.toml", &text).map_err(damaged)?.checksums.is_empty() {
+        return Ok(());
+    }
+    let checksums = Checksums::compute(directory).map_err(|source| io_error(directory, source))?;
+    write_synced(&path, format!("{}\n\n{}", text.trim_end(), checksums.render()).as_bytes())
 }
 
 fn copy_files(source: &Path, target: &Path) -> Result<(), StoreError> {

@@ -39,7 +39,7 @@ impl Workspace {
         let mut text = |name: &str| match fs::read(root.join(name)) {
             Ok(bytes) => String::from_utf8(bytes).unwrap_or_else(|error| {
                 let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-                let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+                let line = String::from_utf8_lossy(before).split('\n').count();
                 problems.push(name, Some(line), "this line is not UTF-8; save the file as UTF-8");
                 String::new()
             }),
@@ -79,9 +79,7 @@ impl Workspace {
 
 fn similar(root: &Path, name: &str) -> String {
     let names: Vec<String> = fs::read_dir(root)
-        .map(|entries| {
-            entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
-        })
+        .map(|entries| entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
         .unwrap_or_default();
     suggestion(name, names.iter().map(String::as_str))
 }

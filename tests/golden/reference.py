@@ -228,17 +228,16 @@ class Workspace:
             case _:
                 return str(value)
 
+    def known(self, entity, *sources):
+        """Values of all features of an entity: the first source that knows one, else None."""
+        names = [feature["name"] for feature in self.features if feature["entity"] == entity]
+        values = {name: [self.typed(name, source.get(name)) for source in sources] for name in names}
+        return {name: next((value for value in found if value is not None), None) for name, found in values.items()}
+
     def resolve(self, entity, *sources):
         """Values of all features of an entity: the first source that knows one, else the default, else None."""
-        resolved = {}
-        for feature in self.features:
-            if feature["entity"] == entity:
-                name = feature["name"]
-                candidates = [
-                    self.typed(name, source.get(name)) for source in (*sources, {name: feature.get("default")})
-                ]
-                resolved[name] = next((value for value in candidates if value is not None), None)
-        return resolved
+        defaults = {feature["name"]: feature.get("default") for feature in self.features}
+        return self.known(entity, *sources, defaults)
 
     def rank(self, request):
         """Decides one request of one customer; see the keys of `request` in rankings.json.
@@ -252,7 +251,8 @@ class Workspace:
         stored = self.customers.get(request["customer_id"], {})
         customer = self.resolve("customer", request.get("features", {}), stored)
         context = self.resolve("context", request.get("context", {}))
-        segment = self.segmentation.assign(customer)
+        # What nobody knows is imputed as in training; the defaults are for rules and models.
+        segment = self.segmentation.assign(self.known("customer", request.get("features", {}), stored))
 
         listed = request.get("candidate_offer_ids") or list(self.offers)
         excluded = request.get("exclude_offer_ids", [])

@@ -1,9 +1,7 @@
 //! Files that people get wrong: each mistake is named with its file, its line and what to do, all of them at once, and no
 //! store is made of them.
 
-use std::path::Path;
-
-use sha2::{Digest, Sha256};
+use proffer::model::sha256_of;
 
 use super::binary::{Ended, init, proffer, proffer_prints};
 use super::harness::{Copy, sample_workspace};
@@ -73,7 +71,11 @@ const CASES: &[Case] = &[
             copy.replace("offers.toml", "value = 80.0", "value = 80.0\ncap_customer = -3\nbudget = 1000.0");
         },
         problems: &[
-            ("offers.toml", "cap_customer", "offer `travel_gold`: `cap_customer` must not be negative, and is -3"),
+            (
+                "offers.toml",
+                "cap_customer",
+                "offer `travel_gold`: `cap_customer` must not be negative, and is -3",
+            ),
             ("offers.toml", "cap_customer", "cap_customer: not enforced by this version; remove it"),
             ("offers.toml", "budget", "budget: not enforced by this version; remove it"),
         ],
@@ -85,7 +87,11 @@ const CASES: &[Case] = &[
             copy.replace("policy.toml", "weight = 30.0", "weight = -150.0");
         },
         problems: &[
-            ("offers.toml", "-150.0", "offer `travel_gold`: `weight` must be more than -100 percent, not -150"),
+            (
+                "offers.toml",
+                "-150.0",
+                "offer `travel_gold`: `weight` must be more than -100 percent, not -150",
+            ),
             ("policy.toml", "-150.0", "category `travel`: `weight` must be more than -100 percent, not -150"),
         ],
     },
@@ -166,7 +172,8 @@ const CASES: &[Case] = &[
         about: "a truncated graph whose checksum was taken after the damage",
         spoil: |copy| {
             truncate(copy);
-            set_checksum(copy, &digest(&copy.path().join("propensity/1/model.onnx")));
+            let bytes = std::fs::read(copy.path().join("propensity/1/model.onnx")).unwrap();
+            set_checksum(copy, &sha256_of(&bytes));
         },
         problems: &[("propensity/1/model.onnx", "", "this is not an ONNX model, or only a part of one")],
     },
@@ -189,7 +196,11 @@ const CASES: &[Case] = &[
             write(copy, "propensity/1/model.onnx", POINTER);
             remove_checksum(copy);
         },
-        problems: &[("propensity/1/model.onnx", "", "this is a Git LFS pointer, not a model: run `git lfs pull`")],
+        problems: &[(
+            "propensity/1/model.onnx",
+            "",
+            "this is a Git LFS pointer, not a model: run `git lfs pull`",
+        )],
     },
     Case {
         about: "segments of features that the schema lacks",
@@ -225,7 +236,8 @@ const CASES: &[Case] = &[
     Case {
         about: "a file in another encoding",
         spoil: |copy| {
-            let text = read(copy, "offers.toml").replace("name = \"Travel Gold card\"", "name = \"Voyage dor\u{e9}\"");
+            let text = read(copy, "offers.toml")
+                .replace("name = \"Travel Gold card\"", "name = \"Voyage dor\u{e9}\"");
             let latin1: Vec<u8> = text.chars().map(|letter| letter as u8).collect();
             std::fs::write(copy.path().join("offers.toml"), latin1).unwrap();
         },
@@ -269,11 +281,6 @@ fn truncate_file(copy: &Copy, file: &str) {
     let path = copy.path().join(file);
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-}
-
-fn digest(path: &Path) -> String {
-    let digest = Sha256::digest(std::fs::read(path).unwrap());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn checksum_line(copy: &Copy) -> String {
@@ -367,7 +374,10 @@ fn a_store_that_was_edited_is_not_served() {
     let offers = store.join("releases/1/offers.toml");
     let text = std::fs::read_to_string(&offers).unwrap();
     std::fs::write(&offers, text.replace("value = 80.0", "value = 8000.0")).unwrap();
-    for command in [&["check", "--store"][..], &["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--store"]] {
+    for command in [
+        &["check", "--store"][..],
+        &["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--store"],
+    ] {
         let ended = proffer(command.iter().map(AsRef::as_ref).chain([store.as_os_str()]));
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(ended.stderr.contains("offers.toml was changed after it was released"), "{ended:?}");

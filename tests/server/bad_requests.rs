@@ -39,13 +39,22 @@ fn assert_status(status: &Status, code: Code, field: &str) {
 #[tokio::test]
 async fn unknown_names_are_not_found_and_the_likely_one_is_suggested() {
     let status = refused_rank(|request| request.placement = "app_hme".into()).await;
-    assert_status(&status, Code::NotFound, "placement: there is no placement `app_hme`; did you mean `app_home`?");
+    assert_status(
+        &status,
+        Code::NotFound,
+        "placement: there is no placement `app_hme`; did you mean `app_home`?",
+    );
     let status = refused_rank(|request| request.candidate_offer_ids = vec!["travel_glod".into()]).await;
     assert_status(&status, Code::NotFound, "candidate_offer_ids[0]");
-    let status = refused_rank(|request| request.exclude_offer_ids = vec!["travel_gold".into(), "x".into()]).await;
+    let status =
+        refused_rank(|request| request.exclude_offer_ids = vec!["travel_gold".into(), "x".into()]).await;
     assert_status(&status, Code::NotFound, "exclude_offer_ids[1]");
     let status = refused_score(|request| request.model.as_mut().unwrap().name = "propencity".into()).await;
-    assert_status(&status, Code::NotFound, "model.name: there is no model `propencity`; did you mean `propensity`?");
+    assert_status(
+        &status,
+        Code::NotFound,
+        "model.name: there is no model `propencity`; did you mean `propensity`?",
+    );
     let status = refused_score(|request| request.model.as_mut().unwrap().version = 99).await;
     assert_status(&status, Code::NotFound, "model.version");
     let status = refused_score(|request| request.offer_ids = vec!["nothing".into()]).await;
@@ -186,16 +195,39 @@ async fn bytes_that_are_no_message_are_the_callers_mistake() {
     assert_serving().await;
 }
 
+/// Sends a `Rank` with a `grpc-timeout` and reads what the server itself answers: `tonic`'s client would answer first.
+async fn with_timeout(timeout: &str, request: &wire::RankRequest) -> Status {
+    use prost::Message;
+    let stream = tokio::net::TcpStream::connect(Server::sample().address).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let head = http::Request::post("http://server/proffer.v1.DecisionService/Rank")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("grpc-timeout", timeout)
+        .body(())
+        .unwrap();
+    let (answer, mut body) = client.ready().await.unwrap().send_request(head, false).unwrap();
+    let message = request.encode_to_vec();
+    let length = (message.len() as u32).to_be_bytes();
+    let frame: Vec<u8> = [&[0], &length[..], &message].concat();
+    body.send_data(frame.into(), true).unwrap();
+    let answer = answer.await.unwrap();
+    connection.abort();
+    Status::from_header_map(answer.headers()).expect("an answer without a body")
+}
+
 #[tokio::test]
 async fn a_deadline_that_cannot_be_met_is_answered_as_such() {
-    let mut request = Request::new(rank_request("app_home", &["C000001"]));
-    request.metadata_mut().insert("grpc-timeout", "1n".parse().unwrap());
-    let status = Server::sample().client().await.rank(request).await.unwrap_err();
-    assert_status(&status, Code::DeadlineExceeded, "deadline");
-    let mut request = Request::new(rank_request("app_home", &["C000001"]));
-    request.metadata_mut().insert("grpc-timeout", "soon".parse().unwrap());
-    let status = Server::sample().client().await.rank(request).await.unwrap_err();
-    assert_status(&status, Code::InvalidArgument, "grpc-timeout");
+    let small = rank_request("app_home", &["C000001"]);
+    assert_status(&with_timeout("0m", &small).await, Code::DeadlineExceeded, "deadline");
+    assert_status(&with_timeout("1n", &small).await, Code::DeadlineExceeded, "deadline");
+    assert_status(&with_timeout("soon", &small).await, Code::InvalidArgument, "grpc-timeout");
+    // Work that takes longer than the deadline is dropped on the way.
+    let ids: Vec<String> = (1..=1000).map(|number| format!("C{number:06}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let large = rank_request("app_home", &ids);
+    assert_status(&with_timeout("3m", &large).await, Code::DeadlineExceeded, "deadline");
     assert_serving().await;
 }
 

@@ -55,7 +55,8 @@ fn every_command_and_every_option_is_explained() {
         assert!(path.len() > 1 || overview.contains(&format!("\n  {}  ", path[0])), "{overview}");
         for option in help.lines().filter(|line| line.trim_start().starts_with('-')) {
             // The description stands two spaces behind the option, on the same line.
-            let explained = option.trim_start().split_once("  ").is_some_and(|(_, text)| text.trim().len() > 5);
+            let explained =
+                option.trim_start().split_once("  ").is_some_and(|(_, text)| text.trim().len() > 5);
             assert!(explained, "{}: {option}", path.join(" "));
         }
     }
@@ -72,7 +73,9 @@ fn the_three_commands_that_help_begins_with_work_as_they_stand() {
         let line = line.trim().split("   ").next().unwrap();
         line.split_whitespace().skip(1).map(str::to_owned).collect()
     };
-    let [initialise, serve, rank] = &begin.lines().map(words).collect::<Vec<_>>()[..] else { panic!("{begin}") };
+    let [initialise, serve, rank] = &begin.lines().map(words).collect::<Vec<_>>()[..] else {
+        panic!("{begin}")
+    };
     let checkout = tempfile::tempdir().unwrap();
     std::fs::create_dir(checkout.path().join("models")).unwrap();
     let copy = Copy::new();
@@ -108,7 +111,8 @@ fn find_runtime(command: &mut std::process::Command) {
 fn a_wrong_configuration_ends_with_64_and_every_problem() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("proffer.toml");
-    std::fs::write(&file, "[server]\nqueue = 0\nlisen = \"127.0.0.1:1\"\n[limits]\nmessage = \"16\"\n").unwrap();
+    std::fs::write(&file, "[server]\nqueue = 0\nlisen = \"127.0.0.1:1\"\n[limits]\nmessage = \"16\"\n")
+        .unwrap();
     for name in ["serve", "check-config"] {
         let mut command = command();
         command.args([name, "--listen", "nowhere", "--config"]).arg(&file).env("PROFFER_LOG_FORMAT", "xml");
@@ -130,7 +134,11 @@ fn a_wrong_configuration_ends_with_64_and_every_problem() {
 fn check_config_prints_a_file_that_means_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("proffer.toml");
-    std::fs::write(&file, "[server]\nqueue = 7\n[traces]\notlp_endpoint = \"http://me:secret@collector:4317\"\n").unwrap();
+    std::fs::write(
+        &file,
+        "[server]\nqueue = 7\n[traces]\notlp_endpoint = \"http://me:secret@collector:4317\"\n",
+    )
+    .unwrap();
     let mut command = command();
     command.args(["check-config", "--workers", "3", "--config"]).arg(&file).env("PROFFER_SERVER_DRAIN", "2m");
     let printed: Ended = command.output().unwrap().into();
@@ -156,14 +164,25 @@ fn check_config_prints_a_file_that_means_the_same() {
 fn a_store_that_is_none_is_answered_with_the_command_that_makes_one() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("missing");
-    for (store, reason) in [(missing.as_path(), "there is no such directory"), (directory.path(), "it has no CURRENT")] {
-        let flags = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-filter", "off"].map(OsStr::new);
+    for (store, reason) in
+        [(missing.as_path(), "there is no such directory"), (directory.path(), "it has no CURRENT")]
+    {
+        let flags =
+            ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-filter", "off"].map(OsStr::new);
         let serve = [OsStr::new("serve"), "--store".as_ref(), store.as_ref()].into_iter().chain(flags);
         let told = format!("create one with `proffer init --store {} --from WORKSPACE`", store.display());
         assert_fails(&proffer(serve), 1, &[reason, &told]);
-        assert_fails(&proffer([OsStr::new("check"), "--store".as_ref(), store.as_ref()]), 1, &[reason, &told]);
+        assert_fails(
+            &proffer([OsStr::new("check"), "--store".as_ref(), store.as_ref()]),
+            1,
+            &[reason, &told],
+        );
     }
-    assert_fails(&proffer(["check", "/no/such/workspace"]), 1, &["/no/such/workspace: there is no such directory"]);
+    assert_fails(
+        &proffer(["check", "/no/such/workspace"]),
+        1,
+        &["/no/such/workspace: there is no such directory"],
+    );
 }
 
 #[test]
@@ -175,8 +194,16 @@ fn a_taken_port_is_named() {
         let flags = ["--listen", listen, "--admin", admin, "--log-filter", "off", "--store"];
         proffer(["serve"].iter().chain(&flags).map(OsStr::new).chain([store.as_os_str()]))
     };
-    assert_fails(&serve(&address, "127.0.0.1:0"), 1, &[&format!("cannot listen on server.listen {address}: ")]);
-    assert_fails(&serve("127.0.0.1:0", &address), 1, &[&format!("cannot listen on server.admin {address}: ")]);
+    assert_fails(
+        &serve(&address, "127.0.0.1:0"),
+        1,
+        &[&format!("cannot listen on server.listen {address}: ")],
+    );
+    assert_fails(
+        &serve("127.0.0.1:0", &address),
+        1,
+        &[&format!("cannot listen on server.admin {address}: ")],
+    );
 }
 
 #[test]
@@ -186,7 +213,11 @@ fn a_missing_runtime_is_answered_with_the_command_that_fetches_it() {
     command.arg("check").arg(sample_workspace()).current_dir(elsewhere.path());
     command.env("ORT_DYLIB_PATH", elsewhere.path().join("libonnxruntime.so"));
     let ended: Ended = command.output().unwrap().into();
-    assert_fails(&ended, 1, &["ONNX Runtime was not found", "make onnxruntime", "scripts/fetch_onnxruntime.py"]);
+    assert_fails(
+        &ended,
+        1,
+        &["ONNX Runtime was not found", "make onnxruntime", "scripts/fetch_onnxruntime.py"],
+    );
     std::fs::write(elsewhere.path().join("libonnxruntime.so"), "not a library").unwrap();
     let ended: Ended = command.output().unwrap().into();
     assert_fails(&ended, 1, &["libonnxruntime.so"]);
@@ -212,7 +243,11 @@ fn a_question_that_the_server_refuses_says_why() {
         proffer(asked.iter().chain(more))
     };
     assert_fails(&rank("app_hme", &[]), 1, &["NOT_FOUND", "did you mean `app_home`?"]);
-    assert_fails(&rank("app_home", &["--feature", "balanse=3"]), 1, &["INVALID_ARGUMENT", "did you mean `balance`?"]);
+    assert_fails(
+        &rank("app_home", &["--feature", "balanse=3"]),
+        1,
+        &["INVALID_ARGUMENT", "did you mean `balance`?"],
+    );
     assert_fails(&rank("app_home", &["--context", "month=June"]), 1, &["INVALID_ARGUMENT", "context[month]"]);
     assert_eq!(rank("app_home", &["--feature", "balance"]).code, Some(2));
     assert_eq!(rank("app_home", &["--as-of", "soon"]).code, Some(2));
@@ -228,7 +263,8 @@ fn row<'t>(table: &'t str, first: &str) -> Vec<&'t str> {
 fn json_says_what_the_table_says() {
     let address = format!("http://{}", Server::sample().address);
     let rank = |more: &[&str]| {
-        let asked = ["rank", "--placement", "app_home", "--customer", "C000001", "--as-of", AS_OF, "--explain"];
+        let asked =
+            ["rank", "--placement", "app_home", "--customer", "C000001", "--as-of", AS_OF, "--explain"];
         let told = ["--context", "month=7", "--feature", "credit_limit=9000", "--server", &address];
         // Wide enough that no cell of the table is wrapped.
         let mut command = command();
@@ -277,7 +313,8 @@ fn scores_are_printed_as_csv() {
     std::fs::write(&input, "customer_id,balance,credit_limit\nA,10.5,3000\nB,,\n").unwrap();
     let address = format!("http://{}", Server::sample().address);
     let score = |more: &[&str]| {
-        let asked = ["score", "--model", "propensity", "--server", &address, "--input", input.to_str().unwrap()];
+        let asked =
+            ["score", "--model", "propensity", "--server", &address, "--input", input.to_str().unwrap()];
         proffer(asked.iter().chain(more))
     };
     let ended = score(&["--offers", "travel_gold,cashback_fuel"]);
@@ -295,8 +332,17 @@ fn scores_are_printed_as_csv() {
             assert!((same - propensity).abs() < 1e-6, "{same} {propensity}");
         }
     }
-    assert_fails(&score(&[]), 1, &["INVALID_ARGUMENT", "offer_ids"]);
-    assert_fails(&proffer(["score", "--model", "propensity", "--input", "/no/such.csv"]), 1, &["/no/such.csv"]);
+    assert_fails(
+        &score(&["--offers", "travel_glod"]),
+        1,
+        &["NOT_FOUND", "offer_ids[0]", "did you mean `travel_gold`?"],
+    );
+    std::fs::write(&input, "customer_id,balance\n").unwrap();
+    assert_fails(&score(&[]), 1, &["rows.csv: no row below the header"]);
+    std::fs::write(&input, "customer_id,balance\nA,1.0,2.0\n").unwrap();
+    assert_fails(&score(&[]), 1, &["rows.csv: ", "line: 2"]);
+    std::fs::remove_file(&input).unwrap();
+    assert_fails(&score(&[]), 1, &["rows.csv: No such file"]);
 }
 
 #[test]
@@ -304,7 +350,8 @@ fn a_table_that_cannot_be_trained_on_is_answered_with_every_problem() {
     let directory = tempfile::tempdir().unwrap();
     let (input, output) = (directory.path().join("rows.csv"), directory.path().join("out"));
     let train = |k: &str, id: &str| {
-        let asked = ["segment", "train", "--k", k, "--id", id, "--input", input.to_str().unwrap(), "--output"];
+        let asked =
+            ["segment", "train", "--k", k, "--id", id, "--input", input.to_str().unwrap(), "--output"];
         proffer(asked.iter().map(OsStr::new).chain([output.as_os_str()]))
     };
     std::fs::write(&input, "id,balance,city\na,1.0,Bern\nb,much,Basel\n").unwrap();
@@ -325,9 +372,18 @@ fn new_customers_are_checked_before_a_running_server_sees_them() {
     let file = directory.path().join("new.csv");
     let server = Server::start(Copy::new().path(), &[]);
     let address = format!("http://{}", server.address);
-    let load = || proffer([OsStr::new("features"), "load".as_ref(), "--store".as_ref(), server.store.as_ref(), file.as_ref()]);
+    let load = || {
+        proffer([
+            OsStr::new("features"),
+            "load".as_ref(),
+            "--store".as_ref(),
+            server.store.as_ref(),
+            file.as_ref(),
+        ])
+    };
     let is_known = |customer: &str| {
-        let asked = ["rank", "--placement", "app_home", "--json", "--server", &address, "--customer", customer];
+        let asked =
+            ["rank", "--placement", "app_home", "--json", "--server", &address, "--customer", customer];
         let answer: Value = serde_json::from_str(&proffer_prints(asked)).unwrap();
         let degraded = answer["results"][0]["degraded"].as_array().unwrap();
         !degraded.iter().any(|entry| entry == "unknown_customer")
@@ -342,7 +398,8 @@ fn new_customers_are_checked_before_a_running_server_sees_them() {
     std::fs::write(&file, "customer_id,balance,shoe_size\nNEW1,3.0,41\n").unwrap();
     let loaded = load();
     assert_eq!(loaded.code, Some(0), "{loaded:?}");
-    for words in ["1 customers", "not read (no customer feature): shoe_size", "no column, so missing for everyone: "] {
+    let ignored = "column `shoe_size` is no customer feature and was ignored";
+    for words in ["1 customers", ignored, "feature `tenure` has no column and is missing for everyone"] {
         assert!(loaded.stdout.contains(words), "{loaded:?}");
     }
     for attempt in 0.. {

@@ -45,8 +45,7 @@ async fn a_customer_that_cannot_be_decided_fails_alone() {
 async fn explanations_come_in_three_levels() {
     let mut client = Server::sample().client().await;
     let mut ask = async |explain: wire::Explain| {
-        let request =
-            wire::RankRequest { explain: explain.into(), ..rank_request("app_home", &["C000001"]) };
+        let request = wire::RankRequest { explain: explain.into(), ..rank_request("app_home", &["C000001"]) };
         client.rank(request).await.unwrap().into_inner().results.remove(0)
     };
     let (none, winners, all) =
@@ -199,10 +198,7 @@ async fn a_request_id_is_echoed_or_made_and_decision_ids_are_uuids_of_version_7(
     request.request_id = "mine".into();
     let echoed = client.rank(request).await.unwrap().into_inner();
     assert_eq!(echoed.request_id, "mine");
-    let ids: Vec<uuid::Uuid> = echoed
-        .results
-        .iter()
-        .map(|result| uuid::Uuid::parse_str(&result.decision_id).unwrap())
-        .collect();
+    let ids: Vec<uuid::Uuid> =
+        echoed.results.iter().map(|result| uuid::Uuid::parse_str(&result.decision_id).unwrap()).collect();
     assert!(ids.iter().all(|id| id.get_version_num() == 7) && ids[0] != ids[1]);
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::harness::{Server, sample_workspace, wire};
 
@@ -30,7 +29,8 @@ fn request(case: &Value) -> wire::RankRequest {
             Value::String(text) => Kind::StringValue(text.clone()),
             Value::Bool(truth) => Kind::BoolValue(*truth),
             Value::Number(number) if number.is_i64() => Kind::Int64Value(number.as_i64().unwrap()),
-            _ => Kind::FloatValue(value.as_f64().unwrap()),
+            Value::Number(number) => Kind::FloatValue(number.as_f64().unwrap()),
+            Value::Null | Value::Array(_) | Value::Object(_) => panic!("{name}: {value}"),
         };
         (name.clone(), wire::FeatureValue { kind: Some(kind) })
     });
@@ -62,9 +62,7 @@ fn column(name: &str, value: &Value) -> wire::FeatureColumn {
         FeatureType::Float => {
             Values::Floats(wire::FloatValues { values: vec![value.as_f64().unwrap_or(0.0) as f32] })
         }
-        FeatureType::Int => {
-            Values::Int64s(wire::Int64Values { values: vec![value.as_i64().unwrap_or(0)] })
-        }
+        FeatureType::Int => Values::Int64s(wire::Int64Values { values: vec![value.as_i64().unwrap_or(0)] }),
         FeatureType::String => {
             Values::Strings(wire::StringValues { values: vec![value.as_str().unwrap_or("").to_owned()] })
         }
@@ -132,7 +130,7 @@ async fn rankings_are_those_of_the_independent_script() {
     let golden: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     for (file, expected) in golden["files"].as_object().unwrap() {
         let bytes = std::fs::read(sample_workspace().join(file)).unwrap();
-        let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = proffer::model::sha256_of(&bytes);
         assert_eq!(
             found,
             text(expected),

@@ -33,7 +33,8 @@ impl Server {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("store");
         make_store(&store, workspace).unwrap();
-        let mut flags = vec![("server.store", store.display().to_string()), ("server.poll", "20ms".to_owned())];
+        let mut flags =
+            vec![("server.store", store.display().to_string()), ("server.poll", "20ms".to_owned())];
         flags.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let config = Config::load(None, |_| None, &flags).unwrap();
         let listeners = Listeners {
@@ -177,10 +178,8 @@ fn copy_directory(from: &Path, to: &Path) {
 
 /// The folder of real data, or `None` and a word about it.
 pub fn data(folder: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("PROFFER_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
-        PathBuf::from,
-    );
+    let root = std::env::var_os("PROFFER_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
     let path = root.join(folder);
     if path.is_dir() {
         return Some(path);

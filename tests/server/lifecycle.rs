@@ -41,9 +41,7 @@ async fn reflection_lists_the_services() {
         panic!("{answer:?}");
     };
     let names: Vec<String> = list.service.into_iter().map(|service| service.name).collect();
-    for service in
-        ["proffer.v1.DecisionService", "inference.GRPCInferenceService", "grpc.health.v1.Health"]
-    {
+    for service in ["proffer.v1.DecisionService", "inference.GRPCInferenceService", "grpc.health.v1.Health"] {
         assert!(names.iter().any(|name| name == service), "{service}: {names:?}");
     }
 }
@@ -115,7 +113,8 @@ async fn what_is_under_way_at_shutdown_is_finished_and_nothing_new_is_taken() {
 
 #[tokio::test]
 async fn too_many_calls_at_once_are_refused_as_exhausted() {
-    let server = Server::start(Copy::new().path(), &[("limits.concurrent_calls", "1"), ("server.workers", "1")]);
+    let server =
+        Server::start(Copy::new().path(), &[("limits.concurrent_calls", "1"), ("server.workers", "1")]);
     let ids: Vec<String> = (1..=1000).map(|number| format!("C{number:06}")).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let mut calls = tokio::task::JoinSet::new();

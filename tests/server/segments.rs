@@ -36,7 +36,8 @@ impl CcGeneral {
         for row in rows.lines() {
             let mut fields = row.trim().split(',');
             ids.push(fields.next().unwrap().to_owned());
-            values.extend(fields.map(|field| if field.is_empty() { f32::NAN } else { field.parse().unwrap() }));
+            values
+                .extend(fields.map(|field| if field.is_empty() { f32::NAN } else { field.parse().unwrap() }));
         }
         let features: Vec<String> = header.split(',').skip(1).map(str::to_owned).collect();
         assert_eq!((ids.len(), values.len()), (CUSTOMERS, CUSTOMERS * features.len()));
@@ -48,7 +49,8 @@ impl CcGeneral {
         let output = self.directory.path().join(format!("trained-{}", segments.len()));
         let input = self.directory.path().join("customers.csv");
         let (k, names) = (segments.len().to_string(), segments.join(","));
-        let mut command = vec!["segment", "train", "--assignments", "--id", "cust_id", "--k", &k, "--names", &names];
+        let mut command =
+            vec!["segment", "train", "--assignments", "--id", "cust_id", "--k", &k, "--names", &names];
         command.extend(["--input", input.to_str().unwrap(), "--output", output.to_str().unwrap()]);
         let printed = proffer_prints(command);
         assert!(printed.contains("8950 customers, 17 features"), "{printed}");
@@ -70,7 +72,9 @@ impl CcGeneral {
             let null_rows = values.iter().enumerate().filter_map(null).collect();
             let whole = ["cash_advance_trx", "purchases_trx", "tenure"].contains(&name.as_str());
             let values = if whole {
-                Values::Int64s(wire::Int64Values { values: values.iter().map(|value| *value as i64).collect() })
+                Values::Int64s(wire::Int64Values {
+                    values: values.iter().map(|value| *value as i64).collect(),
+                })
             } else {
                 Values::Floats(wire::FloatValues { values })
             };
@@ -95,10 +99,10 @@ impl CcGeneral {
     /// Holds `segments` against scikit-learn's `predict` on the same artefact.
     fn compare_with_scikit_learn(&self, artefact: &Path, segments: &[i64]) {
         let Some(python) = python() else { return };
-        let rows: String =
-            self.ids.iter().zip(segments).map(|(id, segment)| format!("{id},{segment}\n")).collect();
+        let mut lines = vec!["id,segment".to_owned()];
+        lines.extend(self.ids.iter().zip(segments).map(|(id, segment)| format!("{id},{segment}")));
         let served = self.directory.path().join("served.csv");
-        std::fs::write(&served, format!("id,segment\n{rows}")).unwrap();
+        std::fs::write(&served, lines.join("\n")).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/segments.py");
         let compared = Command::new(python)
             .arg(script)
@@ -165,8 +169,12 @@ fn the_segments_of_the_sample_are_what_training_writes() {
     let path = sample_workspace().join("segments/1/segments.json");
     let shipped = std::fs::read(&path).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&shipped).unwrap();
-    let names: Vec<&str> =
-        json["segments"].as_array().unwrap().iter().map(|segment| segment["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> = json["segments"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|segment| segment["name"].as_str().unwrap())
+        .collect();
     let trained = table.train(&names);
     let again = std::fs::read(trained.join("segments.json")).unwrap();
     assert!(again == shipped, "training on the same table writes other bytes than {}", path.display());

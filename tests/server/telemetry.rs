@@ -23,7 +23,9 @@ fn move_home(command: &mut Command, home: &Path) {
     for name in ["HOME", "USERPROFILE"] {
         command.env(name, home);
     }
-    for (name, folder) in [("XDG_CACHE_HOME", "cache"), ("XDG_CONFIG_HOME", "config"), ("XDG_DATA_HOME", "data")] {
+    for (name, folder) in
+        [("XDG_CACHE_HOME", "cache"), ("XDG_CONFIG_HOME", "config"), ("XDG_DATA_HOME", "data")]
+    {
         command.env(name, home.join(folder));
     }
     command.env_remove("ORT_DISABLE_TELEMETRY");
@@ -52,9 +54,11 @@ async fn the_server_leaves_no_file_of_telemetry_and_opens_no_socket_for_it() {
     let server = Process::start(serve, &store);
     sockets::assert_its_own(&server);
 
-    let channel = Endpoint::from_shared(format!("http://{}", server.address)).unwrap().connect().await.unwrap();
+    let channel =
+        Endpoint::from_shared(format!("http://{}", server.address)).unwrap().connect().await.unwrap();
     let mut decisions = DecisionServiceClient::new(channel.clone());
-    let ranked = decisions.rank(rank_request("call_center", &["C000001", "C000002"])).await.unwrap().into_inner();
+    let ranked =
+        decisions.rank(rank_request("call_center", &["C000001", "C000002"])).await.unwrap().into_inner();
     assert!(!ranked.results[0].offers.is_empty());
     let input = InferInputTensor {
         name: "features".to_owned(),
@@ -101,7 +105,9 @@ mod sockets {
 
     #[derive(Debug)]
     enum Socket {
-        Tcp { local_port: u16 },
+        Tcp {
+            local_port: u16,
+        },
         UnnamedPair,
         /// UDP, raw, netlink, packets, or a Unix socket with a path.
         Other,
@@ -110,7 +116,9 @@ mod sockets {
     fn read_tables(process: u32) -> BTreeMap<String, Socket> {
         let mut sockets = BTreeMap::new();
         // Columns: 1 the local address as HEX:PORT, 9 the inode; for Unix sockets 6 the inode and 7 the path.
-        for (table, inode_column) in [("tcp", 9), ("tcp6", 9), ("udp", 9), ("udp6", 9), ("raw", 9), ("unix", 6)] {
+        for (table, inode_column) in
+            [("tcp", 9), ("tcp6", 9), ("udp", 9), ("udp6", 9), ("raw", 9), ("unix", 6)]
+        {
             let text = fs::read_to_string(format!("/proc/{process}/net/{table}")).unwrap_or_default();
             for line in text.lines().skip(1) {
                 let columns: Vec<&str> = line.split_whitespace().collect();
@@ -167,6 +175,11 @@ fn telemetry_would_be_seen_if_it_were_on() {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "telemetry::child_that_leaves_telemetry_on", "--ignored"]);
     move_home(&mut child, home.path());
+    // Nothing of this may leave the machine.
+    for name in ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        child.env(name, "http://127.0.0.1:1");
+    }
+    child.env_remove("no_proxy").env_remove("NO_PROXY");
     let ended = child.env(CHILD, home.path()).output().unwrap();
     assert!(ended.status.success(), "{ended:?}");
     let files = entries(home.path());
@@ -182,7 +195,9 @@ fn child_that_leaves_telemetry_on() {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("var/onnxruntime");
     let library = std::env::var_os("ORT_DYLIB_PATH").map_or_else(
         || {
-            let name = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libonnx"));
+            let name = |path: &Path| {
+                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libonnx"))
+            };
             entries(&beside).into_iter().find(|path| name(path)).unwrap()
         },
         PathBuf::from,

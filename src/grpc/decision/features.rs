@@ -82,8 +82,8 @@ pub(super) fn read_value(
 
 #[cfg(test)]
 mod tests {
-    use prost::Message;
     use proptest::prelude::*;
+    use prost::Message;
     use tonic::Code;
 
     use super::*;
@@ -126,7 +126,10 @@ mod tests {
             }),
             columns: vec![
                 column("tenure", Values::Int64s(wire::Int64Values { values: vec![7, 8] })),
-                column("tier", Values::Strings(wire::StringValues { values: vec!["gold".into(), String::new()] })),
+                column(
+                    "tier",
+                    Values::Strings(wire::StringValues { values: vec!["gold".into(), String::new()] }),
+                ),
                 column("active", Values::Bools(wire::BoolValues { values: vec![true, false] })),
                 column("fee", Values::Floats(wire::FloatValues { values: vec![0.5, 1.0] })),
             ],
@@ -141,7 +144,9 @@ mod tests {
         let bound = batch.bind(&schema, &ENTITIES).map_err(|error| invalid(&error.field, &error.message))?;
         let mut found = 0;
         for entity in ENTITIES {
-            for (row, index) in (0..bound.rows()).flat_map(|row| (0..schema.of(entity).len()).map(move |index| (row, index))) {
+            for (row, index) in
+                (0..bound.rows()).flat_map(|row| (0..schema.of(entity).len()).map(move |index| (row, index)))
+            {
                 let value = bound.value(entity, index, row);
                 assert!(!matches!(value, ValueRef::Float(number) if !number.is_finite()), "{value:?}");
                 found += usize::from(value != ValueRef::Missing);

@@ -107,7 +107,7 @@ fn write_result(snapshot: &Snapshot, result: RankResult, explain: Explain) -> wi
             .zip(1..)
             .map(|(offer, rank)| write_offer(snapshot, offer, rank, explain))
             .collect(),
-        segment: result.segment.map(write_segment),
+        segment: result.segment.as_ref().map(write_segment),
         rejected: result.rejected.into_iter().map(write_rejected).collect(),
         assignments: Vec::new(),
         degraded: result.degraded,
@@ -171,7 +171,7 @@ fn write_rejected(rejected: RejectedOffer) -> wire::RejectedOffer {
 }
 
 /// Writes a customer's segment.
-pub(super) fn write_segment(segment: Segment) -> wire::Segment {
+pub(super) fn write_segment(segment: &Segment) -> wire::Segment {
     wire::Segment {
         id: segment.id,
         name: segment.name.to_string(),
@@ -189,9 +189,5 @@ fn write_error(error: &CustomerError) -> wire::RankError {
         ),
         CustomerError::Internal => (Code::Internal, "internal error while deciding for this customer", ""),
     };
-    wire::RankError {
-        code: code_name(code).to_owned(),
-        message: message.to_owned(),
-        field: field.to_owned(),
-    }
+    wire::RankError { code: code_name(code).to_owned(), message: message.to_owned(), field: field.to_owned() }
 }

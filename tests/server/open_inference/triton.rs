@@ -16,7 +16,8 @@ fn tritons_own_client_gets_every_recorded_answer() {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
         .unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&asked.stdout), String::from_utf8_lossy(&asked.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&asked.stdout), String::from_utf8_lossy(&asked.stderr));
     assert!(asked.status.success(), "{said}");
     // Fewer would mean that the recordings were not all found.
     assert!(said.contains("32 of 32 checks passed, 21 models"), "{said}");
