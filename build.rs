@@ -15,10 +15,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     // The reflection service reads exactly what the code was generated from.
     std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    let mut messages = prost_build::Config::new();
+    messages.enable_type_names();
     tonic_prost_build::configure()
         .build_client(true)
         .build_server(true)
         .codec_path("crate::grpc::codec::Codec")
-        .compile_fds(compiler.file_descriptor_set())?;
+        .compile_fds_with_config(compiler.file_descriptor_set(), messages)?;
     Ok(())
 }

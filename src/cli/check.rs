@@ -73,11 +73,10 @@ fn check(source: &ReleaseSource<'_>, customers: Option<&Path>) -> Result<Checked
     let cache = OnnxCache::new(OnnxRuntime::load()?, 1);
     let mut problems = Problems::new();
     let release = problems.absorb(Release::load(source, &cache));
-    // The customers are checked whatever else is wrong, as long as there is a schema to check them against.
+    // Whatever else is wrong, the customers can be read by any schema that is sound.
     let schema = FeatureSchema::parse("features.toml", source.features).ok();
     let loaded = customers.zip(schema.as_ref()).map(|(path, schema)| CustomerTable::load(path, schema));
     let loaded = problems.absorb(loaded.transpose()).flatten();
-    // Without a release there is a problem.
     let release = problems.into_result(release)?.ok_or_else(Problems::new)?;
     // A graph may load and yet not run.
     release.warm_up(cache.sessions())?;

@@ -269,23 +269,19 @@ impl Store {
 
     /// Copies a version into the store, unless it is there already; something else in its place is an error.
     fn add_version(&self, name: &str, version: u64, source: &Path) -> Result<(), StoreError> {
+        let target = self.version_dir(name, version);
         let fill = |directory: &Path| {
             copy_files(source, directory)?;
             fill_in_checksums(directory)
         };
-        let target = self.version_dir(name, version);
         if !target.exists() {
-            return self.write_directory(&target, fill);
+            return write_directory(&target, fill);
         }
         // Of an `init` that was interrupted; what was edited since then must not be left out without a word.
-        let fresh = target.with_file_name(format!(".{version}.fresh"));
-        let _ = fs::remove_dir_all(&fresh);
-        let same = self.write_directory(&fresh, fill).and_then(|()| same_files(&fresh, &target));
-        let _ = fs::remove_dir_all(&fresh);
-        if same? {
-            return Ok(());
-        }
-        Err(StoreError::Occupied { path: target.display().to_string() })
+        let staged = stage_beside(&target)?;
+        let same = fill(&staged).and_then(|()| same_files(&staged, &target));
+        let _ = fs::remove_dir_all(&staged);
+        if same? { Ok(()) } else { Err(StoreError::Occupied { path: target.display().to_string() }) }
     }
 
     /// Writes the next release from a workspace's files and pins.
@@ -304,7 +300,7 @@ impl Store {
                 .map(|(name, text)| (name.to_owned(), sha256_of(text.as_bytes())))
                 .collect(),
         };
-        self.write_directory(&self.release_dir(number), |directory| {
+        write_directory(&self.release_dir(number), |directory| {
             for (name, text) in RELEASE_FILES.into_iter().zip(texts) {
                 write_synced(&directory.join(name), text.as_bytes())?;
             }
@@ -334,28 +330,32 @@ impl Store {
         numbers.sort_unstable();
         Ok(numbers)
     }
+}
 
-    /// Fills a directory under a temporary name and renames it into place.
-    fn write_directory(
-        &self,
-        target: &Path,
-        fill: impl FnOnce(&Path) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let parent = target.parent().unwrap_or(&self.root);
-        fs::create_dir_all(parent).map_err(|source| io_error(parent, source))?;
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = parent.join(format!(".{name}.{}", std::process::id()));
-        let _ = fs::remove_dir_all(&temporary);
-        fs::create_dir(&temporary).map_err(|source| io_error(&temporary, source))?;
-        let filled = fill(&temporary)
-            .and_then(|()| sync_directory(&temporary))
-            .and_then(|()| fs::rename(&temporary, target).map_err(|source| io_error(target, source)));
-        if filled.is_err() {
-            let _ = fs::remove_dir_all(&temporary);
-        }
-        filled?;
-        sync_directory(parent)
+/// Fills a directory under a temporary name and renames it into place.
+fn write_directory(
+    target: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let staged = stage_beside(target)?;
+    let filled = fill(&staged)
+        .and_then(|()| sync_directory(&staged))
+        .and_then(|()| fs::rename(&staged, target).map_err(|source| io_error(target, source)));
+    if filled.is_err() {
+        let _ = fs::remove_dir_all(&staged);
     }
+    filled.and_then(|()| sync_directory(staged.parent().unwrap_or(target)))
+}
+
+/// An empty directory of this process, on the same file system as `target`, under a name that nobody reads.
+fn stage_beside(target: &Path) -> Result<PathBuf, StoreError> {
+    let parent = target.parent().unwrap_or(target);
+    fs::create_dir_all(parent).map_err(|source| io_error(parent, source))?;
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let staged = parent.join(format!(".{name}.{}", std::process::id()));
+    let _ = fs::remove_dir_all(&staged);
+    fs::create_dir(&staged).map_err(|source| io_error(&staged, source))?;
+    Ok(staged)
 }
 
 fn now() -> String {

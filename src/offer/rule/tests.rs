@@ -1,3 +1,5 @@
+//! What sound rules evaluate to: operators, missing values, and calculations without a result.
+
 mod properties;
 mod refusals;
 
