@@ -8,13 +8,13 @@ PYTHON ?= python3
 WORKSPACE := $(shell find models -type f -not -name '*.py' -not -name '*.md' -not -name '*.txt' 2>/dev/null)
 VENV      := var/venv
 
-.PHONY: run test lint build onnxruntime bench load clean
+.PHONY: run test lint build onnxruntime bench clean
 
 run: build var/store/CURRENT
 	@scripts/run.sh
 
 test: lint build $(VENV)/.installed
-	PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python $(CARGO) test --locked --all-targets
+	PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python $(CARGO) test --locked --lib --bins --tests
 	$(CARGO) test --locked --doc
 
 lint:
@@ -39,11 +39,10 @@ $(VENV)/.installed: tests/requirements.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
 	touch $@
 
-bench: build
-	$(CARGO) bench --locked
-
-load: build var/store/CURRENT
-	@scripts/load.sh
+# The figures of the README; CI does not run them.
+bench: onnxruntime
+	$(CARGO) bench --locked --bench serving
+	$(CARGO) bench --locked --bench customer_store
 
 clean:
 	rm -rf target var

@@ -224,16 +224,7 @@ impl Loader {
         let current = self.store.current()?;
         let number = current.release;
         let files = self.store.release(number)?;
-        let models_dir = self.store.models_dir();
-        let source = ReleaseSource {
-            number,
-            features: &files.features,
-            offers: &files.offers,
-            policy: &files.policy,
-            models_dir: &models_dir,
-            store: Some(&self.store),
-            pins: &files.record.models,
-        };
+        let source = ReleaseSource::of_store(&self.store, &files);
         let failed = |problems| AppError::Release { release: number, problems };
         let release = Arc::new(Release::load(&source, &self.cache).map_err(failed)?);
         release.warm_up(self.cache.sessions())?;

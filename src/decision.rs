@@ -19,7 +19,6 @@ mod tally;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use chrono::Utc;
@@ -99,7 +98,6 @@ impl Decider {
     pub async fn score(&self, request: ScoreRequest, call: &Call) -> Result<ScoreAnswer, DecisionError> {
         let plan = Arc::new(score::ScorePlan::new(self.snapshot()?, request)?);
         let shared = Arc::clone(&plan);
-        let began = Instant::now();
         let parts = self
             .split(plan.rows(), ROWS_PER_PART, call, move |range, worker, call| {
                 shared.score(range, worker, call)
@@ -107,10 +105,11 @@ impl Decider {
             .await?;
         let rows = plan.rows();
         let (name, version) = (plan.model.name(), plan.model.version());
-        self.metrics.model(name, version).scored(rows, began.elapsed());
+        let counted = self.metrics.model(name, version);
         let mut values = Vec::with_capacity(rows * plan.column_names.len());
         let mut errors = Vec::new();
         for part in parts {
+            part.batches.iter().for_each(|(rows, took)| counted.scored(*rows, *took));
             values.extend(part.values);
             errors.extend(part.errors);
         }

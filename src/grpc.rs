@@ -71,15 +71,20 @@ impl Grpc {
             .max_encoding_message_size(usize::MAX)
             .accept_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Gzip);
-        let inference =
-            GrpcInferenceServiceServer::new(InferenceService::new(self.repository, self.workers, most, {
+        let inference = GrpcInferenceServiceServer::new(InferenceService::new(
+            self.repository,
+            self.workers,
+            Arc::clone(&self.metrics),
+            most,
+            {
                 let readiness = self.readiness.clone();
                 move || readiness.state().release().is_some()
-            }))
-            .max_decoding_message_size(most)
-            .max_encoding_message_size(most)
-            .accept_compressed(CompressionEncoding::Gzip)
-            .send_compressed(CompressionEncoding::Gzip);
+            },
+        ))
+        .max_decoding_message_size(most)
+        .max_encoding_message_size(most)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip);
         let (reporter, health) = tonic_health::server::health_reporter();
         let following = tokio::spawn(follow_readiness(reporter, self.readiness.clone()));
         let reflection = || {

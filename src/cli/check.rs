@@ -42,30 +42,13 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
 
 /// Checks a workspace as `init` would.
 pub(super) fn check_workspace(workspace: &Workspace) -> Result<Checked, Failure> {
-    let source = ReleaseSource {
-        number: 0,
-        features: &workspace.features,
-        offers: &workspace.offers,
-        policy: &workspace.policy,
-        models_dir: workspace.models_dir(),
-        store: None,
-        pins: &workspace.models,
-    };
-    check(&source, workspace.customers.as_deref())
+    check(&ReleaseSource::of_workspace(workspace), workspace.customers.as_deref())
 }
 
 fn check_store(store: &Store) -> Result<Checked, Failure> {
     let number = store.current()?.release;
     let files = store.release(number)?;
-    let source = ReleaseSource {
-        number,
-        features: &files.features,
-        offers: &files.offers,
-        policy: &files.policy,
-        models_dir: &store.models_dir(),
-        store: Some(store),
-        pins: &files.record.models,
-    };
+    let source = ReleaseSource::of_store(store, &files);
     check(&source, CustomerSource::new(store.customers_dir()).current().as_deref())
 }
 

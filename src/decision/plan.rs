@@ -19,6 +19,8 @@ pub(super) struct Plan {
     /// Positions in the library, ascending, which is the order of the ids.
     pub candidates: Vec<usize>,
     pub customers: Vec<Customer>,
+    /// The placement's fallback, unless the request excludes it.
+    pub fallback: Option<usize>,
     /// `None` where the request brought no rows.
     pub features: Option<BoundBatch>,
     context: Vec<Option<Value>>,
@@ -60,7 +62,7 @@ impl Plan {
             return Err(not_found("placement", "placement", &request.placement, names));
         };
         let channel = resolve_channel(&policy.placements[placement], &request.channel)?;
-        let candidates = resolve_candidates(&snapshot, placement, &request)?;
+        let (candidates, fallback) = resolve_candidates(&snapshot, placement, &request)?;
         if request.customers.is_empty() {
             return Err(DecisionError::invalid("customers", "there are none; send at least one customer"));
         }
@@ -92,6 +94,7 @@ impl Plan {
             placement,
             channel,
             candidates,
+            fallback,
             customers: request.customers,
             features,
             context,
@@ -143,11 +146,12 @@ fn resolve_channel(placement: &Placement, channel: &str) -> Result<String, Decis
     Err(DecisionError::invalid("channel", message))
 }
 
+/// The candidates of the request, and the fallback behind them.
 fn resolve_candidates(
     snapshot: &Snapshot,
     placement: usize,
     request: &RankRequest,
-) -> Result<Vec<usize>, DecisionError> {
+) -> Result<(Vec<usize>, Option<usize>), DecisionError> {
     let catalog = snapshot.release.catalog();
     let positions = |field: &str, ids: &[String]| -> Result<Vec<usize>, DecisionError> {
         let find = |(index, id): (usize, &String)| {
@@ -161,8 +165,10 @@ fn resolve_candidates(
     let wanted = positions("candidate_offer_ids", &request.candidate_offer_ids)?;
     let unwanted = positions("exclude_offer_ids", &request.exclude_offer_ids)?;
     let narrowed = |offer: &usize| (wanted.is_empty() || wanted.contains(offer)) && !unwanted.contains(offer);
-    let candidates = catalog.policy.placements[placement].candidates.iter();
-    Ok(candidates.map(|candidate| candidate.offer).filter(narrowed).collect())
+    let placement = &catalog.policy.placements[placement];
+    let candidates = placement.candidates.iter().map(|candidate| candidate.offer).filter(narrowed);
+    let fallback = placement.fallback.filter(|offer| !unwanted.contains(offer));
+    Ok((candidates.collect(), fallback))
 }
 
 fn resolve_context(

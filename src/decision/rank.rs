@@ -256,9 +256,9 @@ fn factors(plan: &Plan, offer: usize, row: &Row<'_>, model: usize, score: f32, p
     }
 }
 
-/// The placement's fallback, unless consent, validity or channel withhold it.
+/// The plan's fallback, unless consent, validity or channel withhold it.
 fn fallback(plan: &Plan, known: &Known<'_>) -> Option<RankedOffer> {
-    let offer = plan.placement().fallback?;
+    let offer = plan.fallback?;
     let catalog = plan.snapshot.release.catalog();
     let terms = &catalog.library.offers()[offer];
     let visit = Visit { catalog, known, channel: &plan.channel, as_of: plan.as_of };

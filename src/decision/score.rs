@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::{DecisionError, ScoreRequest};
 use crate::document::suggestion;
@@ -34,6 +35,8 @@ pub(super) struct ScorePart {
     pub values: Vec<f32>,
     /// Rows of which at least one value is NaN, and why.
     pub errors: Vec<(usize, String)>,
+    /// Rows and time of each batch that the model scored.
+    pub batches: Vec<(usize, Duration)>,
 }
 
 impl ScorePlan {
@@ -70,7 +73,8 @@ impl ScorePlan {
                 (Vec::new(), columns, names)
             }
         };
-        let entities: &[Entity] = if model.manifest().layout == Some(Layout::Pairwise) && offers.is_empty() {
+        let pairs_in_rows = model.manifest().layout == Some(Layout::Pairwise) && offers.is_empty();
+        let entities: &[Entity] = if pairs_in_rows {
             &[Entity::Customer, Entity::Context, Entity::Offer]
         } else {
             &[Entity::Customer, Entity::Context]
@@ -85,6 +89,12 @@ impl ScorePlan {
         }
         let features =
             request.features.bind(snapshot.release.schema(), entities).map_err(DecisionError::in_features)?;
+        // Rows without anything of an offer would all be scored for an offer of defaults that does not exist.
+        if pairs_in_rows && !features.has_any(Entity::Offer) {
+            let message =
+                "is empty; name the offers to pair each row with, or send the offer's features in the rows";
+            return Err(DecisionError::invalid("offer_ids", message));
+        }
         Ok(Self { snapshot, model, features, offers, columns, column_names })
     }
 
@@ -104,7 +114,7 @@ impl ScorePlan {
     /// When the call is over before the last row is scored.
     pub fn score(&self, range: Range<usize>, worker: &Worker, call: &Call) -> Result<ScorePart, Stop> {
         let values = Vec::with_capacity(range.len() * self.column_names.len());
-        let mut part = ScorePart { values, errors: Vec::new() };
+        let mut part = ScorePart { values, errors: Vec::new(), batches: Vec::new() };
         let block = (ROWS_PER_BLOCK / self.pairs_per_row()).max(1);
         let mut start = range.start;
         while start < range.end {
@@ -134,7 +144,9 @@ impl ScorePlan {
         part: &mut ScorePart,
     ) -> Result<(), ModelError> {
         if let Some(dense) = self.in_place(&range) {
+            let began = Instant::now();
             let scores = self.model.score_dense(worker, range.len(), dense)?;
+            part.batches.push((range.len(), began.elapsed()));
             self.append(&range, &vec![None; range.len()], &scores.values, part);
             return Ok(());
         }
@@ -145,7 +157,9 @@ impl ScorePlan {
                 missing.push(matrix.push(row).err().map(|error| error.to_string()));
             });
         }
+        let began = Instant::now();
         let scores = self.model.score_columns(worker, &matrix, &self.columns)?;
+        part.batches.push((matrix.rows(), began.elapsed()));
         self.append(&range, &missing, &scores.values, part);
         Ok(())
     }
@@ -236,7 +250,7 @@ fn find_model<'a>(snapshot: &'a Snapshot, request: &ScoreRequest) -> Result<&'a 
     if !release.store().is_some_and(|store| store.has_version(name, request.version)) {
         return Err(DecisionError::NotFound {
             field: "model.version".to_owned(),
-            what: "version of this model",
+            what: "version",
             name: request.version.to_string(),
             hint: String::new(),
         });

@@ -243,10 +243,10 @@ impl BoundBatch {
         self.batch.columns.is_empty().then_some((&self.batch.dense_names, &self.batch.dense_values))
     }
 
-    /// Whether the batch has a column for the feature.
+    /// Whether the batch has a feature of the entity.
     #[must_use]
-    pub fn has(&self, entity: Entity, index: usize) -> bool {
-        self.places(entity)[index].is_some()
+    pub fn has_any(&self, entity: Entity) -> bool {
+        self.places(entity).iter().any(Option::is_some)
     }
 
     /// The value of a feature in a row, missing where the batch does not have it.

@@ -28,6 +28,7 @@ use super::proto::inference::{
 };
 use crate::model::onnx::{Outputs, ValueKind};
 use crate::model::{Call, ModelError, Refusal, Repository, ServedModel, Worker, Workers};
+use crate::telemetry::Metrics;
 
 /// What Triton calls a model that ONNX Runtime runs.
 const PLATFORM: &str = "onnxruntime_onnx";
@@ -40,6 +41,7 @@ const LONGEST_NAME: usize = 256;
 pub struct InferenceService {
     repository: Arc<Repository>,
     workers: Workers,
+    metrics: Arc<Metrics>,
     message_limit: usize,
     ready: Arc<dyn Fn() -> bool + Send + Sync>,
 }
@@ -51,10 +53,11 @@ impl InferenceService {
     pub fn new(
         repository: Arc<Repository>,
         workers: Workers,
+        metrics: Arc<Metrics>,
         message_limit: usize,
         ready: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self { repository, workers, message_limit, ready: Arc::new(ready) }
+        Self { repository, workers, metrics, message_limit, ready: Arc::new(ready) }
     }
 
     fn find(&self, names: &Names) -> Result<ServedModel, InferenceError> {
@@ -89,6 +92,7 @@ impl InferenceService {
         let names = Names::of(&request.model_name, &request.model_version, fields)?;
         check_parameters(&request)?;
         let served = self.find(&names)?;
+        self.metrics.inference_requests(&request.model_name).inc();
         let limit = self.message_limit;
         let owed = call.clone();
         let work = move |worker: &Worker| run(worker, &owed, &served, &request, limit);

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Store;
+use super::{ReleaseFiles, Store, Workspace};
 use crate::document::{Document, Problems, suggestion};
 use crate::feature::{Entity, FeatureSchema, SegmentRef, ValueRef};
 use crate::model::onnx::OnnxCache;
@@ -15,7 +15,7 @@ use crate::offer::{self, Catalog, NamedModel, Placement};
 use crate::segment::{FILE_NAME, Segmentation};
 
 /// The texts and pins of a release, from a store or a workspace.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ReleaseSource<'a> {
     /// The release's number; 0 for a workspace that is only checked.
     pub number: u64,
@@ -26,11 +26,41 @@ pub struct ReleaseSource<'a> {
     /// `policy.toml`.
     pub policy: &'a str,
     /// The directory whose children are the models.
-    pub models_dir: &'a Path,
+    pub models_dir: PathBuf,
     /// The store that the release is in; `None` for a workspace.
     pub store: Option<&'a Store>,
     /// Model name → version.
     pub pins: &'a BTreeMap<String, u64>,
+}
+
+impl<'a> ReleaseSource<'a> {
+    /// A release of a store.
+    #[must_use]
+    pub fn of_store(store: &'a Store, files: &'a ReleaseFiles) -> Self {
+        Self {
+            number: files.record.number,
+            features: &files.features,
+            offers: &files.offers,
+            policy: &files.policy,
+            models_dir: store.models_dir(),
+            store: Some(store),
+            pins: &files.record.models,
+        }
+    }
+
+    /// A workspace that is checked before it becomes a release.
+    #[must_use]
+    pub fn of_workspace(workspace: &'a Workspace) -> Self {
+        Self {
+            number: 0,
+            features: &workspace.features,
+            offers: &workspace.offers,
+            policy: &workspace.policy,
+            models_dir: workspace.models_dir().to_owned(),
+            store: None,
+            pins: &workspace.models,
+        }
+    }
 }
 
 /// Which model, and which of its columns, scores an offer at a placement.

@@ -85,12 +85,6 @@ impl<L: Labels, M: Clone, C: MetricConstructor<M>> Bounded<L, M, C> {
         self.series.fetch_add(1, Ordering::Relaxed);
         self.family.get_or_create_owned(labels)
     }
-
-    pub(super) fn remove(&self, labels: &L) {
-        if self.family.remove(labels) {
-            self.series.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
 }
 
 impl Labels for PlacementLabels {

@@ -133,7 +133,7 @@ where
     Ok(tracing_subscriber::registry().with(lines).with(spans))
 }
 
-/// ONNX Runtime tells at `info` how it optimises each graph.
+/// `ort`, the binding to ONNX Runtime, tells at `info` what it creates and drops.
 fn filter(text: &str) -> Result<EnvFilter, LoggingError> {
     let refused = |reason: String| LoggingError::Filter { filter: text.to_owned(), reason };
     let names_ort = text.split(',').any(|directive| {

@@ -71,7 +71,6 @@ pub struct Metrics {
     published: Mutex<(Vec<ReleaseLabels>, Vec<VersionLabels>)>,
     snapshots_published: Counter,
     release_load_seconds: Histogram,
-    release_load_failures: Counter,
 
     customers: Gauge,
     customer_store_bytes: Gauge,
@@ -215,12 +214,6 @@ impl Metrics {
                 "Time to load and warm up a release",
                 Histogram::new(LOAD_SECONDS),
             ),
-            release_load_failures: plain(
-                own,
-                "release_load_failures",
-                "Releases that could not be loaded",
-                Counter::default(),
-            ),
             customers: plain(own, "customers", "Customers in the embedded store", Gauge::default()),
             customer_store_bytes: in_unit(
                 own,
@@ -277,14 +270,6 @@ impl Metrics {
         }
     }
 
-    /// Forgets the series of a version that was unloaded, so that a server which is retrained every hour does not collect
-    /// them for ever.
-    pub fn forget_model(&self, model: &str, version: u64) {
-        let labels = VersionLabels { model: model.to_owned(), version };
-        self.model_scoring_seconds.remove(&labels);
-        self.model_rows.remove(&labels);
-    }
-
     /// The Open Inference Protocol calls to a model. Ask for models that exist, not for names that a client sent.
     #[must_use]
     pub fn inference_requests(&self, model: &str) -> Counter {
@@ -295,11 +280,6 @@ impl Metrics {
     /// A release was loaded and warmed up.
     pub fn release_loaded(&self, took: Duration) {
         self.release_load_seconds.observe(took.as_secs_f64());
-    }
-
-    /// A release could not be loaded.
-    pub fn release_load_failed(&self) {
-        self.release_load_failures.inc();
     }
 
     /// A release with these model versions answers from now on.

@@ -1,7 +1,7 @@
 //! Files that people get wrong: each mistake is named with its file, its line and what to do, all of them at once, and no
 //! store is made of them.
 
-use proffer::model::sha256_of;
+use std::path::Path;
 
 use super::binary::{Ended, init, proffer, proffer_prints};
 use super::harness::{Copy, sample_workspace};
@@ -172,8 +172,7 @@ const CASES: &[Case] = &[
         about: "a truncated graph whose checksum was taken after the damage",
         spoil: |copy| {
             truncate(copy);
-            let bytes = std::fs::read(copy.path().join("propensity/1/model.onnx")).unwrap();
-            set_checksum(copy, &sha256_of(&bytes));
+            set_checksum(copy, &digest(&copy.path().join("propensity/1/model.onnx")));
         },
         problems: &[("propensity/1/model.onnx", "", "this is not an ONNX model, or only a part of one")],
     },
@@ -281,6 +280,10 @@ fn truncate_file(copy: &Copy, file: &str) {
     let path = copy.path().join(file);
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+fn digest(path: &Path) -> String {
+    proffer::model::sha256_of(&std::fs::read(path).unwrap())
 }
 
 fn checksum_line(copy: &Copy) -> String {

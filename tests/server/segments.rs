@@ -99,10 +99,14 @@ impl CcGeneral {
     /// Holds `segments` against scikit-learn's `predict` on the same artefact.
     fn compare_with_scikit_learn(&self, artefact: &Path, segments: &[i64]) {
         let Some(python) = python() else { return };
-        let mut lines = vec!["id,segment".to_owned()];
-        lines.extend(self.ids.iter().zip(segments).map(|(id, segment)| format!("{id},{segment}")));
+        let rows: String = self
+            .ids
+            .iter()
+            .zip(segments)
+            .map(|(id, segment)| [id.as_str(), ",", &segment.to_string(), "\n"].concat())
+            .collect();
         let served = self.directory.path().join("served.csv");
-        std::fs::write(&served, lines.join("\n")).unwrap();
+        std::fs::write(&served, format!("id,segment\n{rows}")).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/segments.py");
         let compared = Command::new(python)
             .arg(script)

@@ -9,6 +9,7 @@ use proffer::grpc::proto::inference::grpc_inference_service_client::GrpcInferenc
 use proffer::grpc::proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use proffer::model::onnx::{OnnxCache, OnnxRuntime};
 use proffer::model::{Repository, Workers};
+use proffer::telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Server};
@@ -32,7 +33,13 @@ impl Fixture {
         let repository = Arc::new(Repository::new(models.path(), Arc::new(cache)));
         repository.refresh(&BTreeMap::new()).unwrap();
         let workers = Workers::start(2, 64).unwrap();
-        let service = InferenceService::new(Arc::clone(&repository), workers, MESSAGE_LIMIT, || true);
+        let service = InferenceService::new(
+            Arc::clone(&repository),
+            workers,
+            Arc::new(Metrics::new()),
+            MESSAGE_LIMIT,
+            || true,
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(

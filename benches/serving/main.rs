@@ -1,0 +1,105 @@
+//! What the server does on this machine with the sample workspace: latency, rates, start-up, memory, and where the time
+//! of a decision goes. Prints one table and asserts nothing about speed; takes about a minute. Linux says the most.
+//!
+//! `cargo bench --bench serving`
+//!
+//! Every call of a loop is about another customer than the one before (all of them, in a shuffled order with a fixed
+//! seed): one repeated row teaches the branch predictor the trees of the model. Figures are the median of the passes,
+//! and the least and the greatest of them stand in brackets: how much the machine itself wavers.
+//!
+//! The server of the calls over gRPC is the release binary in a process of its own, with the default configuration.
+//! The client that loads it is one thread on the same cores, so the rates are lower than what the server alone could do;
+//! the CPU time per call is the server's own. Start reading at [`main`].
+
+#![expect(clippy::unwrap_used, reason = "a bench that cannot set itself up should stop")]
+
+mod facts;
+mod in_process;
+mod measure;
+mod over_grpc;
+mod parts;
+mod sample;
+mod server;
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use in_process::Engine;
+use measure::{Spread, print_heading, print_row};
+use sample::Visit;
+use server::Server;
+
+/// How often the server is started for the start-up time.
+const STARTS: usize = 7;
+
+/// The placements of the sample, with what scores there.
+const PLACEMENTS: [(&str, &str); 3] = [
+    ("app_home", "LightGBM, 200 trees"),
+    ("email_monthly", "network of 3 layers"),
+    ("call_center", "a regression per offer"),
+];
+
+fn main() {
+    // `cargo test --all-targets` runs benches, too, without this flag.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        println!("nothing is tested here; run `cargo bench --bench serving`");
+        return;
+    }
+    proffer::model::onnx::disable_telemetry().unwrap();
+    facts::print();
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("store");
+    make_store(&store);
+
+    let server = start_repeatedly(&store, directory.path());
+    let engine = Arc::new(Engine::load(&store));
+    let visits: Arc<[Visit]> = sample::visits(&engine.snapshot.customers).into();
+    let client = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let over_grpc = client.block_on(over_grpc::run(&server, &engine, &visits));
+    println!();
+    print_memory("memory after the load", &server);
+    drop(server);
+
+    // As `proffer serve` makes it.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let in_process = runtime.block_on(in_process::run(&engine, &visits));
+    // On a thread of the runtime, as calls are answered.
+    runtime.block_on(runtime.spawn(parts::run(Arc::clone(&engine), Arc::clone(&visits)))).unwrap();
+    println!(
+        "over gRPC, 1 connection, the median call takes {:.0} µs more than in process; a bare call takes {:.0} µs",
+        over_grpc.rank_p50 - in_process,
+        over_grpc.bare_p50,
+    );
+}
+
+/// Makes a store of the sample workspace, as `make run` does.
+fn make_store(store: &Path) {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let mut init = Command::new(server::BINARY);
+    let output = init.arg("init").arg("--store").arg(store).arg("--from").arg(workspace).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    println!("{}", String::from_utf8_lossy(&output.stdout).trim_end().rsplit(": ").next().unwrap());
+}
+
+/// Measures the start of the server, and its memory while it waits; returns the last one started.
+fn start_repeatedly(store: &Path, logs: &Path) -> Server {
+    let mut seconds = Vec::with_capacity(STARTS);
+    let mut last = None;
+    for _ in 0..STARTS {
+        drop(last.take());
+        let server = Server::start(store, logs);
+        seconds.push(server.ready_after.as_secs_f64() * 1e3);
+        last = Some(server);
+    }
+    print_heading("Start and rest");
+    print_row(&format!("exec to /readyz 200, ms, {STARTS} starts, files cached"), [Spread::of(seconds)]);
+    let server = last.unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    print_memory("memory at rest, 1 s after ready", &server);
+    server
+}
+
+fn print_memory(when: &str, server: &Server) {
+    println!("{when:<62}{}", server.process().memory());
+}

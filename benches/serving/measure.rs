@@ -1,0 +1,184 @@
+//! Closed loops and what they saw: each caller asks, waits for the answer, and asks again.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use crate::server::Process;
+
+/// Passes of a loop; a first, shorter one is not counted.
+const PASSES: usize = 5;
+
+/// How long a pass lasts; the last call of each caller is finished.
+const PASS: Duration = Duration::from_millis(700);
+
+/// How long the first pass lasts.
+const WARM_UP: Duration = Duration::from_millis(300);
+
+/// What a loop saw.
+pub struct Measured {
+    passes: Vec<Pass>,
+    cpu: Option<Duration>,
+}
+
+struct Pass {
+    /// Ascending.
+    latencies: Vec<Duration>,
+    elapsed: Duration,
+}
+
+/// Lets each caller make its calls one after the other, pass by pass. A caller prepares a call and returns it; only the
+/// call is timed. The CPU time is that of `process`.
+pub async fn closed_loop<C, F>(callers: Vec<C>, process: Process) -> Measured
+where
+    C: FnMut() -> F + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (mut callers, _) = pass(callers, WARM_UP).await;
+    let mut passes = Vec::with_capacity(PASSES);
+    let before = process.cpu();
+    for _ in 0..PASSES {
+        let (same, measured) = pass(callers, PASS).await;
+        callers = same;
+        passes.push(measured);
+    }
+    let cpu = process.cpu().zip(before).map(|(after, before)| after.saturating_sub(before));
+    Measured { passes, cpu }
+}
+
+async fn pass<C, F>(callers: Vec<C>, length: Duration) -> (Vec<C>, Pass)
+where
+    C: FnMut() -> F + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let began = Instant::now();
+    let mut running = JoinSet::new();
+    for mut caller in callers {
+        running.spawn(async move {
+            let mut latencies = Vec::with_capacity(1 << 14);
+            while began.elapsed() < length {
+                let call = caller();
+                let asked = Instant::now();
+                call.await;
+                latencies.push(asked.elapsed());
+            }
+            (caller, latencies)
+        });
+    }
+    let (callers, latencies): (Vec<C>, Vec<Vec<Duration>>) = running.join_all().await.into_iter().unzip();
+    let elapsed = began.elapsed();
+    let mut latencies: Vec<Duration> = latencies.into_iter().flatten().collect();
+    latencies.sort_unstable();
+    (callers, Pass { latencies, elapsed })
+}
+
+/// A caller that takes the requests in turn, beginning with the `first`th.
+pub fn in_turn<T: Clone, F>(requests: Arc<[T]>, first: usize, call: impl Fn(T) -> F) -> impl FnMut() -> F {
+    let mut next = first;
+    move || {
+        let request = requests[next % requests.len()].clone();
+        next += 1;
+        call(request)
+    }
+}
+
+impl Measured {
+    /// The latency that a share of the calls did not exceed, in µs.
+    pub fn quantile(&self, share: f64) -> Spread {
+        let of = |pass: &Pass| {
+            let rank = (share * pass.latencies.len() as f64).ceil() as usize;
+            let latency = pass.latencies.get(rank.saturating_sub(1)).copied().unwrap_or_default();
+            micros(latency)
+        };
+        Spread::of(self.passes.iter().map(of))
+    }
+
+    /// What was done per second, where each call does `items` things.
+    pub fn rate(&self, items: usize) -> Spread {
+        let of = |pass: &Pass| (pass.latencies.len() * items) as f64 / pass.elapsed.as_secs_f64();
+        Spread::of(self.passes.iter().map(of))
+    }
+
+    /// CPU time per call in µs, where the operating system tells.
+    pub fn cpu_per_call(&self) -> Option<f64> {
+        let calls: usize = self.passes.iter().map(|pass| pass.latencies.len()).sum();
+        Some(micros(self.cpu?) / calls.max(1) as f64)
+    }
+
+    /// Prints p50, p99, the rate and the CPU time per call.
+    pub fn print(&self, name: &str, items: usize) {
+        let cpu = self.cpu_per_call().map_or_else(|| "-".to_owned(), |cpu| number(cpu.round()));
+        println!("{}{cpu:>10}", row(name, [self.quantile(0.5), self.quantile(0.99), self.rate(items)]));
+    }
+}
+
+/// A duration in µs.
+pub fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+/// The median of several passes, with the least and the greatest.
+#[derive(Debug, Clone, Copy)]
+pub struct Spread {
+    pub median: f64,
+    least: f64,
+    greatest: f64,
+}
+
+impl Spread {
+    /// Of at least one value.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_unstable_by(f64::total_cmp);
+        Self { median: values[values.len() / 2], least: values[0], greatest: values[values.len() - 1] }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{} [{} {}]", number(self.median), number(self.least), number(self.greatest)))
+    }
+}
+
+/// Three digits or whole, with a comma after the thousands.
+fn number(value: f64) -> String {
+    if value < 10.0 {
+        return format!("{value:.2}");
+    }
+    if value < 100.0 {
+        return format!("{value:.1}");
+    }
+    let digits = format!("{value:.0}");
+    let head = digits.len() % 3;
+    let groups = digits.as_bytes()[head..].chunks(3).map(|group| String::from_utf8_lossy(group).into_owned());
+    let head = (head > 0).then(|| digits[..head].to_owned());
+    head.into_iter().chain(groups).collect::<Vec<_>>().join(",")
+}
+
+fn row<const N: usize>(name: &str, columns: [Spread; N]) -> String {
+    let columns = columns.map(|column| format!("{column:>26}"));
+    format!("{name:<62}{}", columns.concat())
+}
+
+/// Prints one line of figures.
+pub fn print_row<const N: usize>(name: &str, columns: [Spread; N]) {
+    println!("{}", row(name, columns));
+}
+
+/// `1 caller`, `2 callers`.
+pub fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
+/// Prints the title of a part of the table.
+pub fn print_heading(title: &str) {
+    println!("\n{title}");
+}
+
+/// Prints the title of a part of the table whose rows are of [`Measured::print`].
+pub fn print_columns(title: &str, rate: &str) {
+    println!("\n{title:<62}{:>26}{:>26}{rate:>26}{:>10}", "p50 µs", "p99 µs", "CPU µs");
+}

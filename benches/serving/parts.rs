@@ -1,0 +1,316 @@
+//! Where the time of one `Rank` goes: its parts, repeated alone on the threads that decide.
+//!
+//! The parts do what the decision does, through the same public functions, for the same customers, offers and rows; what
+//! is left of the whole is what cannot be reached from outside. Each part goes over all customers before the next
+//! one begins, so that none finds its rows warm from the one before. The figure of a part is the mean over the customers of
+//! the median of the sweeps: medians drop what the machine did meanwhile, and means add up.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proffer::decision::{Explain, Stage};
+use proffer::feature::store::RowIndex;
+use proffer::feature::{Entity, Row, Value, ValueRef};
+use proffer::model::{Call, Layout, Matrix, Model, Worker};
+use proffer::offer::{Catalog, Offer};
+
+use crate::PLACEMENTS;
+use crate::in_process::Engine;
+use crate::measure::{micros, print_heading};
+use crate::sample::Visit;
+
+/// How often each part goes over all customers.
+const SWEEPS: usize = 3;
+
+/// What a decision is taken apart into, in the order in which it happens; the hand-over to a worker comes before, the
+/// rest is the difference.
+const PARTS: [&str; 6] = [
+    "the customer's values from the store",
+    "the segment",
+    "rules of the offers",
+    "rows of the model's input",
+    "the model in ONNX Runtime",
+    "rules of the context weights",
+];
+
+/// A customer's visit and what the gates that are not rules leave of the candidates.
+struct Case {
+    visit: Visit,
+    row: RowIndex,
+    context: Vec<Option<Value>>,
+    /// Offers whose rules are evaluated.
+    ruled: Vec<usize>,
+    /// Offers that the model scores.
+    scored: Vec<usize>,
+}
+
+/// How much of each kind of work a decision did.
+#[derive(Default)]
+struct Counts {
+    rules: usize,
+    context_rules: usize,
+}
+
+/// Measures the parts and prints them with their shares.
+pub async fn run(engine: Arc<Engine>, visits: Arc<[Visit]>) {
+    let engine = &engine;
+    let (placement, models) = PLACEMENTS[0];
+    let mut cases = Vec::with_capacity(visits.len());
+    for visit in visits.iter() {
+        cases.push(Arc::new(case(engine, visit, placement).await));
+    }
+    let whole = whole(engine, &cases, placement).await;
+    let empty = on_workers(engine, &cases, |_, _, _| []).await;
+    let taken = on_workers(engine, &cases, |engine, case, worker| take_apart(engine, case, worker).0).await;
+    let candidates: Vec<usize> = candidates(engine, placement);
+    let all = candidates.clone();
+    let ungated = on_workers(engine, &cases, move |engine, case, worker| {
+        let began = Instant::now();
+        score(engine, case, &all, worker);
+        [began.elapsed()]
+    })
+    .await;
+
+    print_heading(&format!(
+        "Where the time of Rank {placement} goes ({models}); mean of {} customers, {SWEEPS} sweeps",
+        cases.len()
+    ));
+    let mut rest = whole - taken.hand_over;
+    print_share("hand-over to a worker and back", taken.hand_over, whole);
+    for (name, micros) in PARTS.iter().zip(&taken.parts) {
+        print_share(name, *micros, whole);
+        rest -= micros;
+    }
+    print_share("the rest: plan, notes, arbitration, explanation, ids, metrics", rest, whole);
+    print_share("whole", whole, whole);
+    print_counts(engine, &cases, candidates.len());
+    println!(
+        "without gates the model would take all {} rows: {:.1} µs, input included",
+        candidates.len(),
+        ungated.parts[0]
+    );
+    println!("the hand-over of an empty job: {:.1} µs", empty.hand_over);
+}
+
+fn print_share(name: &str, micros: f64, whole: f64) {
+    println!("{name:<62}{micros:>10.1} µs{:>8.1} %", 100.0 * micros / whole);
+}
+
+fn print_counts(engine: &Engine, cases: &[Arc<Case>], candidates: usize) {
+    let worker = &Worker::tokens(1)[0];
+    let mut sums = Counts::default();
+    for case in cases {
+        let (_, counts) = take_apart(engine, case, worker);
+        sums.rules += counts.rules;
+        sums.context_rules += counts.context_rules;
+    }
+    let scored: usize = cases.iter().map(|case| case.scored.len()).sum();
+    let mean = |sum: usize| sum as f64 / cases.len() as f64;
+    println!(
+        "per customer: {candidates} candidates, {:.1} rules evaluated, {:.1} rows scored, {:.1} context rules evaluated",
+        mean(sums.rules),
+        mean(scored),
+        mean(sums.context_rules),
+    );
+}
+
+fn candidates(engine: &Engine, placement: &str) -> Vec<usize> {
+    let policy = &engine.snapshot.release.catalog().policy;
+    let placement = &policy.placements[policy.find_placement(placement).unwrap()];
+    placement.candidates.iter().map(|candidate| candidate.offer).collect()
+}
+
+/// Asks the decider itself what is withheld and where.
+async fn case(engine: &Engine, visit: &Visit, placement: &str) -> Case {
+    let request = visit.request(placement, Explain::All);
+    let (_, results) = engine.decider.rank(request, &Call::default()).await.unwrap();
+    let library = &engine.snapshot.release.catalog().library;
+    let fell = |offer: usize| {
+        let id = &library.offers()[offer].id;
+        let rejected = results[0].rejected.iter().find(|rejected| rejected.offer_id == *id);
+        rejected.map(|rejected| rejected.rejection.stage)
+    };
+    let beyond = |stage: Stage| {
+        candidates(engine, placement)
+            .into_iter()
+            .filter(|offer| fell(*offer).is_none_or(|fell| fell > stage))
+            .collect()
+    };
+    Case {
+        row: engine.snapshot.customers.find(&visit.customer).unwrap(),
+        context: visit.context(&engine.snapshot),
+        ruled: beyond(Stage::Channel),
+        scored: beyond(Stage::Suitability),
+        visit: visit.clone(),
+    }
+}
+
+/// The mean of whole decisions, in µs.
+async fn whole(engine: &Engine, cases: &[Arc<Case>], placement: &str) -> f64 {
+    let mut sweeps = Sweeps::<1>::new(cases.len());
+    for _ in 0..SWEEPS {
+        for (index, case) in cases.iter().enumerate() {
+            let request = case.visit.request(placement, Explain::Winners);
+            let began = Instant::now();
+            let (_, results) = engine.decider.rank(request, &Call::default()).await.unwrap();
+            sweeps.add(index, [began.elapsed()]);
+            assert!(results[0].error.is_none());
+        }
+    }
+    sweeps.means()[0]
+}
+
+/// Means in µs.
+struct Taken<const N: usize> {
+    parts: [f64; N],
+    /// The time on the way to the worker and back.
+    hand_over: f64,
+}
+
+/// Does `work` for each customer on the threads that decide.
+async fn on_workers<const N: usize>(
+    engine: &Arc<Engine>,
+    cases: &[Arc<Case>],
+    work: impl Fn(&Engine, &Case, &Worker) -> [Duration; N] + Clone + Send + 'static,
+) -> Taken<N> {
+    let mut parts = Sweeps::new(cases.len());
+    let mut hand_over = Sweeps::new(cases.len());
+    for _ in 0..SWEEPS {
+        for (index, case) in cases.iter().enumerate() {
+            let (shared, case, work) = (Arc::clone(engine), Arc::clone(case), work.clone());
+            let call = Call::default();
+            let began = Instant::now();
+            let run = engine.workers.run(&call, move |worker| {
+                let began = Instant::now();
+                (work(&shared, &case, worker), began.elapsed())
+            });
+            let (taken, inside) = run.await.unwrap();
+            hand_over.add(index, [began.elapsed().saturating_sub(inside)]);
+            parts.add(index, taken);
+        }
+    }
+    Taken { parts: parts.means(), hand_over: hand_over.means()[0] }
+}
+
+/// Does the parts of a decision one after the other, each timed.
+fn take_apart(engine: &Engine, case: &Case, worker: &Worker) -> ([Duration; PARTS.len()], Counts) {
+    let (release, customers) = (&engine.snapshot.release, &engine.snapshot.customers);
+    let (catalog, library) = (release.catalog(), release.catalog().library.offers());
+    let context: Vec<ValueRef<'_>> = case.context.iter().map(ValueRef::from).collect();
+    let offers: Vec<Vec<ValueRef<'_>>> =
+        library.iter().map(|offer| offer.features.iter().map(ValueRef::from).collect()).collect();
+    let mut counts = Counts::default();
+    let mut last = Instant::now();
+    let mut lap = || {
+        let now = Instant::now();
+        now.duration_since(std::mem::replace(&mut last, now))
+    };
+
+    let row = customers.find(&case.visit.customer).unwrap();
+    let features = release.schema().of(Entity::Customer).iter().enumerate();
+    let values: Vec<ValueRef<'_>> = features
+        .map(|(index, feature)| {
+            let value = customers.value(row, index);
+            if value.is_missing() { feature.default_ref() } else { value }
+        })
+        .collect();
+    let store = lap();
+    let segment = release.segmentation().map(|known| known.assign(|index| customers.value(row, index)));
+    let assign = lap();
+    let segment = segment.as_ref().map(proffer::release::AssignedSegment::as_ref);
+    let row_of = |offer: usize| Row { customer: &values, context: &context, offer: &offers[offer], segment };
+    let mut survivors = Vec::with_capacity(case.ruled.len());
+    for offer in case.ruled.iter().copied() {
+        if passes(catalog, &library[offer], &row_of(offer), &mut counts) {
+            survivors.push(offer);
+        }
+    }
+    let rules = lap();
+    assert_eq!(survivors, case.scored, "the rules were not evaluated as in the decision");
+    lap();
+    let (model, mut matrix) = model(engine, &survivors);
+    for offer in &survivors {
+        matrix.push(&row_of(*offer)).unwrap();
+    }
+    let input = lap();
+    let scores = model.score_columns(worker, &matrix, &[0]).unwrap();
+    let scoring = lap();
+    assert_eq!(scores.values.len(), survivors.len());
+    lap();
+    for offer in survivors {
+        let (row, fields) = (row_of(offer), catalog.fields(&library[offer]));
+        let weights = catalog.policy.context_weights.iter();
+        for weight in weights.filter(|weight| weight.offers.binary_search(&offer).is_ok()) {
+            counts.context_rules += 1;
+            std::hint::black_box(weight.when.evaluate(&row, &fields).unwrap_or(false));
+        }
+    }
+    let weights = lap();
+    ([store, assign, rules, input, scoring, weights], counts)
+}
+
+/// Whether the rules let the offer pass, as the gates evaluate them: until the first that does not.
+fn passes(catalog: &Catalog, offer: &Offer, row: &Row<'_>, counts: &mut Counts) -> bool {
+    let fields = catalog.fields(offer);
+    let rules = [
+        (&offer.exclusion, false),
+        (&offer.eligibility, true),
+        (&offer.applicability, true),
+        (&offer.suitability, true),
+    ];
+    rules.into_iter().filter_map(|(rule, wanted)| Some((rule.as_ref()?, wanted))).all(|(rule, wanted)| {
+        counts.rules += 1;
+        rule.evaluate(row, &fields) == Ok(wanted)
+    })
+}
+
+/// The model that scores these offers, and an empty matrix of it.
+fn model<'a>(engine: &'a Engine, offers: &[usize]) -> (&'a Model, Matrix) {
+    let release = &engine.snapshot.release;
+    let placement = release.catalog().policy.find_placement(PLACEMENTS[0].0).unwrap();
+    let position = offers.first().map_or(0, |offer| release.scorer(placement, *offer).unwrap().model);
+    let model = &release.models()[position];
+    assert!(offers.is_empty() || model.manifest().layout == Some(Layout::Pairwise));
+    (model, model.matrix())
+}
+
+/// Scores these offers for the customer, whatever the gates say.
+fn score(engine: &Engine, case: &Case, offers: &[usize], worker: &Worker) {
+    let library = engine.snapshot.release.catalog().library.offers();
+    let mut customer = Vec::new();
+    engine.snapshot.customers.read_row(case.row, &mut customer);
+    let context: Vec<ValueRef<'_>> = case.context.iter().map(ValueRef::from).collect();
+    let (model, mut matrix) = model(engine, offers);
+    for offer in offers {
+        let offer: Vec<ValueRef<'_>> = library[*offer].features.iter().map(ValueRef::from).collect();
+        let row = Row { customer: &customer, context: &context, offer: &offer, segment: None };
+        matrix.push(&row).unwrap();
+    }
+    let scores = model.score_columns(worker, &matrix, &[0]).unwrap();
+    assert_eq!(scores.values.len(), offers.len());
+}
+
+/// Times of `N` parts by customer, one per sweep.
+struct Sweeps<const N: usize>(Vec<Vec<[Duration; N]>>);
+
+impl<const N: usize> Sweeps<N> {
+    fn new(customers: usize) -> Self {
+        Self(vec![Vec::with_capacity(SWEEPS); customers])
+    }
+
+    fn add(&mut self, customer: usize, times: [Duration; N]) {
+        self.0[customer].push(times);
+    }
+
+    /// The mean over the customers of the median of the sweeps, in µs.
+    fn means(&self) -> [f64; N] {
+        std::array::from_fn(|part| {
+            let median = |sweeps: &Vec<[Duration; N]>| {
+                let mut times: Vec<Duration> = sweeps.iter().map(|times| times[part]).collect();
+                times.sort_unstable();
+                micros(times[times.len() / 2])
+            };
+            self.0.iter().map(median).sum::<f64>() / self.0.len() as f64
+        })
+    }
+}

@@ -1,0 +1,137 @@
+//! The server in a process of its own, and what the operating system tells of it.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The release binary: `cargo bench` builds it with the options of `cargo build --release`.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_proffer");
+
+/// A server that takes longer than this does not come up any more.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server that runs; killed when it is dropped.
+pub struct Server {
+    pub address: SocketAddr,
+    /// From exec to the first `/readyz` that answered 200.
+    pub ready_after: Duration,
+    child: Child,
+}
+
+impl Server {
+    /// Runs `proffer serve` with the default configuration on free ports and waits until it is ready. Its log goes to
+    /// the directory `logs`.
+    pub fn start(store: &Path, logs: &Path) -> Self {
+        let [address, admin] = free_addresses();
+        let log = logs.join("serve.log");
+        let began = Instant::now();
+        let child = Command::new(BINARY)
+            .args(["serve", "--listen", &address.to_string(), "--admin", &admin.to_string(), "--store"])
+            .arg(store)
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut server = Self { address, ready_after: Duration::ZERO, child };
+        while !is_ready(admin) {
+            let ended = server.child.try_wait().unwrap().is_some();
+            if ended || began.elapsed() > PATIENCE {
+                eprintln!("{}", fs::read_to_string(&log).unwrap());
+            }
+            assert!(!ended, "the server ended before it was ready");
+            assert!(began.elapsed() < PATIENCE, "the server was not ready within {PATIENCE:?}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        server.ready_after = began.elapsed();
+        server
+    }
+
+    /// The server's process.
+    pub fn process(&self) -> Process {
+        Process(self.child.id())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Two addresses of this machine that nobody listens on.
+fn free_addresses() -> [SocketAddr; 2] {
+    // Both are held until both are known, so that they differ.
+    let held = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    held.map(|listener| listener.local_addr().unwrap())
+}
+
+fn is_ready(admin: SocketAddr) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(admin)?;
+        write!(stream, "GET /readyz HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// A process by its number.
+#[derive(Debug, Clone, Copy)]
+pub struct Process(u32);
+
+/// Ticks per second of the times in `/proc/<pid>/stat`: 100 on every architecture that Rust runs on, whatever the kernel's own.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+impl Process {
+    /// The process of this bench.
+    pub fn this() -> Self {
+        Self(std::process::id())
+    }
+
+    /// CPU time so far, in user and kernel mode; `None` where there is no `/proc`.
+    pub fn cpu(self) -> Option<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()?;
+        // The name of the program stands in brackets and may hold anything; numbers follow the last of them. User and kernel
+        // time are the 14th and 15th field of the line.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let ticks: f64 =
+            fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+        Some(Duration::from_secs_f64(ticks / TICKS_PER_SECOND))
+    }
+
+    /// What the process occupies.
+    pub fn memory(self) -> Memory {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap_or_default();
+        let mb = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+            let kib: f64 = line.trim_start_matches(':').trim().strip_suffix(" kB")?.parse().ok()?;
+            Some(kib * 1024.0 / 1e6)
+        };
+        Memory { resident: mb("VmRSS"), peak: mb("VmHWM"), of_its_own: mb("RssAnon") }
+    }
+}
+
+/// Memory of a process in MB; unknown where there is no `/proc`.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    resident: Option<f64>,
+    peak: Option<f64>,
+    /// Without the pages of files: the program and its libraries.
+    of_its_own: Option<f64>,
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Some(resident), Some(peak), Some(of_its_own)) = (self.resident, self.peak, self.of_its_own)
+        else {
+            return f.write_str("unknown");
+        };
+        write!(f, "{resident:.0} MB resident ({of_its_own:.0} without files), peak {peak:.0} MB")
+    }
+}
