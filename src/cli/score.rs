@@ -34,15 +34,21 @@ pub(super) struct ScoreArgs {
 const ROWS_PER_CALL: usize = 4096;
 
 pub(super) fn run(args: &ScoreArgs) -> Result<(), Failure> {
-    let mut reader = csv::Reader::from_path(&args.input)?;
-    let mut names: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
+    let input = args.input.display();
+    let unreadable = |error: csv::Error| Failure { message: format!("{input}: {error}"), code: 1 };
+    let mut reader = csv::Reader::from_path(&args.input).map_err(unreadable)?;
+    let mut names: Vec<String> = reader.headers().map_err(unreadable)?.iter().map(str::to_owned).collect();
     let id_column = names.iter().position(|name| name == "customer_id");
     let mut ids = Vec::new();
     let mut rows: Vec<Vec<String>> = Vec::new();
     for record in reader.records() {
-        let mut row: Vec<String> = record?.iter().map(|field| field.trim().to_owned()).collect();
+        let mut row: Vec<String> =
+            record.map_err(unreadable)?.iter().map(|field| field.trim().to_owned()).collect();
         ids.push(id_column.map_or_else(|| rows.len().to_string(), |index| row.remove(index)));
         rows.push(row);
+    }
+    if rows.is_empty() {
+        return Err(Failure { message: format!("{input}: no row below the header"), code: 1 });
     }
     if let Some(index) = id_column {
         names.remove(index);

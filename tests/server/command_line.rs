@@ -333,11 +333,12 @@ fn scores_are_printed_as_csv() {
         }
     }
     assert_fails(&score(&[]), 1, &["INVALID_ARGUMENT", "offer_ids"]);
-    assert_fails(
-        &proffer(["score", "--model", "propensity", "--input", "/no/such.csv"]),
-        1,
-        &["/no/such.csv"],
-    );
+    std::fs::write(&input, "customer_id,balance\n").unwrap();
+    assert_fails(&score(&[]), 1, &["rows.csv: no row below the header"]);
+    std::fs::write(&input, "customer_id,balance\nA,1.0,2.0\n").unwrap();
+    assert_fails(&score(&[]), 1, &["rows.csv: ", "line: 2"]);
+    std::fs::remove_file(&input).unwrap();
+    assert_fails(&score(&[]), 1, &["rows.csv: No such file"]);
 }
 
 #[test]

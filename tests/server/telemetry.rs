@@ -175,6 +175,11 @@ fn telemetry_would_be_seen_if_it_were_on() {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "telemetry::child_that_leaves_telemetry_on", "--ignored"]);
     move_home(&mut child, home.path());
+    // Nothing of this may leave the machine.
+    for name in ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        child.env(name, "http://127.0.0.1:1");
+    }
+    child.env_remove("no_proxy").env_remove("NO_PROXY");
     let ended = child.env(CHILD, home.path()).output().unwrap();
     assert!(ended.status.success(), "{ended:?}");
     let files = entries(home.path());
