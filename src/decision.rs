@@ -1,7 +1,7 @@
 //! Decisions: features → segment → eligible offers → scores → arbitration → explanation.
 //!
 //! Owns the path of a request from resolved names to an answer, for `Rank`, `Score` and `AssignSegments`. One call takes
-//! one [`Snapshot`](crate::release::Snapshot) and looks at nothing else that can change. Knows releases, models, offers, segments
+//! one [`Snapshot`] and looks at nothing else that can change. Knows releases, models, offers, segments
 //! and features; never the wire. Start reading at [`Decider::rank`], then `rank.rs`.
 
 mod answer;
