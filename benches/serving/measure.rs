@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use crate::server::Process;
+use crate::server::{Process, cpu_of_all};
 
 /// Passes of a loop; a first, shorter one is not counted.
 const PASSES: usize = 5;
@@ -21,6 +21,8 @@ const WARM_UP: Duration = Duration::from_millis(300);
 pub struct Measured {
     passes: Vec<Pass>,
     cpu: Option<Duration>,
+    /// See [`Watch::others`].
+    others: String,
 }
 
 struct Pass {
@@ -38,14 +40,43 @@ where
 {
     let (mut callers, _) = pass(callers, WARM_UP).await;
     let mut passes = Vec::with_capacity(PASSES);
-    let before = process.cpu();
+    let (before, watch) = (process.cpu(), Watch::new(process));
     for _ in 0..PASSES {
         let (same, measured) = pass(callers, PASS).await;
         callers = same;
         passes.push(measured);
     }
     let cpu = process.cpu().zip(before).map(|(after, before)| after.saturating_sub(before));
-    Measured { passes, cpu }
+    Measured { passes, cpu, others: watch.others() }
+}
+
+/// Tells what is done on the machine apart from this bench and the process that it measures.
+pub struct Watch {
+    process: Process,
+    before: Option<Duration>,
+    began: Instant,
+}
+
+impl Watch {
+    /// Begins to watch.
+    pub fn new(process: Process) -> Self {
+        Self { process, before: Self::elsewhere(process), began: Instant::now() }
+    }
+
+    fn elsewhere(process: Process) -> Option<Duration> {
+        let this = Process::this();
+        let measured = if process == this { Duration::ZERO } else { process.cpu()? };
+        Some(cpu_of_all()?.saturating_sub(this.cpu()?).saturating_sub(measured))
+    }
+
+    /// The share of the machine that others took since, in percent; `-` where there is no `/proc`.
+    pub fn others(&self) -> String {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        let elapsed = self.began.elapsed().as_secs_f64();
+        let spent = Self::elsewhere(self.process).zip(self.before);
+        let share = spent.map(|(now, before)| now.saturating_sub(before).as_secs_f64() / (elapsed * cores));
+        share.map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0))
+    }
 }
 
 async fn pass<C, F>(callers: Vec<C>, length: Duration) -> (Vec<C>, Pass)
@@ -107,10 +138,11 @@ impl Measured {
         Some(micros(self.cpu?) / calls.max(1) as f64)
     }
 
-    /// Prints p50, p99, the rate and the CPU time per call.
+    /// Prints p50, p99, the rate, the CPU time per call and what others took of the machine.
     pub fn print(&self, name: &str, items: usize) {
-        let cpu = self.cpu_per_call().map_or_else(|| "-".to_owned(), |cpu| number(cpu.round()));
-        println!("{}{cpu:>10}", row(name, [self.quantile(0.5), self.quantile(0.99), self.rate(items)]));
+        let cpu = self.cpu_per_call().map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.0}"));
+        let columns = [self.quantile(0.5), self.quantile(0.99), self.rate(items)];
+        println!("{}{cpu:>9}{:>9}", row(name, columns), self.others);
     }
 }
 
@@ -180,5 +212,5 @@ pub fn print_heading(title: &str) {
 
 /// Prints the title of a part of the table whose rows are of [`Measured::print`].
 pub fn print_columns(title: &str, rate: &str) {
-    println!("\n{title:<62}{:>26}{:>26}{rate:>26}{:>10}", "p50 µs", "p99 µs", "CPU µs");
+    println!("\n{title:<62}{:>26}{:>26}{rate:>26}{:>9}{:>9}", "p50 µs", "p99 µs", "CPU µs", "others");
 }

@@ -16,8 +16,9 @@ use proffer::offer::{Catalog, Offer};
 
 use crate::PLACEMENTS;
 use crate::in_process::Engine;
-use crate::measure::{micros, print_heading};
+use crate::measure::{Watch, micros, print_heading};
 use crate::sample::Visit;
+use crate::server::Process;
 
 /// How often each part goes over all customers.
 const SWEEPS: usize = 3;
@@ -59,6 +60,7 @@ pub async fn run(engine: Arc<Engine>, visits: Arc<[Visit]>) {
     for visit in visits.iter() {
         cases.push(Arc::new(case(engine, visit, placement).await));
     }
+    let watch = Watch::new(Process::this());
     let whole = whole(engine, &cases, placement).await;
     let empty = on_workers(engine, &cases, |_, _, _| []).await;
     let taken = on_workers(engine, &cases, |engine, case, worker| take_apart(engine, case, worker).0).await;
@@ -71,6 +73,7 @@ pub async fn run(engine: Arc<Engine>, visits: Arc<[Visit]>) {
     })
     .await;
 
+    let others = watch.others();
     print_heading(&format!(
         "Where the time of Rank {placement} goes ({models}); mean of {} customers, {SWEEPS} sweeps",
         cases.len()
@@ -89,7 +92,7 @@ pub async fn run(engine: Arc<Engine>, visits: Arc<[Visit]>) {
         candidates.len(),
         ungated.parts[0]
     );
-    println!("the hand-over of an empty job: {:.1} µs", empty.hand_over);
+    println!("the hand-over of an empty job: {:.1} µs; others took {others} of the machine", empty.hand_over);
 }
 
 fn print_share(name: &str, micros: f64, whole: f64) {

@@ -82,10 +82,20 @@ fn is_ready(admin: SocketAddr) -> bool {
 }
 
 /// A process by its number.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process(u32);
 
-/// Ticks per second of the times in `/proc/<pid>/stat`: 100 on every architecture that Rust runs on, whatever the kernel's own.
+/// CPU time of everything on this machine so far, over all cores; `None` where there is no `/proc`.
+pub fn cpu_of_all() -> Option<Duration> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let line = stat.lines().next()?.strip_prefix("cpu ")?;
+    let ticks: Vec<f64> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+    // user nice system idle iowait irq softirq steal, and guest times that are part of the first two.
+    let busy = ticks.iter().take(8).sum::<f64>() - ticks.get(3)? - ticks.get(4)?;
+    Some(Duration::from_secs_f64(busy / TICKS_PER_SECOND))
+}
+
+/// Ticks per second of the times in `/proc`: 100 on every architecture that Rust runs on, whatever the kernel's own.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 impl Process {
