@@ -29,7 +29,7 @@ onnxruntime:
 	@$(PYTHON) scripts/fetch_onnxruntime.py
 
 # A changed workspace makes a store of its own beside the old one, which is kept: it may hold releases of yours.
-var/store/CURRENT: $(WORKSPACE)
+var/store/CURRENT: $(WORKSPACE) | build
 	@if [ -e $@ ]; then mv var/store "var/store.$$(date +%Y%m%d-%H%M%S)"; echo "models/ has changed: the old store was moved aside"; fi
 	@target/release/proffer init --store var/store --from models
 

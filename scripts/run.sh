@@ -19,6 +19,8 @@ for _ in $(seq 200); do
   sleep 0.05
 done
 
+# Another server may have answered on this address.
+kill -0 "$server" 2>/dev/null || { wait "$server"; exit 1; }
 cat <<EOF
 
 $ ${rank[*]}

@@ -141,7 +141,16 @@ impl App {
             readiness: readiness.clone(),
             metrics: self.metrics,
         };
-        let loaded = blocking(move || loader.load_current().map(|source| (loader, source))).await?;
+        let mut shutdown = std::pin::pin!(shutdown);
+        let loading = blocking(move || loader.load_current().map(|watched| (loader, watched)));
+        let loaded = tokio::select! {
+            loaded = loading => loaded.and_then(|loaded| loaded),
+            // Nothing is under way yet that would have to be finished.
+            () = &mut shutdown => {
+                stop.cancel();
+                return Ok(());
+            }
+        };
         let following = match loaded {
             Ok((loader, watched)) => loader.follow(watched, config.poll, stop.clone()),
             Err(error) => {
@@ -151,7 +160,7 @@ impl App {
         };
         let ended = wait_for(serving, shutdown, &readiness, &stop, config.drain).await;
         stop.cancel();
-        // The follower looks up between two looks at the store; it holds nothing that must be saved.
+        // A look at the store that is under way holds nothing that must be saved, and is not waited for.
         let _ = following.await;
         admin.stop();
         ended
@@ -216,6 +225,8 @@ struct Watched {
     release: Arc<Release>,
     customers: CustomerSource,
     fingerprint: Option<crate::feature::store::Fingerprint>,
+    /// Why the customers that are there now were not taken.
+    refused: Option<Problems>,
 }
 
 impl Loader {
@@ -236,7 +247,7 @@ impl Loader {
         self.refresh_models(&release);
         self.readiness.ready(number);
         tracing::info!(release = number, took = ?began.elapsed(), "serving");
-        Ok(Watched { release, customers, fingerprint })
+        Ok(Watched { release, customers, fingerprint, refused: None })
     }
 
     fn publish(&self, release: &Arc<Release>, customers: crate::feature::store::CustomerTable) {
@@ -271,7 +282,11 @@ impl Loader {
                     loader.look(&mut watched);
                     (loader, watched)
                 });
-                match looked.await {
+                let looked = tokio::select! {
+                    () = stop.cancelled() => return,
+                    looked = looked => looked,
+                };
+                match looked {
                     Ok(both) => (loader, watched) = both,
                     Err(error) => {
                         tracing::error!(%error, "the store is no longer followed");
@@ -290,14 +305,19 @@ impl Loader {
         if fingerprint == watched.fingerprint {
             return;
         }
-        watched.fingerprint = fingerprint;
         match watched.customers.load(watched.release.schema()) {
             Ok((table, _)) => {
                 tracing::info!(customers = table.len(), "new customers serve");
+                watched.fingerprint = fingerprint;
+                watched.refused = None;
                 self.publish(&watched.release, table);
             }
+            // Tried again at the next look, since what is wrong may pass; told once.
             Err(problems) => {
-                tracing::error!(%problems, "the new customers cannot be read; the old ones serve");
+                if watched.refused.as_ref() != Some(&problems) {
+                    tracing::error!(%problems, "the new customers cannot be read; the old ones serve");
+                    watched.refused = Some(problems);
+                }
             }
         }
     }

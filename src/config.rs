@@ -133,6 +133,11 @@ impl Config {
             "limits.customers" => self.limits.customers = whole(text, 1..=1024)?,
             "limits.rows" => self.limits.rows = whole(text, 1..=10_000_000)?,
             "limits.text" => self.limits.text_bytes = size(text)?,
+            "limits.time" => {
+                self.limits.time = Some(duration(text)?)
+                    .filter(|time| !time.is_zero())
+                    .ok_or_else(|| "must be more than 0".to_owned())?;
+            }
             "limits.concurrent_calls" => self.limits.concurrent_calls = whole(text, 1..=1_000_000)?,
             "log.format" => {
                 self.logging.format = match text {

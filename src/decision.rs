@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use chrono::Utc;
+use tracing::Instrument;
 
 pub use answer::{
     CustomerError, Factors, RankResult, RankedOffer, Reason, RejectedOffer, Rejection, ScoreAnswer, Segment,
@@ -110,6 +111,7 @@ impl Decider {
         let mut errors = Vec::new();
         for part in parts {
             part.batches.iter().for_each(|(rows, took)| counted.scored(*rows, *took));
+            counted.unavailable(part.errors.len());
             values.extend(part.values);
             errors.extend(part.errors);
         }
@@ -162,11 +164,12 @@ impl Decider {
         for part in 1..parts {
             let (workers, call, work) = (self.workers.clone(), call.clone(), work.clone());
             let range = (part * size).min(items)..((part + 1) * size).min(items);
-            running.spawn(async move {
+            let run = async move {
                 let owed = call.clone();
                 let result = workers.run(&call, move |worker| work(range, worker, &owed)).await;
                 (part, result)
-            });
+            };
+            running.spawn(run.in_current_span());
         }
         // The first part is awaited here: a call of one part costs no task.
         let owed = call.clone();

@@ -10,6 +10,7 @@ mod decision;
 mod footprint;
 mod inference;
 mod limits;
+mod linger;
 pub mod proto;
 mod status;
 
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio_stream::StreamExt;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -32,6 +34,7 @@ use crate::model::{Repository, Workers};
 use crate::telemetry::{Metrics, Readiness};
 use admission::AdmissionLayer;
 use decision::{DecisionService, call_of};
+use linger::Lingering;
 use proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use proto::proffer::v1::decision_service_server::DecisionServiceServer;
 
@@ -92,16 +95,18 @@ impl Grpc {
                 .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
+        let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let connections = connections.map(|accepted| accepted.map(Lingering::new));
         let served = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_adaptive_window(Some(true))
-            .layer(AdmissionLayer::new(limits.concurrent_calls, self.readiness, &self.metrics))
+            .layer(AdmissionLayer::new(limits.concurrent_calls, limits.time, self.readiness, &self.metrics))
             .add_service(decisions)
             .add_service(inference)
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
-            .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), shutdown)
+            .serve_with_incoming_shutdown(connections, shutdown)
             .await;
         following.abort();
         Ok(served?)

@@ -23,4 +23,4 @@ pub use manifest::{Class, Inputs, Layout, Manifest, ModelKind};
 pub use matrix::{InputError, Matrix};
 pub use repository::{Repository, RepositoryError, ServedModel};
 pub use version::{Model, Scores};
-pub use workers::{Call, Refusal, Stop, Worker, Workers};
+pub use workers::{Call, Refusal, Stop, Worker, Workers, panic_message};

@@ -1,6 +1,7 @@
 //! `proffer serve` and `proffer check-config`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -76,7 +77,7 @@ pub(super) fn check_config(args: &ConfigArgs) -> Result<(), Failure> {
 pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let config = args.config.load()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("grpc").build()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let _logging = logging::init(&config.logging).map_err(Failure::configuration)?;
         let listeners = Listeners::bind(&config)?;
         let (grpc, admin) = (listeners.grpc.local_addr()?, listeners.admin.local_addr()?);
@@ -84,7 +85,10 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
         App::build(config)?.run(listeners, shutdown_signal()?).await?;
         tracing::info!("stopped");
         Ok(())
-    })
+    });
+    // Loading that was begun and is no longer wanted does not hold the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
 }
 
 /// Resolves at the first SIGTERM or SIGINT.

@@ -38,7 +38,8 @@ impl Written {
     fn number(&self) -> Option<f32> {
         match self {
             Self::Missing => Some(f32::NAN),
-            Self::Int(whole) => Some(*whole as f32),
+            // A number that 32 bits cannot hold goes as a column of integers.
+            Self::Int(whole) => Some(*whole as f32).filter(|number| *number as i64 == *whole),
             Self::Float(number) => Some(*number as f32),
             Self::Bool(_) | Self::Text(_) => None,
         }
@@ -68,6 +69,14 @@ pub(super) fn batch(names: &[String], rows: &[Vec<String>]) -> FeatureBatch {
             .filter(|(_, value)| **value == Written::Missing)
             .map(|(row, _)| row as u32)
             .collect();
+        let integers: Option<Vec<i64>> = written
+            .iter()
+            .map(|value| match value {
+                Written::Missing => Some(0),
+                Written::Int(whole) => Some(*whole),
+                Written::Float(_) | Written::Bool(_) | Written::Text(_) => None,
+            })
+            .collect();
         let truths: Option<Vec<bool>> = written
             .iter()
             .map(|value| match value {
@@ -76,10 +85,11 @@ pub(super) fn batch(names: &[String], rows: &[Vec<String>]) -> FeatureBatch {
                 Written::Int(_) | Written::Float(_) | Written::Text(_) => None,
             })
             .collect();
-        let values = truths.map_or_else(
-            || ColumnValues::Strings(rows.iter().map(|row| row[index].clone()).collect()),
-            ColumnValues::Bools,
-        );
+        let values = match (integers, truths) {
+            (Some(integers), _) => ColumnValues::Ints(integers),
+            (None, Some(truths)) => ColumnValues::Bools(truths),
+            (None, None) => ColumnValues::Strings(rows.iter().map(|row| row[index].clone()).collect()),
+        };
         batch.columns.push(Column { name: name.clone(), values, null_rows });
     }
     for row in 0..rows.len() {

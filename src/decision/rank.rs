@@ -16,7 +16,7 @@ use super::{
     CustomerError, Explain, Factors, RankResult, RankedOffer, Reason, RejectedOffer, Rejection, Stage,
 };
 use crate::feature::{Row, ValueRef};
-use crate::model::{Call, Stop, Worker};
+use crate::model::{Call, Stop, Worker, panic_message};
 use crate::offer::Offer;
 
 /// How many customer × offer pairs are scored together: enough that a model's fixed cost vanishes, few enough that memory
@@ -100,7 +100,10 @@ fn decide_block(
 
 /// A panic while deciding one customer is a fault of ours that must not cost the others their answers.
 fn guarded<T>(work: impl FnOnce() -> Result<T, CustomerError>) -> Result<T, CustomerError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(CustomerError::Internal))
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        tracing::error!(panic = panic_message(&*panic), "deciding for a customer panicked");
+        Err(CustomerError::Internal)
+    })
 }
 
 fn failed(plan: &Plan, index: usize, error: CustomerError) -> RankResult {
@@ -173,14 +176,14 @@ fn close(
     let mut scored = Vec::with_capacity(scores.len());
     for (offer, score) in scores {
         match score {
-            Ok((model, score, propensity)) => {
+            Ok(score) => {
                 let row = Row {
                     customer: &known.values,
                     context,
                     offer: offers.row(offer),
                     segment: known.segment_ref(),
                 };
-                let factors = factors(plan, offer, &row, model, score, propensity);
+                let factors = factors(plan, offer, &row, score, tally);
                 scored.push(Scored { offer, factors });
             }
             Err(detail) => {
@@ -230,7 +233,13 @@ fn close(
     }
 }
 
-fn factors(plan: &Plan, offer: usize, row: &Row<'_>, model: usize, score: f32, propensity: f64) -> Factors {
+fn factors(
+    plan: &Plan,
+    offer: usize,
+    row: &Row<'_>,
+    (model, score, propensity): (usize, f32, f64),
+    tally: &mut Tally,
+) -> Factors {
     let catalog = plan.snapshot.release.catalog();
     let terms = &catalog.library.offers()[offer];
     let fields = catalog.fields(terms);
@@ -240,7 +249,13 @@ fn factors(plan: &Plan, offer: usize, row: &Row<'_>, model: usize, score: f32, p
         .iter()
         .filter(|weight| weight.offers.binary_search(&offer).is_ok())
         // A weight whose rule cannot be evaluated is not matched: it may not change an order on a guess.
-        .filter(|weight| weight.when.evaluate(row, &fields).unwrap_or(false))
+        .filter(|weight| {
+            let held = weight.when.evaluate(row, &fields);
+            if held.is_err() {
+                tally.rule_error(offer, "context_weight");
+            }
+            held.unwrap_or(false)
+        })
         .map(|weight| weight.percent)
         .sum();
     let category = &catalog.policy.categories[terms.category];

@@ -166,13 +166,21 @@ impl ScorePlan {
 
     /// The dense rows of `range` as they were sent, where they are exactly what the model takes: the usual form of a bulk call.
     fn in_place(&self, range: &Range<usize>) -> Option<&[f32]> {
-        if !self.offers.is_empty() || self.columns.len() != self.model.columns().len() {
+        let every_column = 0..self.model.columns().len();
+        if !self.offers.is_empty() || !self.columns.iter().copied().eq(every_column) {
             return None;
         }
         let (names, values) = self.features.dense_only()?;
         let width = names.len();
         let values = values.get(range.start * width..range.end * width)?;
-        self.model.takes_dense(names, values).then_some(values)
+        // A missing value takes the schema's default first, as it does in every other form of the request.
+        let schema = self.snapshot.release.schema();
+        let defaults =
+            names.iter().map(|name| schema.get(name).is_some_and(|feature| feature.default.is_some()));
+        let defaults: Vec<bool> = defaults.collect();
+        let as_sent = self.model.takes_dense(names, values)
+            && !values.iter().zip(defaults.iter().cycle()).any(|(value, default)| *default && value.is_nan());
+        as_sent.then_some(values)
     }
 
     /// Resolves one row of the request and hands its pairs over one by one.

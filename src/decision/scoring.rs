@@ -1,7 +1,7 @@
 //! From surviving customer × offer pairs to raw scores and propensities: each model is asked once per block.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::plan::Plan;
 use super::tally::Tally;
@@ -55,15 +55,16 @@ pub(super) fn score_pairs(
                 scores[index] = score.and_then(|raw| propensity(model, raw).map(|p| (position, raw, p)));
             }
         };
-        let began = Instant::now();
-        if let Ok(answers) = ask_model(model, pairs, &wanted, worker) {
-            tally.scored(position, wanted.len(), began.elapsed());
+        let mut ask = |wanted: &[(usize, usize)]| {
+            ask_model(model, pairs, wanted, worker, &mut |rows, took| tally.scored(position, rows, took))
+        };
+        if let Ok(answers) = ask(&wanted) {
             keep(answers);
             continue;
         }
         for customer in wanted.chunk_by(|one, other| pairs[one.0].customer == pairs[other.0].customer) {
             call.check()?;
-            keep(ask_model(model, pairs, customer, worker).unwrap_or_else(|error| {
+            keep(ask(customer).unwrap_or_else(|error| {
                 tracing::warn!(model = model.name(), version = model.version(), %error, "model failed");
                 let why: Arc<str> = format!("{} failed on these values", model.name()).into();
                 customer.iter().map(|(index, _)| (*index, Err(Arc::clone(&why)))).collect()
@@ -93,6 +94,7 @@ fn ask_model(
     pairs: &[Pair<'_>],
     wanted: &[(usize, usize)],
     worker: &Worker,
+    scored: &mut dyn FnMut(usize, Duration),
 ) -> Result<Vec<RawAnswer>, ModelError> {
     let mut answers = Vec::with_capacity(wanted.len());
     let mut matrix: Matrix = model.matrix();
@@ -118,7 +120,9 @@ fn ask_model(
     let mut columns: Vec<usize> = rows.iter().map(|(_, _, column)| *column).collect();
     columns.sort_unstable();
     columns.dedup();
+    let began = Instant::now();
     let scores = model.score_columns(worker, &matrix, &columns)?;
+    scored(matrix.rows(), began.elapsed());
     answers.extend(rows.into_iter().map(|(index, row, column)| {
         let column = columns.partition_point(|known| *known < column);
         (index, Ok(scores.values[row * columns.len() + column]))

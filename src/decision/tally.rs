@@ -28,8 +28,13 @@ impl Tally {
     pub fn withhold(&mut self, offer: usize, rejection: &Rejection) {
         *self.withheld.entry(rejection.reason).or_default() += 1;
         if rejection.reason == Reason::RuleError {
-            *self.rule_errors.entry((offer, rejection.stage.as_str())).or_default() += 1;
+            self.rule_error(offer, rejection.stage.as_str());
         }
+    }
+
+    /// Counts a rule of the policy that could not be evaluated for an offer.
+    pub fn rule_error(&mut self, offer: usize, rule: &'static str) {
+        *self.rule_errors.entry((offer, rule)).or_default() += 1;
     }
 
     /// Counts a batch that a model scored.

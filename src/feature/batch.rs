@@ -166,7 +166,10 @@ impl FeatureBatch {
         for (index, value) in self.dense_values.iter().enumerate().filter(|(_, value)| !value.is_nan()) {
             let (row, column) = (index / width, index % width);
             let wanted = match types[column] {
-                FeatureType::Int if value.fract() != 0.0 => "a whole number",
+                // Beyond 64 bits every float is whole, and none of them is the number that was meant.
+                FeatureType::Int if value.fract() != 0.0 || value.abs() >= 9.223_372e18 => {
+                    "a whole number of 64 bits"
+                }
                 FeatureType::Bool if !(*value == 0.0 || (*value - 1.0).abs() == 0.0) => "0 or 1",
                 FeatureType::Float | FeatureType::Int | FeatureType::Bool | FeatureType::String
                     if value.is_infinite() =>
@@ -194,18 +197,7 @@ impl Column {
                 format!("{} values for {rows} rows", self.values.len()),
             ));
         }
-        if let ColumnValues::Floats(values) = &self.values
-            && let Some(row) = values.iter().position(|value| value.is_infinite())
-        {
-            return Err(BatchError::new(
-                format!("{}[{row}]", column_field(index, &self.values)),
-                format!("row {row} of feature `{}` is infinite", self.name),
-            ));
-        }
-        if self.null_rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut mask = vec![false; rows];
+        let mut mask = vec![false; if self.null_rows.is_empty() { 0 } else { rows }];
         for row in &self.null_rows {
             let Some(slot) = mask.get_mut(*row as usize) else {
                 return Err(BatchError::new(
@@ -214,6 +206,15 @@ impl Column {
                 ));
             };
             *slot = true;
+        }
+        if let ColumnValues::Floats(values) = &self.values
+            && let Some(row) =
+                (0..rows).find(|row| values[*row].is_infinite() && !mask.get(*row).is_some_and(|null| *null))
+        {
+            return Err(BatchError::new(
+                format!("{}[{row}]", column_field(index, &self.values)),
+                format!("row {row} of feature `{}` is infinite", self.name),
+            ));
         }
         Ok(mask)
     }

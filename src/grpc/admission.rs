@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -21,22 +21,43 @@ use tower::{Layer, Service};
 use tracing::Instrument;
 
 use super::status;
-use crate::model::Call;
-use crate::telemetry::{Metrics, Readiness, RpcMetrics, State};
+use crate::model::{Call, panic_message};
+use crate::telemetry::{Metrics, Readiness, RpcCall, RpcMetrics, State};
+
+/// What a service is given of a call that was admitted; found in the request's extensions.
+#[derive(Clone, Default)]
+pub(super) struct Admitted {
+    /// Its deadline, and whether anyone still waits.
+    pub call: Call,
+    /// Whether the server goes away meanwhile; `None` where nobody admitted the call.
+    pub readiness: Option<Readiness>,
+    /// Held as long as the call is under way.
+    #[expect(dead_code, reason = "dropping it is its use")]
+    permit: Permit,
+    counted: Arc<Mutex<Option<RpcCall>>>,
+}
+
+impl Admitted {
+    /// Takes over the counting: the call ends when the service says so, not when its answer begins.
+    pub fn take_count(&self) -> Option<RpcCall> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 /// Wraps the services of the server.
 #[derive(Clone)]
 pub(super) struct AdmissionLayer {
     permits: Arc<Semaphore>,
+    time: Duration,
     readiness: Readiness,
     rpcs: Arc<Rpcs>,
 }
 
 impl AdmissionLayer {
-    /// At most `concurrent_calls` under way at once.
-    pub fn new(concurrent_calls: usize, readiness: Readiness, metrics: &Metrics) -> Self {
+    /// At most `concurrent_calls` under way at once, each answered (or, a stream, begun to be) within `time`.
+    pub fn new(concurrent_calls: usize, time: Duration, readiness: Readiness, metrics: &Metrics) -> Self {
         let rpcs = Arc::new(Rpcs::new(metrics));
-        Self { permits: Arc::new(Semaphore::new(concurrent_calls)), readiness, rpcs }
+        Self { permits: Arc::new(Semaphore::new(concurrent_calls)), time, readiness, rpcs }
     }
 }
 
@@ -68,6 +89,14 @@ const COUNTED: [(&str, &str); 11] = [
     ("/inference.GRPCInferenceService/ServerMetadata", "ServerMetadata"),
     ("/inference.GRPCInferenceService/ModelMetadata", "ModelMetadata"),
     ("/inference.GRPCInferenceService/ModelInfer", "ModelInfer"),
+];
+
+/// What probes of other servers ask.
+const PROBES: [&str; 4] = [
+    "/inference.GRPCInferenceService/ServerLive",
+    "/inference.GRPCInferenceService/ServerReady",
+    "/inference.GRPCInferenceService/ServerMetadata",
+    "/inference.GRPCInferenceService/ModelReady",
 ];
 
 /// The metrics of each call, resolved once. A path that a client made up is counted with health and reflection.
@@ -114,16 +143,25 @@ where
                 return Box::pin(std::future::ready(Ok(refused.into_http())));
             }
         };
-        request.extensions_mut().insert(call.clone());
+        let admitted = Admitted {
+            call: call.clone(),
+            readiness: Some(self.layer.readiness.clone()),
+            permit,
+            counted: Arc::new(Mutex::new(Some(counted))),
+        };
+        request.extensions_mut().insert(admitted.clone());
         let span = tracing::info_span!("rpc", path, request_id = tracing::field::Empty);
-        let answer = self.inner.call(request);
+        // Without a bound, a caller that sends half a message would be waited for without end.
+        let bound = call.deadline().or_else(|| began.checked_add(self.layer.time));
+        let answer = span.in_scope(|| self.inner.call(request));
         let guarded = async move {
-            let _permit = permit;
             let abandoned = call.abandon_on_drop();
-            let response = until(call.deadline(), guard(answer)).await;
+            let response = status::of_caller(until(bound, guard(answer)).await);
             abandoned.disarm();
             let code = code_of(&response);
-            counted.finish(code.into());
+            if let Some(counted) = admitted.take_count() {
+                counted.finish(code.into());
+            }
             let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
             tracing::debug!(code = status::code_name(code), micros, "answered");
             Ok(response)
@@ -132,24 +170,26 @@ where
     }
 }
 
-type Permit = Option<tokio::sync::OwnedSemaphorePermit>;
+type Permit = Option<Arc<tokio::sync::OwnedSemaphorePermit>>;
 
 impl<S> Admission<S> {
     fn admit(&self, path: &str, headers: &HeaderMap, began: Instant) -> Result<(Call, Permit), Status> {
         let timeout = timeout_of(headers)?;
         let call = Call::new(timeout.and_then(|timeout| began.checked_add(timeout)));
         // Whoever asks how the server is must get an answer, above all when it drains or is full.
-        if path.starts_with("/grpc.") {
+        if path.starts_with("/grpc.") || PROBES.contains(&path) {
             return Ok((call, None));
         }
-        if self.layer.readiness.state() == State::Draining {
-            return Err(Status::unavailable("the server is shutting down; call another replica"));
+        match self.layer.readiness.state() {
+            State::Ready { .. } => {}
+            State::Starting => return Err(Status::unavailable("no release is loaded yet; call again soon")),
+            State::Draining => return Err(status::draining()),
         }
         if timeout == Some(Duration::ZERO) {
             return Err(status::deadline_exceeded());
         }
         match Arc::clone(&self.layer.permits).try_acquire_owned() {
-            Ok(permit) => Ok((call, Some(permit))),
+            Ok(permit) => Ok((call, Some(Arc::new(permit)))),
             Err(_) => Err(Status::resource_exhausted("too many calls are under way; try again later")),
         }
     }
@@ -166,14 +206,25 @@ async fn until(deadline: Option<Instant>, answer: impl Future<Output = Response<
 
 /// A panic in a service is answered, not carried into the connection that other calls share.
 async fn guard(answer: impl Future<Output = Result<Response<Body>, Infallible>>) -> Response<Body> {
-    let mut answer = pin!(answer);
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
+    match caught(answer).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(never)) => match never {},
+        Err(status) => status.into_http(),
+    }
+}
+
+/// Runs `work` to its end; a panic in it is our fault.
+///
+/// # Errors
+/// The status of the panic, which is in the log.
+pub(super) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Status> {
+    let mut work = pin!(work);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
         Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(Ok(response))) => Poll::Ready(response),
-        Ok(Poll::Ready(Err(never))) => match never {},
-        Err(_) => {
+        Ok(Poll::Ready(done)) => Poll::Ready(Ok(done)),
+        Err(panic) => {
             let id = uuid::Uuid::now_v7().to_string();
-            Poll::Ready(status::internal("a service panicked", &id).into_http())
+            Poll::Ready(Err(status::internal(panic_message(&*panic), &id)))
         }
     })
     .await

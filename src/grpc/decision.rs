@@ -9,13 +9,16 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
+use tracing::Instrument;
 
-use super::limits::Limits;
+use super::admission::{Admitted, caught};
+use super::limits::{Limits, check_id};
 use super::proto::proffer::v1 as wire;
 use super::status;
 use crate::decision::{Decider, DecisionError};
 use crate::model::{Call, Refusal};
+use crate::telemetry::{Readiness, State};
 
 /// The service, cheap to clone.
 #[derive(Clone)]
@@ -31,6 +34,7 @@ impl DecisionService {
     }
 
     async fn rank(&self, request: wire::RankRequest, call: &Call) -> Result<wire::RankResponse, Status> {
+        check_id("request_id", &request.request_id)?;
         let request_id = request_id(&request.request_id);
         call.check().map_err(|stop| status::from_refusal(Refusal::Stopped(stop), &request_id))?;
         let request = rank::read(request, &self.limits)?;
@@ -123,7 +127,11 @@ impl wire::decision_service_server::DecisionService for DecisionService {
 
 /// What admission decided for this call: its deadline and whether anyone still waits.
 pub(super) fn call_of<T>(request: &Request<T>) -> Call {
-    request.extensions().get::<Call>().cloned().unwrap_or_default()
+    admitted(request).call
+}
+
+fn admitted<T>(request: &Request<T>) -> Admitted {
+    request.extensions().get::<Admitted>().cloned().unwrap_or_default()
 }
 
 /// The caller's request id, or a new one; it is put on the span of the call.
@@ -133,8 +141,8 @@ pub(super) fn request_id(given: &str) -> String {
     id
 }
 
-/// Answers the messages of a stream one by one, in order, until it ends, one fails, or the caller goes. At most one answer waits
-/// to be taken, so a caller that does not read is not worked for.
+/// Answers the messages of a stream one by one, in order, until it ends, one fails, the deadline passes, the server drains, or the
+/// caller goes. At most one answer waits to be taken, so a caller that does not read is not worked for.
 fn answer_each<Q, A, F, W>(
     request: Request<Streaming<Q>>,
     answer: F,
@@ -145,27 +153,63 @@ where
     F: Fn(Q, Call) -> W + Send + Sync + 'static,
     W: Future<Output = Result<A, Status>> + Send,
 {
-    let call = call_of(&request);
+    // Held to the end: the permit goes with it.
+    let admitted = admitted(&request);
+    let counted = admitted.take_count();
     let mut messages = request.into_inner();
     let (answers, taken) = mpsc::channel(1);
-    tokio::spawn(async move {
-        let work = async {
-            while let Some(message) = messages.next().await {
-                let answered = match message {
-                    Ok(message) => answer(message, call.clone()).await,
-                    Err(status) => Err(status),
-                };
-                let failed = answered.is_err();
-                if answers.send(answered).await.is_err() || failed {
-                    return;
+    let work = async move {
+        let call = &admitted.call;
+        let mut code = Code::Ok;
+        loop {
+            let message = tokio::select! {
+                message = messages.next() => message,
+                () = drained(admitted.readiness.as_ref()) => Some(Err(status::draining())),
+                () = passed(call) => Some(Err(status::deadline_exceeded())),
+                // A caller that goes takes the work with it.
+                () = answers.closed() => {
+                    code = Code::Cancelled;
+                    break;
                 }
+            };
+            let Some(message) = message else { break };
+            let answered = async {
+                let message = message.map_err(status::corrected)?;
+                tokio::select! {
+                    answered = caught(answer(message, call.clone())) => answered?,
+                    () = answers.closed() => Err(Status::cancelled("the caller has gone")),
+                }
+            };
+            let answered = answered.await;
+            let failed = answered.as_ref().err().map(Status::code);
+            let gone = answers.send(answered).await.is_err();
+            if let Some(end) = failed.or(gone.then_some(Code::Cancelled)) {
+                code = end;
+                break;
             }
-        };
-        // A caller that goes takes the work under way with it.
-        tokio::select! {
-            () = work => {}
-            () = answers.closed() => {}
         }
-    });
+        if let Some(counted) = counted {
+            counted.finish(code.into());
+        }
+    };
+    tokio::spawn(work.in_current_span());
     Response::new(ReceiverStream::new(taken))
+}
+
+/// Resolves when the server begins to drain.
+async fn drained(readiness: Option<&Readiness>) {
+    let Some(readiness) = readiness else { return std::future::pending().await };
+    let mut changes = readiness.subscribe();
+    if changes.wait_for(|state| *state == State::Draining).await.is_err() {
+        // Nobody is left who could begin it.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Resolves when the deadline of the call passes.
+async fn passed(call: &Call) {
+    match call.deadline() {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
 }

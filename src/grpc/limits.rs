@@ -1,6 +1,7 @@
 //! How much one call may bring: checked before anything is built from it.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use tonic::Status;
 
@@ -17,6 +18,8 @@ pub struct Limits {
     pub rows: usize,
     /// Bytes of one text value.
     pub text_bytes: usize,
+    /// How long a call without a deadline of its own may take until its answer begins.
+    pub time: Duration,
     /// Calls under way at once; further ones are answered `RESOURCE_EXHAUSTED`.
     pub concurrent_calls: usize,
 }
@@ -28,6 +31,7 @@ impl Default for Limits {
             customers: 1024,
             rows: 100_000,
             text_bytes: 64 << 10,
+            time: Duration::from_mins(1),
             concurrent_calls: 1024,
         }
     }

@@ -1,5 +1,7 @@
 //! The one place where errors become statuses.
 
+use http::Response;
+use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::inference::InferenceError;
@@ -49,7 +51,38 @@ pub(super) fn from_refusal(refusal: Refusal, request_id: &str) -> Status {
 /// Our fault: the caller gets the request's id, the log gets the details.
 pub(super) fn internal(details: &str, request_id: &str) -> Status {
     tracing::error!(request_id, details, "internal error");
-    Status::internal(format!("internal error; quote request id {request_id}"))
+    Status::internal(format!("{OUR_FAULT} {request_id}"))
+}
+
+/// The server goes away.
+pub(super) fn draining() -> Status {
+    Status::unavailable("the server is shutting down; call another replica")
+}
+
+/// How [`internal`] begins: any other `INTERNAL` is `tonic`'s word for bytes that it could not read.
+const OUR_FAULT: &str = "internal error; quote request id";
+
+/// `tonic` calls a damaged frame or compression `INTERNAL`, and too much of it `RESOURCE_EXHAUSTED`; the contract calls the
+/// one the caller's mistake and the other out of range.
+pub(super) fn corrected(status: Status) -> Status {
+    let message = status.message();
+    if status.code() == Code::Internal && !message.starts_with(OUR_FAULT) {
+        return Status::invalid_argument(message);
+    }
+    if status.code() == Code::ResourceExhausted && message.contains("decompressing") {
+        return Status::out_of_range(message);
+    }
+    status
+}
+
+/// [`corrected`] for an answer that has no body.
+pub(super) fn of_caller(response: Response<Body>) -> Response<Body> {
+    match Status::from_header_map(response.headers()) {
+        Some(status) if matches!(status.code(), Code::Internal | Code::ResourceExhausted) => {
+            corrected(status).into_http()
+        }
+        _ => response,
+    }
 }
 
 /// The caller's deadline has passed; the work was dropped.

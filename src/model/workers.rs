@@ -118,6 +118,13 @@ pub enum Refusal {
     Panicked,
 }
 
+/// What a panic said.
+#[must_use]
+pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
 type Job = Box<dyn FnOnce(&Worker) + Send>;
 
 /// A handle to the worker threads; they end when the last handle is dropped and the queue is empty.
@@ -169,10 +176,18 @@ impl Workers {
         call.check()?;
         let (answer, wait) = oneshot::channel();
         let owed = call.clone();
+        // What the work logs belongs to the call.
+        let span = tracing::Span::current();
         let job: Job = Box::new(move |worker| {
             let result = match owed.check() {
                 Err(stop) => Err(Refusal::Stopped(stop)),
-                Ok(()) => catch_unwind(AssertUnwindSafe(|| work(worker))).map_err(|_| Refusal::Panicked),
+                Ok(()) => {
+                    let done = catch_unwind(AssertUnwindSafe(|| span.in_scope(|| work(worker))));
+                    done.map_err(|panic| {
+                        tracing::error!(panic = panic_message(&*panic), "the work of a call panicked");
+                        Refusal::Panicked
+                    })
+                }
             };
             // A caller that has gone takes no answer.
             let _ = answer.send(result);

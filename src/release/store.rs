@@ -9,7 +9,6 @@
 //! beyond `release.toml`, `CURRENT` and the checksums of a manifest.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -170,9 +169,10 @@ impl Store {
     /// interrupted is not one yet and the command can be repeated.
     pub fn init(root: impl Into<PathBuf>, workspace: &Workspace, author: &str) -> Result<Self, StoreError> {
         let store = Self { root: root.into() };
-        if let Ok(current) = store.current() {
-            let path = store.root.display().to_string();
-            return Err(StoreError::AlreadyInitialised { path, release: current.release });
+        if store.root.join("CURRENT").exists() {
+            // One that cannot be read is an error, not an empty store.
+            let release = store.current()?.release;
+            return Err(StoreError::AlreadyInitialised { path: store.root.display().to_string(), release });
         }
         for directory in ["models", "releases", "promotions", "customers"] {
             let path = store.root.join(directory);
@@ -220,7 +220,7 @@ impl Store {
     /// Whether there is such a version of a model.
     #[must_use]
     pub fn has_version(&self, name: &str, version: u64) -> bool {
-        self.version_dir(name, version).is_dir()
+        self.version_dir(name, version).join("model.toml").is_file()
     }
 
     /// Whether there is such a release.
@@ -410,7 +410,13 @@ fn fill_in_checksums(directory: &Path) -> Result<(), StoreError> {
 }
 
 fn copy_files(source: &Path, target: &Path) -> Result<(), StoreError> {
-    files(source)?.iter().try_for_each(|(name, path)| write_synced(&target.join(name), &read_bytes(path)?))
+    for (name, path) in files(source)? {
+        let copy = target.join(name);
+        let directory = copy.parent().unwrap_or(target);
+        fs::create_dir_all(directory).map_err(|error| io_error(directory, error))?;
+        write_synced(&copy, &read_bytes(&path)?)?;
+    }
+    Ok(())
 }
 
 fn same_files(left: &Path, right: &Path) -> Result<bool, StoreError> {
@@ -426,15 +432,18 @@ fn same_files(left: &Path, right: &Path) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// The files of a directory by name, not those of directories in it.
-fn files(directory: &Path) -> Result<BTreeMap<OsString, PathBuf>, StoreError> {
-    let entries = fs::read_dir(directory).map_err(|error| io_error(directory, error))?;
+/// The files in and below a directory, by their path within it.
+fn files(directory: &Path) -> Result<BTreeMap<PathBuf, PathBuf>, StoreError> {
     let mut files = BTreeMap::new();
-    for entry in entries {
+    for entry in fs::read_dir(directory).map_err(|error| io_error(directory, error))? {
         let entry = entry.map_err(|error| io_error(directory, error))?;
-        files.insert(entry.file_name(), entry.path());
+        let (name, path) = (PathBuf::from(entry.file_name()), entry.path());
+        if path.is_dir() {
+            files.extend(self::files(&path)?.into_iter().map(|(below, path)| (name.join(below), path)));
+        } else if path.is_file() {
+            files.insert(name, path);
+        }
     }
-    files.retain(|_, path| path.is_file());
     Ok(files)
 }
 

@@ -189,32 +189,43 @@ async fn bytes_that_are_no_message_are_the_callers_mistake() {
     // Field 2 (placement), three bytes that are not UTF-8.
     let status = raw_rank(&[0x12, 3, 0xff, 0xfe, 0xfd]).await;
     assert_status(&status, Code::InvalidArgument, "placement");
+    // Nothing at all where one message belongs is the caller's mistake, too.
+    assert_eq!(damaged_frame(&[]).await.code(), Code::InvalidArgument);
+    // A frame that says it is compressed and is not.
+    let damaged = damaged_frame(&[1, 0, 0, 0, 2, 0x12, 0]).await;
+    assert_eq!(damaged.code(), Code::InvalidArgument, "{damaged:?}");
     // A length that goes beyond the message.
     let status = raw_rank(&[0x12, 0x7f, b'x']).await;
     assert_status(&status, Code::InvalidArgument, "decoded");
     assert_serving().await;
 }
 
-/// Sends a `Rank` with a `grpc-timeout` and reads what the server itself answers: `tonic`'s client would answer first.
-async fn with_timeout(timeout: &str, request: &wire::RankRequest) -> Status {
-    use prost::Message;
+/// Sends the bytes of a `Rank` as they are, frame and all, and reads what the server itself answers: `tonic`'s client would
+/// refuse, or answer first.
+async fn raw_call(headers: &[(&str, &str)], frame: Vec<u8>) -> Status {
     let stream = tokio::net::TcpStream::connect(Server::sample().address).await.unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     let connection = tokio::spawn(connection);
     let head = http::Request::post("http://server/proffer.v1.DecisionService/Rank")
         .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .header("grpc-timeout", timeout)
-        .body(())
-        .unwrap();
+        .header("te", "trailers");
+    let head = headers.iter().fold(head, |head, (name, value)| head.header(*name, *value)).body(()).unwrap();
     let (answer, mut body) = client.ready().await.unwrap().send_request(head, false).unwrap();
-    let message = request.encode_to_vec();
-    let length = (message.len() as u32).to_be_bytes();
-    let frame: Vec<u8> = [&[0], &length[..], &message].concat();
     body.send_data(frame.into(), true).unwrap();
     let answer = answer.await.unwrap();
     connection.abort();
     Status::from_header_map(answer.headers()).expect("an answer without a body")
+}
+
+async fn damaged_frame(frame: &[u8]) -> Status {
+    raw_call(&[("grpc-encoding", "gzip")], frame.to_vec()).await
+}
+
+async fn with_timeout(timeout: &str, request: &wire::RankRequest) -> Status {
+    use prost::Message;
+    let message = request.encode_to_vec();
+    let length = (message.len() as u32).to_be_bytes();
+    raw_call(&[("grpc-timeout", timeout)], [&[0], &length[..], &message].concat()).await
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ async fn a_customer_that_cannot_be_decided_fails_alone() {
     let request = rank_request("app_home", &["C000001", "", "C000002"]);
     let results = client.rank(request).await.unwrap().into_inner().results;
     let error = results[1].error.as_ref().unwrap();
-    assert_eq!((error.code.as_str(), error.field.as_str()), ("INVALID_ARGUMENT", "customer_id"));
+    assert_eq!((error.code.as_str(), error.field.as_str()), ("INVALID_ARGUMENT", "customers[1].customer_id"));
     assert!(results[1].offers.is_empty());
     for index in [0, 2] {
         assert!(results[index].error.is_none() && !results[index].offers.is_empty());
@@ -168,6 +168,7 @@ async fn a_version_that_is_in_the_store_but_not_in_the_release_is_a_failed_preco
     let server = Server::start(workspace.path(), &[]);
     let known = server.store.join("models/propensity");
     std::fs::create_dir(known.join("2")).unwrap();
+    std::fs::copy(known.join("1/model.toml"), known.join("2/model.toml")).unwrap();
     let request = wire::ScoreRequest {
         model: Some(wire::ModelRef { name: "propensity".to_owned(), version: 2 }),
         features: Some(dense(&["balance"], 1, &[10.0])),
@@ -201,4 +202,57 @@ async fn a_request_id_is_echoed_or_made_and_decision_ids_are_uuids_of_version_7(
     let ids: Vec<uuid::Uuid> =
         echoed.results.iter().map(|result| uuid::Uuid::parse_str(&result.decision_id).unwrap()).collect();
     assert!(ids.iter().all(|id| id.get_version_num() == 7) && ids[0] != ids[1]);
+}
+
+#[tokio::test]
+async fn columns_come_in_the_order_in_which_they_were_asked_for() {
+    let mut client = Server::sample().client().await;
+    let manifest = std::fs::read_to_string(sample_workspace().join("network/1/model.toml")).unwrap();
+    let manifest = proffer::model::Manifest::parse("model.toml", &manifest).unwrap();
+    let proffer::model::Inputs::Dense(names) = &manifest.inputs else {
+        panic!("the network takes dense rows")
+    };
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let row: Vec<f32> = (0..names.len()).map(|index| index as f32 / 10.0).collect();
+    let mut ask = async |offer_ids: &[String]| {
+        let request = wire::ScoreRequest {
+            model: Some(wire::ModelRef { name: "network".to_owned(), version: 0 }),
+            // Bool features take 0 and 1, int features whole numbers.
+            features: Some(dense(&names, 1, &row.iter().map(|value| value.floor()).collect::<Vec<_>>())),
+            offer_ids: offer_ids.to_vec(),
+        };
+        client.score(request).await.unwrap().into_inner()
+    };
+    let all = ask(&[]).await;
+    assert_eq!(all.columns, manifest.offers);
+    let reversed: Vec<String> = manifest.offers.iter().rev().cloned().collect();
+    let turned = ask(&reversed).await;
+    assert_eq!(turned.columns, reversed);
+    assert_eq!(turned.values, all.values.iter().rev().copied().collect::<Vec<f32>>());
+    let one = ask(&reversed[..1]).await;
+    assert_eq!(one.values, turned.values[..1]);
+}
+
+#[tokio::test]
+async fn a_missing_value_takes_the_default_in_every_form_of_a_request() {
+    let mut client = Server::sample().client().await;
+    let manifest = std::fs::read_to_string(sample_workspace().join("propensity/1/model.toml")).unwrap();
+    let manifest = proffer::model::Manifest::parse("model.toml", &manifest).unwrap();
+    let proffer::model::Inputs::Dense(names) = &manifest.inputs else {
+        panic!("propensity takes dense rows")
+    };
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut row = vec![1.0; names.len()];
+    row[names.iter().position(|name| *name == "balance").unwrap()] = f32::NAN;
+    let request = |batch| wire::ScoreRequest {
+        model: Some(wire::ModelRef { name: "propensity".to_owned(), version: 0 }),
+        features: Some(batch),
+        offer_ids: Vec::new(),
+    };
+    let in_order = client.score(request(dense(&names, 1, &row))).await.unwrap().into_inner();
+    let mut shuffled: Vec<(&str, f32)> = names.iter().copied().zip(row).collect();
+    shuffled.reverse();
+    let (names, row): (Vec<&str>, Vec<f32>) = shuffled.into_iter().unzip();
+    let in_reverse = client.score(request(dense(&names, 1, &row))).await.unwrap().into_inner();
+    assert_eq!(in_order.values, in_reverse.values);
 }

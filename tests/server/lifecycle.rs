@@ -8,7 +8,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::harness::{Copy, Server, rank_request};
+use super::harness::{Copy, Server, rank_request, wire};
 
 #[tokio::test]
 async fn health_and_probes_tell_that_it_serves() {
@@ -126,4 +126,21 @@ async fn too_many_calls_at_once_are_refused_as_exhausted() {
     assert!(codes.contains(&Ok(())), "{codes:?}");
     assert!(codes.contains(&Err(Code::ResourceExhausted)), "{codes:?}");
     assert!(codes.iter().all(|code| matches!(code, Ok(()) | Err(Code::ResourceExhausted))), "{codes:?}");
+}
+
+#[tokio::test]
+async fn an_open_stream_is_told_that_the_server_drains() {
+    let server = Server::start(Copy::new().path(), &[("server.drain", "20s")]);
+    let mut client = server.client().await;
+    let (questions, asked) = tokio::sync::mpsc::channel(1);
+    let message = wire::RankStreamRequest { request: Some(rank_request("app_home", &["C000001"])) };
+    questions.send(message).await.unwrap();
+    let asked = tokio_stream::wrappers::ReceiverStream::new(asked);
+    let mut answers = client.rank_stream(asked).await.unwrap().into_inner();
+    assert!(answers.next().await.unwrap().is_ok());
+    server.shut_down();
+    let end = answers.next().await.unwrap().unwrap_err();
+    assert_eq!(end.code(), Code::Unavailable, "{end:?}");
+    drop(questions);
+    tokio::task::spawn_blocking(move || server.join()).await.unwrap().unwrap();
 }

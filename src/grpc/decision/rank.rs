@@ -19,7 +19,6 @@ const CONTEXT_ENTRIES: usize = 1000;
 
 /// Reads a request; names are held against the release later.
 pub(super) fn read(request: wire::RankRequest, limits: &Limits) -> Result<RankRequest, Status> {
-    check_id("request_id", &request.request_id)?;
     check_id("placement", &request.placement)?;
     if request.placement.is_empty() {
         return Err(invalid("placement", "is missing; name a placement of policy.toml"));
@@ -93,11 +92,15 @@ pub(super) fn write(
     wire::RankResponse {
         request_id,
         release: snapshot.release.number(),
-        results: results.into_iter().map(|result| write_result(snapshot, result, explain)).collect(),
+        results: results
+            .into_iter()
+            .enumerate()
+            .map(|(index, result)| write_result(snapshot, index, result, explain))
+            .collect(),
     }
 }
 
-fn write_result(snapshot: &Snapshot, result: RankResult, explain: Explain) -> wire::RankResult {
+fn write_result(snapshot: &Snapshot, index: usize, result: RankResult, explain: Explain) -> wire::RankResult {
     wire::RankResult {
         customer_id: result.customer_id,
         decision_id: result.decision_id.to_string(),
@@ -111,7 +114,7 @@ fn write_result(snapshot: &Snapshot, result: RankResult, explain: Explain) -> wi
         rejected: result.rejected.into_iter().map(write_rejected).collect(),
         assignments: Vec::new(),
         degraded: result.degraded,
-        error: result.error.as_ref().map(write_error),
+        error: result.error.as_ref().map(|error| write_error(index, error)),
     }
 }
 
@@ -180,14 +183,16 @@ pub(super) fn write_segment(segment: &Segment) -> wire::Segment {
     }
 }
 
-fn write_error(error: &CustomerError) -> wire::RankError {
+fn write_error(index: usize, error: &CustomerError) -> wire::RankError {
     let (code, message, field) = match error {
         CustomerError::Anonymous => (
             Code::InvalidArgument,
             "neither an id nor features: name the customer or send features",
-            "customer_id",
+            format!("customers[{index}].customer_id"),
         ),
-        CustomerError::Internal => (Code::Internal, "internal error while deciding for this customer", ""),
+        CustomerError::Internal => {
+            (Code::Internal, "internal error while deciding for this customer", String::new())
+        }
     };
-    wire::RankError { code: code_name(code).to_owned(), message: message.to_owned(), field: field.to_owned() }
+    wire::RankError { code: code_name(code).to_owned(), message: message.to_owned(), field }
 }
