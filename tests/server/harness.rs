@@ -33,8 +33,12 @@ impl Server {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("store");
         make_store(&store, workspace).unwrap();
-        let mut flags =
-            vec![("server.store", store.display().to_string()), ("server.poll", "20ms".to_owned())];
+        let mut flags = vec![
+            ("server.store", store.display().to_string()),
+            ("server.poll", "20ms".to_owned()),
+            // A test that drops its server holds connections that nobody reads any more: they are not waited for.
+            ("server.drain", "1s".to_owned()),
+        ];
         flags.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let config = Config::load(None, |_| None, &flags).unwrap();
         let listeners = Listeners {
