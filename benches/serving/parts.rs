@@ -21,7 +21,7 @@ use crate::sample::Visit;
 use crate::server::Process;
 
 /// How often each part goes over all customers.
-const SWEEPS: usize = 3;
+const SWEEPS: usize = 5;
 
 /// What a decision is taken apart into, in the order in which it happens; the hand-over to a worker comes before, the
 /// rest is the difference.
@@ -60,28 +60,36 @@ pub async fn run(engine: Arc<Engine>, visits: Arc<[Visit]>) {
     for visit in visits.iter() {
         cases.push(Arc::new(case(engine, visit, placement).await));
     }
-    let watch = Watch::new(Process::this());
-    let whole = whole(engine, &cases, placement).await;
-    let empty = on_workers(engine, &cases, |_, _, _| []).await;
-    let taken = on_workers(engine, &cases, |engine, case, worker| take_apart(engine, case, worker).0).await;
     let candidates: Vec<usize> = candidates(engine, placement);
     let all = candidates.clone();
-    let ungated = on_workers(engine, &cases, move |engine, case, worker| {
+    let all_rows = move |engine: &Engine, case: &Case, worker: &Worker| {
         let began = Instant::now();
         score(engine, case, &all, worker);
         [began.elapsed()]
-    })
-    .await;
+    };
+    let watch = Watch::new(Process::this());
+    let mut whole = Sweeps::<1>::new(cases.len());
+    let mut empty = OnWorkers::<0>::new(cases.len());
+    let mut taken = OnWorkers::<{ PARTS.len() }>::new(cases.len());
+    let mut ungated = OnWorkers::<1>::new(cases.len());
+    // Taken in turns: what changes on the machine meanwhile changes for all of them.
+    for _ in 0..SWEEPS {
+        sweep_whole(engine, &cases, placement, &mut whole).await;
+        taken.sweep(engine, &cases, |engine, case, worker| take_apart(engine, case, worker).0).await;
+        empty.sweep(engine, &cases, |_, _, _| []).await;
+        ungated.sweep(engine, &cases, all_rows.clone()).await;
+    }
 
     let others = watch.others();
     print_heading(&format!(
         "Where the time of Rank {placement} goes ({models}); mean of {} customers, {SWEEPS} sweeps",
         cases.len()
     ));
-    let mut rest = whole - taken.hand_over;
-    print_share("hand-over to a worker and back", taken.hand_over, whole);
-    for (name, micros) in PARTS.iter().zip(&taken.parts) {
-        print_share(name, *micros, whole);
+    let ([whole], [hand_over]) = (whole.means(), taken.hand_over.means());
+    let mut rest = whole - hand_over;
+    print_share("hand-over to a worker and back", hand_over, whole);
+    for (name, micros) in PARTS.into_iter().zip(taken.parts.means()) {
+        print_share(name, micros, whole);
         rest -= micros;
     }
     print_share("the rest: plan, notes, arbitration, explanation, ids, metrics", rest, whole);
@@ -90,9 +98,12 @@ pub async fn run(engine: Arc<Engine>, visits: Arc<[Visit]>) {
     println!(
         "without gates the model would take all {} rows: {:.1} µs, input included",
         candidates.len(),
-        ungated.parts[0]
+        ungated.parts.means()[0]
     );
-    println!("the hand-over of an empty job: {:.1} µs; others took {others} of the machine", empty.hand_over);
+    println!(
+        "the hand-over of an empty job: {:.1} µs; others took {others} of the machine",
+        empty.hand_over.means()[0]
+    );
 }
 
 fn print_share(name: &str, micros: f64, whole: f64) {
@@ -148,37 +159,36 @@ async fn case(engine: &Engine, visit: &Visit, placement: &str) -> Case {
     }
 }
 
-/// The mean of whole decisions, in µs.
-async fn whole(engine: &Engine, cases: &[Arc<Case>], placement: &str) -> f64 {
-    let mut sweeps = Sweeps::<1>::new(cases.len());
-    for _ in 0..SWEEPS {
-        for (index, case) in cases.iter().enumerate() {
-            let request = case.visit.request(placement, Explain::Winners);
-            let began = Instant::now();
-            let (_, results) = engine.decider.rank(request, &Call::default()).await.unwrap();
-            sweeps.add(index, [began.elapsed()]);
-            assert!(results[0].error.is_none());
-        }
+/// Decides for each customer.
+async fn sweep_whole(engine: &Engine, cases: &[Arc<Case>], placement: &str, times: &mut Sweeps<1>) {
+    for (index, case) in cases.iter().enumerate() {
+        let request = case.visit.request(placement, Explain::Winners);
+        let began = Instant::now();
+        let (_, results) = engine.decider.rank(request, &Call::default()).await.unwrap();
+        times.add(index, [began.elapsed()]);
+        assert!(results[0].error.is_none());
     }
-    sweeps.means()[0]
 }
 
-/// Means in µs.
-struct Taken<const N: usize> {
-    parts: [f64; N],
-    /// The time on the way to the worker and back.
-    hand_over: f64,
+/// Times of work on the threads that decide.
+struct OnWorkers<const N: usize> {
+    parts: Sweeps<N>,
+    /// On the way to the worker and back.
+    hand_over: Sweeps<1>,
 }
 
-/// Does `work` for each customer on the threads that decide.
-async fn on_workers<const N: usize>(
-    engine: &Arc<Engine>,
-    cases: &[Arc<Case>],
-    work: impl Fn(&Engine, &Case, &Worker) -> [Duration; N] + Clone + Send + 'static,
-) -> Taken<N> {
-    let mut parts = Sweeps::new(cases.len());
-    let mut hand_over = Sweeps::new(cases.len());
-    for _ in 0..SWEEPS {
+impl<const N: usize> OnWorkers<N> {
+    fn new(customers: usize) -> Self {
+        Self { parts: Sweeps::new(customers), hand_over: Sweeps::new(customers) }
+    }
+
+    /// Does `work` for each customer.
+    async fn sweep(
+        &mut self,
+        engine: &Arc<Engine>,
+        cases: &[Arc<Case>],
+        work: impl Fn(&Engine, &Case, &Worker) -> [Duration; N] + Clone + Send + 'static,
+    ) {
         for (index, case) in cases.iter().enumerate() {
             let (shared, case, work) = (Arc::clone(engine), Arc::clone(case), work.clone());
             let call = Call::default();
@@ -187,12 +197,11 @@ async fn on_workers<const N: usize>(
                 let began = Instant::now();
                 (work(&shared, &case, worker), began.elapsed())
             });
-            let (taken, inside) = run.await.unwrap();
-            hand_over.add(index, [began.elapsed().saturating_sub(inside)]);
-            parts.add(index, taken);
+            let (parts, inside) = run.await.unwrap();
+            self.hand_over.add(index, [began.elapsed().saturating_sub(inside)]);
+            self.parts.add(index, parts);
         }
     }
-    Taken { parts: parts.means(), hand_over: hand_over.means()[0] }
 }
 
 /// Does the parts of a decision one after the other, each timed.
