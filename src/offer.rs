@@ -12,7 +12,7 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
-pub use library::{Attribute, Offer, OfferLibrary};
+pub use library::{Attribute, Offer, OfferLibrary, feature_rows};
 pub use policy::{Candidate, Category, ContextWeight, NamedModel, Placement, Policy, Strategy};
 pub use rule::{OfferFields, Rule, RuleError, RuleProblem};
 

@@ -1,5 +1,6 @@
 //! `proffer rank`: ask a server, print a table that a person reads or JSON.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
@@ -8,7 +9,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::values::{Written, assignment, batch};
 use super::{Failure, block_on, print};
-use crate::decision::ContextValue;
+use crate::decision::{ContextValue, Stage};
 use crate::grpc::client::{Client, RankAnswer, RankQuestion, RankedCustomer, WithheldOffer};
 
 #[derive(Debug, Args)]
@@ -152,25 +153,12 @@ fn shown(result: &RankedCustomer) -> Table {
     table
 }
 
-/// The stages from the last to the first.
-const STAGES: [&str; 10] = [
-    "arbitration",
-    "slate",
-    "score",
-    "suitability",
-    "applicability",
-    "eligibility",
-    "exclusion",
-    "channel",
-    "validity",
-    "consent",
-];
-
 fn withheld(result: &RankedCustomer) -> Table {
     let mut table = new_table(&["offer", "stage", "reason", "because"], 0..0);
     // Those that came nearest to being shown first.
     let mut rejected: Vec<&WithheldOffer> = result.rejected.iter().collect();
-    rejected.sort_by_key(|offer| STAGES.iter().position(|stage| *stage == offer.stage));
+    let stage = |offer: &WithheldOffer| Stage::ALL.iter().position(|stage| stage.as_str() == offer.stage);
+    rejected.sort_by_key(|offer| Reverse(stage(offer)));
     for offer in rejected {
         let because: Vec<&str> =
             [offer.rule.as_str(), &offer.detail].into_iter().filter(|part| !part.is_empty()).collect();

@@ -116,6 +116,9 @@ macro_rules! words {
         pub enum $name { $($(#[$variant_doc])* $variant,)* }
 
         impl $name {
+            /// Every one, in order.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
             /// The word on the wire.
             #[must_use]
             pub fn as_str(self) -> &'static str {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::feature::{Row, ValueRef};
 use crate::model::{Call, Stop, Worker, panic_message};
-use crate::offer::Offer;
+use crate::offer::feature_rows;
 
 /// How many customer × offer pairs are scored together: enough that a model's fixed cost vanishes, few enough that memory
 /// stays small and a deadline is noticed soon.
@@ -36,11 +36,14 @@ pub(super) fn decide(
     let block = (PAIRS_PER_BLOCK / plan.candidates.len().max(1)).max(1);
     let mut results = Vec::with_capacity(range.len());
     let mut tally = Tally::default();
+    // The same for every customer of the call.
+    let catalog = plan.snapshot.release.catalog();
+    let (offers, context) = (feature_rows(catalog.library.offers()), plan.context());
     let mut start = range.start;
     while start < range.end {
         call.check()?;
         let end = (start + block).min(range.end);
-        results.extend(decide_block(plan, start..end, worker, call, &mut tally)?);
+        results.extend(decide_block(plan, start..end, (&offers, &context), worker, call, &mut tally)?);
         start = end;
     }
     Ok((results, tally))
@@ -56,28 +59,27 @@ struct Open<'a> {
 fn decide_block(
     plan: &Plan,
     range: Range<usize>,
+    (offers, context): (&[Vec<ValueRef<'_>>], &[ValueRef<'_>]),
     worker: &Worker,
     call: &Call,
     tally: &mut Tally,
 ) -> Result<Vec<RankResult>, Stop> {
-    let offers = OfferRows::new(plan);
-    let context = plan.context();
     let open: Vec<Result<Open<'_>, CustomerError>> =
-        range.clone().map(|index| guarded(|| open(plan, index, &offers, &context))).collect();
+        range.clone().map(|index| guarded(|| open(plan, index, offers, context))).collect();
     call.check()?;
     let pairs: Vec<Pair<'_>> = open
         .iter()
         .enumerate()
         .filter_map(|(place, customer)| customer.as_ref().ok().map(|customer| (place, customer)))
         .flat_map(|(place, customer)| {
-            let (known, offers, context) = (&customer.known, &offers, &context);
+            let known = &customer.known;
             customer.survivors.iter().map(move |offer| Pair {
                 customer: place,
                 offer: *offer,
                 row: Row {
                     customer: &known.values,
                     context,
-                    offer: offers.row(*offer),
+                    offer: &offers[*offer],
                     segment: known.segment_ref(),
                 },
             })
@@ -91,7 +93,7 @@ fn decide_block(
     drop(pairs);
     let results = range.zip(open).zip(by_customer).map(|((index, customer), scores)| {
         let customer = customer.and_then(|customer| {
-            guarded(|| Ok(close(plan, index, customer, scores, &offers, &context, tally)))
+            guarded(|| Ok(close(plan, index, customer, scores, offers, context, tally)))
         });
         customer.unwrap_or_else(|error| failed(plan, index, error))
     });
@@ -118,27 +120,10 @@ fn failed(plan: &Plan, index: usize, error: CustomerError) -> RankResult {
     }
 }
 
-/// The features of the plan's candidates as rows see them.
-struct OfferRows<'a> {
-    rows: Vec<Vec<ValueRef<'a>>>,
-}
-
-impl<'a> OfferRows<'a> {
-    fn new(plan: &'a Plan) -> Self {
-        let offers = plan.snapshot.release.catalog().library.offers();
-        let row = |offer: &'a Offer| offer.features.iter().map(ValueRef::from).collect();
-        Self { rows: offers.iter().map(row).collect() }
-    }
-
-    fn row(&self, offer: usize) -> &[ValueRef<'a>] {
-        &self.rows[offer]
-    }
-}
-
 fn open<'a>(
     plan: &'a Plan,
     index: usize,
-    offers: &OfferRows<'_>,
+    offers: &[Vec<ValueRef<'_>>],
     context: &[ValueRef<'_>],
 ) -> Result<Open<'a>, CustomerError> {
     if plan.customers[index].id.is_empty() && plan.features.is_none() {
@@ -152,7 +137,7 @@ fn open<'a>(
         let row = Row {
             customer: &open.known.values,
             context,
-            offer: offers.row(offer),
+            offer: &offers[offer],
             segment: open.known.segment_ref(),
         };
         match visit.withholds(&library[offer], &row) {
@@ -168,7 +153,7 @@ fn close(
     index: usize,
     open: Open<'_>,
     scores: Vec<(usize, RawScore)>,
-    offers: &OfferRows<'_>,
+    offers: &[Vec<ValueRef<'_>>],
     context: &[ValueRef<'_>],
     tally: &mut Tally,
 ) -> RankResult {
@@ -180,7 +165,7 @@ fn close(
                 let row = Row {
                     customer: &known.values,
                     context,
-                    offer: offers.row(offer),
+                    offer: &offers[offer],
                     segment: known.segment_ref(),
                 };
                 let factors = factors(plan, offer, &row, score, tally);

@@ -8,6 +8,7 @@ use super::{DecisionError, ScoreRequest};
 use crate::document::suggestion;
 use crate::feature::{BoundBatch, Entity, Row, ValueRef};
 use crate::model::{Call, Layout, Model, ModelError, Stop, Worker};
+use crate::offer::feature_rows;
 use crate::release::Snapshot;
 
 /// The most values that one answer may hold: 4 MiB of floats, well within a message.
@@ -152,8 +153,10 @@ impl ScorePlan {
         }
         let mut matrix = self.model.matrix();
         let mut missing: Vec<Option<String>> = Vec::with_capacity(range.len() * self.pairs_per_row());
+        let library = self.snapshot.release.catalog().library.offers();
+        let offers = feature_rows(self.offers.iter().map(|offer| &library[*offer]));
         for row in range.clone() {
-            self.push_row(row, &mut |row| {
+            self.push_row(row, &offers, &mut |row| {
                 missing.push(matrix.push(row).err().map(|error| error.to_string()));
             });
         }
@@ -184,7 +187,7 @@ impl ScorePlan {
     }
 
     /// Resolves one row of the request and hands its pairs over one by one.
-    fn push_row(&self, row: usize, take: &mut dyn FnMut(&Row<'_>)) {
+    fn push_row(&self, row: usize, offers: &[Vec<ValueRef<'_>>], take: &mut dyn FnMut(&Row<'_>)) {
         let release = &self.snapshot.release;
         let resolve = |entity: Entity| -> Vec<ValueRef<'_>> {
             let features = release.schema().of(entity).iter().enumerate();
@@ -195,15 +198,13 @@ impl ScorePlan {
         let sent = |index| self.features.value(Entity::Customer, index, row);
         let segment = release.segmentation().map(|segmentation| segmentation.assign(sent));
         let segment = segment.as_ref().map(crate::release::AssignedSegment::as_ref);
-        if self.offers.is_empty() {
+        if offers.is_empty() {
             let offer = resolve(Entity::Offer);
             take(&Row { customer: &customer, context: &context, offer: &offer, segment });
             return;
         }
-        let library = release.catalog().library.offers();
-        for offer in &self.offers {
-            let offer: Vec<ValueRef<'_>> = library[*offer].features.iter().map(ValueRef::from).collect();
-            take(&Row { customer: &customer, context: &context, offer: &offer, segment });
+        for offer in offers {
+            take(&Row { customer: &customer, context: &context, offer, segment });
         }
     }
 

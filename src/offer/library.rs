@@ -9,7 +9,13 @@ use toml::de::DeValue;
 use super::reading::{self, Entries, Names};
 use super::{Category, Rule};
 use crate::document::{FromToml, Table, suggestion};
-use crate::feature::{Entity, Value, read_value};
+use crate::feature::{Entity, Value, ValueRef, read_value};
+
+/// The features of each offer as rules and models see them: one row per offer, in the order of `offers`.
+#[must_use]
+pub fn feature_rows<'a>(offers: impl IntoIterator<Item = &'a Offer>) -> Vec<Vec<ValueRef<'a>>> {
+    offers.into_iter().map(|offer| offer.features.iter().map(ValueRef::from).collect()).collect()
+}
 
 /// Something that a customer can be shown.
 #[derive(Debug, Clone, PartialEq)]
