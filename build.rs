@@ -7,6 +7,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let protos = [
         "proto/proffer/v1/features.proto",
         "proto/proffer/v1/decision.proto",
+        "proto/proffer/v1/model.proto",
+        "proto/proffer/v1/release.proto",
         "proto/inference/grpc_predict_v2.proto",
     ];
     println!("cargo:rerun-if-changed=proto");

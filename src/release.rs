@@ -4,12 +4,20 @@
 //! checked whole and warmed up; publishing it is one pointer store. Knows models, segments, offers and features; nothing of
 //! requests or the wire. Start reading at [`Release::load`].
 
+mod error;
 mod load;
+mod records;
 mod snapshot;
 mod store;
 mod workspace;
 
+pub use error::RegistryError;
 pub use load::{AssignedSegment, Release, ReleaseSource, Scorer, Segmenter};
+pub use records::{
+    Current, FileChange, GateOutcome, GateReport, ModelChange, ModelSummary, Promotion, PushHeader, Pushed,
+    RELEASE_FILES, RefusedRelease, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseRecord,
+    ServingState, Verdict, VersionDetail, VersionFile, VersionState, VersionSummary,
+};
 pub use snapshot::{Publisher, Snapshot};
-pub use store::{Current, RELEASE_FILES, ReleaseFiles, ReleaseRecord, Store, StoreError};
+pub use store::{Store, StoreError};
 pub use workspace::Workspace;

@@ -13,14 +13,12 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::records::{Current, RELEASE_FILES, ReleaseFiles, ReleaseRecord};
 use super::workspace::Workspace;
 use crate::document::Problems;
 use crate::model::{Checksums, Manifest, sha256_of};
-
-/// The three files of a release that people edit, in the order in which they are read.
-pub const RELEASE_FILES: [&str; 3] = ["features.toml", "offers.toml", "policy.toml"];
 
 /// What goes wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -85,55 +83,6 @@ pub enum StoreError {
 
 fn io_error(path: &Path, source: io::Error) -> StoreError {
     StoreError::Io { path: path.display().to_string(), source }
-}
-
-/// `CURRENT`: which release serves, and how it came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Current {
-    /// The release that serves.
-    pub release: u64,
-    /// The one before, 0 for the first: what a rollback promotes.
-    pub previous: u64,
-    /// Counts promotions from 1.
-    pub sequence: u64,
-    /// Who promoted.
-    pub author: String,
-    /// Why.
-    pub reason: String,
-    /// When, RFC 3339 in UTC.
-    pub time: String,
-}
-
-/// `release.toml`: what a release pins, and what its files were when it was written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReleaseRecord {
-    /// The number of the release.
-    pub number: u64,
-    /// Who made it.
-    pub author: String,
-    /// What for.
-    pub note: String,
-    /// When, RFC 3339 in UTC.
-    pub created: String,
-    /// Model name → version.
-    pub models: BTreeMap<String, u64>,
-    /// File → SHA-256 in hex, for the release's own files.
-    pub hashes: BTreeMap<String, String>,
-}
-
-/// The texts of a release's files, checked against their hashes.
-#[derive(Debug, Clone)]
-pub struct ReleaseFiles {
-    /// Its record.
-    pub record: ReleaseRecord,
-    /// `features.toml`.
-    pub features: String,
-    /// `offers.toml`.
-    pub offers: String,
-    /// `policy.toml`.
-    pub policy: String,
 }
 
 /// A store in a local directory.
