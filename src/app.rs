@@ -15,6 +15,7 @@ use crate::admin::Admin;
 use crate::config::Config;
 use crate::decision::Decider;
 use crate::document::Problems;
+use crate::feature::RecentRows;
 use crate::feature::store::CustomerSource;
 use crate::grpc::Grpc;
 use crate::model::onnx::{OnnxCache, OnnxRuntime};
@@ -124,7 +125,12 @@ impl App {
         let queue = self.workers.clone();
         self.metrics.sample(move |metrics| _ = metrics.queue_depth.set(queue.queued() as i64));
         let services = Grpc {
-            decider: Decider::new(self.publisher.pointer(), self.workers.clone(), Arc::clone(&self.metrics)),
+            decider: Decider::new(
+                self.publisher.pointer(),
+                self.workers.clone(),
+                Arc::clone(&self.metrics),
+                Arc::new(RecentRows::default()),
+            ),
             repository: Arc::clone(&self.repository),
             workers: self.workers.clone(),
             readiness: self.readiness.clone(),

@@ -32,7 +32,7 @@ pub use error::DecisionError;
 pub use request::{ContextValue, Customer, Explain, RankRequest, ScoreRequest};
 pub use score::MAX_SCORES;
 
-use crate::feature::FeatureBatch;
+use crate::feature::{FeatureBatch, RecentRows};
 use crate::model::{Call, Stop, Worker, Workers};
 use crate::release::Snapshot;
 use crate::telemetry::Metrics;
@@ -49,13 +49,19 @@ pub struct Decider {
     snapshot: Arc<ArcSwapOption<Snapshot>>,
     workers: Workers,
     metrics: Arc<Metrics>,
+    recent: Arc<RecentRows>,
 }
 
 impl Decider {
-    /// A decider over the pointer that publishing moves.
+    /// A decider over the pointer that publishing moves. Of what `Rank` scores, some is kept in `recent`.
     #[must_use]
-    pub fn new(snapshot: Arc<ArcSwapOption<Snapshot>>, workers: Workers, metrics: Arc<Metrics>) -> Self {
-        Self { snapshot, workers, metrics }
+    pub fn new(
+        snapshot: Arc<ArcSwapOption<Snapshot>>,
+        workers: Workers,
+        metrics: Arc<Metrics>,
+        recent: Arc<RecentRows>,
+    ) -> Self {
+        Self { snapshot, workers, metrics, recent }
     }
 
     /// The snapshot that a call beginning now is answered from.
@@ -76,12 +82,13 @@ impl Decider {
         call: &Call,
     ) -> Result<(Arc<Snapshot>, Vec<RankResult>), DecisionError> {
         let snapshot = self.snapshot()?;
+        let recent = (!request.dry_run).then(|| Arc::clone(&self.recent));
         let plan = Arc::new(plan::Plan::new(Arc::clone(&snapshot), request, Utc::now())?);
         let customers = plan.customers.len();
         let shared = Arc::clone(&plan);
         let parts = self
             .split(customers, CUSTOMERS_PER_PART, call, move |range, worker, call| {
-                rank::decide(&shared, range, worker, call)
+                rank::decide(&shared, range, recent.as_deref(), worker, call)
             })
             .await?;
         let mut all = Vec::with_capacity(customers);

@@ -5,6 +5,7 @@
 //! requests or the wire. Start reading at [`Release::load`].
 
 mod error;
+mod gates;
 mod load;
 mod records;
 mod snapshot;
@@ -12,6 +13,7 @@ mod store;
 mod workspace;
 
 pub use error::RegistryError;
+pub use gates::{Candidate, Champion, judge};
 pub use load::{AssignedSegment, Release, ReleaseSource, Scorer, Segmenter};
 pub use records::{
     Current, FileChange, GateOutcome, GateReport, ModelChange, ModelSummary, Promotion, PushHeader, Pushed,

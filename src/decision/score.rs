@@ -220,7 +220,7 @@ impl ScorePlan {
                     continue;
                 }
                 for raw in scores.next().unwrap_or_default() {
-                    let value = self.answer(*raw);
+                    let value = self.model.answer(*raw).unwrap_or(f32::NAN);
                     if value.is_nan() {
                         problem.get_or_insert_with(|| format!("{} answered {raw}", self.model.name()));
                     }
@@ -229,14 +229,6 @@ impl ScorePlan {
             }
             part.errors.extend(problem.map(|problem| (row, problem)));
         }
-    }
-
-    /// The value of an answer: the propensity where the model has one, else the raw output; NaN where neither is usable.
-    fn answer(&self, raw: f32) -> f32 {
-        if self.model.is_calibrated() {
-            return self.model.propensity(raw).map_or(f32::NAN, |propensity| propensity as f32);
-        }
-        if raw.is_finite() { raw } else { f32::NAN }
     }
 }
 

@@ -76,7 +76,7 @@ pub struct Scorer {
 #[derive(Debug)]
 pub struct Release {
     number: u64,
-    schema: FeatureSchema,
+    schema: Arc<FeatureSchema>,
     catalog: Catalog,
     models: Vec<Arc<Model>>,
     /// placement × offer.
@@ -124,7 +124,7 @@ impl Release {
         let segmentation = choose_segmentation(&catalog, &mut segmentations, &models, &mut problems);
         problems.into_result(Self {
             number: source.number,
-            schema,
+            schema: Arc::new(schema),
             catalog,
             models,
             scorers,
@@ -149,9 +149,9 @@ impl Release {
         self.number
     }
 
-    /// The feature schema.
+    /// The feature schema, to be kept beyond the release where need be.
     #[must_use]
-    pub fn schema(&self) -> &FeatureSchema {
+    pub fn schema(&self) -> &Arc<FeatureSchema> {
         &self.schema
     }
 
@@ -238,6 +238,11 @@ impl Segmenter {
         }
     }
 
+    /// The names of the features that it looks at.
+    pub fn features(&self) -> impl Iterator<Item = &str> {
+        self.segmentation.features().iter().map(|feature| feature.name.as_str())
+    }
+
     /// The segments' names, by id.
     #[must_use]
     pub fn names(&self) -> &[Arc<str>] {
@@ -245,12 +250,20 @@ impl Segmenter {
     }
 }
 
-enum Loaded {
+/// A version in memory, of either sort.
+#[derive(Debug)]
+pub(super) enum Loaded {
+    /// Scores.
     Model(Box<Model>),
+    /// Assigns.
     Segmentation(Box<Segmenter>),
 }
 
-fn load_version(
+/// Loads the version in `directory` and checks it against `schema`.
+///
+/// # Errors
+/// Everything that is wrong, under the name `<name>/<version>/<file>`.
+pub(super) fn load_version(
     directory: &Path,
     name: &str,
     version: u64,
