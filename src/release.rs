@@ -4,13 +4,16 @@
 //! checked whole and warmed up; publishing it is one pointer store. Knows models, segments, offers and features; nothing of
 //! requests or the wire. Start reading at [`Release::load`].
 
+mod deployer;
 mod error;
 mod load;
 mod records;
+mod registry;
 mod snapshot;
 mod store;
 mod workspace;
 
+pub use deployer::{Deployer, Order};
 pub use error::RegistryError;
 pub use load::{AssignedSegment, Release, ReleaseSource, Scorer, Segmenter};
 pub use records::{
@@ -18,6 +21,7 @@ pub use records::{
     RELEASE_FILES, RefusedRelease, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseRecord,
     ServingState, Verdict, VersionDetail, VersionFile, VersionState, VersionSummary,
 };
+pub use registry::{Registry, Upload};
 pub use snapshot::{Publisher, Snapshot};
 pub use store::{Store, StoreError};
 pub use workspace::Workspace;
