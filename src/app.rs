@@ -20,7 +20,7 @@ use crate::feature::store::CustomerSource;
 use crate::grpc::Grpc;
 use crate::model::onnx::{OnnxCache, OnnxRuntime};
 use crate::model::{Repository, Workers};
-use crate::release::{Publisher, Release, ReleaseSource, Snapshot, Store, StoreError};
+use crate::release::{Publisher, Registry, Release, ReleaseSource, Snapshot, Store, StoreError};
 use crate::telemetry::{Metrics, Readiness};
 
 /// Why the server does not start, or stopped.
@@ -124,6 +124,8 @@ impl App {
         let (config, readiness) = (self.config.clone(), self.readiness.clone());
         let queue = self.workers.clone();
         self.metrics.sample(move |metrics| _ = metrics.queue_depth.set(queue.queued() as i64));
+        let (registry, deployer) =
+            Registry::offline(self.store.clone()).map_err(|error| AppError::Serving(error.to_string()))?;
         let services = Grpc {
             decider: Decider::new(
                 self.publisher.pointer(),
@@ -133,6 +135,9 @@ impl App {
             ),
             repository: Arc::clone(&self.repository),
             workers: self.workers.clone(),
+            registry,
+            deployer,
+            allow_remote_admin: config.allow_remote_admin,
             readiness: self.readiness.clone(),
             metrics: Arc::clone(&self.metrics),
             limits: config.limits.clone(),

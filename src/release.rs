@@ -4,14 +4,17 @@
 //! checked whole and warmed up; publishing it is one pointer store. Knows models, segments, offers and features; nothing of
 //! requests or the wire. Start reading at [`Release::load`].
 
+mod deployer;
 mod error;
 mod gates;
 mod load;
 mod records;
+mod registry;
 mod snapshot;
 mod store;
 mod workspace;
 
+pub use deployer::{Deployer, Order};
 pub use error::RegistryError;
 pub use gates::{Candidate, Champion, judge};
 pub use load::{AssignedSegment, Release, ReleaseSource, Scorer, Segmenter};
@@ -20,6 +23,7 @@ pub use records::{
     RELEASE_FILES, RefusedRelease, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseRecord,
     ServingState, Verdict, VersionDetail, VersionFile, VersionState, VersionSummary,
 };
+pub use registry::{Registry, Upload};
 pub use snapshot::{Publisher, Snapshot};
 pub use store::{Store, StoreError};
 pub use workspace::Workspace;

@@ -245,6 +245,7 @@ pub struct ServingState {
     /// Why the store cannot be read or followed now; empty: it can.
     pub store_error: String,
     /// `CURRENT` as this server last read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub current: Option<Current>,
 }
 
