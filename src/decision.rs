@@ -28,7 +28,7 @@ pub use answer::{
     CustomerError, Factors, RankResult, RankedOffer, Reason, RejectedOffer, Rejection, ScoreAnswer, Segment,
     Stage,
 };
-pub use error::DecisionError;
+pub use error::{Asked, DecisionError};
 pub use request::{ContextValue, Customer, Explain, RankRequest, ScoreRequest};
 pub use score::MAX_SCORES;
 
@@ -83,7 +83,10 @@ impl Decider {
     ) -> Result<(Arc<Snapshot>, Vec<RankResult>), DecisionError> {
         let snapshot = self.snapshot()?;
         let recent = (!request.dry_run).then(|| Arc::clone(&self.recent));
-        let plan = Arc::new(plan::Plan::new(Arc::clone(&snapshot), request, Utc::now())?);
+        let plan = match plan::Plan::new(Arc::clone(&snapshot), request, Utc::now()) {
+            Ok(plan) => Arc::new(plan),
+            Err(error) => return Err(explain(error, &snapshot).await),
+        };
         let customers = plan.customers.len();
         let shared = Arc::clone(&plan);
         let parts = self
@@ -104,7 +107,11 @@ impl Decider {
     /// # Errors
     /// When the request does not fit the release or its model, the work is refused, or the call is over before it is done.
     pub async fn score(&self, request: ScoreRequest, call: &Call) -> Result<ScoreAnswer, DecisionError> {
-        let plan = Arc::new(score::ScorePlan::new(self.snapshot()?, request)?);
+        let snapshot = self.snapshot()?;
+        let plan = match score::ScorePlan::new(Arc::clone(&snapshot), request) {
+            Ok(plan) => Arc::new(plan),
+            Err(error) => return Err(explain(error, &snapshot).await),
+        };
         let shared = Arc::clone(&plan);
         let parts = self
             .split(plan.rows(), ROWS_PER_PART, call, move |range, worker, call| {
@@ -189,6 +196,18 @@ impl Decider {
             results[part] = Some(result??);
         }
         Ok(results.into_iter().flatten().collect())
+    }
+}
+
+/// Tells what does not exist from what is only not loaded. The store may be far away, so it is asked on a thread that may wait.
+async fn explain(error: DecisionError, snapshot: &Snapshot) -> DecisionError {
+    let (DecisionError::NotLoaded { asked, .. }, Some(store)) = (&error, snapshot.release.store()) else {
+        return error;
+    };
+    let (asked, store) = (asked.clone(), store.clone());
+    match tokio::task::spawn_blocking(move || asked.exists(&store)).await {
+        Ok(false) => error.nonexistent(),
+        _ => error,
     }
 }
 

@@ -27,6 +27,14 @@ pub enum ModelKind {
     Generic,
 }
 
+impl ModelKind {
+    /// The kind as manifests write it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        KINDS.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
+    }
+}
+
 /// What a row of a model's input is, and what its columns are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {

@@ -24,6 +24,7 @@ use super::load::Loaded;
 use super::records::{GateOutcome, GateReport};
 use crate::feature::{FeatureSchema, RecentRow};
 use crate::model::onnx::OnnxCache;
+use crate::segment::Segmentation;
 use bench::Bench;
 
 /// A version that wants to serve, and what it is judged by.
@@ -113,6 +114,12 @@ pub fn judge(candidate: &Candidate<'_>) -> Vec<GateReport> {
         GateReport { gate: gate.name.to_owned(), outcome, measured, limit, why }
     };
     GATES.iter().map(report).collect()
+}
+
+/// How many segments the segmentation in a version's directory has; `None` where it is no segmentation, or a damaged one.
+pub(super) fn segments_in(directory: &Path) -> Option<usize> {
+    let json = std::fs::read(directory.join(crate::segment::FILE_NAME)).ok()?;
+    Some(Segmentation::parse(crate::segment::FILE_NAME, &json).ok()?.segments().len())
 }
 
 /// Whether an engine of our own serves the model. Never blocks.

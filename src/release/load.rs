@@ -10,7 +10,7 @@ use super::{ReleaseFiles, Store, Workspace};
 use crate::document::{Document, Problems, suggestion};
 use crate::feature::{Entity, FeatureSchema, SegmentRef, ValueRef};
 use crate::model::onnx::OnnxCache;
-use crate::model::{Layout, Manifest, Model, ModelError, ModelKind, Worker};
+use crate::model::{Layout, Manifest, Model, ModelKind, Worker};
 use crate::offer::{self, Catalog, NamedModel, Placement};
 use crate::segment::{FILE_NAME, Segmentation};
 
@@ -42,7 +42,7 @@ impl<'a> ReleaseSource<'a> {
             features: &files.features,
             offers: &files.offers,
             policy: &files.policy,
-            models_dir: store.models_dir(),
+            models_dir: store.models_dir().to_owned(),
             store: Some(store),
             pins: &files.record.models,
         }
@@ -135,12 +135,23 @@ impl Release {
     }
 
     /// Scores one row of defaults with every session, so that the first customer does not pay for what graphs do once.
+    /// Models that one of `known` has, too, have run already, and their sessions are in use: they are left alone.
     ///
     /// # Errors
     /// A graph that cannot run.
-    pub fn warm_up(&self, sessions: usize) -> Result<(), ModelError> {
+    pub fn warm_up(&self, sessions: usize, known: &[Arc<Self>]) -> Result<(), Problems> {
+        let is_new = |model: &&Arc<Model>| {
+            !known.iter().any(|release| release.pins.get(model.name()) == Some(&model.version()))
+        };
         let workers = Worker::tokens(sessions);
-        workers.iter().try_for_each(|worker| self.models.iter().try_for_each(|model| model.warm_up(worker)))
+        let mut problems = Problems::new();
+        for model in self.models.iter().filter(is_new) {
+            if let Err(error) = workers.iter().try_for_each(|worker| model.warm_up(worker)) {
+                let file = format!("{}/{}", model.name(), model.version());
+                problems.push(file, None, format!("cannot score a row: {error}"));
+            }
+        }
+        problems.into_result(())
     }
 
     /// The release's number.
