@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_files;
+mod bad_models;
 mod bad_requests;
 mod binary;
 mod command_line;

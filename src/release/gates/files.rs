@@ -38,9 +38,15 @@ pub(super) fn loads(bench: &Bench<'_>) -> Finding {
         Ok(manifest) => manifest,
         Err(problems) => return Finding::failed("no manifest", "", problems.to_string()),
     };
-    if manifest.kind == ModelKind::Segmentation {
-        return segmentation_parses(bench);
+    match manifest.kind {
+        ModelKind::Segmentation => segmentation_parses(bench),
+        ModelKind::Propensity | ModelKind::Recommendation | ModelKind::Value | ModelKind::Generic => {
+            graphs_load(bench, manifest)
+        }
     }
+}
+
+fn graphs_load(bench: &Bench<'_>, manifest: &Manifest) -> Finding {
     const LIMIT: &str = "no custom operators, no data from outside";
     let (mut problems, mut graphs, mut bytes) = (Problems::new(), Vec::new(), 0);
     for path in graph_files(bench, manifest) {

@@ -138,7 +138,7 @@ impl Chance {
             Sort::Mixed if which < 0.1 => Sort::Least,
             Sort::Mixed if which < 0.2 => Sort::Greatest,
             Sort::Mixed if which < 0.3 => Sort::Defaults,
-            other => other,
+            Sort::Mixed | Sort::Defaults | Sort::Least | Sort::Greatest => sort,
         };
         if let (Sort::Defaults, Some(default)) = (sort, &feature.default) {
             return default.as_ref();
