@@ -23,7 +23,6 @@ pub struct Order {
 }
 
 #[expect(missing_docs, reason = "to be replaced")]
-#[expect(clippy::unused_self, reason = "to be replaced")]
 impl Deployer {
     pub fn promote(&self, _order: &Order, _call: &Call) -> Result<Promotion, RegistryError> {
         Err(RegistryError::Internal("not built yet".to_owned()))
@@ -31,6 +30,7 @@ impl Deployer {
     pub fn rollback(&self, _author: &str, _reason: &str, _call: &Call) -> Result<Promotion, RegistryError> {
         Err(RegistryError::Internal("not built yet".to_owned()))
     }
+    #[must_use]
     pub fn state(&self) -> watch::Receiver<ServingState> {
         watch::channel(ServingState::default()).1
     }

@@ -19,7 +19,6 @@ fn absent() -> RegistryError {
 }
 
 #[expect(missing_docs, reason = "to be replaced")]
-#[expect(clippy::unused_self, clippy::needless_pass_by_value, reason = "to be replaced")]
 impl Registry {
     pub fn offline(_store: Store) -> Result<(Registry, Deployer), RegistryError> {
         Ok((Self, Deployer))
