@@ -204,7 +204,8 @@ mod tests {
     #[tokio::test]
     async fn a_watcher_is_told_of_the_state_its_changes_and_the_end() {
         let readiness = crate::telemetry::Readiness::default();
-        let admitted = Admitted { readiness: Some(readiness.clone()), ..Admitted::default() };
+        let mut admitted = Admitted::default();
+        admitted.readiness = Some(readiness.clone());
         let (state, watched) = watch::channel(ServingState { release: 1, ..ServingState::default() });
         let (answers, taken) = mpsc::channel(1);
         let telling = tokio::spawn(async move { tell(watched, &answers, &admitted).await });
