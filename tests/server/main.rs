@@ -11,6 +11,7 @@ mod golden;
 mod harness;
 mod lifecycle;
 mod open_inference;
+mod pipeline;
 mod properties;
 mod segments;
 mod telemetry;
