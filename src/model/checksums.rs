@@ -72,6 +72,12 @@ impl Checksums {
         text
     }
 
+    /// The text of a manifest that has none, with these at its end: from now on the version is what it is.
+    #[must_use]
+    pub fn complete(&self, manifest: &str) -> String {
+        format!("{}\n\n{}", manifest.trim_end(), self.render())
+    }
+
     /// Holds the files in `directory` against the checksums; `label` is what problems call the directory.
     ///
     /// # Errors
@@ -102,6 +108,13 @@ impl Checksums {
             problems.push(format!("{label}/{name}"), None, message);
         }
         problems.into_result(())
+    }
+}
+
+impl FromIterator<(String, String)> for Checksums {
+    /// From file names and digests in lower-case hexadecimal.
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(digests: I) -> Self {
+        Self(digests.into_iter().collect())
     }
 }
 
@@ -150,7 +163,9 @@ pub fn sha256_of(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-fn hex(digest: &[u8]) -> String {
+/// In lower-case hexadecimal.
+#[must_use]
+pub fn hex(digest: &[u8]) -> String {
     digest.iter().fold(String::with_capacity(2 * digest.len()), |mut text, byte| {
         // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
