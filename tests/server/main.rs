@@ -14,6 +14,7 @@ mod harness;
 mod lifecycle;
 mod management;
 mod open_inference;
+mod pipeline;
 mod properties;
 mod releases;
 mod replicas;
