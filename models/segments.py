@@ -113,6 +113,7 @@ def main():
     directory = arguments.models / "segments/1"
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "segments.json").write_text(text)
+    (directory / "golden.csv").unlink(missing_ok=True)
     (directory / "model.toml").write_text(manifest(text, source))
     artefact = json.loads(text)
     shown = ["balance", "purchases", "cash_advance", "credit_limit", "prc_full_payment"]

@@ -352,7 +352,7 @@ def common_notes(data):
 def write_version(directory, files, head, output, calibration, training):
     """Writes the files of a model version and its manifest."""
     directory.mkdir(parents=True, exist_ok=True)
-    for old in directory.glob("*.onnx"):
+    for old in [*directory.glob("*.onnx"), *directory.glob("golden.csv")]:
         old.unlink()
     for name, content in files.items():
         (directory / name).write_bytes(content)

@@ -13,5 +13,6 @@ mod harness;
 mod lifecycle;
 mod open_inference;
 mod properties;
+mod recent_rows;
 mod segments;
 mod telemetry;

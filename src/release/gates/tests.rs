@@ -57,7 +57,7 @@ fn version(manifest: &str, fixtures: &[(&str, &str)], contents: &[(&str, &str)])
     folder
 }
 
-/// A pairwise version whose propensity is 1 / (1 + exp(-(balance / 10,000 - annual_fee / 100))).
+/// A pairwise version whose propensity is 1 / (1 + exp(-(`balance` / 10,000 - `annual_fee` / 100))).
 fn good(rest_of_manifest: &str) -> TempDir {
     version(&format!("{PAIRWISE}{rest_of_manifest}"), &[("model.onnx", "pushed_good")], &[])
 }
