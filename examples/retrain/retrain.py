@@ -128,7 +128,7 @@ def golden(rows: np.ndarray, expected: np.ndarray) -> bytes:
 
 
 def shortest(value: np.float32) -> str:
-    """The fewest digits that read back as the same float32; no point in whole numbers, which int and bool features are."""
+    """The fewest digits that read back as the same float32; whole numbers, as ints and bools are, without a point."""
     return np.format_float_positional(value, trim="-")
 
 
