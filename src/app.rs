@@ -94,7 +94,7 @@ impl App {
     /// # Errors
     /// When the store, ONNX Runtime or the threads cannot be had.
     pub fn build(config: Config) -> Result<Self, AppError> {
-        let store = Store::open(&config.store)?;
+        let store = Store::open(&config.store.to_string_lossy(), None)?;
         let cache = Arc::new(OnnxCache::new(OnnxRuntime::load()?, config.workers));
         let repository = Arc::new(Repository::new(store.models_dir(), Arc::clone(&cache)));
         let workers = Workers::start(config.workers, config.queue)
@@ -232,7 +232,7 @@ struct Watched {
 impl Loader {
     fn load_current(&self) -> Result<Watched, AppError> {
         let began = Instant::now();
-        let current = self.store.current()?;
+        let current = self.store.current()?.current;
         let number = current.release;
         let files = self.store.release(number)?;
         let source = ReleaseSource::of_store(&self.store, &files);

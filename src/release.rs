@@ -5,6 +5,8 @@
 //! requests or the wire. Start reading at [`Release::load`].
 
 mod error;
+pub mod fault;
+mod init;
 mod load;
 mod records;
 mod snapshot;
@@ -19,5 +21,5 @@ pub use records::{
     ServingState, Verdict, VersionDetail, VersionFile, VersionState, VersionSummary,
 };
 pub use snapshot::{Publisher, Snapshot};
-pub use store::{Store, StoreError};
+pub use store::{NewRelease, Placed, Staging, Stamp, Stamped, Store, StoreError, VersionRecord};
 pub use workspace::Workspace;

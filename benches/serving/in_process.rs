@@ -31,8 +31,8 @@ pub struct Engine {
 impl Engine {
     /// Loads the current release of `store`.
     pub fn load(store: &Path) -> Self {
-        let store = Store::open(store).unwrap();
-        let number = store.current().unwrap().release;
+        let store = Store::open(&store.to_string_lossy(), None).unwrap();
+        let number = store.current().unwrap().current.release;
         let files = store.release(number).unwrap();
         let source = ReleaseSource::of_store(&store, &files);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -33,7 +33,7 @@ pub(super) struct Checked {
 pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
     let checked = match (&args.workspace, &args.store) {
         (Some(workspace), _) => check_workspace(&Workspace::open(workspace)?)?,
-        (None, Some(store)) => check_store(&Store::open(store)?)?,
+        (None, Some(store)) => check_store(&Store::open(&store.to_string_lossy(), None)?)?,
         // clap requires one of the two.
         (None, None) => return Ok(()),
     };
@@ -46,7 +46,7 @@ pub(super) fn check_workspace(workspace: &Workspace) -> Result<Checked, Failure>
 }
 
 fn check_store(store: &Store) -> Result<Checked, Failure> {
-    let number = store.current()?.release;
+    let number = store.current()?.current.release;
     let files = store.release(number)?;
     let source = ReleaseSource::of_store(store, &files);
     check(&source, CustomerSource::new(store.customers_dir()).current().as_deref())

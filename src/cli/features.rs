@@ -27,8 +27,8 @@ pub(super) struct LoadArgs {
 
 pub(super) fn run(command: &FeaturesCommand) -> Result<(), Failure> {
     let FeaturesCommand::Load(args) = command;
-    let store = Store::open(&args.store)?;
-    let files = store.release(store.current()?.release)?;
+    let store = Store::open(&args.store.to_string_lossy(), None)?;
+    let files = store.release(store.current()?.current.release)?;
     let schema = FeatureSchema::parse("features.toml", &files.features)?;
     let report = CustomerSource::new(store.customers_dir()).install(&args.file, &schema)?;
     print(report)

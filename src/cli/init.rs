@@ -23,20 +23,21 @@ pub(super) struct InitArgs {
 }
 
 pub(super) fn run(args: &InitArgs) -> Result<(), Failure> {
+    let location = args.store.to_string_lossy();
     let workspace = Workspace::open(&args.from)?;
     let checked = check_workspace(&workspace)?;
     // The customers go in first: once CURRENT is there, the store is whole.
     if let Some(customers) = &workspace.customers {
         let source = CustomerSource::new(args.store.join("customers"));
-        if Store::open(&args.store).is_err() {
+        if Store::open(&location, None).is_err() {
             source.install(customers, checked.release.schema())?;
         }
     }
-    let store = Store::init(&args.store, &workspace, &args.author)?;
-    let current = store.current()?;
+    let store = Store::init(&location, &workspace, &args.author)?;
+    let current = store.current()?.current;
     print(format_args!(
         "{}: release {} with {} offers, {} models, {} customers",
-        store.root().display(),
+        store.location(),
         current.release,
         checked.release.catalog().library.offers().len(),
         checked.release.pins().len(),

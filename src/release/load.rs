@@ -42,7 +42,7 @@ impl<'a> ReleaseSource<'a> {
             features: &files.features,
             offers: &files.offers,
             policy: &files.policy,
-            models_dir: store.models_dir(),
+            models_dir: store.models_dir().to_owned(),
             store: Some(store),
             pins: &files.record.models,
         }

@@ -124,7 +124,7 @@ pub fn make_store(store: &Path, workspace: &Path) -> Result<(), Problems> {
     if let Some(customers) = &workspace.customers {
         CustomerSource::new(store.join("customers")).install(customers, &schema)?;
     }
-    Store::init(store, &workspace, "a test").unwrap();
+    Store::init(&store.to_string_lossy(), &workspace, "a test").unwrap();
     Ok(())
 }
 
