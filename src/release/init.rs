@@ -1,80 +1,142 @@
-//! Filling a new store from a workspace.
+//! A new store out of a workspace: judged whole before anything is written.
 
 use std::fs;
 use std::path::Path;
 
-use super::records::Current;
-use super::{NewRelease, Store, StoreError, Workspace};
+use super::gates::{self, Candidate};
+use super::store::{NewRelease, Staging};
+use super::{Current, RegistryError, Store, Verdict, Workspace, background, fault, now};
 use crate::document::Problems;
+use crate::feature::FeatureSchema;
+use crate::feature::store::CustomerSource;
+use crate::model::onnx::{OnnxCache, OnnxRuntime};
 use crate::model::{Checksums, Manifest};
 
-impl Store {
-    /// Makes a new store of a workspace whose content was checked: its models and its first release.
-    ///
-    /// # Errors
-    /// When there is a release already, or the operating system refuses; `CURRENT` is written last, so a store that was
-    /// interrupted is not one yet and the command can be repeated.
-    pub fn init(location: &str, workspace: &Workspace, author: &str) -> Result<Self, StoreError> {
-        let store = Self::create(location, None)?;
-        for (name, version) in workspace.models.iter().chain(&workspace.bare) {
-            let staged = store.stage()?;
-            copy(&workspace.version_dir(name, *version), staged.path())?;
-            fill_in_checksums(staged.path())?;
-            store.add_version(name, Some(*version), staged)?;
-        }
-        let record = store.add_release(&NewRelease {
-            author,
-            note: "made by init",
-            models: &workspace.models,
-            features: &workspace.features,
-            offers: &workspace.offers,
-            policy: &workspace.policy,
-        })?;
-        let first = Current {
-            release: record.number,
-            previous: 0,
-            sequence: 1,
-            author: author.to_owned(),
-            reason: "made by init".to_owned(),
-            time: record.created,
-        };
-        store.replace_current(None, &first)?;
-        Ok(store)
+/// The manifest of a version.
+const MANIFEST: &str = "model.toml";
+
+/// Fills `store`, which has no release yet, with the workspace's versions and customers, and makes it release 1. Every
+/// version passes the same gates as one that is pushed. `CURRENT` is written last: cut short, it may be called again.
+///
+/// # Errors
+/// What is wrong with the workspace, the versions that failed their gates, or why the store cannot be written.
+pub fn init(
+    store: &Store,
+    workspace: &Workspace,
+    author: &str,
+    runtime: &OnnxRuntime,
+) -> Result<Current, RegistryError> {
+    let schema = FeatureSchema::parse("features.toml", &workspace.features)?;
+    let versions = judged(store, workspace, &schema, runtime)?;
+    if let Some(customers) = &workspace.customers {
+        CustomerSource::new(store.customers_dir()).install(customers, &schema)?;
+        store.put_customers(customers)?;
     }
+    for Judged { name, version, staged, verdict } in versions {
+        store.add_version(&name, Some(version), staged)?;
+        if let Some(verdict) = verdict {
+            store.add_verdict(&name, version, &verdict)?;
+        }
+        fault::point("init.version");
+    }
+    let record = store.add_release(&NewRelease {
+        author,
+        note: "made by init",
+        models: &workspace.models,
+        features: &workspace.features,
+        offers: &workspace.offers,
+        policy: &workspace.policy,
+    })?;
+    let current = Current {
+        release: record.number,
+        previous: 0,
+        sequence: 1,
+        author: author.to_owned(),
+        reason: "made by init".to_owned(),
+        time: now(),
+    };
+    store.replace_current(None, &current)?;
+    Ok(current)
 }
 
-fn io_error(path: &Path) -> impl Fn(std::io::Error) -> StoreError {
-    move |source| StoreError::Io { path: path.display().to_string(), source }
+/// A version that may go into the store.
+struct Judged {
+    name: String,
+    version: u64,
+    staged: Staging,
+    /// Models without a manifest, which serve the Open Inference Protocol alone, are not judged.
+    verdict: Option<Verdict>,
 }
 
-fn copy(source: &Path, target: &Path) -> Result<(), StoreError> {
-    for entry in fs::read_dir(source).map_err(io_error(source))? {
-        let entry = entry.map_err(io_error(source))?;
-        let (from, to) = (entry.path(), target.join(entry.file_name()));
-        if from.is_dir() {
-            fs::create_dir(&to).map_err(io_error(&to))?;
-            copy(&from, &to)?;
+fn judged(
+    store: &Store,
+    workspace: &Workspace,
+    schema: &FeatureSchema,
+    runtime: &OnnxRuntime,
+) -> Result<Vec<Judged>, RegistryError> {
+    let cache = OnnxCache::new(runtime.clone(), 1);
+    let directories = workspace.models.iter().map(|(name, version)| workspace.version_dir(name, *version));
+    let segments = directories.into_iter().find_map(|directory| gates::segments_in(&directory));
+    let (mut versions, mut problems) = (Vec::new(), Problems::new());
+    for (name, version) in &workspace.models {
+        let staged = store.stage()?;
+        copy(&workspace.version_dir(name, *version), staged.path())?;
+        fill_in_checksums(staged.path())?;
+        let candidate = Candidate {
+            directory: staged.path(),
+            name,
+            version: *version,
+            schema,
+            segments,
+            champion: None,
+            recent: &[],
+            cache: &cache,
+        };
+        let reports = background::run("judge", || gates::judge(&candidate));
+        let reports = reports.map_err(|error| RegistryError::Internal(error.to_string()))?;
+        let verdict = Verdict::of(reports, 0);
+        if !verdict.passed {
+            let file = format!("{name}/{version}");
+            problems.push(file, None, format!("fails its gates: {}", verdict.failures()));
+        }
+        versions.push(Judged { name: name.clone(), version: *version, staged, verdict: Some(verdict) });
+    }
+    problems.into_result(())?;
+    for (name, version) in &workspace.bare {
+        let staged = store.stage()?;
+        copy(&workspace.version_dir(name, *version), staged.path())?;
+        versions.push(Judged { name: name.clone(), version: *version, staged, verdict: None });
+    }
+    Ok(versions)
+}
+
+/// Completes a manifest that has no checksums.
+fn fill_in_checksums(directory: &Path) -> Result<(), RegistryError> {
+    let path = directory.join(MANIFEST);
+    let failed = |error: std::io::Error| RegistryError::Internal(format!("{}: {error}", path.display()));
+    let text = fs::read_to_string(&path).map_err(failed)?;
+    if !Manifest::parse(MANIFEST, &text)?.checksums.is_empty() {
+        return Ok(());
+    }
+    let checksums = Checksums::compute(directory).map_err(failed)?;
+    fs::write(&path, checksums.complete(&text)).map_err(failed)
+}
+
+/// Copies the files in and below a directory, without those that are hidden.
+fn copy(from: &Path, to: &Path) -> Result<(), RegistryError> {
+    let failed = |error: std::io::Error| RegistryError::Internal(format!("{}: {error}", from.display()));
+    fs::create_dir_all(to).map_err(failed)?;
+    for entry in fs::read_dir(from).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        if source.is_dir() {
+            copy(&source, &target)?;
         } else {
-            fs::copy(&from, &to).map_err(io_error(&from))?;
+            fs::copy(&source, &target).map_err(failed)?;
         }
     }
     Ok(())
-}
-
-/// Completes a manifest that has no checksums: from now on the version is what it is.
-fn fill_in_checksums(directory: &Path) -> Result<(), StoreError> {
-    let path = directory.join("model.toml");
-    if !path.is_file() {
-        return Ok(());
-    }
-    let text = fs::read_to_string(&path).map_err(io_error(&path))?;
-    let damaged = |problems: Problems| StoreError::Damaged {
-        path: path.display().to_string(),
-        message: problems.to_string(),
-    };
-    if !Manifest::parse("model.toml", &text).map_err(damaged)?.checksums.is_empty() {
-        return Ok(());
-    }
-    let checksums = Checksums::compute(directory).map_err(io_error(directory))?;
-    fs::write(&path, format!("{}\n\n{}", text.trim_end(), checksums.render())).map_err(io_error(&path))
 }

@@ -138,6 +138,15 @@ impl Store {
         &self.0.location
     }
 
+    /// The directory of a local store, whose changes can be watched.
+    #[must_use]
+    pub fn local_root(&self) -> Option<&Path> {
+        match &self.0.place {
+            Place::Directory(root) => Some(root),
+            Place::Bucket => None,
+        }
+    }
+
     /// The local directory of models: the store's own, or the mirror's.
     #[must_use]
     pub fn models_dir(&self) -> &Path {
