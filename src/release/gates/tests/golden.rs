@@ -135,6 +135,10 @@ fn a_table_that_is_wrong_is_refused_with_line_and_column() {
     ] {
         assert_fails(pairwise(golden).path(), "golden", "1 mistake in the file", why);
     }
+    let golden = "balance,annual_fee,expected\n0,0,0.5\n\n0,x,0.5\n";
+    let why = "golden.csv:4: `annual_fee`";
+    assert_fails(pairwise(golden).path(), "golden", "1 mistake", why);
+    assert_fails(pairwise(&golden.replace('\n', "\r\n")).path(), "golden", "1 mistake", why);
 }
 
 #[test]
