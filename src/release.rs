@@ -31,7 +31,7 @@ pub use records::{
 };
 pub use registry::{Holdings, Registry, UPLOAD_BYTES, Upload};
 pub use snapshot::{Publisher, Snapshot};
-pub use store::{Store, StoreError};
+pub use store::{NewRelease, Placed, Staging, Stamp, Stamped, Store, StoreError, VersionRecord};
 pub use workspace::Workspace;
 
 /// The time as records have it: RFC 3339 in UTC, to the second.

@@ -57,7 +57,9 @@ impl Server {
         let shutdown = stop.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-            runtime.block_on(async { App::build(config).await?.run(listeners, shutdown.cancelled_owned()).await })
+            runtime.block_on(async {
+                App::build(config).await?.run(listeners, shutdown.cancelled_owned()).await
+            })
         });
         let store = store.to_owned();
         let server = Self { address, admin, store, stop, thread: Some(thread), _directory: None };

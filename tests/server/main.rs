@@ -18,6 +18,8 @@ mod pipeline;
 mod properties;
 mod releases;
 mod replicas;
+mod s3;
 mod segments;
 mod store_trouble;
+mod stores;
 mod telemetry;
