@@ -19,6 +19,8 @@ mod properties;
 mod recent_rows;
 mod releases;
 mod replicas;
+mod s3;
 mod segments;
 mod store_trouble;
+mod stores;
 mod telemetry;
