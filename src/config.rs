@@ -20,8 +20,10 @@ pub const REFERENCE: &str = include_str!("../deploy/proffer.toml");
 /// One validated configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The store's directory.
-    pub store: PathBuf,
+    /// The store: a directory, or `s3://bucket/prefix`.
+    pub store: String,
+    /// Where versions of a store on S3 are kept at hand.
+    pub mirror: PathBuf,
     /// Where gRPC listens.
     pub listen: SocketAddr,
     /// Where metrics and probes are.
@@ -36,6 +38,12 @@ pub struct Config {
     pub drain: Duration,
     /// How often the store is looked at.
     pub poll: Duration,
+    /// How many releases stay in memory after they served.
+    pub warm_releases: usize,
+    /// How many rows of recent requests are kept, by which distributions are compared.
+    pub recent_rows: usize,
+    /// The most bytes of one upload of a model version.
+    pub upload_bytes: u64,
     /// What is refused.
     pub limits: Limits,
     /// Logs and traces.
@@ -86,7 +94,8 @@ impl Config {
             override_setting(&mut settings, key, text.clone(), "flag");
         }
         let mut config = Self {
-            store: PathBuf::new(),
+            store: String::new(),
+            mirror: PathBuf::new(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
             allow_remote_admin: false,
@@ -94,6 +103,9 @@ impl Config {
             queue: 1,
             drain: Duration::ZERO,
             poll: Duration::ZERO,
+            warm_releases: 0,
+            recent_rows: 0,
+            upload_bytes: 0,
             limits: Limits::default(),
             logging: LoggingConfig { format: LogFormat::Text, filter: String::new(), otlp: None },
             settings: Vec::new(),
@@ -116,7 +128,8 @@ impl Config {
     /// What `key` means: the one place that knows.
     fn set(&mut self, otlp: &mut OtlpConfig, key: &str, text: &str) -> Result<(), String> {
         match key {
-            "server.store" => self.store = PathBuf::from(text),
+            "server.store" => text.clone_into(&mut self.store),
+            "server.mirror" => self.mirror = PathBuf::from(text),
             "server.listen" => self.listen = address(text)?,
             "server.admin" => self.admin = address(text)?,
             "server.allow_remote_admin" => self.allow_remote_admin = truth(text)?,
@@ -133,6 +146,9 @@ impl Config {
                     .filter(|poll| !poll.is_zero())
                     .ok_or_else(|| "must be more than 0".to_owned())?;
             }
+            "server.warm_releases" => self.warm_releases = whole(text, 0..=100)?,
+            "server.recent_rows" => self.recent_rows = whole(text, 0..=1_000_000)?,
+            "limits.upload" => self.upload_bytes = size(text)? as u64,
             "limits.message" => self.limits.message_bytes = size(text)?,
             "limits.customers" => self.limits.customers = whole(text, 1..=1024)?,
             "limits.rows" => self.limits.rows = whole(text, 1..=10_000_000)?,
