@@ -13,4 +13,5 @@ mod lifecycle;
 mod open_inference;
 mod properties;
 mod segments;
+mod swap;
 mod telemetry;

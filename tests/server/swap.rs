@@ -1,0 +1,10 @@
+mod answers;
+mod history;
+mod load;
+mod machine;
+mod pipeline;
+mod questions;
+mod releases;
+mod sets;
+mod statistics;
+mod swaps;
