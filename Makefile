@@ -34,7 +34,7 @@ var/store/CURRENT: $(WORKSPACE) | build
 	@target/release/proffer init --store var/store --from models
 
 # Python clients and references that the tests compare with, by exact version.
-$(VENV)/.installed: tests/requirements.txt
+$(VENV)/.installed: tests/requirements.txt examples/retrain/requirements.txt models/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
 	touch $@

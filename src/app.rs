@@ -7,19 +7,20 @@ use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
 use crate::config::Config;
 use crate::decision::Decider;
-use crate::document::Problems;
-use crate::feature::store::CustomerSource;
+use crate::feature::RecentRows;
 use crate::grpc::Grpc;
 use crate::model::onnx::{OnnxCache, OnnxRuntime};
 use crate::model::{Repository, Workers};
-use crate::release::{Publisher, Release, ReleaseSource, Snapshot, Store, StoreError};
+use crate::release::{
+    Deployer, Deployment, Follower, Holdings, Publisher, Registry, RegistryError, Store, StoreError,
+};
 use crate::telemetry::{Metrics, Readiness};
 
 /// Why the server does not start, or stopped.
@@ -31,14 +32,9 @@ pub enum AppError {
     /// ONNX Runtime cannot be used.
     #[error(transparent)]
     Model(#[from] crate::model::ModelError),
-    /// The release or the customers are wrong.
-    #[error("release {release} cannot be loaded:\n{problems}")]
-    Release {
-        /// Its number.
-        release: u64,
-        /// Everything that is wrong.
-        problems: Problems,
-    },
+    /// The current release cannot serve.
+    #[error("the current release cannot be loaded:\n{0}")]
+    Release(#[from] RegistryError),
     /// The operating system said no.
     #[error("{what}: {source}")]
     Io {
@@ -79,11 +75,11 @@ impl Listeners {
 /// A server that is wired and not yet running.
 pub struct App {
     config: Config,
-    store: Store,
-    cache: Arc<OnnxCache>,
+    decider: Decider,
+    registry: Registry,
+    deployer: Deployer,
     repository: Arc<Repository>,
     workers: Workers,
-    publisher: Publisher,
     readiness: Readiness,
     metrics: Arc<Metrics>,
 }
@@ -93,22 +89,38 @@ impl App {
     ///
     /// # Errors
     /// When the store, ONNX Runtime or the threads cannot be had.
-    pub fn build(config: Config) -> Result<Self, AppError> {
-        let store = Store::open(&config.store)?;
+    pub async fn build(config: Config) -> Result<Self, AppError> {
+        blocking(move || Self::wire(config)).await?
+    }
+
+    fn wire(config: Config) -> Result<Self, AppError> {
+        let store = Store::open(&config.store, Some(&config.mirror))?;
         let cache = Arc::new(OnnxCache::new(OnnxRuntime::load()?, config.workers));
         let repository = Arc::new(Repository::new(store.models_dir(), Arc::clone(&cache)));
         let workers = Workers::start(config.workers, config.queue)
             .map_err(|source| AppError::Io { what: "cannot start the workers".to_owned(), source })?;
-        Ok(Self {
-            config,
+        let (publisher, readiness) = (Publisher::default(), Readiness::default());
+        let (metrics, recent) = (Arc::new(Metrics::new()), Arc::new(RecentRows::new(config.recent_rows)));
+        let registry = Registry::new(Holdings {
+            store: store.clone(),
+            cache: Arc::clone(&cache),
+            publisher: publisher.clone(),
+            recent: Arc::clone(&recent),
+            metrics: Arc::clone(&metrics),
+            upload_bytes: config.upload_bytes,
+        });
+        let decider =
+            Decider::new(publisher.pointer(), workers.clone(), Arc::clone(&metrics), Arc::clone(&recent));
+        let deployer = Deployer::new(Deployment {
             store,
             cache,
-            repository,
-            workers,
-            publisher: Publisher::default(),
-            readiness: Readiness::default(),
-            metrics: Arc::new(Metrics::new()),
-        })
+            repository: Some(Arc::clone(&repository)),
+            publisher,
+            readiness: readiness.clone(),
+            metrics: Arc::clone(&metrics),
+            keep_warm: config.warm_releases,
+        });
+        Ok(Self { config, decider, registry, deployer, repository, workers, readiness, metrics })
     }
 
     /// Serves on `listeners` until `shutdown` resolves, then drains within the configured bound. Probes answer from the first
@@ -124,35 +136,31 @@ impl App {
         let queue = self.workers.clone();
         self.metrics.sample(move |metrics| _ = metrics.queue_depth.set(queue.queued() as i64));
         let services = Grpc {
-            decider: Decider::new(self.publisher.pointer(), self.workers.clone(), Arc::clone(&self.metrics)),
-            repository: Arc::clone(&self.repository),
-            workers: self.workers.clone(),
-            readiness: self.readiness.clone(),
-            metrics: Arc::clone(&self.metrics),
+            decider: self.decider,
+            registry: self.registry,
+            deployer: self.deployer.clone(),
+            repository: self.repository,
+            workers: self.workers,
+            readiness: self.readiness,
+            metrics: self.metrics,
             limits: config.limits.clone(),
+            allow_remote_admin: config.allow_remote_admin,
         };
         let stop = CancellationToken::new();
         let serving = tokio::spawn(services.serve(grpc, stop.clone().cancelled_owned()));
-        let loader = Loader {
-            store: self.store,
-            cache: self.cache,
-            repository: self.repository,
-            publisher: self.publisher,
-            readiness: readiness.clone(),
-            metrics: self.metrics,
-        };
         let mut shutdown = std::pin::pin!(shutdown);
-        let loading = blocking(move || loader.load_current().map(|watched| (loader, watched)));
-        let loaded = tokio::select! {
-            loaded = loading => loaded.and_then(|loaded| loaded),
+        let (deployer, poll) = (self.deployer, config.poll);
+        let starting = blocking(move || start(&deployer, poll));
+        let started = tokio::select! {
+            started = starting => started.and_then(|started| started),
             // Nothing is under way yet that would have to be finished.
             () = &mut shutdown => {
                 stop.cancel();
                 return Ok(());
             }
         };
-        let following = match loaded {
-            Ok((loader, watched)) => loader.follow(watched, config.poll, stop.clone()),
+        let following = match started {
+            Ok(following) => following,
             Err(error) => {
                 stop.cancel();
                 return Err(error);
@@ -160,11 +168,18 @@ impl App {
         };
         let ended = wait_for(serving, shutdown, &readiness, &stop, config.drain).await;
         stop.cancel();
-        // A look at the store that is under way holds nothing that must be saved, and is not waited for.
-        let _ = following.await;
+        drop(following);
         admin.stop();
         ended
     }
+}
+
+/// Serves what `CURRENT` names, and whatever it will name.
+fn start(deployer: &Deployer, poll: Duration) -> Result<Follower, AppError> {
+    let stamp = deployer.start()?;
+    deployer
+        .follow(stamp, poll)
+        .map_err(|source| AppError::Io { what: "cannot follow the store".to_owned(), source })
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, AppError> {
@@ -208,117 +223,4 @@ async fn wait_for(
     tracing::warn!(after = ?drain, "calls are still under way; leaving without them");
     serving.abort();
     Ok(())
-}
-
-/// Loads what `CURRENT` names and keeps up with what changes beside it.
-struct Loader {
-    store: Store,
-    cache: Arc<OnnxCache>,
-    repository: Arc<Repository>,
-    publisher: Publisher,
-    readiness: Readiness,
-    metrics: Arc<Metrics>,
-}
-
-/// What was loaded last, to be told from what is there now.
-struct Watched {
-    release: Arc<Release>,
-    customers: CustomerSource,
-    fingerprint: Option<crate::feature::store::Fingerprint>,
-    /// Why the customers that are there now were not taken.
-    refused: Option<Problems>,
-}
-
-impl Loader {
-    fn load_current(&self) -> Result<Watched, AppError> {
-        let began = Instant::now();
-        let current = self.store.current()?;
-        let number = current.release;
-        let files = self.store.release(number)?;
-        let source = ReleaseSource::of_store(&self.store, &files);
-        let failed = |problems| AppError::Release { release: number, problems };
-        let release = Arc::new(Release::load(&source, &self.cache).map_err(failed)?);
-        release.warm_up(self.cache.sessions())?;
-        let customers = CustomerSource::new(self.store.customers_dir());
-        let fingerprint = customers.fingerprint();
-        let (table, _) = customers.load(release.schema()).map_err(failed)?;
-        self.metrics.release_loaded(began.elapsed());
-        self.publish(&release, table);
-        self.refresh_models(&release);
-        self.readiness.ready(number);
-        tracing::info!(release = number, took = ?began.elapsed(), "serving");
-        Ok(Watched { release, customers, fingerprint, refused: None })
-    }
-
-    fn publish(&self, release: &Arc<Release>, customers: crate::feature::store::CustomerTable) {
-        let models = release.pins().iter().map(|(name, version)| (name.as_str(), *version));
-        self.metrics.release_published(release.number(), models);
-        self.metrics.customers_loaded(customers.len(), customers.memory_bytes());
-        let (release, customers) = (Arc::clone(release), Arc::new(customers));
-        self.publisher.publish(Snapshot { release, customers });
-    }
-
-    fn refresh_models(&self, release: &Release) {
-        if let Err(error) = self.repository.refresh(release.pins()) {
-            tracing::warn!(%error, "the models of the store cannot be listed");
-        }
-    }
-
-    /// Looks at the store every `poll` until `stop`, on a thread that may block.
-    fn follow(
-        self,
-        mut watched: Watched,
-        poll: Duration,
-        stop: CancellationToken,
-    ) -> tokio::task::JoinHandle<()> {
-        tokio::spawn(async move {
-            let mut loader = self;
-            loop {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = tokio::time::sleep(poll) => {}
-                }
-                let looked = tokio::task::spawn_blocking(move || {
-                    loader.look(&mut watched);
-                    (loader, watched)
-                });
-                let looked = tokio::select! {
-                    () = stop.cancelled() => return,
-                    looked = looked => looked,
-                };
-                match looked {
-                    Ok(both) => (loader, watched) = both,
-                    Err(error) => {
-                        tracing::error!(%error, "the store is no longer followed");
-                        return;
-                    }
-                }
-            }
-        })
-    }
-
-    /// New customers are published beside the same release; models that no release pins are loaded for the Open Inference
-    /// Protocol. What cannot be read is logged, and what served before still serves.
-    fn look(&self, watched: &mut Watched) {
-        self.refresh_models(&watched.release);
-        let fingerprint = watched.customers.fingerprint();
-        if fingerprint == watched.fingerprint {
-            return;
-        }
-        match watched.customers.load(watched.release.schema()) {
-            Ok((table, _)) => {
-                tracing::info!(customers = table.len(), "new customers serve");
-                watched.fingerprint = fingerprint;
-                watched.refused = None;
-                self.publish(&watched.release, table);
-            }
-            // Tried again at the next look, since what is wrong may pass; told once.
-            Err(problems) => {
-                if watched.refused.as_ref() != Some(&problems) {
-                    tracing::error!(%problems, "the new customers cannot be read; the old ones serve");
-                    watched.refused = Some(problems);
-                }
-            }
-        }
-    }
 }

@@ -2,13 +2,18 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 the command line is wrong (clap), 64 the configuration is wrong.
 
+mod backend;
 mod check;
 mod features;
 mod init;
+mod model;
 mod rank;
+mod release;
 mod score;
 mod segment;
 mod serve;
+mod table;
+mod upload;
 mod values;
 
 use std::process::ExitCode;
@@ -43,6 +48,10 @@ enum Command {
     Rank(rank::RankArgs),
     /// Ask a server to score rows of a CSV file with one model
     Score(score::ScoreArgs),
+    /// Push, list, show and delete model versions
+    Model(model::ModelArgs),
+    /// Make, list, compare, promote, roll back and watch releases
+    Release(release::ReleaseArgs),
     /// Train segments of customers
     #[command(subcommand)]
     Segment(segment::SegmentCommand),
@@ -61,6 +70,10 @@ struct Failure {
 impl Failure {
     /// The configuration is wrong: `EX_USAGE` of sysexits.
     const CONFIGURATION: u8 = 64;
+
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 1 }
+    }
 
     fn configuration(error: impl std::fmt::Display) -> Self {
         Self { message: error.to_string(), code: Self::CONFIGURATION }
@@ -96,6 +109,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::CheckConfig(args) => serve::check_config(&args),
         Command::Rank(args) => rank::run(&args),
         Command::Score(args) => score::run(&args),
+        Command::Model(args) => model::run(&args),
+        Command::Release(args) => release::run(&args),
         Command::Segment(command) => segment::run(&command),
         Command::Features(command) => features::run(&command),
     }
@@ -108,9 +123,21 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 
 /// Prints to standard output; a reader that has gone (`| head`) is no error.
 fn print(text: impl std::fmt::Display) -> Result<(), Failure> {
+    write_line(text).map(|_| ())
+}
+
+/// Prints a value as one line of JSON.
+fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    print(serde_json::to_string(value)?)
+}
+
+/// Prints to standard output; false where its reader has gone.
+fn write_line(text: impl std::fmt::Display) -> Result<bool, Failure> {
     use std::io::Write;
-    match writeln!(std::io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }

@@ -20,12 +20,16 @@ pub const REFERENCE: &str = include_str!("../deploy/proffer.toml");
 /// One validated configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The store's directory.
-    pub store: PathBuf,
+    /// The store: a directory, or `s3://bucket/prefix`.
+    pub store: String,
+    /// Where versions of a store on S3 are kept at hand.
+    pub mirror: PathBuf,
     /// Where gRPC listens.
     pub listen: SocketAddr,
     /// Where metrics and probes are.
     pub admin: SocketAddr,
+    /// Whether peers that are not on loopback may push, release, promote and roll back.
+    pub allow_remote_admin: bool,
     /// Worker threads, at least 1.
     pub workers: usize,
     /// Pieces of work that may wait.
@@ -34,6 +38,12 @@ pub struct Config {
     pub drain: Duration,
     /// How often the store is looked at.
     pub poll: Duration,
+    /// How many releases stay in memory after they served.
+    pub warm_releases: usize,
+    /// How many rows of recent requests are kept, by which distributions are compared.
+    pub recent_rows: usize,
+    /// The most bytes of one upload of a model version.
+    pub upload_bytes: u64,
     /// What is refused.
     pub limits: Limits,
     /// Logs and traces.
@@ -84,13 +94,18 @@ impl Config {
             override_setting(&mut settings, key, text.clone(), "flag");
         }
         let mut config = Self {
-            store: PathBuf::new(),
+            store: String::new(),
+            mirror: PathBuf::new(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+            allow_remote_admin: false,
             workers: 1,
             queue: 1,
             drain: Duration::ZERO,
             poll: Duration::ZERO,
+            warm_releases: 0,
+            recent_rows: 0,
+            upload_bytes: 0,
             limits: Limits::default(),
             logging: LoggingConfig { format: LogFormat::Text, filter: String::new(), otlp: None },
             settings: Vec::new(),
@@ -113,9 +128,11 @@ impl Config {
     /// What `key` means: the one place that knows.
     fn set(&mut self, otlp: &mut OtlpConfig, key: &str, text: &str) -> Result<(), String> {
         match key {
-            "server.store" => self.store = PathBuf::from(text),
+            "server.store" => text.clone_into(&mut self.store),
+            "server.mirror" => self.mirror = PathBuf::from(text),
             "server.listen" => self.listen = address(text)?,
             "server.admin" => self.admin = address(text)?,
+            "server.allow_remote_admin" => self.allow_remote_admin = truth(text)?,
             "server.workers" => {
                 self.workers = match whole(text, 0..=1024)? {
                     0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -129,6 +146,9 @@ impl Config {
                     .filter(|poll| !poll.is_zero())
                     .ok_or_else(|| "must be more than 0".to_owned())?;
             }
+            "server.warm_releases" => self.warm_releases = whole(text, 0..=100)?,
+            "server.recent_rows" => self.recent_rows = whole(text, 0..=1_000_000)?,
+            "limits.upload" => self.upload_bytes = size(text)? as u64,
             "limits.message" => self.limits.message_bytes = size(text)?,
             "limits.customers" => self.limits.customers = whole(text, 1..=1024)?,
             "limits.rows" => self.limits.rows = whole(text, 1..=10_000_000)?,
@@ -172,8 +192,8 @@ impl fmt::Display for Config {
                 writeln!(f, "{}[{this}]", if section.is_empty() { "" } else { "\n" })?;
                 section = this;
             }
-            let value =
-                if text.parse::<f64>().is_ok() { text.clone() } else { format!("{:?}", redact(text)) };
+            let bare = text.parse::<f64>().is_ok() || text.parse::<bool>().is_ok();
+            let value = if bare { text.clone() } else { format!("{:?}", redact(text)) };
             writeln!(f, "{:<40} # {origin}", format!("{name} = {value}"))?;
         }
         Ok(())
@@ -250,6 +270,10 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "must be an address and a port, such as 127.0.0.1:50051 or [::1]:50051".to_owned())
 }
 
+fn truth(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "must be true or false".to_owned())
+}
+
 fn whole(text: &str, range: std::ops::RangeInclusive<usize>) -> Result<usize, String> {
     text.parse()
         .ok()
@@ -320,6 +344,18 @@ mod tests {
     }
 
     #[test]
+    fn remote_administration_is_off_unless_somebody_says_so() {
+        assert!(!Config::load(None, |_| None, &[]).unwrap().allow_remote_admin);
+        let flags = [("server.allow_remote_admin", "true".to_owned())];
+        let config = Config::load(None, |_| None, &flags).unwrap();
+        assert!(config.allow_remote_admin && config.to_string().contains("allow_remote_admin = true "));
+        let wrong = [("server.allow_remote_admin", "yes".to_owned())];
+        assert!(
+            Config::load(None, |_| None, &wrong).unwrap_err().to_string().contains("must be true or false")
+        );
+    }
+
+    #[test]
     fn a_password_in_an_address_is_not_printed() {
         let flags = [("traces.otlp_endpoint", "http://me:secret@collector:4317".to_owned())];
         let shown = Config::load(None, |_| None, &flags).unwrap().to_string();
@@ -347,12 +383,13 @@ mod tests {
                     (&again.store, again.listen, again.admin, again.workers, again.queue, again.drain, again.poll),
                     (&config.store, config.listen, config.admin, config.workers, config.queue, config.drain, config.poll)
                 );
+                prop_assert_eq!(again.allow_remote_admin, config.allow_remote_admin);
                 prop_assert_eq!(again.limits, config.limits);
             }
         }
 
         #[test]
-        fn no_text_of_a_setting_makes_the_reader_panic(key in 0_usize..17, text in "\\PC{0,12}") {
+        fn no_text_of_a_setting_makes_the_reader_panic(key in any::<usize>(), text in "\\PC{0,12}") {
             let keys = read_file("deploy/proffer.toml", REFERENCE, None).0;
             let flags = [(keys[key % keys.len()].key.as_str(), text)];
             let _ = Config::load(None, |_| None, &flags);

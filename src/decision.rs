@@ -28,11 +28,11 @@ pub use answer::{
     CustomerError, Factors, RankResult, RankedOffer, Reason, RejectedOffer, Rejection, ScoreAnswer, Segment,
     Stage,
 };
-pub use error::DecisionError;
+pub use error::{Asked, DecisionError};
 pub use request::{ContextValue, Customer, Explain, RankRequest, ScoreRequest};
 pub use score::MAX_SCORES;
 
-use crate::feature::FeatureBatch;
+use crate::feature::{FeatureBatch, RecentRows};
 use crate::model::{Call, Stop, Worker, Workers};
 use crate::release::Snapshot;
 use crate::telemetry::Metrics;
@@ -49,13 +49,19 @@ pub struct Decider {
     snapshot: Arc<ArcSwapOption<Snapshot>>,
     workers: Workers,
     metrics: Arc<Metrics>,
+    recent: Arc<RecentRows>,
 }
 
 impl Decider {
-    /// A decider over the pointer that publishing moves.
+    /// A decider over the pointer that publishing moves. Of what `Rank` scores, some is kept in `recent`.
     #[must_use]
-    pub fn new(snapshot: Arc<ArcSwapOption<Snapshot>>, workers: Workers, metrics: Arc<Metrics>) -> Self {
-        Self { snapshot, workers, metrics }
+    pub fn new(
+        snapshot: Arc<ArcSwapOption<Snapshot>>,
+        workers: Workers,
+        metrics: Arc<Metrics>,
+        recent: Arc<RecentRows>,
+    ) -> Self {
+        Self { snapshot, workers, metrics, recent }
     }
 
     /// The snapshot that a call beginning now is answered from.
@@ -76,12 +82,16 @@ impl Decider {
         call: &Call,
     ) -> Result<(Arc<Snapshot>, Vec<RankResult>), DecisionError> {
         let snapshot = self.snapshot()?;
-        let plan = Arc::new(plan::Plan::new(Arc::clone(&snapshot), request, Utc::now())?);
+        let recent = (!request.dry_run).then(|| Arc::clone(&self.recent));
+        let plan = match plan::Plan::new(Arc::clone(&snapshot), request, Utc::now()) {
+            Ok(plan) => Arc::new(plan),
+            Err(error) => return Err(explain(error, &snapshot).await),
+        };
         let customers = plan.customers.len();
         let shared = Arc::clone(&plan);
         let parts = self
             .split(customers, CUSTOMERS_PER_PART, call, move |range, worker, call| {
-                rank::decide(&shared, range, worker, call)
+                rank::decide(&shared, range, recent.as_deref(), worker, call)
             })
             .await?;
         let mut all = Vec::with_capacity(customers);
@@ -97,7 +107,11 @@ impl Decider {
     /// # Errors
     /// When the request does not fit the release or its model, the work is refused, or the call is over before it is done.
     pub async fn score(&self, request: ScoreRequest, call: &Call) -> Result<ScoreAnswer, DecisionError> {
-        let plan = Arc::new(score::ScorePlan::new(self.snapshot()?, request)?);
+        let snapshot = self.snapshot()?;
+        let plan = match score::ScorePlan::new(Arc::clone(&snapshot), request) {
+            Ok(plan) => Arc::new(plan),
+            Err(error) => return Err(explain(error, &snapshot).await),
+        };
         let shared = Arc::clone(&plan);
         let parts = self
             .split(plan.rows(), ROWS_PER_PART, call, move |range, worker, call| {
@@ -182,6 +196,18 @@ impl Decider {
             results[part] = Some(result??);
         }
         Ok(results.into_iter().flatten().collect())
+    }
+}
+
+/// Tells what does not exist from what is only not loaded. The store may be far away, so it is asked on a thread that may wait.
+async fn explain(error: DecisionError, snapshot: &Snapshot) -> DecisionError {
+    let (DecisionError::NotLoaded { asked, .. }, Some(store)) = (&error, snapshot.release.store()) else {
+        return error;
+    };
+    let (asked, store) = (asked.clone(), store.clone());
+    match tokio::task::spawn_blocking(move || asked.exists(&store)).await {
+        Ok(false) => error.nonexistent(),
+        _ => error,
     }
 }
 

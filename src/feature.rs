@@ -1,15 +1,17 @@
 //! Features: what is known about a customer, an offer and the context of a call, by name and type.
 //!
 //! Owns the [`FeatureSchema`] (`features.toml`), the values ([`Value`], [`ValueRef`]), the columns of a request
-//! ([`FeatureBatch`]) and the embedded store of customers. Knows nothing of models, rules or the wire.
+//! ([`FeatureBatch`]), the embedded store of customers and a sample of recent rows ([`RecentRows`]). Knows nothing of models, rules or the wire.
 //! Start reading at [`FeatureSchema`], then [`Row`], which is what rules and models see.
 
 mod batch;
+mod recent;
 mod schema;
 pub mod store;
 mod value;
 
 pub use batch::{BatchError, BoundBatch, Column, ColumnValues, FeatureBatch};
+pub use recent::{RecentRow, RecentRows, RereadRow};
 pub use schema::{Entity, Feature, FeatureSchema, OFFER_FIELDS, read_value};
 pub use value::{FeatureType, Value, ValueRef};
 

@@ -11,7 +11,11 @@ mod footprint;
 mod inference;
 mod limits;
 mod linger;
+mod management;
+mod model;
 pub mod proto;
+mod records;
+mod release;
 mod status;
 
 use std::future::Future;
@@ -28,15 +32,22 @@ use tonic_health::server::HealthReporter;
 
 pub use inference::InferenceService;
 pub use limits::Limits;
+pub use records::Unreadable;
 
 use crate::decision::Decider;
 use crate::model::{Repository, Workers};
+use crate::release::{Deployer, Registry};
 use crate::telemetry::{Metrics, Readiness};
 use admission::AdmissionLayer;
 use decision::{DecisionService, call_of};
 use linger::Lingering;
+use management::Writers;
+use model::ModelService;
 use proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use proto::proffer::v1::decision_service_server::DecisionServiceServer;
+use proto::proffer::v1::model_service_server::ModelServiceServer;
+use proto::proffer::v1::release_service_server::ReleaseServiceServer;
+use release::ReleaseService;
 
 /// Everything that the services need.
 pub struct Grpc {
@@ -46,6 +57,12 @@ pub struct Grpc {
     pub repository: Arc<Repository>,
     /// Runs what the protocols ask for.
     pub workers: Workers,
+    /// Answers `ModelService`, and `ReleaseService` for what the store holds.
+    pub registry: Registry,
+    /// Answers `ReleaseService` for what is served.
+    pub deployer: Deployer,
+    /// Whether peers that are not on loopback may change anything.
+    pub allow_remote_admin: bool,
     /// What health says.
     pub readiness: Readiness,
     /// What is counted.
@@ -88,6 +105,17 @@ impl Grpc {
         .max_encoding_message_size(most)
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip);
+        let writers = if self.allow_remote_admin { Writers::Everyone } else { Writers::Local };
+        let models = ModelServiceServer::new(ModelService::new(self.registry.clone(), writers, limits.time))
+            .max_decoding_message_size(most)
+            .max_encoding_message_size(usize::MAX)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip);
+        let releases = ReleaseServiceServer::new(ReleaseService::new(self.registry, self.deployer, writers))
+            .max_decoding_message_size(most)
+            .max_encoding_message_size(usize::MAX)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip);
         let (reporter, health) = tonic_health::server::health_reporter();
         let following = tokio::spawn(follow_readiness(reporter, self.readiness.clone()));
         let reflection = || {
@@ -103,6 +131,8 @@ impl Grpc {
             .layer(AdmissionLayer::new(limits.concurrent_calls, limits.time, self.readiness, &self.metrics))
             .add_service(decisions)
             .add_service(inference)
+            .add_service(models)
+            .add_service(releases)
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
@@ -115,7 +145,13 @@ impl Grpc {
 
 /// Health tells what readiness tells, overall and per service.
 async fn follow_readiness(reporter: HealthReporter, readiness: Readiness) {
-    let services = ["", "proffer.v1.DecisionService", "inference.GRPCInferenceService"];
+    let services = [
+        "",
+        "proffer.v1.DecisionService",
+        "proffer.v1.ModelService",
+        "proffer.v1.ReleaseService",
+        "inference.GRPCInferenceService",
+    ];
     let mut changes = readiness.subscribe();
     loop {
         let status = if changes.borrow_and_update().release().is_some() {

@@ -17,9 +17,9 @@ mod version;
 mod workers;
 
 pub use calibration::{Calibration, Isotonic};
-pub use checksums::{Checksums, sha256_of};
+pub use checksums::{Checksums, hex, sha256_of};
 pub use error::ModelError;
-pub use manifest::{Class, Inputs, Layout, Manifest, ModelKind};
+pub use manifest::{Class, Inputs, Layout, Manifest, ModelKind, PSI_LIMIT};
 pub use matrix::{InputError, Matrix};
 pub use repository::{Repository, RepositoryError, ServedModel};
 pub use version::{Model, Scores};

@@ -1,23 +1,40 @@
 //! Releases: the numbered bundles of everything that a decision depends on, on disk and in memory.
 //!
-//! Owns the store, workspaces, loading and the published [`Snapshot`]. A release is loaded beside the one that serves,
-//! checked whole and warmed up; publishing it is one pointer store. Knows models, segments, offers and features; nothing of
-//! requests or the wire. Start reading at [`Release::load`].
+//! Owns the store, workspaces, gates, loading, the published [`Snapshot`] and who moves it. A release is loaded beside the one that
+//! serves, checked whole and warmed up; publishing it is one pointer store. Knows models, segments, offers and features;
+//! nothing of requests or the wire. Everything here may wait for a disk, so it is called from threads that may.
+//! Start reading at [`Release::load`], then [`Registry`] (how versions and releases come in) and [`Deployer`] (what serves).
 
+mod background;
+mod customers;
+mod deployer;
 mod error;
+mod fault;
+mod gates;
+mod history;
+mod init;
 mod load;
 mod records;
+mod registry;
 mod snapshot;
 mod store;
 mod workspace;
 
+pub use deployer::{Deployer, Deployment, Follower, Order};
 pub use error::RegistryError;
+pub use init::init;
 pub use load::{AssignedSegment, Release, ReleaseSource, Scorer, Segmenter};
 pub use records::{
     Current, FileChange, GateOutcome, GateReport, ModelChange, ModelSummary, Promotion, PushHeader, Pushed,
     RELEASE_FILES, RefusedRelease, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseRecord,
     ServingState, Verdict, VersionDetail, VersionFile, VersionState, VersionSummary,
 };
+pub use registry::{Holdings, Registry, UPLOAD_BYTES, Upload};
 pub use snapshot::{Publisher, Snapshot};
 pub use store::{Store, StoreError};
 pub use workspace::Workspace;
+
+/// The time as records have it: RFC 3339 in UTC, to the second.
+fn now() -> String {
+    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}

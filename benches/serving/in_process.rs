@@ -44,7 +44,8 @@ impl Engine {
         publisher.publish(Snapshot { release, customers: Arc::new(customers) });
         // The default of `server.queue`.
         let workers = Workers::start(threads, 1024).unwrap();
-        let decider = Decider::new(publisher.pointer(), workers.clone(), Arc::new(Metrics::new()));
+        let decider =
+            Decider::new(publisher.pointer(), workers.clone(), Arc::new(Metrics::new()), Arc::default());
         Self { snapshot: decider.snapshot().unwrap(), decider, workers }
     }
 

@@ -19,8 +19,8 @@ pub(super) struct CheckArgs {
     #[arg(value_name = "WORKSPACE", required_unless_present = "store")]
     workspace: Option<PathBuf>,
     /// Check the current release of this store instead
-    #[arg(long, value_name = "DIR", conflicts_with = "workspace")]
-    store: Option<PathBuf>,
+    #[arg(long, value_name = "STORE", conflicts_with = "workspace")]
+    store: Option<String>,
 }
 
 /// A workspace or store that passed.
@@ -33,7 +33,7 @@ pub(super) struct Checked {
 pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
     let checked = match (&args.workspace, &args.store) {
         (Some(workspace), _) => check_workspace(&Workspace::open(workspace)?)?,
-        (None, Some(store)) => check_store(&Store::open(store)?)?,
+        (None, Some(store)) => check_store(&Store::open(store, None)?)?,
         // clap requires one of the two.
         (None, None) => return Ok(()),
     };
@@ -46,7 +46,7 @@ pub(super) fn check_workspace(workspace: &Workspace) -> Result<Checked, Failure>
 }
 
 fn check_store(store: &Store) -> Result<Checked, Failure> {
-    let number = store.current()?.release;
+    let number = store.current()?.current.release;
     let files = store.release(number)?;
     let source = ReleaseSource::of_store(store, &files);
     check(&source, CustomerSource::new(store.customers_dir()).current().as_deref())
@@ -62,7 +62,7 @@ fn check(source: &ReleaseSource<'_>, customers: Option<&Path>) -> Result<Checked
     let loaded = problems.absorb(loaded.transpose()).flatten();
     let release = problems.into_result(release)?.ok_or_else(Problems::new)?;
     // A graph may load and yet not run.
-    release.warm_up(cache.sessions())?;
+    release.warm_up(cache.sessions(), &[])?;
     let (customers, report) = match loaded {
         Some((table, report)) => (table, Some(report)),
         None => (CustomerTable::empty(release.schema()), None),

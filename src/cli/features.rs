@@ -18,8 +18,8 @@ pub(super) enum FeaturesCommand {
 #[derive(Debug, Args)]
 pub(super) struct LoadArgs {
     /// The store
-    #[arg(long, value_name = "DIR")]
-    store: PathBuf,
+    #[arg(long, value_name = "STORE")]
+    store: String,
     /// A .csv or .parquet file with a column `customer_id` and a column per customer feature
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -27,8 +27,8 @@ pub(super) struct LoadArgs {
 
 pub(super) fn run(command: &FeaturesCommand) -> Result<(), Failure> {
     let FeaturesCommand::Load(args) = command;
-    let store = Store::open(&args.store)?;
-    let files = store.release(store.current()?.release)?;
+    let store = Store::open(&args.store, None)?;
+    let files = store.release(store.current()?.current.release)?;
     let schema = FeatureSchema::parse("features.toml", &files.features)?;
     let report = CustomerSource::new(store.customers_dir()).install(&args.file, &schema)?;
     print(report)

@@ -6,14 +6,17 @@ use clap::Args;
 
 use super::check::check_workspace;
 use super::{Failure, print};
-use crate::feature::store::CustomerSource;
-use crate::release::{Store, Workspace};
+use crate::model::onnx::OnnxRuntime;
+use crate::release::{Store, Workspace, init};
 
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
-    /// The directory to make the store in; it must not hold one yet
+    /// Where to make the store: a directory or s3://bucket/prefix; it must not hold one yet
     #[arg(long, value_name = "DIR")]
-    store: PathBuf,
+    store: String,
+    /// Where versions of a store on S3 are kept at hand [default: mirror]
+    #[arg(long, value_name = "DIR", hide = true)]
+    mirror: Option<PathBuf>,
     /// The workspace: features.toml, offers.toml, policy.toml, customers and model versions
     #[arg(long, value_name = "WORKSPACE")]
     from: PathBuf,
@@ -25,18 +28,11 @@ pub(super) struct InitArgs {
 pub(super) fn run(args: &InitArgs) -> Result<(), Failure> {
     let workspace = Workspace::open(&args.from)?;
     let checked = check_workspace(&workspace)?;
-    // The customers go in first: once CURRENT is there, the store is whole.
-    if let Some(customers) = &workspace.customers {
-        let source = CustomerSource::new(args.store.join("customers"));
-        if Store::open(&args.store).is_err() {
-            source.install(customers, checked.release.schema())?;
-        }
-    }
-    let store = Store::init(&args.store, &workspace, &args.author)?;
-    let current = store.current()?;
+    let store = Store::create(&args.store, args.mirror.as_deref())?;
+    let current = init(&store, &workspace, &args.author, &OnnxRuntime::load()?)?;
     print(format_args!(
         "{}: release {} with {} offers, {} models, {} customers",
-        store.root().display(),
+        store.location(),
         current.release,
         checked.release.catalog().library.offers().len(),
         checked.release.pins().len(),

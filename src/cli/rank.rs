@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::Table;
 
+use super::table::new_table;
 use super::values::{Written, assignment, batch};
 use super::{Failure, block_on, print};
 use crate::decision::{ContextValue, Stage};
@@ -116,18 +117,6 @@ fn describe(answer: &RankAnswer) -> String {
         text.push('\n');
     }
     text
-}
-
-fn new_table(header: &[&str], numbers: std::ops::Range<usize>) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(header.iter().copied());
-    for index in numbers {
-        if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
 }
 
 fn shown(result: &RankedCustomer) -> Table {

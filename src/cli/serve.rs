@@ -25,6 +25,9 @@ pub(super) struct ConfigArgs {
     /// Where /metrics, /livez and /readyz are [default: 127.0.0.1:9464]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
+    /// Let peers that are not on loopback push models, make releases, promote them and roll back
+    #[arg(long)]
+    allow_remote_admin: bool,
     /// Threads that decide and score; 0 = one per core
     #[arg(long, value_name = "N")]
     workers: Option<String>,
@@ -44,7 +47,7 @@ pub(super) struct ServeArgs {
 
 impl ConfigArgs {
     fn load(&self) -> Result<Config, Failure> {
-        let flags: Vec<(&str, String)> = [
+        let mut flags: Vec<(&str, String)> = [
             ("server.store", &self.store),
             ("server.listen", &self.listen),
             ("server.admin", &self.admin),
@@ -55,6 +58,9 @@ impl ConfigArgs {
         .into_iter()
         .filter_map(|(key, value)| value.clone().map(|value| (key, value)))
         .collect();
+        if self.allow_remote_admin {
+            flags.push(("server.allow_remote_admin", true.to_string()));
+        }
         let file = match &self.config {
             None => None,
             Some(path) => {
@@ -81,8 +87,8 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
         let _logging = logging::init(&config.logging).map_err(Failure::configuration)?;
         let listeners = Listeners::bind(&config)?;
         let (grpc, admin) = (listeners.grpc.local_addr()?, listeners.admin.local_addr()?);
-        tracing::info!(%grpc, %admin, store = %config.store.display(), workers = config.workers, "starting");
-        App::build(config)?.run(listeners, shutdown_signal()?).await?;
+        tracing::info!(%grpc, %admin, store = config.store, workers = config.workers, "starting");
+        App::build(config).await?.run(listeners, shutdown_signal()?).await?;
         tracing::info!("stopped");
         Ok(())
     });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::{Customer, DecisionError, Explain, RankRequest};
+use super::{Asked, Customer, DecisionError, Explain, RankRequest};
 use crate::document::suggestion;
 use crate::feature::{BoundBatch, Entity, Value, ValueRef};
 use crate::offer::Placement;
@@ -42,18 +42,10 @@ impl Plan {
     ) -> Result<Self, DecisionError> {
         let release = &snapshot.release;
         if request.release != 0 && request.release != release.number() {
-            if !release.store().is_some_and(|store| store.has_release(request.release)) {
-                let name = request.release.to_string();
-                let field = "release".to_owned();
-                return Err(DecisionError::NotFound { field, what: "release", name, hint: String::new() });
-            }
             return Err(DecisionError::NotLoaded {
                 field: "release".to_owned(),
-                message: format!(
-                    "release {} is not loaded; release {} serves",
-                    request.release,
-                    release.number()
-                ),
+                asked: Asked::Release(request.release),
+                serving: format!("release {} serves", release.number()),
             });
         }
         let policy = &release.catalog().policy;

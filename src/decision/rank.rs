@@ -15,7 +15,7 @@ use super::tally::Tally;
 use super::{
     CustomerError, Explain, Factors, RankResult, RankedOffer, Reason, RejectedOffer, Rejection, Stage,
 };
-use crate::feature::{Row, ValueRef};
+use crate::feature::{RecentRow, RecentRows, Row, ValueRef};
 use crate::model::{Call, Stop, Worker, panic_message};
 use crate::offer::feature_rows;
 
@@ -23,13 +23,14 @@ use crate::offer::feature_rows;
 /// stays small and a deadline is noticed soon.
 const PAIRS_PER_BLOCK: usize = 4096;
 
-/// Decides for the customers of `range`, in order.
+/// Decides for the customers of `range`, in order; `recent` may keep one of the pairs that are scored.
 ///
 /// # Errors
 /// When the deadline passes or the caller goes before the last customer is decided.
 pub(super) fn decide(
     plan: &Plan,
     range: Range<usize>,
+    mut recent: Option<&RecentRows>,
     worker: &Worker,
     call: &Call,
 ) -> Result<(Vec<RankResult>, Tally), Stop> {
@@ -43,7 +44,8 @@ pub(super) fn decide(
     while start < range.end {
         call.check()?;
         let end = (start + block).min(range.end);
-        results.extend(decide_block(plan, start..end, (&offers, &context), worker, call, &mut tally)?);
+        let same = (&*offers, &*context);
+        results.extend(decide_block(plan, start..end, same, recent.take(), worker, call, &mut tally)?);
         start = end;
     }
     Ok((results, tally))
@@ -60,6 +62,7 @@ fn decide_block(
     plan: &Plan,
     range: Range<usize>,
     (offers, context): (&[Vec<ValueRef<'_>>], &[ValueRef<'_>]),
+    recent: Option<&RecentRows>,
     worker: &Worker,
     call: &Call,
     tally: &mut Tally,
@@ -86,6 +89,9 @@ fn decide_block(
         })
         .collect();
     let scores = score_pairs(plan, &pairs, worker, call, tally)?;
+    if let Some(recent) = recent {
+        remember(plan, &pairs, recent);
+    }
     let mut by_customer: Vec<Vec<(usize, RawScore)>> = vec![Vec::new(); open.len()];
     for (pair, score) in pairs.iter().zip(scores) {
         by_customer[pair.customer].push((pair.offer, score));
@@ -98,6 +104,15 @@ fn decide_block(
         customer.unwrap_or_else(|error| failed(plan, index, error))
     });
     Ok(results.collect())
+}
+
+/// Offers the pairs to the sample of what models saw lately.
+fn remember(plan: &Plan, pairs: &[Pair<'_>], recent: &RecentRows) {
+    let release = &plan.snapshot.release;
+    recent.record(pairs.len(), |chosen| {
+        let Pair { offer, row, .. } = &pairs[chosen];
+        RecentRow::new(release.schema(), &release.catalog().library.offers()[*offer].id, row)
+    });
 }
 
 /// A panic while deciding one customer is a fault of ours that must not cost the others their answers.

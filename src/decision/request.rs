@@ -52,6 +52,8 @@ pub struct RankRequest {
     pub as_of: Option<DateTime<Utc>>,
     /// The release that must answer; 0 = the current one.
     pub release: u64,
+    /// Whether the answer is only looked at: nothing is remembered of it.
+    pub dry_run: bool,
 }
 
 /// A value of the context as the caller wrote it, before the schema says what it must be.

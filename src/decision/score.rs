@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{DecisionError, ScoreRequest};
+use super::{Asked, DecisionError, ScoreRequest};
 use crate::document::suggestion;
 use crate::feature::{BoundBatch, Entity, Row, ValueRef};
 use crate::model::{Call, Layout, Model, ModelError, Stop, Worker};
@@ -220,7 +220,7 @@ impl ScorePlan {
                     continue;
                 }
                 for raw in scores.next().unwrap_or_default() {
-                    let value = self.answer(*raw);
+                    let value = self.model.answer(*raw).unwrap_or(f32::NAN);
                     if value.is_nan() {
                         problem.get_or_insert_with(|| format!("{} answered {raw}", self.model.name()));
                     }
@@ -229,14 +229,6 @@ impl ScorePlan {
             }
             part.errors.extend(problem.map(|problem| (row, problem)));
         }
-    }
-
-    /// The value of an answer: the propensity where the model has one, else the raw output; NaN where neither is usable.
-    fn answer(&self, raw: f32) -> f32 {
-        if self.model.is_calibrated() {
-            return self.model.propensity(raw).map_or(f32::NAN, |propensity| propensity as f32);
-        }
-        if raw.is_finite() { raw } else { f32::NAN }
     }
 }
 
@@ -254,24 +246,10 @@ fn find_model<'a>(snapshot: &'a Snapshot, request: &ScoreRequest) -> Result<&'a 
     if request.version == 0 || request.version == model.version() {
         return Ok(model);
     }
-    let name = model.name();
-    // The name is one of the release's own, so it is safe in a path.
-    if !release.store().is_some_and(|store| store.has_version(name, request.version)) {
-        return Err(DecisionError::NotFound {
-            field: "model.version".to_owned(),
-            what: "version",
-            name: request.version.to_string(),
-            hint: String::new(),
-        });
-    }
     Err(DecisionError::NotLoaded {
         field: "model.version".to_owned(),
-        message: format!(
-            "version {} of `{name}` is not loaded; release {} pins version {}",
-            request.version,
-            release.number(),
-            model.version()
-        ),
+        asked: Asked::Version { model: model.name().to_owned(), version: request.version },
+        serving: format!("release {} pins version {}", release.number(), model.version()),
     })
 }
 

@@ -24,10 +24,7 @@ impl SegmentPlan {
     /// When the release has no segmentation, or the batch does not fit its schema.
     pub fn new(snapshot: Arc<Snapshot>, features: FeatureBatch) -> Result<Self, DecisionError> {
         if snapshot.release.segmentation().is_none() {
-            return Err(DecisionError::NotLoaded {
-                field: "features".to_owned(),
-                message: format!("release {} has no segmentation", snapshot.release.number()),
-            });
+            return Err(DecisionError::NoSegmentation { release: snapshot.release.number() });
         }
         if features.rows == 0 {
             return Err(DecisionError::invalid("features.rows", "there are none; send at least one row"));

@@ -24,6 +24,7 @@ use self::texts::{TextIndex, Texts};
 use super::{Entity, FeatureSchema, FeatureType, ValueRef};
 use crate::document::{Problems, suggestion};
 
+pub use cell::from_text as read_cell;
 pub use source::{CustomerSource, Fingerprint};
 
 /// The features of all customers, in memory.

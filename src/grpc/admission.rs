@@ -3,12 +3,16 @@
 //!
 //! `tonic`'s own timeout answers `CANCELLED` and its concurrency limit is per connection, so both are done here. The timer of
 //! this layer is started before tonic's and has the same length, so it is the one that fires.
+//!
+//! There are three pools of permits ([`Pool`]), so that no flood of decisions keeps anybody from rolling back, and no
+//! number of uploads or watchers keeps customers from their offers.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -35,29 +39,125 @@ pub(super) struct Admitted {
     #[expect(dead_code, reason = "dropping it is its use")]
     permit: Permit,
     counted: Arc<Mutex<Option<RpcCall>>>,
+    own_time: Arc<AtomicBool>,
 }
 
 impl Admitted {
+    /// What admission made of this request.
+    pub fn of<T>(request: &tonic::Request<T>) -> Self {
+        request.extensions().get::<Self>().cloned().unwrap_or_default()
+    }
+
+    /// From now on only the caller's deadline bounds the call: its request is here, and its answer may begin late.
+    pub fn take_time(&self) {
+        self.own_time.store(true, Ordering::Relaxed);
+    }
+
+    /// Resolves when a call should not go on waiting: the server drains, or the deadline passes. Says which.
+    pub async fn ended(&self) -> Status {
+        tokio::select! {
+            () = drained(self.readiness.as_ref()) => status::draining(),
+            () = passed(&self.call) => status::deadline_exceeded(),
+        }
+    }
+
     /// Takes over the counting: the call ends when the service says so, not when its answer begins.
     pub fn take_count(&self) -> Option<RpcCall> {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
+/// Resolves when the server begins to drain.
+async fn drained(readiness: Option<&Readiness>) {
+    let Some(readiness) = readiness else { return std::future::pending().await };
+    let mut changes = readiness.subscribe();
+    if changes.wait_for(|state| *state == State::Draining).await.is_err() {
+        // Nobody is left who could begin it.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Resolves when the deadline of the call passes.
+async fn passed(call: &Call) {
+    match call.deadline() {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Calls that take permits from each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pool {
+    /// Decisions, scores and inferences.
+    Serving,
+    /// Pushing, releasing, promoting, rolling back, and questions about them.
+    Management,
+    /// Streams that tell of releases, and stay open.
+    Watching,
+}
+
+/// Calls of management under way at once: each may hold a thread, and an upload a few messages in memory.
+const MANAGEMENT_CALLS: usize = 32;
+
+/// Watchers at once.
+const WATCHERS: usize = 256;
+
+impl Pool {
+    /// The pool of a path; `None` for those who ask how the server is: they must get an answer, above all when it drains or
+    /// is full.
+    fn of(path: &str) -> Option<Self> {
+        match path {
+            "/proffer.v1.ReleaseService/WatchReleases" => Some(Self::Watching),
+            _ if path.starts_with("/proffer.v1.ModelService/") => Some(Self::Management),
+            _ if path.starts_with("/proffer.v1.ReleaseService/") => Some(Self::Management),
+            _ if path.starts_with("/grpc.") || PROBES.contains(&path) => None,
+            _ => Some(Self::Serving),
+        }
+    }
+}
+
+/// The permits of each pool.
+#[derive(Clone)]
+struct Permits {
+    serving: Arc<Semaphore>,
+    management: Arc<Semaphore>,
+    watching: Arc<Semaphore>,
+}
+
+impl Permits {
+    fn new(concurrent_calls: usize) -> Self {
+        let pool = |permits| Arc::new(Semaphore::new(permits));
+        Self { serving: pool(concurrent_calls), management: pool(MANAGEMENT_CALLS), watching: pool(WATCHERS) }
+    }
+
+    fn take(&self, pool: Pool) -> Result<Permit, Status> {
+        let (permits, refusal) = match pool {
+            Pool::Serving => (&self.serving, "too many calls are under way; try again later"),
+            Pool::Management => {
+                (&self.management, "too many calls of management are under way; try again later")
+            }
+            Pool::Watching => (&self.watching, "too many watchers; try again later"),
+        };
+        let permit = Arc::clone(permits).try_acquire_owned();
+        permit.map(|permit| Some(Arc::new(permit))).map_err(|_| Status::resource_exhausted(refusal))
+    }
+}
+
 /// Wraps the services of the server.
 #[derive(Clone)]
 pub(super) struct AdmissionLayer {
-    permits: Arc<Semaphore>,
+    permits: Permits,
     time: Duration,
     readiness: Readiness,
     rpcs: Arc<Rpcs>,
 }
 
 impl AdmissionLayer {
-    /// At most `concurrent_calls` under way at once, each answered (or, a stream, begun to be) within `time`.
+    /// At most `concurrent_calls` that serve under way at once, each answered (or, a stream, begun to be) within `time`; calls of
+    /// management have pools of their own.
     pub fn new(concurrent_calls: usize, time: Duration, readiness: Readiness, metrics: &Metrics) -> Self {
         let rpcs = Arc::new(Rpcs::new(metrics));
-        Self { permits: Arc::new(Semaphore::new(concurrent_calls)), time, readiness, rpcs }
+        Self { permits: Permits::new(concurrent_calls), time, readiness, rpcs }
     }
 }
 
@@ -77,12 +177,23 @@ pub(super) struct Admission<S> {
 }
 
 /// The paths of the calls that are counted by name.
-const COUNTED: [(&str, &str); 11] = [
+const COUNTED: [(&str, &str); 22] = [
     ("/proffer.v1.DecisionService/Rank", "Rank"),
     ("/proffer.v1.DecisionService/RankStream", "RankStream"),
     ("/proffer.v1.DecisionService/Score", "Score"),
     ("/proffer.v1.DecisionService/ScoreStream", "ScoreStream"),
     ("/proffer.v1.DecisionService/AssignSegments", "AssignSegments"),
+    ("/proffer.v1.ModelService/PushModelVersion", "PushModelVersion"),
+    ("/proffer.v1.ModelService/ListModels", "ListModels"),
+    ("/proffer.v1.ModelService/GetModelVersion", "GetModelVersion"),
+    ("/proffer.v1.ModelService/DeleteModelVersion", "DeleteModelVersion"),
+    ("/proffer.v1.ReleaseService/CreateRelease", "CreateRelease"),
+    ("/proffer.v1.ReleaseService/GetRelease", "GetRelease"),
+    ("/proffer.v1.ReleaseService/ListReleases", "ListReleases"),
+    ("/proffer.v1.ReleaseService/PromoteRelease", "PromoteRelease"),
+    ("/proffer.v1.ReleaseService/RollbackRelease", "RollbackRelease"),
+    ("/proffer.v1.ReleaseService/WatchReleases", "WatchReleases"),
+    ("/proffer.v1.ReleaseService/DiffReleases", "DiffReleases"),
     ("/inference.GRPCInferenceService/ServerLive", "ServerLive"),
     ("/inference.GRPCInferenceService/ServerReady", "ServerReady"),
     ("/inference.GRPCInferenceService/ModelReady", "ModelReady"),
@@ -148,15 +259,20 @@ where
             readiness: Some(self.layer.readiness.clone()),
             permit,
             counted: Arc::new(Mutex::new(Some(counted))),
+            own_time: Arc::default(),
         };
         request.extensions_mut().insert(admitted.clone());
         let span = tracing::info_span!("rpc", path, request_id = tracing::field::Empty);
-        // Without a bound, a caller that sends half a message would be waited for without end.
-        let bound = call.deadline().or_else(|| began.checked_add(self.layer.time));
+        let limit = began.checked_add(self.layer.time);
         let answer = span.in_scope(|| self.inner.call(request));
         let guarded = async move {
             let abandoned = call.abandon_on_drop();
-            let response = status::of_caller(until(bound, guard(answer)).await);
+            let answer = guard(answer);
+            let response = match call.deadline() {
+                Some(deadline) => until(deadline, answer).await,
+                None => within(limit, &admitted.own_time, answer).await,
+            };
+            let response = status::of_caller(response);
             abandoned.disarm();
             let code = code_of(&response);
             if let Some(counted) = admitted.take_count() {
@@ -176,10 +292,7 @@ impl<S> Admission<S> {
     fn admit(&self, path: &str, headers: &HeaderMap, began: Instant) -> Result<(Call, Permit), Status> {
         let timeout = timeout_of(headers)?;
         let call = Call::new(timeout.and_then(|timeout| began.checked_add(timeout)));
-        // Whoever asks how the server is must get an answer, above all when it drains or is full.
-        if path.starts_with("/grpc.") || PROBES.contains(&path) {
-            return Ok((call, None));
-        }
+        let Some(pool) = Pool::of(path) else { return Ok((call, None)) };
         match self.layer.readiness.state() {
             State::Ready { .. } => {}
             State::Starting => return Err(Status::unavailable("no release is loaded yet; call again soon")),
@@ -188,18 +301,30 @@ impl<S> Admission<S> {
         if timeout == Some(Duration::ZERO) {
             return Err(status::deadline_exceeded());
         }
-        match Arc::clone(&self.layer.permits).try_acquire_owned() {
-            Ok(permit) => Ok((call, Some(Arc::new(permit)))),
-            Err(_) => Err(Status::resource_exhausted("too many calls are under way; try again later")),
-        }
+        Ok((call, self.layer.permits.take(pool)?))
     }
 }
 
 /// Waits for `answer`, but not beyond the deadline.
-async fn until(deadline: Option<Instant>, answer: impl Future<Output = Response<Body>>) -> Response<Body> {
-    let Some(deadline) = deadline else { return answer.await };
+async fn until(deadline: Instant, answer: impl Future<Output = Response<Body>>) -> Response<Body> {
     match tokio::time::timeout_at(deadline.into(), answer).await {
         Ok(response) => response,
+        Err(_) => status::deadline_exceeded().into_http(),
+    }
+}
+
+/// Waits for `answer` until `limit`, and longer only when the service has taken the time into its own hands by then: a caller
+/// that sends half a message must not be waited for without end.
+async fn within(
+    limit: Option<Instant>,
+    own_time: &AtomicBool,
+    answer: impl Future<Output = Response<Body>>,
+) -> Response<Body> {
+    let Some(limit) = limit else { return answer.await };
+    let mut answer = pin!(answer);
+    match tokio::time::timeout_at(limit.into(), &mut answer).await {
+        Ok(response) => response,
+        Err(_) if own_time.load(Ordering::Relaxed) => answer.await,
         Err(_) => status::deadline_exceeded().into_http(),
     }
 }
@@ -260,6 +385,8 @@ fn timeout_of(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+
     use super::*;
 
     fn parse(text: &str) -> Result<Option<Duration>, Code> {
@@ -278,5 +405,56 @@ mod tests {
             assert_eq!(parse(wrong), Err(Code::InvalidArgument), "{wrong:?}");
         }
         assert_eq!(timeout_of(&HeaderMap::new()).unwrap(), None);
+    }
+
+    #[test]
+    fn decisions_management_and_watchers_take_no_permits_from_each_other() {
+        let permits = Permits::new(1);
+        let path = |service: &str, rpc: &str| format!("/proffer.v1.{service}Service/{rpc}");
+        let [rank, roll_back, watch] =
+            [path("Decision", "Rank"), path("Release", "RollbackRelease"), path("Release", "WatchReleases")]
+                .map(|path| Pool::of(&path).unwrap());
+        let held = permits.take(rank).unwrap();
+        assert_eq!(permits.take(rank).unwrap_err().code(), Code::ResourceExhausted);
+        let watchers: Vec<Permit> = (0..WATCHERS).map(|_| permits.take(watch).unwrap()).collect();
+        assert_eq!(permits.take(watch).unwrap_err().code(), Code::ResourceExhausted);
+        let managing: Vec<Permit> = (0..MANAGEMENT_CALLS).map(|_| permits.take(roll_back).unwrap()).collect();
+        assert_eq!(permits.take(roll_back).unwrap_err().code(), Code::ResourceExhausted);
+        drop((held, watchers, managing));
+        assert!([rank, watch, roll_back].into_iter().all(|pool| permits.take(pool).is_ok()));
+    }
+
+    #[test]
+    fn each_path_has_its_pool_and_every_call_of_ours_is_counted_by_name() {
+        assert_eq!(Pool::of("/grpc.health.v1.Health/Check"), None);
+        assert_eq!(Pool::of("/inference.GRPCInferenceService/ServerReady"), None);
+        assert_eq!(Pool::of("/inference.GRPCInferenceService/ModelInfer"), Some(Pool::Serving));
+        assert_eq!(Pool::of("/made/up"), Some(Pool::Serving));
+        for (path, rpc) in COUNTED {
+            assert!(path.ends_with(&format!("/{rpc}")), "{path}");
+        }
+        let files = prost_types::FileDescriptorSet::decode(super::super::proto::DESCRIPTORS).unwrap().file;
+        let ours = files.iter().filter(|file| file.package() == "proffer.v1");
+        for (service, rpc) in ours.flat_map(|file| &file.service).flat_map(|service| {
+            service.method.iter().map(|method| (service.name().to_owned(), method.name().to_owned()))
+        }) {
+            let path = format!("/proffer.v1.{service}/{rpc}");
+            assert!(COUNTED.iter().any(|(counted, _)| *counted == path), "{path}");
+            let managed = service != "DecisionService";
+            assert_eq!(Pool::of(&path) != Some(Pool::Serving), managed, "{path}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_limit_holds_until_the_service_takes_the_time_over() {
+        let limit = Instant::now().checked_add(Duration::from_secs(1));
+        let late = || async {
+            tokio::time::sleep(Duration::from_mins(5)).await;
+            Response::new(Body::empty())
+        };
+        let taken = AtomicBool::new(false);
+        assert_eq!(code_of(&within(limit, &taken, late()).await), Code::DeadlineExceeded);
+        taken.store(true, Ordering::Relaxed);
+        assert_eq!(code_of(&within(limit, &taken, late()).await), Code::Ok);
     }
 }

@@ -1,16 +1,23 @@
-//! A client of `DecisionService` for the command line: domain types in, printable answers out.
+//! A client of the server's own services for the command line: domain types in, printable answers out.
 
-use std::collections::BTreeMap;
+mod decisions;
+mod management;
+
 use std::time::Duration;
 
-use serde::Serialize;
 use tonic::transport::{Channel, Endpoint};
 
 use super::proto::proffer::v1 as wire;
+use super::records::Unreadable;
 use super::status::code_name;
-use crate::decision::ContextValue;
-use crate::feature::{ColumnValues, FeatureBatch};
 use wire::decision_service_client::DecisionServiceClient;
+use wire::model_service_client::ModelServiceClient;
+use wire::release_service_client::ReleaseServiceClient;
+
+pub use decisions::{
+    RankAnswer, RankQuestion, RankedCustomer, Scored, ShownFactors, ShownOffer, ShownSegment, WithheldOffer,
+};
+pub use management::{PIECE, Watch};
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +41,21 @@ pub enum ClientError {
         /// What the server said.
         message: String,
     },
+    /// The server is of another version.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// A part of this program failed.
+    #[error("{0}")]
+    Internal(String),
+    /// A file that was to be sent.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why it cannot be read.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 impl From<tonic::Status> for ClientError {
@@ -42,145 +64,10 @@ impl From<tonic::Status> for ClientError {
     }
 }
 
-/// A question for `Rank`.
-#[derive(Debug, Clone, Default)]
-pub struct RankQuestion {
-    /// The placement.
-    pub placement: String,
-    /// Empty: the placement's first.
-    pub channel: String,
-    /// Their ids.
-    pub customers: Vec<String>,
-    /// Consents that hold for each of them.
-    pub consents: Vec<String>,
-    /// Features, row i = customer i.
-    pub features: Option<FeatureBatch>,
-    /// Context by name.
-    pub context: Vec<(String, ContextValue)>,
-    /// Only these.
-    pub candidates: Vec<String>,
-    /// Not these.
-    pub excluded: Vec<String>,
-    /// 0: the placement's default.
-    pub count: u32,
-    /// Ask for factors and for what was withheld.
-    pub explain: bool,
-    /// When the offers would be shown.
-    pub as_of: Option<chrono::DateTime<chrono::Utc>>,
-}
-
-/// What `Rank` answered. The names are those of `proffer.v1.RankResponse`.
-#[derive(Debug, Clone, Serialize)]
-pub struct RankAnswer {
-    /// The server's or the caller's.
-    pub request_id: String,
-    /// The release that decided.
-    pub release: u64,
-    /// One per customer.
-    pub results: Vec<RankedCustomer>,
-}
-
-/// One customer of a [`RankAnswer`].
-#[derive(Debug, Clone, Serialize)]
-pub struct RankedCustomer {
-    /// Their id.
-    pub customer_id: String,
-    /// `UUIDv7`.
-    pub decision_id: String,
-    /// Best first.
-    pub offers: Vec<ShownOffer>,
-    /// Where the release has a segmentation.
-    pub segment: Option<ShownSegment>,
-    /// What was withheld.
-    pub rejected: Vec<WithheldOffer>,
-    /// What the decision had to do without.
-    pub degraded: Vec<String>,
-    /// Why this customer could not be decided: code and message.
-    pub error: Option<String>,
-}
-
-/// A customer's segment.
-#[derive(Debug, Clone, Serialize)]
-pub struct ShownSegment {
-    /// Its number.
-    pub id: i64,
-    /// Its name.
-    pub name: String,
-    /// To its centroid.
-    pub distance: f64,
-    /// 0..=1.
-    pub margin: f64,
-}
-
-/// An offer that was chosen.
-#[derive(Debug, Clone, Serialize)]
-pub struct ShownOffer {
-    /// Its id.
-    pub offer_id: String,
-    /// 1 is the best.
-    pub rank: u32,
-    /// What it was ranked by.
-    pub priority: f64,
-    /// What the priority is made of.
-    pub factors: Option<ShownFactors>,
-    /// Shown because nothing else remained.
-    pub fallback: bool,
-    /// As in offers.toml.
-    pub attributes: BTreeMap<String, serde_json::Value>,
-}
-
-/// See `proffer.v1.Factors`.
-#[derive(Debug, Clone, Serialize)]
-#[expect(missing_docs, reason = "the names and units are those of the message")]
-pub struct ShownFactors {
-    pub score: f64,
-    pub propensity: f64,
-    pub context_weight: f64,
-    pub value: f64,
-    pub lever: f64,
-    pub cost: f64,
-    pub margin: f64,
-    pub model: String,
-    pub model_version: u64,
-}
-
-/// An offer that was withheld.
-#[derive(Debug, Clone, Serialize)]
-pub struct WithheldOffer {
-    /// Its id.
-    pub offer_id: String,
-    /// Where it fell.
-    pub stage: String,
-    /// The stable code.
-    pub reason: String,
-    /// The text of the rule.
-    pub rule: String,
-    /// For people.
-    pub detail: String,
-}
-
-/// What `Score` answered.
-#[derive(Debug, Clone, Serialize)]
-pub struct Scored {
-    /// The model that scored.
-    pub model: String,
-    /// Its version.
-    pub version: u64,
-    /// Its release.
-    pub release: u64,
-    /// The names of the columns.
-    pub columns: Vec<String>,
-    /// Row by row; `None` where there is no score.
-    pub rows: Vec<Vec<Option<f32>>>,
-    /// Whether the values are propensities.
-    pub calibrated: bool,
-    /// Rows without a score, and why.
-    pub errors: Vec<(u32, String)>,
-}
-
 /// A connection to a server.
+#[derive(Debug, Clone)]
 pub struct Client {
-    decisions: DecisionServiceClient<Channel>,
+    channel: Channel,
 }
 
 impl Client {
@@ -196,156 +83,18 @@ impl Client {
                 std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
             ClientError::Unreachable { address: address.to_owned(), reason: cause }
         })?;
-        Ok(Self { decisions: DecisionServiceClient::new(channel).max_decoding_message_size(usize::MAX) })
+        Ok(Self { channel })
     }
 
-    /// Asks for a ranking.
-    ///
-    /// # Errors
-    /// What the server refuses.
-    pub async fn rank(&mut self, question: RankQuestion) -> Result<RankAnswer, ClientError> {
-        let explain = if question.explain { wire::Explain::All } else { wire::Explain::Winners };
-        let consents = question.consents;
-        let customer = |customer_id: String| wire::Customer { customer_id, consents: consents.clone() };
-        let request = wire::RankRequest {
-            request_id: String::new(),
-            placement: question.placement,
-            channel: question.channel,
-            customers: question.customers.into_iter().map(customer).collect(),
-            features: question.features.map(write_batch),
-            context: question.context.into_iter().map(|(name, value)| (name, write_value(value))).collect(),
-            candidate_offer_ids: question.candidates,
-            exclude_offer_ids: question.excluded,
-            count: question.count,
-            explain: explain.into(),
-            dry_run: true,
-            as_of: question.as_of.map(|moment| prost_types::Timestamp {
-                seconds: moment.timestamp(),
-                nanos: moment.timestamp_subsec_nanos() as i32,
-            }),
-            release: 0,
-        };
-        let response = self.decisions.rank(request).await?.into_inner();
-        Ok(RankAnswer {
-            request_id: response.request_id,
-            release: response.release,
-            results: response.results.into_iter().map(read_result).collect(),
-        })
+    fn decisions(&self) -> DecisionServiceClient<Channel> {
+        DecisionServiceClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
     }
 
-    /// Asks for scores.
-    ///
-    /// # Errors
-    /// What the server refuses.
-    pub async fn score(
-        &mut self,
-        model: &str,
-        version: u64,
-        features: FeatureBatch,
-        offer_ids: Vec<String>,
-    ) -> Result<Scored, ClientError> {
-        let model = Some(wire::ModelRef { name: model.to_owned(), version });
-        let request = wire::ScoreRequest { model, features: Some(write_batch(features)), offer_ids };
-        let answer = self.decisions.score(request).await?.into_inner();
-        let width = answer.columns.len().max(1);
-        let finite = |value: &f32| Some(*value).filter(|value| value.is_finite());
-        Ok(Scored {
-            model: answer.model,
-            version: answer.version,
-            release: answer.release,
-            rows: answer.values.chunks(width).map(|row| row.iter().map(finite).collect()).collect(),
-            columns: answer.columns,
-            calibrated: answer.calibrated,
-            errors: answer.errors.into_iter().map(|error| (error.row, error.message)).collect(),
-        })
+    fn models(&self) -> ModelServiceClient<Channel> {
+        ModelServiceClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
     }
-}
 
-fn write_batch(batch: FeatureBatch) -> wire::FeatureBatch {
-    use wire::feature_column::Values;
-    let columns = batch.columns.into_iter().map(|column| wire::FeatureColumn {
-        name: column.name,
-        values: Some(match column.values {
-            ColumnValues::Floats(values) => Values::Floats(wire::FloatValues { values }),
-            ColumnValues::Ints(values) => Values::Int64s(wire::Int64Values { values }),
-            ColumnValues::Strings(values) => Values::Strings(wire::StringValues { values }),
-            ColumnValues::Bools(values) => Values::Bools(wire::BoolValues { values }),
-        }),
-        null_rows: column.null_rows,
-    });
-    wire::FeatureBatch {
-        rows: batch.rows as u32,
-        dense: Some(wire::DenseFeatures { names: batch.dense_names, values: batch.dense_values }),
-        columns: columns.collect(),
-    }
-}
-
-fn write_value(value: ContextValue) -> wire::FeatureValue {
-    use wire::feature_value::Kind;
-    let kind = match value {
-        ContextValue::Float(number) => Kind::FloatValue(number),
-        ContextValue::Int(number) => Kind::Int64Value(number),
-        ContextValue::String(text) => Kind::StringValue(text.to_string()),
-        ContextValue::Bool(truth) => Kind::BoolValue(truth),
-    };
-    wire::FeatureValue { kind: Some(kind) }
-}
-
-fn read_result(result: wire::RankResult) -> RankedCustomer {
-    RankedCustomer {
-        customer_id: result.customer_id,
-        decision_id: result.decision_id,
-        offers: result.offers.into_iter().map(read_offer).collect(),
-        segment: result.segment.map(|segment| ShownSegment {
-            id: segment.id,
-            name: segment.name,
-            distance: segment.distance,
-            margin: segment.margin,
-        }),
-        rejected: result
-            .rejected
-            .into_iter()
-            .map(|rejected| WithheldOffer {
-                offer_id: rejected.offer_id,
-                stage: rejected.stage,
-                reason: rejected.reason,
-                rule: rejected.rule,
-                detail: rejected.detail,
-            })
-            .collect(),
-        degraded: result.degraded,
-        error: result.error.map(|error| format!("{}: {}", error.code, error.message)),
-    }
-}
-
-fn read_offer(offer: wire::RankedOffer) -> ShownOffer {
-    ShownOffer {
-        offer_id: offer.offer_id,
-        rank: offer.rank,
-        priority: offer.priority,
-        factors: offer.factors.map(|factors| ShownFactors {
-            score: factors.score,
-            propensity: factors.propensity,
-            context_weight: factors.context_weight,
-            value: factors.value,
-            lever: factors.lever,
-            cost: factors.cost,
-            margin: factors.margin,
-            model: factors.model,
-            model_version: factors.model_version,
-        }),
-        fallback: offer.fallback,
-        attributes: offer.attributes.into_iter().map(|(name, value)| (name, read_value(value))).collect(),
-    }
-}
-
-fn read_value(value: wire::FeatureValue) -> serde_json::Value {
-    use wire::feature_value::Kind;
-    match value.kind {
-        None => serde_json::Value::Null,
-        Some(Kind::FloatValue(number)) => number.into(),
-        Some(Kind::Int64Value(number)) => number.into(),
-        Some(Kind::StringValue(text)) => text.into(),
-        Some(Kind::BoolValue(truth)) => truth.into(),
+    fn releases(&self) -> ReleaseServiceClient<Channel> {
+        ReleaseServiceClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
     }
 }

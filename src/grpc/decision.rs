@@ -18,7 +18,6 @@ use super::proto::proffer::v1 as wire;
 use super::status;
 use crate::decision::{Decider, DecisionError};
 use crate::model::{Call, Refusal};
-use crate::telemetry::{Readiness, State};
 
 /// The service, cheap to clone.
 #[derive(Clone)]
@@ -127,11 +126,7 @@ impl wire::decision_service_server::DecisionService for DecisionService {
 
 /// What admission decided for this call: its deadline and whether anyone still waits.
 pub(super) fn call_of<T>(request: &Request<T>) -> Call {
-    admitted(request).call
-}
-
-fn admitted<T>(request: &Request<T>) -> Admitted {
-    request.extensions().get::<Admitted>().cloned().unwrap_or_default()
+    Admitted::of(request).call
 }
 
 /// The caller's request id, or a new one; it is put on the span of the call.
@@ -154,7 +149,7 @@ where
     W: Future<Output = Result<A, Status>> + Send,
 {
     // Held to the end: the permit goes with it.
-    let admitted = admitted(&request);
+    let admitted = Admitted::of(&request);
     let counted = admitted.take_count();
     let mut messages = request.into_inner();
     let (answers, taken) = mpsc::channel(1);
@@ -164,8 +159,7 @@ where
         loop {
             let message = tokio::select! {
                 message = messages.next() => message,
-                () = drained(admitted.readiness.as_ref()) => Some(Err(status::draining())),
-                () = passed(call) => Some(Err(status::deadline_exceeded())),
+                ended = admitted.ended() => Some(Err(ended)),
                 // A caller that goes takes the work with it.
                 () = answers.closed() => {
                     code = Code::Cancelled;
@@ -194,22 +188,4 @@ where
     };
     tokio::spawn(work.in_current_span());
     Response::new(ReceiverStream::new(taken))
-}
-
-/// Resolves when the server begins to drain.
-async fn drained(readiness: Option<&Readiness>) {
-    let Some(readiness) = readiness else { return std::future::pending().await };
-    let mut changes = readiness.subscribe();
-    if changes.wait_for(|state| *state == State::Draining).await.is_err() {
-        // Nobody is left who could begin it.
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Resolves when the deadline of the call passes.
-async fn passed(call: &Call) {
-    match call.deadline() {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
-    }
 }

@@ -51,6 +51,39 @@ pub(super) fn check_id(field: impl Display, id: &str) -> Result<(), Status> {
     Err(invalid(field, format_args!("{} bytes are more than {ID_BYTES}", id.len())))
 }
 
+/// Bytes of the name of whoever does something.
+const AUTHOR_BYTES: usize = 256;
+
+/// Bytes of a note or a reason.
+const NOTE_BYTES: usize = 4096;
+
+/// Bytes of a model's name.
+const MODEL_NAME_BYTES: usize = 64;
+
+/// Refuses an author whose name is too long.
+pub(super) fn check_author(author: &str) -> Result<(), Status> {
+    check_count("author", "bytes", author.len(), AUTHOR_BYTES)
+}
+
+/// Refuses a note or a reason that is too long.
+pub(super) fn check_note(field: &str, note: &str) -> Result<(), Status> {
+    check_count(field, "bytes", note.len(), NOTE_BYTES)
+}
+
+/// Refuses what cannot be the name of a model, and so of a directory.
+pub(super) fn check_model_name(field: impl Display, name: &str) -> Result<(), Status> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    if (1..=MODEL_NAME_BYTES).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(invalid(
+        field,
+        format_args!(
+            "must be 1 to {MODEL_NAME_BYTES} letters, digits, `_`, `-` and `.`, and not begin with a dot"
+        ),
+    ))
+}
+
 /// Refuses a list of identifiers that is too long, or has one that is.
 pub(super) fn check_ids(field: &str, ids: &[String]) -> Result<(), Status> {
     check_count(field, "entries", ids.len(), LIST_ENTRIES)?;
@@ -68,4 +101,20 @@ pub(super) fn check_count(field: impl Display, what: &str, count: usize, most: u
 /// Refuses a text value that is too long.
 pub(super) fn check_text(field: impl Display, text: &str, limits: &Limits) -> Result<(), Status> {
     check_count(field, "bytes", text.len(), limits.text_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_model_is_the_name_of_a_directory_and_nothing_else() {
+        for name in ["propensity", "A-b_c.1", &"x".repeat(64)] {
+            assert!(check_model_name("name", name).is_ok(), "{name}");
+        }
+        for name in ["", ".", "..", ".hidden", "a/b", "a\\b", "a b", "ä", "a\0", &"x".repeat(65)] {
+            let refused = check_model_name("name", name).unwrap_err();
+            assert!(refused.message().starts_with("name: must be 1 to 64"), "{name}");
+        }
+    }
 }

@@ -6,14 +6,16 @@ use tonic::{Code, Status};
 
 use super::inference::InferenceError;
 use crate::decision::DecisionError;
+use crate::document::Problems;
 use crate::model::{Refusal, RepositoryError, Stop};
+use crate::release::RegistryError;
 
 /// The status of a decision that has no answer. Details of our own faults go to the log, under the request's id.
 pub(super) fn from_decision(error: &DecisionError, request_id: &str) -> Status {
     match error {
         DecisionError::Invalid { .. } => Status::invalid_argument(error.to_string()),
         DecisionError::NotFound { .. } => Status::not_found(error.to_string()),
-        DecisionError::NotLoaded { .. } => Status::failed_precondition(error.to_string()),
+        DecisionError::NotLoaded { .. } | DecisionError::NoSegmentation { .. } => Status::failed_precondition(error.to_string()),
         DecisionError::NotReady => Status::unavailable(error.to_string()),
         DecisionError::Refused(refusal) => from_refusal(*refusal, request_id),
         DecisionError::Internal(details) => internal(details, request_id),
@@ -36,6 +38,72 @@ pub(super) fn from_inference(error: &InferenceError, request_id: &str) -> Status
         InferenceError::Refused(refusal) => from_refusal(*refusal, request_id),
         InferenceError::Model(error) => internal(&error.to_string(), request_id),
     }
+}
+
+/// The status of a push, a release, a promotion or a question about them that was refused.
+pub(super) fn from_registry(error: &RegistryError, request_id: &str) -> Status {
+    let message = || bounded(&error.to_string());
+    match error {
+        RegistryError::Invalid { .. } => Status::invalid_argument(message()),
+        RegistryError::NotFound(_) => Status::not_found(message()),
+        RegistryError::Exists(_) => Status::already_exists(message()),
+        RegistryError::Precondition(_) => Status::failed_precondition(message()),
+        RegistryError::Unsound(problems) => Status::failed_precondition(listed(problems)),
+        RegistryError::Overtaken { .. } => Status::aborted(message()),
+        RegistryError::NoSpace(_) => Status::resource_exhausted(message()),
+        RegistryError::Stopped(stop) => from_refusal(Refusal::Stopped(*stop), request_id),
+        RegistryError::Store(_) => Status::unavailable(message()),
+        RegistryError::Internal(details) => internal(details, request_id),
+    }
+}
+
+/// Bytes that a message may take as it is sent. It travels in a header, and clients begin to refuse those at 8 KiB
+/// (grpc-core's `GRPC_ARG_MAX_METADATA_SIZE`).
+const MESSAGE_BYTES: usize = 6 << 10;
+
+/// Bytes of a text in a header: everything but plain ASCII is written as `%XX` for each byte.
+fn header_bytes(text: &str) -> usize {
+    let plain = |byte: &u8| byte.is_ascii_graphic() && !br##""#<>`?{}%"##.contains(byte);
+    text.bytes().map(|byte| if plain(&byte) { 1 } else { 3 }).sum()
+}
+
+/// As many problems as a message can hold, and how many there are beyond them.
+fn listed(problems: &Problems) -> String {
+    let mut text = String::new();
+    let mut left = MESSAGE_BYTES - header_bytes("\n… and 18446744073709551615 more");
+    for (index, problem) in problems.iter().enumerate() {
+        let line = if index == 0 { problem.to_string() } else { format!("\n{problem}") };
+        let Some(rest) = left.checked_sub(header_bytes(&line)) else {
+            if index == 0 {
+                text.push_str(&cut(&line, left));
+            }
+            let more = problems.len() - index.max(1);
+            return if more == 0 { text } else { format!("{text}\n… and {more} more") };
+        };
+        left = rest;
+        text.push_str(&line);
+    }
+    text
+}
+
+fn bounded(message: &str) -> String {
+    cut(message, MESSAGE_BYTES)
+}
+
+/// The beginning of a text that takes at most `most` bytes in a header.
+fn cut(text: &str, most: usize) -> String {
+    if header_bytes(text) <= most {
+        return text.to_owned();
+    }
+    let mut left = most - header_bytes("…");
+    let end = text.char_indices().find(|(_, letter)| {
+        match left.checked_sub(header_bytes(letter.encode_utf8(&mut [0; 4]))) {
+            Some(rest) => left = rest,
+            None => return true,
+        }
+        false
+    });
+    format!("{}…", &text[..end.map_or(text.len(), |(at, _)| at)])
 }
 
 /// The status of work that the workers refused or did not finish.
@@ -120,8 +188,11 @@ pub(super) fn code_name(code: Code) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::model::ModelError;
+    use crate::release::StoreError;
 
     #[test]
     fn each_reason_has_its_status() {
@@ -152,6 +223,59 @@ mod tests {
         ];
         for (error, code) in cases {
             assert_eq!(from_inference(&error, "7").code(), code, "{error}");
+        }
+    }
+
+    #[test]
+    fn each_refusal_of_the_registry_has_its_status() {
+        let text = || "x".to_owned();
+        let unsound = RegistryError::Unsound(Problems::one("offers.toml", Some(7), "what is wrong"));
+        assert_eq!(from_registry(&unsound, "7").message(), "offers.toml:7: what is wrong");
+        let overtaken = RegistryError::Overtaken { current: 9, message: text() };
+        assert!(from_registry(&overtaken, "7").message().contains("release 9 is current"));
+        let cases = [
+            (RegistryError::Invalid { field: text(), message: text() }, Code::InvalidArgument),
+            (RegistryError::NotFound(text()), Code::NotFound),
+            (RegistryError::Exists(text()), Code::AlreadyExists),
+            (RegistryError::Precondition(text()), Code::FailedPrecondition),
+            (unsound, Code::FailedPrecondition),
+            (overtaken, Code::Aborted),
+            (RegistryError::NoSpace(text()), Code::ResourceExhausted),
+            (RegistryError::Stopped(Stop::DeadlineExceeded), Code::DeadlineExceeded),
+            (RegistryError::Stopped(Stop::Abandoned), Code::Cancelled),
+            (RegistryError::Store(StoreError::NoSuchRelease(3)), Code::Unavailable),
+            (RegistryError::Internal("a secret".to_owned()), Code::Internal),
+        ];
+        for (error, code) in cases {
+            let status = from_registry(&error, "7");
+            assert_eq!(status.code(), code, "{error}");
+            assert!(!status.message().contains("secret"));
+        }
+    }
+
+    #[test]
+    fn many_problems_are_told_up_to_what_a_header_holds() {
+        let mut problems = Problems::new();
+        for line in 1..=1000 {
+            problems.push("offers.toml", Some(line), "the value is – as so often – wrong");
+        }
+        let message = from_registry(&RegistryError::Unsound(problems), "7").message().to_owned();
+        assert!(header_bytes(&message) <= MESSAGE_BYTES, "{}", header_bytes(&message));
+        let told = message.lines().count() - 1;
+        assert!(told > 50, "{told}");
+        assert!(message.ends_with(&format!("… and {} more", 1000 - told)), "{message}");
+        let one = RegistryError::Unsound(Problems::one("x", None, "ä".repeat(10_000)));
+        let message = from_registry(&one, "7").message().to_owned();
+        assert!(message.starts_with("x: ä") && message.ends_with('…'), "{message}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_outgrows_its_header(letters in "(\\PC|[ -~]){0,300}", times in 0_usize..100) {
+            let text = letters.repeat(times);
+            let told = bounded(&text);
+            prop_assert!(header_bytes(&told) <= MESSAGE_BYTES);
+            prop_assert!(told == text || text.starts_with(told.strip_suffix('…').unwrap()));
         }
     }
 

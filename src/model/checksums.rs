@@ -21,10 +21,10 @@ impl Checksums {
     /// Of every file of the version in `directory` but its manifest; files whose name begins with a dot do not count.
     ///
     /// # Errors
-    /// A file that cannot be read, or whose name is not Unicode or has control characters.
+    /// A file that cannot be read, whose name is not Unicode or has control characters, or that lies elsewhere.
     pub fn compute(directory: &Path) -> io::Result<Self> {
         let mut digests = BTreeMap::new();
-        for name in files_of(directory, "")? {
+        for name in files_of(directory)? {
             let digest = sha256(&directory.join(&name))?;
             digests.insert(name, digest);
         }
@@ -72,13 +72,29 @@ impl Checksums {
         text
     }
 
-    /// Holds the files in `directory` against the checksums; `label` is what problems call the directory.
+    /// The text of a manifest that has none, with these at its end: from now on the version is what it is.
+    #[must_use]
+    pub fn complete(&self, manifest: &str) -> String {
+        format!("{}\n\n{}", manifest.trim_end(), self.render())
+    }
+
+    /// Holds the files in `directory` against the checksums; `label` is what problems call the directory. Nothing outside the
+    /// directory is read, whatever links lie in it.
     ///
     /// # Errors
-    /// Every file that is missing, differs, or is there without a checksum.
+    /// Every file that is missing, differs, or is there without a checksum; a link that leads out of the directory.
     pub fn verify(&self, directory: &Path, label: &str) -> Result<(), Problems> {
+        let files = files_of(directory).map_err(|error| Problems::one(label, None, error.to_string()))?;
         let mut problems = Problems::new();
         for (name, expected) in self.iter() {
+            if !files.iter().any(|file| file == name) {
+                problems.push(
+                    format!("{label}/{name}"),
+                    None,
+                    "[checksums] lists it, but there is no such file",
+                );
+                continue;
+            }
             match sha256(&directory.join(name)) {
                 Ok(found) if found == expected => {}
                 Ok(found) => problems.push(
@@ -93,10 +109,6 @@ impl Checksums {
                 ),
             }
         }
-        let files = files_of(directory, "").unwrap_or_else(|error| {
-            problems.push(label, None, format!("cannot be read: {error}"));
-            Vec::new()
-        });
         for name in files.iter().filter(|name| !self.0.contains_key(*name)) {
             let message = "[checksums] does not list it: add it, remove the file, or remove the table";
             problems.push(format!("{label}/{name}"), None, message);
@@ -105,9 +117,23 @@ impl Checksums {
     }
 }
 
-/// The files in and below `directory`, as names that begin with `prefix`.
-fn files_of(directory: &Path, prefix: &str) -> io::Result<Vec<String>> {
+impl FromIterator<(String, String)> for Checksums {
+    /// From file names and digests in lower-case hexadecimal.
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(digests: I) -> Self {
+        Self(digests.into_iter().collect())
+    }
+}
+
+/// The files in and below `directory`.
+fn files_of(directory: &Path) -> io::Result<Vec<String>> {
+    let root = directory.canonicalize()?;
     let mut names = Vec::new();
+    collect_files(&root, &root, "", &mut names)?;
+    Ok(names)
+}
+
+/// Adds the files in and below `directory`, under names that begin with `prefix`.
+fn collect_files(root: &Path, directory: &Path, prefix: &str, names: &mut Vec<String>) -> io::Result<()> {
     for entry in directory.read_dir()? {
         let entry = entry?;
         let Some(name) =
@@ -120,13 +146,20 @@ fn files_of(directory: &Path, prefix: &str) -> io::Result<Vec<String>> {
         if name.starts_with('.') || full == MANIFEST {
             continue;
         }
+        let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{full}` {why}")));
         if entry.file_type()?.is_dir() {
-            names.extend(files_of(&entry.path(), &format!("{full}/"))?);
-        } else {
-            names.push(full);
+            collect_files(root, &entry.path(), &format!("{full}/"), names)?;
+            continue;
+        }
+        match entry.path().canonicalize() {
+            // A device or a pipe could be read for ever.
+            Ok(path) if path.starts_with(root) && !path.is_file() => return refuse("is not a regular file"),
+            Ok(path) if path.starts_with(root) => names.push(full),
+            Ok(_) => return refuse("is a symbolic link that leads out of the version's directory"),
+            Err(error) => return refuse(&format!("leads nowhere: {error}")),
         }
     }
-    Ok(names)
+    Ok(())
 }
 
 /// In lower-case hexadecimal; reads the file in pieces, however large it is.
@@ -150,7 +183,9 @@ pub fn sha256_of(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-fn hex(digest: &[u8]) -> String {
+/// In lower-case hexadecimal.
+#[must_use]
+pub fn hex(digest: &[u8]) -> String {
     digest.iter().fold(String::with_capacity(2 * digest.len()), |mut text, byte| {
         // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
@@ -203,7 +238,28 @@ mod tests {
         assert!(problems.contains("affinity/1/model.onnx: its SHA-256 is a52d15"), "{problems}");
         assert!(problems.contains("says ba7816bf"), "{problems}");
         assert!(problems.contains("affinity/1/extra: [checksums] does not list it"), "{problems}");
-        assert!(problems.contains(".bin: [checksums] lists it, but it cannot be read"), "{problems}");
+        assert!(problems.contains(".bin: [checksums] lists it, but there is no such file"), "{problems}");
+    }
+
+    #[test]
+    fn nothing_outside_the_directory_is_read() {
+        let (folder, outside) = (version(), tempfile::NamedTempFile::new().unwrap());
+        let checksums = Checksums::compute(folder.path()).unwrap();
+        std::os::unix::fs::symlink("model.onnx", folder.path().join("alias")).unwrap();
+        assert_eq!(Checksums::compute(folder.path()).unwrap().iter().count(), 3);
+        for (target, why) in [
+            (outside.path(), "`link` is a symbolic link that leads out of the version's directory"),
+            (Path::new("/dev/zero"), "leads out of"),
+            (Path::new("weights"), "`link` is not a regular file"),
+            (Path::new("nowhere"), "`link` leads nowhere"),
+        ] {
+            let link = folder.path().join("link");
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            let computed = Checksums::compute(folder.path()).unwrap_err().to_string();
+            let verified = checksums.verify(folder.path(), "affinity/1").unwrap_err().to_string();
+            assert!(computed.contains(why) && verified.contains(why), "{computed}; {verified}");
+            std::fs::remove_file(link).unwrap();
+        }
     }
 
     #[test]

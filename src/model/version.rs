@@ -146,6 +146,11 @@ impl Model {
         }
     }
 
+    /// The features that the model takes, `segment` included, in the order of the graph's inputs and their columns.
+    pub fn features(&self) -> impl Iterator<Item = &str> {
+        self.plan.tensors.iter().flat_map(|tensor| &tensor.columns).map(|input| input.feature.as_str())
+    }
+
     /// Whether the model takes the customer's segment, so that the release needs a segmentation.
     #[must_use]
     pub fn uses_segment(&self) -> bool {
@@ -162,6 +167,16 @@ impl Model {
     #[must_use]
     pub fn propensity(&self, raw: f32) -> Option<f64> {
         self.manifest.calibration.propensity(raw)
+    }
+
+    /// What a caller is told of a raw score: the propensity where the model is calibrated, else the score itself; `None` where
+    /// that is not usable.
+    #[must_use]
+    pub fn answer(&self, raw: f32) -> Option<f32> {
+        if self.is_calibrated() {
+            return self.propensity(raw).map(|propensity| propensity as f32);
+        }
+        raw.is_finite().then_some(raw)
     }
 
     /// An empty matrix for rows of this model, to be filled, scored, cleared and filled again.

@@ -26,6 +26,12 @@ impl Worker {
         (0..count).map(|index| Worker { index }).collect()
     }
 
+    /// The one worker of models that have one session each, for work that runs beside what serves.
+    #[must_use]
+    pub fn only() -> Worker {
+        Worker { index: 0 }
+    }
+
     /// The number of the worker, below the number of workers.
     #[must_use]
     pub fn index(&self) -> usize {

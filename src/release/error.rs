@@ -48,3 +48,24 @@ pub enum RegistryError {
     #[error("{0}")]
     Internal(String),
 }
+
+impl From<StoreError> for RegistryError {
+    fn from(error: StoreError) -> Self {
+        let text = error.to_string();
+        match error {
+            StoreError::BadName { .. } => Self::Invalid { field: "name".to_owned(), message: text },
+            StoreError::NoSuchRelease(_) | StoreError::NoSuchVersion { .. } => Self::NotFound(text),
+            StoreError::Occupied { .. } | StoreError::HalfWritten { .. } | StoreError::Deleted { .. } => {
+                Self::Exists(text)
+            }
+            StoreError::Pinned { .. } | StoreError::Deleting { .. } => Self::Precondition(text),
+            StoreError::Changed { .. } => Self::Precondition(text),
+            StoreError::Overtaken { current } => Self::Overtaken {
+                current: current.release,
+                message: "another release was made current first".to_owned(),
+            },
+            error if error.is_full() => Self::NoSpace(text),
+            error => Self::Store(error),
+        }
+    }
+}

@@ -10,7 +10,7 @@ use super::{ReleaseFiles, Store, Workspace};
 use crate::document::{Document, Problems, suggestion};
 use crate::feature::{Entity, FeatureSchema, SegmentRef, ValueRef};
 use crate::model::onnx::OnnxCache;
-use crate::model::{Layout, Manifest, Model, ModelError, ModelKind, Worker};
+use crate::model::{Layout, Manifest, Model, ModelKind, Worker};
 use crate::offer::{self, Catalog, NamedModel, Placement};
 use crate::segment::{FILE_NAME, Segmentation};
 
@@ -42,7 +42,7 @@ impl<'a> ReleaseSource<'a> {
             features: &files.features,
             offers: &files.offers,
             policy: &files.policy,
-            models_dir: store.models_dir(),
+            models_dir: store.models_dir().to_owned(),
             store: Some(store),
             pins: &files.record.models,
         }
@@ -76,7 +76,7 @@ pub struct Scorer {
 #[derive(Debug)]
 pub struct Release {
     number: u64,
-    schema: FeatureSchema,
+    schema: Arc<FeatureSchema>,
     catalog: Catalog,
     models: Vec<Arc<Model>>,
     /// placement × offer.
@@ -124,7 +124,7 @@ impl Release {
         let segmentation = choose_segmentation(&catalog, &mut segmentations, &models, &mut problems);
         problems.into_result(Self {
             number: source.number,
-            schema,
+            schema: Arc::new(schema),
             catalog,
             models,
             scorers,
@@ -135,12 +135,23 @@ impl Release {
     }
 
     /// Scores one row of defaults with every session, so that the first customer does not pay for what graphs do once.
+    /// Models that one of `known` has, too, have run already, and their sessions are in use: they are left alone.
     ///
     /// # Errors
     /// A graph that cannot run.
-    pub fn warm_up(&self, sessions: usize) -> Result<(), ModelError> {
+    pub fn warm_up(&self, sessions: usize, known: &[Arc<Self>]) -> Result<(), Problems> {
+        let is_new = |model: &&Arc<Model>| {
+            !known.iter().any(|release| release.pins.get(model.name()) == Some(&model.version()))
+        };
         let workers = Worker::tokens(sessions);
-        workers.iter().try_for_each(|worker| self.models.iter().try_for_each(|model| model.warm_up(worker)))
+        let mut problems = Problems::new();
+        for model in self.models.iter().filter(is_new) {
+            if let Err(error) = workers.iter().try_for_each(|worker| model.warm_up(worker)) {
+                let file = format!("{}/{}", model.name(), model.version());
+                problems.push(file, None, format!("cannot score a row: {error}"));
+            }
+        }
+        problems.into_result(())
     }
 
     /// The release's number.
@@ -149,9 +160,9 @@ impl Release {
         self.number
     }
 
-    /// The feature schema.
+    /// The feature schema, to be kept beyond the release where need be.
     #[must_use]
-    pub fn schema(&self) -> &FeatureSchema {
+    pub fn schema(&self) -> &Arc<FeatureSchema> {
         &self.schema
     }
 
@@ -238,6 +249,11 @@ impl Segmenter {
         }
     }
 
+    /// The names of the features that it looks at.
+    pub fn features(&self) -> impl Iterator<Item = &str> {
+        self.segmentation.features().iter().map(|feature| feature.name.as_str())
+    }
+
     /// The segments' names, by id.
     #[must_use]
     pub fn names(&self) -> &[Arc<str>] {
@@ -245,12 +261,20 @@ impl Segmenter {
     }
 }
 
-enum Loaded {
+/// A version in memory, of either sort.
+#[derive(Debug)]
+pub(super) enum Loaded {
+    /// Scores.
     Model(Box<Model>),
+    /// Assigns.
     Segmentation(Box<Segmenter>),
 }
 
-fn load_version(
+/// Loads the version in `directory` and checks it against `schema`.
+///
+/// # Errors
+/// Everything that is wrong, under the name `<name>/<version>/<file>`.
+pub(super) fn load_version(
     directory: &Path,
     name: &str,
     version: u64,

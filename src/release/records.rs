@@ -80,6 +80,22 @@ pub struct Verdict {
     pub time: String,
 }
 
+impl Verdict {
+    /// What follows from the reports of the gates, judged against `release`.
+    #[must_use]
+    pub fn of(gates: Vec<GateReport>, release: u64) -> Self {
+        let passed = gates.iter().all(|report| report.outcome != GateOutcome::Failed);
+        Self { passed, gates, release, time: super::now() }
+    }
+
+    /// The gates that failed, each with the reason.
+    #[must_use]
+    pub fn failures(&self) -> String {
+        let failed = self.gates.iter().filter(|gate| gate.outcome == GateOutcome::Failed);
+        failed.map(|gate| format!("{}: {}", gate.gate, gate.why)).collect::<Vec<_>>().join("; ")
+    }
+}
+
 /// What one gate said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateReport {
@@ -105,6 +121,18 @@ pub enum GateOutcome {
     Failed,
     /// There was nothing to judge by. Never blocks.
     Skipped,
+}
+
+impl GateOutcome {
+    /// The outcome as it is written.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
 }
 
 /// Whether a version may serve.
@@ -245,6 +273,7 @@ pub struct ServingState {
     /// Why the store cannot be read or followed now; empty: it can.
     pub store_error: String,
     /// `CURRENT` as this server last read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub current: Option<Current>,
 }
 

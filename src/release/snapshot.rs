@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use super::Release;
+use super::{Release, background};
 use crate::feature::store::CustomerTable;
 
 /// Everything that a call looks at. A call takes one and keeps it to its end.
@@ -29,26 +29,30 @@ impl Publisher {
         Arc::clone(&self.current)
     }
 
-    /// Makes `snapshot` what calls beginning from now on are answered from. The one before is dropped on a thread of its own
-    /// once its last call ends: taking a release apart must not happen on a request's thread.
-    pub fn publish(&self, snapshot: Snapshot) {
-        let previous = self.current.swap(Some(Arc::new(snapshot)));
-        if let Some(previous) = previous {
-            retire(previous);
-        }
+    /// What calls beginning now are answered from.
+    #[must_use]
+    pub fn serving(&self) -> Option<Arc<Snapshot>> {
+        self.current.load_full()
+    }
+
+    /// Makes `snapshot` what calls beginning from now on are answered from, and hands back the one before, which may still
+    /// answer calls that began with it: keep it, or [`retire`] it.
+    pub fn publish(&self, snapshot: Arc<Snapshot>) -> Option<Arc<Snapshot>> {
+        self.current.swap(Some(snapshot))
     }
 }
 
-/// Waits until nobody else holds the snapshot, then drops it here.
-fn retire(snapshot: Arc<Snapshot>) {
+/// Waits on a thread of its own until nobody else holds `shared`, then drops it there: taking a release apart must not happen on
+/// a request's thread.
+pub(super) fn retire<T: Send + Sync + 'static>(shared: Arc<T>) {
     let wait = move || {
-        while Arc::strong_count(&snapshot) > 1 {
+        while Arc::strong_count(&shared) > 1 {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
-        drop(snapshot);
+        drop(shared);
     };
-    // Without a thread the snapshot is dropped by its last user instead: slower for one call, and nothing is lost.
-    if let Err(error) = std::thread::Builder::new().name("retire".to_owned()).spawn(wait) {
+    // Without a thread it is dropped by its last user instead: slower for one call, and nothing is lost.
+    if let Err(error) = background::spawn("retire", wait) {
         tracing::warn!(%error, "no thread to retire a snapshot on");
     }
 }

@@ -1,401 +1,219 @@
-//! The store on disk: immutable model versions and releases, the pointer `CURRENT`, and the customers' source.
+//! The store: immutable model versions and releases, the pointer `CURRENT`, the customers' source; in a directory or in a bucket.
 //!
 //! ```text
-//! store/models/<name>/<version>/…   store/releases/<number>/…   store/promotions/<sequence>.toml
-//! store/CURRENT                     store/customers/
+//! models/<name>/<version>/…   verdicts/<name>/<version>.json   releases/<number>/…   promotions/<sequence>.toml
+//! CURRENT                     customers/
 //! ```
-//! Everything but `CURRENT` and `customers/` never changes once it is there: a directory is written under a temporary name
-//! and renamed into place, so that what exists is whole. This module moves files; it neither parses nor judges their content
-//! beyond `release.toml`, `CURRENT` and the checksums of a manifest.
+//! Everything but `CURRENT` and `customers/` never changes once it is there, and what is there is whole: in a directory it is made
+//! under `.staging/` and renamed into place, in a bucket the file that makes it a version or a release is written last. `CURRENT` is
+//! replaced by compare-and-swap alone. So writers may die, race or run out of room at any step: the old state holds, or the new one.
+//!
+//! The versions of a bucket are brought into a local directory, the mirror, before they are loaded.
+//!
+//! This module moves files; it neither parses nor judges their content beyond `release.toml`, `CURRENT` and verdicts. Its methods
+//! block, and belong on threads that may. Start reading at [`Store::replace_current`] and [`Store::add_version`].
 
-use std::collections::BTreeMap;
+mod current;
+mod customers;
+mod deletion;
+mod directory;
+mod error;
+mod files;
+mod keys;
+mod mirror;
+mod objects;
+mod push;
+mod releases;
+mod staging;
+mod verdicts;
+mod versions;
+
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::records::{Current, RELEASE_FILES, ReleaseFiles, ReleaseRecord};
-use super::workspace::Workspace;
-use crate::document::Problems;
-use crate::model::{Checksums, Manifest, sha256_of};
+pub use current::{Stamp, Stamped};
+pub use error::StoreError;
+pub use releases::NewRelease;
+pub use staging::Staging;
+pub use versions::{Placed, VersionRecord};
 
-/// What goes wrong with a store.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// There is no directory, or it is not a store.
-    #[error(
-        "{path} is not a store: {reason}; create one with `proffer init --store {path} --from WORKSPACE`"
-    )]
-    NotAStore {
-        /// What was asked for.
-        path: String,
-        /// What is missing.
-        reason: String,
-    },
-    /// `init` found a release.
-    #[error("{path} already holds release {release}; nothing was changed")]
-    AlreadyInitialised {
-        /// The store.
-        path: String,
-        /// Its current release.
-        release: u64,
-    },
-    /// Where a version belongs there is another of that number.
-    #[error(
-        "{path} is there already and is another one than the workspace's; remove it, or make the store elsewhere"
-    )]
-    Occupied {
-        /// The directory.
-        path: String,
-    },
-    /// No release of this number.
-    #[error("the store has no release {0}")]
-    NoSuchRelease(u64),
-    /// A file of ours that does not read.
-    #[error("{path}: {message}")]
-    Damaged {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        message: String,
-    },
-    /// A file of a release or a version was changed after it was written.
-    #[error("{path} was changed after it was released: expected SHA-256 {expected}, found {found}")]
-    Changed {
-        /// The file.
-        path: String,
-        /// What the release recorded.
-        expected: String,
-        /// What is there.
-        found: String,
-    },
-    /// The operating system said no.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file or directory.
-        path: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
+use directory::Held;
+use objects::{Objects, Over, Put};
 
-fn io_error(path: &Path, source: io::Error) -> StoreError {
-    StoreError::Io { path: path.display().to_string(), source }
-}
-
-/// A store in a local directory.
+/// A store. Clones are cheap and share its one thread.
 #[derive(Debug, Clone)]
-pub struct Store {
-    root: PathBuf,
+pub struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    location: String,
+    objects: Objects,
+    place: Place,
+    staging: PathBuf,
+    models: PathBuf,
+    customers: PathBuf,
+    /// A mirror that nobody named, and that goes with the store.
+    _mirror: Option<Staging>,
+}
+
+/// Where a store is, which decides how it is written to.
+#[derive(Debug)]
+enum Place {
+    /// This directory.
+    Directory(PathBuf),
+    /// A bucket.
+    Bucket,
 }
 
 impl Store {
-    /// The store at `root`, which must have a current release.
+    /// The store at `location`, a directory or `s3://bucket/prefix`, which must have a `CURRENT`. The versions of a bucket are
+    /// brought into `mirror`; without one, into a directory for temporary files that goes with the store.
     ///
     /// # Errors
-    /// When there is no directory or no `CURRENT`.
-    pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
-        let store = Self { root: root.into() };
-        let missing = |reason: &str| StoreError::NotAStore {
-            path: store.root.display().to_string(),
-            reason: reason.to_owned(),
-        };
-        if !store.root.is_dir() {
+    /// When there is no store, or it cannot be reached.
+    pub fn open(location: &str, mirror: Option<&Path>) -> Result<Self, StoreError> {
+        let missing =
+            |reason: &str| StoreError::NotAStore { path: location.to_owned(), reason: reason.to_owned() };
+        if !is_bucket(location) && !Path::new(location).is_dir() {
             return Err(missing("there is no such directory"));
         }
-        if !store.root.join("CURRENT").is_file() {
+        let store = Self::at(location, mirror)?;
+        if !store.0.objects.exists(keys::CURRENT)? {
             return Err(missing("it has no CURRENT"));
         }
+        staging::sweep(&store.0.staging);
         Ok(store)
     }
 
-    /// Makes a new store of a workspace whose content was checked: its models, its first release, its customers.
+    /// An empty store at `location`, which becomes one with its first `CURRENT`. What an earlier attempt left there stays.
     ///
     /// # Errors
-    /// When there is a release already, or the operating system refuses; `CURRENT` is written last, so a store that was
-    /// interrupted is not one yet and the command can be repeated.
-    pub fn init(root: impl Into<PathBuf>, workspace: &Workspace, author: &str) -> Result<Self, StoreError> {
-        let store = Self { root: root.into() };
-        if store.root.join("CURRENT").exists() {
-            // One that cannot be read is an error, not an empty store.
-            let release = store.current()?.release;
-            return Err(StoreError::AlreadyInitialised { path: store.root.display().to_string(), release });
+    /// When there is a `CURRENT` already, or the place cannot be written to.
+    pub fn create(location: &str, mirror: Option<&Path>) -> Result<Self, StoreError> {
+        if !is_bucket(location) {
+            let root = Path::new(location);
+            for folder in [keys::MODELS, keys::RELEASES, keys::PROMOTIONS, keys::VERDICTS, keys::CUSTOMERS] {
+                files::make_directory(&root.join(folder))?;
+            }
         }
-        for directory in ["models", "releases", "promotions", "customers"] {
-            let path = store.root.join(directory);
-            fs::create_dir_all(&path).map_err(|source| io_error(&path, source))?;
+        let store = Self::at(location, mirror)?;
+        // One that cannot be read is an error, not an empty store.
+        if let Some(present) = store.present()? {
+            let (path, release) = (location.to_owned(), present.stamped.current.release);
+            return Err(StoreError::AlreadyInitialised { path, release });
         }
-        for (name, version) in workspace.models.iter().chain(&workspace.bare) {
-            store.add_version(name, *version, &workspace.version_dir(name, *version))?;
-        }
-        let number = store.add_release(workspace, author, "made by init")?;
-        store.promote(&Current {
-            release: number,
-            previous: 0,
-            sequence: 1,
-            author: author.to_owned(),
-            reason: "made by init".to_owned(),
-            time: now(),
-        })?;
+        staging::sweep(&store.0.staging);
         Ok(store)
     }
 
-    /// The root directory.
-    #[must_use]
-    pub fn root(&self) -> &Path {
-        &self.root
+    fn at(location: &str, mirror: Option<&Path>) -> Result<Self, StoreError> {
+        let (objects, place, root, own) = if is_bucket(location) {
+            let objects = Objects::in_bucket(location)?;
+            let (root, own) = mirror::choose(mirror)?;
+            (objects, Place::Bucket, root, own)
+        } else if location.contains("://") {
+            let message = "a store is a directory or s3://bucket/prefix".to_owned();
+            return Err(StoreError::Location { location: location.to_owned(), message });
+        } else {
+            let root = PathBuf::from(location);
+            (Objects::in_directory(&root)?, Place::Directory(root.clone()), root, None)
+        };
+        Ok(Self(Arc::new(Inner {
+            location: location.to_owned(),
+            objects,
+            place,
+            staging: root.join(keys::STAGING),
+            models: root.join(keys::MODELS),
+            customers: root.join(keys::CUSTOMERS),
+            _mirror: own,
+        })))
     }
 
-    /// `models/`.
+    /// What the store was opened by.
     #[must_use]
-    pub fn models_dir(&self) -> PathBuf {
-        self.root.join("models")
+    pub fn location(&self) -> &str {
+        &self.0.location
     }
 
-    /// `customers/`.
+    /// The directory of a local store, whose changes can be watched.
     #[must_use]
-    pub fn customers_dir(&self) -> PathBuf {
-        self.root.join("customers")
+    pub fn local_root(&self) -> Option<&Path> {
+        match &self.0.place {
+            Place::Directory(root) => Some(root),
+            Place::Bucket => None,
+        }
     }
 
-    /// The directory of a model version, whether it exists or not.
+    /// The local directory of models: the store's own, or the mirror's.
     #[must_use]
-    pub fn version_dir(&self, name: &str, version: u64) -> PathBuf {
-        self.models_dir().join(name).join(version.to_string())
+    pub fn models_dir(&self) -> &Path {
+        &self.0.models
     }
 
-    /// Whether there is such a version of a model.
+    /// The local directory of the customers' source: the store's own, or the mirror's.
     #[must_use]
-    pub fn has_version(&self, name: &str, version: u64) -> bool {
-        self.version_dir(name, version).join("model.toml").is_file()
+    pub fn customers_dir(&self) -> &Path {
+        &self.0.customers
     }
 
-    /// Whether there is such a release.
-    #[must_use]
-    pub fn has_release(&self, number: u64) -> bool {
-        self.release_dir(number).join("release.toml").is_file()
-    }
-
-    /// What `CURRENT` says.
+    /// An empty local directory in which to make something; it goes with the value.
     ///
     /// # Errors
-    /// When it is missing or damaged.
-    pub fn current(&self) -> Result<Current, StoreError> {
-        let path = self.root.join("CURRENT");
-        read_toml(&path, &read(&path)?)
+    /// When there is no room, or the store's directory cannot be written to.
+    pub fn stage(&self) -> Result<Staging, StoreError> {
+        Staging::new(&self.0.staging)
     }
 
-    /// The texts of a release, whole and unchanged since they were written.
-    ///
-    /// # Errors
-    /// When there is no such release, or one of its files was damaged or changed.
-    pub fn release(&self, number: u64) -> Result<ReleaseFiles, StoreError> {
-        let directory = self.release_dir(number);
-        let path = directory.join("release.toml");
-        if !path.is_file() {
-            return Err(StoreError::NoSuchRelease(number));
+    /// Keeps other writers of a directory out; a bucket needs no lock, since each of its writes carries its condition.
+    fn lock(&self) -> Result<Option<Held>, StoreError> {
+        match &self.0.place {
+            Place::Directory(root) => Held::take(root).map(Some),
+            Place::Bucket => Ok(None),
         }
-        let record: ReleaseRecord = read_toml(&path, &read(&path)?)?;
-        let text = |name: &str| -> Result<String, StoreError> {
-            let path = directory.join(name);
-            let text = read(&path)?;
-            let (expected, found) =
-                (record.hashes.get(name).cloned().unwrap_or_default(), sha256_of(text.as_bytes()));
-            if expected == found {
-                return Ok(text);
-            }
-            Err(StoreError::Changed { path: path.display().to_string(), expected, found })
-        };
-        let [features, offers, policy] = RELEASE_FILES.map(text);
-        Ok(ReleaseFiles { features: features?, offers: offers?, policy: policy?, record })
     }
 
-    fn release_dir(&self, number: u64) -> PathBuf {
-        self.root.join("releases").join(number.to_string())
-    }
-
-    /// Copies a version into the store, unless it is there already; something else in its place is an error.
-    fn add_version(&self, name: &str, version: u64, source: &Path) -> Result<(), StoreError> {
-        let target = self.version_dir(name, version);
-        let fill = |directory: &Path| {
-            copy_files(source, directory)?;
-            fill_in_checksums(directory)
-        };
-        if !target.exists() {
-            return write_directory(&target, fill);
+    /// Puts a small object where there must be none.
+    fn put_new(&self, key: &str, text: String) -> Result<Put, StoreError> {
+        match &self.0.place {
+            Place::Directory(root) => directory::put_new(&self.stage()?, &root.join(key), text.as_bytes()),
+            Place::Bucket => self.0.objects.put(key, text, Over::Nothing),
         }
-        // Of an `init` that was interrupted; what was edited since then must not be left out without a word.
-        let staged = stage_beside(&target)?;
-        let same = fill(&staged).and_then(|()| same_files(&staged, &target));
-        let _ = fs::remove_dir_all(&staged);
-        if same? { Ok(()) } else { Err(StoreError::Occupied { path: target.display().to_string() }) }
     }
 
-    /// Writes the next release from a workspace's files and pins.
-    fn add_release(&self, workspace: &Workspace, author: &str, note: &str) -> Result<u64, StoreError> {
-        let number = self.numbers("releases")?.last().map_or(1, |last| last + 1);
-        let texts = [&workspace.features, &workspace.offers, &workspace.policy];
-        let record = ReleaseRecord {
-            number,
-            author: author.to_owned(),
-            note: note.to_owned(),
-            created: now(),
-            models: workspace.models.clone(),
-            hashes: RELEASE_FILES
-                .into_iter()
-                .zip(texts)
-                .map(|(name, text)| (name.to_owned(), sha256_of(text.as_bytes())))
-                .collect(),
-        };
-        write_directory(&self.release_dir(number), |directory| {
-            for (name, text) in RELEASE_FILES.into_iter().zip(texts) {
-                write_synced(&directory.join(name), text.as_bytes())?;
-            }
-            write_synced(&directory.join("release.toml"), to_toml(&record).as_bytes())
-        })?;
-        Ok(number)
-    }
-
-    fn promote(&self, current: &Current) -> Result<(), StoreError> {
-        let text = to_toml(current);
-        let copy = self.root.join("promotions").join(format!("{}.toml", current.sequence));
-        write_synced(&copy, text.as_bytes())?;
-        let (temporary, path) = (self.root.join("CURRENT.tmp"), self.root.join("CURRENT"));
-        write_synced(&temporary, text.as_bytes())?;
-        fs::rename(&temporary, &path).map_err(|source| io_error(&path, source))?;
-        sync_directory(&self.root)
-    }
-
-    /// The numbered entries of a directory of the store, ascending; whatever else lies there is ignored.
-    fn numbers(&self, directory: &str) -> Result<Vec<u64>, StoreError> {
-        let path = self.root.join(directory);
-        let mut numbers = Vec::new();
-        for entry in fs::read_dir(&path).map_err(|source| io_error(&path, source))? {
-            let entry = entry.map_err(|source| io_error(&path, source))?;
-            numbers.extend(entry.file_name().to_str().and_then(|name| name.parse::<u64>().ok()));
-        }
-        numbers.sort_unstable();
-        Ok(numbers)
+    /// The directory of a version in `models_dir()`, whether it is there or not.
+    fn version_directory(&self, name: &str, version: u64) -> PathBuf {
+        self.0.models.join(name).join(version.to_string())
     }
 }
 
-/// Fills a directory under a temporary name and renames it into place.
-fn write_directory(
-    target: &Path,
-    fill: impl FnOnce(&Path) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let staged = stage_beside(target)?;
-    let filled = fill(&staged)
-        .and_then(|()| sync_directory(&staged))
-        .and_then(|()| fs::rename(&staged, target).map_err(|source| io_error(target, source)));
-    if filled.is_err() {
-        let _ = fs::remove_dir_all(&staged);
-    }
-    filled.and_then(|()| sync_directory(staged.parent().unwrap_or(target)))
+fn is_bucket(location: &str) -> bool {
+    location.starts_with("s3://")
 }
 
-/// An empty directory of this process, on the same file system as `target`, under a name that nobody reads.
-fn stage_beside(target: &Path) -> Result<PathBuf, StoreError> {
-    let parent = target.parent().unwrap_or(target);
-    fs::create_dir_all(parent).map_err(|source| io_error(parent, source))?;
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    let staged = parent.join(format!(".{name}.{}", std::process::id()));
-    let _ = fs::remove_dir_all(&staged);
-    fs::create_dir(&staged).map_err(|source| io_error(&staged, source))?;
-    Ok(staged)
-}
-
+/// The time as the store's records have it, RFC 3339 in UTC.
 fn now() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
-fn read(path: &Path) -> Result<String, StoreError> {
-    fs::read_to_string(path).map_err(|source| io_error(path, source))
+fn parse_toml<T: serde::de::DeserializeOwned>(path: String, text: &str) -> Result<T, StoreError> {
+    toml::from_str(text).map_err(|error| StoreError::Damaged { path, message: error.message().to_owned() })
 }
 
-fn read_bytes(path: &Path) -> Result<Vec<u8>, StoreError> {
-    fs::read(path).map_err(|source| io_error(path, source))
+fn to_toml(value: &impl Serialize) -> Result<String, StoreError> {
+    // Maps with string keys and integers up to i64 are all that these records hold; a number beyond is refused here.
+    toml::to_string(value)
+        .map_err(|error| StoreError::Damaged { path: "a record".to_owned(), message: error.to_string() })
 }
 
-fn read_toml<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, StoreError> {
-    toml::from_str(text).map_err(|error| StoreError::Damaged {
-        path: path.display().to_string(),
-        message: error.message().to_owned(),
-    })
+/// Removes a directory and what is in it, by way of the staging directory: it is there whole, or not at all.
+fn remove_directory(staging: &Staging, directory: &Path) -> Result<(), StoreError> {
+    fs::rename(directory, staging.path().join("removed"))
+        .map_err(|error| StoreError::io(directory, error))?;
+    files::sync(files::parent(directory))
 }
 
-fn to_toml(value: &impl Serialize) -> String {
-    // Maps with string keys and integers up to i64 are all that these records hold.
-    toml::to_string(value).unwrap_or_default()
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let write = || -> io::Result<()> {
-        let mut file = fs::File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(|source| io_error(path, source))
-}
-
-/// Completes a manifest that has no checksums: from now on the version is what it is.
-fn fill_in_checksums(directory: &Path) -> Result<(), StoreError> {
-    let path = directory.join("model.toml");
-    if !path.is_file() {
-        return Ok(());
-    }
-    let text = read(&path)?;
-    let damaged = |problems: Problems| StoreError::Damaged {
-        path: path.display().to_string(),
-        message: problems.to_string(),
-    };
-    if !Manifest::parse("model.toml", &text).map_err(damaged)?.checksums.is_empty() {
-        return Ok(());
-    }
-    let checksums = Checksums::compute(directory).map_err(|source| io_error(directory, source))?;
-    write_synced(&path, format!("{}\n\n{}", text.trim_end(), checksums.render()).as_bytes())
-}
-
-fn copy_files(source: &Path, target: &Path) -> Result<(), StoreError> {
-    for (name, path) in files(source)? {
-        let copy = target.join(name);
-        let directory = copy.parent().unwrap_or(target);
-        fs::create_dir_all(directory).map_err(|error| io_error(directory, error))?;
-        write_synced(&copy, &read_bytes(&path)?)?;
-    }
-    Ok(())
-}
-
-fn same_files(left: &Path, right: &Path) -> Result<bool, StoreError> {
-    let (left, right) = (files(left)?, files(right)?);
-    if !left.keys().eq(right.keys()) {
-        return Ok(false);
-    }
-    for (left, right) in left.values().zip(right.values()) {
-        if read_bytes(left)? != read_bytes(right)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// The files in and below a directory, by their path within it.
-fn files(directory: &Path) -> Result<BTreeMap<PathBuf, PathBuf>, StoreError> {
-    let mut files = BTreeMap::new();
-    for entry in fs::read_dir(directory).map_err(|error| io_error(directory, error))? {
-        let entry = entry.map_err(|error| io_error(directory, error))?;
-        let (name, path) = (PathBuf::from(entry.file_name()), entry.path());
-        if path.is_dir() {
-            files.extend(self::files(&path)?.into_iter().map(|(below, path)| (name.join(below), path)));
-        } else if path.is_file() {
-            files.insert(name, path);
-        }
-    }
-    Ok(files)
-}
-
-fn sync_directory(path: &Path) -> Result<(), StoreError> {
-    fs::File::open(path).and_then(|directory| directory.sync_all()).map_err(|source| io_error(path, source))
-}
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::labels::{
-    Bounded, ModelLabels, PlacementLabels, ReasonLabels, ReleaseLabels, RequestLabels, RpcLabels, RuleLabels,
+    Bounded, GateLabels, ModelLabels, PlacementLabels, ReasonLabels, ReleaseLabels, RequestLabels, RpcLabels, RuleLabels,
     VersionLabels,
 };
 use super::process;
@@ -71,6 +71,14 @@ pub struct Metrics {
     published: Mutex<(Vec<ReleaseLabels>, Vec<VersionLabels>)>,
     snapshots_published: Counter,
     release_load_seconds: Histogram,
+    release_load_failures: Counter,
+    /// The release that the store says is current.
+    pub release_wanted: Gauge,
+    /// Releases in memory that served before.
+    pub releases_warm: Gauge,
+    /// 1 while the store can be read and followed.
+    pub store_reachable: Gauge,
+    gates: Family<GateLabels, Counter>,
 
     customers: Gauge,
     customer_store_bytes: Gauge,
@@ -214,6 +222,31 @@ impl Metrics {
                 "Time to load and warm up a release",
                 Histogram::new(LOAD_SECONDS),
             ),
+            release_load_failures: plain(
+                own,
+                "release_load_failures",
+                "Releases that could not be loaded; what served before served on",
+                Counter::default(),
+            ),
+            release_wanted: plain(
+                own,
+                "release_wanted",
+                "Number of the release that the store says is current; differs from proffer_release while it is loading or refused",
+                Gauge::default(),
+            ),
+            releases_warm: plain(
+                own,
+                "releases_warm",
+                "Releases in memory that served before, so that going back to them loads nothing",
+                Gauge::default(),
+            ),
+            store_reachable: plain(
+                own,
+                "store_reachable",
+                "1 while the store can be read and followed",
+                Gauge::default(),
+            ),
+            gates: plain(own, "gates", "Gates that pushed model versions ran into, by gate and outcome", Family::default()),
             customers: plain(own, "customers", "Customers in the embedded store", Gauge::default()),
             customer_store_bytes: in_unit(
                 own,
@@ -280,6 +313,16 @@ impl Metrics {
     /// A release was loaded and warmed up.
     pub fn release_loaded(&self, took: Duration) {
         self.release_load_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A release could not be loaded.
+    pub fn release_refused(&self) {
+        self.release_load_failures.inc();
+    }
+
+    /// A gate judged a model version. Gates and outcomes are fixed words.
+    pub fn gate(&self, gate: &str, outcome: &'static str) {
+        self.gates.get_or_create_owned(&GateLabels { gate: gate.to_owned(), outcome }).inc();
     }
 
     /// A release with these model versions answers from now on.

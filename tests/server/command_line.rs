@@ -10,13 +10,26 @@ use super::binary::{Ended, Process, command, init, proffer, proffer_prints};
 use super::harness::{Copy, Server, sample_workspace};
 
 /// Every command, and a word of its help that says what it is for.
-const COMMANDS: [(&[&str], &str); 10] = [
+const COMMANDS: [(&[&str], &str); 23] = [
     (&["serve"], "Serve a store over gRPC until SIGTERM"),
     (&["init"], "Make a new store of a workspace"),
     (&["check"], "without changing anything"),
     (&["check-config"], "where each value comes from"),
     (&["rank"], "Ask a server to rank offers for customers"),
     (&["score"], "Ask a server to score rows of a CSV file"),
+    (&["model"], "Push, list, show and delete"),
+    (&["model", "push"], "run its gates"),
+    (&["model", "list"], "which may serve"),
+    (&["model", "show"], "its verdict"),
+    (&["model", "delete"], "its number is not used again"),
+    (&["release"], "promote, roll back and watch"),
+    (&["release", "create"], "it does not serve yet"),
+    (&["release", "list"], "which was refused and why"),
+    (&["release", "show"], "what it pins"),
+    (&["release", "diff"], "what the last promotion changed"),
+    (&["release", "promote"], "say so once it serves"),
+    (&["release", "rollback"], "the release before the current one"),
+    (&["release", "watch"], "a line for each change"),
     (&["segment"], "Train segments of customers"),
     (&["segment", "train"], "--assignments"),
     (&["features"], "feature store"),

@@ -8,11 +8,9 @@ use std::time::Duration;
 
 use proffer::app::{App, AppError, Listeners};
 use proffer::config::Config;
-use proffer::document::Problems;
-use proffer::feature::FeatureSchema;
-use proffer::feature::store::CustomerSource;
 pub use proffer::grpc::proto::proffer::v1 as wire;
-use proffer::release::{Store, Workspace};
+use proffer::model::onnx::OnnxRuntime;
+use proffer::release::{RegistryError, Store, Workspace, init};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use wire::decision_service_client::DecisionServiceClient;
@@ -24,7 +22,8 @@ pub struct Server {
     pub store: PathBuf,
     stop: CancellationToken,
     thread: Option<JoinHandle<Result<(), AppError>>>,
-    _directory: tempfile::TempDir,
+    /// The store's own directory, where the server made it.
+    _directory: Option<tempfile::TempDir>,
 }
 
 impl Server {
@@ -33,6 +32,13 @@ impl Server {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("store");
         make_store(&store, workspace).unwrap();
+        let mut server = Self::over(&store, settings);
+        server._directory = Some(directory);
+        server
+    }
+
+    /// Serves a store that is there.
+    pub fn over(store: &Path, settings: &[(&str, &str)]) -> Self {
         let mut flags = vec![
             ("server.store", store.display().to_string()),
             ("server.poll", "20ms".to_owned()),
@@ -51,9 +57,10 @@ impl Server {
         let shutdown = stop.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-            runtime.block_on(async { App::build(config)?.run(listeners, shutdown.cancelled_owned()).await })
+            runtime.block_on(async { App::build(config).await?.run(listeners, shutdown.cancelled_owned()).await })
         });
-        let server = Self { address, admin, store, stop, thread: Some(thread), _directory: directory };
+        let store = store.to_owned();
+        let server = Self { address, admin, store, stop, thread: Some(thread), _directory: None };
         server.wait_until_ready();
         server
     }
@@ -118,14 +125,10 @@ impl Drop for Server {
 }
 
 /// Makes a store of a workspace, as `proffer init` does.
-pub fn make_store(store: &Path, workspace: &Path) -> Result<(), Problems> {
+pub fn make_store(store: &Path, workspace: &Path) -> Result<(), RegistryError> {
     let workspace = Workspace::open(workspace)?;
-    let schema = FeatureSchema::parse("features.toml", &workspace.features)?;
-    if let Some(customers) = &workspace.customers {
-        CustomerSource::new(store.join("customers")).install(customers, &schema)?;
-    }
-    Store::init(store, &workspace, "a test").unwrap();
-    Ok(())
+    let store = Store::create(store.to_str().unwrap(), None)?;
+    init(&store, &workspace, "a test", &OnnxRuntime::load().unwrap()).map(|_| ())
 }
 
 /// The sample workspace of the checkout.

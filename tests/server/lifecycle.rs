@@ -14,7 +14,13 @@ use super::harness::{Copy, Server, rank_request, wire};
 async fn health_and_probes_tell_that_it_serves() {
     let server = Server::sample();
     let mut health = HealthClient::new(server.channel().await);
-    for service in ["", "proffer.v1.DecisionService", "inference.GRPCInferenceService"] {
+    for service in [
+        "",
+        "proffer.v1.DecisionService",
+        "proffer.v1.ModelService",
+        "proffer.v1.ReleaseService",
+        "inference.GRPCInferenceService",
+    ] {
         let request = HealthCheckRequest { service: service.to_owned() };
         let status = health.check(request).await.unwrap().into_inner().status();
         assert_eq!(status, ServingStatus::Serving, "{service}");
@@ -41,7 +47,13 @@ async fn reflection_lists_the_services() {
         panic!("{answer:?}");
     };
     let names: Vec<String> = list.service.into_iter().map(|service| service.name).collect();
-    for service in ["proffer.v1.DecisionService", "inference.GRPCInferenceService", "grpc.health.v1.Health"] {
+    for service in [
+        "proffer.v1.DecisionService",
+        "proffer.v1.ModelService",
+        "proffer.v1.ReleaseService",
+        "inference.GRPCInferenceService",
+        "grpc.health.v1.Health",
+    ] {
         assert!(names.iter().any(|name| name == service), "{service}: {names:?}");
     }
 }

@@ -3,15 +3,22 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_files;
+mod bad_models;
 mod bad_requests;
 mod binary;
 mod command_line;
+mod crashes;
 mod decisions;
 mod golden;
 mod harness;
 mod lifecycle;
+mod management;
 mod open_inference;
+mod pipeline;
 mod properties;
+mod releases;
+mod replicas;
 mod segments;
+mod store_trouble;
 mod swap;
 mod telemetry;

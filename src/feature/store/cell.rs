@@ -7,7 +7,7 @@ use crate::feature::{Feature, FeatureType, ValueRef};
 const EXACT_DOUBLE: f64 = 9_007_199_254_740_992.0;
 
 /// Reads a cell of a CSV file. Empty is missing, and so is NaN; white space around numbers does not matter.
-pub(super) fn from_text<'a>(feature: &Feature, cell: &'a [u8]) -> Result<ValueRef<'a>, String> {
+pub fn from_text<'a>(feature: &Feature, cell: &'a [u8]) -> Result<ValueRef<'a>, String> {
     if cell.is_empty() {
         return Ok(ValueRef::Missing);
     }

@@ -72,6 +72,7 @@ pub(super) fn read(request: wire::RankRequest, limits: &Limits) -> Result<RankRe
         explain,
         as_of: request.as_of.map(read_timestamp).transpose()?,
         release: request.release,
+        dry_run: request.dry_run,
     })
 }
 

@@ -50,6 +50,12 @@ impl OnnxCache {
         Ok(model)
     }
 
+    /// The library that the models run in, for a cache of somebody's own.
+    #[must_use]
+    pub fn runtime(&self) -> &OnnxRuntime {
+        &self.runtime
+    }
+
     /// The number of sessions of each model.
     #[must_use]
     pub fn sessions(&self) -> usize {

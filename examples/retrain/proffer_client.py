@@ -1,0 +1,121 @@
+"""What a retraining pipeline asks of Proffer over gRPC: push, release, promote, roll back, score.
+
+Copy this file into a pipeline of your own, with `proto/`. The stubs are made from the .proto files when the module is
+imported and kept nowhere, so they are never older than the contract. Nothing in here knows the sample.
+"""
+
+import hashlib
+import importlib
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import grpc_tools
+import numpy as np
+from grpc_tools import protoc
+
+PROTO = Path(__file__).resolve().parents[2] / "proto"
+CHUNK = 1 << 20  # bytes per message of an upload; the server takes at most 16 MiB in one
+PUSH_SECONDS = 600  # the upload and the gates together
+CALL_SECONDS = 120  # any other call; a promotion loads and warms up what the release pins
+
+
+def stubs(*names: str) -> list:
+    """The messages and the client of each `proffer/v1/<name>.proto`: `x_pb2`, `x_pb2_grpc`, and so on."""
+    with tempfile.TemporaryDirectory() as generated:
+        well_known = Path(grpc_tools.__file__).parent / "_proto"
+        files = sorted(str(path) for path in (PROTO / "proffer").rglob("*.proto"))
+        outputs = [f"--python_out={generated}", f"--grpc_python_out={generated}"]
+        if protoc.main(["protoc", f"-I{PROTO}", f"-I{well_known}", *outputs, *files]) != 0:
+            raise RuntimeError(f"{PROTO}: the .proto files cannot be compiled")
+        sys.path.insert(0, generated)
+        try:
+            return [importlib.import_module(f"proffer.v1.{name}_{part}") for name in names for part in ("pb2", "pb2_grpc")]
+        finally:
+            sys.path.remove(generated)
+
+
+decision, decision_grpc, model, model_grpc, release, release_grpc = stubs("decision", "model", "release")
+
+
+class Proffer:
+    """A connection to one server. Every method raises `grpc.RpcError` with the server's own words when it is refused."""
+
+    def __init__(self, address: str):
+        self._channel = grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)])
+        self._decisions = decision_grpc.DecisionServiceStub(self._channel)
+        self._models = model_grpc.ModelServiceStub(self._channel)
+        self._releases = release_grpc.ReleaseServiceStub(self._channel)
+
+    def __enter__(self) -> "Proffer":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._channel.close()
+
+    def push(self, name: str, directory: Path):
+        """Uploads the directory of a version under the next free number.
+
+        Answers with the number and the verdict; a version that fails its gates is no error, the verdict says so.
+        """
+        return self._models.PushModelVersion(upload(name, directory), timeout=PUSH_SECONDS)
+
+    def current_release(self) -> int:
+        """The number of the current release, which decides now."""
+        return self._releases.ListReleases(release.ListReleasesRequest(count=1), timeout=CALL_SECONDS).current.release
+
+    def create_release(self, base: int, models: dict[str, int], author: str, note: str) -> int:
+        """Makes a release of `base` with other model versions; it does not serve yet."""
+        request = release.CreateReleaseRequest(base=base, models=models, author=author, note=note)
+        return self._releases.CreateRelease(request, timeout=CALL_SECONDS).release.number
+
+    def promote(self, number: int, expected_current: int, author: str, reason: str):
+        """Makes a release serve, unless another one than `expected_current` has become current: that is ABORTED."""
+        request = release.PromoteReleaseRequest(
+            release=number, expected_current=expected_current, author=author, reason=reason
+        )
+        return self._releases.PromoteRelease(request, timeout=CALL_SECONDS)
+
+    def roll_back(self, author: str, reason: str):
+        """Makes the release before the current one serve again."""
+        request = release.RollbackReleaseRequest(author=author, reason=reason)
+        return self._releases.RollbackRelease(request, timeout=CALL_SECONDS)
+
+    def score(self, name: str, features: list[str], rows: np.ndarray):
+        """Scores (rows, features), NaN where a value is missing, with the model that serves now.
+
+        Returns the answer and its propensities as (rows,) float32. The rows hold features of offers, too, so the
+        model must be pairwise.
+        """
+        dense = {"names": features, "values": rows.astype(np.float32).ravel()}
+        request = decision.ScoreRequest(model={"name": name}, features={"rows": len(rows), "dense": dense})
+        answer = self._decisions.Score(request, timeout=CALL_SECONDS)
+        return answer, np.array(answer.values, np.float32)
+
+
+def upload(name: str, directory: Path) -> Iterator:
+    """The messages of PushModelVersion: the header, then the files in its order, each read once to hash and once to send."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file() and path != directory / "model.toml")
+    header = model.PushHeader(name=name, manifest=(directory / "model.toml").read_text())
+    for path in files:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        header.files.add(name=path.relative_to(directory).as_posix(), size=path.stat().st_size, sha256=digest)
+    yield model.PushModelVersionRequest(header=header)
+    for path in files:
+        with path.open("rb") as file:
+            while data := file.read(CHUNK):
+                yield model.PushModelVersionRequest(chunk=model.FileChunk(data=data))
+
+
+def gate_table(verdict) -> str:
+    """A verdict as a table, a gate a line."""
+    rows = [("gate", "outcome", "measured", "limit", "why")]
+    for gate in verdict.gates:
+        outcome = model.GateOutcome.Name(gate.outcome).removeprefix("GATE_OUTCOME_").lower()
+        rows.append((gate.gate, outcome, gate.measured, gate.limit, gate.why))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[4]]).rstrip() for row in rows]
+    return "\n".join(lines)

@@ -1,0 +1,232 @@
+//! Where versions and releases are: behind a server, or in a store that is opened here. The commands see no difference.
+
+use std::fs::File;
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+use tokio::runtime::Runtime;
+
+use super::Failure;
+use crate::grpc::client::{Client, ClientError, PIECE};
+use crate::model::Call;
+use crate::release::{
+    Current, Deployer, ModelSummary, Order, Promotion, PushHeader, Pushed, Registry, RegistryError,
+    ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseRecord, ServingState, Store, VersionDetail,
+};
+
+/// How often the CURRENT of a store is looked at.
+const POLL: Duration = Duration::from_secs(1);
+
+/// What every command about versions and releases takes.
+#[derive(Debug, Args)]
+pub(super) struct Place {
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        conflicts_with = "store",
+        global = true,
+        help = "The server to ask [env: PROFFER_SERVER] [default: 127.0.0.1:50051]"
+    )]
+    server: Option<String>,
+    #[arg(
+        long,
+        value_name = "STORE",
+        global = true,
+        help = "Work on this store, without a server: a directory, or s3://BUCKET/PREFIX"
+    )]
+    store: Option<String>,
+    /// Print one line of JSON (watch: one line per change)
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// Why it was refused, there or here.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BackendError {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error("{path}: {source}")]
+    File {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl BackendError {
+    /// Whether a number is taken by something else.
+    pub fn is_taken(&self) -> bool {
+        match self {
+            Self::Client(ClientError::Refused { code, .. }) => *code == "ALREADY_EXISTS",
+            Self::Registry(RegistryError::Exists(_)) => true,
+            Self::Client(_) | Self::Registry(_) | Self::File { .. } => false,
+        }
+    }
+}
+
+/// What is told of a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Change {
+    /// What the server serves; `None` where a store is watched and no server.
+    pub serving: Option<ServingState>,
+    /// What is current.
+    pub current: Option<Current>,
+}
+
+/// The two places. Everything here blocks.
+pub(super) enum Backend {
+    Server { client: Client, runtime: Runtime },
+    Store { registry: Registry, deployer: Deployer },
+}
+
+impl Backend {
+    /// Connects to the server, or opens the store.
+    pub fn open(place: &Place) -> Result<Self, Failure> {
+        if let Some(location) = &place.store {
+            let (registry, deployer) = Registry::offline(Store::open(location)?)?;
+            return Ok(Self::Store { registry, deployer });
+        }
+        let address = place.server.clone().or_else(|| std::env::var("PROFFER_SERVER").ok());
+        let address = address.unwrap_or_else(|| "127.0.0.1:50051".to_owned());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let client = runtime.block_on(Client::connect(&address))?;
+        Ok(Self::Server { client, runtime })
+    }
+
+    /// Brings a version in; `progress` is told of each piece of its files, in bytes.
+    pub fn push(
+        &self,
+        header: PushHeader,
+        root: &Path,
+        mut progress: impl FnMut(u64) + Send + 'static,
+    ) -> Result<Pushed, BackendError> {
+        match self {
+            Self::Server { client, runtime } => Ok(runtime.block_on(client.push(header, root, progress))?),
+            Self::Store { registry, .. } => {
+                let files = header.files.clone();
+                let mut upload = registry.begin_push(header)?;
+                let mut piece = Vec::with_capacity(PIECE);
+                for file in files {
+                    let path = root.join(&file.name);
+                    let failed = |source| BackendError::File { path: path.display().to_string(), source };
+                    let mut content = File::open(&path).map_err(failed)?.take(file.size);
+                    while content.by_ref().take(PIECE as u64).read_to_end(&mut piece).map_err(failed)? > 0 {
+                        upload.write(&piece)?;
+                        progress(piece.len() as u64);
+                        piece.clear();
+                    }
+                }
+                Ok(registry.finish_push(upload)?)
+            }
+        }
+    }
+
+    pub fn models(&self, name: Option<&str>) -> Result<Vec<ModelSummary>, BackendError> {
+        Ok(match self {
+            Self::Server { client, runtime } => runtime.block_on(client.list_models(name))?,
+            Self::Store { registry, .. } => registry.models(name)?,
+        })
+    }
+
+    /// One version; 0: the highest.
+    pub fn version(&self, name: &str, version: u64) -> Result<VersionDetail, BackendError> {
+        Ok(match self {
+            Self::Server { client, runtime } => runtime.block_on(client.version(name, version))?,
+            Self::Store { registry, .. } => registry.version(name, version)?,
+        })
+    }
+
+    pub fn delete_version(&self, name: &str, version: u64) -> Result<(), BackendError> {
+        match self {
+            Self::Server { client, runtime } => runtime.block_on(client.delete_version(name, version))?,
+            Self::Store { registry, .. } => registry.delete_version(name, version)?,
+        }
+        Ok(())
+    }
+
+    pub fn create_release(&self, draft: ReleaseDraft) -> Result<ReleaseRecord, BackendError> {
+        Ok(match self {
+            Self::Server { client, runtime } => runtime.block_on(client.create_release(draft))?,
+            Self::Store { registry, .. } => registry.create_release(&draft)?,
+        })
+    }
+
+    /// One release with its files; 0: the current one.
+    pub fn release(&self, number: u64) -> Result<ReleaseFiles, BackendError> {
+        Ok(match self {
+            Self::Server { client, runtime } => runtime.block_on(client.release(number))?,
+            Self::Store { registry, .. } => registry.release(number)?,
+        })
+    }
+
+    /// At most `count` releases below `before` (0: from the newest), newest first.
+    pub fn releases(&self, count: u32, before: u64) -> Result<ReleaseList, BackendError> {
+        Ok(match self {
+            Self::Server { client, runtime } => runtime.block_on(client.list_releases(count, before))?,
+            Self::Store { registry, .. } => registry.releases(count as usize, before)?,
+        })
+    }
+
+    /// What is current.
+    pub fn current(&self) -> Result<Current, BackendError> {
+        Ok(self.releases(1, 0)?.current)
+    }
+
+    /// What changes between two releases; 0: the current one.
+    pub fn diff(&self, from: u64, to: u64) -> Result<ReleaseDiff, BackendError> {
+        Ok(match self {
+            Self::Server { client, runtime } => runtime.block_on(client.diff(from, to))?,
+            Self::Store { registry, .. } => registry.diff(from, to)?,
+        })
+    }
+
+    pub fn promote(&self, order: Order) -> Result<Promotion, BackendError> {
+        Ok(match self {
+            Self::Server { client, runtime } => runtime.block_on(client.promote(order))?,
+            Self::Store { deployer, .. } => deployer.promote(&order, &Call::default())?,
+        })
+    }
+
+    pub fn rollback(&self, author: &str, reason: &str) -> Result<Promotion, BackendError> {
+        Ok(match self {
+            Self::Server { client, runtime } => runtime.block_on(client.rollback(author, reason))?,
+            Self::Store { deployer, .. } => deployer.rollback(author, reason, &Call::default())?,
+        })
+    }
+
+    /// Tells `each` what holds now and of every change, until it has had enough or the server goes away.
+    pub fn watch(
+        &self,
+        mut each: impl FnMut(&Change) -> Result<ControlFlow<()>, Failure>,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Server { client, runtime } => runtime.block_on(async {
+                let mut watch = client.watch().await?;
+                while let Some(mut serving) = watch.next().await? {
+                    let current = serving.current.take();
+                    if each(&Change { serving: Some(serving), current })?.is_break() {
+                        break;
+                    }
+                }
+                Ok(())
+            }),
+            Self::Store { .. } => {
+                let mut told = None;
+                loop {
+                    let change = Change { serving: None, current: Some(self.current()?) };
+                    if told.as_ref() != Some(&change) && each(&change)?.is_break() {
+                        return Ok(());
+                    }
+                    told = Some(change);
+                    std::thread::sleep(POLL);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! `proffer.v1.ModelService`: convert in, call one function of the registry, convert out.
+//!
+//! An upload is never in memory as a whole: its messages go over a short channel to the one thread that owns the
+//! [`Upload`](crate::release::Upload) and writes to disk, and while the disk is behind, no further message is taken.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument;
+
+use super::admission::Admitted;
+use super::limits::{check_count, check_model_name};
+use super::management::{Writers, blocking, take_on};
+use super::proto::proffer::v1 as wire;
+use super::status;
+use crate::model::Stop;
+use crate::release::{PushHeader, Pushed, Registry, RegistryError};
+use wire::push_model_version_request::Part;
+
+/// Files of one version.
+const MOST_FILES: usize = 4096;
+
+/// Messages of an upload that wait for the disk.
+const MESSAGES_AHEAD: usize = 2;
+
+/// The service, cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct ModelService {
+    registry: Registry,
+    writers: Writers,
+    patience: Duration,
+}
+
+impl ModelService {
+    /// A service over `registry`; an upload that says nothing for `patience` is ended.
+    pub fn new(registry: Registry, writers: Writers, patience: Duration) -> Self {
+        Self { registry, writers, patience }
+    }
+}
+
+#[tonic::async_trait]
+impl wire::model_service_server::ModelService for ModelService {
+    async fn push_model_version(
+        &self,
+        request: Request<Streaming<wire::PushModelVersionRequest>>,
+    ) -> Result<Response<wire::PushModelVersionResponse>, Status> {
+        let admitted = self.writers.take_on(&request)?;
+        let mut messages = request.into_inner();
+        let header = tokio::select! {
+            message = next(&mut messages, self.patience) => read_header(message?)?,
+            ended = admitted.ended() => return Err(ended),
+        };
+        let (pieces, taken) = mpsc::channel(MESSAGES_AHEAD);
+        let registry = self.registry.clone();
+        let bringing = blocking(admitted.clone(), move |_| bring_in(&registry, header, taken));
+        let bringing = tokio::spawn(bringing.in_current_span());
+        let handed = hand_over(&mut messages, &pieces, &admitted, self.patience).await;
+        // Without its end the upload is dropped; it is waited for, so that nothing is left behind when the caller reads why.
+        drop(pieces);
+        let brought = bringing.await.map_err(|error| status::internal(&error.to_string(), ""))?;
+        handed?;
+        brought.map(|pushed| Response::new(pushed.into()))
+    }
+
+    async fn list_models(
+        &self,
+        request: Request<wire::ListModelsRequest>,
+    ) -> Result<Response<wire::ListModelsResponse>, Status> {
+        let admitted = take_on(&request);
+        let name = Some(request.into_inner().name).filter(|name| !name.is_empty());
+        name.as_ref().map_or(Ok(()), |name| check_model_name("name", name))?;
+        let registry = self.registry.clone();
+        let models = blocking(admitted, move |_| registry.models(name.as_deref())).await?;
+        let models = models.into_iter().map(Into::into).collect();
+        Ok(Response::new(wire::ListModelsResponse { models }))
+    }
+
+    async fn get_model_version(
+        &self,
+        request: Request<wire::GetModelVersionRequest>,
+    ) -> Result<Response<wire::GetModelVersionResponse>, Status> {
+        let admitted = take_on(&request);
+        let wire::GetModelVersionRequest { name, version } = request.into_inner();
+        check_model_name("name", &name)?;
+        let registry = self.registry.clone();
+        let detail = blocking(admitted, move |_| registry.version(&name, version)).await?;
+        Ok(Response::new(detail.into()))
+    }
+
+    async fn delete_model_version(
+        &self,
+        request: Request<wire::DeleteModelVersionRequest>,
+    ) -> Result<Response<wire::DeleteModelVersionResponse>, Status> {
+        let admitted = self.writers.take_on(&request)?;
+        let wire::DeleteModelVersionRequest { name, version } = request.into_inner();
+        check_model_name("name", &name)?;
+        if version == 0 {
+            return Err(status::invalid("version", "must be 1 or more"));
+        }
+        let registry = self.registry.clone();
+        blocking(admitted, move |_| registry.delete_version(&name, version)).await?;
+        Ok(Response::new(wire::DeleteModelVersionResponse {}))
+    }
+}
+
+/// What the thread of an upload is handed.
+enum Piece {
+    /// The next bytes of the files.
+    Bytes(Vec<u8>),
+    /// The stream has ended as it should.
+    End,
+}
+
+/// The thread of an upload. Without an end to the pieces the upload is dropped, which leaves nothing behind.
+fn bring_in(
+    registry: &Registry,
+    header: PushHeader,
+    mut pieces: mpsc::Receiver<Piece>,
+) -> Result<Pushed, RegistryError> {
+    let mut upload = registry.begin_push(header)?;
+    while let Some(piece) = pieces.blocking_recv() {
+        match piece {
+            Piece::Bytes(bytes) => upload.write(&bytes)?,
+            Piece::End => return registry.finish_push(upload),
+        }
+    }
+    Err(Stop::Abandoned.into())
+}
+
+/// Hands the rest of the stream over, up to its end, or until the thread has ended by itself and says why.
+///
+/// # Errors
+/// Why the upload cannot go on: a damaged or late message, the deadline, a drain.
+async fn hand_over(
+    messages: &mut Streaming<wire::PushModelVersionRequest>,
+    pieces: &mpsc::Sender<Piece>,
+    admitted: &Admitted,
+    patience: Duration,
+) -> Result<(), Status> {
+    loop {
+        let message = tokio::select! {
+            message = next(messages, patience) => message?,
+            ended = admitted.ended() => return Err(ended),
+            () = pieces.closed() => return Ok(()),
+        };
+        let piece = message.map_or(Ok(Piece::End), |message| read_chunk(message).map(Piece::Bytes))?;
+        let last = matches!(piece, Piece::End);
+        let sent = tokio::select! {
+            sent = pieces.send(piece) => sent,
+            ended = admitted.ended() => return Err(ended),
+        };
+        if last || sent.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// The next message of an upload; `None` at its end.
+async fn next(
+    messages: &mut Streaming<wire::PushModelVersionRequest>,
+    patience: Duration,
+) -> Result<Option<wire::PushModelVersionRequest>, Status> {
+    let Ok(message) = tokio::time::timeout(patience, messages.next()).await else {
+        let message = format!("the upload said nothing for {patience:?}; begin again");
+        return Err(Status::deadline_exceeded(message));
+    };
+    message.transpose().map_err(status::corrected)
+}
+
+fn read_header(message: Option<wire::PushModelVersionRequest>) -> Result<PushHeader, Status> {
+    let first =
+        message.ok_or_else(|| status::invalid("part", "the first message must be a header; none came"))?;
+    let header = match first.part {
+        Some(Part::Header(header)) => header,
+        Some(Part::Chunk(_)) => {
+            return Err(status::invalid("part", "the first message must be a header, not a chunk"));
+        }
+        None => return Err(status::invalid("part", "the first message must be a header; it is empty")),
+    };
+    check_model_name("header.name", &header.name)?;
+    check_count("header.files", "files", header.files.len(), MOST_FILES)?;
+    Ok(header.into())
+}
+
+fn read_chunk(message: wire::PushModelVersionRequest) -> Result<Vec<u8>, Status> {
+    match message.part {
+        Some(Part::Chunk(chunk)) => Ok(chunk.data),
+        Some(Part::Header(_)) => {
+            Err(status::invalid("part", "there may be only one header, in the first message"))
+        }
+        None => Err(status::invalid("part", "the message is empty; send a chunk")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    fn message(part: Option<Part>) -> wire::PushModelVersionRequest {
+        wire::PushModelVersionRequest { part }
+    }
+
+    #[test]
+    fn an_upload_is_a_header_and_then_chunks() {
+        let header = || Part::Header(wire::PushHeader { name: "m".to_owned(), ..Default::default() });
+        let chunk = || Part::Chunk(wire::FileChunk { data: vec![7] });
+        assert_eq!(read_header(Some(message(Some(header())))).unwrap().name, "m");
+        assert_eq!(read_chunk(message(Some(chunk()))).unwrap(), [7]);
+        let wrong = [
+            read_header(None).unwrap_err(),
+            read_header(Some(message(None))).unwrap_err(),
+            read_header(Some(message(Some(chunk())))).unwrap_err(),
+            read_chunk(message(Some(header()))).unwrap_err(),
+            read_chunk(message(None)).unwrap_err(),
+        ];
+        for status in wrong {
+            assert_eq!(status.code(), Code::InvalidArgument);
+            assert!(status.message().starts_with("part: "), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_header_is_held_against_its_limits() {
+        let header = |name: &str, files| {
+            let files = vec![wire::FileInfo::default(); files];
+            let header = wire::PushHeader { name: name.to_owned(), files, ..Default::default() };
+            read_header(Some(message(Some(Part::Header(header)))))
+                .map_err(|status| status.message().to_owned())
+        };
+        assert_eq!(header("m", MOST_FILES).unwrap().files.len(), MOST_FILES);
+        assert!(header("m", MOST_FILES + 1).unwrap_err().starts_with("header.files: "));
+        assert!(header("../m", 1).unwrap_err().starts_with("header.name: "));
+    }
+}

@@ -1,0 +1,231 @@
+//! `proffer.v1.ReleaseService`: convert in, call one function of the registry or the deployer, convert out.
+
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Response, Status};
+use tracing::Instrument;
+
+use super::admission::Admitted;
+use super::limits::{check_author, check_count, check_model_name, check_note};
+use super::management::{Writers, blocking, take_on};
+use super::proto::proffer::v1 as wire;
+use super::status;
+use crate::release::{Deployer, Order, Registry, ReleaseDraft, ServingState};
+
+/// Models that one call may name.
+const MOST_MODELS: usize = 10_000;
+
+/// Releases that one list has when the caller does not say.
+const LISTED: usize = 100;
+
+/// Releases that one list may have.
+const MOST_LISTED: usize = 10_000;
+
+/// The service, cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct ReleaseService {
+    registry: Registry,
+    deployer: Deployer,
+    writers: Writers,
+}
+
+impl ReleaseService {
+    /// A service over what the store holds and what is served of it.
+    pub fn new(registry: Registry, deployer: Deployer, writers: Writers) -> Self {
+        Self { registry, deployer, writers }
+    }
+}
+
+#[tonic::async_trait]
+impl wire::release_service_server::ReleaseService for ReleaseService {
+    async fn create_release(
+        &self,
+        request: Request<wire::CreateReleaseRequest>,
+    ) -> Result<Response<wire::CreateReleaseResponse>, Status> {
+        let admitted = self.writers.take_on(&request)?;
+        let draft = read_draft(request.into_inner())?;
+        let registry = self.registry.clone();
+        let record = blocking(admitted, move |_| registry.create_release(&draft)).await?;
+        Ok(Response::new(wire::CreateReleaseResponse { release: Some(record.into()) }))
+    }
+
+    async fn get_release(
+        &self,
+        request: Request<wire::GetReleaseRequest>,
+    ) -> Result<Response<wire::GetReleaseResponse>, Status> {
+        let admitted = take_on(&request);
+        let number = request.into_inner().release;
+        let registry = self.registry.clone();
+        let files = blocking(admitted, move |_| registry.release(number)).await?;
+        Ok(Response::new(files.into()))
+    }
+
+    async fn list_releases(
+        &self,
+        request: Request<wire::ListReleasesRequest>,
+    ) -> Result<Response<wire::ListReleasesResponse>, Status> {
+        let admitted = take_on(&request);
+        let wire::ListReleasesRequest { count, before } = request.into_inner();
+        let count = if count == 0 { LISTED } else { (count as usize).min(MOST_LISTED) };
+        let registry = self.registry.clone();
+        let mut list = blocking(admitted, move |_| registry.releases(count, before)).await?;
+        list.serving = Some(self.deployer.state().borrow().clone());
+        Ok(Response::new(list.into()))
+    }
+
+    async fn promote_release(
+        &self,
+        request: Request<wire::PromoteReleaseRequest>,
+    ) -> Result<Response<wire::PromoteReleaseResponse>, Status> {
+        let admitted = self.writers.take_on(&request)?;
+        let order = read_order(request.into_inner())?;
+        let deployer = self.deployer.clone();
+        let promotion = blocking(admitted, move |call| deployer.promote(&order, call)).await?;
+        Ok(Response::new(promotion.into()))
+    }
+
+    async fn rollback_release(
+        &self,
+        request: Request<wire::RollbackReleaseRequest>,
+    ) -> Result<Response<wire::RollbackReleaseResponse>, Status> {
+        let admitted = self.writers.take_on(&request)?;
+        let wire::RollbackReleaseRequest { reason, author } = request.into_inner();
+        check_note("reason", &reason)?;
+        check_author(&author)?;
+        let deployer = self.deployer.clone();
+        let promotion = blocking(admitted, move |call| deployer.rollback(&author, &reason, call)).await?;
+        Ok(Response::new(promotion.into()))
+    }
+
+    type WatchReleasesStream = ReceiverStream<Result<wire::WatchReleasesResponse, Status>>;
+
+    async fn watch_releases(
+        &self,
+        request: Request<wire::WatchReleasesRequest>,
+    ) -> Result<Response<Self::WatchReleasesStream>, Status> {
+        let admitted = take_on(&request);
+        let (answers, taken) = mpsc::channel(1);
+        let state = self.deployer.state();
+        let counted = admitted.take_count();
+        let telling = async move {
+            let code = tell(state, &answers, &admitted).await;
+            if let Some(counted) = counted {
+                counted.finish(code.into());
+            }
+        };
+        tokio::spawn(telling.in_current_span());
+        Ok(Response::new(ReceiverStream::new(taken)))
+    }
+
+    async fn diff_releases(
+        &self,
+        request: Request<wire::DiffReleasesRequest>,
+    ) -> Result<Response<wire::DiffReleasesResponse>, Status> {
+        let admitted = take_on(&request);
+        let wire::DiffReleasesRequest { from, to } = request.into_inner();
+        let registry = self.registry.clone();
+        let diff = blocking(admitted, move |_| registry.diff(from, to)).await?;
+        Ok(Response::new(diff.into()))
+    }
+}
+
+/// Tells of the state and of each change of it; a watcher who is slow misses what was overtaken meanwhile. How it ended.
+async fn tell(
+    mut state: watch::Receiver<ServingState>,
+    answers: &mpsc::Sender<Result<wire::WatchReleasesResponse, Status>>,
+    admitted: &Admitted,
+) -> Code {
+    let end = loop {
+        let now = state.borrow_and_update().clone();
+        tokio::select! {
+            sent = answers.send(Ok(now.into())) => if sent.is_err() { return Code::Cancelled },
+            ended = admitted.ended() => break ended,
+        }
+        tokio::select! {
+            changed = state.changed() => if changed.is_err() { break status::draining() },
+            ended = admitted.ended() => break ended,
+            () = answers.closed() => return Code::Cancelled,
+        }
+    };
+    let code = end.code();
+    // A watcher who does not read learns of it from the end of the connection.
+    let _ = answers.send(Err(end)).await;
+    code
+}
+
+fn read_draft(request: wire::CreateReleaseRequest) -> Result<ReleaseDraft, Status> {
+    check_author(&request.author)?;
+    check_note("note", &request.note)?;
+    check_count("models", "entries", request.models.len(), MOST_MODELS)?;
+    for name in request.models.keys() {
+        check_model_name("models", name)?;
+    }
+    Ok(request.into())
+}
+
+fn read_order(request: wire::PromoteReleaseRequest) -> Result<Order, Status> {
+    let wire::PromoteReleaseRequest { release, expected_current, reason, author } = request;
+    check_author(&author)?;
+    check_note("reason", &reason)?;
+    if release == 0 {
+        return Err(status::invalid("release", "must be the number of a release, 1 or more"));
+    }
+    Ok(Order { release, expected_current, author, reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_stream::StreamExt;
+
+    use super::*;
+
+    #[test]
+    fn texts_and_numbers_are_held_against_their_limits() {
+        let draft = |change: fn(&mut wire::CreateReleaseRequest)| {
+            let mut request = wire::CreateReleaseRequest::default();
+            change(&mut request);
+            read_draft(request).map_err(|status| status.message().to_owned())
+        };
+        assert!(draft(|request| request.note = "x".repeat(4096)).is_ok());
+        assert!(draft(|request| request.note = "x".repeat(4097)).unwrap_err().starts_with("note: "));
+        assert!(draft(|request| request.author = "x".repeat(257)).unwrap_err().starts_with("author: "));
+        let named = draft(|request| _ = request.models.insert("a/b".to_owned(), 1));
+        assert!(named.unwrap_err().starts_with("models: "));
+        let order = |release, reason: &str| {
+            let reason = reason.to_owned();
+            read_order(wire::PromoteReleaseRequest { release, reason, ..Default::default() })
+                .map_err(|status| status.message().to_owned())
+        };
+        assert_eq!(order(3, "why").unwrap().expected_current, None);
+        assert!(order(0, "").unwrap_err().starts_with("release: "));
+        assert!(order(3, &"x".repeat(4097)).unwrap_err().starts_with("reason: "));
+    }
+
+    #[tokio::test]
+    async fn a_watcher_is_told_of_the_state_its_changes_and_the_end() {
+        let readiness = crate::telemetry::Readiness::default();
+        let mut admitted = Admitted::default();
+        admitted.readiness = Some(readiness.clone());
+        let (state, watched) = watch::channel(ServingState { release: 1, ..ServingState::default() });
+        let (answers, taken) = mpsc::channel(1);
+        let telling = tokio::spawn(async move { tell(watched, &answers, &admitted).await });
+        let mut told = ReceiverStream::new(taken);
+        let release = |answer: Option<Result<wire::WatchReleasesResponse, Status>>| {
+            answer.unwrap().map(|answer| answer.serving.unwrap().release).map_err(|status| status.code())
+        };
+        assert_eq!(release(told.next().await), Ok(1));
+        state.send_modify(|state| state.release = 2);
+        assert_eq!(release(told.next().await), Ok(2));
+        readiness.drain();
+        assert_eq!(release(told.next().await), Err(Code::Unavailable));
+        assert_eq!(telling.await.unwrap(), Code::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn a_watcher_who_goes_is_told_nothing_more() {
+        let (_state, watched) = watch::channel(ServingState::default());
+        let (answers, taken) = mpsc::channel(1);
+        drop(taken);
+        assert_eq!(tell(watched, &answers, &Admitted::default()).await, Code::Cancelled);
+    }
+}

@@ -1,0 +1,390 @@
+//! Which release serves: loading beside, warming up, publishing, keeping the last ones warm, following `CURRENT`.
+//!
+//! Every change of what serves goes through [`Deployer::switch`] or [`Deployer::catch_up`], one at a time and in the order of
+//! `CURRENT`'s sequence; loading happens before and outside of that, so that going back to a warm release waits for no
+//! load. Requests take no part: they read the pointer that [`Publisher`] moves. Start reading at [`Deployer::promote`].
+
+mod follow;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+pub use self::follow::Follower;
+use super::customers::Customers;
+use super::history::trail;
+use super::snapshot::retire;
+use super::store::{Stamp, Stamped};
+use super::{
+    Current, Promotion, Publisher, RefusedRelease, RegistryError, Release, ReleaseSource, ServingState, Snapshot,
+    Store, StoreError, background, fault, now,
+};
+use crate::document::Problems;
+use crate::feature::store::CustomerSource;
+use crate::model::onnx::OnnxCache;
+use crate::model::{Call, Repository};
+use crate::telemetry::{Metrics, Readiness};
+
+/// How many refused releases are remembered.
+const REFUSED: usize = 16;
+
+/// How often `CURRENT` is read again when others move it at the same moment.
+const ATTEMPTS: usize = 16;
+
+/// What a promotion asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Order {
+    /// The release to serve.
+    pub release: u64,
+    /// The release that the caller believes to be current.
+    pub expected_current: Option<u64>,
+    /// Who.
+    pub author: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a deployer needs.
+pub struct Deployment {
+    /// Where releases come from.
+    pub store: Store,
+    /// Models in memory, shared by all releases.
+    pub cache: Arc<OnnxCache>,
+    /// The models that anyone may run by name, which follow the release that serves; a command line has none.
+    pub repository: Option<Arc<Repository>>,
+    /// The pointer that requests read.
+    pub publisher: Publisher,
+    /// Told when the first release serves.
+    pub readiness: Readiness,
+    /// Where loads, publications and refusals are counted.
+    pub metrics: Arc<Metrics>,
+    /// How many releases stay in memory after they served.
+    pub keep_warm: usize,
+}
+
+/// Decides which release serves; clones are handles to the same one.
+#[derive(Clone)]
+pub struct Deployer {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Deployer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Deployer").field(&*self.shared.state.borrow()).finish()
+    }
+}
+
+struct Shared {
+    parts: Deployment,
+    customers: Customers,
+    state: watch::Sender<ServingState>,
+    /// Counts promotions and rollbacks as they are called, so that of two that overlap the later call wins.
+    calls: AtomicU64,
+    /// Held by whoever loads a release that is in memory nowhere: one at a time, so that memory stays bounded.
+    loading: Mutex<()>,
+    /// Held while `CURRENT` and the pointer move, and never while anything is loaded.
+    published: Mutex<Published>,
+}
+
+/// What serves, as far as the order of publications goes.
+#[derive(Default)]
+struct Published {
+    /// The sequence of the `CURRENT` that serves.
+    sequence: u64,
+    /// The latest call that moved `CURRENT`.
+    call: u64,
+    /// Snapshots that served before, the last one first.
+    warm: VecDeque<Arc<Snapshot>>,
+}
+
+impl Deployer {
+    /// A deployer that has loaded nothing yet.
+    #[must_use]
+    pub fn new(parts: Deployment) -> Self {
+        let customers = Customers::new(CustomerSource::new(parts.store.customers_dir()));
+        Self {
+            shared: Arc::new(Shared {
+                parts,
+                customers,
+                state: watch::Sender::new(ServingState::default()),
+                calls: AtomicU64::new(0),
+                loading: Mutex::new(()),
+                published: Mutex::default(),
+            }),
+        }
+    }
+
+    /// What serves here, and every change of it.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<ServingState> {
+        self.shared.state.subscribe()
+    }
+
+    /// Loads what `CURRENT` names and serves it: what a server begins with.
+    ///
+    /// # Errors
+    /// When there is no such release, or it cannot be loaded.
+    pub fn start(&self) -> Result<Stamp, RegistryError> {
+        let Stamped { current, stamp } = self.parts().store.current()?;
+        let (snapshot, _) = self.prepare(current.release)?;
+        self.publish(&mut self.lock(), snapshot, &current);
+        self.refresh_models();
+        Ok(stamp)
+    }
+
+    /// Loads and warms the release up, moves `CURRENT`, publishes, and then returns. Where the release is current already,
+    /// nothing is written. `call` is looked at a last time before `CURRENT` moves.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`], [`RegistryError::Unsound`] where the release cannot be loaded,
+    /// [`RegistryError::Overtaken`] where `CURRENT` is not what the caller believes or a later call moved it while this one
+    /// was loading; in each case nothing has changed.
+    pub fn promote(&self, order: &Order, call: &Call) -> Result<Promotion, RegistryError> {
+        let number = self.shared.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        let begun = self.parts().store.current()?;
+        refuse_stale(order.expected_current, &begun.current)?;
+        let (snapshot, warm) = self.prepare(order.release)?;
+        fault::point("promote.loaded");
+        self.switch(number, snapshot, warm, call, |current| {
+            refuse_stale(order.expected_current, current)?;
+            Ok(next(current, order.release, current.release, &order.author, &order.reason))
+        })
+    }
+
+    /// Promotes the release before the current one; repeated, it goes further back.
+    ///
+    /// # Errors
+    /// [`RegistryError::Precondition`] where there is none; otherwise as [`Deployer::promote`].
+    pub fn rollback(&self, author: &str, reason: &str, call: &Call) -> Result<Promotion, RegistryError> {
+        let number = self.shared.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        let begun = self.parts().store.current()?.current;
+        if begun.previous == 0 {
+            let message = format!("release {} is the first: there is nothing to roll back to", begun.release);
+            return Err(RegistryError::Precondition(message));
+        }
+        let trail = trail(&self.parts().store.promotions()?);
+        let before = trail.len().checked_sub(3).map_or(0, |at| trail[at]);
+        let (snapshot, warm) = self.prepare(begun.previous)?;
+        self.switch(number, snapshot, warm, call, |current| {
+            if current.sequence != begun.sequence {
+                let message = "another release was promoted while this rollback was under way".to_owned();
+                return Err(RegistryError::Overtaken { current: current.release, message });
+            }
+            Ok(next(current, begun.previous, before, author, reason))
+        })
+    }
+
+    /// Moves `CURRENT` to what `next` says of the one that is there, and publishes. The only way in which a call changes what serves.
+    fn switch(
+        &self,
+        number: u64,
+        snapshot: Arc<Snapshot>,
+        warm: bool,
+        call: &Call,
+        next: impl Fn(&Current) -> Result<Current, RegistryError>,
+    ) -> Result<Promotion, RegistryError> {
+        let store = &self.parts().store;
+        let mut published = self.lock();
+        let mut attempts = 0;
+        let current = loop {
+            let Stamped { current, stamp } = store.current()?;
+            if published.call > number {
+                let message = "a later promotion or rollback was made while this one was loading".to_owned();
+                return Err(RegistryError::Overtaken { current: current.release, message });
+            }
+            let next = next(&current)?;
+            call.check()?;
+            if next.release == current.release {
+                break current;
+            }
+            match store.replace_current(Some(&stamp), &next) {
+                Ok(_) => break next,
+                Err(StoreError::Overtaken { .. }) if attempts < ATTEMPTS => attempts += 1,
+                // What failed may be the answer, and not the swap.
+                Err(error) => match store.current() {
+                    Ok(written) if written.current == next => break next,
+                    _ => return Err(error.into()),
+                },
+            }
+        };
+        published.call = number;
+        fault::point("promote.switched");
+        let release = snapshot.release.number();
+        if current.sequence > published.sequence {
+            self.publish(&mut published, snapshot, &current);
+        }
+        drop(published);
+        fault::point("promote.published");
+        tracing::info!(release, sequence = current.sequence, by = current.author, reason = current.reason, "promoted");
+        self.refresh_models();
+        let later = store.current().ok().map(|read| read.current);
+        let overtaken_by =
+            later.filter(|later| later.sequence > current.sequence).map_or(0, |later| later.release);
+        Ok(Promotion { current, overtaken_by, warm })
+    }
+
+    /// The release in memory, warmed up, with the customers; and whether it was there already.
+    fn prepare(&self, release: u64) -> Result<(Arc<Snapshot>, bool), RegistryError> {
+        if let Some(found) = self.find_warm(release) {
+            return Ok((self.with_customers(found), true));
+        }
+        let _one_at_a_time = self.shared.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever held the lock may have loaded it.
+        if let Some(found) = self.find_warm(release) {
+            return Ok((self.with_customers(found), true));
+        }
+        self.shared.state.send_modify(|state| state.loading = release);
+        let loaded = background::run("load", || self.load(release));
+        self.shared.state.send_modify(|state| state.loading = 0);
+        let loaded = loaded.map_err(|error| RegistryError::Internal(error.to_string()))?;
+        match &loaded {
+            // Nobody but a caller knows of a release that does not exist.
+            Ok(_) | Err(RegistryError::NotFound(_)) => {}
+            Err(error) => self.refuse(release, error),
+        }
+        Ok((loaded?, false))
+    }
+
+    fn load(&self, number: u64) -> Result<Arc<Snapshot>, RegistryError> {
+        let began = Instant::now();
+        let parts = self.parts();
+        let files = parts.store.release(number)?;
+        for (name, version) in &files.record.models {
+            parts.store.fetch_version(name, *version).map_err(|error| match RegistryError::from(error) {
+                // The release is there; what it needs is not.
+                RegistryError::NotFound(what) => RegistryError::Precondition(what),
+                other => other,
+            })?;
+        }
+        let source = ReleaseSource::of_store(&parts.store, &files);
+        let release = Release::load(&source, &parts.cache).map_err(RegistryError::Unsound)?;
+        release.warm_up(parts.cache.sessions(), &self.in_memory()).map_err(RegistryError::Unsound)?;
+        let customers = self.shared.customers.under(release.schema()).map_err(RegistryError::Unsound)?;
+        parts.metrics.release_loaded(began.elapsed());
+        tracing::info!(release = number, took = ?began.elapsed(), "loaded");
+        Ok(Arc::new(Snapshot { release: Arc::new(release), customers }))
+    }
+
+    /// The releases that are in memory.
+    fn in_memory(&self) -> Vec<Arc<Release>> {
+        let warm = self.lock().warm.iter().map(|snapshot| Arc::clone(&snapshot.release)).collect::<Vec<_>>();
+        let serving = self.parts().publisher.serving().map(|snapshot| Arc::clone(&snapshot.release));
+        serving.into_iter().chain(warm).collect()
+    }
+
+    fn find_warm(&self, number: u64) -> Option<Arc<Snapshot>> {
+        let serving = self.parts().publisher.serving();
+        let published = self.lock();
+        let found = serving.iter().chain(&published.warm).find(|known| known.release.number() == number);
+        found.map(Arc::clone)
+    }
+
+    /// The snapshot with the customers of today; with its own where those cannot be read under its schema.
+    fn with_customers(&self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+        match self.shared.customers.under(snapshot.release.schema()) {
+            Ok(customers) if Arc::ptr_eq(&customers, &snapshot.customers) => snapshot,
+            Ok(customers) => Arc::new(Snapshot { release: Arc::clone(&snapshot.release), customers }),
+            Err(problems) => {
+                tracing::warn!(%problems, "the customers cannot be read; those that were loaded with the release serve");
+                snapshot
+            }
+        }
+    }
+
+    /// One pointer store; the snapshot before stays warm, the one that has been warm for longest is retired.
+    fn publish(&self, published: &mut Published, snapshot: Arc<Snapshot>, current: &Current) {
+        let parts = self.parts();
+        let release = Arc::clone(&snapshot.release);
+        let (customers, bytes) = (snapshot.customers.len(), snapshot.customers.memory_bytes());
+        let now_serving = Arc::clone(&snapshot);
+        // The same one again: somebody went away from a release and came back before anything else served here.
+        let before = parts.publisher.publish(snapshot).filter(|before| !Arc::ptr_eq(before, &now_serving));
+        published.sequence = current.sequence;
+        let served_again = |warm: &Arc<Snapshot>| warm.release.number() == release.number();
+        let mut gone: Vec<Arc<Snapshot>> = Vec::new();
+        if let Some(position) = published.warm.iter().position(served_again) {
+            gone.extend(published.warm.remove(position));
+        }
+        if let Some(before) = before {
+            if served_again(&before) { gone.push(before) } else { published.warm.push_front(before) }
+        }
+        while published.warm.len() > parts.keep_warm {
+            gone.extend(published.warm.pop_back());
+        }
+        gone.into_iter().for_each(retire);
+        let pins = release.pins().iter().map(|(name, version)| (name.as_str(), *version));
+        parts.metrics.release_published(release.number(), pins);
+        parts.metrics.customers_loaded(customers, bytes);
+        parts.readiness.ready(release.number());
+        let warm: Vec<u64> = published.warm.iter().map(|warm| warm.release.number()).collect();
+        parts.metrics.releases_warm.set(warm.len() as i64);
+        self.shared.state.send_modify(|state| {
+            state.release = release.number();
+            state.sequence = current.sequence;
+            state.current = Some(current.clone());
+            state.warm = warm;
+            state.refused.retain(|refused| refused.release != release.number());
+        });
+    }
+
+    fn refuse(&self, release: u64, error: &RegistryError) {
+        self.parts().metrics.release_refused();
+        tracing::error!(release, %error, "the release cannot be loaded; what served before still serves");
+        let refused = RefusedRelease { release, reason: error.to_string(), time: now() };
+        self.shared.state.send_modify(|state| {
+            state.refused.retain(|known| known.release != release);
+            state.refused.insert(0, refused);
+            state.refused.truncate(REFUSED);
+        });
+    }
+
+    /// The models of the Open Inference Protocol follow the release that serves.
+    fn refresh_models(&self) {
+        let parts = self.parts();
+        let (Some(serving), Some(repository)) = (parts.publisher.serving(), &parts.repository) else { return };
+        let refreshed = background::run("load", || repository.refresh(serving.release.pins()));
+        if let Err(error) | Ok(Err(error)) = refreshed {
+            tracing::warn!(%error, "the models of the store cannot be listed");
+        }
+    }
+
+    fn parts(&self) -> &Deployment {
+        &self.shared.parts
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Published> {
+        self.shared.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<Problems> for RegistryError {
+    fn from(problems: Problems) -> Self {
+        Self::Unsound(problems)
+    }
+}
+
+/// What follows `current` when `release` is promoted, from which a rollback goes to `previous`.
+fn next(current: &Current, release: u64, previous: u64, author: &str, reason: &str) -> Current {
+    Current {
+        release,
+        previous,
+        sequence: current.sequence + 1,
+        author: author.to_owned(),
+        reason: reason.to_owned(),
+        time: now(),
+    }
+}
+
+fn refuse_stale(expected: Option<u64>, current: &Current) -> Result<(), RegistryError> {
+    match expected {
+        Some(expected) if expected != current.release => {
+            let message = format!("release {expected} was expected to be current");
+            Err(RegistryError::Overtaken { current: current.release, message })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,139 @@
+//! The gate that feeds a version generated rows and wants a usable answer to each.
+
+use std::fmt::Write as _;
+
+use super::Finding;
+use super::bench::{Bench, answer};
+use super::rows::ROWS;
+use crate::feature::{Entity, FeatureSchema, Row, ValueRef};
+use crate::model::{Model, ModelError};
+use crate::release::load::{Loaded, Segmenter};
+
+/// A distance at which the square of it was beyond the range of floats.
+const BEYOND: f64 = 1e150;
+
+/// Every output is finite, every propensity within 0..=1.
+pub(super) fn check(bench: &Bench<'_>, loaded: &Loaded) -> Finding {
+    let failures = match loaded {
+        Loaded::Model(model) => of_model(bench, model),
+        Loaded::Segmentation(segmenter) => of_segmentation(bench, segmenter),
+    };
+    let measured = format!("{} of {ROWS} generated rows failed", failures.count);
+    match failures.first {
+        None => Finding::passed(measured, "0 rows"),
+        Some(first) => Finding::failed(measured, "0 rows", first),
+    }
+}
+
+/// Rows without a usable answer.
+#[derive(Default)]
+struct Failures {
+    count: usize,
+    /// What is wrong with the first.
+    first: Option<String>,
+}
+
+impl Failures {
+    fn add(&mut self, describe: impl FnOnce() -> String) {
+        self.count += 1;
+        self.first.get_or_insert_with(describe);
+    }
+}
+
+fn of_model(bench: &Bench<'_>, model: &Model) -> Failures {
+    let mut failures = Failures::default();
+    let schema = bench.candidate.schema;
+    let shown = |row: &Row<'_>| describe(row, schema, model.features());
+    let mut matrix = model.matrix();
+    let mut rows = Vec::with_capacity(ROWS);
+    for generated in bench.rows() {
+        match generated.push(&mut matrix) {
+            Ok(row) => rows.push(row),
+            Err(error) => failures.add(|| format!("{error}; the row: {}", shown(&generated.whole()))),
+        }
+    }
+    let scores = model.score(bench.worker(), &matrix);
+    let mut judge = |row: &Row<'_>, scores: Result<&[f32], &ModelError>| {
+        let wrong = match scores {
+            Ok(scores) => {
+                let at = scores.iter().position(|raw| answer(model, *raw).is_none());
+                at.map(|at| refusal(model, at, scores[at]))
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(wrong) = wrong {
+            failures.add(|| format!("{wrong}; the first such row: {}", shown(row)));
+        }
+    };
+    match scores {
+        Ok(scores) => {
+            let values = scores.values.chunks_exact(scores.columns.max(1));
+            rows.iter().zip(values).for_each(|(row, values)| judge(row, Ok(values)));
+        }
+        // Row by row, to tell how many it is.
+        Err(_) => {
+            for row in &rows {
+                matrix.clear();
+                // It was taken before.
+                let _ = matrix.push(row);
+                let scores = model.score(bench.worker(), &matrix);
+                judge(row, scores.as_ref().map(|scores| scores.values.as_slice()));
+            }
+        }
+    }
+    failures
+}
+
+/// What is wrong with a raw score.
+fn refusal(model: &Model, column: usize, raw: f32) -> String {
+    let name = &model.columns()[column];
+    if !raw.is_finite() {
+        return format!("`{name}` is {raw}");
+    }
+    format!("`{name}` is {raw}, which is no propensity: it must lie in 0..=1, or be calibrated")
+}
+
+fn of_segmentation(bench: &Bench<'_>, segmenter: &Segmenter) -> Failures {
+    let mut failures = Failures::default();
+    for generated in bench.rows() {
+        let row = generated.gapped();
+        let assigned = segmenter.assign(|index| row.customer[index]);
+        if !(assigned.distance < BEYOND && assigned.margin.is_finite()) {
+            let features = || describe(&row, bench.candidate.schema, segmenter.features());
+            failures.add(|| {
+                format!(
+                    "the distance to `{}` is beyond all bounds; the first such row: {}",
+                    assigned.name,
+                    features()
+                )
+            });
+        }
+    }
+    failures
+}
+
+/// The values of `features` as a person reads them: `balance = 12.5, age = missing`.
+fn describe<'f>(row: &Row<'_>, schema: &FeatureSchema, features: impl Iterator<Item = &'f str>) -> String {
+    let mut text = String::new();
+    for name in features {
+        let values = |entity| match entity {
+            Entity::Customer => row.customer,
+            Entity::Context => row.context,
+            Entity::Offer => row.offer,
+        };
+        let value = match schema.find(name) {
+            Some((entity, index)) => values(entity).get(index).copied().unwrap_or(ValueRef::Missing),
+            None => row.segment.map_or(ValueRef::Missing, |segment| ValueRef::Int(segment.id)),
+        };
+        let separator = if text.is_empty() { "" } else { ", " };
+        // Writing to a string cannot fail.
+        let _ = match value {
+            ValueRef::Missing => write!(text, "{separator}{name} = missing"),
+            ValueRef::Float(value) => write!(text, "{separator}{name} = {value}"),
+            ValueRef::Int(value) => write!(text, "{separator}{name} = {value}"),
+            ValueRef::Bool(value) => write!(text, "{separator}{name} = {value}"),
+            ValueRef::String(value) => write!(text, "{separator}{name} = {value:?}"),
+        };
+    }
+    text
+}

@@ -1,0 +1,160 @@
+//! The gate that asks a version for the answers that its makers say it gives: `golden.csv`.
+//!
+//! The header names features that the version takes, `segment` among them where it does, and what is expected:
+//!
+//! | column | meaning |
+//! |---|---|
+//! | a feature | its value; an empty cell is a value that nobody knows, as in a request |
+//! | `expected` | models with one score a row: what the `Score` call answers, the propensity where the model is calibrated; segmentations: the id of the segment |
+//! | `expected:<offer id>` | models with a score per offer: the same for this offer; empty: not compared |
+//! | `tolerance` | optional, models only: how far the answer may be off, times max(1, \|expected\|); empty or absent: 1e-5 |
+//!
+//! The table is read in `table.rs`; here it is held against the version.
+
+mod table;
+
+use std::fs;
+use std::io;
+
+use super::Finding;
+use super::bench::{Bench, answer};
+use super::files::plural;
+use crate::document::Problems;
+use crate::feature::Entity;
+use crate::model::{Model, ModelError};
+use crate::release::load::{Loaded, Segmenter};
+use table::{GoldenRow, Reading};
+
+/// The name of the file in a version's directory.
+const FILE: &str = "golden.csv";
+
+/// How far an answer may be off where the row does not say.
+const TOLERANCE: f64 = 1e-5;
+
+/// So many rows are told; more would hide them.
+const TOLD: usize = 5;
+
+/// Every golden row is answered as expected.
+pub(super) fn check(bench: &Bench<'_>, loaded: &Loaded) -> Finding {
+    let file = bench.file(FILE);
+    let bytes = match fs::read(bench.candidate.directory.join(FILE)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Finding::skipped("the version has no golden.csv");
+        }
+        Err(error) => return Finding::failed("", "", format!("{file} cannot be read: {error}")),
+    };
+    let reading = match loaded {
+        Loaded::Model(model) => Reading::of_model(&file, bench.candidate.schema, model),
+        Loaded::Segmentation(segmenter) => Reading::of_segmentation(&file, bench.candidate.schema, segmenter),
+    };
+    let rows = match reading.read(&bytes) {
+        Ok(rows) => rows,
+        Err(problems) => {
+            let measured = format!("{} in the file", plural(problems.len(), "mistake"));
+            return Finding::failed(measured, "a table of golden rows", told(&problems));
+        }
+    };
+    match loaded {
+        Loaded::Model(model) => of_model(bench, model, &file, &rows),
+        Loaded::Segmentation(segmenter) => of_segmentation(segmenter, &file, &rows),
+    }
+}
+
+fn of_model(bench: &Bench<'_>, model: &Model, file: &str, rows: &[GoldenRow]) -> Finding {
+    let mut problems = Problems::new();
+    let (mut largest, mut wrong) = (0.0_f64, 0);
+    for row in rows {
+        let found = match answers_of(bench, model, row) {
+            Ok(found) => found,
+            Err(message) => {
+                problems.push(file, Some(row.line), message);
+                wrong += 1;
+                continue;
+            }
+        };
+        let before = problems.len();
+        for (column, expected) in &row.expected {
+            let name = &model.columns()[*column];
+            let Some(found) = found[*column].map(f64::from) else {
+                problems.push(
+                    file,
+                    Some(row.line),
+                    format!("expected {expected} as `{name}`, but there is no usable answer"),
+                );
+                continue;
+            };
+            let off = (found - expected).abs() / expected.abs().max(1.0);
+            largest = largest.max(off);
+            let tolerance = row.tolerance.unwrap_or(TOLERANCE);
+            if off > tolerance {
+                let message = format!(
+                    "expected {expected} as `{name}`, found {found}: off by {off:.1e}, allowed {tolerance:.1e}"
+                );
+                problems.push(file, Some(row.line), message);
+            }
+        }
+        wrong += usize::from(problems.len() > before);
+    }
+    let limit = if rows.iter().any(|row| row.tolerance.is_some()) {
+        "the tolerance of each row".to_owned()
+    } else {
+        format!("{TOLERANCE:.0e}")
+    };
+    if problems.is_empty() {
+        return Finding::passed(
+            format!("off by at most {largest:.1e} in {}", plural(rows.len(), "row")),
+            limit,
+        );
+    }
+    Finding::failed(format!("{wrong} of {} differ", plural(rows.len(), "row")), limit, told(&problems))
+}
+
+/// What a caller would be told for one row, a value per column.
+fn answers_of(bench: &Bench<'_>, model: &Model, row: &GoldenRow) -> Result<Vec<Option<f32>>, String> {
+    let schema = bench.candidate.schema;
+    // As in a request: the default stands in for what nobody knows.
+    let of = |entity| row.values(schema, entity, |value, feature| value.or(feature.default_ref()));
+    let (customer, context, offer) = (of(Entity::Customer), of(Entity::Context), of(Entity::Offer));
+    let mut matrix = model.matrix();
+    let pushed = matrix.push(&crate::feature::Row {
+        customer: &customer,
+        context: &context,
+        offer: &offer,
+        segment: row.segment.map(|id| crate::feature::SegmentRef { id, name: "" }),
+    });
+    pushed.map_err(|error| error.to_string())?;
+    let scores = model.score(bench.worker(), &matrix).map_err(|error: ModelError| error.to_string())?;
+    Ok(scores.values.iter().map(|raw| answer(model, *raw)).collect())
+}
+
+fn of_segmentation(segmenter: &Segmenter, file: &str, rows: &[GoldenRow]) -> Finding {
+    let mut problems = Problems::new();
+    let name =
+        |id: i64| usize::try_from(id).ok().and_then(|id| segmenter.names().get(id)).map_or("?", |name| name);
+    for row in rows {
+        let found = segmenter.assign(|index| row.value(Entity::Customer, index)).id;
+        for (_, expected) in &row.expected {
+            let expected = *expected as i64;
+            if found != expected {
+                let (was, is) = (name(expected), name(found));
+                let message = format!("expected segment {expected} ({was}), found {found} ({is})");
+                problems.push(file, Some(row.line), message);
+            }
+        }
+    }
+    if problems.is_empty() {
+        return Finding::passed(format!("{} in their segments", plural(rows.len(), "row")), "every row");
+    }
+    let measured = format!("{} of {} differ", problems.len(), plural(rows.len(), "row"));
+    Finding::failed(measured, "every row", told(&problems))
+}
+
+/// The first few problems, and how many there are beside them.
+fn told(problems: &Problems) -> String {
+    let mut lines: Vec<String> = problems.iter().take(TOLD).map(ToString::to_string).collect();
+    if problems.len() > TOLD {
+        lines.push(format!("and {} more", problems.len() - TOLD));
+    }
+    lines.join("\n")
+}

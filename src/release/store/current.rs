@@ -1,0 +1,178 @@
+//! `CURRENT` and the copies of every one there was.
+
+use std::collections::BTreeMap;
+
+use super::objects::{Over, Put};
+use super::{Place, Store, StoreError, directory, keys, parse_toml, to_toml};
+use crate::release::fault;
+use crate::release::records::Current;
+
+/// How often a bucket is asked again when it says that two writers collided and neither has won.
+const COLLISIONS: usize = 5;
+
+/// Tells one `CURRENT` from another: the text of a file, the `ETag` of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp(String);
+
+/// `CURRENT` as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamped {
+    /// What it says.
+    pub current: Current,
+    /// What a writer who has seen it names.
+    pub stamp: Stamp,
+}
+
+/// `CURRENT` with its very text, to be copied.
+pub(super) struct Present {
+    pub(super) stamped: Stamped,
+    text: String,
+}
+
+impl Store {
+    /// What `CURRENT` says.
+    ///
+    /// # Errors
+    /// When it is missing or damaged, or the store cannot be reached.
+    pub fn current(&self) -> Result<Stamped, StoreError> {
+        self.present()?.map(|present| present.stamped).ok_or_else(|| self.no_current())
+    }
+
+    /// What `CURRENT` says, unless it is the one that is `known`. A look at a bucket that finds nothing new costs one request
+    /// without an answer's body.
+    ///
+    /// # Errors
+    /// As of [`Store::current`].
+    pub fn current_unless(&self, known: &Stamp) -> Result<Option<Stamped>, StoreError> {
+        match &self.0.place {
+            Place::Directory(_) => self.current().map(|read| (read.stamp != *known).then_some(read)),
+            Place::Bucket => {
+                let Some(content) = self.0.objects.get_unless(keys::CURRENT, &known.0)? else {
+                    return Ok(None);
+                };
+                self.read(content).map(|present| Some(present.stamped))
+            }
+        }
+    }
+
+    /// Replaces `CURRENT`, if it still is the one that was `expected`; `None` expects that there is none. A copy is kept of every
+    /// `CURRENT`, of the replaced one too should its writer have died before it could.
+    ///
+    /// # Errors
+    /// [`StoreError::Overtaken`] when another is there; the operating system's, or the bucket's. Whatever the error, `CURRENT` is the old
+    /// one or the new one; only [`StoreError::Unreachable`] leaves open which.
+    pub fn replace_current(&self, expected: Option<&Stamp>, next: &Current) -> Result<Stamp, StoreError> {
+        fault::point("promote.asked");
+        let _held = self.lock()?;
+        let present = self.present()?;
+        if let Some(Present { stamped, text }) = &present {
+            if expected != Some(&stamped.stamp) {
+                return Err(StoreError::Overtaken { current: Box::new(stamped.current.clone()) });
+            }
+            if next.sequence <= stamped.current.sequence {
+                let present = stamped.current.sequence;
+                return Err(StoreError::OutOfOrder { next: next.sequence, present });
+            }
+            self.keep_copy(stamped.current.sequence, text)?;
+        } else if expected.is_some() {
+            return Err(self.no_current());
+        }
+        let text = self.written(next)?;
+        let stamp = match &self.0.place {
+            Place::Directory(root) => {
+                directory::replace(&self.stage()?, &root.join(keys::CURRENT), text.as_bytes())?;
+                Stamp(text.clone())
+            }
+            Place::Bucket => self.swap(expected, &text)?,
+        };
+        fault::point("promote.moved");
+        if let Err(error) = self.keep_copy(next.sequence, &text) {
+            // It holds all the same; whoever replaces it next keeps the copy.
+            tracing::warn!(%error, sequence = next.sequence, "no copy of CURRENT could be kept");
+        }
+        fault::point("promote.copied");
+        Ok(stamp)
+    }
+
+    /// Every `CURRENT` there was, ascending by sequence, the present one included.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub fn promotions(&self) -> Result<Vec<Current>, StoreError> {
+        let number = |name: &str| name.strip_suffix(".toml").and_then(keys::number);
+        let sequences = self.0.objects.list(keys::PROMOTIONS)?.into_keys().filter_map(|name| number(&name));
+        let copies: Vec<String> = sequences.map(keys::promotion).collect();
+        let mut found = BTreeMap::new();
+        for (key, text) in copies.iter().zip(self.0.objects.texts(&copies)?) {
+            let Some(text) = text else { continue };
+            let current: Current = parse_toml(self.0.objects.shown(key), &text)?;
+            found.insert(current.sequence, current);
+        }
+        let present = self.current()?.current;
+        found.insert(present.sequence, present);
+        Ok(found.into_values().collect())
+    }
+
+    /// `CURRENT` with its text, where there is one.
+    pub(super) fn present(&self) -> Result<Option<Present>, StoreError> {
+        self.0.objects.get(keys::CURRENT)?.map(|content| self.read(content)).transpose()
+    }
+
+    fn read(&self, content: super::objects::Content) -> Result<Present, StoreError> {
+        let (path, tag) = (self.0.objects.shown(keys::CURRENT), content.tag.clone());
+        let text = content.text(&path)?;
+        let stamp = Stamp(match self.0.place {
+            Place::Directory(_) => text.clone(),
+            Place::Bucket => tag,
+        });
+        let current = parse_toml(path, &text)?;
+        Ok(Present { stamped: Stamped { current, stamp }, text })
+    }
+
+    /// The text of a `CURRENT`. In a bucket it carries a mark of its writer, who can then tell it from the same words of another
+    /// when the answer to a write was lost.
+    fn written(&self, current: &Current) -> Result<String, StoreError> {
+        let text = to_toml(current)?;
+        Ok(match self.0.place {
+            Place::Directory(_) => text,
+            Place::Bucket => format!("{text}# written once as {}\n", uuid::Uuid::now_v7()),
+        })
+    }
+
+    fn swap(&self, expected: Option<&Stamp>, text: &str) -> Result<Stamp, StoreError> {
+        fault::point("promote.written");
+        let over = || expected.map_or(Over::Nothing, |stamp| Over::Tagged(stamp.0.clone()));
+        for _ in 0..COLLISIONS {
+            let put = self.0.objects.put(keys::CURRENT, text.to_owned(), over());
+            if let Ok(Put::Done(tag)) = &put
+                && !tag.is_empty()
+            {
+                return Ok(Stamp(tag.clone()));
+            }
+            // A write whose answer was lost may have been made, and was then refused when it was made again.
+            let present = self.present()?;
+            match (put, present) {
+                (_, Some(present)) if present.text == text => return Ok(present.stamped.stamp),
+                (Err(error), _) => return Err(error),
+                (Ok(_), Some(present)) if Some(&present.stamped.stamp) != expected => {
+                    return Err(StoreError::Overtaken { current: Box::new(present.stamped.current) });
+                }
+                (Ok(_), _) => {}
+            }
+        }
+        let store = self.0.objects.shown(keys::CURRENT);
+        Err(StoreError::Unreachable { store, message: "its writers keep colliding".to_owned() })
+    }
+
+    fn keep_copy(&self, sequence: u64, text: &str) -> Result<(), StoreError> {
+        let key = keys::promotion(sequence);
+        if self.0.objects.exists(&key)? {
+            return Ok(());
+        }
+        self.put_new(&key, text.to_owned()).map(|_| ())
+    }
+
+    fn no_current(&self) -> StoreError {
+        StoreError::NotAStore { path: self.0.location.clone(), reason: "it has no CURRENT".to_owned() }
+    }
+}

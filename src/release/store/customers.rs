@@ -1,0 +1,92 @@
+//! The customers' source of a bucket: one object, replaced whole, and its copy in the mirror.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use super::mirror::SOURCE;
+use super::objects::{Listed, Over};
+use super::{Place, Store, StoreError, files, keys};
+
+/// What the source can be called: one name per format.
+const NAMES: [&str; 2] = ["customers.csv", "customers.parquet"];
+
+/// The lock that the installation of a source takes, too.
+const LOCK: &str = ".lock";
+
+impl Store {
+    /// Brings the customers of a bucket into the mirror, if they are not there. For a directory there is nothing to do.
+    ///
+    /// # Errors
+    /// The operating system's, or the bucket's; the mirror then has the customers that it had.
+    pub fn sync_customers(&self) -> Result<(), StoreError> {
+        if let Place::Directory(_) = self.0.place {
+            return Ok(());
+        }
+        let listed = self.0.objects.list(keys::CUSTOMERS)?;
+        // Two, where the installation of the later one was cut short.
+        let latest = listed
+            .iter()
+            .filter(|(name, _)| NAMES.contains(&name.as_str()))
+            .max_by_key(|(_, object)| object.modified);
+        let directory = &self.0.customers;
+        files::make_directory(directory)?;
+        let lock_path = directory.join(LOCK);
+        let lock = File::create(&lock_path).map_err(|error| StoreError::io(&lock_path, error))?;
+        lock.lock().map_err(|error| StoreError::io(&lock_path, error))?;
+        let Some((name, object)) = latest else { return keep_only(directory, None) };
+        let (target, source) = (directory.join(name), directory.join(SOURCE));
+        if fs::read_to_string(&source)
+            .is_ok_and(|found| found == described(&self.0.location, name, object, &target))
+        {
+            return keep_only(directory, Some(name));
+        }
+        let staged = self.stage()?;
+        let made = staged.path().join(name);
+        self.0.objects.download(&format!("{}/{name}", keys::CUSTOMERS), &made)?;
+        files::sync(&made)?;
+        fs::rename(&made, &target).map_err(|error| StoreError::io(&target, error))?;
+        files::sync(directory)?;
+        keep_only(directory, Some(name))?;
+        files::write(&source, described(&self.0.location, name, object, &target).as_bytes())
+    }
+
+    /// Makes `file`, a source that was checked and installed in `customers_dir()`, the customers of the bucket. For a directory there is
+    /// nothing to do.
+    ///
+    /// # Errors
+    /// The operating system's, or the bucket's; the bucket then has the customers that it had.
+    pub fn put_customers(&self, file: &Path) -> Result<(), StoreError> {
+        if let Place::Directory(_) = self.0.place {
+            return Ok(());
+        }
+        let name = NAMES.into_iter().find(|name| file.file_name().is_some_and(|found| found == *name));
+        let Some(name) = name else {
+            let message = format!("customers are called {}", NAMES.join(" or "));
+            return Err(StoreError::Damaged { path: file.display().to_string(), message });
+        };
+        self.0.objects.upload(&format!("{}/{name}", keys::CUSTOMERS), file, Over::Anything)?;
+        for other in NAMES.into_iter().filter(|other| *other != name) {
+            self.0.objects.delete(&format!("{}/{other}", keys::CUSTOMERS))?;
+        }
+        Ok(())
+    }
+}
+
+/// What the mirror's file was made of, and which file that is: one that was put there since is another.
+fn described(location: &str, name: &str, object: &Listed, file: &Path) -> String {
+    let tag = fs::metadata(file).map(|metadata| files::modified_tag(&metadata)).unwrap_or_default();
+    format!("{location}\n{} {} {name}\n{tag}\n", object.tag, object.size)
+}
+
+fn keep_only(directory: &Path, kept: Option<&str>) -> Result<(), StoreError> {
+    for other in NAMES.into_iter().filter(|name| Some(*name) != kept) {
+        let path = directory.join(other);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::io(&path, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

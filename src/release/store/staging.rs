@@ -1,0 +1,154 @@
+//! Directories in which things are made before they are put in their place: nobody reads them, and what a dead process left is
+//! swept away.
+//!
+//! ```text
+//! .staging/<id>         what is being made
+//! .staging/<id>.lock    held by the process that makes it
+//! ```
+//! Whether that process lives is asked of the lock, not of a clock.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::{StoreError, files};
+
+/// An empty directory of its maker; it goes with the value, unless it was moved into place.
+#[derive(Debug)]
+pub struct Staging {
+    directory: PathBuf,
+    lock: Lock,
+}
+
+#[derive(Debug)]
+struct Lock {
+    path: PathBuf,
+    /// Closing it lets the lock go.
+    _file: File,
+}
+
+impl Staging {
+    /// A new directory below `area`.
+    pub(super) fn new(area: &Path) -> Result<Self, StoreError> {
+        files::make_directory(area)?;
+        loop {
+            let directory = area.join(uuid::Uuid::now_v7().to_string());
+            let Some(lock) = Lock::take(directory.with_extension("lock"))? else { continue };
+            fs::create_dir(&directory).map_err(|error| StoreError::io(&directory, error))?;
+            return Ok(Self { directory, lock });
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.directory
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // What cannot be removed now is swept when a store is opened next. The lock goes last: without it the directory is
+        // anybody's.
+        if matches!(fs::remove_dir_all(&self.directory), Err(error) if error.kind() != std::io::ErrorKind::NotFound)
+        {
+            tracing::debug!(directory = %self.directory.display(), "staging directory could not be removed");
+        }
+        let _ = fs::remove_file(&self.lock.path);
+    }
+}
+
+impl Lock {
+    /// Makes and takes a lock; `None` where a sweep came between the two.
+    fn take(path: PathBuf) -> Result<Option<Self>, StoreError> {
+        let failed = |error| StoreError::io(&path, error);
+        let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let ours = file.metadata().map_err(failed)?.ino();
+        let there = fs::metadata(&path).is_ok_and(|metadata| metadata.ino() == ours);
+        Ok(there.then_some(Self { path, _file: file }))
+    }
+}
+
+/// Removes what dead processes left below `area`. Errors are no matter: a store that cannot be written to is read all the same.
+pub(super) fn sweep(area: &Path) {
+    let Ok(entries) = fs::read_dir(area) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let directory = path.with_extension("");
+        let ours = directory
+            .file_name()
+            .and_then(OsStr::to_str)
+            .is_some_and(|name| uuid::Uuid::parse_str(name).is_ok());
+        if !ours {
+            continue;
+        }
+        // Dropped, it removes both.
+        if let Ok(Some(lock)) = Lock::take(directory.with_extension("lock")) {
+            drop(Staging { directory, lock });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(area: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(area)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_sweep_removes_what_the_dead_left_and_nothing_of_the_living() {
+        let root = tempfile::tempdir().unwrap();
+        let area = root.path().join(".staging");
+        let living = Staging::new(&area).unwrap();
+        fs::write(living.path().join("model.onnx"), "x").unwrap();
+        // A process that died between any two steps.
+        for (directory, lock) in [(true, true), (true, false), (false, true)] {
+            let dead = area.join(uuid::Uuid::now_v7().to_string());
+            if directory {
+                fs::create_dir_all(dead.join("folder")).unwrap();
+            }
+            if lock {
+                fs::write(dead.with_extension("lock"), "").unwrap();
+            }
+        }
+        fs::write(area.join("notes.txt"), "of somebody else").unwrap();
+        sweep(&area);
+        let name = living.path().file_name().unwrap().to_str().unwrap();
+        assert_eq!(names(&area), [name, &format!("{name}.lock"), "notes.txt"]);
+        drop(living);
+        assert_eq!(names(&area), ["notes.txt"]);
+        sweep(&area.join("absent"));
+    }
+
+    #[test]
+    fn makers_and_sweepers_do_not_harm_each_other() {
+        let root = tempfile::tempdir().unwrap();
+        let area = root.path().join(".staging");
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let staging = Staging::new(&area).unwrap();
+                        fs::write(staging.path().join("file"), "x").unwrap();
+                        assert_eq!(fs::read_to_string(staging.path().join("file")).unwrap(), "x");
+                    }
+                });
+            }
+            scope.spawn(|| (0..200).for_each(|_| sweep(&area)));
+        });
+        sweep(&area);
+        assert_eq!(names(&area), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,129 @@
+//! Several servers over one store: a promotion through either of them reaches both.
+
+use std::time::Duration;
+
+use super::binary::{Process, command, init};
+use super::harness::{Server, rank_request, sample_workspace, wire};
+use super::management::{Management, marked};
+use tonic::Code;
+use wire::decision_service_client::DecisionServiceClient;
+
+async fn release_of(address: std::net::SocketAddr) -> u64 {
+    let mut client = DecisionServiceClient::connect(format!("http://{address}")).await.unwrap();
+    client.rank(rank_request("app_home", &["C000001"])).await.unwrap().into_inner().release
+}
+
+async fn converges(address: std::net::SocketAddr, release: u64) {
+    for _ in 0..500 {
+        if release_of(address).await == release {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{address} does not serve release {release}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_through_either_reaches_both() {
+    let one = Server::start(&sample_workspace(), &[]);
+    let other = Server::over(&one.store, &[]);
+    let mut through_one = Management::over(one.channel().await);
+    let mut through_other = Management::over(other.channel().await);
+    through_one.push("propensity", 2, marked("propensity", "x").path()).await.unwrap();
+    assert_eq!(through_other.create(&[("propensity", 2)]).await.unwrap(), 2);
+    through_one.promote(2).await.unwrap();
+    assert_eq!(release_of(one.address).await, 2);
+    converges(other.address, 2).await;
+    let back = through_other.rollback().await.unwrap();
+    assert_eq!((back.current.unwrap().release, release_of(other.address).await), (1, 1));
+    converges(one.address, 1).await;
+    let states = [through_one.list().await.serving.unwrap(), through_other.list().await.serving.unwrap()];
+    assert_eq!(states.map(|state| (state.release, state.sequence)), [(1, 3); 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_slept_through_promotions_catches_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("store");
+    assert_eq!(init(&store, &sample_workspace()).code, Some(0));
+    let (awake, asleep) = (Process::start(command(), &store), Process::start(command(), &store));
+    asleep.signal("STOP");
+    let mut client = Management::over(connect(awake.address).await);
+    for release in 2..=4 {
+        assert_eq!(client.create(&[]).await.unwrap(), release);
+        client.promote(release).await.unwrap();
+    }
+    asleep.signal("CONT");
+    converges(asleep.address, 4).await;
+    assert!(asleep.terminate().success() && awake.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_refuses_what_it_cannot_load_and_recovers() {
+    let one = Server::start(&sample_workspace(), &[]);
+    let mut client = Management::over(one.channel().await);
+    client.push("propensity", 2, marked("propensity", "x").path()).await.unwrap();
+    client.create(&[("propensity", 2)]).await.unwrap();
+    client.create(&[]).await.unwrap();
+    client.promote(2).await.unwrap();
+    client.promote(3).await.unwrap();
+    // It is still warm in the first, and damaged for the second.
+    let file = one.store.join("models/propensity/2/model.onnx");
+    let whole = std::fs::read(&file).unwrap();
+    let other = Server::over(&one.store, &[]);
+    std::fs::write(&file, "damaged").unwrap();
+    let warm = client.promote(2).await.unwrap();
+    assert!(warm.warm);
+    let mut through_other = Management::over(other.channel().await);
+    let mut refused = Vec::new();
+    for _ in 0..500 {
+        refused = through_other.list().await.serving.unwrap().refused;
+        if !refused.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!((refused[0].release, release_of(other.address).await), (2, 3));
+    assert!(refused[0].reason.contains("propensity/2/model.onnx"), "{refused:?}");
+    assert!(other.admin_get("/metrics").unwrap().contains("proffer_release_wanted 2"));
+    // What is wrong passes.
+    std::fs::write(&file, whole).unwrap();
+    converges(other.address, 2).await;
+    assert!(through_other.list().await.serving.unwrap().refused.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_does_not_wait_for_a_promotion_that_is_loading() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("store");
+    assert_eq!(init(&store, &sample_workspace()).code, Some(0));
+    let gate = directory.path().join("gate");
+    let mut held = command();
+    held.env("PROFFER_FAULT", format!("promote.loaded=hold:{}", gate.display()));
+    let server = Process::start(held, &store);
+    let mut client = Management::over(connect(server.address).await);
+    for release in 2..=3 {
+        assert_eq!(client.create(&[]).await.unwrap(), release);
+    }
+    client.promote(2).await.unwrap();
+    std::fs::write(&gate, "").unwrap();
+    let mut slow = client.clone();
+    let promotion = tokio::spawn(async move { slow.promote(3).await });
+    // It has been loaded, and is held before CURRENT moves.
+    let at_gate = gate.with_extension("reached");
+    while !at_gate.exists() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let back = client.rollback().await.unwrap();
+    assert!(back.warm);
+    assert_eq!((back.current.unwrap().release, release_of(server.address).await), (1, 1));
+    std::fs::remove_file(&gate).unwrap();
+    let status = promotion.await.unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::Aborted, "{status:?}");
+    assert!(status.message().contains("release 1 is current"), "{status:?}");
+    assert_eq!((release_of(server.address).await, client.list().await.current.unwrap().sequence), (1, 3));
+}
+
+async fn connect(address: std::net::SocketAddr) -> tonic::transport::Channel {
+    tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+}
