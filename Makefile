@@ -8,7 +8,7 @@ PYTHON ?= python3
 WORKSPACE := $(shell find models -type f -not -name '*.py' -not -name '*.md' -not -name '*.txt' 2>/dev/null)
 VENV      := var/venv
 
-.PHONY: run test lint build onnxruntime bench clean
+.PHONY: run test lint build onnxruntime swap-test bench clean
 
 run: build var/store/CURRENT
 	@scripts/run.sh
@@ -38,6 +38,10 @@ $(VENV)/.installed: tests/requirements.txt examples/retrain/requirements.txt mod
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
 	touch $@
+
+# A thousand swaps under load, at most ten minutes: what `make test` shows in a short form, with its figures held to their limits.
+swap-test: build
+	PROFFER_TEST_BINARY=$(CURDIR)/target/release/proffer $(CARGO) test --locked --test server swap::full -- --ignored --nocapture --exact
 
 # The figures of the README; CI does not run them.
 bench: onnxruntime

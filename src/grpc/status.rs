@@ -15,7 +15,9 @@ pub(super) fn from_decision(error: &DecisionError, request_id: &str) -> Status {
     match error {
         DecisionError::Invalid { .. } => Status::invalid_argument(error.to_string()),
         DecisionError::NotFound { .. } => Status::not_found(error.to_string()),
-        DecisionError::NotLoaded { .. } | DecisionError::NoSegmentation { .. } => Status::failed_precondition(error.to_string()),
+        DecisionError::NotLoaded { .. } | DecisionError::NoSegmentation { .. } => {
+            Status::failed_precondition(error.to_string())
+        }
         DecisionError::NotReady => Status::unavailable(error.to_string()),
         DecisionError::Refused(refusal) => from_refusal(*refusal, request_id),
         DecisionError::Internal(details) => internal(details, request_id),

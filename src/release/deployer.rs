@@ -20,8 +20,8 @@ use super::history::trail;
 use super::snapshot::retire;
 use super::store::{Stamp, Stamped};
 use super::{
-    Current, Promotion, Publisher, RefusedRelease, RegistryError, Release, ReleaseSource, ServingState, Snapshot,
-    Store, StoreError, background, fault, now,
+    Current, Promotion, Publisher, RefusedRelease, RegistryError, Release, ReleaseSource, ServingState,
+    Snapshot, Store, StoreError, background, fault, now,
 };
 use crate::document::Problems;
 use crate::feature::store::CustomerSource;
@@ -219,7 +219,13 @@ impl Deployer {
         }
         drop(published);
         fault::point("promote.published");
-        tracing::info!(release, sequence = current.sequence, by = current.author, reason = current.reason, "promoted");
+        tracing::info!(
+            release,
+            sequence = current.sequence,
+            by = current.author,
+            reason = current.reason,
+            "promoted"
+        );
         self.refresh_models();
         let later = store.current().ok().map(|read| read.current);
         let overtaken_by =
@@ -345,7 +351,9 @@ impl Deployer {
     /// The models of the Open Inference Protocol follow the release that serves.
     fn refresh_models(&self) {
         let parts = self.parts();
-        let (Some(serving), Some(repository)) = (parts.publisher.serving(), &parts.repository) else { return };
+        let (Some(serving), Some(repository)) = (parts.publisher.serving(), &parts.repository) else {
+            return;
+        };
         let refreshed = background::run("load", || repository.refresh(serving.release.pins()));
         if let Err(error) | Ok(Err(error)) = refreshed {
             tracing::warn!(%error, "the models of the store cannot be listed");

@@ -23,8 +23,8 @@ use super::{
 use crate::document::Problems;
 use crate::feature::store::CustomerSource;
 use crate::feature::{FeatureSchema, RecentRows};
-use crate::model::onnx::{OnnxCache, OnnxRuntime};
 use crate::model::Manifest;
+use crate::model::onnx::{OnnxCache, OnnxRuntime};
 use crate::telemetry::{Metrics, Readiness};
 
 /// The most bytes of one upload, all files together, where nobody says otherwise.
@@ -83,7 +83,8 @@ impl Registry {
             keep_warm: 0,
         });
         let recent = Arc::new(RecentRows::new(0));
-        let registry = Self::new(Holdings { store, cache, publisher, recent, metrics, upload_bytes: UPLOAD_BYTES });
+        let registry =
+            Self::new(Holdings { store, cache, publisher, recent, metrics, upload_bytes: UPLOAD_BYTES });
         Ok((registry, deployer))
     }
 
@@ -199,7 +200,9 @@ impl Registry {
             models.push(ModelSummary { name: model, versions: summaries });
         }
         match name {
-            Some(name) if models.is_empty() => Err(RegistryError::NotFound(format!("there is no model `{name}`"))),
+            Some(name) if models.is_empty() => {
+                Err(RegistryError::NotFound(format!("there is no model `{name}`")))
+            }
             _ => Ok(models),
         }
     }
@@ -239,7 +242,14 @@ impl Registry {
             }
         }
         let verdict = store.verdict(name, version)?;
-        Ok(VersionDetail { name: name.to_owned(), version, manifest: record.manifest, files, verdict, releases })
+        Ok(VersionDetail {
+            name: name.to_owned(),
+            version,
+            manifest: record.manifest,
+            files,
+            verdict,
+            releases,
+        })
     }
 
     /// Removes a version that no release pins. Its number is not used again.
@@ -278,13 +288,15 @@ impl Registry {
             store.fetch_version(name, *version)?;
         }
         let models_dir: PathBuf = store.models_dir().to_owned();
-        let source = ReleaseSource { number: 0, features, offers, policy, models_dir, store: None, pins: &models };
+        let source =
+            ReleaseSource { number: 0, features, offers, policy, models_dir, store: None, pins: &models };
         background::run("check", || self.check(&source))
             .map_err(|error| RegistryError::Internal(error.to_string()))?
             .map_err(RegistryError::Unsound)?;
         fault::point("create.checked");
         let (author, note) = (&draft.author, &draft.note);
-        let record = store.add_release(&NewRelease { author, note, models: &models, features, offers, policy })?;
+        let record =
+            store.add_release(&NewRelease { author, note, models: &models, features, offers, policy })?;
         tracing::info!(release = record.number, by = record.author, "release made");
         Ok(record)
     }
@@ -308,7 +320,9 @@ impl Registry {
         let mut unfit = Vec::new();
         for (name, version) in models {
             if !store.has_version(name, *version) {
-                return Err(RegistryError::NotFound(format!("there is no version {version} of a model `{name}`")));
+                return Err(RegistryError::NotFound(format!(
+                    "there is no version {version} of a model `{name}`"
+                )));
             }
             match store.verdict(name, *version)? {
                 Some(verdict) if verdict.passed => {}
@@ -340,7 +354,9 @@ impl Registry {
         let store = &self.shared.store;
         let current = store.current()?.current;
         let mut releases = Vec::new();
-        for number in store.releases()?.into_iter().rev().filter(|number| before == 0 || *number < before).take(count) {
+        for number in
+            store.releases()?.into_iter().rev().filter(|number| before == 0 || *number < before).take(count)
+        {
             match store.release_record(number) {
                 Ok(record) => releases.push(record),
                 Err(error) => tracing::warn!(release = number, %error, "the release cannot be read"),

@@ -17,8 +17,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::labels::{
-    Bounded, GateLabels, ModelLabels, PlacementLabels, ReasonLabels, ReleaseLabels, RequestLabels, RpcLabels, RuleLabels,
-    VersionLabels,
+    Bounded, GateLabels, ModelLabels, PlacementLabels, ReasonLabels, ReleaseLabels, RequestLabels, RpcLabels,
+    RuleLabels, VersionLabels,
 };
 use super::process;
 use super::rpc::RpcMetrics;
@@ -246,7 +246,12 @@ impl Metrics {
                 "1 while the store can be read and followed",
                 Gauge::default(),
             ),
-            gates: plain(own, "gates", "Gates that pushed model versions ran into, by gate and outcome", Family::default()),
+            gates: plain(
+                own,
+                "gates",
+                "Gates that pushed model versions ran into, by gate and outcome",
+                Family::default(),
+            ),
             customers: plain(own, "customers", "Customers in the embedded store", Gauge::default()),
             customer_store_bytes: in_unit(
                 own,

@@ -23,8 +23,12 @@ const PUSH: [(&str, bool); 7] = [
 ];
 
 /// The steps of making a release; where it exists afterwards.
-const CREATE: [(&str, bool); 4] =
-    [("create.checked", false), ("release.staged", false), ("release.placing", false), ("release.placed", true)];
+const CREATE: [(&str, bool); 4] = [
+    ("create.checked", false),
+    ("release.staged", false),
+    ("release.placing", false),
+    ("release.placed", true),
+];
 
 /// The steps of a promotion; where the new release is current afterwards.
 const PROMOTE: [(&str, bool); 7] = [
@@ -108,7 +112,8 @@ async fn killed_at_any_step_of_a_push() {
             .await;
         let mut client = management(&server).await;
         assert_eq!(serves(&server).await, 1, "{step}");
-        let listed = client.models.list_models(wire::ListModelsRequest::default()).await.unwrap().into_inner();
+        let listed =
+            client.models.list_models(wire::ListModelsRequest::default()).await.unwrap().into_inner();
         let propensity = listed.models.iter().find(|model| model.name == "propensity").unwrap();
         let versions: Vec<u64> = propensity.versions.iter().map(|version| version.version).collect();
         assert_eq!(versions, if exists { vec![1, 2] } else { vec![1] }, "{step}");
@@ -150,15 +155,20 @@ async fn killed_at_any_step_of_a_promotion() {
         let expected = if moved { 2 } else { 1 };
         let listed = client.list().await;
         let (current, serving) = (listed.current.unwrap(), listed.serving.unwrap());
-        assert_eq!((current.release, serving.release, serves(&server).await), (expected, expected, expected), "{step}");
+        assert_eq!(
+            (current.release, serving.release, serves(&server).await),
+            (expected, expected, expected),
+            "{step}"
+        );
         // Repeated, whatever had come of it.
         let promoted = client.promote(2).await.unwrap().current.unwrap();
         assert_eq!((promoted.release, promoted.previous, promoted.sequence), (2, 1, 2), "{step}");
         // The history is whole: what was before is found again.
         assert_eq!(client.rollback().await.unwrap().current.unwrap().release, 1, "{step}");
         assert_eq!(serves(&server).await, 1, "{step}");
-        let kept: Vec<bool> =
-            (1..=3).map(|sequence| scene.store().join(format!("promotions/{sequence}.toml")).is_file()).collect();
+        let kept: Vec<bool> = (1..=3)
+            .map(|sequence| scene.store().join(format!("promotions/{sequence}.toml")).is_file())
+            .collect();
         assert_eq!(kept, [true; 3], "{step}");
     }
 }

@@ -57,7 +57,9 @@ impl Server {
         let shutdown = stop.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-            runtime.block_on(async { App::build(config).await?.run(listeners, shutdown.cancelled_owned()).await })
+            runtime.block_on(async {
+                App::build(config).await?.run(listeners, shutdown.cancelled_owned()).await
+            })
         });
         let store = store.to_owned();
         let server = Self { address, admin, store, stop, thread: Some(thread), _directory: None };
@@ -83,12 +85,7 @@ impl Server {
 
     /// What the admin address answers: status line, headers and body.
     pub fn admin_get(&self, path: &str) -> std::io::Result<String> {
-        use std::io::{Read, Write};
-        let mut stream = std::net::TcpStream::connect(self.admin)?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        Ok(text)
+        admin_get(self.admin, path)
     }
 
     /// Begins the shutdown, as SIGTERM does.
@@ -122,6 +119,16 @@ impl Drop for Server {
             let _ = thread.join();
         }
     }
+}
+
+/// What an admin address answers: status line, headers and body.
+pub fn admin_get(admin: SocketAddr, path: &str) -> std::io::Result<String> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(admin)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Makes a store of a workspace, as `proffer init` does.

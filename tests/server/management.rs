@@ -21,7 +21,10 @@ pub struct Management {
 
 impl Management {
     pub fn over(channel: Channel) -> Self {
-        Self { models: ModelServiceClient::new(channel.clone()), releases: ReleaseServiceClient::new(channel) }
+        Self {
+            models: ModelServiceClient::new(channel.clone()),
+            releases: ReleaseServiceClient::new(channel),
+        }
     }
 
     /// Pushes the version in `directory`; version 0 is the next.
@@ -38,7 +41,8 @@ impl Management {
     /// Makes a release over the current one with these versions, and returns its number.
     pub async fn create(&mut self, models: &[(&str, u64)]) -> Result<u64, Status> {
         let models = models.iter().map(|(name, version)| ((*name).to_owned(), *version)).collect();
-        let request = wire::CreateReleaseRequest { models, author: "a test".to_owned(), ..Default::default() };
+        let request =
+            wire::CreateReleaseRequest { models, author: "a test".to_owned(), ..Default::default() };
         let made = self.releases.create_release(request).await?.into_inner();
         Ok(made.release.unwrap().number)
     }
@@ -61,7 +65,8 @@ impl Management {
 
     /// Rolls back.
     pub async fn rollback(&mut self) -> Result<wire::RollbackReleaseResponse, Status> {
-        let request = wire::RollbackReleaseRequest { reason: "a test".to_owned(), author: "a test".to_owned() };
+        let request =
+            wire::RollbackReleaseRequest { reason: "a test".to_owned(), author: "a test".to_owned() };
         self.releases.rollback_release(request).await.map(Response::into_inner)
     }
 

@@ -18,8 +18,10 @@ async fn who_answers(server: &Server) -> (u64, u64) {
     let request = rank_request("app_home", &["C000001"]);
     let answer = server.client().await.rank(request).await.unwrap().into_inner();
     let factors = answer.results[0].offers.iter().filter_map(|offer| offer.factors.as_ref());
-    let versions: Vec<u64> =
-        factors.filter(|factors| factors.model == "propensity").map(|factors| factors.model_version).collect();
+    let versions: Vec<u64> = factors
+        .filter(|factors| factors.model == "propensity")
+        .map(|factors| factors.model_version)
+        .collect();
     assert!(!versions.is_empty() && versions.iter().all(|version| *version == versions[0]), "{versions:?}");
     (answer.release, versions[0])
 }
@@ -40,8 +42,7 @@ async fn a_new_version_is_pushed_judged_released_promoted_and_rolled_back() {
     let verdict = pushed.verdict.unwrap();
     assert!(verdict.passed, "{verdict:#?}");
     let gates: Vec<&str> = verdict.gates.iter().map(|gate| gate.gate.as_str()).collect();
-    let all =
-        ["checksums", "loads", "signature", "finite", "golden", "latency", "distribution", "engine"];
+    let all = ["checksums", "loads", "signature", "finite", "golden", "latency", "distribution", "engine"];
     assert_eq!(gates, all);
     assert_eq!(who_answers(&server).await, (1, 1), "a push changes nothing that serves");
 
@@ -162,21 +163,26 @@ async fn uploads_that_are_not_what_they_announce_leave_nothing_behind() {
 
 /// The directories that are being filled.
 fn staged(store: &Path) -> usize {
-    std::fs::read_dir(store.join(".staging")).map_or(0, |entries| {
-        entries.flatten().filter(|entry| entry.path().is_dir()).count()
-    })
+    std::fs::read_dir(store.join(".staging"))
+        .map_or(0, |entries| entries.flatten().filter(|entry| entry.path().is_dir()).count())
 }
 
 #[tokio::test]
 async fn a_release_is_checked_whole_before_it_exists() {
     let server = Server::start(&sample_workspace(), &[]);
     let mut client = management(&server).await;
-    refused(client.create(&[("propensity", 9)]).await, Code::NotFound, "no version 9 of a model `propensity`");
+    refused(
+        client.create(&[("propensity", 9)]).await,
+        Code::NotFound,
+        "no version 9 of a model `propensity`",
+    );
     refused(client.create(&[("propensity", 0)]).await, Code::FailedPrecondition, "has no model `propensity`");
     let offers = std::fs::read_to_string(sample_workspace().join("offers.toml")).unwrap();
-    let broken = offers.replacen("placements = [\"", "placements = [\"nowhere", 1) + "\n[[offer]]\nid = 'x'\n";
+    let broken =
+        offers.replacen("placements = [\"", "placements = [\"nowhere", 1) + "\n[[offer]]\nid = 'x'\n";
     let request = wire::CreateReleaseRequest { offers_toml: Some(broken), ..Default::default() };
-    let says = refused(client.releases.create_release(request).await, Code::FailedPrecondition, "offers.toml:");
+    let says =
+        refused(client.releases.create_release(request).await, Code::FailedPrecondition, "offers.toml:");
     assert!(says.contains("did you mean") && says.lines().count() > 2, "all problems are reported: {says}");
     let request = wire::CreateReleaseRequest { base: 5, ..Default::default() };
     refused(client.releases.create_release(request).await, Code::NotFound, "no release 5");
@@ -197,7 +203,11 @@ async fn a_release_that_cannot_be_loaded_is_refused_and_nothing_moves() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0xff;
     std::fs::write(&file, bytes).unwrap();
-    refused(client.promote(release).await, Code::FailedPrecondition, "propensity/2/model.onnx: its SHA-256 is");
+    refused(
+        client.promote(release).await,
+        Code::FailedPrecondition,
+        "propensity/2/model.onnx: its SHA-256 is",
+    );
     refused(client.promote(99).await, Code::NotFound, "no release 99");
     assert_eq!(who_answers(&server).await, (1, 1));
     let listed = client.list().await;
@@ -221,12 +231,9 @@ async fn two_promoters_race_and_exactly_one_wins() {
     for round in 0..200 {
         // Each wants another release than the current one.
         let wanted: Vec<u64> = (1..=3).filter(|release| *release != current).collect();
-        let (first, second) =
-            if round % 2 == 0 { (wanted[0], wanted[1]) } else { (wanted[1], wanted[0]) };
-        let results = tokio::join!(
-            one.promote_over(first, Some(current)),
-            other.promote_over(second, Some(current))
-        );
+        let (first, second) = if round % 2 == 0 { (wanted[0], wanted[1]) } else { (wanted[1], wanted[0]) };
+        let results =
+            tokio::join!(one.promote_over(first, Some(current)), other.promote_over(second, Some(current)));
         let (winner, won, lost) = match results {
             (Ok(won), Err(lost)) => (0, won, lost),
             (Err(lost), Ok(won)) => (1, won, lost),
@@ -316,7 +323,8 @@ async fn a_watcher_sees_every_publication() {
 async fn offers_change_without_a_new_model() {
     let server = Server::start(&sample_workspace(), &[]);
     let mut client = management(&server).await;
-    let before = server.client().await.rank(rank_request("app_home", &["C000001"])).await.unwrap().into_inner();
+    let before =
+        server.client().await.rank(rank_request("app_home", &["C000001"])).await.unwrap().into_inner();
     let best = before.results[0].offers[0].offer_id.clone();
     let workspace = Copy::new();
     workspace.replace(
@@ -329,7 +337,8 @@ async fn offers_change_without_a_new_model() {
     let request = wire::CreateReleaseRequest { offers_toml: Some(offers), ..Default::default() };
     let release = client.releases.create_release(request).await.unwrap().into_inner().release.unwrap().number;
     client.promote(release).await.unwrap();
-    let after = server.client().await.rank(rank_request("app_home", &["C000001"])).await.unwrap().into_inner();
+    let after =
+        server.client().await.rank(rank_request("app_home", &["C000001"])).await.unwrap().into_inner();
     assert_eq!(after.release, release);
     assert!(after.results[0].offers.iter().all(|offer| offer.offer_id != best));
     let withheld = after.results[0].rejected.iter().find(|rejected| rejected.offer_id == best).unwrap();

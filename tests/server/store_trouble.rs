@@ -103,17 +103,23 @@ async fn what_is_no_part_of_a_store_is_ignored() {
     for directory in ["models/propensity/2", "models/half/1", "releases/7", "releases/x", ".staging/dead"] {
         fs::create_dir_all(server.store.join(directory)).unwrap();
     }
-    for file in ["models/half/1/model.onnx", "models/README", "releases/notes.txt", "releases/7/offers.toml"] {
+    for file in ["models/half/1/model.onnx", "models/README", "releases/notes.txt", "releases/7/offers.toml"]
+    {
         fs::write(server.store.join(file), "what is this?").unwrap();
     }
     assert_eq!(client.list().await.releases.len(), 1);
     let models = client.models.list_models(wire::ListModelsRequest::default()).await.unwrap().into_inner();
-    assert!(models.models.iter().all(|model| model.name != "half" && model.versions.len() == 1), "{models:?}");
+    assert!(
+        models.models.iter().all(|model| model.name != "half" && model.versions.len() == 1),
+        "{models:?}"
+    );
     // A number that something lies under is not used.
     assert_eq!(client.create(&[]).await.unwrap(), 8);
     client.promote(8).await.unwrap();
     assert_eq!(serves(&server).await, 8);
-    assert!(client.push("propensity", 0, marked("propensity", "x").path()).await.unwrap().verdict.unwrap().passed);
+    assert!(
+        client.push("propensity", 0, marked("propensity", "x").path()).await.unwrap().verdict.unwrap().passed
+    );
 }
 
 /// A server in a mount namespace of its own, whose store lies on a small file system in memory; or a word about why not.

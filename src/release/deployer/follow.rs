@@ -69,7 +69,8 @@ impl Deployer {
         let root = self.parts().store.local_root()?;
         let wake = wake.clone();
         let told = move |event: notify::Result<notify::Event>| {
-            let names_current = |event: &notify::Event| event.paths.iter().any(|path| path.ends_with("CURRENT"));
+            let names_current =
+                |event: &notify::Event| event.paths.iter().any(|path| path.ends_with("CURRENT"));
             if event.is_ok_and(|event| names_current(&event)) {
                 // The follower is gone when the server stops.
                 let _ = wake.send(Wake::Look);
@@ -80,7 +81,9 @@ impl Deployer {
             Ok(watcher)
         });
         // A network file system, or too many watchers: the store is looked at every so often all the same.
-        watcher.inspect_err(|error| tracing::info!(%error, "changes of the store are found by polling alone")).ok()
+        watcher
+            .inspect_err(|error| tracing::info!(%error, "changes of the store are found by polling alone"))
+            .ok()
     }
 
     fn look_until_stopped(&self, woken: &Receiver<Wake>, poll: Duration, mut seen: Seen) {
@@ -126,7 +129,11 @@ impl Deployer {
                 let mut published = self.lock();
                 if current.sequence > published.sequence {
                     self.publish(&mut published, snapshot, &current);
-                    tracing::info!(release = current.release, sequence = current.sequence, "follows the store");
+                    tracing::info!(
+                        release = current.release,
+                        sequence = current.sequence,
+                        "follows the store"
+                    );
                 }
                 drop(published);
                 (seen.stamp, seen.refused) = (stamp, None);
@@ -152,7 +159,8 @@ impl Deployer {
     fn look_beside(&self, seen: &mut Seen) {
         let parts = self.parts();
         if let Some(serving) = parts.publisher.serving() {
-            let synced = parts.store.sync_models(serving.release.pins()).and_then(|()| parts.store.sync_customers());
+            let synced =
+                parts.store.sync_models(serving.release.pins()).and_then(|()| parts.store.sync_customers());
             if let Err(error) = synced {
                 self.note_store_error(error.to_string());
             }

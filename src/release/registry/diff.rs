@@ -49,10 +49,7 @@ pub(super) fn diff(from: &ReleaseFiles, to: &ReleaseFiles) -> ReleaseDiff {
 fn offers(text: &str) -> BTreeMap<String, toml::Value> {
     let Ok(table) = text.parse::<toml::Table>() else { return BTreeMap::new() };
     let listed = table.get("offer").and_then(toml::Value::as_array).cloned().unwrap_or_default();
-    listed
-        .into_iter()
-        .filter_map(|offer| Some((offer.get("id")?.as_str()?.to_owned(), offer)))
-        .collect()
+    listed.into_iter().filter_map(|offer| Some((offer.get("id")?.as_str()?.to_owned(), offer))).collect()
 }
 
 #[cfg(test)]
@@ -70,21 +67,27 @@ mod tests {
             models,
             hashes: BTreeMap::new(),
         };
-        ReleaseFiles { record, features: "f\n".to_owned(), offers: offers.to_owned(), policy: "p\n".to_owned() }
+        ReleaseFiles {
+            record,
+            features: "f\n".to_owned(),
+            offers: offers.to_owned(),
+            policy: "p\n".to_owned(),
+        }
     }
 
     #[test]
     fn models_files_and_offers_that_differ_are_named() {
-        let before = release(3, &[("a", 1), ("b", 2), ("c", 1)], "[[offer]]\nid='x'\n[[offer]]\nid='y'\nvalue=1\n");
-        let after = release(4, &[("a", 1), ("b", 3), ("d", 1)], "[[offer]]\nid='y'\nvalue=2\n[[offer]]\nid='z'\n");
+        let before =
+            release(3, &[("a", 1), ("b", 2), ("c", 1)], "[[offer]]\nid='x'\n[[offer]]\nid='y'\nvalue=1\n");
+        let after =
+            release(4, &[("a", 1), ("b", 3), ("d", 1)], "[[offer]]\nid='y'\nvalue=2\n[[offer]]\nid='z'\n");
         let diff = diff(&before, &after);
         let models: Vec<_> = diff.models.iter().map(|m| (m.name.as_str(), m.from, m.to)).collect();
         assert_eq!(models, [("b", 2, 3), ("c", 1, 0), ("d", 0, 1)]);
-        assert_eq!((diff.offers_added, diff.offers_removed, diff.offers_changed), (
-            vec!["z".to_owned()],
-            vec!["x".to_owned()],
-            vec!["y".to_owned()]
-        ));
+        assert_eq!(
+            (diff.offers_added, diff.offers_removed, diff.offers_changed),
+            (vec!["z".to_owned()], vec!["x".to_owned()], vec!["y".to_owned()])
+        );
         assert_eq!(diff.files.len(), 1);
         let text = &diff.files[0].diff;
         assert!(text.starts_with("--- release 3/offers.toml\n+++ release 4/offers.toml\n@@"), "{text}");

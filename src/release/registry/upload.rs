@@ -128,7 +128,9 @@ fn begin(directory: &Path, name: &str) -> Result<Open, RegistryError> {
 fn failed(name: &str, error: &std::io::Error) -> RegistryError {
     let message = format!("{name} cannot be written: {error}");
     match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => RegistryError::NoSpace(message),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            RegistryError::NoSpace(message)
+        }
         _ => RegistryError::Internal(message),
     }
 }
@@ -169,9 +171,12 @@ pub(super) fn check(header: &PushHeader, most: u64) -> Result<(), RegistryError>
             return Err(invalid(field("size"), message));
         }
     }
-    let is_folder = |name: &&&str| names.range(format!("{name}/").as_str()..).next().is_some_and(|next| {
-        next.strip_prefix(**name).is_some_and(|rest| rest.starts_with('/'))
-    });
+    let is_folder = |name: &&&str| {
+        names
+            .range(format!("{name}/").as_str()..)
+            .next()
+            .is_some_and(|next| next.strip_prefix(**name).is_some_and(|rest| rest.starts_with('/')))
+    };
     if let Some(both) = names.iter().find(is_folder) {
         return Err(invalid("header.files", format!("{both} is a file and a folder")));
     }

@@ -53,10 +53,16 @@ impl Catalogue {
             let Known { set, mark, order } = known;
             let carries = carried(answer);
             let release = answer.release;
-            format!("release {release} (set {set}, mark {mark}, publication {order}): {why}; the answer carries {carries}")
+            format!(
+                "release {release} (set {set}, mark {mark}, publication {order}): {why}; the answer carries {carries}"
+            )
         };
         if answer.results.len() != request.customers.len() {
-            return Err(told(format!("{} results for {} customers", answer.results.len(), request.customers.len())));
+            return Err(told(format!(
+                "{} results for {} customers",
+                answer.results.len(),
+                request.customers.len()
+            )));
         }
         for (customer, result) in request.customers.iter().zip(&answer.results) {
             let id = &customer.customer_id;
@@ -109,7 +115,8 @@ impl Catalogue {
         if self.versions[known.set].get(model) != Some(&version) {
             return Err(format!("scored by version {version} of {model}"));
         }
-        let calibration = set.calibrations.get(model.as_str()).ok_or("scored by a model that has no scores")?;
+        let calibration =
+            set.calibrations.get(model.as_str()).ok_or("scored by a model that has no scores")?;
         let terms = set.terms.get(&offer.offer_id).ok_or("no such offer in the set")?;
         let product = factors.propensity * factors.context_weight * factors.value * factors.lever;
         for (what, found, expected) in [

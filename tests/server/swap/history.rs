@@ -140,7 +140,9 @@ mod tests {
         let history = History::new(&PUBLICATIONS);
         let sound = [call(7, 0, 5), call(7, 150, 160), call(9, 90, 100), call(9, 350, 351), call(8, 10, 300)];
         assert_eq!(history.not_current(&sound), Broken::default());
-        for unsound in [call(9, 90, 99), call(7, 151, 160), call(9, 351, 352), call(8, 0, 299), call(6, 0, 500)] {
+        for unsound in
+            [call(9, 90, 99), call(7, 151, 160), call(9, 351, 352), call(8, 0, 299), call(6, 0, 500)]
+        {
             let broken = history.not_current(&[unsound]);
             assert_eq!(broken.count, 1, "{unsound:?}");
             assert!(broken.examples.contains(&format!("release: {}", unsound.release)));
@@ -150,7 +152,8 @@ mod tests {
     #[test]
     fn nobody_goes_back_to_an_older_publication() {
         let history = History::new(&PUBLICATIONS);
-        let sound = [call(7, 100, 120), call(9, 110, 130), call(7, 115, 140), call(9, 141, 150), call(8, 310, 320)];
+        let sound =
+            [call(7, 100, 120), call(9, 110, 130), call(7, 115, 140), call(9, 141, 150), call(8, 310, 320)];
         assert_eq!(history.gone_back(&sound), Broken::default());
         // Each was current at a moment of its call; yet 9 had answered before 7 was asked.
         let back = [call(9, 110, 130), call(7, 131, 140)];

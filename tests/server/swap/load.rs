@@ -148,7 +148,8 @@ pub struct Client {
 impl Client {
     /// Connects.
     pub fn connect(address: SocketAddr, observer: Arc<Observer>) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut connections = Vec::new();
         for _ in 0..OPEN + SEQUENTIAL {
             connections.push(runtime.block_on(pipeline::decisions(address)));

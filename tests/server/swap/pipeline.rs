@@ -1,30 +1,22 @@
 //! What a retraining pipeline does, over the wire: push versions, make releases, promote them, ask what is current.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 use wire::decision_service_client::DecisionServiceClient;
-use wire::model_service_client::ModelServiceClient;
-use wire::push_model_version_request::Part;
-use wire::release_service_client::ReleaseServiceClient;
 
 use super::sets::Version;
 use crate::harness::wire;
+use crate::management::Management;
 
 /// No call of the test takes longer unless something is wrong.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Bytes of a message of an upload.
-const CHUNK: usize = 64 << 10;
-
-const AUTHOR: &str = "the swap test";
-
 /// A new connection.
-pub async fn connect(address: SocketAddr) -> Channel {
+async fn connect(address: SocketAddr) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     endpoint.timeout(PATIENCE).connect().await.unwrap()
 }
@@ -35,10 +27,7 @@ pub async fn decisions(address: SocketAddr) -> DecisionServiceClient<Channel> {
 }
 
 /// Pushes and promotes, on one connection.
-pub struct Pipeline {
-    models: ModelServiceClient<Channel>,
-    releases: ReleaseServiceClient<Channel>,
-}
+pub struct Pipeline(Management);
 
 /// What a release is made of.
 pub struct Draft<'a> {
@@ -50,11 +39,7 @@ pub struct Draft<'a> {
 impl Pipeline {
     /// A new connection.
     pub async fn connect(address: SocketAddr) -> Self {
-        let channel = connect(address).await;
-        Self {
-            models: ModelServiceClient::new(channel.clone()),
-            releases: ReleaseServiceClient::new(channel).max_decoding_message_size(usize::MAX),
-        }
+        Self(Management::over(connect(address).await))
     }
 
     /// Uploads the next version of a model.
@@ -63,39 +48,25 @@ impl Pipeline {
         model: &str,
         version: &Version,
     ) -> Result<wire::PushModelVersionResponse, Status> {
-        let files = version.files.iter().map(|(name, bytes)| wire::FileInfo {
-            name: name.clone(),
-            size: bytes.len() as u64,
-            sha256: Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
-        });
-        let header = wire::PushHeader {
-            name: model.to_owned(),
-            manifest: version.manifest.clone(),
-            files: files.collect(),
-            ..Default::default()
-        };
-        let chunks = version.files.iter().flat_map(|(_, bytes)| bytes.chunks(CHUNK));
-        let parts = chunks.map(|data| Part::Chunk(wire::FileChunk { data: data.to_vec() }));
-        let messages: Vec<wire::PushModelVersionRequest> = std::iter::once(Part::Header(header))
-            .chain(parts)
-            .map(|part| wire::PushModelVersionRequest { part: Some(part) })
-            .collect();
-        let answer = self.models.push_model_version(tokio_stream::iter(messages)).await?;
-        Ok(answer.into_inner())
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("model.toml"), &version.manifest).unwrap();
+        for (name, bytes) in &version.files {
+            std::fs::write(directory.path().join(name), bytes).unwrap();
+        }
+        self.0.push(model, 0, directory.path()).await
     }
 
     /// Makes a release; returns its number.
     pub async fn create(&mut self, draft: Draft<'_>) -> Result<u64, Status> {
-        let models: HashMap<String, u64> =
-            draft.models.iter().map(|(name, version)| (name.clone(), *version)).collect();
+        let models = draft.models.iter().map(|(name, version)| (name.clone(), *version));
         let request = wire::CreateReleaseRequest {
-            models,
+            models: models.collect(),
             offers_toml: Some(draft.offers),
             policy_toml: Some(draft.policy),
-            author: AUTHOR.to_owned(),
+            author: "the swap test".to_owned(),
             ..Default::default()
         };
-        let made = self.releases.create_release(request).await?.into_inner();
+        let made = self.0.releases.create_release(request).await?.into_inner();
         Ok(made.release.expect("a release that was made is described").number)
     }
 
@@ -105,19 +76,13 @@ impl Pipeline {
         release: u64,
         expected_current: Option<u64>,
     ) -> Result<wire::PromoteReleaseResponse, Status> {
-        let request = wire::PromoteReleaseRequest {
-            release,
-            expected_current,
-            reason: "a swap under load".to_owned(),
-            author: AUTHOR.to_owned(),
-        };
-        Ok(self.releases.promote_release(request).await?.into_inner())
+        self.0.promote_over(release, expected_current).await
     }
 
     /// What the store says is current, and what the server does with it.
     pub async fn current(&mut self) -> Result<(wire::Current, wire::ServingState), Status> {
         let request = wire::ListReleasesRequest { count: 1, before: 0 };
-        let list = self.releases.list_releases(request).await?.into_inner();
+        let list = self.0.releases.list_releases(request).await?.into_inner();
         Ok((list.current.unwrap_or_default(), list.serving.unwrap_or_default()))
     }
 }

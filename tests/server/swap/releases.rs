@@ -81,12 +81,7 @@ async fn push(pipeline: &mut Pipeline, model: &str, version: &Version) -> u64 {
     pushed.version
 }
 
-async fn create(
-    pipeline: &mut Pipeline,
-    set: &Set,
-    versions: &BTreeMap<String, u64>,
-    mark: &str,
-) -> u64 {
+async fn create(pipeline: &mut Pipeline, set: &Set, versions: &BTreeMap<String, u64>, mark: &str) -> u64 {
     let draft = Draft { models: versions, offers: set.offers(mark), policy: set.policy.clone() };
     pipeline.create(draft).await.unwrap()
 }

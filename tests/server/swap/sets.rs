@@ -119,7 +119,9 @@ impl Version {
         let mut files: Vec<(String, Vec<u8>)> = std::fs::read_dir(&directory)
             .unwrap()
             .map(|entry| entry.unwrap().path())
-            .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap()))
+            .map(|path| {
+                (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap())
+            })
             .filter(|(name, _)| name != "model.toml")
             .collect();
         files.sort();

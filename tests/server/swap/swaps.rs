@@ -117,8 +117,7 @@ impl<'a> Promoter<'a> {
         process: u32,
         current: wire::Current,
     ) -> Self {
-        let first =
-            Publication { release: current.release, sent: Duration::ZERO, answered: Duration::ZERO };
+        let first = Publication { release: current.release, sent: Duration::ZERO, answered: Duration::ZERO };
         let log = Log { publications: vec![first], ..Log::default() };
         Self { pipeline, observer, stock, process, log, current, bad: 0 }
     }
