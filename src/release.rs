@@ -22,6 +22,7 @@ mod workspace;
 
 pub use deployer::{Deployer, Deployment, Follower, Order};
 pub use error::RegistryError;
+pub use gates::{Candidate, Champion, judge};
 pub use init::init;
 pub use load::{AssignedSegment, Release, ReleaseSource, Scorer, Segmenter};
 pub use records::{
@@ -31,7 +32,7 @@ pub use records::{
 };
 pub use registry::{Holdings, Registry, UPLOAD_BYTES, Upload};
 pub use snapshot::{Publisher, Snapshot};
-pub use store::{Store, StoreError};
+pub use store::{NewRelease, Placed, Staging, Stamp, Stamped, Store, StoreError, VersionRecord};
 pub use workspace::Workspace;
 
 /// The time as records have it: RFC 3339 in UTC, to the second.

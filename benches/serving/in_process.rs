@@ -31,17 +31,17 @@ pub struct Engine {
 impl Engine {
     /// Loads the current release of `store`.
     pub fn load(store: &Path) -> Self {
-        let store = Store::open(store).unwrap();
-        let number = store.current().unwrap().release;
+        let store = Store::open(store.to_str().unwrap(), None).unwrap();
+        let number = store.current().unwrap().current.release;
         let files = store.release(number).unwrap();
         let source = ReleaseSource::of_store(&store, &files);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let cache = OnnxCache::new(OnnxRuntime::load().unwrap(), threads);
         let release = Arc::new(Release::load(&source, &cache).unwrap());
-        release.warm_up(threads).unwrap();
+        release.warm_up(threads, &[]).unwrap();
         let (customers, _) = CustomerSource::new(store.customers_dir()).load(release.schema()).unwrap();
         let publisher = Publisher::default();
-        publisher.publish(Snapshot { release, customers: Arc::new(customers) });
+        publisher.publish(Arc::new(Snapshot { release, customers: Arc::new(customers) }));
         // The default of `server.queue`.
         let workers = Workers::start(threads, 1024).unwrap();
         let decider =

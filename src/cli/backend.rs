@@ -89,7 +89,7 @@ impl Backend {
     /// Connects to the server, or opens the store.
     pub fn open(place: &Place) -> Result<Self, Failure> {
         if let Some(location) = &place.store {
-            let (registry, deployer) = Registry::offline(Store::open(location)?)?;
+            let (registry, deployer) = Registry::offline(Store::open(location, None)?)?;
             return Ok(Self::Store { registry, deployer });
         }
         let address = place.server.clone().or_else(|| std::env::var("PROFFER_SERVER").ok());

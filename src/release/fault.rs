@@ -1,44 +1,59 @@
 //! Fault points: the places where a test stops this process dead, or holds it up.
 //!
-//! `PROFFER_FAULT=push.placing=kill` kills the process with SIGKILL when it reaches that step, `promote.written=sleep:500` holds the
-//! thread for 500 ms; several are separated by commas. Only builds with `debug_assertions` read the variable, once; in a release
-//! build a point is nothing at all.
+//! `PROFFER_FAULT=push.placing=kill` kills the process with SIGKILL when it reaches that step; `promote.loaded=hold:PATH` makes the
+//! file `PATH` with the ending `reached` and goes on once `PATH` is not there (any more). Several are separated by commas. Only
+//! builds with `debug_assertions` read the variable, once; in a release build a point is nothing at all.
 //!
-//! The steps of the store, in the order in which they are reached:
+//! The steps, in the order in which they are reached:
 //!
 //! | step | what is there |
 //! |---|---|
+//! | `push.uploaded` | all bytes of a version have arrived and are what was announced |
 //! | `push.staged` | a version is whole and synced in the staging directory, nothing in the store |
 //! | `push.claimed` | on S3: its number is taken, none of its files is there |
 //! | `push.placing` | locally as before; on S3: everything but the file that makes it a version |
 //! | `push.placed` | the version exists |
+//! | `push.judged` | the gates have ended, nothing says how |
 //! | `verdict.writing`, `verdict.written` | before and after the verdict is there |
+//! | `create.checked` | a new release is sound, nothing of it is there |
 //! | `release.staged` | the texts of a release; locally in staging, on S3 the number is taken and half a release is there |
 //! | `release.placing` | locally the whole release in staging; on S3 everything but `release.toml` |
 //! | `release.placed` | the release exists |
+//! | `promote.loaded` | the release is loaded and warm, `CURRENT` has not moved |
 //! | `promote.asked` | nothing has been read or locked yet |
 //! | `promote.written` | the next `CURRENT` is written (S3: about to be), the old one holds |
 //! | `promote.moved` | the next `CURRENT` holds, `promotions/` has no copy of it |
 //! | `promote.copied` | it has |
+//! | `promote.switched` | as before, in the server that promotes; it still serves the release before |
+//! | `promote.published` | it serves the new one, and has not answered |
+//! | `init.version` | `init` has placed a version and stored its verdict |
 //! | `delete.marked` | a version may no longer be pinned, and is still there |
 //! | `delete.hidden` | the version no longer exists, its files do |
 //! | `delete.done` | they are gone |
 
-/// The steps of the store, in the order in which they are reached.
-pub const STEPS: [&str; 16] = [
+/// The steps by name.
+#[cfg(debug_assertions)]
+const STEPS: [&str; 23] = [
+    "push.uploaded",
     "push.staged",
     "push.claimed",
     "push.placing",
     "push.placed",
+    "push.judged",
     "verdict.writing",
     "verdict.written",
+    "create.checked",
     "release.staged",
     "release.placing",
     "release.placed",
+    "promote.loaded",
     "promote.asked",
     "promote.written",
     "promote.moved",
     "promote.copied",
+    "promote.switched",
+    "promote.published",
+    "init.version",
     "delete.marked",
     "delete.hidden",
     "delete.done",
@@ -48,20 +63,24 @@ pub const STEPS: [&str; 16] = [
 #[inline]
 pub fn point(step: &str) {
     #[cfg(debug_assertions)]
-    armed::reached(step);
+    {
+        debug_assert!(STEPS.contains(&step), "`{step}` is not in the list of steps");
+        armed::reached(step);
+    }
     #[cfg(not(debug_assertions))]
     let _ = step;
 }
 
 #[cfg(debug_assertions)]
 mod armed {
+    use std::path::PathBuf;
     use std::sync::OnceLock;
     use std::time::Duration;
 
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(super) enum Fault {
         Kill,
-        Sleep(Duration),
+        Hold(PathBuf),
     }
 
     pub(super) fn reached(step: &str) {
@@ -75,7 +94,12 @@ mod armed {
                         rustix::process::Signal::KILL,
                     );
                 }
-                Fault::Sleep(time) => std::thread::sleep(*time),
+                Fault::Hold(path) => {
+                    let _ = std::fs::write(path.with_extension("reached"), "");
+                    while path.exists() {
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                }
             }
         }
     }
@@ -85,11 +109,14 @@ mod armed {
         let mut faults = Vec::new();
         for asked in text.split(',').map(str::trim).filter(|asked| !asked.is_empty()) {
             let (step, action) = asked.split_once('=').unwrap_or((asked, ""));
-            let sleep = action.strip_prefix("sleep:").and_then(|time| time.parse().ok());
-            match (action, sleep) {
-                ("kill", _) => faults.push((step.to_owned(), Fault::Kill)),
-                (_, Some(time)) => faults.push((step.to_owned(), Fault::Sleep(Duration::from_millis(time)))),
-                _ => eprintln!("PROFFER_FAULT: `{asked}` is not <step>=kill or <step>=sleep:<ms>"),
+            let fault = match (action, action.strip_prefix("hold:")) {
+                ("kill", _) => Some(Fault::Kill),
+                (_, Some(path)) => Some(Fault::Hold(PathBuf::from(path))),
+                _ => None,
+            };
+            match fault.filter(|_| super::STEPS.contains(&step)) {
+                Some(fault) => faults.push((step.to_owned(), fault)),
+                None => eprintln!("PROFFER_FAULT: `{asked}` is not <step>=kill or <step>=hold:<path>"),
             }
         }
         faults
@@ -99,16 +126,16 @@ mod armed {
 #[cfg(all(test, debug_assertions))]
 mod tests {
     use super::armed::{Fault, parse};
-    use std::time::Duration;
+    use std::path::PathBuf;
 
     #[test]
     fn several_faults_are_separated_by_commas() {
-        let faults = parse("push.staged=kill, promote.moved=sleep:500,");
+        let faults = parse("push.staged=kill, promote.moved=hold:/tmp/gate,");
         let expected = [
             ("push.staged".to_owned(), Fault::Kill),
-            ("promote.moved".to_owned(), Fault::Sleep(Duration::from_millis(500))),
+            ("promote.moved".to_owned(), Fault::Hold(PathBuf::from("/tmp/gate"))),
         ];
         assert_eq!(faults, expected);
-        assert!(parse("push.staged=explode").is_empty());
+        assert!(parse("push.staged=explode,push.stagd=kill").is_empty());
     }
 }
