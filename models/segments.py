@@ -95,7 +95,7 @@ def manifest(text, source):
         "seed": artefact["training"]["seed"],
         "inertia": round(artefact["inertia"], 3),
     }
-    lines = ['kind = "segmentation"', "", "[checksums]"]
+    lines = ['kind = "segmentation"', "latency_budget_ms = 50", "", "[checksums]"]
     lines += [f'"segments.json" = "{hashlib.sha256(text.encode()).hexdigest()}"', "", "[training]"]
     lines += [f"{key} = {json.dumps(value)}" for key, value in notes.items()]
     return "\n".join(lines) + "\n"
@@ -113,6 +113,7 @@ def main():
     directory = arguments.models / "segments/1"
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "segments.json").write_text(text)
+    (directory / "golden.csv").unlink(missing_ok=True)
     (directory / "model.toml").write_text(manifest(text, source))
     artefact = json.loads(text)
     shown = ["balance", "purchases", "cash_advance", "credit_limit", "prc_full_payment"]

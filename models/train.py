@@ -38,6 +38,7 @@ import simulate
 
 SEED, CUSTOMERS, SHOWN_EACH = 77, 30_000, 8
 TREES, LEAVES = 200, 31
+BUDGET = {"latency_budget_ms": 50}  # far above what they need: for the gates to stop a mistake, not a slow day
 AGREEMENT = 1e-5  # the largest difference allowed between a model and its ONNX graph
 
 PROPENSITY_CUSTOMER = [
@@ -137,7 +138,7 @@ def train_propensity(data, directory):
     write_version(
         directory / "propensity/1",
         {"model.onnx": model},
-        head={"kind": "propensity", "layout": "pairwise", "inputs": names, "accepts_missing": True},
+        head={"kind": "propensity", "layout": "pairwise", "inputs": names, "accepts_missing": True} | BUDGET,
         output={"name": "probabilities", "class": 1},
         calibration=calibration,
         training={"algorithm": f"LightGBM, {TREES} trees of {LEAVES} leaves"} | common_notes(data) | notes,
@@ -160,7 +161,7 @@ def train_network(data, directory):
     scores = every[np.arange(len(rows)), data.offer]
     calibration = fit_platt(scores[data.calibrate], data.accepted[data.calibrate])
     notes = measured(apply_platt(calibration, scores[data.measure]), data.accepted[data.measure])
-    head = {"kind": "recommendation", "layout": "multi_offer", "inputs": names, "accepts_missing": False}
+    head = {"kind": "recommendation", "layout": "multi_offer", "inputs": names, "accepts_missing": False} | BUDGET
     head["offers"] = [offer["id"] for offer in data.library]
     write_version(
         directory / "network/1",
@@ -250,7 +251,8 @@ def train_affinity(data, directory):
     write_version(
         directory / "affinity/1",
         files,
-        head={"kind": "propensity", "layout": "per_offer", "inputs_layout": "per_feature", "accepts_missing": False},
+        head={"kind": "propensity", "layout": "per_offer", "inputs_layout": "per_feature", "accepts_missing": False}
+        | BUDGET,
         output={"name": "probabilities", "class": "accepted"},
         calibration=calibration,
         training={"algorithm": "logistic regression per offer"} | common_notes(data) | notes,
@@ -350,7 +352,7 @@ def common_notes(data):
 def write_version(directory, files, head, output, calibration, training):
     """Writes the files of a model version and its manifest."""
     directory.mkdir(parents=True, exist_ok=True)
-    for old in directory.glob("*.onnx"):
+    for old in [*directory.glob("*.onnx"), *directory.glob("golden.csv")]:
         old.unlink()
     for name, content in files.items():
         (directory / name).write_bytes(content)

@@ -25,7 +25,7 @@ const MAY_KNOW: [(&str, &[&str]); 14] = [
 ];
 
 /// Crate → the file or folder below `src/` that may name it.
-const NAMED_IN: [(&str, &str); 9] = [
+const NAMED_IN: [(&str, &str); 10] = [
     ("ort", "model/onnx"),
     ("tonic", "grpc"),
     ("prost_types", "grpc"),
@@ -35,6 +35,7 @@ const NAMED_IN: [(&str, &str); 9] = [
     ("axum", "admin"),
     ("cel", "offer/rule"),
     ("parquet", "feature/store"),
+    ("object_store", "release/store"),
 ];
 
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {

@@ -32,7 +32,8 @@ def stubs(*names: str) -> list:
             raise RuntimeError(f"{PROTO}: the .proto files cannot be compiled")
         sys.path.insert(0, generated)
         try:
-            return [importlib.import_module(f"proffer.v1.{name}_{part}") for name in names for part in ("pb2", "pb2_grpc")]
+            modules = [f"proffer.v1.{name}_{part}" for name in names for part in ("pb2", "pb2_grpc")]
+            return [importlib.import_module(module) for module in modules]
         finally:
             sys.path.remove(generated)
 
@@ -41,7 +42,7 @@ decision, decision_grpc, model, model_grpc, release, release_grpc = stubs("decis
 
 
 class Proffer:
-    """A connection to one server. Every method raises `grpc.RpcError` with the server's own words when it is refused."""
+    """A connection to one server. Methods raise `grpc.RpcError` with the server's own words where it refuses."""
 
     def __init__(self, address: str):
         self._channel = grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)])
@@ -87,7 +88,7 @@ class Proffer:
         """Scores (rows, features), NaN where a value is missing, with the model that serves now.
 
         Returns the answer and its propensities as (rows,) float32. The rows hold features of offers, too, so the
-        model must be pairwise.
+        model must be pairwise; the server takes at most 100,000 of them in one call.
         """
         dense = {"names": features, "values": rows.astype(np.float32).ravel()}
         request = decision.ScoreRequest(model={"name": name}, features={"rows": len(rows), "dense": dense})
@@ -96,7 +97,7 @@ class Proffer:
 
 
 def upload(name: str, directory: Path) -> Iterator:
-    """The messages of PushModelVersion: the header, then the files in its order, each read once to hash and once to send."""
+    """The messages of PushModelVersion: the header, then the bytes of the files in its order."""
     files = sorted(path for path in directory.rglob("*") if path.is_file() and path != directory / "model.toml")
     header = model.PushHeader(name=name, manifest=(directory / "model.toml").read_text())
     for path in files:

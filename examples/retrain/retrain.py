@@ -116,7 +116,7 @@ def retrain(data: Data, seed: int, directory: Path) -> np.ndarray:
 
 
 def golden(rows: np.ndarray, expected: np.ndarray) -> bytes:
-    """golden.csv: rows from the least to the most likely to accept, and what the server must answer for each of them."""
+    """golden.csv: rows from the least to the most likely to accept, and what the server must answer for each."""
     chosen = np.argsort(expected, kind="stable")[np.linspace(0, len(rows) - 1, GOLDEN_ROWS).astype(int)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -128,7 +128,7 @@ def golden(rows: np.ndarray, expected: np.ndarray) -> bytes:
 
 
 def shortest(value: np.float32) -> str:
-    """The fewest digits that read back as the same float32; whole numbers have no point, as int and bool features need."""
+    """The fewest digits that read back as the same float32; whole numbers, as ints and bools are, without a point."""
     return np.format_float_positional(value, trim="-")
 
 
@@ -189,7 +189,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--report", type=Path, metavar="FILE", help="write what happened as JSON, too")
     parser.add_argument("--author", default="retrain.py", help="who is noted in the release (default: %(default)s)")
     parser.add_argument("--customers", type=int, default=30_000, help="how many are simulated (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=2027, help="of the simulation and the training (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=2027, help="of simulation and training (default: %(default)s)")
     parser.add_argument("--drift", type=float, default=1.0,
                         help="how far customers have changed; 0: not at all (default: %(default)s)")  # fmt: skip
     mode = parser.add_mutually_exclusive_group()

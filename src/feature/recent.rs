@@ -15,6 +15,10 @@ use super::{Entity, Feature, FeatureSchema, FeatureType, Row, SegmentRef, Value,
 /// average, minutes at the rate of a busy server, and the rest cost one addition each.
 const THINNING: u64 = 16;
 
+/// Make three chances of one number; offered rows are never that many.
+const WHICH_ROW: u64 = 1 << 63;
+const WHICH_SLOT: u64 = 1 << 62;
+
 /// A biased reservoir of [`RecentRow`]s: once it is full, each sampled row replaces a random one, so that the chance of a row
 /// to be still there falls exponentially with its age. Source: Aggarwal, "On Biased Reservoir Sampling in the Presence of
 /// Stream Evolution" (VLDB 2006), algorithm 2.1, with an insertion probability of 1 / 16.
@@ -75,13 +79,13 @@ impl RecentRows {
         if !filling && !mix(offered).is_multiple_of(THINNING) {
             return;
         }
-        let row = make(below(mix(offered ^ 1 << 63), among));
+        let row = make(below(mix(offered ^ WHICH_ROW), among));
         let Ok(mut rows) = self.rows.try_lock() else { return };
         let replaced = if rows.len() < self.capacity {
             rows.push(row);
             None
         } else {
-            let slot = below(mix(offered ^ 1 << 62), rows.len());
+            let slot = below(mix(offered ^ WHICH_SLOT), rows.len());
             rows.get_mut(slot).map(|kept| std::mem::replace(kept, row))
         };
         // Freed without the lock.

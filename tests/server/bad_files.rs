@@ -180,7 +180,7 @@ const CASES: &[Case] = &[
         about: "a truncated graph without a checksum",
         spoil: |copy| {
             truncate(copy);
-            remove_checksum(copy);
+            remove_checksums(copy);
         },
         problems: &[("propensity/1/model.onnx", "", "this is not an ONNX model, or only a part of one")],
     },
@@ -193,7 +193,7 @@ const CASES: &[Case] = &[
         about: "a Git LFS pointer in place of a model",
         spoil: |copy| {
             write(copy, "propensity/1/model.onnx", POINTER);
-            remove_checksum(copy);
+            remove_checksums(copy);
         },
         problems: &[(
             "propensity/1/model.onnx",
@@ -295,8 +295,11 @@ fn set_checksum(copy: &Copy, hex: &str) {
     copy.replace("propensity/1/model.toml", &checksum_line(copy), &format!("\"model.onnx\" = \"{hex}\""));
 }
 
-fn remove_checksum(copy: &Copy) {
-    copy.replace("propensity/1/model.toml", &format!("[checksums]\n{}\n", checksum_line(copy)), "");
+/// Takes `[checksums]` out of the manifest.
+fn remove_checksums(copy: &Copy) {
+    let manifest = read(copy, "propensity/1/model.toml");
+    let checksums = proffer::model::Manifest::parse("model.toml", &manifest).unwrap().checksums;
+    copy.replace("propensity/1/model.toml", &checksums.render(), "");
 }
 
 /// Where a problem must be said to be: `offers.toml:12: `.

@@ -16,6 +16,7 @@ mod management;
 mod open_inference;
 mod pipeline;
 mod properties;
+mod recent_rows;
 mod releases;
 mod replicas;
 mod segments;

@@ -51,6 +51,27 @@ mod tests {
         assert!(of_counts(&[9, 10], &[9, 10]).abs() < 1e-15);
     }
 
+    /// By numpy: `np.searchsorted` over the deciles, `np.bincount`, and the formula.
+    #[test]
+    fn another_implementation_finds_the_same() {
+        let reference: Vec<f32> = (0..1000).map(|at| (at * 7919 % 1000) as f32 / 1000.0).collect();
+        let of = |change: fn(f32) -> f32| -> f64 {
+            of_scores(&reference, &reference.iter().map(|score| change(*score)).collect::<Vec<_>>())
+        };
+        for (found, expected) in [
+            (of(|score| score * score), 0.380_449_186_583_142),
+            (of(|score| score * 0.5), 2.982_070_361_844_044_3),
+            (of(|score| score + 0.05), 0.054_327_848_154_607_77),
+        ] {
+            assert!((found - expected).abs() < 1e-12, "{found} is not {expected}");
+        }
+        // A reference of one value has one bin, from that value on.
+        let apart: Vec<f32> = (0..1000).map(|at| if at < 500 { 0.2 } else { 0.3 }).collect();
+        let found = of_scores(&[0.25; 1000], &apart);
+        assert!((found - 3.781_792_206_260_564).abs() < 1e-12, "{found}");
+        assert!(of_scores(&[], &apart).abs() < 1e-15 && of_scores(&apart, &[]).abs() < 1e-15);
+    }
+
     proptest! {
         #[test]
         fn it_is_never_negative_and_symmetric_in_counts(

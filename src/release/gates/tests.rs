@@ -1,29 +1,136 @@
-//! Each gate: passes what is good, fails what is bad, and says why.
+//! Each gate passes what is good, fails what is bad and says why. The versions are tiny graphs whose answers can be worked
+//! out by hand; whole bad versions, as somebody would push them, are in `tests/server/bad_models.rs`.
 
+mod distribution;
+mod golden;
+
+use std::fs;
 use std::path::PathBuf;
 
+use tempfile::TempDir;
+
 use super::*;
+use crate::model::Checksums;
 use crate::model::onnx::OnnxRuntime;
 
-/// The sample workspace, every version of which passes.
-fn sample() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models")
+const FEATURES: &str = r#"
+[[feature]]
+name = "balance"
+type = "float"
+entity = "customer"
+default = 100.0
+range = [0.0, 20000.0]
+[[feature]]
+name = "visits"
+type = "int"
+entity = "customer"
+range = [0, 9000000000]
+[[feature]]
+name = "annual_fee"
+type = "float"
+entity = "offer"
+range = [0.0, 100.0]
+"#;
+
+const PAIRWISE: &str = "kind = 'propensity'\nlayout = 'pairwise'\ninputs = ['balance', 'annual_fee']\n";
+
+fn schema() -> FeatureSchema {
+    FeatureSchema::parse("features.toml", FEATURES).unwrap()
 }
 
 fn cache() -> OnnxCache {
     OnnxCache::new(OnnxRuntime::load().unwrap(), 1)
 }
 
-fn sample_schema() -> FeatureSchema {
-    FeatureSchema::parse("features.toml", &std::fs::read_to_string(sample().join("features.toml")).unwrap())
-        .unwrap()
+/// A version on disk with checksums: a manifest, files copied from the fixtures, and files with this content.
+fn version(manifest: &str, fixtures: &[(&str, &str)], contents: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, fixture) in fixtures {
+        let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/onnx");
+        fs::copy(source.join(format!("{fixture}.onnx")), folder.path().join(name)).unwrap();
+    }
+    for (name, content) in contents {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    let checksums = Checksums::compute(folder.path()).unwrap().render();
+    fs::write(folder.path().join("model.toml"), format!("{manifest}\n{checksums}")).unwrap();
+    folder
+}
+
+/// A pairwise version whose propensity is 1 / (1 + exp(-(`balance` / 10,000 - `annual_fee` / 100))).
+fn good(rest_of_manifest: &str) -> TempDir {
+    version(&format!("{PAIRWISE}{rest_of_manifest}"), &[("model.onnx", "pushed_good")], &[])
+}
+
+fn judge_against(
+    directory: &Path,
+    schema: &FeatureSchema,
+    champion: Option<Champion<'_>>,
+    recent: &[RecentRow],
+) -> Vec<GateReport> {
+    let cache = cache();
+    judge(&Candidate {
+        directory,
+        name: "affinity",
+        version: 2,
+        schema,
+        segments: None,
+        champion,
+        recent,
+        cache: &cache,
+    })
+}
+
+fn report_of(directory: &Path, gate: &str) -> GateReport {
+    let reports = judge_against(directory, &schema(), None, &[]);
+    reports.into_iter().find(|report| report.gate == gate).unwrap()
+}
+
+#[track_caller]
+fn assert_passes(directory: &Path, gate: &str, measured: &str) {
+    let report = report_of(directory, gate);
+    assert_eq!(report.outcome, GateOutcome::Passed, "{report:?}");
+    assert!(report.measured.contains(measured) && report.why.is_empty(), "{report:?}");
+}
+
+#[track_caller]
+fn assert_fails(directory: &Path, gate: &str, measured: &str, why: &str) {
+    let report = report_of(directory, gate);
+    assert_eq!(report.outcome, GateOutcome::Failed, "{report:?}");
+    assert!(report.measured.contains(measured) && report.why.contains(why), "{report:?}");
+}
+
+#[track_caller]
+fn assert_skips(directory: &Path, gate: &str, why: &str) {
+    let report = report_of(directory, gate);
+    assert_eq!(report.outcome, GateOutcome::Skipped, "{report:?}");
+    assert!(report.why.contains(why), "{report:?}");
+}
+
+/// A segmentation of `balance` into two segments, around 0 and around 10,000.
+const SEGMENTS: &str = r#"{
+  "format_version": 1,
+  "features": [{ "name": "balance", "impute": 0.0, "log1p": false, "mean": 0.0, "deviation": 10000.0, "range": [0.0, 20000.0] }],
+  "segments": [
+    { "id": 0, "name": "low", "size": 60, "centroid": [0.0] },
+    { "id": 1, "name": "high", "size": 40, "centroid": [1.0] }
+  ],
+  "inertia": 1.0,
+  "training": { "rows": 100, "k": 2, "seed": 1, "n_init": 1 }
+}"#;
+
+fn segmentation(segments: &str, contents: &[(&str, &str)]) -> TempDir {
+    let files: Vec<_> = contents.iter().copied().chain([("segments.json", segments)]).collect();
+    version("kind = 'segmentation'\nlatency_budget_ms = 50", &[], &files)
 }
 
 #[test]
-fn the_sample_passes_every_gate() {
-    let (schema, cache) = (sample_schema(), cache());
+fn the_sample_passes_every_gate_that_has_something_to_judge_by() {
+    let sample = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models");
+    let features = fs::read_to_string(sample.join("features.toml")).unwrap();
+    let (schema, cache) = (FeatureSchema::parse("features.toml", &features).unwrap(), cache());
     for name in ["affinity", "network", "propensity", "segments"] {
-        let directory = sample().join(name).join("1");
+        let directory = sample.join(name).join("1");
         let candidate = Candidate {
             directory: &directory,
             name,
@@ -34,9 +141,154 @@ fn the_sample_passes_every_gate() {
             recent: &[],
             cache: &cache,
         };
-        for report in judge(&candidate) {
-            println!("{name}: {report:?}");
-            assert_ne!(report.outcome, GateOutcome::Failed, "{name}: {report:?}");
+        let reports = judge(&candidate);
+        let gates: Vec<&str> = reports.iter().map(|report| report.gate.as_str()).collect();
+        let all =
+            ["checksums", "loads", "signature", "finite", "golden", "latency", "distribution", "engine"];
+        assert_eq!(gates, all);
+        for report in reports {
+            let expected = match report.gate.as_str() {
+                "distribution" | "engine" => GateOutcome::Skipped,
+                _ => GateOutcome::Passed,
+            };
+            assert_eq!(report.outcome, expected, "{name}: {report:?}");
         }
     }
+}
+
+#[test]
+fn a_version_without_checksums_or_with_a_file_that_differs_is_judged_no_further() {
+    let folder = good("");
+    assert_passes(folder.path(), "checksums", "1 file");
+    fs::write(folder.path().join("extra"), "").unwrap();
+    let reports = judge_against(folder.path(), &schema(), None, &[]);
+    assert_eq!((reports[0].outcome, reports[0].measured.as_str()), (GateOutcome::Failed, "1 wrong"));
+    assert!(reports[0].why.contains("affinity/2/extra: [checksums] does not list it"), "{:?}", reports[0]);
+    for report in &reports[1..] {
+        assert_eq!(report.outcome, GateOutcome::Skipped);
+        assert_eq!(report.why, "the version failed the gate `checksums`");
+    }
+    fs::write(folder.path().join("model.toml"), PAIRWISE).unwrap();
+    assert_fails(folder.path(), "checksums", "no checksums", "affinity/2/model.toml has no [checksums]");
+    fs::write(folder.path().join("model.toml"), "kind = 'propensty'").unwrap();
+    assert_fails(folder.path(), "checksums", "no manifest", "did you mean `propensity`?");
+}
+
+#[test]
+fn what_onnx_runtime_must_not_see_does_not_load() {
+    assert_passes(good("").path(), "loads", "1 graph");
+    for (fixture, why) in [
+        (
+            "pushed_custom_operator",
+            "affinity/2/model.onnx: the operator `Magic` of the domain `acme.operators`",
+        ),
+        ("pushed_weights_of_the_system", "the weights in \"../../etc/passwd\" are refused"),
+        ("pushed_weights_beside", "there is no such file beside the model"),
+    ] {
+        let folder = version(PAIRWISE, &[("model.onnx", fixture)], &[]);
+        assert_fails(folder.path(), "loads", "1 graph refused", why);
+        assert_skips(folder.path(), "signature", "the version failed the gate `loads`");
+    }
+    let per_offer = "kind = 'propensity'\nlayout = 'per_offer'\ninputs = ['balance', 'visits']";
+    let files = [("gold.onnx", "pushed_good"), ("blue.onnx", "pushed_custom_operator")];
+    let folder = version(per_offer, &files, &[]);
+    assert_fails(folder.path(), "loads", "1 graph refused", "affinity/2/blue.onnx");
+    let whole = version(per_offer, &[("gold.onnx", "pushed_good"), ("blue.onnx", "pushed_good")], &[]);
+    assert_passes(whole.path(), "loads", "2 graphs");
+    let without = version(PAIRWISE, &[], &[("notes.txt", "")]);
+    assert_fails(without.path(), "loads", "", "affinity/2/model.onnx: the file cannot be read");
+}
+
+#[test]
+fn a_segmentation_loads_if_its_artefact_parses() {
+    assert_passes(segmentation(SEGMENTS, &[]).path(), "loads", "2 segments");
+    assert_passes(segmentation(SEGMENTS, &[]).path(), "signature", "1 feature, 2 segments");
+    let broken = SEGMENTS.replace("\"deviation\": 10000.0", "\"deviation\": 0.0");
+    assert_fails(segmentation(&broken, &[]).path(), "loads", "1 problem", "`deviation` must be positive");
+    let unknown = SEGMENTS.replace("\"balance\"", "\"balanse\"");
+    let why = "the schema has no feature `balanse`; did you mean `balance`?";
+    assert_fails(segmentation(&unknown, &[]).path(), "signature", "1 problem", why);
+}
+
+#[test]
+fn inputs_that_are_others_than_the_graph_takes_are_refused() {
+    assert_passes(good("").path(), "signature", "2 features, 1 column");
+    let folder = version(PAIRWISE, &[("model.onnx", "pair_logit")], &[]);
+    let why = "`inputs` names 2 features, but the graph's input `features` has 3 columns";
+    assert_fails(folder.path(), "signature", "1 problem", why);
+    assert_skips(folder.path(), "finite", "the version failed the gate `signature`");
+}
+
+#[test]
+fn every_generated_row_needs_a_usable_answer() {
+    assert_passes(good("").path(), "finite", "0 of 1200 generated rows failed");
+    let nan = version(PAIRWISE, &[("model.onnx", "pushed_nan_on_some_rows")], &[]);
+    let report = report_of(nan.path(), "finite");
+    assert_eq!(report.outcome, GateOutcome::Failed);
+    // Half of the range of the balance is beyond 10,000.
+    let failed: usize = report.measured.split(' ').next().unwrap().parse().unwrap();
+    assert!((400..800).contains(&failed), "{report:?}");
+    // The third row has the greatest value of everything.
+    assert!(
+        report.why.starts_with("`propensity` is NaN; the first such row: balance = 20000, annual_fee = 100"),
+        "{report:?}"
+    );
+    // What is no propensity may still be a recommendation that is only looked at, or be calibrated to one.
+    let logit = "kind = 'propensity'\nlayout = 'pairwise'\ninputs = ['annual_fee', 'visits', 'balance']\n";
+    let of_kind = |manifest: &str| version(manifest, &[("model.onnx", "pair_logit")], &[]);
+    assert_fails(
+        of_kind(logit).path(),
+        "finite",
+        "",
+        "which is no propensity: it must lie in 0..=1, or be calibrated",
+    );
+    assert_passes(of_kind(&logit.replace("propensity", "recommendation")).path(), "finite", "0 of");
+    let calibrated = format!("{logit}[calibration]\nmethod = 'platt'\na = 0.001\nb = 0.0");
+    assert_passes(of_kind(&calibrated).path(), "finite", "0 of");
+}
+
+#[test]
+fn gaps_reach_only_models_that_accept_them() {
+    // 1 / x: infinite at 0, and NaN where the value is missing.
+    let reciprocal = |manifest: &str| version(manifest, &[("model.onnx", "reciprocal")], &[]);
+    let generic = "kind = 'generic'\ninputs = ['visits']\n";
+    assert_fails(reciprocal(generic).path(), "finite", "", "`score` is inf; the first such row: visits = 0");
+    // The first row lacks all that may be lacking.
+    let accepting = format!("{generic}accepts_missing = true\n");
+    assert_fails(
+        reciprocal(&accepting).path(),
+        "finite",
+        "",
+        "`score` is NaN; the first such row: visits = missing",
+    );
+}
+
+#[test]
+fn a_distance_beyond_all_bounds_is_not_finite() {
+    assert_passes(segmentation(SEGMENTS, &[]).path(), "finite", "0 of 1200");
+    let narrow = SEGMENTS.replace("\"deviation\": 10000.0", "\"deviation\": 1e-300");
+    let why = "the distance to `low` is beyond all bounds; the first such row: balance = 100";
+    assert_fails(segmentation(&narrow, &[]).path(), "finite", "", why);
+}
+
+#[test]
+fn latency_is_held_against_the_budget_of_the_manifest() {
+    assert_skips(good("").path(), "latency", "sets no `latency_budget_ms`");
+    assert_passes(good("latency_budget_ms = 1000").path(), "latency", "over 100 runs of 100 rows");
+    assert_passes(segmentation(SEGMENTS, &[]).path(), "latency", "over 100 runs of 1 row");
+    let slow = format!("{PAIRWISE}latency_budget_ms = 1");
+    let slow = version(&slow, &[("model.onnx", "pushed_slow")], &[]);
+    assert_fails(
+        slow.path(),
+        "latency",
+        "over 2 runs of 100 rows",
+        "2 of 2 runs took longer than the budget",
+    );
+    assert_eq!(report_of(slow.path(), "latency").limit, "1.000 ms");
+}
+
+#[test]
+fn the_engine_is_told_and_never_blocks() {
+    assert_skips(good("").path(), "engine", "served by ONNX Runtime");
+    assert_skips(segmentation(SEGMENTS, &[]).path(), "engine", "a segmentation has no graph");
 }

@@ -98,9 +98,9 @@ impl<'a> Reading<'a> {
             header.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
         let columns = self.columns(&names)?;
         let (mut problems, mut rows) = (Problems::new(), Vec::new());
-        let mut record = ByteRecord::new();
+        let (mut record, mut lines) = (ByteRecord::new(), Lines { bytes, passed: 0, line: 1 });
         while reader.read_byte_record(&mut record).map_err(unreadable)? {
-            let line = record.position().map_or(0, |position| position.line() as usize);
+            let line = lines.of(&record);
             if record.len() != names.len() {
                 let message = format!("{} fields where the header has {}", record.len(), names.len());
                 problems.push(self.file, Some(line), message);
@@ -206,6 +206,33 @@ impl<'a> Reading<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// Tells lines, record by record. The reader counts a record from the end of the one before, empty lines and the second half of
+/// a carriage return and line feed included.
+struct Lines<'b> {
+    bytes: &'b [u8],
+    /// Bytes whose line ends are counted.
+    passed: usize,
+    /// The line on which the next byte is.
+    line: usize,
+}
+
+impl Lines<'_> {
+    /// The line on which `record` begins; must be asked in the order of the file.
+    #[expect(
+        clippy::naive_bytecount,
+        reason = "a file of this kind is short, and a crate for one line is too much"
+    )]
+    fn of(&mut self, record: &ByteRecord) -> usize {
+        let from = record.position().map_or(self.passed, |position| position.byte() as usize);
+        let rest = self.bytes.get(from..).unwrap_or_default();
+        let begins = from + rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let between = self.bytes.get(self.passed..begins).unwrap_or_default();
+        self.line += between.iter().filter(|byte| **byte == b'\n').count();
+        self.passed = begins;
+        self.line
     }
 }
 

@@ -1,0 +1,128 @@
+//! What `Rank` remembers of the pairs that it scored, and what the distribution gate makes of that.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use proffer::decision::{Customer, Decider, RankRequest};
+use proffer::feature::store::CustomerTable;
+use proffer::feature::{Entity, RecentRows};
+use proffer::model::onnx::{OnnxCache, OnnxRuntime};
+use proffer::model::{Call, Checksums, Manifest, Workers};
+use proffer::release::{
+    Candidate, Champion, GateOutcome, GateReport, Publisher, Release, ReleaseSource, Snapshot, Workspace,
+    judge,
+};
+use proffer::telemetry::Metrics;
+
+use super::harness::{Copy, sample_workspace};
+
+/// The sample workspace in this process, deciding.
+struct Engine {
+    snapshot: Arc<Snapshot>,
+    decider: Decider,
+    recent: Arc<RecentRows>,
+}
+
+impl Engine {
+    fn new() -> Self {
+        let workspace = Workspace::open(sample_workspace()).unwrap();
+        let cache = OnnxCache::new(OnnxRuntime::load().unwrap(), 2);
+        let release = Arc::new(Release::load(&ReleaseSource::of_workspace(&workspace), &cache).unwrap());
+        let customers = workspace.customers.as_deref().unwrap();
+        let (customers, _) = CustomerTable::load(customers, release.schema()).unwrap();
+        let publisher = Publisher::default();
+        publisher.publish(Snapshot { release, customers: Arc::new(customers) });
+        let recent = Arc::new(RecentRows::default());
+        let workers = Workers::start(2, 64).unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let decider = Decider::new(publisher.pointer(), workers, metrics, Arc::clone(&recent));
+        Self { snapshot: decider.snapshot().unwrap(), decider, recent }
+    }
+
+    async fn rank(&self, request: RankRequest) {
+        self.decider.rank(request, &Call::default()).await.unwrap();
+    }
+}
+
+fn request(placement: &str, customers: std::ops::RangeInclusive<usize>) -> RankRequest {
+    let customer = |number| Customer { id: format!("C{number:06}"), consents: Vec::new() };
+    RankRequest {
+        placement: placement.to_owned(),
+        customers: customers.map(customer).collect(),
+        ..RankRequest::default()
+    }
+}
+
+#[tokio::test]
+async fn a_call_leaves_one_of_the_pairs_that_it_scored() {
+    let engine = Engine::new();
+    engine.rank(request("app_home", 7..=7)).await;
+    let rows = engine.recent.snapshot();
+    let [row] = &rows[..] else { panic!("{rows:?}") };
+    let (release, customers) = (&engine.snapshot.release, &engine.snapshot.customers);
+    let reread = row.under(release.schema());
+    let stored = customers.find("C000007").unwrap();
+    for (index, feature) in release.schema().of(Entity::Customer).iter().enumerate() {
+        let known = customers.value(stored, index).or(feature.default_ref());
+        assert_eq!(reread.row().customer[index], known, "{}", feature.name);
+    }
+    let library = &release.catalog().library;
+    let offer = &library.offers()[library.find(row.offer_id()).unwrap()];
+    for (found, expected) in reread.row().offer.iter().zip(&offer.features) {
+        assert_eq!(*found, expected.into());
+    }
+    assert!(reread.row().segment.is_some());
+}
+
+#[tokio::test]
+async fn a_dry_run_leaves_nothing_and_a_large_call_one_pair_per_part() {
+    let engine = Engine::new();
+    engine.rank(RankRequest { dry_run: true, ..request("app_home", 1..=40) }).await;
+    assert_eq!(engine.recent.snapshot().len(), 0);
+    // As many parts as workers.
+    engine.rank(request("app_home", 1..=1000)).await;
+    let kept = engine.recent.snapshot().len();
+    assert!((1..=2).contains(&kept), "{kept}");
+}
+
+/// Judges a version of `network` against the sample's by what `engine` remembers.
+fn distribution(engine: &Engine, directory: &Path) -> GateReport {
+    let schema = engine.snapshot.release.schema();
+    let champion = sample_workspace().join("network/1");
+    let cache = OnnxCache::new(OnnxRuntime::load().unwrap(), 1);
+    let reports = judge(&Candidate {
+        directory,
+        name: "network",
+        version: 2,
+        schema,
+        segments: None,
+        champion: Some(Champion { directory: &champion, version: 1, schema }),
+        recent: &engine.recent.snapshot(),
+        cache: &cache,
+    });
+    reports.into_iter().find(|report| report.gate == "distribution").unwrap()
+}
+
+#[tokio::test]
+async fn scores_that_moved_are_noticed_on_what_customers_asked_for() {
+    let engine = Engine::new();
+    let copy = Copy::new();
+    let directory = copy.path().join("network/1");
+    assert_eq!(distribution(&engine, &directory).outcome, GateOutcome::Skipped);
+    for number in 1..=1100 {
+        engine.rank(request("email_monthly", number..=number)).await;
+    }
+    let same = distribution(&engine, &directory);
+    assert_eq!(same.outcome, GateOutcome::Passed, "{same:?}");
+    assert!(same.measured.starts_with("PSI 0.0000 over 1"), "{same:?}");
+    // A calibration that doubles what she is said to be likely to accept; golden rows would notice too, and are not kept.
+    copy.replace("network/1/model.toml", "b = 0.021758", "b = 0.75");
+    std::fs::remove_file(directory.join("golden.csv")).unwrap();
+    let manifest = std::fs::read_to_string(directory.join("model.toml")).unwrap();
+    let listed = Manifest::parse("model.toml", &manifest).unwrap().checksums.render();
+    let found = Checksums::compute(&directory).unwrap().render();
+    copy.replace("network/1/model.toml", &listed, &found);
+    let moved = distribution(&engine, &directory);
+    assert_eq!(moved.outcome, GateOutcome::Failed, "{moved:?}");
+    assert!(moved.why.contains("against version 1, the mean score went from 0.0"), "{moved:?}");
+}
