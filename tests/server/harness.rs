@@ -85,12 +85,7 @@ impl Server {
 
     /// What the admin address answers: status line, headers and body.
     pub fn admin_get(&self, path: &str) -> std::io::Result<String> {
-        use std::io::{Read, Write};
-        let mut stream = std::net::TcpStream::connect(self.admin)?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        Ok(text)
+        admin_get(self.admin, path)
     }
 
     /// Begins the shutdown, as SIGTERM does.
@@ -124,6 +119,16 @@ impl Drop for Server {
             let _ = thread.join();
         }
     }
+}
+
+/// What an admin address answers: status line, headers and body.
+pub fn admin_get(admin: SocketAddr, path: &str) -> std::io::Result<String> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(admin)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Makes a store of a workspace, as `proffer init` does.
