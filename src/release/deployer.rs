@@ -132,8 +132,9 @@ impl Deployer {
         let began = Instant::now();
         let Stamped { current, stamp } = self.parts().store.current()?;
         let (snapshot, _) = self.prepare(current.release)?;
+        // Before anybody is told that this server is ready: the Open Inference Protocol has no other way to wait.
+        self.refresh_models(&snapshot.release);
         self.publish(&mut self.lock(), snapshot, &current);
-        self.refresh_models();
         tracing::info!(release = current.release, took = ?began.elapsed(), "serving");
         Ok(stamp)
     }
@@ -228,7 +229,7 @@ impl Deployer {
             reason = current.reason,
             "promoted"
         );
-        self.refresh_models();
+        self.refresh_models_beside();
         let later = store.current().ok().map(|read| read.current);
         let overtaken_by =
             later.filter(|later| later.sequence > current.sequence).map_or(0, |later| later.release);
@@ -351,12 +352,15 @@ impl Deployer {
     }
 
     /// The models of the Open Inference Protocol follow the release that serves.
-    fn refresh_models(&self) {
-        let parts = self.parts();
-        let (Some(serving), Some(repository)) = (parts.publisher.serving(), &parts.repository) else {
-            return;
-        };
-        let refreshed = background::run("load", || repository.refresh(serving.release.pins()));
+    fn refresh_models_beside(&self) {
+        if let Some(serving) = self.parts().publisher.serving() {
+            self.refresh_models(&serving.release);
+        }
+    }
+
+    fn refresh_models(&self, release: &Release) {
+        let Some(repository) = &self.parts().repository else { return };
+        let refreshed = background::run("load", || repository.refresh(release.pins()));
         if let Err(error) | Ok(Err(error)) = refreshed {
             tracing::warn!(%error, "the models of the store cannot be listed");
         }
