@@ -327,6 +327,7 @@ impl Deployer {
         gone.into_iter().for_each(retire);
         let pins = release.pins().iter().map(|(name, version)| (name.as_str(), *version));
         parts.metrics.release_published(release.number(), pins);
+        parts.metrics.release_wanted.set(current.release as i64);
         parts.metrics.customers_loaded(customers, bytes);
         parts.readiness.ready(release.number());
         let warm: Vec<u64> = published.warm.iter().map(|warm| warm.release.number()).collect();

@@ -119,7 +119,7 @@ async fn uploads_that_are_not_what_they_announce_leave_nothing_behind() {
         (cut, "bytes of model.onnx arrived"),
         (long, "chunk.data: 4 bytes more than the header announces"),
         (damaged, ".sha256: the SHA-256 of model.onnx is"),
-        (header(&|header| header.name = "../x".to_owned()), "header.name: \"../x\" is no name of a model"),
+        (header(&|header| header.name = "../x".to_owned()), "header.name: must be 1 to 64 letters"),
         (header(&|header| header.files[0].name = "../model.onnx".to_owned()), "header.files[0].name:"),
         (header(&|header| header.files[0].name = "/etc/passwd".to_owned()), "header.files[0].name:"),
         (header(&|header| header.files[0].name = "model.toml".to_owned()), "goes into `manifest`"),

@@ -106,11 +106,12 @@ async fn a_rollback_does_not_wait_for_a_promotion_that_is_loading() {
         assert_eq!(client.create(&[]).await.unwrap(), release);
     }
     client.promote(2).await.unwrap();
+    let at_gate = gate.with_extension("reached");
+    std::fs::remove_file(&at_gate).unwrap();
     std::fs::write(&gate, "").unwrap();
     let mut slow = client.clone();
     let promotion = tokio::spawn(async move { slow.promote(3).await });
     // It has been loaded, and is held before CURRENT moves.
-    let at_gate = gate.with_extension("reached");
     while !at_gate.exists() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
