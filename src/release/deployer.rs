@@ -263,11 +263,7 @@ impl Deployer {
         let parts = self.parts();
         let files = parts.store.release(number)?;
         for (name, version) in &files.record.models {
-            parts.store.fetch_version(name, *version).map_err(|error| match RegistryError::from(error) {
-                // The release is there; what it needs is not.
-                RegistryError::NotFound(what) => RegistryError::Precondition(what),
-                other => other,
-            })?;
+            parts.store.fetch_version(name, *version).map_err(missing_pin)?;
         }
         let source = ReleaseSource::of_store(&parts.store, &files);
         let release = Release::load(&source, &parts.cache).map_err(RegistryError::Unsound)?;
@@ -380,6 +376,14 @@ impl From<Problems> for RegistryError {
     fn from(problems: Problems) -> Self {
         Self::Unsound(problems)
     }
+}
+
+/// The release is there; what it needs is not.
+fn missing_pin(error: StoreError) -> RegistryError {
+    if matches!(error, StoreError::NoSuchVersion { .. }) {
+        return RegistryError::Precondition(error.to_string());
+    }
+    error.into()
 }
 
 /// What follows `current` when `release` is promoted, from which a rollback goes to `previous`.

@@ -1,4 +1,4 @@
-//! A client of ModelService and ReleaseService as a pipeline has one, for the tests.
+//! A client of `ModelService` and `ReleaseService` as a pipeline has one, for the tests.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -31,7 +31,7 @@ impl Engine {
         let customers = workspace.customers.as_deref().unwrap();
         let (customers, _) = CustomerTable::load(customers, release.schema()).unwrap();
         let publisher = Publisher::default();
-        publisher.publish(Arc::new(Snapshot { release, customers: Arc::new(customers) }));
+        assert!(publisher.publish(Arc::new(Snapshot { release, customers: Arc::new(customers) })).is_none());
         let recent = Arc::new(RecentRows::default());
         let workers = Workers::start(2, 64).unwrap();
         let metrics = Arc::new(Metrics::new());
