@@ -131,7 +131,8 @@ impl Deployer {
     pub fn start(&self) -> Result<Stamp, RegistryError> {
         let began = Instant::now();
         let Stamped { current, stamp } = self.parts().store.current()?;
-        let (snapshot, _) = self.prepare(current.release)?;
+        // There are no requests yet that the load would have to give way to.
+        let snapshot = self.load(current.release)?;
         // Before anybody is told that this server is ready: the Open Inference Protocol has no other way to wait.
         self.refresh_models(&snapshot.release);
         self.publish(&mut self.lock(), snapshot, &current);
@@ -348,17 +349,22 @@ impl Deployer {
         });
     }
 
-    /// The models of the Open Inference Protocol follow the release that serves.
+    /// The models of the Open Inference Protocol follow the release that serves; nobody waits for them.
     fn refresh_models_beside(&self) {
-        if let Some(serving) = self.parts().publisher.serving() {
-            self.refresh_models(&serving.release);
+        let deployer = self.clone();
+        let refresh = move || {
+            if let Some(serving) = deployer.parts().publisher.serving() {
+                deployer.refresh_models(&serving.release);
+            }
+        };
+        if let Err(error) = background::spawn("load", refresh) {
+            tracing::warn!(%error, "no thread to load models on");
         }
     }
 
     fn refresh_models(&self, release: &Release) {
         let Some(repository) = &self.parts().repository else { return };
-        let refreshed = background::run("load", || repository.refresh(release.pins()));
-        if let Err(error) | Ok(Err(error)) = refreshed {
+        if let Err(error) = repository.refresh(release.pins()) {
             tracing::warn!(%error, "the models of the store cannot be listed");
         }
     }
