@@ -148,7 +148,6 @@ fn run(scale: Scale) -> Report {
     Report {
         binary: binary::binary(),
         elapsed: began.elapsed(),
-        loaded,
         peaks,
         rate,
         analysis: Analysis::of(&calls, &log.attempts, loaded),

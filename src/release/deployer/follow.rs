@@ -71,7 +71,8 @@ impl Deployer {
         let told = move |event: notify::Result<notify::Event>| {
             let names_current =
                 |event: &notify::Event| event.paths.iter().any(|path| path.ends_with("CURRENT"));
-            if event.is_ok_and(|event| names_current(&event)) {
+            // To read the file is an event, too.
+            if event.is_ok_and(|event| !event.kind.is_access() && names_current(&event)) {
                 // The follower is gone when the server stops.
                 let _ = wake.send(Wake::Look);
             }

@@ -25,8 +25,6 @@ pub struct Report {
     pub binary: PathBuf,
     /// From the first command to the end of the load.
     pub elapsed: Duration,
-    /// From the first call of the load to the end of the promoter.
-    pub loaded: Duration,
     /// Calls per second of each pass of the closed loop.
     pub peaks: Vec<f64>,
     /// Calls per second of the load.
