@@ -8,13 +8,18 @@ PYTHON ?= python3
 WORKSPACE := $(shell find models -type f -not -name '*.py' -not -name '*.md' -not -name '*.txt' 2>/dev/null)
 VENV      := var/venv
 
+# The S3-compatible server that tests run against, by exact version: https://github.com/versity/versitygw, Apache-2.0.
+VERSITYGW := v1.8.0
+S3        := $(if $(shell command -v go),var/s3/versitygw-$(VERSITYGW))
+
 .PHONY: run test lint build onnxruntime swap-test bench clean
 
 run: build var/store/CURRENT
 	@scripts/run.sh
 
-test: lint build $(VENV)/.installed
-	PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python $(CARGO) test --locked --lib --bins --tests
+test: lint build $(VENV)/.installed $(S3)
+	@test -n "$(S3)" || echo "Go is not installed: the tests that need an S3-compatible server are skipped"
+	PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) $(CARGO) test --locked --lib --bins --tests
 	$(CARGO) test --locked --doc
 
 lint:
@@ -38,6 +43,11 @@ $(VENV)/.installed: tests/requirements.txt examples/retrain/requirements.txt mod
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
 	touch $@
+
+# Go checks what it downloads against its checksum database.
+var/s3/versitygw-$(VERSITYGW):
+	GOBIN=$(CURDIR)/var/s3 CGO_ENABLED=0 go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW)
+	mv var/s3/versitygw $@
 
 # A thousand swaps under load, at most ten minutes: what `make test` shows in a short form, with its figures held to their limits.
 swap-test: build

@@ -30,6 +30,10 @@ pub(super) fn run(command: &FeaturesCommand) -> Result<(), Failure> {
     let store = Store::open(&args.store, None)?;
     let files = store.release(store.current()?.current.release)?;
     let schema = FeatureSchema::parse("features.toml", &files.features)?;
-    let report = CustomerSource::new(store.customers_dir()).install(&args.file, &schema)?;
+    let source = CustomerSource::new(store.customers_dir());
+    let report = source.install(&args.file, &schema)?;
+    if let Some(installed) = source.current() {
+        store.put_customers(&installed)?;
+    }
     print(report)
 }

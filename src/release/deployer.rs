@@ -129,10 +129,12 @@ impl Deployer {
     /// # Errors
     /// When there is no such release, or it cannot be loaded.
     pub fn start(&self) -> Result<Stamp, RegistryError> {
+        let began = Instant::now();
         let Stamped { current, stamp } = self.parts().store.current()?;
         let (snapshot, _) = self.prepare(current.release)?;
         self.publish(&mut self.lock(), snapshot, &current);
         self.refresh_models();
+        tracing::info!(release = current.release, took = ?began.elapsed(), "serving");
         Ok(stamp)
     }
 

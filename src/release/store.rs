@@ -70,17 +70,30 @@ enum Place {
 
 impl Store {
     /// The store at `location`, a directory or `s3://bucket/prefix`, which must have a `CURRENT`. The versions of a bucket are
-    /// brought into `mirror`; without one, into a directory for temporary files that goes with the store.
+    /// brought into `mirror`; without one, into a directory for temporary files that goes with the store. How a bucket is reached,
+    /// the usual `AWS_*` variables say: credentials, region, endpoint, `AWS_ALLOW_HTTP`.
     ///
     /// # Errors
     /// When there is no store, or it cannot be reached.
     pub fn open(location: &str, mirror: Option<&Path>) -> Result<Self, StoreError> {
+        Self::open_with(location, mirror, environment())
+    }
+
+    /// As [`Store::open`], with `variables` in the place of the environment of this process.
+    ///
+    /// # Errors
+    /// As of [`Store::open`].
+    pub fn open_with(
+        location: &str,
+        mirror: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, StoreError> {
         let missing =
             |reason: &str| StoreError::NotAStore { path: location.to_owned(), reason: reason.to_owned() };
         if !is_bucket(location) && !Path::new(location).is_dir() {
             return Err(missing("there is no such directory"));
         }
-        let store = Self::at(location, mirror)?;
+        let store = Self::at(location, mirror, variables)?;
         if !store.0.objects.exists(keys::CURRENT)? {
             return Err(missing("it has no CURRENT"));
         }
@@ -93,13 +106,25 @@ impl Store {
     /// # Errors
     /// When there is a `CURRENT` already, or the place cannot be written to.
     pub fn create(location: &str, mirror: Option<&Path>) -> Result<Self, StoreError> {
+        Self::create_with(location, mirror, environment())
+    }
+
+    /// As [`Store::create`], with `variables` in the place of the environment of this process.
+    ///
+    /// # Errors
+    /// As of [`Store::create`].
+    pub fn create_with(
+        location: &str,
+        mirror: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, StoreError> {
         if !is_bucket(location) {
             let root = Path::new(location);
             for folder in [keys::MODELS, keys::RELEASES, keys::PROMOTIONS, keys::VERDICTS, keys::CUSTOMERS] {
                 files::make_directory(&root.join(folder))?;
             }
         }
-        let store = Self::at(location, mirror)?;
+        let store = Self::at(location, mirror, variables)?;
         // One that cannot be read is an error, not an empty store.
         if let Some(present) = store.present()? {
             let (path, release) = (location.to_owned(), present.stamped.current.release);
@@ -109,9 +134,13 @@ impl Store {
         Ok(store)
     }
 
-    fn at(location: &str, mirror: Option<&Path>) -> Result<Self, StoreError> {
+    fn at(
+        location: &str,
+        mirror: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, StoreError> {
         let (objects, place, root, own) = if is_bucket(location) {
-            let objects = Objects::in_bucket(location)?;
+            let objects = Objects::in_bucket(location, variables)?;
             let (root, own) = mirror::choose(mirror)?;
             (objects, Place::Bucket, root, own)
         } else if location.contains("://") {
@@ -187,6 +216,11 @@ impl Store {
     fn version_directory(&self, name: &str, version: u64) -> PathBuf {
         self.0.models.join(name).join(version.to_string())
     }
+}
+
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 fn is_bucket(location: &str) -> bool {

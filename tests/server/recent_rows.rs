@@ -31,7 +31,7 @@ impl Engine {
         let customers = workspace.customers.as_deref().unwrap();
         let (customers, _) = CustomerTable::load(customers, release.schema()).unwrap();
         let publisher = Publisher::default();
-        publisher.publish(Snapshot { release, customers: Arc::new(customers) });
+        publisher.publish(Arc::new(Snapshot { release, customers: Arc::new(customers) }));
         let recent = Arc::new(RecentRows::default());
         let workers = Workers::start(2, 64).unwrap();
         let metrics = Arc::new(Metrics::new());

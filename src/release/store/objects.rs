@@ -1,44 +1,37 @@
-//! The objects of a store, wherever they are: the one file that names `object_store`, and the one that waits for it.
+//! The objects of a store, wherever they are: the one folder that names `object_store`, and the one that waits for it.
 //!
 //! `object_store` is asynchronous, the store is not: [`Objects`] has a runtime of one thread, hands it the work and waits for the
 //! answer on the thread that asked. Objects are read from a directory and from a bucket alike; the writing methods are for buckets
-//! alone, since a directory can do better (`local.rs`). Every call ends: a small one within [`PATIENCE`], a large one when nothing
-//! moves for as long.
+//! alone, since a directory can do better (`directory.rs`). Every call ends: a small one within [`PATIENCE`], a large one when nothing
+//! moves for [`PART_PATIENCE`].
+
+mod connect;
+mod transfer;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::future::Future;
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
-use object_store::prefix::PrefixStore;
 use object_store::{
-    BackoffConfig, ClientConfigKey, Error, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
-    PutOptions, PutPayload, RetryConfig, UpdateVersion,
+    Error, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    UpdateVersion,
 };
-use sha2::{Digest, Sha256};
-use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinSet;
 
 use super::{StoreError, files};
+use connect::Background;
 
-/// How long a small call may take in all, and a large one without any progress.
+/// How long a small call may take in all.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the transfer of a part may take: 5 MiB within 20 s is 2 Mbit/s.
 const PART_PATIENCE: Duration = Duration::from_secs(20);
-/// The bytes that are sent at once; what is larger goes in parts. S3 takes no smaller ones.
-const PART: usize = 5 << 20;
-/// Parts under way at a time, which with [`PART`] bounds the memory of an upload.
-const PARTS_AT_ONCE: usize = 3;
 /// Small objects that are read at a time where there are many.
 const READ_AT_ONCE: usize = 16;
 
@@ -90,51 +83,6 @@ pub(super) enum Over {
 }
 
 impl Objects {
-    /// The files below a directory, which must exist.
-    pub(super) fn in_directory(root: &Path) -> Result<Self, StoreError> {
-        let shown = root.display().to_string();
-        let store = LocalFileSystem::new_with_prefix(root).map_err(|error| {
-            StoreError::io(root, io_error_in(&error).unwrap_or_else(|| io::Error::other(error.to_string())))
-        })?;
-        Ok(Self {
-            store: Arc::new(store),
-            shown,
-            root: Some(root.to_owned()),
-            background: Background::start()?,
-        })
-    }
-
-    /// The objects of `s3://bucket/prefix`; credentials and endpoint are those of the usual `AWS_*` variables.
-    pub(super) fn in_bucket(location: &str) -> Result<Self, StoreError> {
-        let wrong = |message: String| StoreError::Location { location: location.to_owned(), message };
-        let rest = location.strip_prefix("s3://").unwrap_or(location).trim_end_matches('/');
-        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        if bucket.is_empty() {
-            return Err(wrong("it names no bucket; write s3://bucket/prefix".to_owned()));
-        }
-        let prefix = Key::parse(prefix).map_err(|error| wrong(error.to_string()))?;
-        let client = |key| AmazonS3ConfigKey::Client(key);
-        let seconds = |time: Duration| format!("{} seconds", time.as_secs());
-        let backoff = BackoffConfig {
-            init_backoff: Duration::from_millis(50),
-            max_backoff: Duration::from_millis(500),
-            base: 2.0,
-        };
-        let store = AmazonS3Builder::from_env()
-            .with_bucket_name(bucket)
-            .with_config(client(ClientConfigKey::ConnectTimeout), "2 seconds")
-            // From the first byte of a request to the first of its answer, and between any two after that.
-            .with_config(client(ClientConfigKey::ReadTimeout), seconds(PART_PATIENCE))
-            // A large object takes what it takes.
-            .with_config(client(ClientConfigKey::Timeout), "1 day")
-            .with_retry(RetryConfig { backoff, max_retries: 2, retry_timeout: PATIENCE })
-            .build()
-            .map_err(|error| wrong(error.to_string()))?;
-        let store: Arc<dyn ObjectStore> =
-            if prefix.is_root() { Arc::new(store) } else { Arc::new(PrefixStore::new(store, prefix)) };
-        Ok(Self { store, shown: format!("s3://{rest}"), root: None, background: Background::start()? })
-    }
-
     /// What people know an object by.
     pub(super) fn shown(&self, key: &str) -> String {
         if key.is_empty() { self.shown.clone() } else { format!("{}/{key}", self.shown) }
@@ -224,52 +172,6 @@ impl Objects {
         self.judge_put(key, put)
     }
 
-    /// Puts a file, in parts where it is large. A large object replaces whatever is in its place.
-    pub(super) fn upload(&self, key: &str, file: &Path, over: Over) -> Result<Put, StoreError> {
-        let mut source = File::open(file).map_err(|error| StoreError::io(file, error))?;
-        let first = read_part(&mut source).map_err(|error| StoreError::io(file, error))?;
-        let (store, path) = (Arc::clone(&self.store), self.key(key)?);
-        if first.len() < PART {
-            let (payload, options) = (PutPayload::from_bytes(first), put_options(over));
-            let put = self.wait_long(async move {
-                within(PART_PATIENCE, store.put_opts(&path, payload, options)).await
-            });
-            return self.judge_put(key, put);
-        }
-        let sent = self.wait_long(async move { send_parts(&*store, &path, first, source).await });
-        sent.map(Put::Done).map_err(|error| match io_error_in(&error) {
-            Some(source) => StoreError::io(file, source),
-            None => self.failed(key, &error),
-        })
-    }
-
-    /// Writes an object to a new file.
-    pub(super) fn download(&self, key: &str, file: &Path) -> Result<(), StoreError> {
-        let mut target = File::create(file).map_err(|error| StoreError::io(file, error))?;
-        self.stream(key, move |bytes| target.write_all(bytes)).map_err(|error| match error {
-            Streaming::Local(error) => StoreError::io(file, error),
-            Streaming::Remote(error) => error,
-        })
-    }
-
-    /// The SHA-256 of an object in lower-case hexadecimal.
-    pub(super) fn sha256(&self, key: &str) -> Result<String, StoreError> {
-        let digest = Arc::new(std::sync::Mutex::new(Sha256::new()));
-        let hasher = Arc::clone(&digest);
-        let update = move |bytes: &[u8]| {
-            hasher.lock().unwrap_or_else(std::sync::PoisonError::into_inner).update(bytes);
-            Ok(())
-        };
-        match self.stream(key, update) {
-            Ok(()) => {
-                let digest = digest.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-                Ok(files::hexadecimal(&digest.finalize()))
-            }
-            Err(Streaming::Local(error)) => Err(StoreError::io(Path::new(key), error)),
-            Err(Streaming::Remote(error)) => Err(error),
-        }
-    }
-
     /// Removes an object, whether it is there or not.
     pub(super) fn delete(&self, key: &str) -> Result<(), StoreError> {
         let (store, path) = (Arc::clone(&self.store), self.key(key)?);
@@ -287,28 +189,6 @@ impl Objects {
             Err(Error::NotFound { .. }) => Ok(Found::Nothing),
             Err(Error::NotModified { .. }) => Ok(Found::Same),
             Err(error) => Err(self.failed(key, &error)),
-        }
-    }
-
-    /// Hands the bytes of an object over, one piece at a time.
-    fn stream(
-        &self,
-        key: &str,
-        mut take: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static,
-    ) -> Result<(), Streaming> {
-        let (store, path) = (Arc::clone(&self.store), self.key(key).map_err(Streaming::Remote)?);
-        let streamed = self.wait_long(async move {
-            let mut pieces = within(PATIENCE, store.get(&path)).await?.into_stream();
-            while let Some(piece) = within(PART_PATIENCE, pieces.try_next()).await? {
-                if let Err(error) = tokio::task::block_in_place(|| take(&piece)) {
-                    return Ok(Err(error));
-                }
-            }
-            Ok(Ok(()))
-        });
-        match streamed {
-            Ok(taken) => taken.map_err(Streaming::Local),
-            Err(error) => Err(Streaming::Remote(self.failed(key, &error))),
         }
     }
 
@@ -352,7 +232,8 @@ impl Objects {
         if let Some(source) = io_error_in(error).filter(|_| self.root.is_some()) {
             return StoreError::Io { path, source };
         }
-        let message = innermost(error);
+        let told = if let Error::Generic { source, .. } = error { &**source } else { error as &_ };
+        let message = innermost(told);
         if matches!(error, Error::NotFound { .. }) {
             let reason = format!("there is no such bucket, or {key} has just gone");
             return StoreError::NotAStore { path: self.shown.clone(), reason };
@@ -381,38 +262,6 @@ enum Found {
     Content(Content),
     Same,
     Nothing,
-}
-
-enum Streaming {
-    Local(io::Error),
-    Remote(StoreError),
-}
-
-/// A runtime that does not hold up whoever drops it.
-#[derive(Debug)]
-struct Background {
-    handle: Handle,
-    runtime: Option<Runtime>,
-}
-
-impl Background {
-    fn start() -> Result<Self, StoreError> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("store")
-            .enable_all()
-            .build()
-            .map_err(|error| StoreError::io(Path::new("the thread of the store"), error))?;
-        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
 }
 
 fn put_options(over: Over) -> PutOptions {
@@ -447,56 +296,6 @@ async fn read_all(store: &Arc<dyn ObjectStore>, keys: Vec<Key>) -> Result<Vec<Op
         }
     }
     Ok(found)
-}
-
-/// Sends a file in parts, a few at a time; what was sent is given up when one fails.
-async fn send_parts(
-    store: &dyn ObjectStore,
-    key: &Key,
-    first: Bytes,
-    mut source: File,
-) -> Result<String, Error> {
-    let mut upload = within(PATIENCE, store.put_multipart(key)).await?;
-    let mut parts = JoinSet::new();
-    let mut next = first;
-    let sent: Result<(), Error> = loop {
-        if next.is_empty() {
-            break Ok(());
-        }
-        let part = upload.put_part(PutPayload::from_bytes(next));
-        parts.spawn(within(PART_PATIENCE, part));
-        if parts.len() >= PARTS_AT_ONCE
-            && let Some(Err(error)) = parts.join_next().await.map(flatten)
-        {
-            break Err(error);
-        }
-        match tokio::task::block_in_place(|| read_part(&mut source)) {
-            Ok(part) => next = part,
-            Err(error) => break Err(Error::Generic { store: "file", source: Box::new(error) }),
-        }
-    };
-    let mut ended = sent;
-    while let Some(part) = parts.join_next().await {
-        ended = ended.and(flatten(part));
-    }
-    match ended {
-        Ok(()) => Ok(within(PART_PATIENCE, upload.complete()).await?.e_tag.unwrap_or_default()),
-        Err(error) => {
-            let _ = within(PATIENCE, upload.abort()).await;
-            Err(error)
-        }
-    }
-}
-
-fn flatten(part: Result<Result<(), Error>, tokio::task::JoinError>) -> Result<(), Error> {
-    part.unwrap_or_else(|error| Err(error.into()))
-}
-
-/// The next [`PART`] bytes of a file, fewer at its end.
-fn read_part(source: &mut File) -> io::Result<Bytes> {
-    let mut part = Vec::new();
-    source.take(PART as u64).read_to_end(&mut part)?;
-    Ok(part.into())
 }
 
 async fn within<T>(patience: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {

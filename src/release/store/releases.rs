@@ -117,13 +117,15 @@ impl Store {
     }
 
     /// The releases that pin a version, ascending.
-    pub(super) fn pinned_by(&self, name: &str, version: u64) -> Result<Vec<u64>, StoreError> {
+    ///
+    /// # Errors
+    /// When a record cannot be read: it may pin anything.
+    pub fn pinned_by(&self, name: &str, version: u64) -> Result<Vec<u64>, StoreError> {
         let numbers = self.releases()?;
         let keys: Vec<String> = numbers.iter().map(|number| keys::release(*number, keys::RECORD)).collect();
         let mut pinning = Vec::new();
         for ((number, key), text) in numbers.into_iter().zip(&keys).zip(self.0.objects.texts(&keys)?) {
             let Some(text) = text else { continue };
-            // One that cannot be read may pin anything.
             let record: ReleaseRecord = parse_toml(self.0.objects.shown(key), &text)?;
             if record.models.get(name) == Some(&version) {
                 pinning.push(number);

@@ -9,6 +9,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -29,9 +30,14 @@ struct Lock {
 }
 
 impl Staging {
-    /// A new directory below `area`.
+    /// A new directory below `area`, which is made where it is missing; the directory that `area` is in is not: a store that
+    /// has vanished does not come back empty.
     pub(super) fn new(area: &Path) -> Result<Self, StoreError> {
-        files::make_directory(area)?;
+        match fs::create_dir(area) {
+            Ok(()) => files::sync(files::parent(area))?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(StoreError::io(area, error)),
+        }
         loop {
             let directory = area.join(uuid::Uuid::now_v7().to_string());
             let Some(lock) = Lock::take(directory.with_extension("lock"))? else { continue };
@@ -51,8 +57,7 @@ impl Drop for Staging {
     fn drop(&mut self) {
         // What cannot be removed now is swept when a store is opened next. The lock goes last: without it the directory is
         // anybody's.
-        if matches!(fs::remove_dir_all(&self.directory), Err(error) if error.kind() != std::io::ErrorKind::NotFound)
-        {
+        if matches!(fs::remove_dir_all(&self.directory), Err(error) if error.kind() != ErrorKind::NotFound) {
             tracing::debug!(directory = %self.directory.display(), "staging directory could not be removed");
         }
         let _ = fs::remove_file(&self.lock.path);

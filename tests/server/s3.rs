@@ -1,0 +1,125 @@
+//! A real S3-compatible server: the Versity gateway over a directory of its own, on a free port. `make test` installs it.
+
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// The bucket that the server has.
+const BUCKET: &str = "bucket";
+const ACCESS_KEY: &str = "proffer-test";
+const SECRET_KEY: &str = "not-a-secret";
+
+/// Starts the gateway and kills it when standard input ends: with this process, however that ends.
+const GUARD: &str = r#""$@" & child=$!; echo "$child"; read -r _; kill -KILL "$child""#;
+
+/// A server with an empty bucket; it stops when it is dropped, or with this process.
+pub struct S3 {
+    guard: Child,
+    pid: String,
+    port: u16,
+    directory: tempfile::TempDir,
+}
+
+impl S3 {
+    /// A server of the caller's own, or `None` and a word about why there is none.
+    pub fn start() -> Option<Self> {
+        let gateway = gateway()?;
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join(BUCKET)).unwrap();
+        // Another process may take the port before the gateway does.
+        Some((0..5).find_map(|_| Self::try_start(&gateway, directory.path())).map_or_else(
+            || panic!("{} does not answer", gateway.display()),
+            |(guard, pid, port)| Self { guard, pid, port, directory },
+        ))
+    }
+
+    /// One server for all tests that leave it as it is; each uses prefixes of its own.
+    pub fn shared() -> Option<&'static Self> {
+        static SERVER: OnceLock<Option<S3>> = OnceLock::new();
+        SERVER.get_or_init(Self::start).as_ref()
+    }
+
+    /// A new prefix, as the location of a store.
+    pub fn new_location(&self) -> String {
+        static COUNT: AtomicUsize = AtomicUsize::new(1);
+        format!("s3://{BUCKET}/stores/{}", COUNT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The environment of a process that uses the server.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let endpoint = format!("http://127.0.0.1:{}", self.port);
+        [
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ENDPOINT_URL", &endpoint),
+            ("AWS_ALLOW_HTTP", "true"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    /// The directory in which the server keeps the objects of a location.
+    pub fn directory(&self, location: &str) -> PathBuf {
+        self.directory.path().join(location.strip_prefix("s3://").unwrap())
+    }
+
+    /// Sends a signal to the server: `STOP` and it is there and does not answer, `CONT` and it goes on.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(&self.pid).status().unwrap();
+        assert!(sent.success());
+    }
+
+    fn try_start(gateway: &Path, directory: &Path) -> Option<(Child, String, u16)> {
+        use std::io::{BufRead, BufReader};
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = Command::new("sh");
+        command.args(["-c", GUARD, "sh"]).arg(gateway);
+        command.args(["--access", ACCESS_KEY, "--secret", SECRET_KEY, "--quiet", "--keep-alive"]);
+        command.arg("--port").arg(format!("127.0.0.1:{port}")).arg("posix").arg(directory);
+        let mut guard = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .current_dir(directory)
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(guard.stdout.take().unwrap()).lines();
+        let pid = said.next().unwrap().unwrap();
+        // A full pipe would stop it.
+        std::thread::spawn(move || said.for_each(drop));
+        for _ in 0..500 {
+            match TcpStream::connect(("127.0.0.1", port)) {
+                Ok(_) => return Some((guard, pid, port)),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}"),
+            }
+            if !Path::new(&format!("/proc/{pid}")).exists() && cfg!(target_os = "linux") {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        drop(guard.stdin.take());
+        let _ = guard.wait();
+        None
+    }
+}
+
+impl Drop for S3 {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
+    }
+}
+
+/// The gateway that `make test` installs, or `None` and a word about it.
+fn gateway() -> Option<PathBuf> {
+    let found = std::env::var_os("PROFFER_TEST_S3").map(PathBuf::from).filter(|path| path.is_file());
+    if found.is_none() {
+        eprintln!("skipped on S3: PROFFER_TEST_S3 is not set (`make test` sets it)");
+    }
+    found
+}

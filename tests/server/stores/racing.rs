@@ -1,0 +1,171 @@
+//! Writers that race: what one gets, the other does not, and nothing is lost or mixed.
+
+use std::sync::Barrier;
+
+use super::*;
+
+/// Runs `act` on several threads at once, each with a store opened by itself; gives what each got.
+fn at_once<T: Send>(place: &Place, count: usize, act: impl Fn(usize, &Store) -> T + Sync) -> Vec<T> {
+    let (barrier, act) = (&Barrier::new(count), &act);
+    std::thread::scope(|scope| {
+        let racers: Vec<_> = (0..count)
+            .map(|racer| {
+                scope.spawn(move || {
+                    let store = place.open().unwrap();
+                    barrier.wait();
+                    act(racer, &store)
+                })
+            })
+            .collect();
+        racers.into_iter().map(|racer| racer.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn of_two_promoters_exactly_one_wins_each_time() {
+    in_both(|place| {
+        const ROUNDS: u64 = 200;
+        place.create().replace_current(None, &current(1, 1, "first")).unwrap();
+        // Both say the very same words, so that only the store can tell them apart.
+        let barrier = &Barrier::new(2);
+        let won: Vec<Vec<bool>> = at_once(place, 2, |_, store| {
+            let round = |round: u64| {
+                let seen = store.current().unwrap();
+                assert_eq!(seen.current.sequence, round);
+                barrier.wait();
+                let won = match store.replace_current(Some(&seen.stamp), &current(round, round + 1, "racer"))
+                {
+                    Ok(stamp) => {
+                        assert_eq!(store.current().unwrap().stamp, stamp);
+                        true
+                    }
+                    Err(StoreError::Overtaken { current: found }) => {
+                        assert_eq!(*found, current(round, round + 1, "racer"));
+                        false
+                    }
+                    Err(error) => panic!("{error}"),
+                };
+                barrier.wait();
+                won
+            };
+            (1..=ROUNDS).map(round).collect()
+        });
+        let both = won[0].iter().zip(&won[1]).filter(|(one, other)| one == other).count();
+        assert_eq!(both, 0, "of {ROUNDS} rounds");
+        let sequences: Vec<u64> =
+            place.open().unwrap().promotions().unwrap().iter().map(|kept| kept.sequence).collect();
+        assert_eq!(sequences, (1..=ROUNDS + 1).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn pushes_at_once_get_numbers_of_their_own() {
+    in_both(|place| {
+        place.create().replace_current(None, &current(1, 1, "a")).unwrap();
+        let placed = at_once(place, 4, |racer, store| {
+            (0..5_u8).map(|push_| push(store, None, &[racer as u8, push_]).unwrap()).collect::<Vec<_>>()
+        });
+        let store = place.open().unwrap();
+        let numbers: BTreeSet<u64> = placed.iter().flatten().map(|placed| placed.version).collect();
+        assert_eq!(numbers, (1..=20).collect());
+        for (racer, placed) in placed.iter().enumerate() {
+            for (index, placed) in placed.iter().enumerate() {
+                let directory = store.fetch_version("card", placed.version).unwrap();
+                let content = fs::read(directory.join("folder/weights and more.bin")).unwrap();
+                assert_eq!(content, [racer as u8, index as u8]);
+            }
+        }
+    });
+}
+
+#[test]
+fn of_pushes_under_one_number_one_is_kept_whole() {
+    in_both(|place| {
+        place.create().replace_current(None, &current(1, 1, "a")).unwrap();
+        for version in 1..=10 {
+            // Two bring the same bytes.
+            let contents: [&[u8]; 3] = [b"same", b"same", b"other"];
+            let placed = at_once(place, 3, |racer, store| push(store, Some(version), contents[racer]));
+            let created =
+                placed.iter().filter(|placed| placed.as_ref().is_ok_and(|placed| placed.created)).count();
+            let done: Vec<bool> = placed.iter().map(Result::is_ok).collect();
+            assert!(done == [true, true, false] || done == [false, false, true], "{placed:?}");
+            assert_eq!(created, 1, "{placed:?}");
+            for refused in placed.into_iter().filter_map(Result::err) {
+                assert!(
+                    matches!(refused, StoreError::Occupied { .. } | StoreError::HalfWritten { .. }),
+                    "{refused}"
+                );
+            }
+            let directory = place.open().unwrap().fetch_version("card", version).unwrap();
+            let kept = fs::read(directory.join("folder/weights and more.bin")).unwrap();
+            assert_eq!(kept, if done[0] { contents[0] } else { contents[2] });
+        }
+    });
+}
+
+#[test]
+fn releases_at_once_get_numbers_of_their_own() {
+    in_both(|place| {
+        let store = place.create();
+        store.replace_current(None, &current(1, 1, "a")).unwrap();
+        push(&store, None, b"one").unwrap();
+        let made = at_once(place, 4, |racer, store| {
+            (0..5)
+                .map(|_| (release(store, &pins(1), &format!("# {racer}")).unwrap(), racer))
+                .collect::<Vec<_>>()
+        });
+        let made: BTreeMap<u64, usize> = made.into_iter().flatten().collect();
+        assert_eq!(made.keys().copied().collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
+        assert_eq!(store.releases().unwrap(), (1..=20).collect::<Vec<_>>());
+        for (number, racer) in made {
+            assert_eq!(store.release(number).unwrap().features, format!("# {racer}"));
+        }
+    });
+}
+
+#[test]
+fn a_release_never_pins_what_is_deleted_at_the_same_time() {
+    in_both(|place| {
+        let store = place.create();
+        store.replace_current(None, &current(1, 1, "a")).unwrap();
+        let (mut released, mut deleted) = (0, 0);
+        for round in 1..=40 {
+            push(&store, Some(round), b"a version").unwrap();
+            let done = at_once(place, 2, |racer, store| {
+                if racer == 0 {
+                    release(store, &pins(round), "").map(|_| ())
+                } else {
+                    store.delete_version("card", round)
+                }
+            });
+            let pinned = store
+                .releases()
+                .unwrap()
+                .iter()
+                .any(|number| store.release_record(*number).unwrap().models == pins(round));
+            assert_eq!(done[0].is_ok(), pinned, "round {round}: {done:?}");
+            assert!(!(done[0].is_ok() && done[1].is_ok()), "round {round}: {done:?}");
+            assert_eq!(store.has_version("card", round), done[1].is_err(), "round {round}: {done:?}");
+            released += usize::from(done[0].is_ok());
+            deleted += usize::from(done[1].is_ok());
+        }
+        assert!(released + deleted > 0);
+    });
+}
+
+#[test]
+fn of_two_verdicts_all_get_the_one_that_is_stored() {
+    in_both(|place| {
+        let store = place.create();
+        store.replace_current(None, &current(1, 1, "a")).unwrap();
+        for version in 1..=10 {
+            push(&store, Some(version), b"a version").unwrap();
+            let got = at_once(place, 3, |racer, store| {
+                store.add_verdict("card", version, &verdict(racer as u64 + 1)).unwrap()
+            });
+            let stored = store.verdict("card", version).unwrap().unwrap();
+            assert_eq!(got, vec![stored; 3]);
+        }
+    });
+}
