@@ -22,8 +22,9 @@ pub struct Server {
     pub store: PathBuf,
     stop: CancellationToken,
     thread: Option<JoinHandle<Result<(), AppError>>>,
-    /// The store's own directory, where the server made it.
-    _directory: Option<tempfile::TempDir>,
+    /// The store's own directory, where the server made it: removed after the server has ended.
+    #[expect(dead_code, reason = "dropping it is its use")]
+    directory: Option<tempfile::TempDir>,
 }
 
 impl Server {
@@ -33,7 +34,7 @@ impl Server {
         let store = directory.path().join("store");
         make_store(&store, workspace).unwrap();
         let mut server = Self::over(&store, settings);
-        server._directory = Some(directory);
+        server.directory = Some(directory);
         server
     }
 
@@ -62,7 +63,7 @@ impl Server {
             })
         });
         let store = store.to_owned();
-        let server = Self { address, admin, store, stop, thread: Some(thread), _directory: None };
+        let server = Self { address, admin, store, stop, thread: Some(thread), directory: None };
         server.wait_until_ready();
         server
     }

@@ -138,7 +138,7 @@ impl Deployer {
                 }
                 drop(published);
                 (seen.stamp, seen.refused) = (stamp, None);
-                self.refresh_models();
+                self.refresh_models_beside();
             }
             Err(error) => {
                 let last = seen.refused.as_ref().filter(|refused| refused.sequence == current.sequence);
@@ -166,7 +166,7 @@ impl Deployer {
                 self.note_store_error(error.to_string());
             }
         }
-        self.refresh_models();
+        self.refresh_models_beside();
         let fingerprint = self.shared.customers.fingerprint();
         if fingerprint == seen.fingerprint {
             return;

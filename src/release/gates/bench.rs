@@ -77,20 +77,6 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// What a caller would be told of each row and column, row-major; `None` where there is no usable answer. A row of which the
-/// model needs a value that is missing answers nothing.
-///
-/// # Errors
-/// When the model fails on every row alike.
-pub(super) fn answers<'r>(
-    model: &Model,
-    worker: &Worker,
-    rows: impl IntoIterator<Item = Row<'r>>,
-) -> Result<Vec<Option<f32>>, ModelError> {
-    let scores = raw_scores(model, worker, rows)?;
-    Ok(scores.into_iter().map(|raw| raw.and_then(|raw| answer(model, raw))).collect())
-}
-
 /// What the model itself says of each row and column, row-major; `None` where it is not finite, or the model needs a value that
 /// is missing.
 ///
