@@ -12,7 +12,7 @@ VENV      := var/venv
 VERSITYGW := v1.8.0
 S3        := $(if $(shell command -v go),var/s3/versitygw-$(VERSITYGW))
 
-.PHONY: run test lint build onnxruntime bench clean
+.PHONY: run test lint build onnxruntime swap-test bench clean
 
 run: build var/store/CURRENT
 	@scripts/run.sh
@@ -48,6 +48,10 @@ $(VENV)/.installed: tests/requirements.txt examples/retrain/requirements.txt mod
 var/s3/versitygw-$(VERSITYGW):
 	GOBIN=$(CURDIR)/var/s3 CGO_ENABLED=0 go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW)
 	mv var/s3/versitygw $@
+
+# A thousand swaps under load, at most ten minutes: what `make test` shows in a short form, with its figures held to their limits.
+swap-test: build
+	PROFFER_TEST_BINARY=$(CURDIR)/target/release/proffer $(CARGO) test --locked --test server swap::full -- --ignored --nocapture --exact
 
 # The figures of the README; CI does not run them.
 bench: onnxruntime

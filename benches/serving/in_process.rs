@@ -41,7 +41,7 @@ impl Engine {
         release.warm_up(threads, &[]).unwrap();
         let (customers, _) = CustomerSource::new(store.customers_dir()).load(release.schema()).unwrap();
         let publisher = Publisher::default();
-        publisher.publish(Arc::new(Snapshot { release, customers: Arc::new(customers) }));
+        assert!(publisher.publish(Arc::new(Snapshot { release, customers: Arc::new(customers) })).is_none());
         // The default of `server.queue`.
         let workers = Workers::start(threads, 1024).unwrap();
         let decider =

@@ -29,6 +29,7 @@ pub(super) struct Place {
         value_name = "ADDRESS",
         conflicts_with = "store",
         global = true,
+        display_order = 100,
         help = "The server to ask [env: PROFFER_SERVER] [default: 127.0.0.1:50051]"
     )]
     server: Option<String>,
@@ -36,11 +37,12 @@ pub(super) struct Place {
         long,
         value_name = "STORE",
         global = true,
+        display_order = 100,
         help = "Work on this store, without a server: a directory, or s3://BUCKET/PREFIX"
     )]
     store: Option<String>,
     /// Print one line of JSON (watch: one line per change)
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 100)]
     pub json: bool,
 }
 

@@ -11,7 +11,7 @@ use crate::release::{Store, Workspace, init};
 
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
-    /// Where to make the store: a directory or s3://bucket/prefix; it must not hold one yet
+    /// Where to make the store: a directory or `s3://bucket/prefix`; it must not hold one yet
     #[arg(long, value_name = "DIR")]
     store: String,
     /// Where versions of a store on S3 are kept at hand [default: mirror]

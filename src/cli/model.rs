@@ -157,8 +157,8 @@ fn push(args: &PushArgs, place: &Place) -> Result<(), Failure> {
     // Whatever came of it, what was done is told.
     if place.json {
         print_json(&outcome)?;
-    } else if let Some(promotion) = &outcome.promotion {
-        print(say_promotion(promotion))?;
+    } else if let Some(release) = &outcome.release {
+        print(say_release(release.number, outcome.promotion.as_ref(), &promoted))?;
     }
     promoted?;
     if let Some(gates) = failed {
@@ -192,6 +192,15 @@ fn promote(
     let order = Order { release, expected_current: Some(base), author, reason };
     outcome.promotion = Some(backend.promote(order)?);
     Ok(())
+}
+
+/// What became of the version once it had passed: `promotion` is missing where there was nothing to promote, or it failed.
+fn say_release(release: u64, promotion: Option<&Promotion>, ended: &Result<(), Failure>) -> String {
+    match promotion {
+        Some(promotion) => say_promotion(promotion),
+        None if ended.is_ok() => format!("release {release} is current and has this version already"),
+        None => format!("release {release} was made and is not promoted"),
+    }
 }
 
 fn say_push(pushed: &Pushed, (files, bytes): (usize, u64)) -> String {

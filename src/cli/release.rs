@@ -101,7 +101,7 @@ struct By {
         hide_default_value = true
     )]
     author: String,
-    /// Why
+    /// Why; kept with what is current
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
 }

@@ -36,7 +36,7 @@ pub(super) fn verdict(verdict: &Verdict) -> String {
         release => format!(" against release {release}"),
     };
     let said = if verdict.passed { "passed: a release can be made of it" } else { "failed: it cannot serve" };
-    format!("{table}\n{said}; judged{against} at {}", verdict.time)
+    format!("{table}\n\n{said}; judged{against} at {}", verdict.time)
 }
 
 fn outcome(outcome: GateOutcome) -> &'static str {

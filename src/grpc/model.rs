@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio_stream::StreamExt;
+use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument;
 
@@ -105,7 +105,13 @@ impl wire::model_service_server::ModelService for ModelService {
     }
 }
 
+/// The messages of an upload.
+trait Messages: Stream<Item = Result<wire::PushModelVersionRequest, Status>> {}
+
+impl<S: Stream<Item = Result<wire::PushModelVersionRequest, Status>>> Messages for S {}
+
 /// What the thread of an upload is handed.
+#[derive(Debug, PartialEq, Eq)]
 enum Piece {
     /// The next bytes of the files.
     Bytes(Vec<u8>),
@@ -134,7 +140,7 @@ fn bring_in(
 /// # Errors
 /// Why the upload cannot go on: a damaged or late message, the deadline, a drain.
 async fn hand_over(
-    messages: &mut Streaming<wire::PushModelVersionRequest>,
+    messages: &mut (impl Messages + Unpin),
     pieces: &mpsc::Sender<Piece>,
     admitted: &Admitted,
     patience: Duration,
@@ -159,7 +165,7 @@ async fn hand_over(
 
 /// The next message of an upload; `None` at its end.
 async fn next(
-    messages: &mut Streaming<wire::PushModelVersionRequest>,
+    messages: &mut (impl Messages + Unpin),
     patience: Duration,
 ) -> Result<Option<wire::PushModelVersionRequest>, Status> {
     let Ok(message) = tokio::time::timeout(patience, messages.next()).await else {
@@ -221,6 +227,77 @@ mod tests {
             assert_eq!(status.code(), Code::InvalidArgument);
             assert!(status.message().starts_with("part: "), "{status}");
         }
+    }
+
+    const PATIENCE: Duration = Duration::from_mins(1);
+
+    fn chunk(byte: u8) -> wire::PushModelVersionRequest {
+        message(Some(Part::Chunk(wire::FileChunk { data: vec![byte] })))
+    }
+
+    /// What comes of these messages and then `rest`, and the pieces that were handed over.
+    async fn handed(
+        messages: Vec<Result<wire::PushModelVersionRequest, Status>>,
+        rest: impl Messages + Unpin,
+        admitted: Admitted,
+    ) -> (Result<(), Code>, Vec<Piece>) {
+        let (pieces, mut taken) = mpsc::channel(1);
+        let reading = tokio::spawn(async move {
+            let mut read = Vec::new();
+            while let Some(piece) = taken.recv().await {
+                read.push(piece);
+            }
+            read
+        });
+        let mut messages = tokio_stream::iter(messages).chain(rest);
+        let ended = hand_over(&mut messages, &pieces, &admitted, PATIENCE).await;
+        drop(pieces);
+        (ended.map_err(|status| status.code()), reading.await.unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_an_upload_that_ends_as_it_should_is_handed_its_end() {
+        use tokio_stream::{empty, pending};
+        let first = || Piece::Bytes(vec![1]);
+        let whole = handed(vec![Ok(chunk(1)), Ok(chunk(2))], empty(), Admitted::default()).await;
+        assert_eq!(whole, (Ok(()), vec![first(), Piece::Bytes(vec![2]), Piece::End]));
+        let broken = vec![Ok(chunk(1)), Err(Status::cancelled("gone"))];
+        assert_eq!(handed(broken, empty(), Admitted::default()).await, (Err(Code::Cancelled), vec![first()]));
+        let twice = vec![Ok(chunk(1)), Ok(message(Some(Part::Header(wire::PushHeader::default()))))];
+        assert_eq!(
+            handed(twice, empty(), Admitted::default()).await,
+            (Err(Code::InvalidArgument), vec![first()])
+        );
+        let silent = handed(vec![Ok(chunk(1))], pending(), Admitted::default()).await;
+        assert_eq!(silent, (Err(Code::DeadlineExceeded), vec![first()]));
+        let readiness = crate::telemetry::Readiness::default();
+        let mut admitted = Admitted::default();
+        admitted.readiness = Some(readiness.clone());
+        readiness.drain();
+        let (ended, pieces) = handed(vec![], pending(), admitted).await;
+        assert_eq!((ended, pieces), (Err(Code::Unavailable), vec![]));
+    }
+
+    #[tokio::test]
+    async fn no_more_is_taken_than_the_disk_can_write() {
+        let (pieces, mut taken) = mpsc::channel(MESSAGES_AHEAD);
+        let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counting = std::sync::Arc::clone(&asked);
+        let mut messages = tokio_stream::iter(std::iter::repeat_with(move || {
+            counting.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Ok(chunk(1))
+        }));
+        let admitted = Admitted::default();
+        let handing =
+            tokio::spawn(async move { hand_over(&mut messages, &pieces, &admitted, PATIENCE).await });
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), MESSAGES_AHEAD + 1);
+        assert!(taken.recv().await.is_some());
+        // The thread of the upload ends by itself: so does the rest, and the thread says why.
+        drop(taken);
+        assert!(handing.await.unwrap().is_ok());
     }
 
     #[test]

@@ -129,10 +129,13 @@ impl Deployer {
     /// # Errors
     /// When there is no such release, or it cannot be loaded.
     pub fn start(&self) -> Result<Stamp, RegistryError> {
+        let began = Instant::now();
         let Stamped { current, stamp } = self.parts().store.current()?;
         let (snapshot, _) = self.prepare(current.release)?;
+        // Before anybody is told that this server is ready: the Open Inference Protocol has no other way to wait.
+        self.refresh_models(&snapshot.release);
         self.publish(&mut self.lock(), snapshot, &current);
-        self.refresh_models();
+        tracing::info!(release = current.release, took = ?began.elapsed(), "serving");
         Ok(stamp)
     }
 
@@ -226,7 +229,7 @@ impl Deployer {
             reason = current.reason,
             "promoted"
         );
-        self.refresh_models();
+        self.refresh_models_beside();
         let later = store.current().ok().map(|read| read.current);
         let overtaken_by =
             later.filter(|later| later.sequence > current.sequence).map_or(0, |later| later.release);
@@ -260,11 +263,7 @@ impl Deployer {
         let parts = self.parts();
         let files = parts.store.release(number)?;
         for (name, version) in &files.record.models {
-            parts.store.fetch_version(name, *version).map_err(|error| match RegistryError::from(error) {
-                // The release is there; what it needs is not.
-                RegistryError::NotFound(what) => RegistryError::Precondition(what),
-                other => other,
-            })?;
+            parts.store.fetch_version(name, *version).map_err(missing_pin)?;
         }
         let source = ReleaseSource::of_store(&parts.store, &files);
         let release = Release::load(&source, &parts.cache).map_err(RegistryError::Unsound)?;
@@ -324,6 +323,7 @@ impl Deployer {
         gone.into_iter().for_each(retire);
         let pins = release.pins().iter().map(|(name, version)| (name.as_str(), *version));
         parts.metrics.release_published(release.number(), pins);
+        parts.metrics.release_wanted.set(current.release as i64);
         parts.metrics.customers_loaded(customers, bytes);
         parts.readiness.ready(release.number());
         let warm: Vec<u64> = published.warm.iter().map(|warm| warm.release.number()).collect();
@@ -349,12 +349,15 @@ impl Deployer {
     }
 
     /// The models of the Open Inference Protocol follow the release that serves.
-    fn refresh_models(&self) {
-        let parts = self.parts();
-        let (Some(serving), Some(repository)) = (parts.publisher.serving(), &parts.repository) else {
-            return;
-        };
-        let refreshed = background::run("load", || repository.refresh(serving.release.pins()));
+    fn refresh_models_beside(&self) {
+        if let Some(serving) = self.parts().publisher.serving() {
+            self.refresh_models(&serving.release);
+        }
+    }
+
+    fn refresh_models(&self, release: &Release) {
+        let Some(repository) = &self.parts().repository else { return };
+        let refreshed = background::run("load", || repository.refresh(release.pins()));
         if let Err(error) | Ok(Err(error)) = refreshed {
             tracing::warn!(%error, "the models of the store cannot be listed");
         }
@@ -373,6 +376,14 @@ impl From<Problems> for RegistryError {
     fn from(problems: Problems) -> Self {
         Self::Unsound(problems)
     }
+}
+
+/// The release is there; what it needs is not.
+fn missing_pin(error: StoreError) -> RegistryError {
+    if matches!(error, StoreError::NoSuchVersion { .. }) {
+        return RegistryError::Precondition(error.to_string());
+    }
+    error.into()
 }
 
 /// What follows `current` when `release` is promoted, from which a rollback goes to `previous`.

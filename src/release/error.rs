@@ -52,20 +52,31 @@ pub enum RegistryError {
 impl From<StoreError> for RegistryError {
     fn from(error: StoreError) -> Self {
         let text = error.to_string();
+        if error.is_full() {
+            return Self::NoSpace(text);
+        }
         match error {
             StoreError::BadName { .. } => Self::Invalid { field: "name".to_owned(), message: text },
             StoreError::NoSuchRelease(_) | StoreError::NoSuchVersion { .. } => Self::NotFound(text),
             StoreError::Occupied { .. } | StoreError::HalfWritten { .. } | StoreError::Deleted { .. } => {
                 Self::Exists(text)
             }
-            StoreError::Pinned { .. } | StoreError::Deleting { .. } => Self::Precondition(text),
-            StoreError::Changed { .. } => Self::Precondition(text),
+            StoreError::Pinned { .. } | StoreError::Deleting { .. } | StoreError::Changed { .. } => {
+                Self::Precondition(text)
+            }
             StoreError::Overtaken { current } => Self::Overtaken {
                 current: current.release,
                 message: "another release was made current first".to_owned(),
             },
-            error if error.is_full() => Self::NoSpace(text),
-            error => Self::Store(error),
+            StoreError::NotAStore { .. }
+            | StoreError::Location { .. }
+            | StoreError::AlreadyInitialised { .. }
+            | StoreError::OutOfOrder { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::Busy { .. }
+            | StoreError::Unreachable { .. }
+            | StoreError::Refused { .. }
+            | StoreError::Io { .. } => Self::Store(error),
         }
     }
 }

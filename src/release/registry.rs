@@ -140,7 +140,8 @@ impl Registry {
         let current = store.release(store.current()?.current.release)?;
         let present = FeatureSchema::parse("features.toml", &current.features)?;
         let announced = features.map(|features| FeatureSchema::parse("features.toml", features)).transpose();
-        let announced = announced.map_err(|problems| invalid("header.features_toml", problems))?;
+        let announced =
+            announced.map_err(|problems| invalid("header.features_toml", problems.to_string()))?;
         let champion = match current.record.models.get(name) {
             Some(pinned) if *pinned != version => Some((store.fetch_version(name, *pinned)?, *pinned)),
             _ => None,
@@ -374,6 +375,6 @@ impl Registry {
     }
 }
 
-fn invalid(field: impl Into<String>, message: impl ToString) -> RegistryError {
-    RegistryError::Invalid { field: field.into(), message: message.to_string() }
+fn invalid(field: impl Into<String>, message: impl Into<String>) -> RegistryError {
+    RegistryError::Invalid { field: field.into(), message: message.into() }
 }

@@ -37,6 +37,7 @@ impl Publisher {
 
     /// Makes `snapshot` what calls beginning from now on are answered from, and hands back the one before, which may still
     /// answer calls that began with it: keep it, or [`retire`] it.
+    #[must_use = "dropping it here would take it apart here"]
     pub fn publish(&self, snapshot: Arc<Snapshot>) -> Option<Arc<Snapshot>> {
         self.current.swap(Some(snapshot))
     }

@@ -364,10 +364,10 @@ fn what_an_interrupted_init_left_is_used_if_it_is_still_what_the_workspace_says(
     // CURRENT is written last.
     std::fs::remove_file(store.join("CURRENT")).unwrap();
     let copy = Copy::new();
-    copy.replace("network/1/model.toml", "a = 0.990992", "a = 0.5");
+    copy.replace("network/1/model.toml", "[training]", "[training]\nmark = 'edited'");
     let edited = init(&store, copy.path());
     assert_eq!(edited.code, Some(1), "{edited:?}");
-    assert!(edited.stderr.contains("models/network/1 is there already and is another one"), "{edited:?}");
+    assert!(edited.stderr.contains("models/network/1 is there already with other files"), "{edited:?}");
     assert!(!store.join("CURRENT").exists());
     assert_eq!(init(&store, &sample_workspace()).code, Some(0));
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 /// What a command that has ended said.
@@ -21,9 +21,16 @@ impl From<Output> for Ended {
     }
 }
 
+/// The binary that cargo built for these tests, or the one that `PROFFER_TEST_BINARY` names: what is measured is what is
+/// shipped.
+pub fn binary() -> PathBuf {
+    std::env::var_os("PROFFER_TEST_BINARY")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_proffer")), PathBuf::from)
+}
+
 /// The command `proffer` in an environment that says nothing about it.
 pub fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_proffer"));
+    let mut command = Command::new(binary());
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("PROFFER_")) {
             command.env_remove(name);

@@ -22,8 +22,9 @@ pub struct Server {
     pub store: PathBuf,
     stop: CancellationToken,
     thread: Option<JoinHandle<Result<(), AppError>>>,
-    /// The store's own directory, where the server made it.
-    _directory: Option<tempfile::TempDir>,
+    /// The store's own directory, where the server made it: removed after the server has ended.
+    #[expect(dead_code, reason = "dropping it is its use")]
+    directory: Option<tempfile::TempDir>,
 }
 
 impl Server {
@@ -33,7 +34,7 @@ impl Server {
         let store = directory.path().join("store");
         make_store(&store, workspace).unwrap();
         let mut server = Self::over(&store, settings);
-        server._directory = Some(directory);
+        server.directory = Some(directory);
         server
     }
 
@@ -62,7 +63,7 @@ impl Server {
             })
         });
         let store = store.to_owned();
-        let server = Self { address, admin, store, stop, thread: Some(thread), _directory: None };
+        let server = Self { address, admin, store, stop, thread: Some(thread), directory: None };
         server.wait_until_ready();
         server
     }
@@ -85,12 +86,7 @@ impl Server {
 
     /// What the admin address answers: status line, headers and body.
     pub fn admin_get(&self, path: &str) -> std::io::Result<String> {
-        use std::io::{Read, Write};
-        let mut stream = std::net::TcpStream::connect(self.admin)?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        Ok(text)
+        admin_get(self.admin, path)
     }
 
     /// Begins the shutdown, as SIGTERM does.
@@ -124,6 +120,16 @@ impl Drop for Server {
             let _ = thread.join();
         }
     }
+}
+
+/// What an admin address answers: status line, headers and body.
+pub fn admin_get(admin: SocketAddr, path: &str) -> std::io::Result<String> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(admin)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Makes a store of a workspace, as `proffer init` does.

@@ -23,4 +23,5 @@ mod s3;
 mod segments;
 mod store_trouble;
 mod stores;
+mod swap;
 mod telemetry;

@@ -31,7 +31,7 @@ impl Engine {
         let customers = workspace.customers.as_deref().unwrap();
         let (customers, _) = CustomerTable::load(customers, release.schema()).unwrap();
         let publisher = Publisher::default();
-        publisher.publish(Snapshot { release, customers: Arc::new(customers) });
+        assert!(publisher.publish(Arc::new(Snapshot { release, customers: Arc::new(customers) })).is_none());
         let recent = Arc::new(RecentRows::default());
         let workers = Workers::start(2, 64).unwrap();
         let metrics = Arc::new(Metrics::new());
@@ -85,14 +85,14 @@ async fn a_dry_run_leaves_nothing_and_a_large_call_one_pair_per_part() {
     assert!((1..=2).contains(&kept), "{kept}");
 }
 
-/// Judges a version of `network` against the sample's by what `engine` remembers.
+/// Judges a version of `propensity` against the sample's by what `engine` remembers.
 fn distribution(engine: &Engine, directory: &Path) -> GateReport {
     let schema = engine.snapshot.release.schema();
-    let champion = sample_workspace().join("network/1");
+    let champion = sample_workspace().join("propensity/1");
     let cache = OnnxCache::new(OnnxRuntime::load().unwrap(), 1);
     let reports = judge(&Candidate {
         directory,
-        name: "network",
+        name: "propensity",
         version: 2,
         schema,
         segments: None,
@@ -107,21 +107,21 @@ fn distribution(engine: &Engine, directory: &Path) -> GateReport {
 async fn scores_that_moved_are_noticed_on_what_customers_asked_for() {
     let engine = Engine::new();
     let copy = Copy::new();
-    let directory = copy.path().join("network/1");
+    let directory = copy.path().join("propensity/1");
     assert_eq!(distribution(&engine, &directory).outcome, GateOutcome::Skipped);
     for number in 1..=1100 {
-        engine.rank(request("email_monthly", number..=number)).await;
+        engine.rank(request("app_home", number..=number)).await;
     }
     let same = distribution(&engine, &directory);
     assert_eq!(same.outcome, GateOutcome::Passed, "{same:?}");
     assert!(same.measured.starts_with("PSI 0.0000 over 1"), "{same:?}");
-    // A calibration that doubles what she is said to be likely to accept; golden rows would notice too, and are not kept.
-    copy.replace("network/1/model.toml", "b = 0.021758", "b = 0.75");
+    // The other class: what was likely is unlikely now. Golden rows would notice too, and are not kept.
+    copy.replace("propensity/1/model.toml", "class = 1", "class = 0");
     std::fs::remove_file(directory.join("golden.csv")).unwrap();
     let manifest = std::fs::read_to_string(directory.join("model.toml")).unwrap();
     let listed = Manifest::parse("model.toml", &manifest).unwrap().checksums.render();
     let found = Checksums::compute(&directory).unwrap().render();
-    copy.replace("network/1/model.toml", &listed, &found);
+    copy.replace("propensity/1/model.toml", &listed, &found);
     let moved = distribution(&engine, &directory);
     assert_eq!(moved.outcome, GateOutcome::Failed, "{moved:?}");
     assert!(moved.why.contains("against version 1, the mean score went from 0.0"), "{moved:?}");

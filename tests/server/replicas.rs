@@ -1,10 +1,12 @@
 //! Several servers over one store: a promotion through either of them reaches both.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::binary::{Process, command, init};
 use super::harness::{Server, rank_request, sample_workspace, wire};
 use super::management::{Management, marked};
+use super::s3::S3;
 use tonic::Code;
 use wire::decision_service_client::DecisionServiceClient;
 
@@ -106,11 +108,12 @@ async fn a_rollback_does_not_wait_for_a_promotion_that_is_loading() {
         assert_eq!(client.create(&[]).await.unwrap(), release);
     }
     client.promote(2).await.unwrap();
+    let at_gate = gate.with_extension("reached");
+    std::fs::remove_file(&at_gate).unwrap();
     std::fs::write(&gate, "").unwrap();
     let mut slow = client.clone();
     let promotion = tokio::spawn(async move { slow.promote(3).await });
     // It has been loaded, and is held before CURRENT moves.
-    let at_gate = gate.with_extension("reached");
     while !at_gate.exists() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -126,4 +129,83 @@ async fn a_rollback_does_not_wait_for_a_promotion_that_is_loading() {
 
 async fn connect(address: std::net::SocketAddr) -> tonic::transport::Channel {
     tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+}
+
+/// A server over a store on S3, with a mirror of its own.
+struct OnS3 {
+    server: Process,
+    _mirror: tempfile::TempDir,
+}
+
+impl OnS3 {
+    fn start(s3: &S3, location: &str) -> Self {
+        let mirror = tempfile::tempdir().unwrap();
+        let mut proffer = command();
+        proffer.envs(s3.variables()).env("PROFFER_SERVER_MIRROR", mirror.path().join("mirror"));
+        Self { server: Process::start(proffer, Path::new(location)), _mirror: mirror }
+    }
+
+    async fn management(&self) -> Management {
+        Management::over(connect(self.server.address).await)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_on_s3_serves_a_fleet() {
+    let Some(s3) = S3::start() else { return };
+    let location = s3.new_location();
+    let mut made = command();
+    made.envs(s3.variables()).args(["init", "--store", &location, "--from"]).arg(sample_workspace());
+    assert!(made.status().unwrap().success());
+    let (one, other) = (OnS3::start(&s3, &location), OnS3::start(&s3, &location));
+    assert_eq!((release_of(one.server.address).await, release_of(other.server.address).await), (1, 1));
+
+    // A version that is pushed through one is judged, released and promoted through the other.
+    let (mut through_one, mut through_other) = (one.management().await, other.management().await);
+    let version = marked("propensity", "on S3");
+    let pushed = through_one.push("propensity", 0, version.path()).await.unwrap();
+    assert!(pushed.created && pushed.verdict.unwrap().passed);
+    assert!(!through_other.push("propensity", 2, version.path()).await.unwrap().created);
+    assert_eq!(through_other.create(&[("propensity", 2)]).await.unwrap(), 2);
+    through_other.promote_over(2, Some(1)).await.unwrap();
+    assert_eq!(release_of(other.server.address).await, 2);
+    converges(one.server.address, 2).await;
+
+    // Of two that race through different servers, one wins.
+    assert_eq!(through_one.create(&[]).await.unwrap(), 3);
+    for round in 0..10 {
+        let current = through_one.list().await.current.unwrap().release;
+        let wanted: Vec<u64> = (1..=3).filter(|release| *release != current).collect();
+        let both = tokio::join!(
+            through_one.promote_over(wanted[0], Some(current)),
+            through_other.promote_over(wanted[1], Some(current))
+        );
+        let (won, lost) = match both {
+            (Ok(won), Err(lost)) | (Err(lost), Ok(won)) => (won, lost),
+            both => panic!("round {round}: {both:?}"),
+        };
+        assert_eq!(lost.code(), Code::Aborted, "{lost:?}");
+        let now = won.current.unwrap().release;
+        converges(one.server.address, now).await;
+        converges(other.server.address, now).await;
+    }
+
+    // One that is stopped during a promotion catches up.
+    let before = release_of(one.server.address).await;
+    other.server.signal("STOP");
+    let next = if before == 1 { 2 } else { 1 };
+    through_one.promote(next).await.unwrap();
+    other.server.signal("CONT");
+    converges(other.server.address, next).await;
+
+    // A store that does not answer keeps nobody from being served.
+    s3.signal("STOP");
+    let status = through_one.promote(before).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert_eq!(release_of(one.server.address).await, next);
+    s3.signal("CONT");
+    converges(one.server.address, next).await;
+    through_one.promote(before).await.unwrap();
+    converges(other.server.address, before).await;
+    assert!(one.server.terminate().success() && other.server.terminate().success());
 }

@@ -39,7 +39,7 @@ async fn a_store_that_vanishes_is_told_and_what_serves_goes_on() {
     let away = server.store.with_extension("away");
     fs::rename(&server.store, &away).unwrap();
     let metric = |line: &str| server.admin_get("/metrics").unwrap().contains(line);
-    until("the trouble is told", async || metric("proffer_store_reachable 0")).await;
+    until("the trouble is told", async || metric("\nproffer_store_reachable 0\n")).await;
     assert_eq!(serves(&server).await, 1);
     assert!(server.admin_get("/readyz").unwrap().starts_with("HTTP/1.1 200"));
     let status = client.promote(2).await.unwrap_err();
@@ -47,7 +47,7 @@ async fn a_store_that_vanishes_is_told_and_what_serves_goes_on() {
     assert!(!server.store.exists(), "nothing is made in the place of the store");
 
     fs::rename(&away, &server.store).unwrap();
-    until("the store is back", async || metric("proffer_store_reachable 1")).await;
+    until("the store is back", async || metric("\nproffer_store_reachable 1\n")).await;
     client.promote(2).await.unwrap();
     assert_eq!(serves(&server).await, 2);
 }
@@ -60,7 +60,7 @@ async fn a_damaged_current_is_told_and_what_serves_goes_on() {
     let before = fs::read(&path).unwrap();
     for damage in ["", "release = 'two'", "\u{0}\u{0}\u{0}"] {
         fs::write(&path, damage).unwrap();
-        let reachable = || server.admin_get("/metrics").unwrap().contains("proffer_store_reachable 1");
+        let reachable = || server.admin_get("/metrics").unwrap().contains("\nproffer_store_reachable 1\n");
         until("the damage is told", async || !reachable()).await;
         assert_eq!(serves(&server).await, 1);
         let status = client.promote(1).await.unwrap_err();

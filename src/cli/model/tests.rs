@@ -56,6 +56,14 @@ fn a_push_says_what_is_new_and_what_the_gates_said() {
 }
 
 #[test]
+fn a_push_that_is_repeated_or_not_promoted_says_which_release_it_is_about() {
+    let repeated = say_release(4, None, &Ok(()));
+    assert_eq!(repeated, "release 4 is current and has this version already");
+    let refused = say_release(5, None, &Err(Failure::new("overtaken")));
+    assert_eq!(refused, "release 5 was made and is not promoted");
+}
+
+#[test]
 fn the_json_of_a_push_is_flat_and_tells_of_a_release_where_there_is_one() {
     let pushed =
         Pushed { name: "m".to_owned(), version: 2, created: true, verdict: judged(GateOutcome::Passed) };

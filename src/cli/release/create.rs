@@ -19,8 +19,9 @@ Examples:
   proffer release create --model propensity=3 --offers offers.toml
   proffer release create --base 4 --model affinity=0
 
-Of a workspace, the highest version of each model is pushed and pinned, and nothing else. Versions whose gates fail make no
-release. Promote what was made with `proffer release promote`.";
+Of a workspace, the highest version of each model is pushed and pinned, and nothing else.
+Versions that fail their gates make no release. To serve what was made:
+  proffer release promote N";
 
 #[derive(Debug, Args)]
 #[command(
@@ -56,7 +57,7 @@ pub(super) struct CreateArgs {
         hide_default_value = true
     )]
     author: String,
-    /// What for
+    /// What it is for
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     note: String,
 }

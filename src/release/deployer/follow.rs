@@ -71,7 +71,8 @@ impl Deployer {
         let told = move |event: notify::Result<notify::Event>| {
             let names_current =
                 |event: &notify::Event| event.paths.iter().any(|path| path.ends_with("CURRENT"));
-            if event.is_ok_and(|event| names_current(&event)) {
+            // To read the file is an event, too.
+            if event.is_ok_and(|event| !event.kind.is_access() && names_current(&event)) {
                 // The follower is gone when the server stops.
                 let _ = wake.send(Wake::Look);
             }
@@ -137,7 +138,7 @@ impl Deployer {
                 }
                 drop(published);
                 (seen.stamp, seen.refused) = (stamp, None);
-                self.refresh_models();
+                self.refresh_models_beside();
             }
             Err(error) => {
                 let last = seen.refused.as_ref().filter(|refused| refused.sequence == current.sequence);
@@ -165,7 +166,7 @@ impl Deployer {
                 self.note_store_error(error.to_string());
             }
         }
-        self.refresh_models();
+        self.refresh_models_beside();
         let fingerprint = self.shared.customers.fingerprint();
         if fingerprint == seen.fingerprint {
             return;

@@ -77,12 +77,12 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// What a caller would be told of each row and column, row-major; `None` where there is no usable answer. A row of which the
-/// model needs a value that is missing answers nothing.
+/// What the model itself says of each row and column, row-major; `None` where it is not finite, or the model needs a value that
+/// is missing.
 ///
 /// # Errors
 /// When the model fails on every row alike.
-pub(super) fn answers<'r>(
+pub(super) fn raw_scores<'r>(
     model: &Model,
     worker: &Worker,
     rows: impl IntoIterator<Item = Row<'r>>,
@@ -91,14 +91,14 @@ pub(super) fn answers<'r>(
     let taken: Vec<bool> = rows.into_iter().map(|row| matrix.push(&row).is_ok()).collect();
     let scores = model.score(worker, &matrix)?;
     let mut scored = scores.values.chunks_exact(scores.columns.max(1));
-    let mut answers = Vec::with_capacity(taken.len() * scores.columns);
+    let mut raw = Vec::with_capacity(taken.len() * scores.columns);
     for taken in taken {
         match taken.then(|| scored.next()).flatten() {
-            Some(row) => answers.extend(row.iter().map(|raw| answer(model, *raw))),
-            None => answers.extend(std::iter::repeat_n(None, scores.columns)),
+            Some(row) => raw.extend(row.iter().map(|score| Some(*score).filter(|score| score.is_finite()))),
+            None => raw.extend(std::iter::repeat_n(None, scores.columns)),
         }
     }
-    Ok(answers)
+    Ok(raw)
 }
 
 /// What a caller is told of a raw score, where it may be told at all: a propensity lies in 0..=1, calibrated or not.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::bench::{Bench, answers};
+use super::bench::{Bench, raw_scores};
 use super::{Champion, Finding, psi};
 use crate::feature::{FeatureSchema, RereadRow};
 use crate::model::{Layout, Model, ModelError, PSI_LIMIT};
@@ -98,7 +98,8 @@ fn compare_scores(
     Ok(Compared { psi: psi::of_scores(&reference, &found), rows: found.len(), shift })
 }
 
-/// Per recent row the answer for its offer; `None` where the model has none.
+/// Per recent row the raw score of its offer; `None` where the model has none. Calibrated answers would say more of the calibration than
+/// of the model: an isotonic curve has flat stretches, on which the bins between quantiles have almost no width.
 fn scores_of_offers(
     bench: &Bench<'_>,
     model: &Model,
@@ -106,7 +107,7 @@ fn scores_of_offers(
 ) -> Result<Vec<Option<f32>>, ModelError> {
     let recent = bench.candidate.recent;
     let rows: Vec<RereadRow<'_>> = recent.iter().map(|row| row.under(schema)).collect();
-    let answers = answers(model, bench.worker(), rows.iter().map(RereadRow::row))?;
+    let answers = raw_scores(model, bench.worker(), rows.iter().map(RereadRow::row))?;
     let column = |offer: &str| match model.manifest().layout {
         Some(Layout::MultiOffer | Layout::PerOffer) => model.columns().iter().position(|id| id == offer),
         Some(Layout::Pairwise) | None => Some(0),

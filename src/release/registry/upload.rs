@@ -127,11 +127,11 @@ fn begin(directory: &Path, name: &str) -> Result<Open, RegistryError> {
 
 fn failed(name: &str, error: &std::io::Error) -> RegistryError {
     let message = format!("{name} cannot be written: {error}");
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            RegistryError::NoSpace(message)
-        }
-        _ => RegistryError::Internal(message),
+    let full = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge];
+    if full.contains(&error.kind()) {
+        RegistryError::NoSpace(message)
+    } else {
+        RegistryError::Internal(message)
     }
 }
 
@@ -203,7 +203,7 @@ fn check_path(name: &str) -> Result<(), String> {
 /// The manifest as it is stored: with the checksum of every file.
 pub(super) fn complete_manifest(header: &PushHeader) -> Result<String, RegistryError> {
     let manifest = Manifest::parse(MANIFEST, &header.manifest)
-        .map_err(|problems| invalid("header.manifest", problems))?;
+        .map_err(|problems| invalid("header.manifest", problems.to_string()))?;
     if manifest.checksums.is_empty() {
         let files = header.files.iter().map(|file| (file.name.clone(), file.sha256.clone()));
         let checksums = files.collect::<crate::model::Checksums>();

@@ -1,0 +1,226 @@
+//! The swap test: releases are swapped under load, and no call fails, waits or mixes two of them.
+//!
+//! The server runs in a process of its own. A pipeline pushes a few sets of models ([`sets`]), makes many releases of
+//! them ([`releases`]), and promotes one after the other, with promotions in between that must be refused ([`swaps`]).
+//! Meanwhile `Rank` and `Score` arrive by a schedule ([`load`]). Each answer must belong wholly to the release that it names
+//! ([`answers`]), that release must have been current during the call, and nobody may go back to an older one
+//! ([`history`]). What swapping costs those who call is printed ([`analysis`], [`report`]).
+//!
+//! Swaps come in rounds: a burst of them, one after the other, then a stretch without any. The windows of a burst overlap, so
+//! that a load is under way during most of the time that they cover; the stretches in between, about as long, are what
+//! they are compared with, minute by minute on the same machine. The short form here asserts nothing that depends on time; `make
+//! swap-test` runs the full one against the release binary and holds its figures to their limits.
+
+mod analysis;
+mod answers;
+mod history;
+mod load;
+mod machine;
+mod pipeline;
+mod questions;
+mod releases;
+mod report;
+mod sets;
+mod statistics;
+mod swaps;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::binary::{self, Process};
+use super::harness::{admin_get, sample_workspace};
+use analysis::Analysis;
+use answers::Catalogue;
+use history::History;
+use load::{Client, Observer};
+use machine::Watch;
+use pipeline::Pipeline;
+use questions::Question;
+use releases::Stock;
+use report::Report;
+use sets::Set;
+use swaps::{Pace, Promoter};
+
+/// The load, as a share of the peak.
+const SHARE: f64 = 0.3;
+
+/// How large a run is.
+#[derive(Debug, Clone, Copy)]
+struct Scale {
+    swaps: usize,
+    refusals: usize,
+    /// Swaps of a round after the first.
+    per_round: usize,
+    pace: Pace,
+    /// How often the peak is measured, and for how long; the best counts.
+    passes: usize,
+    pass: Duration,
+    /// The most calls per second.
+    most: f64,
+}
+
+/// Whatever else the machine does at the same time, this must hold: so the load stays small.
+const SHORT: Scale = Scale {
+    swaps: 30,
+    refusals: 6,
+    per_round: 10,
+    pace: Pace { step: Duration::ZERO, length: Duration::ZERO, quiet: Duration::from_millis(300) },
+    passes: 1,
+    pass: Duration::from_millis(500),
+    most: 150.0,
+};
+
+/// Forty bursts of 25 swaps at 5 per second; what remains of each round is quiet.
+const FULL: Scale = Scale {
+    swaps: 1000,
+    refusals: 100,
+    per_round: 25,
+    pace: Pace {
+        step: Duration::from_millis(200),
+        length: Duration::from_secs(480),
+        quiet: Duration::from_secs(2),
+    },
+    passes: 3,
+    pass: Duration::from_secs(3),
+    most: f64::INFINITY,
+};
+
+#[test]
+fn swaps_under_load_fail_no_call_and_mix_no_answer() {
+    let report = run(SHORT);
+    println!("{report}");
+    let broken = report.broken();
+    assert!(broken.is_empty(), "{}\n{report}", broken.join("\n"));
+}
+
+#[test]
+#[ignore = "takes ten minutes of a machine that does nothing else: make swap-test"]
+fn full() {
+    let number = |name: &str, default: usize| {
+        std::env::var(name)
+            .map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name}={value}")))
+    };
+    let length = number("PROFFER_SWAP_SECONDS", FULL.pace.length.as_secs() as usize);
+    let report = run(Scale {
+        swaps: number("PROFFER_SWAPS", FULL.swaps),
+        refusals: number("PROFFER_REFUSALS", FULL.refusals),
+        per_round: number("PROFFER_SWAPS_PER_ROUND", FULL.per_round),
+        pace: Pace { length: Duration::from_secs(length as u64), ..FULL.pace },
+        ..FULL
+    });
+    println!("{report}");
+    let wrong = [report.broken(), report.too_much()].concat();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn run(scale: Scale) -> Report {
+    let began = Instant::now();
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("store");
+    let made = binary::init(&store, &sample_workspace());
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let server = Process::start(binary::command(), &store);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut pipeline = runtime.block_on(Pipeline::connect(server.address));
+    let (stock, catalogue, questions) = runtime.block_on(prepare(&mut pipeline, &server, &store, scale));
+    eprintln!("{} releases are made after {:.1?}", catalogue.releases.len(), began.elapsed());
+    let (current, _) = runtime.block_on(pipeline.current()).unwrap();
+
+    let observer = Arc::new(Observer::new(catalogue, questions));
+    let client = Client::connect(server.address, Arc::clone(&observer));
+    let peaks = client.peak(scale.passes, scale.pass);
+    let best = peaks.iter().copied().fold(0.0, f64::max);
+    let rate = (SHARE * best).min(scale.most);
+    let before = published(server.admin);
+    let (watch, start) = (Watch::new(server.id()), observer.now());
+    let load = client.start(rate);
+    let promoter = Promoter::new(pipeline, &observer, stock, server.id(), current);
+    let rounds = swaps::rounds(scale.swaps, scale.refusals, scale.per_round);
+    let (log, promoted) = runtime.block_on(promoter.run(&rounds, scale.pace));
+    let loaded = observer.now() - start;
+    let calls = load.finish();
+    let cores = watch.cores();
+    let published = published(server.admin) - before;
+
+    let history = History::new(&log.publications);
+    Report {
+        binary: binary::binary(),
+        elapsed: began.elapsed(),
+        loaded,
+        peaks,
+        rate,
+        analysis: Analysis::of(&calls, &log.attempts, loaded),
+        cores,
+        failures: (observer.failures(), observer.examples()),
+        not_current: history.not_current(&calls),
+        gone_back: history.gone_back(&calls),
+        releases_seen: history.seen(&calls),
+        published,
+        promoter: promoted,
+        calls,
+        log,
+    }
+}
+
+/// Fills the store, and learns what each set answers to the questions for scores. Ends with the last of the first releases
+/// current.
+async fn prepare(
+    pipeline: &mut Pipeline,
+    server: &Process,
+    store: &Path,
+    scale: Scale,
+) -> (Stock, Catalogue, Vec<Question>) {
+    let sets = Set::all(&sample_workspace());
+    let damaged = swaps::damaged(scale.refusals);
+    let (stock, catalogue) = releases::prepare(pipeline, store, sets, scale.swaps, damaged).await;
+    let mut questions = questions::questions(&sample_workspace());
+    for (set, release) in stock.first.iter().enumerate() {
+        pipeline.promote(*release, None).await.unwrap();
+        learn_scores(server.address, set, *release, &mut questions).await;
+    }
+    for question in &questions {
+        if let Question::Score(score) = question {
+            agree(&catalogue.sets, score);
+        }
+    }
+    (stock, catalogue, questions)
+}
+
+/// Asks for every score while `release`, one of `set`, serves alone.
+async fn learn_scores(address: SocketAddr, set: usize, release: u64, questions: &mut [Question]) {
+    let mut client = pipeline::decisions(address).await;
+    for question in questions {
+        if let Question::Score(score) = question {
+            let answer = client.score(score.request.clone()).await.unwrap().into_inner();
+            assert_eq!(answer.release, release);
+            score.expected[set] = answer.values;
+        }
+    }
+}
+
+/// The graphs of all sets say the same, so that each set's scores follow from those of the first through the calibrations.
+fn agree(sets: &[Set], score: &questions::Score) {
+    let calibration = |set: &Set| set.calibrations[score.model()];
+    for set in sets {
+        let first = &score.expected[0];
+        assert_eq!(score.expected[set.number].len(), first.len());
+        for (found, of_first) in score.expected[set.number].iter().zip(first) {
+            let raw = calibration(&sets[0]).score(f64::from(*of_first));
+            let expected = calibration(set).propensity(raw);
+            assert!(
+                (f64::from(*found) - expected).abs() < 1e-5,
+                "set {}: {found}, not {expected}",
+                set.number
+            );
+        }
+    }
+}
+
+/// How often a release began to answer, as the server counts.
+fn published(admin: SocketAddr) -> u64 {
+    let metrics = admin_get(admin, "/metrics").unwrap();
+    let line = metrics.lines().find_map(|line| line.strip_prefix("proffer_snapshots_published_total "));
+    line.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("no such metric in\n{metrics}"))
+}

@@ -1,0 +1,107 @@
+//! What the operating system tells of the processes and of the machine. Linux; elsewhere nothing is known.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// Ticks per second of the times in `/proc`: 100 on every architecture that Rust runs on, whatever the kernel's own.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Memory of a process in MB.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Memory {
+    pub resident: f64,
+    /// Without the pages of files: the program and its libraries.
+    pub of_its_own: f64,
+}
+
+impl Memory {
+    /// What a process occupies now.
+    pub fn of(process: u32) -> Option<Self> {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        let mb = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+            let kib: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+            Some(kib * 1024.0 / 1e6)
+        };
+        Some(Self { resident: mb("VmRSS:")?, of_its_own: mb("RssAnon:")? })
+    }
+}
+
+/// CPU time per second of the machine, in cores.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cores {
+    pub server: f64,
+    /// This process: the load, its checks and its bookkeeping.
+    pub client: f64,
+    /// Everything else on the machine.
+    pub others: f64,
+}
+
+/// Tells who used the cores since it was made.
+pub struct Watch {
+    server: u32,
+    before: Option<[f64; 3]>,
+    began: Instant,
+}
+
+impl Watch {
+    /// Begins now.
+    pub fn new(server: u32) -> Self {
+        Self { server, before: Self::spent(server), began: Instant::now() }
+    }
+
+    /// Who used how many cores.
+    pub fn cores(&self) -> Option<Cores> {
+        let elapsed = self.began.elapsed().as_secs_f64();
+        let (now, before) = (Self::spent(self.server)?, self.before?);
+        let [server, client, all] = [0, 1, 2].map(|index| (now[index] - before[index]) / elapsed);
+        Some(Cores { server, client, others: (all - server - client).max(0.0) })
+    }
+
+    /// CPU seconds so far: the server's, this process's, everybody's.
+    fn spent(server: u32) -> Option<[f64; 3]> {
+        Some([of_process(server)?, of_process(std::process::id())?, of_all()?])
+    }
+}
+
+fn of_process(process: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name of the program stands in brackets and may hold anything; numbers follow the last of them. User and kernel
+    // time are the 14th and 15th field of the line.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
+    Some(ticks.sum::<f64>() / TICKS_PER_SECOND)
+}
+
+fn of_all() -> Option<f64> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let line = stat.lines().next()?.strip_prefix("cpu ")?;
+    let ticks: Vec<f64> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+    // user nice system idle iowait irq softirq steal, and guest times that are part of the first two.
+    let busy = ticks.iter().take(8).sum::<f64>() - ticks.get(3)? - ticks.get(4)?;
+    Some(busy / TICKS_PER_SECOND)
+}
+
+/// The machine in one line.
+pub fn describe() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    format!("{cores} cores, {}", name.map_or("unknown CPU", |(_, name)| name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn this_process_has_memory_and_uses_cores() {
+        let watch = Watch::new(std::process::id());
+        let memory = Memory::of(std::process::id()).unwrap();
+        assert!(memory.resident > 1.0 && memory.of_its_own < memory.resident, "{memory:?}");
+        std::hint::black_box((0..1_000_000_u64).fold(0, |sum, number| sum ^ number));
+        assert!(watch.cores().is_some_and(|cores| cores.server >= 0.0));
+        assert_eq!(Memory::of(u32::MAX), None);
+    }
+}

@@ -1,0 +1,240 @@
+//! The report: one table, for those who run the server.
+
+use std::fmt::{self, Display};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::analysis::{Analysis, Part, Stretch, TAIL};
+use super::history::{Broken, Call};
+use super::load::{OPEN, SEQUENTIAL};
+use super::machine::{self, Cores, Memory};
+use super::statistics::Latencies;
+use super::swaps::{Attempt, FIRST, Log, Refusal, Step};
+
+/// The most that the p99 may rise by swapping.
+pub const RATIO: f64 = 1.2;
+
+/// The most that memory may grow from the tenth swap to the last.
+pub const GROWTH: f64 = 1.1;
+
+/// The longest that the full form may take.
+pub const LONGEST: Duration = Duration::from_mins(10);
+
+/// Everything that a run found.
+pub struct Report {
+    pub binary: PathBuf,
+    /// From the first command to the end of the load.
+    pub elapsed: Duration,
+    /// From the first call of the load to the end of the promoter.
+    pub loaded: Duration,
+    /// Calls per second of each pass of the closed loop.
+    pub peaks: Vec<f64>,
+    /// Calls per second of the load.
+    pub rate: f64,
+    pub calls: Vec<Call>,
+    pub log: Log,
+    pub analysis: Analysis,
+    pub cores: Option<Cores>,
+    /// Calls that failed, and answers that were not whole: how many, and the first of them.
+    pub failures: (usize, Vec<String>),
+    pub not_current: Broken,
+    pub gone_back: Broken,
+    pub releases_seen: usize,
+    /// Publications that the server counted during the load.
+    pub published: u64,
+    /// Why the promoter ended early.
+    pub promoter: Result<(), String>,
+}
+
+impl Report {
+    /// Swaps that were done.
+    pub fn swaps(&self) -> usize {
+        self.log.publications.len() - 1
+    }
+
+    /// Everything that must hold on any machine and is broken.
+    pub fn broken(&self) -> Vec<String> {
+        let mut broken = Vec::new();
+        if let Err(why) = &self.promoter {
+            broken.push(format!("the promoter stopped: {why}"));
+        }
+        let (failures, examples) = &self.failures;
+        if *failures > 0 {
+            broken.push(format!("{failures} calls failed or mixed releases:\n  {}", examples.join("\n  ")));
+        }
+        for (what, found) in [
+            ("answers of a release that was not current during the call", &self.not_current),
+            ("answers of an older release than an earlier answer", &self.gone_back),
+        ] {
+            if found.count > 0 {
+                broken.push(format!("{} {what}:\n{}", found.count, found.examples));
+            }
+        }
+        if self.releases_seen != self.log.publications.len() {
+            broken.push(format!("only {} releases answered calls", self.releases_seen));
+        }
+        if self.published != self.swaps() as u64 {
+            broken.push(format!("the server counted {} publications, not {}", self.published, self.swaps()));
+        }
+        broken
+    }
+
+    /// What must hold on a machine that does nothing else, and does not.
+    pub fn too_much(&self) -> Vec<String> {
+        let mut too_much = Vec::new();
+        let ratio = self.analysis.ratio();
+        if !(ratio <= RATIO) {
+            too_much.push(format!("the p99 rises by a factor of {ratio:.3}, more than {RATIO}"));
+        }
+        match self.memory() {
+            Some((tenth, last)) if last.resident <= GROWTH * tenth.resident => {}
+            memory => too_much.push(format!("memory is not flat: {memory:?}")),
+        }
+        if self.elapsed > LONGEST {
+            too_much.push(format!("it took {:.1?}, longer than {LONGEST:?}", self.elapsed));
+        }
+        too_much
+    }
+
+    /// Memory after the tenth swap and after the last.
+    fn memory(&self) -> Option<(Memory, Memory)> {
+        let (_, tenth) = self.log.memory.iter().find(|(swaps, _)| *swaps >= FIRST)?;
+        let (_, last) = self.log.memory.last()?;
+        Some((*tenth, *last))
+    }
+
+    fn refused(&self) -> usize {
+        self.log.attempts.len() - self.swaps()
+    }
+
+    fn write_latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let analysis = &self.analysis;
+        let tail = TAIL.as_millis();
+        writeln!(
+            f,
+            "\n{:<44}{:>9}{:>10}{:>10}{:>10}{:>10}{:>11}{:>10}",
+            "latency from the scheduled start, µs",
+            "seconds",
+            "calls",
+            "p50",
+            "p99",
+            "p99.9",
+            "longest",
+            "late p99"
+        )?;
+        let in_windows = format!("promotion to {tail} ms after its answer");
+        for (name, part) in [
+            ("without a swap", &analysis.outside),
+            (in_windows.as_str(), &analysis.swaps),
+            ("the same of refused promotions alone", &analysis.refusals),
+        ] {
+            write_part(f, name, part)?;
+        }
+        let median = |part: &Part| part.latencies.quantile(0.5);
+        let p50 = median(&analysis.swaps) / median(&analysis.outside);
+        let ratio = analysis.ratio();
+        writeln!(f, "{:<44}{:>29.3}{:>10.3}   (p99: at most {RATIO})", "with a swap / without", p50, ratio)?;
+        write_stretches(f, "p99 of each window of a swap", &analysis.windows)?;
+        write_stretches(f, "p99 of each stretch without a swap", &analysis.stretches)
+    }
+
+    fn write_promotions(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\n{:<44}{:>9}{:>10}{:>10}{:>10}", "promotions, ms", "count", "p50", "p99", "longest")?;
+        let kinds = [
+            ("live: loaded, warmed up, published", Step::Swap),
+            ("refused: a version is damaged on disk", Step::Refusal(Refusal::Damaged)),
+            ("refused: a pushed version fails its gates", Step::Refusal(Refusal::Gates)),
+            ("refused: another release is current", Step::Refusal(Refusal::Stale)),
+            ("refused: no such release", Step::Refusal(Refusal::Unknown)),
+        ];
+        for (name, step) in kinds {
+            let took = |attempt: &Attempt| attempt.answered - attempt.began;
+            let of_kind = self.log.attempts.iter().filter(|attempt| attempt.step == step);
+            let took: Latencies = of_kind.map(took).collect();
+            let [p50, p99, longest] = [0.5, 0.99, 1.0].map(|share| took.quantile(share) / 1e3);
+            writeln!(f, "{name:<44}{:>9}{p50:>10.1}{p99:>10.1}{longest:>10.1}", took.count())?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (swaps, refused) = (self.swaps(), self.refused());
+        let elapsed = self.elapsed.as_secs_f64();
+        writeln!(f, "\n{swaps} swaps and {refused} refused promotions under load; {elapsed:.0} s in all")?;
+        writeln!(f, "machine: {}", machine::describe())?;
+        writeln!(f, "server: {}, in a process of its own", self.binary.display())?;
+        let peaks: Vec<String> = self.peaks.iter().map(|peak| format!("{peak:.0}")).collect();
+        let best = self.peaks.iter().copied().fold(f64::NAN, f64::max);
+        writeln!(
+            f,
+            "load: {:.0} Rank and Score per second, {:.0} % of the peak of {best:.0} (passes: {}); {OPEN} connections \
+             with random arrivals, which the figures are of, and {SEQUENTIAL} that ask one after another",
+            self.rate,
+            100.0 * self.rate / best,
+            peaks.join(", "),
+        )?;
+        if let Some(Cores { server, client, others }) = self.cores {
+            writeln!(
+                f,
+                "cores in use: server {server:.2}, this client {client:.2} (on the same cores, so its share is part of \
+                 every figure), everything else {others:.2}"
+            )?;
+        }
+        self.write_latencies(f)?;
+        self.write_promotions(f)?;
+        let (published, checked) = (self.log.publications.len(), self.calls.len());
+        writeln!(
+            f,
+            "\n{:<44}{checked:>9}, each whole and of one release: marks, segment, models, scores",
+            "answers checked"
+        )?;
+        for (what, count) in [
+            ("calls that failed or mixed releases", self.failures.0),
+            ("answers of a release that was not current", self.not_current.count),
+            ("answers that went back to an older release", self.gone_back.count),
+        ] {
+            writeln!(f, "{what:<44}{count:>9}")?;
+        }
+        writeln!(f, "{:<44}{:>9} of {published}", "releases that answered", self.releases_seen)?;
+        writeln!(f, "{:<44}{:>9}", "publications by the server's own count", self.published)?;
+        let Some((tenth, last)) = self.memory() else { return writeln!(f, "memory: unknown") };
+        let most = self.log.memory.iter().map(|(_, memory)| memory.resident).fold(0.0, f64::max);
+        writeln!(
+            f,
+            "{:<44}{:>9.1} after swap {FIRST}, {:.1} after the last (× {:.3}, at most {GROWTH}), at most {most:.1}; \
+             without files {:.1} and {:.1}",
+            "resident memory, MB",
+            tenth.resident,
+            last.resident,
+            last.resident / tenth.resident,
+            tenth.of_its_own,
+            last.of_its_own,
+        )
+    }
+}
+
+fn write_part(f: &mut fmt::Formatter<'_>, name: &str, part: &Part) -> fmt::Result {
+    let [p50, p99, p999, longest] = [0.5, 0.99, 0.999, 1.0].map(|share| part.latencies.quantile(share));
+    let (seconds, count, late) =
+        (part.length.as_secs_f64(), part.latencies.count(), part.late.quantile(0.99));
+    writeln!(
+        f,
+        "{name:<44}{seconds:>9.1}{count:>10}{p50:>10.0}{p99:>10.0}{p999:>10.0}{longest:>11.0}{late:>10.0}"
+    )
+}
+
+/// The best, the median and the worst.
+fn write_stretches(f: &mut fmt::Formatter<'_>, name: &str, stretches: &[Stretch]) -> fmt::Result {
+    let (Some(best), Some(worst)) = (stretches.first(), stretches.last()) else { return Ok(()) };
+    let median = stretches[stretches.len() / 2];
+    let (best_p99, median, worst_p99) = (best.p99, median.p99, worst.p99);
+    let (best_at, worst_at) = (best.from.as_secs_f64(), worst.from.as_secs_f64());
+    writeln!(
+        f,
+        "{name:<44}{:>9} of them: best {best_p99:.0} (at {best_at:.1} s), median {median:.0}, worst {worst_p99:.0} (at \
+         {worst_at:.1} s)",
+        stretches.len(),
+    )
+}
