@@ -14,7 +14,7 @@ const ACCESS_KEY: &str = "proffer-test";
 const SECRET_KEY: &str = "not-a-secret";
 
 /// Starts the gateway and kills it when standard input ends: with this process, however that ends.
-const GUARD: &str = r#""$@" & child=$!; echo "$child"; read -r _; kill -KILL "$child""#;
+const GUARD: &str = r#""$@" & child=$!; echo "$child"; read -r _; kill -KILL "$child"; wait"#;
 
 /// A server with an empty bucket; it stops when it is dropped, or with this process.
 pub struct S3 {
@@ -69,8 +69,26 @@ impl S3 {
         self.directory.path().join(location.strip_prefix("s3://").unwrap())
     }
 
-    /// Sends a signal to the server: `STOP` and it is there and does not answer, `CONT` and it goes on.
-    pub fn signal(&self, name: &str) {
+    /// Stops the server in its tracks: it is there, and does not answer.
+    pub fn hold(&self) {
+        self.signal("STOP");
+        // Its threads stop one after another.
+        for _ in 0..500 {
+            let state = Command::new("ps").args(["-o", "stat=", "-p", &self.pid]).output().unwrap();
+            if state.stdout.starts_with(b"T") {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it does not stop");
+    }
+
+    /// Lets a server go on that was held.
+    pub fn release(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(&self.pid).status().unwrap();
         assert!(sent.success());
     }

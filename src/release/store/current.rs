@@ -47,10 +47,8 @@ impl Store {
         match &self.0.place {
             Place::Directory(_) => self.current().map(|read| (read.stamp != *known).then_some(read)),
             Place::Bucket => {
-                let Some(content) = self.0.objects.get_unless(keys::CURRENT, &known.0)? else {
-                    return Ok(None);
-                };
-                self.read(content).map(|present| Some(present.stamped))
+                let changed = self.0.objects.has_changed(keys::CURRENT, &known.0)?;
+                if changed { self.current().map(Some) } else { Ok(None) }
             }
         }
     }
@@ -115,7 +113,20 @@ impl Store {
 
     /// `CURRENT` with its text, where there is one.
     pub(super) fn present(&self) -> Result<Option<Present>, StoreError> {
-        self.0.objects.get(keys::CURRENT)?.map(|content| self.read(content)).transpose()
+        let read = || self.0.objects.get(keys::CURRENT);
+        let mut content = read()?;
+        if let Place::Bucket = self.0.place {
+            // Servers that keep objects in files have been seen to answer with the tag of one state and the content of the next,
+            // while it was being replaced. What is read twice in the same words is one state.
+            for _ in 0..COLLISIONS {
+                let again = read()?;
+                if again == content {
+                    break;
+                }
+                content = again;
+            }
+        }
+        content.map(|content| self.read(content)).transpose()
     }
 
     fn read(&self, content: super::objects::Content) -> Result<Present, StoreError> {

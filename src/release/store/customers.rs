@@ -22,32 +22,42 @@ impl Store {
         if let Place::Directory(_) = self.0.place {
             return Ok(());
         }
-        let listed = self.0.objects.list(keys::CUSTOMERS)?;
-        // Two, where the installation of the later one was cut short.
-        let latest = listed
-            .iter()
-            .filter(|(name, _)| NAMES.contains(&name.as_str()))
-            .max_by_key(|(_, object)| object.modified);
         let directory = &self.0.customers;
         files::make_directory(directory)?;
         let lock_path = directory.join(LOCK);
         let lock = File::create(&lock_path).map_err(|error| StoreError::io(&lock_path, error))?;
         lock.lock().map_err(|error| StoreError::io(&lock_path, error))?;
-        let Some((name, object)) = latest else { return keep_only(directory, None) };
-        let (target, source) = (directory.join(name), directory.join(SOURCE));
-        if fs::read_to_string(&source)
-            .is_ok_and(|found| found == described(&self.0.location, name, object, &target))
-        {
-            return keep_only(directory, Some(name));
+        let mut latest = self.latest_customers()?;
+        while let Some((name, object)) = latest {
+            let (target, source) = (directory.join(&name), directory.join(SOURCE));
+            let mirrored = described(&self.0.location, &name, &object, &target);
+            if fs::read_to_string(&source).is_ok_and(|found| found == mirrored) {
+                return keep_only(directory, Some(&name));
+            }
+            let staged = self.stage()?;
+            let made = staged.path().join(&name);
+            self.0.objects.download(&format!("{}/{name}", keys::CUSTOMERS), &made)?;
+            latest = self.latest_customers()?;
+            if latest.as_ref() != Some(&(name.clone(), object.clone())) {
+                // Replaced while it was read: what was read may be neither.
+                continue;
+            }
+            files::sync(&made)?;
+            fs::rename(&made, &target).map_err(|error| StoreError::io(&target, error))?;
+            files::sync(directory)?;
+            keep_only(directory, Some(&name))?;
+            let mirrored = described(&self.0.location, &name, &object, &target);
+            return files::write(&source, mirrored.as_bytes());
         }
-        let staged = self.stage()?;
-        let made = staged.path().join(name);
-        self.0.objects.download(&format!("{}/{name}", keys::CUSTOMERS), &made)?;
-        files::sync(&made)?;
-        fs::rename(&made, &target).map_err(|error| StoreError::io(&target, error))?;
-        files::sync(directory)?;
-        keep_only(directory, Some(name))?;
-        files::write(&source, described(&self.0.location, name, object, &target).as_bytes())
+        keep_only(directory, None)
+    }
+
+    /// The customers' object; of two, where the installation of the later one was cut short, the later.
+    fn latest_customers(&self) -> Result<Option<(String, Listed)>, StoreError> {
+        let listed = self.0.objects.list(keys::CUSTOMERS)?.into_iter();
+        Ok(listed
+            .filter(|(name, _)| NAMES.contains(&name.as_str()))
+            .max_by_key(|(_, object)| object.modified))
     }
 
     /// Makes `file`, a source that was checked and installed in `customers_dir()`, the customers of the bucket. For a directory there is

@@ -56,7 +56,7 @@ pub(super) struct Listed {
 }
 
 /// The content of an object, and what tells it from another.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Content {
     pub(super) bytes: Bytes,
     pub(super) tag: String,
@@ -116,12 +116,12 @@ impl Objects {
         Ok(texts)
     }
 
-    /// The content of an object, unless it has the tag `known` still; an error where there is none.
-    pub(super) fn get_unless(&self, key: &str, known: &str) -> Result<Option<Content>, StoreError> {
+    /// Whether an object has another tag than the one that is `known`; an error where there is none.
+    pub(super) fn has_changed(&self, key: &str, known: &str) -> Result<bool, StoreError> {
         let options = GetOptions { if_none_match: Some(known.to_owned()), ..GetOptions::default() };
         match self.get_if(key, options)? {
-            Found::Content(content) => Ok(Some(content)),
-            Found::Same => Ok(None),
+            Found::Content(_) => Ok(true),
+            Found::Same => Ok(false),
             Found::Nothing => {
                 Err(StoreError::NotAStore { path: self.shown.clone(), reason: format!("it has no {key}") })
             }

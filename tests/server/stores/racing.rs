@@ -6,14 +6,21 @@ use super::*;
 
 /// Runs `act` on several threads at once, each with a store opened by itself; gives what each got.
 fn at_once<T: Send>(place: &Place, count: usize, act: impl Fn(usize, &Store) -> T + Sync) -> Vec<T> {
-    let (barrier, act) = (&Barrier::new(count), &act);
+    let stores: Vec<Store> = (0..count).map(|_| place.open().unwrap()).collect();
+    race(&stores, act)
+}
+
+/// Runs `act` on as many threads as there are stores, at once; gives what each got.
+fn race<T: Send>(stores: &[Store], act: impl Fn(usize, &Store) -> T + Sync) -> Vec<T> {
+    let (barrier, act) = (&Barrier::new(stores.len()), &act);
     std::thread::scope(|scope| {
-        let racers: Vec<_> = (0..count)
-            .map(|racer| {
+        let racers: Vec<_> = stores
+            .iter()
+            .enumerate()
+            .map(|(racer, store)| {
                 scope.spawn(move || {
-                    let store = place.open().unwrap();
                     barrier.wait();
-                    act(racer, &store)
+                    act(racer, store)
                 })
             })
             .collect();
@@ -26,34 +33,25 @@ fn of_two_promoters_exactly_one_wins_each_time() {
     in_both(|place| {
         const ROUNDS: u64 = 200;
         place.create().replace_current(None, &current(1, 1, "first")).unwrap();
-        // Both say the very same words, so that only the store can tell them apart.
-        let barrier = &Barrier::new(2);
-        let won: Vec<Vec<bool>> = at_once(place, 2, |_, store| {
-            let round = |round: u64| {
-                let seen = store.current().unwrap();
-                assert_eq!(seen.current.sequence, round);
-                barrier.wait();
-                let won = match store.replace_current(Some(&seen.stamp), &current(round, round + 1, "racer"))
-                {
-                    Ok(stamp) => {
-                        assert_eq!(store.current().unwrap().stamp, stamp);
-                        true
-                    }
-                    Err(StoreError::Overtaken { current: found }) => {
-                        assert_eq!(*found, current(round, round + 1, "racer"));
-                        false
-                    }
-                    Err(error) => panic!("{error}"),
-                };
-                barrier.wait();
-                won
-            };
-            (1..=ROUNDS).map(round).collect()
-        });
-        let both = won[0].iter().zip(&won[1]).filter(|(one, other)| one == other).count();
-        assert_eq!(both, 0, "of {ROUNDS} rounds");
-        let sequences: Vec<u64> =
-            place.open().unwrap().promotions().unwrap().iter().map(|kept| kept.sequence).collect();
+        let stores = [(); 2].map(|()| place.open().unwrap());
+        for round in 1..=ROUNDS {
+            let seen = stores[0].current().unwrap();
+            assert_eq!(seen.current.sequence, round);
+            // Both say the very same words, so that only the store can tell them apart.
+            let next = current(round, round + 1, "racer");
+            let ended = race(&stores, |_, store| store.replace_current(Some(&seen.stamp), &next));
+            let present = stores[1].current().unwrap();
+            assert_eq!(present.current, next);
+            match <[_; 2]>::try_from(ended).unwrap() {
+                [Ok(stamp), Err(StoreError::Overtaken { current: found })]
+                | [Err(StoreError::Overtaken { current: found }), Ok(stamp)] => {
+                    assert_eq!((stamp, *found), (present.stamp, next));
+                }
+                other => panic!("round {round}: {other:?}"),
+            }
+        }
+        let kept = stores[0].promotions().unwrap();
+        let sequences: Vec<u64> = kept.iter().map(|kept| kept.sequence).collect();
         assert_eq!(sequences, (1..=ROUNDS + 1).collect::<Vec<_>>());
     });
 }

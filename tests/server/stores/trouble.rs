@@ -44,9 +44,9 @@ fn a_store_that_vanishes_is_told_soon_and_comes_back() {
     let stamp = store.replace_current(None, &current(1, 1, "a")).unwrap();
     push(&store, None, b"one").unwrap();
     // It accepts connections and says nothing.
-    s3.signal("STOP");
+    s3.hold();
     assert_unreachable(&store, &place.location);
-    s3.signal("CONT");
+    s3.release();
     assert_eq!(store.current().unwrap().current, current(1, 1, "a"));
     assert_eq!(store.current_unless(&stamp).unwrap(), None);
     assert_eq!(versions(&store)[0], 1);
