@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::snapshot::retire;
+use super::background::retire;
 use crate::document::Problems;
 use crate::feature::FeatureSchema;
 use crate::feature::store::{CustomerSource, CustomerTable, Fingerprint};

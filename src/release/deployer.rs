@@ -15,13 +15,13 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 pub use self::follow::Follower;
+use super::background::{self, Lane, retire};
 use super::customers::Customers;
 use super::history::trail;
-use super::snapshot::retire;
 use super::store::{Stamp, Stamped};
 use super::{
     Current, Promotion, Publisher, RefusedRelease, RegistryError, Release, ReleaseSource, ServingState,
-    Snapshot, Store, StoreError, background, fault, now,
+    Snapshot, Store, StoreError, fault, now,
 };
 use crate::document::Problems;
 use crate::feature::store::CustomerSource;
@@ -248,7 +248,8 @@ impl Deployer {
             return Ok((self.with_customers(found), true));
         }
         self.shared.state.send_modify(|state| state.loading = release);
-        let loaded = background::run("load", || self.load(release));
+        let deployer = self.clone();
+        let loaded = background::run(Lane::Load, move || deployer.load(release));
         self.shared.state.send_modify(|state| state.loading = 0);
         let loaded = loaded.map_err(|error| RegistryError::Internal(error.to_string()))?;
         match &loaded {
@@ -357,7 +358,7 @@ impl Deployer {
                 deployer.refresh_models(&serving.release);
             }
         };
-        if let Err(error) = background::spawn("load", refresh) {
+        if let Err(error) = background::start(Lane::Load, refresh) {
             tracing::warn!(%error, "no thread to load models on");
         }
     }

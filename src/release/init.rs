@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::gates::{self, Candidate};
 use super::store::{NewRelease, Staging};
-use super::{Current, RegistryError, Store, Verdict, Workspace, background, fault, now};
+use super::{Current, RegistryError, Store, Verdict, Workspace, fault, now};
 use crate::document::Problems;
 use crate::feature::FeatureSchema;
 use crate::feature::store::CustomerSource;
@@ -92,9 +92,7 @@ fn judged(
             recent: &[],
             cache: &cache,
         };
-        let reports = background::run("judge", || gates::judge(&candidate));
-        let reports = reports.map_err(|error| RegistryError::Internal(error.to_string()))?;
-        let verdict = Verdict::of(reports, 0);
+        let verdict = Verdict::of(gates::judge(&candidate), 0);
         if !verdict.passed {
             let file = format!("{name}/{version}");
             problems.push(file, None, format!("fails its gates: {}", verdict.failures()));

@@ -9,16 +9,16 @@ mod upload;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use self::upload::Upload;
+use super::background::{self, Lane};
 use super::gates::{self, Candidate, Champion};
 use super::store::NewRelease;
 use super::{
     Deployer, Deployment, ModelSummary, Publisher, PushHeader, Pushed, RegistryError, Release, ReleaseDiff,
     ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseRecord, ReleaseSource, Store, Verdict, VersionDetail,
-    VersionState, VersionSummary, background, fault,
+    VersionState, VersionSummary, fault,
 };
 use crate::document::Problems;
 use crate::feature::store::CustomerSource;
@@ -125,7 +125,10 @@ impl Registry {
         let verdict = match store.verdict(&header.name, placed.version)? {
             Some(verdict) => verdict,
             None => {
-                let judged = self.judge(&header.name, placed.version, header.features.as_deref())?;
+                let (registry, name) = (self.clone(), header.name.clone());
+                let judge = move || registry.judge(&name, placed.version, header.features.as_deref());
+                let judged = background::run(Lane::Judge, judge)
+                    .map_err(|error| RegistryError::Internal(error.to_string()))??;
                 fault::point("push.judged");
                 store.add_verdict(&header.name, placed.version, &judged)?
             }
@@ -162,8 +165,7 @@ impl Registry {
             // Sessions of its own: those that serve are not kept from requests.
             cache: &OnnxCache::new(self.shared.cache.runtime().clone(), 1),
         };
-        let gates = background::run("judge", || gates::judge(&candidate));
-        let gates = gates.map_err(|error| RegistryError::Internal(error.to_string()))?;
+        let gates = gates::judge(&candidate);
         for report in &gates {
             self.shared.metrics.gate(&report.gate, report.outcome.word());
         }
@@ -288,10 +290,9 @@ impl Registry {
         for (name, version) in &models {
             store.fetch_version(name, *version)?;
         }
-        let models_dir: PathBuf = store.models_dir().to_owned();
-        let source =
-            ReleaseSource { number: 0, features, offers, policy, models_dir, store: None, pins: &models };
-        background::run("check", || self.check(&source))
+        let (registry, pins) = (self.clone(), models.clone());
+        let texts = [features, offers, policy].map(String::clone);
+        background::run(Lane::Judge, move || registry.check(&texts, &pins))
             .map_err(|error| RegistryError::Internal(error.to_string()))?
             .map_err(RegistryError::Unsound)?;
         fault::point("create.checked");
@@ -302,9 +303,15 @@ impl Registry {
         Ok(record)
     }
 
-    /// Everything that would keep the release from serving.
-    fn check(&self, source: &ReleaseSource<'_>) -> Result<(), Problems> {
-        let release = Release::load(source, &self.shared.cache)?;
+    /// Everything that would keep a release of these files and versions from serving.
+    fn check(
+        &self,
+        [features, offers, policy]: &[String; 3],
+        pins: &BTreeMap<String, u64>,
+    ) -> Result<(), Problems> {
+        let models_dir = self.shared.store.models_dir().to_owned();
+        let source = ReleaseSource { number: 0, features, offers, policy, models_dir, store: None, pins };
+        let release = Release::load(&source, &self.shared.cache)?;
         let serving = self.shared.publisher.serving();
         let known: Vec<_> = serving.iter().map(|snapshot| Arc::clone(&snapshot.release)).collect();
         release.warm_up(self.shared.cache.sessions(), &known)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use super::{Release, background};
+use super::Release;
 use crate::feature::store::CustomerTable;
 
 /// Everything that a call looks at. A call takes one and keeps it to its end.
@@ -36,24 +36,9 @@ impl Publisher {
     }
 
     /// Makes `snapshot` what calls beginning from now on are answered from, and hands back the one before, which may still
-    /// answer calls that began with it: keep it, or [`retire`] it.
+    /// answer calls that began with it: keep it, or [retire](super::background::retire) it.
     #[must_use = "dropping it here would take it apart here"]
     pub fn publish(&self, snapshot: Arc<Snapshot>) -> Option<Arc<Snapshot>> {
         self.current.swap(Some(snapshot))
-    }
-}
-
-/// Waits on a thread of its own until nobody else holds `shared`, then drops it there: taking a release apart must not happen on
-/// a request's thread.
-pub(super) fn retire<T: Send + Sync + 'static>(shared: Arc<T>) {
-    let wait = move || {
-        while Arc::strong_count(&shared) > 1 {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        drop(shared);
-    };
-    // Without a thread it is dropped by its last user instead: slower for one call, and nothing is lost.
-    if let Err(error) = background::spawn("retire", wait) {
-        tracing::warn!(%error, "no thread to retire a snapshot on");
     }
 }

@@ -137,7 +137,7 @@ async fn uploads_that_are_not_what_they_announce_leave_nothing_behind() {
             }),
             "header.manifest: [checksums] has another SHA-256 for ",
         ),
-        (parts()[1..].to_vec(), "part: the first message must be the header"),
+        (parts()[1..].to_vec(), "part: the first message must be a header"),
         (parts().iter().chain(&parts()).cloned().collect(), "part: "),
         (Vec::new(), "part: "),
     ];

@@ -12,8 +12,9 @@ use super::{Deployer, Snapshot};
 use crate::document::Problems;
 use crate::feature::FeatureSchema;
 use crate::feature::store::{CustomerTable, Fingerprint};
+use crate::release::RegistryError;
+use crate::release::background::{self, Lane};
 use crate::release::store::{Stamp, Stamped};
-use crate::release::{RegistryError, background};
 
 /// A release that could not be loaded is tried again after this long at most: what is wrong may pass.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -166,14 +167,16 @@ impl Deployer {
             self.note_store_error(error.to_string());
         }
         // Waited for, so that looks do not pile up where threads of low priority get no time.
-        if let Err(error) = background::run("load", || self.refresh_models(&serving.release)) {
+        let (deployer, release) = (self.clone(), Arc::clone(&serving.release));
+        if let Err(error) = background::run(Lane::Load, move || deployer.refresh_models(&release)) {
             tracing::warn!(%error, "no thread to load models on");
         }
         let fingerprint = self.shared.customers.fingerprint();
         if fingerprint == seen.fingerprint {
             return;
         }
-        let read = background::run("load", || self.shared.customers.under(serving.release.schema()));
+        let (deployer, release) = (self.clone(), Arc::clone(&serving.release));
+        let read = background::run(Lane::Load, move || deployer.shared.customers.under(release.schema()));
         let read = read.unwrap_or_else(|error| Err(Problems::one("customers", None, error.to_string())));
         match read {
             Ok(customers) => {
