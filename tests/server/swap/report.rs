@@ -20,6 +20,9 @@ pub const GROWTH: f64 = 1.1;
 /// The longest that the full form may take.
 pub const LONGEST: Duration = Duration::from_mins(10);
 
+/// How many figures show the course of the memory.
+const POINTS: usize = 14;
+
 /// Everything that a run found.
 pub struct Report {
     pub binary: PathBuf,
@@ -200,19 +203,23 @@ impl Display for Report {
         }
         writeln!(f, "{:<44}{:>9} of {published}", "releases that answered", self.releases_seen)?;
         writeln!(f, "{:<44}{:>9}", "publications by the server's own count", self.published)?;
-        let Some((tenth, last)) = self.memory() else { return writeln!(f, "memory: unknown") };
-        let most = self.log.memory.iter().map(|(_, memory)| memory.resident).fold(0.0, f64::max);
+        let Some((tenth, last)) = self.memory() else { return Ok(()) };
         writeln!(
             f,
-            "{:<44}{:>9.1} after swap {FIRST}, {:.1} after the last (× {:.3}, at most {GROWTH}), at most {most:.1}; \
-             without files {:.1} and {:.1}",
+            "{:<44}{:>9.1} after swap {FIRST}, {:.1} after the last: × {:.3} (at most {GROWTH}); without files {:.1} and {:.1}",
             "resident memory, MB",
             tenth.resident,
             last.resident,
             last.resident / tenth.resident,
             tenth.of_its_own,
             last.of_its_own,
-        )
+        )?;
+        // Where it grows, this tells whether it would go on to.
+        let step = self.log.memory.len().div_ceil(POINTS).max(1);
+        let points = self.log.memory.iter().step_by(step);
+        let points: Vec<String> =
+            points.map(|(swaps, memory)| format!("{swaps}: {:.0}", memory.resident)).collect();
+        writeln!(f, "{:<44}{}", "by the number of swaps", points.join(", "))
     }
 }
 
