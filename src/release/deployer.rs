@@ -131,7 +131,12 @@ impl Deployer {
     pub fn start(&self) -> Result<Stamp, RegistryError> {
         let began = Instant::now();
         let Stamped { current, stamp } = self.parts().store.current()?;
+        // With an empty mirror of a bucket there would be no customers until the first look.
+        self.parts().store.sync_customers()?;
         let (snapshot, _) = self.prepare(current.release)?;
+        if let Err(error) = self.parts().store.sync_models(snapshot.release.pins()) {
+            tracing::warn!(%error, "not every model beside the release can be brought");
+        }
         // Before anybody is told that this server is ready: the Open Inference Protocol has no other way to wait.
         self.refresh_models(&snapshot.release);
         self.publish(&mut self.lock(), snapshot, &current);

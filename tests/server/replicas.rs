@@ -199,11 +199,11 @@ async fn a_store_on_s3_serves_a_fleet() {
     converges(other.server.address, next).await;
 
     // A store that does not answer keeps nobody from being served.
-    s3.signal("STOP");
+    s3.hold();
     let status = through_one.promote(before).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert_eq!(release_of(one.server.address).await, next);
-    s3.signal("CONT");
+    s3.release();
     converges(one.server.address, next).await;
     through_one.promote(before).await.unwrap();
     converges(other.server.address, before).await;
