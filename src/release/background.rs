@@ -3,7 +3,8 @@
 use std::thread::{Builder, JoinHandle};
 
 /// Starts `work` on a thread of the lowest priority. On Linux that is `SCHED_IDLE`: it runs where no thread of a request
-/// wants the core, and is put aside at once when one does. So on a machine that is busy through and through, it is slow.
+/// wants the core, and is put aside at once when one does. So on a machine that is busy through and through, it is slow: what is
+/// warm already needs no such thread.
 ///
 /// # Errors
 /// When the operating system refuses a thread.

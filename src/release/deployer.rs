@@ -133,7 +133,8 @@ impl Deployer {
         let Stamped { current, stamp } = self.parts().store.current()?;
         // With an empty mirror of a bucket there would be no customers until the first look.
         self.parts().store.sync_customers()?;
-        let (snapshot, _) = self.prepare(current.release)?;
+        // There are no requests yet that the load would have to give way to.
+        let snapshot = self.load(current.release)?;
         if let Err(error) = self.parts().store.sync_models(snapshot.release.pins()) {
             tracing::warn!(%error, "not every model beside the release can be brought");
         }
@@ -353,17 +354,22 @@ impl Deployer {
         });
     }
 
-    /// The models of the Open Inference Protocol follow the release that serves.
+    /// The models of the Open Inference Protocol follow the release that serves; nobody waits for them.
     fn refresh_models_beside(&self) {
-        if let Some(serving) = self.parts().publisher.serving() {
-            self.refresh_models(&serving.release);
+        let deployer = self.clone();
+        let refresh = move || {
+            if let Some(serving) = deployer.parts().publisher.serving() {
+                deployer.refresh_models(&serving.release);
+            }
+        };
+        if let Err(error) = background::spawn("load", refresh) {
+            tracing::warn!(%error, "no thread to load models on");
         }
     }
 
     fn refresh_models(&self, release: &Release) {
         let Some(repository) = &self.parts().repository else { return };
-        let refreshed = background::run("load", || repository.refresh(release.pins()));
-        if let Err(error) | Ok(Err(error)) = refreshed {
+        if let Err(error) = repository.refresh(release.pins()) {
             tracing::warn!(%error, "the models of the store cannot be listed");
         }
     }

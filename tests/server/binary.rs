@@ -5,6 +5,9 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use super::harness::admin_get;
 
 /// What a command that has ended said.
 #[derive(Debug)]
@@ -65,28 +68,27 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`, a `proffer` to which this adds `serve --store …`, and returns when it says that it serves.
+    /// Starts `command`, a `proffer` to which this adds `serve --store …`, and returns when it serves.
     pub fn start(mut command: Command, store: &Path) -> Self {
         command.arg("serve").arg("--store").arg(store);
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut addresses = None;
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut said = Vec::new();
-        let serving = log.by_ref().map(Result::unwrap).any(|line| {
+        let addresses = log.by_ref().map(Result::unwrap).find_map(|line| {
             let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-            let fields = &entry;
-            let address = |name: &str| fields[name].as_str().and_then(|text| text.parse().ok());
-            if let (Some(grpc), Some(admin)) = (address("grpc"), address("admin")) {
-                addresses = Some((grpc, admin));
-            }
+            let address = |name: &str| entry[name].as_str().and_then(|text| text.parse::<SocketAddr>().ok());
+            let addresses = address("grpc").zip(address("admin"));
             said.push(line);
-            fields["message"] == "serving"
+            addresses
         });
-        assert!(serving, "it does not serve: {said:#?}");
+        let (address, admin) = addresses.unwrap_or_else(|| panic!("it does not start: {said:#?}"));
         // A full pipe would stop the server in the middle of a line.
-        std::thread::spawn(move || log.for_each(drop));
-        let (address, admin) = addresses.expect("the log names the addresses");
+        let rest = std::thread::spawn(move || log.map_while(Result::ok).collect::<Vec<_>>());
+        while !admin_get(admin, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+            assert!(!rest.is_finished(), "it does not serve: {said:#?} {:#?}", rest.join());
+            std::thread::sleep(Duration::from_millis(2));
+        }
         Self { child, address, admin }
     }
 

@@ -23,7 +23,6 @@ pub struct Server {
     stop: CancellationToken,
     thread: Option<JoinHandle<Result<(), AppError>>>,
     /// The store's own directory, where the server made it: removed after the server has ended.
-    #[expect(dead_code, reason = "dropping it is its use")]
     directory: Option<tempfile::TempDir>,
 }
 

@@ -66,7 +66,7 @@ const SHORT: Scale = Scale {
     swaps: 30,
     refusals: 6,
     per_round: 10,
-    pace: Pace { step: Duration::ZERO, length: Duration::ZERO, quiet: Duration::from_millis(300) },
+    pace: Pace { step: Duration::ZERO, length: Duration::ZERO, quiet: Duration::from_millis(500) },
     passes: 1,
     pass: Duration::from_millis(500),
     most: 150.0,
@@ -79,7 +79,7 @@ const FULL: Scale = Scale {
     per_round: 25,
     pace: Pace {
         step: Duration::from_millis(200),
-        length: Duration::from_secs(480),
+        length: Duration::from_mins(8),
         quiet: Duration::from_secs(2),
     },
     passes: 3,
@@ -125,7 +125,6 @@ fn run(scale: Scale) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut pipeline = runtime.block_on(Pipeline::connect(server.address));
     let (stock, catalogue, questions) = runtime.block_on(prepare(&mut pipeline, &server, &store, scale));
-    eprintln!("{} releases are made after {:.1?}", catalogue.releases.len(), began.elapsed());
     let (current, _) = runtime.block_on(pipeline.current()).unwrap();
 
     let observer = Arc::new(Observer::new(catalogue, questions));
@@ -139,7 +138,7 @@ fn run(scale: Scale) -> Report {
     let promoter = Promoter::new(pipeline, &observer, stock, server.id(), current);
     let rounds = swaps::rounds(scale.swaps, scale.refusals, scale.per_round);
     let (log, promoted) = runtime.block_on(promoter.run(&rounds, scale.pace));
-    let loaded = observer.now() - start;
+    let loaded = observer.now().saturating_sub(start);
     let calls = load.finish();
     let cores = watch.cores();
     let published = published(server.admin) - before;
@@ -148,7 +147,6 @@ fn run(scale: Scale) -> Report {
     Report {
         binary: binary::binary(),
         elapsed: began.elapsed(),
-        loaded,
         peaks,
         rate,
         analysis: Analysis::of(&calls, &log.attempts, loaded),
@@ -174,7 +172,9 @@ async fn prepare(
 ) -> (Stock, Catalogue, Vec<Question>) {
     let sets = Set::all(&sample_workspace());
     let damaged = swaps::damaged(scale.refusals);
+    let began = Instant::now();
     let (stock, catalogue) = releases::prepare(pipeline, store, sets, scale.swaps, damaged).await;
+    eprintln!("{} releases were made in {:.1?}", scale.swaps + damaged, began.elapsed());
     let mut questions = questions::questions(&sample_workspace());
     for (set, release) in stock.first.iter().enumerate() {
         pipeline.promote(*release, None).await.unwrap();

@@ -159,28 +159,29 @@ impl Deployer {
     /// What cannot be read is told, and what served before still serves.
     fn look_beside(&self, seen: &mut Seen) {
         let parts = self.parts();
-        if let Some(serving) = parts.publisher.serving() {
-            // A model that cannot be brought keeps no customers away.
-            let synced = [parts.store.sync_models(serving.release.pins()), parts.store.sync_customers()];
-            for error in synced.into_iter().filter_map(Result::err) {
-                self.note_store_error(error.to_string());
-            }
+        let Some(serving) = parts.publisher.serving() else { return };
+        // A model that cannot be brought keeps no customers away.
+        let synced = [parts.store.sync_models(serving.release.pins()), parts.store.sync_customers()];
+        for error in synced.into_iter().filter_map(Result::err) {
+            self.note_store_error(error.to_string());
         }
-        self.refresh_models_beside();
+        // Waited for, so that looks do not pile up where threads of low priority get no time.
+        if let Err(error) = background::run("load", || self.refresh_models(&serving.release)) {
+            tracing::warn!(%error, "no thread to load models on");
+        }
         let fingerprint = self.shared.customers.fingerprint();
         if fingerprint == seen.fingerprint {
             return;
         }
-        let Some(serving) = parts.publisher.serving() else { return };
         let read = background::run("load", || self.shared.customers.under(serving.release.schema()));
         let read = read.unwrap_or_else(|error| Err(Problems::one("customers", None, error.to_string())));
         match read {
             Ok(customers) => {
-                seen.fingerprint = fingerprint;
-                seen.wrong_customers = None;
-                // Another release may serve by now; it read the customers of today itself.
                 let mut published = self.lock();
+                // Another release may serve by now, which read what was there before; then the next look does it.
                 if parts.publisher.serving().is_some_and(|now| Arc::ptr_eq(&now, &serving)) {
+                    seen.fingerprint = fingerprint;
+                    seen.wrong_customers = None;
                     tracing::info!(customers = customers.len(), "new customers serve");
                     parts.metrics.customers_loaded(customers.len(), customers.memory_bytes());
                     let release = Arc::clone(&serving.release);

@@ -66,13 +66,17 @@ impl Analysis {
             };
             parts[part].push(*call);
         }
-        let lengths = [swaps.length(), all.length() - swaps.length(), length.saturating_sub(all.length())];
+        let lengths = [
+            swaps.length(),
+            all.length().saturating_sub(swaps.length()),
+            length.saturating_sub(all.length()),
+        ];
         let [swaps, refusals, outside] = std::array::from_fn(|part| Part {
             length: lengths[part],
             latencies: parts[part].iter().map(latency).collect(),
             late: parts[part].iter().map(|call| call.sent.saturating_sub(call.scheduled)).collect(),
         });
-        let quiet = all.gaps().filter(|gap| gap.to - gap.from >= QUIET);
+        let quiet = all.gaps().filter(|gap| gap.length() >= QUIET);
         let stretches = each(quiet, &calls);
         Self { outside, swaps, refusals, windows: each(of_swaps, &calls), stretches }
     }

@@ -244,9 +244,10 @@ mod tests {
 
     #[test]
     fn each_part_of_another_release_is_seen() {
+        type Mix = fn(&mut wire::RankResponse, &wire::RankResponse);
         let catalogue = catalogue();
         let other = answer(&catalogue, 2);
-        let parts: [(&str, fn(&mut wire::RankResponse, &wire::RankResponse)); 7] = [
+        let parts: [(&str, Mix); 7] = [
             // The segment is looked at first.
             ("segment", |mixed, other| mixed.release = other.release),
             ("marked", |mixed, other| {

@@ -1,7 +1,7 @@
 //! What the operating system tells of the processes and of the machine. Linux; elsewhere nothing is known.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Ticks per second of the times in `/proc`: 100 on every architecture that Rust runs on, whatever the kernel's own.
 const TICKS_PER_SECOND: f64 = 100.0;

@@ -45,24 +45,31 @@ pub async fn prepare(
     for set in &sets {
         versions.push(push_all(pipeline, set).await);
     }
-    let mut stock = Stock::default();
-    let mut releases = HashMap::new();
-    for serial in 0..SETS + swaps {
-        let (set, mark) = (serial % SETS, format!("serial {serial}"));
-        let release = create(pipeline, &sets[set], &versions[set], &mark).await;
-        if serial < SETS {
-            stock.first.push(release);
-        } else {
-            stock.swaps.push_back(release);
-        }
-        // The last of the first is publication 0.
-        if let Some(order) = (serial + 1).checked_sub(SETS) {
-            releases.insert(release, Known { set, mark, order });
+    let mut numbers = vec![0; SETS + swaps];
+    for (set, versions) in sets.iter().zip(&versions) {
+        for serial in (set.number..numbers.len()).step_by(SETS) {
+            numbers[serial] = create(pipeline, set, versions, &mark(serial)).await;
+            if serial < SETS {
+                // While it serves, the models of its set are in memory, and the further releases of the set load none.
+                pipeline.promote(numbers[serial], None).await.unwrap();
+            }
         }
     }
+    let known = |(order, release): (usize, &u64)| {
+        // The last of the first is publication 0.
+        let serial = SETS - 1 + order;
+        (*release, Known { set: serial % SETS, mark: mark(serial), order })
+    };
+    let releases: HashMap<u64, Known> = numbers[SETS - 1..].iter().enumerate().map(known).collect();
+    let swaps = numbers.split_off(SETS).into();
+    let mut stock = Stock { first: numbers, swaps, ..Stock::default() };
     stock.spare = create(pipeline, &sets[0], &versions[0], "spare").await;
     stock.damaged = damage(pipeline, store, &sets[0], &versions[0], damaged).await;
     (stock, Catalogue { sets, versions, releases })
+}
+
+fn mark(serial: usize) -> String {
+    format!("serial {serial}")
 }
 
 /// Pushes every model of a set, which must pass its gates.

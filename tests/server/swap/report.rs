@@ -25,8 +25,6 @@ pub struct Report {
     pub binary: PathBuf,
     /// From the first command to the end of the load.
     pub elapsed: Duration,
-    /// From the first call of the load to the end of the promoter.
-    pub loaded: Duration,
     /// Calls per second of each pass of the closed loop.
     pub peaks: Vec<f64>,
     /// Calls per second of the load.
@@ -83,7 +81,7 @@ impl Report {
     pub fn too_much(&self) -> Vec<String> {
         let mut too_much = Vec::new();
         let ratio = self.analysis.ratio();
-        if !(ratio <= RATIO) {
+        if ratio.is_nan() || ratio > RATIO {
             too_much.push(format!("the p99 rises by a factor of {ratio:.3}, more than {RATIO}"));
         }
         match self.memory() {
@@ -148,9 +146,12 @@ impl Report {
             ("refused: no such release", Step::Refusal(Refusal::Unknown)),
         ];
         for (name, step) in kinds {
-            let took = |attempt: &Attempt| attempt.answered - attempt.began;
+            let took = |attempt: &Attempt| attempt.answered.saturating_sub(attempt.began);
             let of_kind = self.log.attempts.iter().filter(|attempt| attempt.step == step);
             let took: Latencies = of_kind.map(took).collect();
+            if took.count() == 0 {
+                continue;
+            }
             let [p50, p99, longest] = [0.5, 0.99, 1.0].map(|share| took.quantile(share) / 1e3);
             writeln!(f, "{name:<44}{:>9}{p50:>10.1}{p99:>10.1}{longest:>10.1}", took.count())?;
         }

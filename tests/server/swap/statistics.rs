@@ -10,6 +10,11 @@ pub struct Window {
 }
 
 impl Window {
+    /// How long it is.
+    pub fn length(self) -> Duration {
+        self.to.saturating_sub(self.from)
+    }
+
     fn touches(self, from: Duration, to: Duration) -> bool {
         from <= self.to && to >= self.from
     }
@@ -42,7 +47,7 @@ impl Windows {
 
     /// How long they are together.
     pub fn length(&self) -> Duration {
-        self.0.iter().map(|window| window.to.saturating_sub(window.from)).sum()
+        self.0.iter().map(|window| window.length()).sum()
     }
 
     /// What lies between them.

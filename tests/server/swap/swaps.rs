@@ -182,9 +182,9 @@ impl<'a> Promoter<'a> {
 
     async fn wait_until_seen(&self) -> Result<(), String> {
         let order = self.log.publications.len() - 1;
-        let from = self.observer.now();
+        let patience = self.observer.now() + PATIENCE;
         while self.observer.newest() < order {
-            if self.observer.now() - from > PATIENCE {
+            if self.observer.now() > patience {
                 return Err("the release answers no call".to_owned());
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
