@@ -11,7 +11,7 @@ use crate::document::Problems;
 use crate::feature::FeatureSchema;
 use crate::feature::store::{CustomerSource, CustomerTable, LoadReport};
 use crate::model::onnx::{OnnxCache, OnnxRuntime};
-use crate::release::{Release, ReleaseSource, Store, Workspace};
+use crate::release::{Release, ReleaseSource, Store, StoreError, Workspace};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -48,6 +48,14 @@ pub(super) fn check_workspace(workspace: &Workspace) -> Result<Checked, Failure>
 fn check_store(store: &Store) -> Result<Checked, Failure> {
     let number = store.current()?.current.release;
     let files = store.release(number)?;
+    for (name, version) in &files.record.models {
+        match store.fetch_version(name, *version) {
+            // Told with everything else that is wrong.
+            Err(StoreError::NoSuchVersion { .. }) => {}
+            fetched => _ = fetched?,
+        }
+    }
+    store.sync_customers()?;
     let source = ReleaseSource::of_store(store, &files);
     check(&source, CustomerSource::new(store.customers_dir()).current().as_deref())
 }

@@ -131,8 +131,13 @@ impl Deployer {
     pub fn start(&self) -> Result<Stamp, RegistryError> {
         let began = Instant::now();
         let Stamped { current, stamp } = self.parts().store.current()?;
+        // With an empty mirror of a bucket there would be no customers until the first look.
+        self.parts().store.sync_customers()?;
         // There are no requests yet that the load would have to give way to.
         let snapshot = self.load(current.release)?;
+        if let Err(error) = self.parts().store.sync_models(snapshot.release.pins()) {
+            tracing::warn!(%error, "not every model beside the release can be brought");
+        }
         // Before anybody is told that this server is ready: the Open Inference Protocol has no other way to wait.
         self.refresh_models(&snapshot.release);
         self.publish(&mut self.lock(), snapshot, &current);

@@ -1,5 +1,6 @@
 //! The store in a directory and in a bucket of a real S3-compatible server: the same must hold in both.
 
+mod commands;
 mod interrupted;
 mod mirror;
 mod racing;

@@ -161,9 +161,9 @@ impl Deployer {
     fn look_beside(&self, seen: &mut Seen) {
         let parts = self.parts();
         let Some(serving) = parts.publisher.serving() else { return };
-        let synced =
-            parts.store.sync_models(serving.release.pins()).and_then(|()| parts.store.sync_customers());
-        if let Err(error) = synced {
+        // A model that cannot be brought keeps no customers away.
+        let synced = [parts.store.sync_models(serving.release.pins()), parts.store.sync_customers()];
+        for error in synced.into_iter().filter_map(Result::err) {
             self.note_store_error(error.to_string());
         }
         // Waited for, so that looks do not pile up where threads of low priority get no time.
