@@ -12,7 +12,7 @@ use super::{Deployer, Snapshot};
 use crate::document::Problems;
 use crate::feature::FeatureSchema;
 use crate::feature::store::{CustomerTable, Fingerprint};
-use crate::release::RegistryError;
+use crate::release::{RegistryError, StoreError};
 use crate::release::background::{self, Lane};
 use crate::release::store::{Stamp, Stamped};
 
@@ -94,12 +94,9 @@ impl Deployer {
                 Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Wake::Look) | Err(RecvTimeoutError::Timeout) => {}
             }
-            let error = match self.catch_up(&mut seen) {
-                Ok(()) => String::new(),
-                Err(error) => error.to_string(),
-            };
-            self.note_store_error(error);
-            self.look_beside(&mut seen);
+            let followed = self.catch_up(&mut seen).map_err(|error| error.to_string());
+            let brought = self.look_beside(&mut seen).map_err(|error| error.to_string());
+            self.note_store_error(followed.and(brought).err().unwrap_or_default());
         }
     }
 
@@ -158,14 +155,15 @@ impl Deployer {
 
     /// New customers are published beside the same release; models that no release pins are loaded for the Open Inference Protocol.
     /// What cannot be read is told, and what served before still serves.
-    fn look_beside(&self, seen: &mut Seen) {
+    ///
+    /// # Errors
+    /// When something could not be brought from a store that is far away; everything else is done.
+    fn look_beside(&self, seen: &mut Seen) -> Result<(), StoreError> {
         let parts = self.parts();
-        let Some(serving) = parts.publisher.serving() else { return };
+        let Some(serving) = parts.publisher.serving() else { return Ok(()) };
         // A model that cannot be brought keeps no customers away.
-        let synced = [parts.store.sync_models(serving.release.pins()), parts.store.sync_customers()];
-        for error in synced.into_iter().filter_map(Result::err) {
-            self.note_store_error(error.to_string());
-        }
+        let models = parts.store.sync_models(serving.release.pins());
+        let synced = parts.store.sync_customers().and(models);
         // Waited for, so that looks do not pile up where threads of low priority get no time.
         let (deployer, release) = (self.clone(), Arc::clone(&serving.release));
         if let Err(error) = background::run(Lane::Load, move || deployer.refresh_models(&release)) {
@@ -173,7 +171,7 @@ impl Deployer {
         }
         let fingerprint = self.shared.customers.fingerprint();
         if fingerprint == seen.fingerprint {
-            return;
+            return synced;
         }
         let (deployer, release) = (self.clone(), Arc::clone(&serving.release));
         let read = background::run(Lane::Load, move || deployer.shared.customers.under(release.schema()));
@@ -201,6 +199,7 @@ impl Deployer {
                 }
             }
         }
+        synced
     }
 
     /// Whether the store can be read; told when it changes.
