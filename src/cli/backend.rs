@@ -155,7 +155,7 @@ impl Backend {
     pub fn create_release(&self, draft: ReleaseDraft) -> Result<ReleaseRecord, BackendError> {
         Ok(match self {
             Self::Server { client, runtime } => runtime.block_on(client.create_release(draft))?,
-            Self::Store { registry, .. } => registry.create_release(&draft)?,
+            Self::Store { registry, .. } => registry.create_release(&draft, &Call::default())?,
         })
     }
 

@@ -19,6 +19,9 @@ const THINNING: u64 = 16;
 const WHICH_ROW: u64 = 1 << 63;
 const WHICH_SLOT: u64 = 1 << 62;
 
+/// A row whose texts are longer, in bytes, is not kept: callers may send long ones, and memory is bounded.
+const MOST_TEXT: usize = 4096;
+
 /// A biased reservoir of [`RecentRow`]s: once it is full, each sampled row replaces a random one, so that the chance of a row
 /// to be still there falls exponentially with its age. Source: Aggarwal, "On Biased Reservoir Sampling in the Presence of
 /// Stream Evolution" (VLDB 2006), algorithm 2.1, with an insertion probability of 1 / 16.
@@ -80,6 +83,9 @@ impl RecentRows {
             return;
         }
         let row = make(below(mix(offered ^ WHICH_ROW), among));
+        if row.text_bytes() > MOST_TEXT {
+            return;
+        }
         let Ok(mut rows) = self.rows.try_lock() else { return };
         let replaced = if rows.len() < self.capacity {
             rows.push(row);
@@ -113,6 +119,16 @@ impl RecentRow {
             offer_id: Arc::clone(offer_id),
             segment: row.segment.map(|segment| (segment.id, segment.name.into())),
         }))
+    }
+
+    /// The bytes of its texts.
+    fn text_bytes(&self) -> usize {
+        let values = self.0.customer.iter().chain(&self.0.context).chain(&self.0.offer);
+        let texts = values.map(|value| match value {
+            Some(Value::String(text)) => text.len(),
+            Some(Value::Float(_) | Value::Int(_) | Value::Bool(_)) | None => 0,
+        });
+        texts.sum()
     }
 
     /// The id of its offer.

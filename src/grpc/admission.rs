@@ -4,7 +4,7 @@
 //! `tonic`'s own timeout answers `CANCELLED` and its concurrency limit is per connection, so both are done here. The timer of
 //! this layer is started before tonic's and has the same length, so it is the one that fires.
 //!
-//! There are three pools of permits ([`Pool`]), so that no flood of decisions keeps anybody from rolling back, and no
+//! There are four pools of permits ([`Pool`]), so that no flood of decisions keeps anybody from rolling back, and no
 //! number of uploads or watchers keeps customers from their offers.
 
 use std::collections::HashMap;
@@ -90,7 +90,9 @@ async fn passed(call: &Call) {
 enum Pool {
     /// Decisions, scores and inferences.
     Serving,
-    /// Pushing, releasing, promoting, rolling back, and questions about them.
+    /// What moves `CURRENT`: no upload and no slow gate keeps anybody from rolling back.
+    Switching,
+    /// Pushing, releasing, and questions about versions and releases.
     Management,
     /// Streams that tell of releases, and stay open.
     Watching,
@@ -98,6 +100,9 @@ enum Pool {
 
 /// Calls of management under way at once: each may hold a thread, and an upload a few messages in memory.
 const MANAGEMENT_CALLS: usize = 32;
+
+/// Promotions and rollbacks under way at once.
+const SWITCHES: usize = 8;
 
 /// Watchers at once.
 const WATCHERS: usize = 256;
@@ -108,6 +113,9 @@ impl Pool {
     fn of(path: &str) -> Option<Self> {
         match path {
             "/proffer.v1.ReleaseService/WatchReleases" => Some(Self::Watching),
+            "/proffer.v1.ReleaseService/PromoteRelease" | "/proffer.v1.ReleaseService/RollbackRelease" => {
+                Some(Self::Switching)
+            }
             _ if path.starts_with("/proffer.v1.ModelService/") => Some(Self::Management),
             _ if path.starts_with("/proffer.v1.ReleaseService/") => Some(Self::Management),
             _ if path.starts_with("/grpc.") || PROBES.contains(&path) => None,
@@ -120,6 +128,7 @@ impl Pool {
 #[derive(Clone)]
 struct Permits {
     serving: Arc<Semaphore>,
+    switching: Arc<Semaphore>,
     management: Arc<Semaphore>,
     watching: Arc<Semaphore>,
 }
@@ -127,12 +136,18 @@ struct Permits {
 impl Permits {
     fn new(concurrent_calls: usize) -> Self {
         let pool = |permits| Arc::new(Semaphore::new(permits));
-        Self { serving: pool(concurrent_calls), management: pool(MANAGEMENT_CALLS), watching: pool(WATCHERS) }
+        Self {
+            serving: pool(concurrent_calls),
+            switching: pool(SWITCHES),
+            management: pool(MANAGEMENT_CALLS),
+            watching: pool(WATCHERS),
+        }
     }
 
     fn take(&self, pool: Pool) -> Result<Permit, Status> {
         let (permits, refusal) = match pool {
             Pool::Serving => (&self.serving, "too many calls are under way; try again later"),
+            Pool::Switching => (&self.switching, "too many promotions are under way; try again later"),
             Pool::Management => {
                 (&self.management, "too many calls of management are under way; try again later")
             }
@@ -411,17 +426,23 @@ mod tests {
     fn decisions_management_and_watchers_take_no_permits_from_each_other() {
         let permits = Permits::new(1);
         let path = |service: &str, rpc: &str| format!("/proffer.v1.{service}Service/{rpc}");
-        let [rank, roll_back, watch] =
-            [path("Decision", "Rank"), path("Release", "RollbackRelease"), path("Release", "WatchReleases")]
-                .map(|path| Pool::of(&path).unwrap());
+        let [rank, roll_back, push, watch] = [
+            path("Decision", "Rank"),
+            path("Release", "RollbackRelease"),
+            path("Model", "PushModelVersion"),
+            path("Release", "WatchReleases"),
+        ]
+        .map(|path| Pool::of(&path).unwrap());
         let held = permits.take(rank).unwrap();
         assert_eq!(permits.take(rank).unwrap_err().code(), Code::ResourceExhausted);
         let watchers: Vec<Permit> = (0..WATCHERS).map(|_| permits.take(watch).unwrap()).collect();
         assert_eq!(permits.take(watch).unwrap_err().code(), Code::ResourceExhausted);
-        let managing: Vec<Permit> = (0..MANAGEMENT_CALLS).map(|_| permits.take(roll_back).unwrap()).collect();
+        let managing: Vec<Permit> = (0..MANAGEMENT_CALLS).map(|_| permits.take(push).unwrap()).collect();
+        assert_eq!(permits.take(push).unwrap_err().code(), Code::ResourceExhausted);
+        let switching: Vec<Permit> = (0..SWITCHES).map(|_| permits.take(roll_back).unwrap()).collect();
         assert_eq!(permits.take(roll_back).unwrap_err().code(), Code::ResourceExhausted);
-        drop((held, watchers, managing));
-        assert!([rank, watch, roll_back].into_iter().all(|pool| permits.take(pool).is_ok()));
+        drop((held, watchers, managing, switching));
+        assert!([rank, watch, push, roll_back].into_iter().all(|pool| permits.take(pool).is_ok()));
     }
 
     #[test]

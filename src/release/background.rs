@@ -6,11 +6,13 @@
 //! memory would grow with every release.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
+
+use crate::model::panic_message;
 
 /// Work that is done one after another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,10 +34,10 @@ static RETIRED: Mutex<Option<Sender<Box<dyn Retired>>>> = Mutex::new(None);
 /// How often it is looked whether the last call that holds something has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Does `work` on the thread of `lane` and waits for it; a panic in it goes on here.
+/// Does `work` on the thread of `lane` and waits for it.
 ///
 /// # Errors
-/// When the operating system refuses the thread.
+/// When the operating system refuses the thread, or the work panics.
 pub(super) fn run<T: Send + 'static>(lane: Lane, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (answer, wait) = channel();
     start(lane, move || {
@@ -44,7 +46,7 @@ pub(super) fn run<T: Send + 'static>(lane: Lane, work: impl FnOnce() -> T + Send
     })?;
     match wait.recv() {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(panic)) => resume_unwind(panic),
+        Ok(Err(panic)) => Err(io::Error::other(format!("it panicked: {}", panic_message(&*panic)))),
         Err(_) => Err(io::Error::other("the background thread has gone")),
     }
 }
@@ -71,7 +73,7 @@ pub(super) fn start(lane: Lane, work: impl FnOnce() + Send + 'static) -> io::Res
 /// Waits until nobody else holds `shared`, then drops it on a thread of its own: taking a release apart must not happen on a request's
 /// thread. Without that thread it is dropped by its last user instead: slower for one call, and nothing is lost.
 pub(super) fn retire<T: Send + Sync + 'static>(shared: Arc<T>) {
-    if let Err(error) = send(&RETIRED, "retire", Box::new(shared), drop_when_free) {
+    if let Err(error) = send(&RETIRED, "retire", Box::new(shared), |retired| drop_when_free(&retired)) {
         tracing::warn!(%error, "no thread to retire a snapshot on");
     }
 }
@@ -87,7 +89,7 @@ impl<T: Send + Sync> Retired for Arc<T> {
     }
 }
 
-fn drop_when_free(retired: Receiver<Box<dyn Retired>>) {
+fn drop_when_free(retired: &Receiver<Box<dyn Retired>>) {
     let mut held: Vec<Box<dyn Retired>> = Vec::new();
     loop {
         let next = if held.is_empty() {
@@ -144,10 +146,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_is_done_and_a_panic_in_it_is_the_callers() {
+    fn work_is_done_and_a_panic_in_it_is_an_error() {
         assert_eq!(run(Lane::Judge, || 6 * 7).unwrap(), 42);
-        let panicked = catch_unwind(|| run(Lane::Judge, || panic!("on purpose")).unwrap());
-        assert_eq!(*panicked.unwrap_err().downcast::<&str>().unwrap(), "on purpose");
+        let panicked = run(Lane::Judge, || panic!("on purpose")).unwrap_err();
+        assert_eq!(panicked.to_string(), "it panicked: on purpose");
         assert_eq!(
             run(Lane::Judge, || std::thread::current().name().map(str::to_owned)).unwrap().unwrap(),
             "judge"

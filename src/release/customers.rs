@@ -1,8 +1,7 @@
 //! The customers in memory, read under the schema of each release that serves or may serve again.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::background::retire;
 use crate::document::Problems;
 use crate::feature::FeatureSchema;
 use crate::feature::store::{CustomerSource, CustomerTable, Fingerprint};
@@ -20,7 +19,7 @@ pub(super) struct Customers {
 struct Read {
     schema: FeatureSchema,
     fingerprint: Option<Fingerprint>,
-    table: Arc<CustomerTable>,
+    table: Weak<CustomerTable>,
 }
 
 impl Customers {
@@ -28,34 +27,37 @@ impl Customers {
         Self { source, tables: Mutex::default() }
     }
 
-    /// What tells the present file from another.
-    pub fn fingerprint(&self) -> Option<Fingerprint> {
-        self.source.fingerprint()
-    }
-
     /// The present file under `schema`, read now unless it was read before.
     ///
     /// # Errors
     /// What is wrong with the file.
     pub fn under(&self, schema: &FeatureSchema) -> Result<Arc<CustomerTable>, Problems> {
-        // Taken before the file is read: what is written meanwhile is another state.
+        if let Some(known) = self.known(schema) {
+            return Ok(known);
+        }
+        // Taken before the file is read: what is written meanwhile is another state. Read without the lock: going back to a
+        // release whose table is known waits for nothing.
+        let fingerprint = self.source.fingerprint();
+        let table = Arc::new(self.source.load(schema)?.0);
+        let read = Read { schema: schema.clone(), fingerprint, table: Arc::downgrade(&table) };
+        let mut tables = self.lock();
+        tables.retain(|read| read.table.strong_count() > 0);
+        tables.push(read);
+        Ok(table)
+    }
+
+    /// The present file under `schema`, if it was read and is still in memory.
+    pub fn known(&self, schema: &FeatureSchema) -> Option<Arc<CustomerTable>> {
         let fingerprint = self.source.fingerprint();
         let matches = |read: &&Read| read.fingerprint == fingerprint && read.schema == *schema;
-        let known = self.lock().iter().find(matches).map(|read| Arc::clone(&read.table));
-        // Read without the lock: going back to a release whose table is known waits for nothing.
-        let table = match known {
-            Some(table) => table,
-            None => Arc::new(self.source.load(schema)?.0),
-        };
-        let mut tables = self.lock();
-        if !tables.iter().any(|read| Arc::ptr_eq(&read.table, &table)) {
-            tables.push(Read { schema: schema.clone(), fingerprint, table: Arc::clone(&table) });
-        }
-        // Held by nobody but this list and the caller-to-be.
-        for gone in tables.extract_if(.., |read| Arc::strong_count(&read.table) == 1) {
-            retire(gone.table);
-        }
-        Ok(table)
+        self.lock().iter().find(matches).and_then(|read| read.table.upgrade())
+    }
+
+    /// Whether `table` was read from the file that is there now.
+    pub fn is_current(&self, table: &Arc<CustomerTable>) -> bool {
+        let fingerprint = self.source.fingerprint();
+        let this = Arc::as_ptr(table);
+        self.lock().iter().any(|read| read.table.as_ptr() == this && read.fingerprint == fingerprint)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Read>> {

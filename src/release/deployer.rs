@@ -130,11 +130,16 @@ impl Deployer {
     /// When there is no such release, or it cannot be loaded.
     pub fn start(&self) -> Result<Stamp, RegistryError> {
         let began = Instant::now();
-        let Stamped { current, stamp } = self.parts().store.current()?;
+        let Stamped { mut current, mut stamp } = self.parts().store.current()?;
         // With an empty mirror of a bucket there would be no customers until the first look.
         self.parts().store.sync_customers()?;
         // There are no requests yet that the load would have to give way to.
-        let snapshot = self.load(current.release)?;
+        let mut snapshot = self.load(current.release, &[])?;
+        // It may have moved while that was loading.
+        while let Some(moved) = self.parts().store.current_unless(&stamp)? {
+            (current, stamp) = (moved.current, moved.stamp);
+            snapshot = self.load(current.release, &[])?;
+        }
         if let Err(error) = self.parts().store.sync_models(snapshot.release.pins()) {
             tracing::warn!(%error, "not every model beside the release can be brought");
         }
@@ -175,7 +180,11 @@ impl Deployer {
             let message = format!("release {} is the first: there is nothing to roll back to", begun.release);
             return Err(RegistryError::Precondition(message));
         }
-        let trail = trail(&self.parts().store.promotions()?);
+        // Only what the next rollback would go back to depends on it.
+        let promotions = self.parts().store.promotions().inspect_err(|error| {
+            tracing::warn!(%error, "the promotions cannot be read: after this rollback there is none before it");
+        });
+        let trail = trail(&promotions.unwrap_or_default());
         let before = trail.len().checked_sub(3).map_or(0, |at| trail[at]);
         let (snapshot, warm) = self.prepare(begun.previous)?;
         self.switch(number, snapshot, warm, call, |current| {
@@ -201,6 +210,9 @@ impl Deployer {
         let mut attempts = 0;
         let current = loop {
             let Stamped { current, stamp } = store.current()?;
+            if current.sequence < published.sequence {
+                return Err(RegistryError::Precondition(went_back(published.sequence, current.sequence)));
+            }
             if published.call > number {
                 let message = "a later promotion or rollback was made while this one was loading".to_owned();
                 return Err(RegistryError::Overtaken { current: current.release, message });
@@ -253,19 +265,19 @@ impl Deployer {
             return Ok((self.with_customers(found), true));
         }
         self.shared.state.send_modify(|state| state.loading = release);
-        let deployer = self.clone();
-        let loaded = background::run(Lane::Load, move || deployer.load(release));
+        let (deployer, in_memory) = (self.clone(), self.in_memory());
+        let loaded = background::run(Lane::Load, move || deployer.load(release, &in_memory));
         self.shared.state.send_modify(|state| state.loading = 0);
         let loaded = loaded.map_err(|error| RegistryError::Internal(error.to_string()))?;
         match &loaded {
-            // Nobody but a caller knows of a release that does not exist.
-            Ok(_) | Err(RegistryError::NotFound(_)) => {}
+            // Nobody but a caller knows of a release that does not exist; a store that cannot be read says nothing of a release.
+            Ok(_) | Err(RegistryError::NotFound(_) | RegistryError::Store(_)) => {}
             Err(error) => self.refuse(release, error),
         }
         Ok((loaded?, false))
     }
 
-    fn load(&self, number: u64) -> Result<Arc<Snapshot>, RegistryError> {
+    fn load(&self, number: u64, in_memory: &[Arc<Release>]) -> Result<Arc<Snapshot>, RegistryError> {
         let began = Instant::now();
         let parts = self.parts();
         let files = parts.store.release(number)?;
@@ -274,7 +286,7 @@ impl Deployer {
         }
         let source = ReleaseSource::of_store(&parts.store, &files);
         let release = Release::load(&source, &parts.cache).map_err(RegistryError::Unsound)?;
-        release.warm_up(parts.cache.sessions(), &self.in_memory()).map_err(RegistryError::Unsound)?;
+        release.warm_up(parts.cache.sessions(), in_memory).map_err(RegistryError::Unsound)?;
         let customers = self.shared.customers.under(release.schema()).map_err(RegistryError::Unsound)?;
         parts.metrics.release_loaded(began.elapsed());
         tracing::info!(release = number, took = ?began.elapsed(), "loaded");
@@ -295,15 +307,13 @@ impl Deployer {
         found.map(Arc::clone)
     }
 
-    /// The snapshot with the customers of today; with its own where those cannot be read under its schema.
+    /// The snapshot with the customers of today, where they are in memory; else with its own, until the next look renews them.
     fn with_customers(&self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
-        match self.shared.customers.under(snapshot.release.schema()) {
-            Ok(customers) if Arc::ptr_eq(&customers, &snapshot.customers) => snapshot,
-            Ok(customers) => Arc::new(Snapshot { release: Arc::clone(&snapshot.release), customers }),
-            Err(problems) => {
-                tracing::warn!(%problems, "the customers cannot be read; those that were loaded with the release serve");
-                snapshot
+        match self.shared.customers.known(snapshot.release.schema()) {
+            Some(customers) if !Arc::ptr_eq(&customers, &snapshot.customers) => {
+                Arc::new(Snapshot { release: Arc::clone(&snapshot.release), customers })
             }
+            _ => snapshot,
         }
     }
 
@@ -358,13 +368,15 @@ impl Deployer {
     /// The models of the Open Inference Protocol follow the release that serves; nobody waits for them.
     fn refresh_models_beside(&self) {
         let deployer = self.clone();
-        let refresh = move || {
-            if let Some(serving) = deployer.parts().publisher.serving() {
-                deployer.refresh_models(&serving.release);
-            }
-        };
-        if let Err(error) = background::start(Lane::Load, refresh) {
+        if let Err(error) = background::start(Lane::Load, move || deployer.refresh_models_of_serving()) {
             tracing::warn!(%error, "no thread to load models on");
+        }
+    }
+
+    /// By what serves when this runs, not when it was asked for.
+    fn refresh_models_of_serving(&self) {
+        if let Some(serving) = self.parts().publisher.serving() {
+            self.refresh_models(&serving.release);
         }
     }
 
@@ -388,6 +400,13 @@ impl From<Problems> for RegistryError {
     fn from(problems: Problems) -> Self {
         Self::Unsound(problems)
     }
+}
+
+/// A store that was replaced by an older one.
+fn went_back(from: u64, to: u64) -> String {
+    format!(
+        "CURRENT of the store went back from sequence {from} to {to}: restart the server to follow this store"
+    )
 }
 
 /// The release is there; what it needs is not.

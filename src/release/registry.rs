@@ -23,8 +23,8 @@ use super::{
 use crate::document::Problems;
 use crate::feature::store::CustomerSource;
 use crate::feature::{FeatureSchema, RecentRows};
-use crate::model::Manifest;
 use crate::model::onnx::{OnnxCache, OnnxRuntime};
+use crate::model::{Call, Manifest};
 use crate::telemetry::{Metrics, Readiness};
 
 /// The most bytes of one upload, all files together, where nobody says otherwise.
@@ -94,6 +94,10 @@ impl Registry {
     /// [`RegistryError::Invalid`] with the field; [`RegistryError::Exists`] where the number is taken by other bytes.
     pub fn begin_push(&self, header: PushHeader) -> Result<Upload, RegistryError> {
         upload::check(&header, self.shared.upload_bytes)?;
+        if let Some(features) = &header.features {
+            FeatureSchema::parse("features.toml", features)
+                .map_err(|problems| invalid("header.features_toml", problems.to_string()))?;
+        }
         let manifest = upload::complete_manifest(&header)?;
         let store = &self.shared.store;
         if header.version > 0 && store.has_version(&header.name, header.version) {
@@ -265,12 +269,12 @@ impl Registry {
         Ok(())
     }
 
-    /// Checks a bundle whole, as promoting would, and makes it the next release.
+    /// Checks a bundle whole, as promoting would, and makes it the next release, if `call` still wants it then.
     ///
     /// # Errors
     /// [`RegistryError::Precondition`] where a version did not pass its gates, [`RegistryError::Unsound`] with everything
     /// that is wrong.
-    pub fn create_release(&self, draft: &ReleaseDraft) -> Result<ReleaseRecord, RegistryError> {
+    pub fn create_release(&self, draft: &ReleaseDraft, call: &Call) -> Result<ReleaseRecord, RegistryError> {
         let store = &self.shared.store;
         let base = if draft.base == 0 { store.current()?.current.release } else { draft.base };
         let base = store.release(base)?;
@@ -296,6 +300,7 @@ impl Registry {
             .map_err(|error| RegistryError::Internal(error.to_string()))?
             .map_err(RegistryError::Unsound)?;
         fault::point("create.checked");
+        call.check()?;
         let (author, note) = (&draft.author, &draft.note);
         let record =
             store.add_release(&NewRelease { author, note, models: &models, features, offers, policy })?;
@@ -311,12 +316,13 @@ impl Registry {
     ) -> Result<(), Problems> {
         let models_dir = self.shared.store.models_dir().to_owned();
         let source = ReleaseSource { number: 0, features, offers, policy, models_dir, store: None, pins };
-        let release = Release::load(&source, &self.shared.cache)?;
+        // Sessions of its own, as gates have: those that serve are not kept from requests.
+        let cache = OnnxCache::new(self.shared.cache.runtime().clone(), 1);
+        let release = Release::load(&source, &cache)?;
+        release.warm_up(cache.sessions(), &[])?;
         let serving = self.shared.publisher.serving();
-        let known: Vec<_> = serving.iter().map(|snapshot| Arc::clone(&snapshot.release)).collect();
-        release.warm_up(self.shared.cache.sessions(), &known)?;
         // The customers were read under this schema already, unless it is another.
-        if known.iter().all(|known| known.schema() != release.schema()) {
+        if serving.is_none_or(|serving| serving.release.schema() != release.schema()) {
             CustomerSource::new(self.shared.store.customers_dir()).load(release.schema())?;
         }
         Ok(())

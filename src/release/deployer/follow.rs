@@ -1,9 +1,10 @@
 //! Following the store: every server converges on what `CURRENT` names, whoever moved it.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
@@ -11,18 +12,19 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use super::{Deployer, Snapshot};
 use crate::document::Problems;
 use crate::feature::FeatureSchema;
-use crate::feature::store::{CustomerTable, Fingerprint};
-use crate::release::{RegistryError, StoreError};
+use crate::feature::store::CustomerTable;
+use crate::model::panic_message;
+use crate::release::RegistryError;
 use crate::release::background::{self, Lane};
 use crate::release::store::{Stamp, Stamped};
 
 /// A release that could not be loaded is tried again after this long at most: what is wrong may pass.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A thread that looks at the store until it is dropped.
+/// Two threads that look at the store until this is dropped: one at `CURRENT`, one at what lies beside the releases, so that nothing
+/// that has to be brought or loaded keeps a promotion waiting.
 pub struct Follower {
-    wake: Sender<Wake>,
-    thread: Option<JoinHandle<()>>,
+    wake: [Sender<Wake>; 2],
     /// Tells of changes at once where the store is a local directory; looking every so often is enough without it.
     _watcher: Option<RecommendedWatcher>,
 }
@@ -35,10 +37,14 @@ enum Wake {
 /// What was seen last.
 struct Seen {
     stamp: Stamp,
-    fingerprint: Option<Fingerprint>,
     refused: Option<Refused>,
-    /// Why the customers that are there now were not taken; told once.
+}
+
+/// What was told of what lies beside the releases, each once.
+#[derive(Default)]
+struct Told {
     wrong_customers: Option<Problems>,
+    not_brought: String,
 }
 
 /// A `CURRENT` whose release could not be loaded.
@@ -55,15 +61,20 @@ impl Deployer {
     /// # Errors
     /// When the operating system refuses a thread.
     pub fn follow(&self, stamp: Stamp, poll: Duration) -> std::io::Result<Follower> {
-        let (wake, woken) = channel();
+        let ((wake, woken), (wake_beside, woken_beside)) = (channel(), channel());
         let watcher = self.watch_files(&wake);
-        let deployer = self.clone();
-        let fingerprint = self.shared.customers.fingerprint();
-        let seen = Seen { stamp, fingerprint, refused: None, wrong_customers: None };
-        let thread = std::thread::Builder::new()
-            .name("follow".to_owned())
-            .spawn(move || deployer.look_until_stopped(&woken, poll, seen))?;
-        Ok(Follower { wake, thread: Some(thread), _watcher: watcher })
+        let (deployer, mut seen) = (self.clone(), Seen { stamp, refused: None });
+        Builder::new().name("follow".to_owned()).spawn(move || {
+            look_until_stopped(&woken, poll, || {
+                let followed = deployer.catch_up(&mut seen);
+                deployer.note_store_error(followed.err().map(|error| error.to_string()).unwrap_or_default());
+            });
+        })?;
+        let (deployer, mut told) = (self.clone(), Told::default());
+        Builder::new().name("beside".to_owned()).spawn(move || {
+            look_until_stopped(&woken_beside, poll, || deployer.look_beside(&mut told));
+        })?;
+        Ok(Follower { wake: [wake, wake_beside], _watcher: watcher })
     }
 
     fn watch_files(&self, wake: &Sender<Wake>) -> Option<RecommendedWatcher> {
@@ -88,18 +99,6 @@ impl Deployer {
             .ok()
     }
 
-    fn look_until_stopped(&self, woken: &Receiver<Wake>, poll: Duration, mut seen: Seen) {
-        loop {
-            match woken.recv_timeout(poll) {
-                Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Wake::Look) | Err(RecvTimeoutError::Timeout) => {}
-            }
-            let followed = self.catch_up(&mut seen).map_err(|error| error.to_string());
-            let brought = self.look_beside(&mut seen).map_err(|error| error.to_string());
-            self.note_store_error(followed.and(brought).err().unwrap_or_default());
-        }
-    }
-
     /// Serves what `CURRENT` names, if that is not what serves. A release that cannot be loaded is refused, and what served
     /// before serves on.
     ///
@@ -117,7 +116,11 @@ impl Deployer {
             (None, Some(refused)) if Instant::now() >= refused.again => store.current()?,
             (None, _) => return Ok(()),
         };
-        if current.sequence <= self.lock().sequence {
+        let serving = self.lock().sequence;
+        if current.sequence < serving {
+            return Err(RegistryError::Precondition(super::went_back(serving, current.sequence)));
+        }
+        if current.sequence == serving {
             (seen.stamp, seen.refused) = (stamp, None);
             return Ok(());
         }
@@ -126,6 +129,11 @@ impl Deployer {
         match self.prepare(current.release) {
             Ok((snapshot, _)) => {
                 let mut published = self.lock();
+                // It may have been rolled back while it was loading.
+                if store.current_unless(&stamp)?.is_some() {
+                    drop(published);
+                    return self.catch_up(seen);
+                }
                 if current.sequence > published.sequence {
                     self.publish(&mut published, snapshot, &current);
                     tracing::info!(
@@ -138,6 +146,8 @@ impl Deployer {
                 (seen.stamp, seen.refused) = (stamp, None);
                 self.refresh_models_beside();
             }
+            // Nothing is known of the release then, and the next look tries again.
+            Err(error @ RegistryError::Store(_)) => return Err(error),
             Err(error) => {
                 let last = seen.refused.as_ref().filter(|refused| refused.sequence == current.sequence);
                 let patience = last.map_or(Duration::from_secs(1), |last| PATIENCE.min(2 * last.patience));
@@ -155,34 +165,43 @@ impl Deployer {
 
     /// New customers are published beside the same release; models that no release pins are loaded for the Open Inference Protocol.
     /// What cannot be read is told, and what served before still serves.
-    ///
-    /// # Errors
-    /// When something could not be brought from a store that is far away; everything else is done.
-    fn look_beside(&self, seen: &mut Seen) -> Result<(), StoreError> {
+    fn look_beside(&self, told: &mut Told) {
         let parts = self.parts();
-        let Some(serving) = parts.publisher.serving() else { return Ok(()) };
+        let Some(serving) = parts.publisher.serving() else { return };
+        // A directory that is gone holds neither customers nor models: that must not be mistaken for having none.
+        if parts.store.current().is_err() {
+            return;
+        }
         // A model that cannot be brought keeps no customers away.
         let models = parts.store.sync_models(serving.release.pins());
-        let synced = parts.store.sync_customers().and(models);
-        // Waited for, so that looks do not pile up where threads of low priority get no time.
-        let (deployer, release) = (self.clone(), Arc::clone(&serving.release));
-        if let Err(error) = background::run(Lane::Load, move || deployer.refresh_models(&release)) {
-            tracing::warn!(%error, "no thread to load models on");
+        let brought = parts.store.sync_customers().and(models);
+        let not_brought = brought.err().map(|error| error.to_string()).unwrap_or_default();
+        if !not_brought.is_empty() && not_brought != told.not_brought {
+            tracing::warn!(error = not_brought, "not everything beside the release can be brought");
         }
-        let fingerprint = self.shared.customers.fingerprint();
-        if fingerprint == seen.fingerprint {
-            return synced;
+        told.not_brought = not_brought;
+        let deployer = self.clone();
+        // Waited for, so that looks do not pile up where threads of low priority get no time.
+        if let Err(error) = background::run(Lane::Load, move || deployer.refresh_models_of_serving()) {
+            tracing::warn!(%error, "the models beside the release are not looked at");
+        }
+        self.renew_customers(told);
+    }
+
+    fn renew_customers(&self, told: &mut Told) {
+        let parts = self.parts();
+        let Some(serving) = parts.publisher.serving() else { return };
+        if self.shared.customers.is_current(&serving.customers) {
+            return;
         }
         let (deployer, release) = (self.clone(), Arc::clone(&serving.release));
         let read = background::run(Lane::Load, move || deployer.shared.customers.under(release.schema()));
-        let read = read.unwrap_or_else(|error| Err(Problems::one("customers", None, error.to_string())));
-        match read {
+        match read.unwrap_or_else(|error| Err(Problems::one("customers", None, error.to_string()))) {
             Ok(customers) => {
+                told.wrong_customers = None;
                 let mut published = self.lock();
-                // Another release may serve by now, which read what was there before; then the next look does it.
+                // Where another release serves by now, the next look renews its customers.
                 if parts.publisher.serving().is_some_and(|now| Arc::ptr_eq(&now, &serving)) {
-                    seen.fingerprint = fingerprint;
-                    seen.wrong_customers = None;
                     tracing::info!(customers = customers.len(), "new customers serve");
                     parts.metrics.customers_loaded(customers.len(), customers.memory_bytes());
                     let release = Arc::clone(&serving.release);
@@ -193,13 +212,12 @@ impl Deployer {
             }
             // Tried again at the next look, since what is wrong may pass; told once.
             Err(problems) => {
-                if seen.wrong_customers.as_ref() != Some(&problems) {
+                if told.wrong_customers.as_ref() != Some(&problems) {
                     tracing::error!(%problems, "the new customers cannot be read; the old ones serve");
-                    seen.wrong_customers = Some(problems);
+                    told.wrong_customers = Some(problems);
                 }
             }
         }
-        synced
     }
 
     /// Whether the store can be read; told when it changes.
@@ -229,11 +247,25 @@ fn renew_warm(warm: &mut VecDeque<Arc<Snapshot>>, schema: &FeatureSchema, custom
     }
 }
 
+/// Looks every `poll`, and when woken. A look that panics is told, and the next one comes all the same.
+fn look_until_stopped(woken: &Receiver<Wake>, poll: Duration, mut look: impl FnMut()) {
+    loop {
+        match woken.recv_timeout(poll) {
+            Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(Wake::Look) | Err(RecvTimeoutError::Timeout) => {}
+        }
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(&mut look)) {
+            tracing::error!(panic = panic_message(&*panic), "a look at the store panicked");
+        }
+    }
+}
+
 impl Drop for Follower {
     fn drop(&mut self) {
-        // Where the thread has ended there is nobody to tell.
-        let _ = self.wake.send(Wake::Stop);
-        // A look that is under way holds nothing that must be saved, and is not waited for.
-        drop(self.thread.take());
+        for wake in &self.wake {
+            // Where the thread has ended there is nobody to tell. A look that is under way holds nothing that must be saved, and is
+            // not waited for.
+            let _ = wake.send(Wake::Stop);
+        }
     }
 }

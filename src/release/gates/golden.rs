@@ -31,12 +31,20 @@ const FILE: &str = "golden.csv";
 /// How far an answer may be off where the row does not say.
 const TOLERANCE: f64 = 1e-5;
 
+/// The most bytes of the file, which is read whole.
+const MOST_BYTES: u64 = 16 << 20;
+
 /// So many rows are told; more would hide them.
 const TOLD: usize = 5;
 
 /// Every golden row is answered as expected.
 pub(super) fn check(bench: &Bench<'_>, loaded: &Loaded) -> Finding {
     let file = bench.file(FILE);
+    let size = fs::metadata(bench.candidate.directory.join(FILE)).map_or(0, |file| file.len());
+    if size > MOST_BYTES {
+        let why = format!("{file} is too large to be read beside what serves; keep some hundred rows");
+        return Finding::failed(format!("{size} bytes"), format!("{MOST_BYTES} bytes"), why);
+    }
     let bytes = match fs::read(bench.candidate.directory.join(FILE)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
