@@ -158,7 +158,10 @@ mod sockets {
     }
 
     pub fn assert_its_own(server: &Process) {
-        let foreign = foreign(server.id(), &[server.address.port(), server.admin.port()]);
+        let seen = || foreign(server.id(), &[server.address.port(), server.admin.port()]);
+        // A connection that is closed between the two looks, at what is open and at what it is, is in neither table.
+        let stays = |socket: &String| !socket.ends_with("None") || seen().contains(socket);
+        let foreign: Vec<String> = seen().into_iter().filter(stays).collect();
         assert!(foreign.is_empty(), "{foreign:#?}");
     }
 

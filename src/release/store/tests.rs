@@ -32,7 +32,8 @@ impl Place {
     }
 
     fn names(&self, folder: &str) -> BTreeSet<String> {
-        let entries = fs::read_dir(self.root.path().join(folder)).unwrap();
+        // What nothing was pushed into is not there.
+        let Ok(entries) = fs::read_dir(self.root.path().join(folder)) else { return BTreeSet::new() };
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 }

@@ -271,6 +271,7 @@ mod tests {
             for (model, version) in &set.versions {
                 let directory = copy.path().join(model).join("1");
                 std::fs::write(directory.join("model.toml"), &version.manifest).unwrap();
+                std::fs::remove_file(directory.join("golden.csv")).unwrap();
                 for (name, bytes) in &version.files {
                     std::fs::write(directory.join(name), bytes).unwrap();
                 }

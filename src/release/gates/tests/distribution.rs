@@ -30,7 +30,11 @@ fn assert_skipped(report: &GateReport, why: &str) {
     assert!(report.why.contains(why), "{report:?}");
 }
 
-const SHIFTED: &str = "[calibration]\nmethod = 'platt'\na = 1.0\nb = 1.0\n";
+/// A version that takes the fee for the balance, as when the columns of a training table were swapped.
+fn shifted(rest_of_manifest: &str) -> TempDir {
+    let swapped = PAIRWISE.replace("['balance', 'annual_fee']", "['annual_fee', 'balance']");
+    version(&format!("{swapped}{rest_of_manifest}"), &[("model.onnx", "pushed_good")], &[])
+}
 
 #[test]
 fn without_a_champion_or_enough_rows_there_is_nothing_to_compare() {
@@ -59,7 +63,7 @@ fn without_a_champion_or_enough_rows_there_is_nothing_to_compare() {
 
 #[test]
 fn the_same_scores_pass_and_shifted_ones_do_not() {
-    let (folder, shifted) = (good(""), good(SHIFTED));
+    let (folder, shifted) = (good(""), shifted(""));
     let same = compared(folder.path(), folder.path(), 1, 2000);
     assert_eq!(
         (same.outcome, same.measured.as_str()),
@@ -75,7 +79,7 @@ fn the_same_scores_pass_and_shifted_ones_do_not() {
 #[test]
 fn the_manifest_may_allow_more_or_less() {
     let folder = good("");
-    let lenient = good(&format!("[gates]\npsi_limit = 50.0\n{SHIFTED}"));
+    let lenient = shifted("[gates]\npsi_limit = 50.0\n");
     let report = compared(lenient.path(), folder.path(), 1, 2000);
     assert_eq!((report.outcome, report.limit.as_str()), (GateOutcome::Passed, "PSI 50"), "{report:?}");
 }
