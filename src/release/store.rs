@@ -40,6 +40,7 @@ pub use releases::NewRelease;
 pub use staging::Staging;
 pub use versions::{Placed, VersionRecord};
 
+use super::now;
 use directory::Held;
 use objects::{Objects, Over, Put};
 
@@ -225,11 +226,6 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 
 fn is_bucket(location: &str) -> bool {
     location.starts_with("s3://")
-}
-
-/// The time as the store's records have it, RFC 3339 in UTC.
-fn now() -> String {
-    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
 fn parse_toml<T: serde::de::DeserializeOwned>(path: String, text: &str) -> Result<T, StoreError> {
