@@ -12,7 +12,7 @@ VENV      := var/venv
 VERSITYGW := v1.8.0
 S3        := $(if $(shell command -v go),var/s3/versitygw-$(VERSITYGW))
 
-.PHONY: run test lint build onnxruntime swap-test bench clean
+.PHONY: run test lint build onnxruntime swap-test swap-costs bench clean
 
 run: build var/store/CURRENT
 	@scripts/run.sh
@@ -52,6 +52,10 @@ var/s3/versitygw-$(VERSITYGW):
 # A thousand swaps under load, at most ten minutes: what `make test` shows in a short form, with its figures held to their limits.
 swap-test: build
 	PROFFER_TEST_BINARY=$(CURDIR)/target/release/proffer $(CARGO) test --locked --test server swap::full -- --ignored --nocapture --exact
+
+# What a swap costs beside latency: from a push to live, memory of a warm release, convergence of a replica.
+swap-costs: build $(S3)
+	PROFFER_TEST_BINARY=$(CURDIR)/target/release/proffer PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) $(CARGO) test --locked --test server swap_costs::costs -- --ignored --nocapture --exact
 
 # The figures of the README; CI does not run them.
 bench: onnxruntime

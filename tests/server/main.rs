@@ -24,4 +24,5 @@ mod segments;
 mod store_trouble;
 mod stores;
 mod swap;
+mod swap_costs;
 mod telemetry;

@@ -6,16 +6,16 @@
 //! ([`answers`]), that release must have been current during the call, and nobody may go back to an older one
 //! ([`history`]). What swapping costs those who call is printed ([`analysis`], [`report`]).
 //!
-//! Swaps come in rounds: a burst of them, one after the other, then a stretch without any. The windows of a burst overlap, so
-//! that a load is under way during most of the time that they cover; the stretches in between, about as long, are what
-//! they are compared with, minute by minute on the same machine. The short form here asserts nothing that depends on time; `make
+//! Swaps come in rounds: a row of them, one after the other, then a stretch without any. The windows of a row follow each other about
+//! as they end, so that each holds one load, and what retires after it; the stretches in between are what they are
+//! compared with, minute by minute on the same machine. The short form here asserts nothing that depends on time; `make
 //! swap-test` runs the full one against the release binary and holds its figures to their limits.
 
 mod analysis;
 mod answers;
 mod history;
 mod load;
-mod machine;
+pub mod machine;
 mod pipeline;
 mod questions;
 mod releases;
@@ -72,14 +72,15 @@ const SHORT: Scale = Scale {
     most: 150.0,
 };
 
-/// Forty bursts of 25 swaps at 5 per second; what remains of each round is quiet.
+/// Forty bursts of 25 swaps; what remains of each round is quiet. A step is as long as the window of a swap, so that windows follow
+/// each other and each holds one load: what a swap costs is not mixed with what the next one does.
 const FULL: Scale = Scale {
     swaps: 1000,
     refusals: 100,
     per_round: 25,
     pace: Pace {
-        step: Duration::from_millis(200),
-        length: Duration::from_mins(8),
+        step: Duration::from_millis(330),
+        length: Duration::from_secs(450),
         quiet: Duration::from_secs(2),
     },
     passes: 3,
