@@ -9,6 +9,8 @@ mod cc_general;
 mod cluster;
 mod learn;
 mod membership;
+pub mod progress;
+pub mod study;
 mod summary;
 mod table;
 
