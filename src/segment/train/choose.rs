@@ -69,7 +69,7 @@ pub(super) struct Chosen {
 /// Why no number of segments was taken.
 #[derive(Debug, thiserror::Error)]
 pub enum ChooseError {
-    /// A person stopped it.
+    /// A person ended it.
     #[error(transparent)]
     Stopped(#[from] Stopped),
     /// A number of segments is 0.
@@ -184,8 +184,10 @@ fn numbers_to_try(points: ArrayView2<'_, f64>, options: &ChooseOptions) -> Resul
         return Err(ChooseError::NoReferences);
     }
     let enough = to.max(options.k.unwrap_or(0));
-    let distinct = match points.as_slice() {
+    let rows = points.as_standard_layout();
+    let distinct = match rows.as_slice() {
         Some(values) if points.ncols() > 0 => distinct_rows(values, points.ncols(), enough),
+        // Rows without a coordinate are all the same.
         _ => points.nrows().min(1),
     };
     let needed = options.k.unwrap_or(from);
@@ -206,14 +208,14 @@ fn fits(
     let fit = |k: &usize| {
         let fit = k_means::fit(points, &KMeansOptions { k: *k, ..options.clone() }, &Unheard(progress))?;
         progress.advance(*k as u64);
-        Ok(largest_first(fit))
+        Ok(largest_first(&fit))
     };
     ks.iter().map(fit).collect()
 }
 
 /// Numbers the clusters by their rows, the most first; equal ones by their coordinates, so that the numbering, and with
 /// it the order of the similarities, does not depend on chance.
-fn largest_first(fit: Fit) -> Fit {
+fn largest_first(fit: &Fit) -> Fit {
     let mut order: Vec<usize> = (0..fit.sizes.len()).collect();
     order.sort_by(|one, other| {
         let coordinates = || {
@@ -232,7 +234,8 @@ fn largest_first(fit: Fit) -> Fit {
         centroids: fit.centroids.select(Axis(0), &order),
         labels: fit.labels.iter().map(|label| number[*label as usize]).collect(),
         sizes: order.iter().map(|old| fit.sizes[*old]).collect(),
-        ..fit
+        inertia: fit.inertia,
+        iterations: fit.iterations,
     }
 }
 

@@ -69,6 +69,6 @@ pub(in crate::segment::train) fn cc_general(logged: &[usize]) -> Option<Array2<f
     Some(points)
 }
 
-/// BALANCE, PURCHASES, ONEOFF_PURCHASES, INSTALLMENTS_PURCHASES, CASH_ADVANCE, CASH_ADVANCE_TRX, PURCHASES_TRX,
-/// CREDIT_LIMIT, PAYMENTS and MINIMUM_PAYMENTS.
+/// The columns that are balances, sums, counts and limits, from `BALANCE` to `MINIMUM_PAYMENTS`; the others are
+/// frequencies, a share and `TENURE`, which is skewed to the left.
 pub(in crate::segment::train) const AMOUNTS_AND_COUNTS: [usize; 10] = [0, 2, 3, 4, 5, 10, 11, 12, 13, 14];

@@ -17,10 +17,11 @@ pub(super) fn is_stable(candidate: &Candidate) -> bool {
     candidate.stability.least() >= LEAST_JACCARD && candidate.smallest_share >= LEAST_SHARE
 }
 
-/// The stable candidate of the best silhouette; of equal ones the fewest segments.
+/// The stable candidate of the best silhouette; of equal ones the fewest segments. One segment is always found again and
+/// tells no customers apart: it is never recommended.
 pub(super) fn recommended<'a>(candidates: impl Iterator<Item = &'a Candidate>) -> Option<&'a Candidate> {
     candidates
-        .filter(|candidate| candidate.stable)
+        .filter(|candidate| candidate.stable && candidate.k > 1)
         .reduce(|best, candidate| if candidate.silhouette > best.silhouette { candidate } else { best })
 }
 
@@ -108,8 +109,10 @@ fn range(tried: &[usize]) -> String {
 
 /// What speaks for a stable candidate.
 fn evidence(candidate: &Candidate) -> String {
-    let (least, share) = (hundredths(candidate.stability.least()), percent(candidate.smallest_share));
-    format!("each is found again in resamples (Jaccard {least} or more), the smallest holds {share}")
+    let least = candidate.stability.least();
+    let or_more = if least >= 1.0 - CUT { "" } else { " or more" };
+    let (least, share) = (hundredths(least), percent(candidate.smallest_share));
+    format!("each is found again in resamples (Jaccard {least}{or_more}), the smallest holds {share}")
 }
 
 /// What speaks against a candidate that is not stable.
@@ -118,7 +121,8 @@ fn shortcoming(candidate: &Candidate) -> String {
     let mut found = Vec::new();
     if lost > 0 {
         let least = hundredths(candidate.stability.least());
-        found.push(format!("{lost} of them not found again in resamples, Jaccard {least}"));
+        let what = if lost == 1 { "1 segment is".to_owned() } else { format!("{lost} segments are") };
+        found.push(format!("{what} not found again, Jaccard {least}"));
     }
     if candidate.smallest_share < LEAST_SHARE {
         found.push(format!("the smallest holds {}", percent(candidate.smallest_share)));
@@ -181,9 +185,9 @@ mod tests {
         assert_eq!(
             choice.reason,
             "6 segments: each is found again in resamples (Jaccard 0.94 or more), the smallest holds 8 %; of the \
-             stable numbers it has the best silhouette, 0.217. Stable too: 7 (silhouette 0.211). Not stable: 5 (1 of \
-             them not found again in resamples, Jaccard 0.74), 8 (1 of them not found again in resamples, Jaccard \
-             0.58; the smallest holds 1.9 %)."
+             stable numbers it has the best silhouette, 0.217. Stable too: 7 (silhouette 0.211). Not stable: 5 (1 \
+             segment is not found again, Jaccard 0.74), 8 (1 segment is not found again, Jaccard 0.58; the smallest \
+             holds 1.9 %)."
         );
     }
 
@@ -201,7 +205,7 @@ mod tests {
         assert!(
             unstable
                 .reason
-                .starts_with("5 segments, as asked for, although that is not stable: 1 of them not")
+                .starts_with("5 segments, as asked for, although that is not stable: 1 segment is")
         );
         let same = choice(some_stable(), &[5, 6, 7, 8], None, Some(6));
         assert!(same.reason.ends_with(" It is the recommended number."), "{}", same.reason);
@@ -220,8 +224,7 @@ mod tests {
         assert_eq!((choice.recommended, choice.chosen), (None, 0));
         assert_eq!(
             choice.reason,
-            "no stable k in 3..=4: 3 (1 of them not found again in resamples, Jaccard 0.50), 4 (the smallest holds \
-             1 %); name one with --k"
+            "no stable k in 3..=4: 3 (1 segment is not found again, Jaccard 0.50), 4 (the smallest holds 1 %); name one with --k"
         );
     }
 
@@ -234,6 +237,11 @@ mod tests {
             "{}",
             choice.reason
         );
+    }
+
+    #[test]
+    fn one_segment_is_not_recommended() {
+        assert_eq!(recommended([candidate(1, 0.0, 1.0, 1.0)].iter()), None);
     }
 
     #[test]

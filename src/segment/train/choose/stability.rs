@@ -16,7 +16,11 @@ use crate::segment::train::study::Stability;
 pub(in crate::segment::train) const RESAMPLE_ROWS: usize = 20_000;
 
 /// Restarts of a refit, where the fit itself has no fewer.
-pub(super) const REFIT_N_INIT: usize = 3;
+///
+/// A refit that ends in a poor local optimum looks like a cluster that is lost. Measured on CC GENERAL (8,950 × 17, 20
+/// resamples, three seeds) as the similarity of the segment of k = 6 that is found again least: 0.73 to 0.90 with 1
+/// restart, 0.88 to 0.95 with 3, 0.92 to 0.96 with 5, 0.955 to 0.957 with 10. k = 7 and 8 stay below 0.62 with any.
+pub(super) const REFIT_N_INIT: usize = 5;
 
 /// The stability of several fits of the same rows, in their order.
 ///
