@@ -6,7 +6,10 @@
 
 #[cfg(test)]
 mod cc_general;
+mod choose;
 mod cluster;
+mod compare;
+mod draw;
 mod learn;
 mod membership;
 pub mod progress;
@@ -18,6 +21,8 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+pub use choose::{ChooseError, DEFAULT_KS, DEFAULT_RESAMPLES, LEAST_JACCARD, LEAST_SHARE};
+pub use compare::DEFAULT_COMPARISON_ROWS;
 pub use summary::Summary;
 
 use self::membership::{Membership, distinct_rows, largest_first};
