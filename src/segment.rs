@@ -67,12 +67,15 @@
 //! distance; the lowest id wins a tie.
 
 mod assign;
+mod golden;
+mod lanes;
 mod layout;
 mod prepare;
 pub mod train;
-mod write;
+pub mod write;
 
 pub use assign::{Assignment, Scratch, Segmentation};
+pub use golden::GOLDEN_FILE;
 pub use layout::{FILE_NAME, FORMAT_VERSION, Segment, TrainingNotes};
 pub use prepare::{FeaturePreparation, Preparation};
 pub use write::WriteError;

@@ -39,7 +39,8 @@ impl VersionDirectory {
         let unreadable = |error: std::io::Error| Failure::new(format!("{shown}: {error}"));
         let digests = Checksums::compute(root).map_err(unreadable)?;
         // A manifest that does not parse is refused with its lines where it is pushed.
-        let listed = Manifest::parse("model.toml", &manifest).map(|manifest| manifest.checksums).unwrap_or_default();
+        let listed =
+            Manifest::parse("model.toml", &manifest).map(|manifest| manifest.checksums).unwrap_or_default();
         let belongs = |name: &str| listed.is_empty() || listed.iter().any(|(listed, _)| listed == name);
         let files: std::io::Result<Vec<VersionFile>> = digests
             .iter()

@@ -22,7 +22,8 @@ impl Segmentation {
         let centroids = self.centroids.rows().map(|centroid| self.raw(centroid));
         for row in centroids.chain([vec![f32::NAN; features.len()]]) {
             let expected = self.assign(&row).id.to_string();
-            let cells = row.iter().map(|value| if value.is_nan() { String::new() } else { value.to_string() });
+            let cells =
+                row.iter().map(|value| if value.is_nan() { String::new() } else { value.to_string() });
             writer.write_record(cells.chain([expected]))?;
         }
         let bytes = writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;

@@ -7,12 +7,13 @@
 #[cfg(test)]
 mod cc_general;
 mod choose;
-mod cluster;
 mod compare;
 mod draw;
+pub mod k_means;
 mod learn;
 mod membership;
 pub mod progress;
+pub mod silhouette;
 pub mod study;
 mod summary;
 mod table;
@@ -23,14 +24,13 @@ use std::path::{Path, PathBuf};
 
 pub use choose::{ChooseError, DEFAULT_KS, DEFAULT_RESAMPLES, LEAST_JACCARD, LEAST_SHARE};
 pub use compare::DEFAULT_COMPARISON_ROWS;
-pub use summary::Summary;
 
 use self::membership::{Membership, distinct_rows, largest_first};
 use self::table::Table;
 use super::assign::{Centroids, Segmentation};
 use super::layout::{FILE_NAME, FORMAT_VERSION, Layout, SegmentLayout, TrainingNotes};
 use super::prepare::Preparation;
-use super::write::{WriteError, write_whole};
+use super::write::WriteError;
 use crate::document::Problems;
 
 /// Seed of the random generator where nobody gives one.
@@ -160,12 +160,6 @@ pub struct Trained {
 }
 
 impl Trained {
-    /// A table for people: sizes, shares, inertia and what was done to the features.
-    #[must_use]
-    pub fn summary(&self) -> Summary<'_> {
-        Summary::new(self)
-    }
-
     /// Writes `assignments.csv` into `directory`: `id,segment` per row of the table, in its order; without an id column
     /// the id is the number of the row, from 1. Returns the path.
     ///
@@ -177,7 +171,10 @@ impl Trained {
             path: directory.join(ASSIGNMENTS_FILE),
             source: std::io::Error::other(error),
         })?;
-        write_whole(directory, ASSIGNMENTS_FILE, &text)
+        {
+            let _ = text;
+            todo!()
+        }
     }
 
     fn assignments_csv(&self) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
@@ -215,7 +212,15 @@ pub fn train(input: &Path, options: &TrainOptions) -> Result<Trained, TrainError
     if distinct < options.k {
         return Err(TrainError::TooManySegments { file: table.file, k: options.k, distinct });
     }
-    let centroids = cluster::k_means(&points, dimensions, options).map_err(TrainError::Clustering)?;
+    let matrix = ndarray::ArrayView2::from_shape((points.len() / dimensions, dimensions), &points)
+        .map_err(|error| TrainError::Clustering(Box::new(error)))?;
+    let fit = k_means::fit(
+        matrix,
+        &k_means::KMeansOptions::new(options.k, options.n_init, options.seed),
+        &progress::Silent,
+    )
+    .map_err(|error| TrainError::Clustering(Box::new(error)))?;
+    let centroids: Vec<f64> = fit.centroids.iter().copied().collect();
     let centroids = largest_first(&Centroids::new(dimensions, centroids), &points, dimensions);
     let membership = Membership::of(&centroids, &points, dimensions);
     if membership.sizes.contains(&0) {

@@ -79,7 +79,8 @@ impl Staged {
 
     /// Makes a directory and those above it that do not exist, and remembers which.
     fn make(&mut self, directory: &Path) -> io::Result<()> {
-        let missing = directory.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists());
+        let missing =
+            directory.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists());
         let missing: Vec<PathBuf> = missing.map(Path::to_owned).collect();
         for directory in missing.into_iter().rev() {
             fs::create_dir(&directory)?;
@@ -93,7 +94,8 @@ impl Staged {
             fs::rename(temporary, path).map_err(|source| WriteError { path: path.clone(), source })?;
         }
         self.directories.clear();
-        let written: Vec<PathBuf> = std::mem::take(&mut self.files).into_iter().map(|(_, path)| path).collect();
+        let written: Vec<PathBuf> =
+            std::mem::take(&mut self.files).into_iter().map(|(_, path)| path).collect();
         // The names are durable only once their directories are.
         for directory in written.iter().filter_map(|path| path.parent()).collect::<BTreeSet<_>>() {
             let synced = fs::File::open(directory).and_then(|directory| directory.sync_all());

@@ -47,7 +47,8 @@ pub(super) fn run(args: &DriftArgs) -> Result<(), Failure> {
         print(&drift)?;
     }
     if drift.shifted() {
-        let message = format!("{} has shifted against what the segments were trained on", args.input.display());
+        let message =
+            format!("{} has shifted against what the segments were trained on", args.input.display());
         return Err(Failure::new(message));
     }
     Ok(())

@@ -30,7 +30,12 @@ pub(in crate::cli) struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     pub output: PathBuf,
     /// A segmentation.toml [default: the one in the current directory's --settings only]
-    #[arg(long, value_name = "FILE", hide_default_value = true, help = "Settings that are kept in a file, segmentation.toml")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        hide_default_value = true,
+        help = "Settings that are kept in a file, segmentation.toml"
+    )]
     pub settings: Option<PathBuf>,
 
     /// The column that names the customer
@@ -134,7 +139,12 @@ pub(in crate::cli) struct TrainArgs {
     #[arg(long, requires = "push", help_heading = "When segments are trained again")]
     pub promote: bool,
     /// The server to push to [env: PROFFER_SERVER] [default: 127.0.0.1:50051]
-    #[arg(long, value_name = "ADDRESS", conflicts_with = "store", help_heading = "When segments are trained again")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        conflicts_with = "store",
+        help_heading = "When segments are trained again"
+    )]
     pub server: Option<String>,
     /// Push into this store, without a server
     #[arg(long, value_name = "STORE", help_heading = "When segments are trained again")]
@@ -150,7 +160,8 @@ impl TrainArgs {
         let mut settings = match &self.settings {
             None => TrainSettings::default(),
             Some(path) => {
-                let file = path.file_name().map_or_else(|| SETTINGS_FILE.into(), |name| name.to_string_lossy());
+                let file =
+                    path.file_name().map_or_else(|| SETTINGS_FILE.into(), |name| name.to_string_lossy());
                 TrainSettings::parse(&file, &read_text(path)?)?
             }
         };
@@ -206,13 +217,17 @@ fn impute(text: &str) -> Result<Impute, String> {
     match text {
         "median" => Ok(Impute::Median),
         "mean" => Ok(Impute::Mean),
-        number => number.parse().map(Impute::Constant).map_err(|_| "write median, mean or a number".to_owned()),
+        number => {
+            number.parse().map(Impute::Constant).map_err(|_| "write median, mean or a number".to_owned())
+        }
     }
 }
 
 fn quantiles(text: &str) -> Result<[f64; 2], String> {
     let both = text.split_once(',').map(|(low, high)| (low.trim().parse(), high.trim().parse()));
-    let Some((Ok(low), Ok(high))) = both else { return Err("write two quantiles, such as 0.01,0.99".to_owned()) };
+    let Some((Ok(low), Ok(high))) = both else {
+        return Err("write two quantiles, such as 0.01,0.99".to_owned());
+    };
     Ok([low, high])
 }
 

@@ -34,7 +34,9 @@ pub(super) fn suitable(workspace: &Path, trained: &Trained) -> Result<Vec<Vec<Su
         .iter()
         .enumerate()
         .filter(|(_, feature)| feature.equals.is_none())
-        .filter(|(_, feature)| schema.find(&feature.name).is_some_and(|(entity, _)| entity == Entity::Customer))
+        .filter(|(_, feature)| {
+            schema.find(&feature.name).is_some_and(|(entity, _)| entity == Entity::Customer)
+        })
         .map(|(index, _)| index)
         .collect();
     if known.is_empty() {
@@ -47,7 +49,10 @@ pub(super) fn suitable(workspace: &Path, trained: &Trained) -> Result<Vec<Vec<Su
     let catalog = checked.release.catalog();
     let placements = catalog.policy.placements.iter();
     let Some(placement) = placements.max_by_key(|placement| placement.candidates.len()) else {
-        return Err(Failure::new(format!("--offers {}: its policy.toml has no placement", workspace.display())));
+        return Err(Failure::new(format!(
+            "--offers {}: its policy.toml has no placement",
+            workspace.display()
+        )));
     };
     let placement = placement.id.clone();
     let offers = catalog.library.offers();
@@ -88,7 +93,8 @@ pub(super) fn suitable(workspace: &Path, trained: &Trained) -> Result<Vec<Vec<Su
         };
         let (_, results) = block_on(async { Ok(decider.rank(request, &Call::default()).await?) })?;
         let mut first: BTreeMap<Arc<str>, (usize, Vec<f64>)> = BTreeMap::new();
-        for offer in results.iter().filter_map(|result| result.offers.first()).filter(|offer| !offer.fallback) {
+        for offer in results.iter().filter_map(|result| result.offers.first()).filter(|offer| !offer.fallback)
+        {
             let (count, propensities) = first.entry(Arc::clone(&offer.offer_id)).or_default();
             *count += 1;
             propensities.extend(offer.factors.as_ref().map(|factors| factors.propensity));

@@ -11,7 +11,10 @@ use crate::segment::{FILE_NAME, Segmentation};
 pub(super) fn read(named: &str, store: Option<&str>) -> Result<Previous, Failure> {
     let path = find(named, store)?;
     let bytes = std::fs::read(&path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
-    Ok(Previous { name: named.to_owned(), segmentation: Segmentation::parse(&path.display().to_string(), &bytes)? })
+    Ok(Previous {
+        name: named.to_owned(),
+        segmentation: Segmentation::parse(&path.display().to_string(), &bytes)?,
+    })
 }
 
 /// Reads the artefact at `path`, a file or the directory that holds it.

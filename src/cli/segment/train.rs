@@ -31,7 +31,8 @@ struct Outcome<'t> {
 
 pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
     let settings = args.settings()?;
-    let before = args.previous.as_ref().map(|named| previous::read(named, args.store.as_deref())).transpose()?;
+    let before =
+        args.previous.as_ref().map(|named| previous::read(named, args.store.as_deref())).transpose()?;
     let watch = Watch::start(args.json)?;
     let threads = ThreadPoolBuilder::new().num_threads(args.threads.unwrap_or_default()).build()?;
     let mut trained = threads.install(|| {
@@ -113,7 +114,8 @@ fn manifest(trained: &Trained, checksums: &Checksums) -> String {
     let mut training = toml::Table::new();
     training.insert("algorithm".into(), "k-means++ by proffer segment train".into());
     training.insert("data".into(), source.file.clone().into());
-    for (key, value) in [("rows", notes.rows), ("k", notes.k), ("seed", notes.seed), ("n_init", notes.n_init)] {
+    for (key, value) in [("rows", notes.rows), ("k", notes.k), ("seed", notes.seed), ("n_init", notes.n_init)]
+    {
         training.insert(key.into(), i64::try_from(value).unwrap_or(i64::MAX).into());
     }
     training.insert("inertia".into(), trained.segmentation.inertia().into());

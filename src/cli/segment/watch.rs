@@ -52,7 +52,13 @@ impl Watch {
                 exit(INTERRUPTED);
             }
         })?;
-        let step = Step { bar: ProgressBar::hidden(), began: Instant::now(), name: String::new(), units: 0, done: 0 };
+        let step = Step {
+            bar: ProgressBar::hidden(),
+            began: Instant::now(),
+            name: String::new(),
+            units: 0,
+            done: 0,
+        };
         Ok(Self { step: Mutex::new(step), shown: !quiet && std::io::stderr().is_terminal(), writing })
     }
 
@@ -75,7 +81,8 @@ impl Progress for Watch {
     fn begin(&self, step: &str, units: u64) {
         let mut now = self.step();
         now.bar.finish_and_clear();
-        *now = Step { bar: ProgressBar::hidden(), began: Instant::now(), name: step.to_owned(), units, done: 0 };
+        *now =
+            Step { bar: ProgressBar::hidden(), began: Instant::now(), name: step.to_owned(), units, done: 0 };
     }
 
     fn advance(&self, units: u64) {
@@ -87,7 +94,9 @@ impl Progress for Watch {
         if step.bar.is_hidden() && step.began.elapsed() > SHOWN_AFTER {
             let style = ProgressStyle::with_template("{msg} {bar:32} {percent:>3} %, {eta} left");
             let bar = ProgressBar::with_draw_target(Some(step.units), ProgressDrawTarget::stderr());
-            step.bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_message(step.name.clone());
+            step.bar = bar
+                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+                .with_message(step.name.clone());
             step.bar = step.bar.clone().with_elapsed(step.began.elapsed());
         }
         step.bar.set_position(step.done);

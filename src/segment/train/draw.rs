@@ -21,6 +21,12 @@ pub(super) enum Purpose {
     GapRows = 5,
     /// Rows on which methods are compared.
     Comparison = 6,
+    /// Starts of k-means.
+    Restart = 8,
+    /// Samples and batches of k-means on very large tables.
+    MiniBatch = 9,
+    /// Rows whose silhouettes are taken.
+    SilhouetteRows = 10,
     /// A Gaussian mixture.
     Mixture = 7,
 }

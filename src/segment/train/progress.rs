@@ -28,3 +28,8 @@ impl Progress for Silent {
         false
     }
 }
+
+/// Why a computation has no result: whoever watched asked it to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("stopped before the end; nothing was written")]
+pub struct Stopped;

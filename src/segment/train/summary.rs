@@ -44,7 +44,9 @@ fn row(candidate: &Candidate, gap: bool, marks: &str) -> Vec<String> {
         format!("{:.3}", candidate.davies_bouldin),
     ];
     if gap {
-        cells.push(candidate.gap.map_or_else(String::new, |gap| format!("{:.4} ± {:.4}", gap.value, gap.error)));
+        cells.push(
+            candidate.gap.map_or_else(String::new, |gap| format!("{:.4} ± {:.4}", gap.value, gap.error)),
+        );
     }
     cells.extend([
         format!("{:.1} %", 100.0 * candidate.smallest_share),
@@ -87,19 +89,30 @@ impl fmt::Display for Summary<'_> {
         let logged = columns.iter().filter(|column| column.log1p).map(|column| column.name.clone());
         list(f, "taken as ln(1 + x)", logged)?;
         let imputed = columns.iter().filter(|column| column.missing > 0 && column.impute.is_some());
-        list(f, "missing values, imputed", imputed.map(|column| format!("{} ({})", column.name, column.missing)))?;
+        list(
+            f,
+            "missing values, imputed",
+            imputed.map(|column| format!("{} ({})", column.name, column.missing)),
+        )?;
         let left_out = columns.iter().filter_map(|column| Some((column, column.left_out.as_ref()?)));
         list(f, "left out", left_out.map(|(column, why)| format!("{} ({why})", column.name)))?;
-        let outside = columns.iter().filter_map(|column| Some((column, column.out_of_range.filter(|n| *n > 0)?)));
-        list(f, "values outside the range of the version before", outside.map(|(column, n)| format!("{} ({n})", column.name)))?;
+        let outside =
+            columns.iter().filter_map(|column| Some((column, column.out_of_range.filter(|n| *n > 0)?)));
+        list(
+            f,
+            "values outside the range of the version before",
+            outside.map(|(column, n)| format!("{} ({n})", column.name)),
+        )?;
 
         let mut table = Table::new();
         let header = ["id", "segment", "customers", "share", "silhouette", "Jaccard", "set apart by"];
         table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header);
         for segment in &study.segments {
-            let apart = segment.distinguishing.iter().take(3).map(|at| {
-                format!("{} {:+.1} σ", study.features[*at].name, segment.features[*at].z)
-            });
+            let apart = segment
+                .distinguishing
+                .iter()
+                .take(3)
+                .map(|at| format!("{} {:+.1} σ", study.features[*at].name, segment.features[*at].z));
             table.add_row([
                 segment.id.to_string(),
                 segment.name.clone(),
