@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use self::bounds::Lloyd;
 use super::draw::{self, Purpose};
 use super::progress::{Progress, Stopped};
+use crate::segment::lanes::Lanes;
 
 /// Steps after which a restart is taken as it is.
 pub const MAX_ITERATIONS: usize = 300;
@@ -125,6 +126,16 @@ pub fn fit(
     let Some(mut best) = best else { return Err(Stopped) };
     best.run(options.max_iterations, 0.0, progress)?;
     Ok(best.finish())
+}
+
+/// Tells `each` the nearest of `centroids` (k × dimensions) for every row of `points` (rows × dimensions, both in standard layout), in order, as
+/// training and serving assign. On one thread. Cost: rows × k × dimensions.
+///
+/// # Panics
+/// Where either is not in standard layout.
+pub fn each_nearest(centroids: ArrayView2<'_, f64>, points: ArrayView2<'_, f64>, mut each: impl FnMut(u32)) {
+    let (centroids, points) = (Points::new(centroids), Points::new(points));
+    Lanes::new(points.dimensions, centroids.values).each_nearest(points.values, |nearest| each(nearest.id));
 }
 
 /// The one with the smaller inertia, the earlier of equal ones.
