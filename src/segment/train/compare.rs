@@ -49,6 +49,9 @@ pub(super) fn compare(
     let mut comparisons = Vec::new();
     progress.begin("comparisons", METHODS.len() as u64);
     for (name, method) in METHODS {
+        if progress.stopped() {
+            return Err(Stopped);
+        }
         let found = method(sample, k, seed);
         comparisons.push(held_against(name, found, sample, &segments, k, progress)?);
         progress.advance(1);

@@ -82,8 +82,9 @@ fn reason_by_hand(named: &Candidate, recommended: Option<&Candidate>, tried: &[u
     match recommended {
         Some(same) if same.k == named.k => reason.push_str(" It is the recommended number."),
         Some(other) => {
-            let _ = write!(reason, " Recommended: {} ({}, ", other.k, evidence(other));
-            let _ = write!(reason, "silhouette {:.3}).", other.silhouette);
+            let (k, evidence, silhouette) = (other.k, evidence(other), other.silhouette);
+            let _ =
+                write!(reason, " Recommended would be {k}: {evidence}, the silhouette is {silhouette:.3}.");
         }
         None if tried.is_empty() => {}
         None => {
@@ -198,8 +199,8 @@ mod tests {
         assert_eq!(
             stable.reason,
             "7 segments, as asked for: each is found again in resamples (Jaccard 0.90 or more), the smallest holds \
-             2 %, the silhouette is 0.211. Recommended: 6 (each is found again in resamples (Jaccard 0.94 or more), \
-             the smallest holds 8 %, silhouette 0.217)."
+             2 %, the silhouette is 0.211. Recommended would be 6: each is found again in resamples (Jaccard 0.94 or \
+             more), the smallest holds 8 %, the silhouette is 0.217."
         );
         let unstable = choice(some_stable(), &[5, 6, 7, 8], None, Some(5));
         assert!(

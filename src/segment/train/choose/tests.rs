@@ -198,7 +198,7 @@ fn every_step_can_be_stopped() {
 #[test]
 fn six_segments_of_cc_general_are_stable_and_seven_and_eight_are_not() {
     let Some(points) = cc_general(&AMOUNTS_AND_COUNTS) else { return };
-    let found = chosen(&points, &options(6..=8));
+    let found = chosen(&points, &ChooseOptions { resamples: DEFAULT_RESAMPLES, ..options(6..=8) });
     for candidate in &found.choice.candidates {
         eprintln!("k = {}: {:?}", candidate.k, candidate.stability);
     }
