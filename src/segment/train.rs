@@ -19,9 +19,10 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 pub use summary::Summary;
+pub use table::{ColumnFacts, Facts, Kind};
 
 use self::membership::{Membership, distinct_rows, largest_first};
-use self::table::Table;
+use self::table::{ReadOptions, Table};
 use super::assign::{Centroids, Segmentation};
 use super::layout::{FILE_NAME, FORMAT_VERSION, Layout, SegmentLayout, TrainingNotes};
 use super::prepare::Preparation;
@@ -202,7 +203,8 @@ impl Trained {
 /// Options that make no sense, every problem of the table, more segments than distinct rows.
 pub fn train(input: &Path, options: &TrainOptions) -> Result<Trained, TrainError> {
     options.check()?;
-    let table = Table::read(input, options.id_column.as_deref()).map_err(TrainError::Input)?;
+    let reading = ReadOptions { id_column: options.id_column.clone(), ..ReadOptions::default() };
+    let table = Table::read(input, &reading).map_err(TrainError::Input)?;
     let preparation = learn::learn(&table).map_err(TrainError::Input)?;
     let points = preparation.points(&table.values);
     let dimensions = preparation.dimensions();
@@ -221,7 +223,7 @@ pub fn train(input: &Path, options: &TrainOptions) -> Result<Trained, TrainError
         segmentation: layout.check(FILE_NAME).map_err(TrainError::Unsound)?,
         segments: membership.segments,
         missing: table.missing(),
-        customers: table.customers,
+        customers: table.ids.map(|ids| ids.iter().map(str::to_owned).collect()),
     })
 }
 
