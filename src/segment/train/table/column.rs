@@ -224,14 +224,14 @@ impl ColumnReader {
             shown(&first.text)
         );
         if self.distinct_texts.len() + self.distinct_numbers.len() <= MOST_VALUES {
-            message += &format!(", or encode it with --one-hot {name}");
+            message.extend([", or encode it with --one-hot ", &name]);
         }
         let all_differ = self.distinct_texts.beyond() || self.distinct_texts.len() as u64 == self.texts;
         if self.may_be_id && all_differ && self.texts > 1 {
-            message += &format!(", or say --id {name} if it names the customers");
+            message.extend([", or say --id ", &name, " if it names the customers"]);
         }
         if let Some(word) = self.only_word_beside_yes_and_no() {
-            message += &format!(", or say --missing {} if that stands for a missing value", argument(word));
+            message.extend([", or say --missing ", &argument(word), " if that stands for a missing value"]);
         }
         message
     }

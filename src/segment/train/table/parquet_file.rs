@@ -74,18 +74,20 @@ fn line_per_row(rows: &BTreeSet<u64>) -> BTreeMap<u64, usize> {
 
 /// The type that the cells of a column are read as.
 fn canonical(column: &DataType) -> Option<DataType> {
-    match column {
-        DataType::Boolean => Some(DataType::Boolean),
-        // 64 bits hold a decimal to more digits than the 32 of a value, which are rounded to once.
-        number if number.is_numeric() => {
-            let exact = number.is_integer() || matches!(number, DataType::Float32 | DataType::Float16);
-            Some(if exact { DataType::Float32 } else { DataType::Float64 })
-        }
-        DataType::Null => Some(DataType::Float32),
-        text if is_text(text) => Some(DataType::LargeUtf8),
-        DataType::Dictionary(_, values) => canonical(values),
-        _ => None,
+    if let DataType::Dictionary(_, values) = column {
+        return canonical(values);
     }
+    if is_text(column) {
+        return Some(DataType::LargeUtf8);
+    }
+    if *column == DataType::Boolean {
+        return Some(DataType::Boolean);
+    }
+    // 64 bits hold a decimal to more digits than the 32 of a value, which are rounded to once.
+    let exact =
+        column.is_integer() || matches!(column, DataType::Float32 | DataType::Float16 | DataType::Null);
+    let number = exact || column.is_numeric();
+    number.then_some(if exact { DataType::Float32 } else { DataType::Float64 })
 }
 
 fn is_text(column: &DataType) -> bool {

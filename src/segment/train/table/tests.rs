@@ -139,7 +139,7 @@ fn rows_of_another_width_are_counted_and_explained() {
         wide,
         [
             "customers.csv:2: 3 fields, but the header has 2; put a value that has the separator in it into quotes, and \
-             write decimal points (1 more rows are like this)"
+             write decimal points (2 rows in all)"
         ]
     );
     let open = problems(b"a,b\n1,2\n\"1,2\n3,4\n", &ReadOptions::default());
