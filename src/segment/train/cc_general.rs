@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use flate2::read::GzDecoder;
 use tempfile::TempDir;
 
-use super::table::Table;
+use super::table::{ReadOptions, Table};
 use super::{TrainOptions, train};
 use crate::segment::Segmentation;
 
@@ -31,7 +31,9 @@ fn cc_general() -> Option<(TempDir, PathBuf)> {
 #[test]
 fn inertia_and_segments_of_cc_general_hold_against_scikit_learn_and_the_artefact() {
     let Some((directory, path)) = cc_general() else { return };
-    let table = Table::read(&path, Some("CUST_ID")).unwrap();
+    let table =
+        Table::read(&path, &ReadOptions { id_column: Some("CUST_ID".into()), ..ReadOptions::default() })
+            .unwrap();
     // KMeans(k, n_init=10) of scikit-learn after median imputation, log1p and StandardScaler.
     for (k, reference) in [(3, 95_644.7), (5, 77_933.1), (6, 71_656.4)] {
         let options = TrainOptions { id_column: Some("CUST_ID".into()), ..TrainOptions::new(k) };

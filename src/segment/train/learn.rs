@@ -85,13 +85,6 @@ fn skewness(values: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    fn table(columns: &[(&str, &[f32])]) -> Table {
-        let rows = columns[0].1.len();
-        let values = (0..rows).flat_map(|row| columns.iter().map(move |(_, column)| column[row])).collect();
-        let names = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-        Table { file: "customers.csv".into(), names, values, customers: None }
-    }
-
     #[test]
     fn statistics_agree_with_numpy_and_scipy() {
         // numpy.quantile, numpy.std and scipy.stats.skew of these five numbers.
@@ -104,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_missing_value_becomes_the_median_and_the_whole_column_is_standardised() {
-        let preparation = learn(&table(&[("balance", &[-1.0, f32::NAN, 3.0, 2.0])])).unwrap();
+        let preparation = learn(&Table::of_numbers(&[("balance", &[-1.0, f32::NAN, 3.0, 2.0])])).unwrap();
         let feature = &preparation.features[0];
         assert_eq!((feature.impute.to_bits(), feature.range), (2.0_f64.to_bits(), [-1.0, 3.0]));
         let points = preparation.points(&[-1.0, f32::NAN, 3.0, 2.0]);
@@ -114,7 +107,7 @@ mod tests {
 
     #[test]
     fn only_skewed_amounts_that_are_never_negative_are_logged() {
-        let preparation = learn(&table(&[
+        let preparation = learn(&Table::of_numbers(&[
             ("amount", &[0.0, 1.0, 1.0, 2.0, 900.0]),
             ("share", &[0.0, 0.0, 0.0, 0.0, 1.0]),
             ("signed", &[-1.0, 1.0, 1.0, 2.0, 900.0]),
@@ -134,7 +127,7 @@ mod tests {
             ("same", &[0.1; 3]),
             ("zero", &[0.0, -0.0, f32::NAN]),
         ];
-        let found = learn(&table(&columns)).unwrap_err().to_string();
+        let found = learn(&Table::of_numbers(&columns)).unwrap_err().to_string();
         let lines: Vec<&str> = found.lines().collect();
         assert_eq!(lines.len(), 3, "{found}");
         assert!(found.contains("customers.csv:1: column `void`: no row has a value; remove the column"));
