@@ -10,6 +10,7 @@ mod cluster;
 mod learn;
 mod membership;
 pub mod progress;
+pub mod settings;
 pub mod study;
 mod summary;
 mod table;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 pub use summary::Summary;
 
 use self::membership::{Membership, distinct_rows, largest_first};
+use self::settings::PrepareSettings;
 use self::table::Table;
 use super::assign::{Centroids, Segmentation};
 use super::layout::{FILE_NAME, FORMAT_VERSION, Layout, SegmentLayout, TrainingNotes};
@@ -203,8 +205,9 @@ impl Trained {
 pub fn train(input: &Path, options: &TrainOptions) -> Result<Trained, TrainError> {
     options.check()?;
     let table = Table::read(input, options.id_column.as_deref()).map_err(TrainError::Input)?;
-    let preparation = learn::learn(&table).map_err(TrainError::Input)?;
-    let points = preparation.points(&table.values);
+    let learned = learn::learn(&table, &PrepareSettings::default()).map_err(TrainError::Input)?;
+    let points = learned.preparation.points(&learned.raw(&table));
+    let preparation = learned.preparation;
     let dimensions = preparation.dimensions();
     let distinct = distinct_rows(&points, dimensions, options.k);
     if distinct < options.k {
@@ -251,6 +254,7 @@ fn layout(
             k: options.k as u64,
             seed: options.seed,
             n_init: options.n_init as u64,
+            ..TrainingNotes::default()
         },
     }
 }
