@@ -227,7 +227,13 @@ pub(super) mod tests {
                         centroids: Centroids::new(dimensions, centroids),
                         segments: segments.collect(),
                         inertia,
-                        training: TrainingNotes { rows, k: k as u64, seed, n_init: 10, ..TrainingNotes::default() },
+                        training: TrainingNotes {
+                            rows,
+                            k: k as u64,
+                            seed,
+                            n_init: 10,
+                            ..TrainingNotes::default()
+                        },
                     }
                 },
             )

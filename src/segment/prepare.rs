@@ -275,8 +275,7 @@ mod tests {
     #[test]
     fn what_training_never_saw_is_out_of_range() {
         let feature = feature();
-        let out: Vec<bool> =
-            [-0.1, 0.0, 9.0, 9.1, f32::NAN].map(|raw| feature.is_out_of_range(raw)).to_vec();
+        let out: Vec<bool> = [-0.1, 0.0, 9.0, 9.1, f32::NAN].map(|raw| feature.is_out_of_range(raw)).to_vec();
         assert_eq!(out, [true, false, false, true, false]);
     }
 

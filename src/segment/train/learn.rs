@@ -120,7 +120,11 @@ fn unknown_features(file: &str, sources: &[ColumnSource<'_>], settings: &Prepare
 }
 
 /// What is learned of the columns together.
-fn join(table: &Table, mut columns: Vec<LearnedColumn>, settings: &PrepareSettings) -> Result<Learned, String> {
+fn join(
+    table: &Table,
+    mut columns: Vec<LearnedColumn>,
+    settings: &PrepareSettings,
+) -> Result<Learned, String> {
     let standard = columns.iter().map(LearnedColumn::standard).collect();
     let correlation = correlation::correlation(&Preparation { features: standard, pca: None }, &table.values);
     let mut kept: Vec<usize> = (0..columns.len()).collect();

@@ -130,11 +130,7 @@ pub(super) fn learn(
 }
 
 /// What stands in for a missing value. A text that is not known equals none, so that it is 0 everywhere.
-fn imputation(
-    source: ColumnSource<'_>,
-    ascending: &[f32],
-    settings: &PrepareSettings,
-) -> (f64, ImputedWith) {
+fn imputation(source: ColumnSource<'_>, ascending: &[f32], settings: &PrepareSettings) -> (f64, ImputedWith) {
     if source.equals.is_some() {
         return (0.0, ImputedWith::Constant);
     }

@@ -102,7 +102,15 @@ mod tests {
     #[test]
     fn equal_deciles_are_one_and_no_bin_is_empty() {
         // Six in ten are 0, three in ten 1, one in ten from 2 on.
-        let values = (0..100).map(|row| if row < 60 { 0.0 } else if row < 90 { 1.0 } else { row as f32 });
+        let values = (0..100).map(|row| {
+            if row < 60 {
+                0.0
+            } else if row < 90 {
+                1.0
+            } else {
+                row as f32
+            }
+        });
         assert_eq!(found(values.collect()), (vec![1.0, 90.0], vec![60, 30, 10]));
         // A flag that is nearly always 0, nearly always 1, and one that is half of each.
         let flag = |ones: usize| (0..100).map(move |row| f32::from(u8::from(row < ones))).collect();

@@ -89,7 +89,8 @@ impl Checked {
         let roles = [("id", id), ("drop", &read.drop), ("one_hot", &read.one_hot), ("only", &read.only)];
         let contradict =
             [("drop", "id"), ("one_hot", "id"), ("one_hot", "drop"), ("only", "id"), ("only", "drop")];
-        let of = |role: &str| roles.iter().find(|(name, _)| *name == role).map_or(&[][..], |(_, names)| names);
+        let of =
+            |role: &str| roles.iter().find(|(name, _)| *name == role).map_or(&[][..], |(_, names)| names);
         for (role, other) in contradict {
             for name in of(role).iter().filter(|name| of(other).contains(name)) {
                 self.require(false, role, || format!("has `{name}`, which `{other}` has too; leave one out"));
@@ -105,7 +106,9 @@ impl Checked {
     fn prepare(&mut self, prepare: &PrepareSettings) {
         self.impute("impute", prepare.impute);
         for (feature, impute) in &prepare.impute_by_feature {
-            self.require(!feature.is_empty(), "impute_by_feature", || "has a feature without a name".to_owned());
+            self.require(!feature.is_empty(), "impute_by_feature", || {
+                "has a feature without a name".to_owned()
+            });
             if let Impute::Constant(value) = impute {
                 self.require(value.is_finite(), "impute_by_feature", || {
                     format!("of `{feature}` must be finite, not {value}")

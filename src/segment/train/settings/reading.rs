@@ -82,7 +82,9 @@ fn prepare(table: &Table<'_, '_>) -> PrepareSettings {
         impute: table.or("impute", Impute::default()),
         winsorise: table.optional("winsorise"),
         log1p: table.or("log1p", Log1p::default()),
-        scale: table.choice("scale", &[("z-score", Scale::ZScore), ("min-max", Scale::MinMax)]).unwrap_or_default(),
+        scale: table
+            .choice("scale", &[("z-score", Scale::ZScore), ("min-max", Scale::MinMax)])
+            .unwrap_or_default(),
         correlation_limit: table.optional("correlation_limit"),
         variance_kept: table.optional("variance_kept"),
         ..PrepareSettings::default()
