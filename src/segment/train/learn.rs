@@ -8,6 +8,7 @@
 mod column;
 mod components;
 mod correlation;
+mod facts;
 mod out_of_range;
 mod statistics;
 #[cfg(test)]
@@ -33,9 +34,9 @@ use crate::segment::prepare::Preparation;
 pub(super) struct Learned {
     /// How rows of the features that remain become points.
     pub(super) preparation: Preparation,
-    /// Every column of the table and what became of it, in its order.
+    /// Every column of the file and what became of it, in its order.
     pub(super) columns: Vec<Column>,
-    /// The columns of the table that are features, in the order of the features.
+    /// The features of the table that remain, in their order.
     pub(super) kept: Vec<usize>,
     /// Columns that were left out, for the artefact.
     pub(super) dropped: Vec<DroppedFeature>,
@@ -92,7 +93,10 @@ pub(super) fn learn(table: &Table, settings: &PrepareSettings) -> Result<Learned
 /// What the column is a column of.
 fn source(table: &Table, index: usize) -> ColumnSource<'_> {
     let header = &table.names[index];
-    ColumnSource { header, name: header, equals: None }
+    match &table.equals[index] {
+        None => ColumnSource { header, name: header, equals: None },
+        Some((name, text)) => ColumnSource { header, name, equals: Some(text) },
+    }
 }
 
 /// Features that the settings name, but that are no numbers of the table.
@@ -128,14 +132,14 @@ fn join(
     let standard = columns.iter().map(LearnedColumn::standard).collect();
     let correlation = correlation::correlation(&Preparation { features: standard, pca: None }, &table.values);
     let mut kept: Vec<usize> = (0..columns.len()).collect();
-    let mut dropped = Vec::new();
+    let mut dropped = facts::not_read(table);
     if let Some(limit) = settings.correlation_limit {
         let filtered = correlation::filter(&correlation, limit);
         for twin in &filtered.dropped {
             let like = columns[twin.like].feature.label().into_owned();
             let reason = format!("correlates with `{like}` (r = {:.3}), above the limit of {limit}", twin.r);
             let column = &mut columns[twin.column];
-            column.facts.leave_out(&reason);
+            column.facts.left_out = Some(reason.clone());
             dropped.push(DroppedFeature { feature: column.feature.label().into_owned(), reason });
         }
         kept = filtered.kept;
@@ -149,7 +153,7 @@ fn join(
     let features = kept.iter().map(|index| columns[*index].feature.clone()).collect();
     Ok(Learned {
         preparation: Preparation { features, pca },
-        columns: columns.into_iter().map(|column| column.facts.0).collect(),
+        columns: facts::of_file(table, columns),
         kept,
         dropped,
         correlation: correlation.rows().into_iter().map(|row| row.to_vec()).collect(),

@@ -46,8 +46,8 @@ pub struct ReadSettings {
     pub one_hot: Vec<String>,
     /// Words that mean a missing value.
     pub missing: Vec<String>,
-    /// The columns that take part; all, where there is none.
-    pub only: Vec<String>,
+    /// The only columns that take part, beside the id; all where absent.
+    pub only: Option<Vec<String>>,
 }
 
 /// How columns become coordinates; the steps in this order.

@@ -1,5 +1,7 @@
 //! The table that segments are trained on, read from CSV with every problem named.
 
+mod facts;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -8,22 +10,41 @@ use std::str;
 
 use csv::{ByteRecord, Reader, ReaderBuilder};
 
+pub use self::facts::{ColumnFacts, Kind};
+
 use crate::document::{Problems, suggestion};
 
 /// Customers × features.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Table {
     /// The file, for messages.
     pub(super) file: String,
     /// One per feature, unique, in the order of the columns.
     pub(super) names: Vec<String>,
+    /// For each feature that encodes a text: the column and the value for which it is 1.
+    pub(super) equals: Vec<Option<(String, String)>>,
     /// Rows × features, row-major; finite, or NaN where the value is missing.
     pub(super) values: Vec<f32>,
     /// The id column, one per row.
     pub(super) customers: Option<Vec<String>>,
+    /// Every column of the file, in its order.
+    pub(super) columns: Vec<ColumnFacts>,
 }
 
 impl Table {
+    /// A table of columns that are numbers, for tests.
+    #[cfg(test)]
+    pub(super) fn of_numbers(columns: &[(&str, &[f32])]) -> Self {
+        let rows = columns[0].1.len();
+        Self {
+            file: "customers.csv".into(),
+            names: columns.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            equals: vec![None; columns.len()],
+            values: (0..rows).flat_map(|row| columns.iter().map(move |(_, column)| column[row])).collect(),
+            ..Self::default()
+        }
+    }
+
     /// The number of rows.
     pub(super) fn rows(&self) -> usize {
         self.values.len() / self.names.len()
@@ -186,9 +207,12 @@ impl<'c> Rows<'c> {
         }
         let names = self.columns.names.iter().enumerate();
         let features = names.filter(|(index, _)| self.columns.id != Some(*index));
+        let names: Vec<String> = features.map(|(_, name)| name.clone()).collect();
         let table = Table {
             file: self.file.to_owned(),
-            names: features.map(|(_, name)| name.clone()).collect(),
+            equals: vec![None; names.len()],
+            columns: Vec::new(),
+            names,
             values: self.values,
             customers: self.columns.id.map(|_| self.customers),
         };

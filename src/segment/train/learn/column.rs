@@ -26,20 +26,10 @@ pub(super) struct ColumnSource<'t> {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct LearnedColumn {
     pub(super) feature: FeaturePreparation,
-    pub(super) facts: Facts,
+    /// For the report.
+    pub(super) facts: Column,
     /// Mean and population standard deviation over the rows, before the scale.
     moments: [f64; 2],
-}
-
-/// For the report.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Facts(pub(super) Column);
-
-impl Facts {
-    /// The column takes no part.
-    pub(super) fn leave_out(&mut self, reason: &str) {
-        self.0.left_out = Some(reason.to_owned());
-    }
 }
 
 impl LearnedColumn {
@@ -93,7 +83,7 @@ pub(super) fn learn(
         reference: Some(reference(&known, missing)),
         ..FeaturePreparation::identity(source.name)
     };
-    let facts = Facts(Column {
+    let facts = Column {
         name: source.header.to_owned(),
         kind: if source.equals.is_some() { "text" } else { "number" },
         missing,
@@ -107,7 +97,7 @@ pub(super) fn learn(
         log1p: feature.log1p,
         left_out: None,
         out_of_range: None,
-    });
+    };
     drop(known);
     let prepared: Vec<f64> = raw.iter().map(|value| feature.apply(*value)).collect();
     drop(raw);

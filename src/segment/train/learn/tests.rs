@@ -7,13 +7,6 @@ use super::*;
 use crate::segment::prepare::{FeaturePreparation, ImputedWith, Scale};
 use crate::segment::train::settings::Impute;
 
-fn table(columns: &[(&str, &[f32])]) -> Table {
-    let rows = columns[0].1.len();
-    let values = (0..rows).flat_map(|row| columns.iter().map(move |(_, column)| column[row])).collect();
-    let names = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-    Table { file: "customers.csv".into(), names, values, customers: None }
-}
-
 fn by_default(table: &Table) -> Result<Learned, Problems> {
     learn(table, &PrepareSettings::default())
 }
@@ -24,7 +17,7 @@ fn logged(learned: &Learned) -> Vec<bool> {
 
 /// Two amounts that go together, a signed value and a flag.
 fn customers() -> Table {
-    table(&[
+    Table::of_numbers(&[
         ("balance", &[0.0, 1.0, 1.0, 2.0, 900.0, f32::NAN]),
         ("limit", &[1.0, 3.0, 3.0, 5.0, 1801.0, 3.0]),
         ("signed", &[-1.0, 4.0, -2.0, 2.0, 3.0, 9.0]),
@@ -34,7 +27,7 @@ fn customers() -> Table {
 
 #[test]
 fn a_missing_value_becomes_the_median_and_the_whole_column_is_standardised() {
-    let learned = by_default(&table(&[("balance", &[-1.0, f32::NAN, 3.0, 2.0])])).unwrap();
+    let learned = by_default(&Table::of_numbers(&[("balance", &[-1.0, f32::NAN, 3.0, 2.0])])).unwrap();
     let feature = &learned.preparation.features[0];
     assert_eq!((feature.impute.to_bits(), feature.range), (2.0_f64.to_bits(), [-1.0, 3.0]));
     let points = learned.preparation.points(&[-1.0, f32::NAN, 3.0, 2.0]);
@@ -50,7 +43,7 @@ fn only_skewed_amounts_that_are_never_negative_are_logged() {
         ("signed", &[-1.0, 1.0, 1.0, 2.0, 900.0]),
         ("even", &[10.0, 20.0, 30.0, 40.0, 50.0]),
     ];
-    let table = table(&columns);
+    let table = Table::of_numbers(&columns);
     assert_eq!(logged(&by_default(&table).unwrap()), [true, false, false, false]);
     let never = PrepareSettings { log1p: Log1p::Never, ..PrepareSettings::default() };
     assert_eq!(logged(&learn(&table, &never).unwrap()), [false; 4]);
@@ -70,7 +63,7 @@ fn columns_that_say_nothing_are_all_named() {
         ("same", &[0.1; 3]),
         ("zero", &[0.0, -0.0, f32::NAN]),
     ];
-    let found = by_default(&table(&columns)).unwrap_err().to_string();
+    let found = by_default(&Table::of_numbers(&columns)).unwrap_err().to_string();
     let lines: Vec<&str> = found.lines().collect();
     assert_eq!(lines.len(), 3, "{found}");
     assert!(found.contains("customers.csv:1: column `void`: no row has a value; remove the column"));
@@ -145,7 +138,7 @@ fn a_text_that_is_not_known_is_0_as_one_that_is_another() {
     assert_eq!(served(Some("admin.")), feature.apply(1.0).to_bits());
     assert_eq!(served(Some("retired")), feature.apply(0.0).to_bits());
     assert_eq!(served(None), feature.apply(0.0).to_bits());
-    assert_eq!((learned.facts.0.kind, &*learned.facts.0.name), ("text", "job=admin."));
+    assert_eq!((learned.facts.kind, &*learned.facts.name), ("text", "job=admin."));
 }
 
 #[test]
@@ -164,7 +157,7 @@ fn bounds_that_would_leave_one_value_are_not_set() {
     rare[7] = 3.0;
     let even: Vec<f32> = (0..200).map(|row| row as f32).collect();
     let settings = PrepareSettings { winsorise: Some([0.01, 0.99]), ..PrepareSettings::default() };
-    let learned = learn(&table(&[("rare", &rare), ("even", &even)]), &settings).unwrap();
+    let learned = learn(&Table::of_numbers(&[("rare", &rare), ("even", &even)]), &settings).unwrap();
     assert_eq!(learned.columns[0].winsor, None);
     assert_eq!(learned.columns[1].winsor, learned.preparation.features[1].winsor);
     let [low, high] = learned.columns[1].winsor.unwrap();

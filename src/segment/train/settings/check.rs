@@ -83,10 +83,13 @@ impl Checked {
         self.list("drop", &read.drop);
         self.list("one_hot", &read.one_hot);
         self.list("missing", &read.missing);
-        self.list("only", &read.only);
+        if let Some(only) = &read.only {
+            self.require(!only.is_empty(), "only", || "is an empty list; leave it out".to_owned());
+            self.list("only", only);
+        }
         // What a column is cannot be said twice.
-        let id = read.id.as_slice();
-        let roles = [("id", id), ("drop", &read.drop), ("one_hot", &read.one_hot), ("only", &read.only)];
+        let (id, only) = (read.id.as_slice(), read.only.as_deref().unwrap_or_default());
+        let roles = [("id", id), ("drop", &read.drop), ("one_hot", &read.one_hot), ("only", only)];
         let contradict =
             [("drop", "id"), ("one_hot", "id"), ("one_hot", "drop"), ("only", "id"), ("only", "drop")];
         let of =
@@ -96,8 +99,8 @@ impl Checked {
                 self.require(false, role, || format!("has `{name}`, which `{other}` has too; leave one out"));
             }
         }
-        if !read.only.is_empty() {
-            for name in read.one_hot.iter().filter(|name| !read.only.contains(name)) {
+        if let Some(only) = &read.only {
+            for name in read.one_hot.iter().filter(|name| !only.contains(name)) {
                 self.require(false, "one_hot", || format!("has `{name}`, which `only` leaves out"));
             }
         }
@@ -202,7 +205,8 @@ mod tests {
     #[test]
     fn each_bound_is_held() {
         type Change = fn(&mut TrainSettings);
-        let cases: [(&str, Change); 28] = [
+        let cases: [(&str, Change); 29] = [
+            ("[read]: `only` is an empty list", |settings| settings.read.only = Some(Vec::new())),
             ("[read]: `id` is empty", |settings| settings.read.id = Some(String::new())),
             ("[read]: `drop` has `a` twice", |settings| settings.read.drop = names(&["a", "b", "a"])),
             ("[read]: `missing` has an empty name", |settings| settings.read.missing = names(&[""])),
@@ -215,7 +219,7 @@ mod tests {
                 settings.read.one_hot = names(&["a"]);
             }),
             ("[read]: `one_hot` has `a`, which `only` leaves out", |settings| {
-                settings.read.only = names(&["b"]);
+                settings.read.only = Some(names(&["b"]));
                 settings.read.one_hot = names(&["a"]);
             }),
             ("[prepare]: `impute` must be finite, not NaN", |settings| {

@@ -71,7 +71,7 @@ fn read(table: &Table<'_, '_>) -> ReadSettings {
         drop: table.or("drop", Vec::new()),
         one_hot: table.or("one_hot", Vec::new()),
         missing: table.or("missing", Vec::new()),
-        only: table.or("only", Vec::new()),
+        only: table.optional("only"),
     };
     table.finish();
     settings
@@ -201,7 +201,7 @@ mod tests {
                 drop: names(&["tenure"]),
                 one_hot: names(&["job"]),
                 missing: names(&["unknown"]),
-                only: Vec::new(),
+                only: None,
             }
         );
         assert_eq!(settings.prepare.winsorise, Some([0.01, 0.99]));
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(settings.prepare.scale, Scale::MinMax);
         assert_eq!(settings.prepare.impute("a"), Impute::Mean);
         assert_eq!(settings.prepare.impute("b c"), Impute::Constant(2.5));
-        assert_eq!(settings.read.only, ["a"]);
+        assert_eq!(settings.read.only, Some(vec!["a".into()]));
         assert_eq!(settings.names.get(&3).map(String::as_str), Some("x"));
         let none = TrainSettings::parse("segmentation.toml", "[prepare]\nlog1p = 'none'").unwrap();
         assert_eq!(none.prepare.log1p, Log1p::Never);

@@ -24,7 +24,13 @@ fn tables() -> impl Strategy<Value = Table> {
                 }
             }
             let names = (0..width).map(|column| format!("feature_{column}")).collect();
-            Table { file: "customers.csv".into(), names, values, customers: None }
+            Table {
+                file: "customers.csv".into(),
+                names,
+                equals: vec![None; width],
+                values,
+                ..Table::default()
+            }
         })
     })
 }
