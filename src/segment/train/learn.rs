@@ -19,8 +19,6 @@ use std::borrow::Cow;
 use ndarray::Array2;
 use rayon::prelude::*;
 
-pub(super) use self::out_of_range::out_of_range;
-
 use self::column::{ColumnSource, LearnedColumn};
 use super::settings::{Log1p, PrepareSettings};
 use super::study::Column;

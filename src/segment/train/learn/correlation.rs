@@ -40,7 +40,9 @@ pub(super) fn correlation(standard: &Preparation, raw: &[f32]) -> Array2<f64> {
         })
         .collect();
     let mut sum = Array2::<f64>::zeros((width, width));
-    blocks.iter().for_each(|block| sum += block);
+    for block in &blocks {
+        sum += block;
+    }
     let rows = (raw.len() / width) as f64;
     Array2::from_shape_fn((width, width), |(row, column)| {
         // One triangle says both, to the last bit; rounding must not lead beyond 1.

@@ -6,7 +6,7 @@ use crate::segment::train::table::Table;
 
 impl Learned {
     /// Notes in the columns how many of their values are outside the range that `previous` was trained on.
-    pub(in crate::segment) fn note_out_of_range(&mut self, previous: &Segmentation, table: &Table) {
+    pub(in crate::segment::train) fn note_out_of_range(&mut self, previous: &Segmentation, table: &Table) {
         let counts = out_of_range(previous, table);
         for (name, count) in table.names.iter().zip(counts) {
             if let Some(column) = self.columns.iter_mut().find(|column| column.name == *name) {
@@ -18,7 +18,7 @@ impl Learned {
 
 /// Known values outside the range that `previous` was trained on, per column of the table; `None` of a column that is none
 /// of its features.
-pub(in crate::segment) fn out_of_range(previous: &Segmentation, table: &Table) -> Vec<Option<u64>> {
+fn out_of_range(previous: &Segmentation, table: &Table) -> Vec<Option<u64>> {
     let count = |(index, header): (usize, &String)| {
         let feature = previous.features().iter().find(|feature| feature.label() == header.as_str())?;
         Some(table.column(index).filter(|raw| feature.is_out_of_range(*raw)).count() as u64)

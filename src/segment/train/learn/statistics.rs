@@ -87,7 +87,9 @@ mod tests {
         assert_eq!(reference.missing, 7);
         // Sorted in or counted one by one, a value is in the same bin.
         let mut counts = vec![0; reference.counts.len()];
-        values.iter().for_each(|value| counts[reference.bin(*value)] += 1);
+        for value in &values {
+            counts[reference.bin(*value)] += 1;
+        }
         assert_eq!(counts, reference.counts);
         (reference.edges, reference.counts)
     }
