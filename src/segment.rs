@@ -69,6 +69,7 @@
 mod assign;
 mod layout;
 mod prepare;
+pub mod report;
 pub mod train;
 mod write;
 

@@ -9,6 +9,7 @@ mod cc_general;
 mod cluster;
 mod learn;
 mod membership;
+mod profile;
 pub mod progress;
 pub mod study;
 mod summary;

@@ -1,0 +1,2 @@
+//! report
+pub(in crate::segment) mod numbers;
