@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::segment::report::numbers;
+use crate::segment::report::words::{capitalised, words};
 use crate::segment::train::study::{FeatureProfile, PopulationProfile, SegmentProfile};
 
 /// Features in a name, unless more are needed to tell two segments apart.
@@ -15,7 +16,7 @@ const NAMED: usize = 2;
 const DESCRIBED: usize = 3;
 
 /// A feature that correlates more than this with one that was named says the same again.
-const REPEATS: f64 = 0.7;
+const REPEATS: f64 = 0.65;
 
 /// Standardised differences below this are not spoken of. Source: Cohen (1988) calls 0.2 a small effect …
 const SPOKEN: f64 = 0.2;
@@ -25,6 +26,9 @@ const PLAIN: f64 = 0.5;
 
 /// … and 0.8 a large one. Segments are made to differ, so `very` is kept for two whole deviations.
 const VERY: f64 = 2.0;
+
+/// A mean that differs by less than this many standard deviations of the raw values tells nothing.
+const TELLING: f64 = 0.1;
 
 /// What the segments were found to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,11 +68,22 @@ impl Namer<'_> {
             if segment.features[feature].difference.abs() < SPOKEN {
                 break;
             }
-            let repeats = fresh.iter().any(|named| self.correlation[feature][*named].abs() > REPEATS);
+            let repeats = fresh.iter().any(|named| self.repeats(feature, *named));
             if repeats { &mut repeating } else { &mut fresh }.push(feature);
         }
         fresh.extend(repeating);
         fresh
+    }
+
+    /// Whether two features say much the same: they correlate, or the words of one are among those of the other.
+    fn repeats(&self, one: usize, other: usize) -> bool {
+        if self.correlation[one][other].abs() > REPEATS {
+            return true;
+        }
+        let (one, other) = (words(&self.features[one].name), words(&self.features[other].name));
+        let within =
+            |few: &str, many: &str| few.split(' ').all(|word| many.split(' ').any(|found| found == word));
+        within(&one, &other) || within(&other, &one)
     }
 
     /// Names of as few features as keep them apart; a number where all features do not.
@@ -142,37 +157,45 @@ impl Namer<'_> {
 
     /// One sentence: the most telling features, here and over all customers.
     fn describe(&self, segment: &SegmentProfile, telling: &[usize]) -> String {
-        let figures: Vec<String> = telling
+        let figures = telling.iter().filter_map(|feature| self.figure(*feature, &segment.features[*feature]));
+        let figures: Vec<(String, String)> = figures.take(DESCRIBED).collect();
+        let parts: Vec<String> = figures
             .iter()
-            .filter_map(|feature| self.figure(*feature, &segment.features[*feature]))
-            .take(DESCRIBED)
+            .enumerate()
+            .map(|(place, (here, all))| match place {
+                0 => format!("{here} (all customers: {all})"),
+                _ => format!("{here} ({all})"),
+            })
             .collect();
-        let whole =
-            format!("{} of the customers ({})", numbers::share(segment.share), numbers::count(segment.size));
-        if figures.is_empty() {
-            return format!("{whole}, near the average in every feature.");
+        if parts.is_empty() {
+            return "Near the average of all customers in every feature.".to_owned();
         }
-        format!("{whole}: {}.", list(&figures))
+        format!("On average {}.", list(&parts))
     }
 
-    /// `purchases 28 on average (all customers: 1,003)`; the mean where it points the same way as the difference does,
-    /// else the median, which a logarithm leaves in order; nothing where neither does.
-    fn figure(&self, feature: usize, profile: &FeatureProfile) -> Option<String> {
+    /// `purchases 28` and `1,003`: here and over all customers. The mean where it points the same way as the difference
+    /// does and tells, else the median, which a logarithm leaves in order; nothing where neither points that way.
+    fn figure(&self, feature: usize, profile: &FeatureProfile) -> Option<(String, String)> {
         let population = &self.features[feature];
         let same_way = |here: f64, all: f64| (here - all) * profile.difference > 0.0;
         let words = words(&population.name);
         if self.yes_no[feature] {
-            let (here, all) = (numbers::share(profile.mean), numbers::share(population.mean));
-            return Some(format!("{words} in {here} (all customers: {all})"));
+            return Some((
+                format!("{words} in {}", numbers::share(profile.mean)),
+                numbers::share(population.mean),
+            ));
         }
-        let (kind, here, all) = if same_way(profile.mean, population.mean) {
-            ("on average", profile.mean, population.mean)
-        } else if same_way(profile.median, population.median) {
-            ("in the middle", profile.median, population.median)
-        } else {
-            return None;
+        let mean = || (format!("{words} {}", numbers::short(profile.mean)), numbers::short(population.mean));
+        let median = || {
+            let here = numbers::short(profile.median);
+            (format!("{words} {here} in the median"), numbers::short(population.median))
         };
-        Some(format!("{words} {} {kind} (all customers: {})", numbers::short(here), numbers::short(all)))
+        let mean_tells = (profile.mean - population.mean).abs() >= TELLING * population.deviation;
+        match (same_way(profile.mean, population.mean), same_way(profile.median, population.median)) {
+            (true, median_agrees) if mean_tells || !median_agrees => Some(mean()),
+            (_, true) => Some(median()),
+            (_, false) => None,
+        }
     }
 }
 
@@ -183,29 +206,6 @@ fn twins(names: &[String]) -> Vec<usize> {
         *seen.entry(name).or_default() += 1;
     }
     (0..names.len()).filter(|id| seen[&*names[*id]] > 1).collect()
-}
-
-/// The words of a column's name, in lower case: `CASH_ADVANCE_TRX` and `cashAdvanceTrx` are `cash advance trx`.
-pub(super) fn words(column: &str) -> String {
-    let mut spaced = String::with_capacity(column.len() + 4);
-    let mut before = ' ';
-    for letter in column.chars() {
-        let boundary = letter.is_uppercase() && (before.is_lowercase() || before.is_ascii_digit());
-        if boundary || matches!(letter, '_' | '-' | '.' | '=' | '/') {
-            spaced.push(' ');
-        }
-        if !matches!(letter, '_' | '-' | '.' | '=' | '/') {
-            spaced.extend(letter.to_lowercase());
-        }
-        before = letter;
-    }
-    let words: Vec<&str> = spaced.split_whitespace().collect();
-    if words.is_empty() { column.to_owned() } else { words.join(" ") }
-}
-
-fn capitalised(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// `a`, `a and b`, `a, b and c`.
@@ -267,22 +267,6 @@ mod tests {
     }
 
     #[test]
-    fn column_names_become_words() {
-        let cases = [
-            ("CASH_ADVANCE_TRX", "cash advance trx"),
-            ("cashAdvanceTrx", "cash advance trx"),
-            ("PAY_0", "pay 0"),
-            ("limit.bal", "limit bal"),
-            ("job=blue-collar", "job blue collar"),
-            ("Größe", "größe"),
-            ("___", "___"),
-        ];
-        for (column, expected) in cases {
-            assert_eq!(words(column), expected);
-        }
-    }
-
-    #[test]
     fn a_name_tells_the_two_features_that_tell_most() {
         let names =
             propose(&["PURCHASES", "CASH_ADVANCE", "TENURE"], &[&[-0.9, 2.4, 0.3], &[0.9, 0.7, -0.3]]);
@@ -290,8 +274,7 @@ mod tests {
         assert_eq!(names[1].name, "High purchases and cash advance");
         assert_eq!(
             names[0].description,
-            "21.8 % of the customers (1,954): cash advance 124 on average (all customers: 100), purchases 91 on \
-             average (all customers: 100) and tenure 103 on average (all customers: 100)."
+            "On average cash advance 124 (all customers: 100), purchases 91 (100) and tenure 103 (100)."
         );
     }
 
@@ -306,7 +289,7 @@ mod tests {
     fn a_segment_like_all_customers_says_so() {
         let named = &propose(&["a"], &[&[0.1]])[0];
         assert_eq!(named.name, "Near the average");
-        assert_eq!(named.description, "21.8 % of the customers (1,954), near the average in every feature.");
+        assert_eq!(named.description, "Near the average of all customers in every feature.");
     }
 
     #[test]
@@ -316,5 +299,25 @@ mod tests {
         let namer = Namer { features: &features, yes_no: &yes_no, correlation: &correlation };
         let named = &namer.propose(&[segment(0, &[1.5, 1.4, 0.9])])[0];
         assert_eq!(named.name, "High purchases, often married");
+    }
+
+    #[test]
+    fn a_feature_whose_words_are_among_those_of_another_is_not_named_beside_it() {
+        let names = propose(&["CASH_ADVANCE_TRX", "CASH_ADVANCE", "LIMIT"], &[&[1.5, 1.4, -0.9]]);
+        assert_eq!(names[0].name, "High cash advance trx, low limit");
+    }
+
+    #[test]
+    fn a_mean_that_a_few_large_values_pull_the_other_way_gives_way_to_the_median() {
+        let correlation = vec![vec![1.0]];
+        let (features, yes_no) = (population(&["balance"]), [false]);
+        let namer = Namer { features: &features, yes_no: &yes_no, correlation: &correlation };
+        let mut pulled = segment(0, &[0.9]);
+        pulled.features[0].mean = 95.0;
+        let described = namer.propose(&[pulled.clone()]).remove(0).description;
+        assert_eq!(described, "On average balance 89 in the median (all customers: 80).");
+        pulled.features[0].median = 70.0;
+        let described = namer.propose(&[pulled]).remove(0).description;
+        assert_eq!(described, "Near the average of all customers in every feature.");
     }
 }
