@@ -94,6 +94,7 @@ mod golden;
 mod lanes;
 mod layout;
 mod prepare;
+pub mod report;
 pub mod train;
 pub mod write;
 

@@ -12,6 +12,7 @@ mod draw;
 pub mod k_means;
 mod learn;
 mod membership;
+mod profile;
 pub mod progress;
 pub mod silhouette;
 pub mod study;

@@ -5,6 +5,13 @@
 
 use serde::Serialize;
 
+/// A segment that is found again with at least this mean Jaccard similarity over the resamples is stable. Source: Hennig,
+/// "Cluster-wise assessment of cluster stability" (2007).
+pub const STABLE_JACCARD: f64 = 0.75;
+
+/// A segment below this share of the customers is too small to be recommended.
+pub const SMALLEST_SHARE: f64 = 0.02;
+
 /// All that is known of a trained segmentation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Study {
@@ -26,6 +33,8 @@ pub struct Study {
     pub pictures: Pictures,
     /// Against the version before, where one was named.
     pub migration: Option<Migration>,
+    /// What else was done to the data or is to be known of it, a sentence each; the report lists them with its own.
+    pub notes: Vec<String>,
 }
 
 /// The table that was read.
@@ -224,9 +233,10 @@ pub struct FeatureProfile {
     pub median: f64,
     /// Mean of the standardised values: standard deviations from the population, after log1p where it was taken.
     pub z: f64,
-    /// Mean over the population's mean; none where that is 0.
+    /// Mean over the population's mean; none where that is 0 or some value is negative.
     pub lift: Option<f64>,
-    /// (mean within − mean outside) / pooled deviation of the standardised values: Cohen's d.
+    /// (mean within − mean outside) / pooled deviation of the standardised values: Cohen's d. A pooled deviation below
+    /// a thousandth of the population's counts as that, so that it is finite.
     pub difference: f64,
 }
 
