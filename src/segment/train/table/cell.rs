@@ -32,7 +32,11 @@ pub(super) struct MissingWords {
 impl MissingWords {
     pub(super) fn new(words: &[String]) -> Self {
         let words: Vec<String> = words.iter().map(|word| word.trim().to_owned()).collect();
-        let numbers = words.iter().filter_map(|word| word.parse().ok()).collect();
+        let numbers = words
+            .iter()
+            .filter_map(|word| word.parse().ok())
+            .filter(|number: &f32| number.is_finite())
+            .collect();
         Self { words, numbers }
     }
 

@@ -165,7 +165,7 @@ impl Ragged {
     fn report(self, gather: &mut Gather<'_>) {
         let Some((row, mut message)) = self.first else { return };
         if self.count > 1 {
-            message += &format!(" ({} more rows are like this)", self.count - 1);
+            message = format!("{message} ({} rows in all)", self.count);
         }
         gather.problem(Some(row), message);
     }

@@ -53,10 +53,10 @@ struct Found {
 impl IdReader {
     /// Takes the id of a row, counted from 0.
     pub(super) fn read(&mut self, row: u64, field: &[u8]) {
-        let text = str::from_utf8(field).map(str::trim).unwrap_or_else(|_| {
+        let Ok(text) = str::from_utf8(field).map(str::trim) else {
             self.not_utf8.get_or_insert(row);
-            "not UTF-8"
-        });
+            return self.skip();
+        };
         if text.is_empty() {
             self.first_missing.get_or_insert(row);
         }
@@ -189,7 +189,7 @@ impl<'f> Gather<'f> {
         match self.rows {
             0 if self.found.is_empty() => problems.push(self.file, None, "has a header, but no rows"),
             1 => {
-                problems.push(self.file, None, "has one row only; segments are made of at least 2 customers")
+                problems.push(self.file, None, "has one row only; segments are made of at least 2 customers");
             }
             _ => {}
         }

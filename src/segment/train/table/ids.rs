@@ -74,7 +74,9 @@ mod tests {
 
     fn ids(texts: &[&str]) -> Ids {
         let mut ids = Ids::default();
-        texts.iter().for_each(|text| ids.push(text));
+        for text in texts {
+            ids.push(text);
+        }
         ids
     }
 

@@ -51,11 +51,7 @@ fn read_all(
     let names = fields.iter().map(|field| field.name().trim().to_owned()).collect();
     let plan = Plan::new(file, None, names, options, Problems::new())?;
     let mut gather = Gather::new(file, None, plan, options);
-    check_types(&fields, &gather, options).map_err(|messages| {
-        let mut problems = Problems::new();
-        messages.into_iter().for_each(|message| problems.push(file, None, message));
-        problems
-    })?;
+    check_types(file, &fields, &gather, options)?;
     let positions = gather.positions();
     let mask = ProjectionMask::roots(opened.parquet_schema(), positions.iter().copied());
     progress.begin("reading the table", opened.metadata().file_metadata().num_rows().unsigned_abs());
@@ -78,17 +74,20 @@ fn line_per_row(rows: &BTreeSet<u64>) -> BTreeMap<u64, usize> {
 
 /// The type that the cells of a column are read as.
 fn canonical(column: &DataType) -> Option<DataType> {
-    match column {
-        DataType::Boolean => Some(DataType::Boolean),
-        // 64 bits hold a decimal to more digits than the 32 of a value, which are rounded to once.
-        number if number.is_numeric() => {
-            let exact = number.is_integer() || matches!(number, DataType::Float32 | DataType::Float16);
-            Some(if exact { DataType::Float32 } else { DataType::Float64 })
-        }
-        DataType::Null => Some(DataType::Float32),
-        text if is_text(text) => Some(DataType::LargeUtf8),
-        _ => None,
+    if let DataType::Dictionary(_, values) = column {
+        return canonical(values);
     }
+    if is_text(column) {
+        return Some(DataType::LargeUtf8);
+    }
+    if *column == DataType::Boolean {
+        return Some(DataType::Boolean);
+    }
+    // 64 bits hold a decimal to more digits than the 32 of a value, which are rounded to once.
+    let exact =
+        column.is_integer() || matches!(column, DataType::Float32 | DataType::Float16 | DataType::Null);
+    let number = exact || column.is_numeric();
+    number.then_some(if exact { DataType::Float32 } else { DataType::Float64 })
 }
 
 fn is_text(column: &DataType) -> bool {
@@ -99,26 +98,30 @@ fn is_text(column: &DataType) -> bool {
 }
 
 /// What is wrong with the columns before any row is read.
-fn check_types(fields: &Fields, gather: &Gather<'_>, options: &ReadOptions) -> Result<(), Vec<String>> {
-    let mut messages = Vec::new();
+fn check_types(
+    file: &str,
+    fields: &Fields,
+    gather: &Gather<'_>,
+    options: &ReadOptions,
+) -> Result<(), Problems> {
+    let mut problems = Problems::new();
+    let mut problem = |message: String| problems.push(file, None, message);
     for column in gather.columns() {
         let (name, found) = (&column.name, fields[column.position].data_type());
         if canonical(found).is_none() {
-            messages.push(format!(
+            problem(format!(
                 "column `{name}`: is {found}; leave it out with --drop {name}, or make it a number (a date: days)"
             ));
         } else if column.one_hot && !is_text(found) && *found != DataType::Null {
-            messages
-                .push(format!("column `{name}`: is {found}, which takes part as it is; do not encode it"));
+            problem(format!("column `{name}`: is {found}, which takes part as it is; do not encode it"));
         }
     }
     let id = fields.iter().find(|field| options.id_column.as_deref() == Some(field.name().trim()));
     if let Some(field) = id.filter(|field| !is_text(field.data_type()) && !field.data_type().is_integer()) {
         let found = field.data_type();
-        messages
-            .push(format!("column `{}`: is {found}; ids are texts or whole numbers", field.name().trim()));
+        problem(format!("column `{}`: is {found}; ids are texts or whole numbers", field.name().trim()));
     }
-    if messages.is_empty() { Ok(()) } else { Err(messages) }
+    problems.into_result(())
 }
 
 fn read_batch(gather: &mut Gather<'_>, batch: &RecordBatch, positions: &[usize]) -> Result<(), String> {
