@@ -12,6 +12,7 @@ use rayon::prelude::*;
 pub(super) use self::pictures::{PictureOptions, pictures};
 
 use super::study::{FeatureProfile, PopulationProfile, SegmentProfile};
+use super::table::Ids;
 use crate::segment::Segmentation;
 use crate::segment::prepare::FeaturePreparation;
 
@@ -34,7 +35,7 @@ pub(super) struct Rows<'t> {
     /// Rows × the features of the segmentation, row-major; NaN where a value is missing.
     pub(super) raw: &'t [f32],
     /// Their ids, one per row, where there is an id column.
-    pub(super) customers: Option<&'t [String]>,
+    pub(super) customers: Option<&'t Ids>,
     /// The segment of each row.
     pub(super) labels: &'t [u32],
 }
@@ -118,8 +119,8 @@ fn apart(features: &[FeatureProfile]) -> Vec<usize> {
 }
 
 /// How a row is called: by its id, or by its number from 1.
-fn customer(customers: Option<&[String]>, row: usize) -> String {
-    customers.and_then(|customers| customers.get(row)).cloned().unwrap_or_else(|| format!("row {}", row + 1))
+fn customer(customers: Option<&Ids>, row: usize) -> String {
+    customers.map_or_else(|| format!("row {}", row + 1), |ids| ids.get(row).to_owned())
 }
 
 /// All about one feature.
