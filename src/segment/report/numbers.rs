@@ -75,17 +75,6 @@ pub(in crate::segment) fn share(value: f64) -> String {
     }
 }
 
-/// How many times the usual: `× 4.6`.
-pub(in crate::segment) fn times(value: f64) -> String {
-    if value.abs() >= 100.0 {
-        format!("× {}", fixed(value, 0))
-    } else if value.abs() >= 10.0 {
-        format!("× {}", fixed(value, 1))
-    } else {
-        format!("× {}", fixed(value, 2))
-    }
-}
-
 /// Digits in groups of three.
 fn grouped(digits: &str) -> String {
     let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
@@ -140,10 +129,6 @@ mod tests {
         for (value, expected) in cases {
             assert_eq!(share(value), expected);
         }
-        assert_eq!(
-            (times(4.617), times(14.23), times(0.031)),
-            ("× 4.62".into(), "× 14.2".into(), "× 0.03".into())
-        );
     }
 
     proptest! {

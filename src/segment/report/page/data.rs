@@ -40,8 +40,8 @@ pub(super) fn data(study: &Study) -> Result<String, FigureError> {
         html.push_str(&figure(
             &figures::correlation(&names, &study.correlation)?,
             &format!(
-                "Features that go together (red) count twice in every distance; features that go against each other \
-                 (blue) do too.{rest}"
+                "Features that go together (red) or against each other (blue) tell much the same, and weigh the more in \
+                 every distance.{rest}"
             ),
         ));
     }
