@@ -13,7 +13,7 @@ pub(in crate::segment) fn quantity(value: f64) -> String {
     if size == 0.0 {
         return "0".to_owned();
     }
-    if size >= 1e15 || size < 1e-6 {
+    if !(1e-6..1e15).contains(&size) {
         return format!("{value:.1e}").replace('-', "−").replace("e−", "e-");
     }
     // Digits after the point so that three digits stand in all; a value from 100 on is a whole number.
