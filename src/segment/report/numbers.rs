@@ -13,7 +13,7 @@ pub(in crate::segment) fn quantity(value: f64) -> String {
     if size == 0.0 {
         return "0".to_owned();
     }
-    if size >= 1e15 || size < 1e-6 {
+    if !(1e-6..1e15).contains(&size) {
         return format!("{value:.1e}").replace('-', "−").replace("e−", "e-");
     }
     // Digits after the point so that three digits stand in all; a value from 100 on is a whole number.
@@ -75,17 +75,6 @@ pub(in crate::segment) fn share(value: f64) -> String {
     }
 }
 
-/// How many times the usual: `× 4.6`.
-pub(in crate::segment) fn times(value: f64) -> String {
-    if value.abs() >= 100.0 {
-        format!("× {}", fixed(value, 0))
-    } else if value.abs() >= 10.0 {
-        format!("× {}", fixed(value, 1))
-    } else {
-        format!("× {}", fixed(value, 2))
-    }
-}
-
 /// Digits in groups of three.
 fn grouped(digits: &str) -> String {
     let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
@@ -140,10 +129,6 @@ mod tests {
         for (value, expected) in cases {
             assert_eq!(share(value), expected);
         }
-        assert_eq!(
-            (times(4.617), times(14.23), times(0.031)),
-            ("× 4.62".into(), "× 14.2".into(), "× 0.03".into())
-        );
     }
 
     proptest! {

@@ -9,6 +9,8 @@ mod method;
 mod segments;
 mod table;
 
+use std::fmt::{self, Write as _};
+
 use super::figures::FigureError;
 use super::{numbers, palette};
 use crate::segment::train::study::{Candidate, SMALLEST_SHARE, STABLE_JACCARD, SegmentProfile, Study};
@@ -21,7 +23,10 @@ pub(super) fn page(study: &Study) -> Result<String, FigureError> {
     let mut html = String::with_capacity(1 << 20);
     html.push_str("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     html.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
-    html.push_str(&format!("<title>Customer segments: {}</title>\n<style>\n", escape(&study.source.file)));
+    append(
+        &mut html,
+        format_args!("<title>Customer segments: {}</title>\n<style>\n", escape(&study.source.file)),
+    );
     html.push_str(include_str!("page/style.css"));
     html.push_str("</style>\n</head>\n<body>\n");
     html.push_str(&header(study));
@@ -37,11 +42,11 @@ pub(super) fn page(study: &Study) -> Result<String, FigureError> {
     ];
     html.push_str("<nav aria-label=\"Contents\"><ul>\n");
     for (id, title, _) in sections.iter().filter(|(_, _, body)| !body.is_empty()) {
-        html.push_str(&format!("<li><a href=\"#{id}\">{title}</a></li>\n"));
+        append(&mut html, format_args!("<li><a href=\"#{id}\">{title}</a></li>\n"));
     }
     html.push_str("</ul></nav>\n<main>\n");
     for (id, title, body) in sections.iter().filter(|(_, _, body)| !body.is_empty()) {
-        html.push_str(&format!("<section id=\"{id}\">\n<h2>{title}</h2>\n{body}</section>\n"));
+        append(&mut html, format_args!("<section id=\"{id}\">\n<h2>{title}</h2>\n{body}</section>\n"));
     }
     html.push_str(
         "</main>\n<footer>The same figures are in the files beside this page: <code>report.json</code>, ",
@@ -71,6 +76,12 @@ pub(super) fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+/// Adds to a text without making another one first.
+fn append(text: &mut String, addition: fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _ = text.write_fmt(addition);
 }
 
 /// The number of a segment on its colour.
@@ -124,17 +135,20 @@ fn chosen(study: &Study) -> Option<&Candidate> {
 fn header(study: &Study) -> String {
     let source = &study.source;
     let mut html = String::from("<header>\n<h1>Customer segments</h1>\n");
-    html.push_str(&format!(
-        "<p class=\"source\">Trained on <code>{}</code></p>\n<p class=\"lead\">{}</p>\n",
-        escape(&source.file),
-        summary(study)
-    ));
+    append(
+        &mut html,
+        format_args!(
+            "<p class=\"source\">Trained on <code>{}</code></p>\n<p class=\"lead\">{}</p>\n",
+            escape(&source.file),
+            summary(study)
+        ),
+    );
     for warning in warnings(study) {
-        html.push_str(&format!("<p class=\"warn\">{warning}</p>\n"));
+        append(&mut html, format_args!("<p class=\"warn\">{warning}</p>\n"));
     }
     html.push_str("<div class=\"tiles\">\n");
     let mut tile = |value: String, what: &str| {
-        html.push_str(&format!("<div class=\"tile\"><b>{value}</b><span>{what}</span></div>\n"));
+        append(&mut html, format_args!("<div class=\"tile\"><b>{value}</b><span>{what}</span></div>\n"));
     };
     tile(numbers::count(source.rows), "customers");
     tile(study.segments.len().to_string(), "segments");
@@ -174,25 +188,31 @@ fn summary(study: &Study) -> String {
     };
     let by_share = |one: &&SegmentProfile, other: &&SegmentProfile| one.size.cmp(&other.size);
     let mut text = format!(
-        "{} customers fall into <b>{k} {}</b> by {} of their {}.",
+        "{} customers fall into <b>{k} {}</b> by {} {}.",
         numbers::count(study.source.rows),
         if k == 1 { "segment" } else { "segments" },
         study.features.len(),
-        if study.features.len() == 1 { "features" } else { "features" }
+        if study.features.len() == 1 { "feature" } else { "features" }
     );
     if let (Some(largest), Some(smallest)) =
         (study.segments.iter().rev().max_by(by_share), study.segments.iter().min_by(by_share))
         && k > 1
     {
-        text.push_str(&format!(" The largest is {}, the smallest {}.", named(largest), named(smallest)));
+        append(
+            &mut text,
+            format_args!(" The largest is {}, the smallest {}.", named(largest), named(smallest)),
+        );
     }
-    text.push_str(&format!(" {}", escape(&study.choice.reason)));
+    append(&mut text, format_args!(" {}", escape(&study.choice.reason)));
     if let Some(migration) = &study.migration {
-        text.push_str(&format!(
-            " Against {}, {} of the customers change segment.",
-            escape(&migration.previous),
-            numbers::share(migration.moved)
-        ));
+        append(
+            &mut text,
+            format_args!(
+                " Against {}, {} of the customers change segment.",
+                escape(&migration.previous),
+                numbers::share(migration.moved)
+            ),
+        );
     }
     text
 }

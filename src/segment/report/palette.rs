@@ -67,7 +67,7 @@ pub(super) fn segment(id: usize) -> Colour {
 /// The colour of a value from −1 (blue) over 0 (white) to 1 (red); values beyond count as the end.
 pub(super) fn diverging(value: f64) -> Colour {
     let last = DIVERGING.len() - 1;
-    let place = (value.clamp(-1.0, 1.0) + 1.0) / 2.0 * last as f64;
+    let place = f64::midpoint(value.clamp(-1.0, 1.0), 1.0) * last as f64;
     let below = (place.floor() as usize).min(last - 1);
     DIVERGING[below].mixed(DIVERGING[below + 1], place - below as f64)
 }

@@ -146,7 +146,7 @@ impl Facts {
             groups[*label as usize].add(value, prepared.z(preparation.apply(raw)));
             all.push(value);
         }
-        let total = groups.iter().fold(Group::default(), |total, group| total.with(group));
+        let total = groups.iter().fold(Group::default(), Group::with);
         let raw = Moments::of(all.iter().copied());
         let positive = raw.mean > 0.0 && all.iter().all(|value| *value >= 0.0);
         let yes_no = all.iter().all(|value| *value == 0.0 || (*value - 1.0).abs() < f64::EPSILON);
@@ -342,7 +342,9 @@ fn nearest(segmentation: &Segmentation, rows: &Rows<'_>) -> Vec<Vec<usize>> {
     let mut found = vec![Vec::new(); centroids.len()];
     for block in blocks {
         for (all, some) in found.iter_mut().zip(block) {
-            some.into_iter().for_each(|candidate| keep(all, candidate));
+            for candidate in some {
+                keep(all, candidate);
+            }
         }
     }
     found.into_iter().map(|rows| rows.into_iter().map(|(_, row)| row).collect()).collect()

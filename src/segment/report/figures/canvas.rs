@@ -321,6 +321,7 @@ fn step(wanted: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "round values are exact")]
 mod tests {
     use super::*;
 

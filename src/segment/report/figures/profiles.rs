@@ -35,9 +35,9 @@ pub(in crate::segment::report) fn bar_profile(
     order: &[usize],
     end: f64,
 ) -> Result<String, FigureError> {
-    let (row, names) = (20.0, 176.0);
+    let (row, names) = (20.0, 192.0);
     let bottom = 8.0 + row * order.len() as f64;
-    let axes = Axes { frame: [names + 24.0, 8.0, 456.0, bottom], x: [-end, end], y: [0.0, 1.0] };
+    let axes = Axes { frame: [names + 20.0, 8.0, 456.0, bottom], x: [-end, end], y: [0.0, 1.0] };
     let label = format!("Profile of segment {}: {}", segment.id, segment.name);
     figure((480.0, bottom + 46.0), &label, |canvas| {
         let marks = ticks(axes.x, 6);

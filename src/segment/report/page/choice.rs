@@ -1,7 +1,7 @@
 //! Why so many segments, and how clear and stable they are.
 
 use super::table::{Column, Table};
-use super::{badge, chosen, escape, figure, percent};
+use super::{append, badge, chosen, escape, figure, percent};
 use crate::segment::report::figures::{self, FigureError};
 use crate::segment::report::numbers;
 use crate::segment::train::study::{Candidate, SMALLEST_SHARE, STABLE_JACCARD, Study};
@@ -18,7 +18,10 @@ pub(super) fn choice(study: &Study) -> Result<String, FigureError> {
             || "none would have been recommended".to_owned(),
             |k| format!("k = {k} would have been recommended"),
         );
-        html.push_str(&format!("<p>k = {} was given by a person; {recommended}.</p>\n", choice.chosen));
+        append(
+            &mut html,
+            format_args!("<p>k = {} was given by a person; {recommended}.</p>\n", choice.chosen),
+        );
     }
     html.push_str(&candidates(study));
     html.push_str("<div class=\"pair\">\n");
@@ -39,15 +42,18 @@ pub(super) fn choice(study: &Study) -> Result<String, FigureError> {
         &figures::stability_by_k(choice)?,
         &format!("Refits on {resamples} bootstrap resamples, compared with the segments of all customers."),
     ));
-    html.push_str(&format!(
-        "<div>\n<h3>How to read this</h3>\n<p>A number of segments is <b>stable</b> if every one of its segments is found \
+    append(
+        &mut html,
+        format_args!(
+            "<div>\n<h3>How to read this</h3>\n<p>A number of segments is <b>stable</b> if every one of its segments is found \
          again on resamples (a mean Jaccard similarity of {STABLE_JACCARD} at least) and none holds less than {} of the \
          customers.</p>\n<p>Of the stable ones, the one whose customers are nearest to their own segment and farthest from \
          the next (the best silhouette) is recommended. More segments always have a lower inertia; past the knee they \
          gain little.</p>\n<p class=\"note\">↑ higher is better, ↓ lower is better. The terms are explained at the \
          end.</p>\n</div>\n</div>\n",
-        percent(SMALLEST_SHARE)
-    ));
+            percent(SMALLEST_SHARE)
+        ),
+    );
     Ok(html)
 }
 

@@ -1,7 +1,7 @@
 //! What the data was, and how customers moved since the version before.
 
 use super::table::{Column as Cells, Table};
-use super::{badge, escape, figure, labels, percent};
+use super::{append, badge, escape, figure, labels, percent};
 use crate::segment::report::figures::{self, FigureError};
 use crate::segment::report::numbers;
 use crate::segment::report::palette::{Colour, PAPER};
@@ -40,8 +40,8 @@ pub(super) fn data(study: &Study) -> Result<String, FigureError> {
         html.push_str(&figure(
             &figures::correlation(&names, &study.correlation)?,
             &format!(
-                "Features that go together (red) count twice in every distance; features that go against each other \
-                 (blue) do too.{rest}"
+                "Features that go together (red) or against each other (blue) tell much the same, and weigh the more in \
+                 every distance.{rest}"
             ),
         ));
     }
@@ -136,7 +136,7 @@ pub(super) fn migration(study: &Study) -> String {
         .map(|(segment, _)| format!("{} {}", badge(segment.id), escape(&segment.name)))
         .collect();
     if !fresh.is_empty() {
-        html.push_str(&format!("<p>New: {}.</p>\n", fresh.join(", ")));
+        append(&mut html, format_args!("<p>New: {}.</p>\n", fresh.join(", ")));
     }
     html.push_str(
         "<p class=\"note\">Rows: the segment before; columns: the segment now. The darker, the larger a share of the row; \

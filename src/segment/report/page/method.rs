@@ -1,6 +1,6 @@
 //! How it was done, what the words mean and what the segments cannot tell.
 
-use super::escape;
+use super::{append, escape};
 use crate::segment::report::numbers;
 use crate::segment::train::study::{STABLE_JACCARD, Study};
 
@@ -8,15 +8,15 @@ use crate::segment::train::study::{STABLE_JACCARD, Study};
 pub(super) fn method(study: &Study) -> String {
     let mut html = String::from("<h3>What was done</h3>\n<ul class=\"method\">\n");
     for step in steps(study) {
-        html.push_str(&format!("<li>{step}</li>\n"));
+        append(&mut html, format_args!("<li>{step}</li>\n"));
     }
     html.push_str("</ul>\n<h3>What the words mean</h3>\n<dl>\n");
     for (word, meaning) in words(study) {
-        html.push_str(&format!("<dt>{word}</dt><dd>{meaning}</dd>\n"));
+        append(&mut html, format_args!("<dt>{word}</dt><dd>{meaning}</dd>\n"));
     }
     html.push_str("</dl>\n<h3>What to keep in mind</h3>\n<ul class=\"method\">\n");
     for limit in LIMITS {
-        html.push_str(&format!("<li>{limit}</li>\n"));
+        append(&mut html, format_args!("<li>{limit}</li>\n"));
     }
     html.push_str("</ul>\n");
     html

@@ -1,7 +1,7 @@
 //! What the segments are: cards, profiles, maps.
 
 use super::table::{Column, Table};
-use super::{badge, by_explained, escape, figure, labels, left_out};
+use super::{append, badge, by_explained, escape, figure, labels, left_out};
 use crate::segment::report::figures::{self, FigureError, Plane};
 use crate::segment::report::{numbers, palette};
 use crate::segment::train::study::{SegmentProfile, Study};
@@ -28,13 +28,16 @@ fn card(study: &Study, segment: &SegmentProfile, labels: &[String]) -> String {
         badge(segment.id),
         escape(&segment.name)
     );
-    html.push_str(&format!(
-        "<p class=\"size\"><b>{}</b> of the customers · {} · stability {}</p>\n<p>{}</p>\n",
-        numbers::share(segment.share),
-        numbers::count(segment.size),
-        numbers::fixed(segment.jaccard, 2),
-        escape(&segment.description)
-    ));
+    append(
+        &mut html,
+        format_args!(
+            "<p class=\"size\"><b>{}</b> of the customers · {} · stability {}</p>\n<p>{}</p>\n",
+            numbers::share(segment.share),
+            numbers::count(segment.size),
+            numbers::fixed(segment.jaccard, 2),
+            escape(&segment.description)
+        ),
+    );
     let columns = [
         ("feature", Column::Words),
         ("mean", Column::Number),
@@ -71,14 +74,17 @@ fn card(study: &Study, segment: &SegmentProfile, labels: &[String]) -> String {
             )
         });
         let offers: Vec<String> = offers.collect();
-        html.push_str(&format!("<p class=\"more\">Suitable offers: {}</p>\n", offers.join("; ")));
+        append(&mut html, format_args!("<p class=\"more\">Suitable offers: {}</p>\n", offers.join("; ")));
     }
     if segment.proposed != segment.name && !segment.proposed.is_empty() {
-        html.push_str(&format!("<p class=\"more\">By its features: {}</p>\n", escape(&segment.proposed)));
+        append(
+            &mut html,
+            format_args!("<p class=\"more\">By its features: {}</p>\n", escape(&segment.proposed)),
+        );
     }
     if !segment.nearest.is_empty() {
         let nearest: Vec<String> = segment.nearest.iter().map(|customer| escape(customer)).collect();
-        html.push_str(&format!("<p class=\"more\">Typical customers: {}</p>\n", nearest.join(", ")));
+        append(&mut html, format_args!("<p class=\"more\">Typical customers: {}</p>\n", nearest.join(", ")));
     }
     html.push_str("</div>\n</article>\n");
     html
@@ -107,11 +113,14 @@ pub(super) fn profiles(study: &Study) -> Result<String, FigureError> {
     let end = z.fold(1.0, f64::max) * 1.18;
     for segment in &study.segments {
         let svg = figures::bar_profile(segment, &labels, &order, end)?;
-        html.push_str(&format!(
-            "<figure>\n<h3>{} {}</h3>\n{svg}</figure>\n",
-            badge(segment.id),
-            escape(&segment.name)
-        ));
+        append(
+            &mut html,
+            format_args!(
+                "<figure>\n<h3>{} {}</h3>\n{svg}</figure>\n",
+                badge(segment.id),
+                escape(&segment.name)
+            ),
+        );
     }
     html.push_str("</div>\n");
     Ok(html)
@@ -134,7 +143,7 @@ pub(super) fn map(study: &Study) -> Result<String, FigureError> {
     );
     html.push_str("<ul class=\"legend\">\n");
     for segment in &study.segments {
-        html.push_str(&format!("<li>{}{}</li>\n", badge(segment.id), escape(&segment.name)));
+        append(&mut html, format_args!("<li>{}{}</li>\n", badge(segment.id), escape(&segment.name)));
     }
     html.push_str("</ul>\n<div class=\"pair\">\n");
     html.push_str(&figure(

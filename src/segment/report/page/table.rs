@@ -1,5 +1,7 @@
 //! Tables of the page.
 
+use super::append;
+
 /// How the cells of a column stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Column {
@@ -20,7 +22,7 @@ impl Table {
     pub(super) fn new(columns: &[(&str, Column)]) -> Self {
         let mut html = String::from("<table>\n<thead><tr>");
         for (title, column) in columns {
-            html.push_str(&format!("<th{}>{title}</th>", class(*column)));
+            append(&mut html, format_args!("<th{}>{title}</th>", class(*column)));
         }
         html.push_str("</tr></thead>\n<tbody>\n");
         Self { columns: columns.iter().map(|(_, column)| *column).collect(), html }
@@ -29,18 +31,18 @@ impl Table {
     /// A row of cells, HTML; `kind` is the class of the row, or nothing.
     pub(super) fn row(&mut self, kind: &str, cells: &[String]) {
         let kind = if kind.is_empty() { String::new() } else { format!(" class=\"{kind}\"") };
-        self.html.push_str(&format!("<tr{kind}>"));
+        append(&mut self.html, format_args!("<tr{kind}>"));
         for (cell, column) in cells.iter().zip(&self.columns) {
-            self.html.push_str(&format!("<td{}>{cell}</td>", class(*column)));
+            append(&mut self.html, format_args!("<td{}>{cell}</td>", class(*column)));
         }
         self.html.push_str("</tr>\n");
     }
 
     /// A row whose numbers have colours behind them (CSS declarations) after the first cell.
     pub(super) fn shaded(&mut self, first: &str, cells: &[(String, String)]) {
-        self.html.push_str(&format!("<tr><td>{first}</td>"));
+        append(&mut self.html, format_args!("<tr><td>{first}</td>"));
         for (cell, style) in cells {
-            self.html.push_str(&format!("<td class=\"n\" style=\"{style}\">{cell}</td>"));
+            append(&mut self.html, format_args!("<td class=\"n\" style=\"{style}\">{cell}</td>"));
         }
         self.html.push_str("</tr>\n");
     }
