@@ -90,6 +90,7 @@
 //! distance; the lowest id wins a tie.
 
 mod assign;
+pub mod drift;
 mod golden;
 mod lanes;
 mod layout;

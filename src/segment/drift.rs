@@ -5,8 +5,6 @@
 
 mod shown;
 mod tally;
-#[cfg(test)]
-mod tests;
 
 use std::path::Path;
 

@@ -31,7 +31,7 @@ use ndarray::ArrayView2;
 
 pub use choose::{ChooseError, DEFAULT_KS, DEFAULT_RESAMPLES, LEAST_JACCARD, LEAST_SHARE};
 pub use compare::DEFAULT_COMPARISON_ROWS;
-pub use matching::{Gate, MigrationTable, Previous, RetrainRefusal};
+pub use matching::{Cause, Gate, MigrationTable, Previous, RetrainRefusal};
 pub use summary::{ChoiceTable, Summary};
 pub use table::{Facts, Ids, ReadOptions, Table};
 

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use pathfinding::kuhn_munkres::kuhn_munkres;
 use pathfinding::matrix::Matrix;
 
-pub use self::gate::{Cause, Gate, RetrainRefusal, Unstable};
+pub use self::gate::{Cause, Gate, RetrainRefusal};
 pub use self::shown::MigrationTable;
 
 use super::study::Migration;

@@ -151,7 +151,7 @@ impl Facts {
         let positive = raw.mean > 0.0 && all.iter().all(|value| *value >= 0.0);
         let yes_no = all.iter().all(|value| *value == 0.0 || (*value - 1.0).abs() < f64::EPSILON);
         let population = PopulationProfile {
-            name: preparation.name.clone(),
+            name: preparation.label().into_owned(),
             mean: raw.mean,
             median: median(&mut all),
             deviation: raw.deviation,

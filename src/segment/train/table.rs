@@ -29,6 +29,7 @@ pub use self::facts::{ColumnFacts, Facts, Kind};
 pub use self::ids::Ids;
 
 use super::progress::{Progress, Silent};
+use super::settings::ReadSettings;
 use crate::document::Problems;
 
 /// How a Parquet file begins and ends.
@@ -44,22 +45,22 @@ const OTHER_KINDS: [(&[u8], &str); 4] = [
 
 /// What a person says about the columns of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct ReadOptions {
+pub struct ReadOptions {
     /// The column that names the customer; it is no feature.
-    pub(super) id_column: Option<String>,
+    pub id_column: Option<String>,
     /// Columns that are left out before they are judged.
-    pub(super) drop: Vec<String>,
+    pub drop: Vec<String>,
     /// Columns of text that become a column of 0 and 1 per value.
-    pub(super) one_hot: Vec<String>,
+    pub one_hot: Vec<String>,
     /// Words that stand for a missing value beside an empty field, `NA` and `NaN`; case does not matter.
-    pub(super) missing: Vec<String>,
+    pub missing: Vec<String>,
     /// The only columns that are read, beside the id column; all where absent.
-    pub(super) only: Option<Vec<String>>,
+    pub only: Option<Vec<String>>,
 }
 
 /// Customers × features.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Table {
+pub struct Table {
     /// The file as it was given, for messages.
     pub(super) file: String,
     /// One per feature, unique, in the order of the columns; `job=admin.` where a text is encoded.
@@ -74,9 +75,21 @@ pub(super) struct Table {
     pub(super) columns: Vec<ColumnFacts>,
 }
 
+impl From<&ReadSettings> for ReadOptions {
+    fn from(settings: &ReadSettings) -> Self {
+        Self {
+            id_column: settings.id.clone(),
+            drop: settings.drop.clone(),
+            one_hot: settings.one_hot.clone(),
+            missing: settings.missing.clone(),
+            only: settings.only.clone(),
+        }
+    }
+}
+
 impl Table {
     /// The number of rows.
-    pub(super) fn rows(&self) -> usize {
+    pub fn rows(&self) -> usize {
         self.values.len() / self.names.len()
     }
 
@@ -95,7 +108,7 @@ impl Table {
     }
 
     /// What is known of the columns, to be shown first.
-    pub(super) fn facts(&self) -> Facts {
+    pub fn facts(&self) -> Facts {
         Facts { file: self.file.clone(), rows: self.rows() as u64, columns: self.columns.clone() }
     }
 
@@ -104,7 +117,7 @@ impl Table {
     ///
     /// # Errors
     /// Every problem of the header; then, at most one per column: what cannot be used and where it first occurs.
-    pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Self, Problems> {
+    pub fn read(path: &Path, options: &ReadOptions) -> Result<Self, Problems> {
         Self::read_watched(path, options, &Silent)
     }
 
@@ -112,7 +125,7 @@ impl Table {
     ///
     /// # Errors
     /// As [`Table::read`], and where `progress` asks to stop.
-    pub(super) fn read_watched(
+    pub fn read_watched(
         path: &Path,
         options: &ReadOptions,
         progress: &dyn Progress,
