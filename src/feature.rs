@@ -1,10 +1,12 @@
 //! Features: what is known about a customer, an offer and the context of a call, by name and type.
 //!
 //! Owns the [`FeatureSchema`] (`features.toml`), the values ([`Value`], [`ValueRef`]), the columns of a request
-//! ([`FeatureBatch`]), the embedded store of customers and a sample of recent rows ([`RecentRows`]). Knows nothing of models, rules or the wire.
+//! ([`FeatureBatch`]), the embedded store of customers, a sample of recent rows ([`RecentRows`]) and the index of
+//! how far a distribution has moved ([`psi`]). Knows nothing of models, rules or the wire.
 //! Start reading at [`FeatureSchema`], then [`Row`], which is what rules and models see.
 
 mod batch;
+pub mod psi;
 mod recent;
 mod schema;
 pub mod store;

@@ -22,16 +22,30 @@
 //!       "log1p": true,
 //!       "mean": 6.16,
 //!       "deviation": 2.01,
-//!       "range": [0.0, 19043.1]
+//!       "range": [0.0, 19043.1],
+//!       "reference": { "edges": [50.5, 2910.0], "counts": [3000, 3000, 2948], "missing": 2 }
+//!     },
+//!     {
+//!       "name": "job",
+//!       "equals": "admin.",
+//!       "impute": 0.0,
+//!       "imputed_with": "constant",
+//!       "log1p": false,
+//!       "mean": 0.25,
+//!       "deviation": 0.43,
+//!       "range": [0.0, 1.0]
 //!     }
 //!   ],
-//!   "pca": [[1.0]],
+//!   "pca": [[0.8, 0.6]],
 //!   "segments": [
 //!     { "id": 0, "name": "Transactors", "size": 5000, "centroid": [-0.4] },
 //!     { "id": 1, "name": "Revolvers", "size": 3950, "centroid": [0.5] }
 //!   ],
 //!   "inertia": 71656.4,
-//!   "training": { "rows": 8950, "k": 2, "seed": 42, "n_init": 10 }
+//!   "training": {
+//!     "rows": 8950, "k": 2, "seed": 42, "n_init": 10, "variance_kept": 0.91,
+//!     "dropped": [{ "feature": "limit", "reason": "correlates with `balance` (r = 0.97)" }]
+//!   }
 //! }
 //! ```
 //!
@@ -39,19 +53,28 @@
 //! |---|---|
 //! | `format_version` | this layout is version 1 |
 //! | `features[]` | one object per feature; their order is the order of the raw values of a row, of the columns of `pca` and, without `pca`, of the coordinates |
-//! | `features[].name` | the feature, as the feature schema names it; unique |
-//! | `features[].impute` | stands in for a missing raw value, in the unit of the raw value |
+//! | `features[].name` | the feature, as the feature schema names it |
+//! | `features[].equals` | optional, of a feature that is text: the raw value is 1 where the text is this one, letter by letter, else 0; no two features have the same `name` and `equals`, and a `name` is text everywhere or nowhere |
+//! | `features[].impute` | stands in for a missing raw value, in the unit of the raw value; 0 or 1 beside `equals` |
+//! | `features[].imputed_with` | optional: whether `impute` is the `median` of the known raw values (also where the key is absent), their `mean` or a `constant` that a person gave; a note, not used in assignment |
 //! | `features[].winsor` | optional: `[low, high]`, raw values beyond it count as `low` or `high` |
 //! | `features[].log1p` | whether ln(1 + x) is taken; negative values count as 0 there |
-//! | `features[].mean`, `deviation` | subtracted, then divided by, after the steps above; the deviation is positive |
+//! | `features[].mean`, `deviation` | subtracted, then divided by, after the steps above; the deviation is positive. Mean and population standard deviation over the training rows; with `scale` `min-max` the least value, and the distance from it to the greatest |
 //! | `features[].range` | `[min, max]` of the known raw values in training, both reached; a note, not used in assignment |
-//! | `pca` | optional: components × features; a row is one component |
+//! | `features[].reference` | optional: the raw values of training, counted, to hold later ones against; a note, not used in assignment |
+//! | `features[].reference.edges` | at most 9, ascending, none twice: the deciles of the known raw values, those at the least value moved to the next value above it |
+//! | `features[].reference.counts` | known raw values below the first edge, from each edge (included) to the next, from the last edge on: one more than edges |
+//! | `features[].reference.missing` | training rows without a value; with the counts it adds up to `training.rows` |
+//! | `pca` | optional: components × features; a row is one component, as trained of length 1, at right angles to the others, its largest weight positive, and of more variance than the next |
 //! | `segments[]` | one object per segment, `id` equal to its position, largest segment first as trained |
 //! | `segments[].name` | in plain words; unique |
 //! | `segments[].size` | training rows assigned to it; its share is `size / training.rows` |
 //! | `segments[].centroid` | coordinates: one per component, or per feature without `pca` |
 //! | `inertia` | the SUM over the training rows of the squared Euclidean distance to the nearest centroid |
-//! | `training` | rows used, number of segments, seed of the random generator, restarts |
+//! | `training.rows`, `k`, `seed`, `n_init` | rows used, number of segments, seed of the random generator, restarts |
+//! | `training.scale` | optional: `z-score` (also where the key is absent) or `min-max`: what `mean` and `deviation` are; a note, not used in assignment |
+//! | `training.variance_kept` | optional, with `pca` only: the share of the variance of the scaled features that the components hold, above 0, at most 1 |
+//! | `training.dropped[]` | optional: columns that were left out, each `feature` (a name, or name=text) with its `reason` |
 //!
 //! A raw value `x` (a 32-bit float, widened to 64 bits) becomes a standardised value in this order:
 //!
@@ -67,12 +90,17 @@
 //! distance; the lowest id wins a tie.
 
 mod assign;
+pub mod drift;
+mod golden;
+mod lanes;
 mod layout;
 mod prepare;
+pub mod report;
 pub mod train;
-mod write;
+pub mod write;
 
 pub use assign::{Assignment, Scratch, Segmentation};
-pub use layout::{FILE_NAME, FORMAT_VERSION, Segment, TrainingNotes};
-pub use prepare::{FeaturePreparation, Preparation};
+pub use golden::GOLDEN_FILE;
+pub use layout::{DroppedFeature, FILE_NAME, FORMAT_VERSION, Segment, TrainingNotes};
+pub use prepare::{FeaturePreparation, ImputedWith, Preparation, Reference, Scale};
 pub use write::WriteError;

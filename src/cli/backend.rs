@@ -46,6 +46,13 @@ pub(super) struct Place {
     pub json: bool,
 }
 
+impl Place {
+    /// The same as of flags that are written otherwise.
+    pub fn new(server: Option<String>, store: Option<String>, json: bool) -> Self {
+        Self { server, store, json }
+    }
+}
+
 /// Why it was refused, there or here.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BackendError {

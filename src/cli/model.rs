@@ -1,7 +1,7 @@
 //! `proffer model`: push, list, show and delete versions.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use indicatif::BinaryBytes;
@@ -74,7 +74,7 @@ struct PushArgs {
     /// The model
     #[arg(value_name = "NAME")]
     name: String,
-    /// The directory of the version: model.toml and its files, those in folders too; hidden files stay behind
+    /// The directory of the version: model.toml and the files that it has checksums of; where it has none, all files beside and below it
     #[arg(value_name = "DIRECTORY")]
     directory: PathBuf,
     /// The number of the version [default: the highest that the model has, plus one]
@@ -136,6 +136,19 @@ pub(super) fn run(args: &ModelArgs) -> Result<(), Failure> {
             print(format_args!("{name} version {version} is deleted"))
         }
     }
+}
+
+/// Pushes the version in `directory` as the next one of `name`, as `proffer model push` does.
+pub(super) fn push_directory(
+    name: &str,
+    directory: &Path,
+    promote: bool,
+    note: String,
+    place: &Place,
+) -> Result<(), Failure> {
+    let author = std::env::var("USER").unwrap_or_else(|_| "proffer".to_owned());
+    let (name, directory) = (name.to_owned(), directory.to_owned());
+    push(&PushArgs { name, directory, version: None, features: None, promote, author, note }, place)
 }
 
 fn push(args: &PushArgs, place: &Place) -> Result<(), Failure> {

@@ -7,13 +7,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Failure;
 use super::backend::{Backend, BackendError};
-use crate::model::Checksums;
+use crate::model::{Checksums, Manifest};
 use crate::release::{PushHeader, Pushed, VersionFile};
 
 /// Uploads of at most this many bytes are over before a bar could be read.
 const SHOWN_FROM: u64 = 1 << 20;
 
-/// A directory with a `model.toml` and the files that belong to it, those in folders too; hidden ones do not count.
+/// A directory with a `model.toml` and the files that belong to it: those that its checksums name, or, where it has none, all files beside
+/// and below it but hidden ones.
 #[derive(Debug)]
 pub(super) struct VersionDirectory {
     root: PathBuf,
@@ -37,8 +38,13 @@ impl VersionDirectory {
         let manifest = read_text(&path)?;
         let unreadable = |error: std::io::Error| Failure::new(format!("{shown}: {error}"));
         let digests = Checksums::compute(root).map_err(unreadable)?;
+        // A manifest that does not parse is refused with its lines where it is pushed.
+        let listed =
+            Manifest::parse("model.toml", &manifest).map(|manifest| manifest.checksums).unwrap_or_default();
+        let belongs = |name: &str| listed.is_empty() || listed.iter().any(|(listed, _)| listed == name);
         let files: std::io::Result<Vec<VersionFile>> = digests
             .iter()
+            .filter(|(name, _)| belongs(name))
             .map(|(name, sha256)| {
                 let size = std::fs::metadata(root.join(name))?.len();
                 Ok(VersionFile { name: name.to_owned(), size, sha256: sha256.to_owned() })
@@ -143,6 +149,20 @@ mod tests {
         assert_eq!(version.files, [file("model.onnx", "graph"), file("weights/deep/a.bin", "")]);
         assert_eq!(version.manifest, "kind = \"generic\"");
         assert_eq!(version.size(), (2, 5));
+    }
+
+    #[test]
+    fn a_manifest_with_checksums_says_which_files_belong_to_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        fs::create_dir(root.join("report")).unwrap();
+        fs::write(root.join("segments.json"), "{}").unwrap();
+        fs::write(root.join("report/report.html"), "for people").unwrap();
+        let checksums = Checksums::of([("segments.json", &b"{}"[..])]);
+        fs::write(root.join("model.toml"), checksums.complete("kind = \"segmentation\"")).unwrap();
+        let version = VersionDirectory::read(root).unwrap();
+        let names: Vec<&str> = version.files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["segments.json"]);
     }
 
     #[test]

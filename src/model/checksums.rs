@@ -31,6 +31,12 @@ impl Checksums {
         Ok(Self(digests))
     }
 
+    /// Of files in memory, by their names.
+    #[must_use]
+    pub fn of<'f>(files: impl IntoIterator<Item = (&'f str, &'f [u8])>) -> Self {
+        Self(files.into_iter().map(|(name, bytes)| (name.to_owned(), sha256_of(bytes))).collect())
+    }
+
     /// Reads `[checksums]`, which may be absent.
     pub(super) fn read(table: Option<&Table<'_, '_>>) -> Self {
         let Some(table) = table else { return Self::default() };

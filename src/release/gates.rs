@@ -13,7 +13,6 @@ mod files;
 mod finite;
 mod golden;
 mod latency;
-mod psi;
 mod rows;
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,16 @@
 //! Loading a release: parse its files, load its models, hold everything against everything else.
 
+mod segmenter;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use self::segmenter::{AssignedSegment, Segmenter};
 use super::{ReleaseFiles, Store, Workspace};
 use crate::document::{Document, Problems, suggestion};
-use crate::feature::{Entity, FeatureSchema, SegmentRef, ValueRef};
+use crate::feature::FeatureSchema;
 use crate::model::onnx::OnnxCache;
 use crate::model::{Layout, Manifest, Model, ModelKind, Worker};
 use crate::offer::{self, Catalog, NamedModel, Placement};
@@ -203,64 +205,6 @@ impl Release {
     }
 }
 
-/// The segmentation of a release, bound to the schema's customer features.
-#[derive(Debug)]
-pub struct Segmenter {
-    segmentation: Segmentation,
-    names: Vec<Arc<str>>,
-    /// The customer feature that is each raw value of a row.
-    inputs: Vec<usize>,
-}
-
-/// A customer's segment.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AssignedSegment {
-    /// Its number.
-    pub id: i64,
-    /// Its name.
-    pub name: Arc<str>,
-    /// Euclidean, to its centroid.
-    pub distance: f64,
-    /// (d2 − d1) / d2.
-    pub margin: f64,
-}
-
-impl AssignedSegment {
-    /// As rules and models see it.
-    #[must_use]
-    pub fn as_ref(&self) -> SegmentRef<'_> {
-        SegmentRef { id: self.id, name: &self.name }
-    }
-}
-
-impl Segmenter {
-    /// Assigns the customer whose features `value` gives by their position in the schema. A value that is missing is imputed
-    /// as in training, not replaced by the schema's default: the artefact alone says how a row becomes a segment.
-    #[must_use]
-    pub fn assign<'v>(&self, value: impl Fn(usize) -> ValueRef<'v>) -> AssignedSegment {
-        let raw: Vec<f32> =
-            self.inputs.iter().map(|index| value(*index).as_f64().unwrap_or(f64::NAN) as f32).collect();
-        let assigned = self.segmentation.assign(&raw);
-        AssignedSegment {
-            id: i64::from(assigned.id),
-            name: Arc::clone(&self.names[assigned.id as usize]),
-            distance: assigned.distance,
-            margin: assigned.margin,
-        }
-    }
-
-    /// The names of the features that it looks at.
-    pub fn features(&self) -> impl Iterator<Item = &str> {
-        self.segmentation.features().iter().map(|feature| feature.name.as_str())
-    }
-
-    /// The segments' names, by id.
-    #[must_use]
-    pub fn names(&self) -> &[Arc<str>] {
-        &self.names
-    }
-}
-
 /// A version in memory, of either sort.
 #[derive(Debug)]
 pub(super) enum Loaded {
@@ -297,38 +241,7 @@ pub(super) fn load_version(
     let json = fs::read(directory.join(FILE_NAME))
         .map_err(|error| Problems::one(file.as_str(), None, format!("cannot be read: {error}")))?;
     let segmentation = Segmentation::parse(&file, &json)?;
-    bind_segmentation(&file, segmentation, schema).map(|bound| Loaded::Segmentation(Box::new(bound)))
-}
-
-fn bind_segmentation(
-    file: &str,
-    segmentation: Segmentation,
-    schema: &FeatureSchema,
-) -> Result<Segmenter, Problems> {
-    let mut problems = Problems::new();
-    let mut inputs = Vec::new();
-    for feature in segmentation.features() {
-        match schema.find(&feature.name) {
-            Some((Entity::Customer, index))
-                if schema.of(Entity::Customer)[index].feature_type.is_numeric() =>
-            {
-                inputs.push(index);
-            }
-            Some(_) => {
-                let message = format!("feature `{}` must be numeric and of the customer", feature.name);
-                problems.push(file, None, message);
-            }
-            None => {
-                let mut message = format!("the schema has no feature `{}`", feature.name);
-                if let Some(close) = schema.closest(&feature.name) {
-                    let _ = write!(message, "; did you mean `{close}`?");
-                }
-                problems.push(file, None, message);
-            }
-        }
-    }
-    let names = segmentation.segments().iter().map(|segment| segment.name.as_str().into()).collect();
-    problems.into_result(Segmenter { segmentation, names, inputs })
+    Segmenter::bind(&file, segmentation, schema).map(|bound| Loaded::Segmentation(Box::new(bound)))
 }
 
 fn choose_segmentation(

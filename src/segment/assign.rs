@@ -169,13 +169,11 @@ pub(super) mod tests {
 
     pub(in crate::segment) fn segmentation() -> Segmentation {
         let feature = |name: &str, deviation| FeaturePreparation {
-            name: name.to_owned(),
             impute: 1.0,
-            winsor: None,
-            log1p: false,
             mean: 1.0,
             deviation,
             range: [0.0, 5.0],
+            ..FeaturePreparation::identity(name)
         };
         Segmentation {
             preparation: Preparation {
@@ -188,7 +186,7 @@ pub(super) mod tests {
                 Segment { name: "Busy".into(), size: 4 },
             ],
             inertia: 12.5,
-            training: TrainingNotes { rows: 10, k: 2, seed: 42, n_init: 10 },
+            training: TrainingNotes { rows: 10, k: 2, seed: 42, n_init: 10, ..TrainingNotes::default() },
         }
     }
 
@@ -217,7 +215,8 @@ pub(super) mod tests {
                             range.sort_by(f64::total_cmp);
                             let name = format!("feature_{index}");
                             let winsor = winsor.map(|(low, high)| [low, high]);
-                            FeaturePreparation { name, impute, winsor, log1p, mean, deviation, range }
+                            let plain = FeaturePreparation::identity(name);
+                            FeaturePreparation { impute, winsor, log1p, mean, deviation, range, ..plain }
                         },
                     );
                     let rows = sizes.iter().sum();
@@ -228,7 +227,13 @@ pub(super) mod tests {
                         centroids: Centroids::new(dimensions, centroids),
                         segments: segments.collect(),
                         inertia,
-                        training: TrainingNotes { rows, k: k as u64, seed, n_init: 10 },
+                        training: TrainingNotes {
+                            rows,
+                            k: k as u64,
+                            seed,
+                            n_init: 10,
+                            ..TrainingNotes::default()
+                        },
                     }
                 },
             )

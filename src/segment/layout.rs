@@ -3,12 +3,13 @@
 //! Training and parsing both build a [`Layout`] and both go through [`Layout::check`], so no [`Segmentation`] exists
 //! that a server would refuse. The parent module documents the layout key by key.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::assign::{Centroids, Segmentation};
-use super::prepare::{FeaturePreparation, Preparation};
+use super::prepare::{FeaturePreparation, Preparation, Reference, Scale};
 use crate::document::Problems;
 
 /// The name of the artefact in a version's directory.
@@ -16,6 +17,9 @@ pub const FILE_NAME: &str = "segments.json";
 
 /// The layout that this build writes, and the only one that it reads.
 pub const FORMAT_VERSION: u64 = 1;
+
+/// Bins of a reference are deciles: ten at most.
+const MOST_EDGES: usize = 9;
 
 /// A segment, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +31,7 @@ pub struct Segment {
 }
 
 /// What training did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingNotes {
     /// Rows that the centroids were trained on.
@@ -38,6 +42,25 @@ pub struct TrainingNotes {
     pub seed: u64,
     /// Restarts of k-means, of which the best was kept.
     pub n_init: u64,
+    /// How the features were brought to one scale.
+    #[serde(default, skip_serializing_if = "Scale::is_default")]
+    pub scale: Scale,
+    /// Share of the variance of the scaled features that the components of `pca` hold, above 0, at most 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variance_kept: Option<f64>,
+    /// Columns that were left out of the features.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<DroppedFeature>,
+}
+
+/// A column of the training table that is no feature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DroppedFeature {
+    /// Its label: the name, or `name=text`.
+    pub feature: String,
+    /// Why, in plain words.
+    pub reason: String,
 }
 
 /// The JSON object as it is written.
@@ -168,11 +191,21 @@ impl Checked<'_> {
 
     fn features(&mut self, features: &[FeaturePreparation]) {
         self.require(!features.is_empty(), || "features: at least one is needed".to_owned());
-        let mut names = BTreeSet::new();
+        let mut names: BTreeMap<&str, BTreeSet<Option<&str>>> = BTreeMap::new();
         for (index, feature) in features.iter().enumerate() {
-            let at = format!("features[{index}] `{}`", feature.name);
+            let at = format!("features[{index}] `{}`", feature.label());
             self.require(!feature.name.is_empty(), || format!("{at}: `name` is empty"));
-            self.require(names.insert(&feature.name), || format!("{at}: another feature has this name"));
+            let of_name = names.entry(&feature.name).or_default();
+            let fresh = of_name.insert(feature.equals.as_deref());
+            self.require(fresh, || match &feature.equals {
+                None => format!("{at}: another feature has this name"),
+                Some(_) => format!("{at}: another feature has this name and `equals`"),
+            });
+            let mixed = of_name.contains(&None) && of_name.len() > 1;
+            self.require(!mixed, || {
+                format!("{at}: another feature has this name, and one of the two has `equals`")
+            });
+            self.text(&at, feature);
             self.finite(&format!("{at}: `impute`"), feature.impute);
             self.finite(&format!("{at}: `mean`"), feature.mean);
             self.finite(&format!("{at}: `deviation`"), feature.deviation);
@@ -183,7 +216,32 @@ impl Checked<'_> {
             if let Some(bounds) = feature.winsor {
                 self.ordered(&format!("{at}: `winsor`"), bounds);
             }
+            if let Some(reference) = &feature.reference {
+                self.reference(&format!("{at}: `reference`"), reference);
+            }
         }
+    }
+
+    fn text(&mut self, at: &str, feature: &FeaturePreparation) {
+        let Some(text) = &feature.equals else { return };
+        self.require(!text.is_empty(), || format!("{at}: `equals` is empty"));
+        let is_raw = [0.0, 1.0].contains(&feature.impute);
+        self.require(is_raw, || {
+            format!("{at}: `impute` must be 0 or 1 beside `equals`, not {}", feature.impute)
+        });
+    }
+
+    fn reference(&mut self, at: &str, reference: &Reference) {
+        let (edges, counts) = (&reference.edges, reference.counts.len());
+        self.all_finite(&format!("{at}: `edges`"), edges);
+        self.require(edges.len() <= MOST_EDGES, || {
+            format!("{at}: {} edges; at most {MOST_EDGES} are possible", edges.len())
+        });
+        let descends = edges.windows(2).any(|pair| pair[0] >= pair[1]);
+        self.require(!descends, || format!("{at}: `edges` must ascend, none twice"));
+        self.require(counts == edges.len() + 1, || {
+            format!("{at}: {counts} counts for {} edges; one more than edges is needed", edges.len())
+        });
     }
 
     fn pca(&mut self, pca: &[Vec<f64>], features: usize) {
@@ -234,6 +292,42 @@ impl Checked<'_> {
         });
         self.require(training.rows > 0, || "training: `rows` must be at least 1".to_owned());
         self.require(training.n_init > 0, || "training: `n_init` must be at least 1".to_owned());
+        self.counted(layout);
+        self.variance(training.variance_kept, layout.pca.is_some());
+        self.dropped(&training.dropped, &layout.features);
+    }
+
+    /// Each reference counts every training row once.
+    fn counted(&mut self, layout: &Layout) {
+        let rows = layout.training.rows;
+        for (index, feature) in layout.features.iter().enumerate() {
+            let Some(reference) = &feature.reference else { continue };
+            let counts = reference.counts.iter().chain([&reference.missing]);
+            let counted: u128 = counts.map(|count| u128::from(*count)).sum();
+            self.require(counted == u128::from(rows), || {
+                let label = feature.label();
+                format!("features[{index}] `{label}`: `reference` counts {counted} rows of {rows}")
+            });
+        }
+    }
+
+    fn variance(&mut self, kept: Option<f64>, components: bool) {
+        let Some(kept) = kept else { return };
+        self.require(kept > 0.0 && kept <= 1.0, || {
+            format!("training: `variance_kept` must be above 0 and at most 1, not {kept}")
+        });
+        self.require(components, || "training: `variance_kept` means nothing without `pca`".to_owned());
+    }
+
+    fn dropped(&mut self, dropped: &[DroppedFeature], features: &[FeaturePreparation]) {
+        let mut known: BTreeSet<Cow<'_, str>> = features.iter().map(FeaturePreparation::label).collect();
+        for (index, DroppedFeature { feature, reason }) in dropped.iter().enumerate() {
+            let at = format!("training: dropped[{index}] `{feature}`");
+            self.require(!feature.is_empty(), || format!("{at}: `feature` is empty"));
+            self.require(!reason.is_empty(), || format!("{at}: `reason` is empty"));
+            let fresh = known.insert(Cow::Borrowed(feature));
+            self.require(fresh, || format!("{at}: is among the features or was dropped before"));
+        }
     }
 
     fn finite(&mut self, at: &str, value: f64) {
@@ -261,6 +355,7 @@ mod tests {
 
     use super::*;
     use crate::segment::assign::tests::{segmentation, segmentations};
+    use crate::segment::prepare::ImputedWith;
 
     fn sound() -> Layout {
         Layout::of(&segmentation())
@@ -336,6 +431,95 @@ mod tests {
         for (expected, change) in cases {
             let found = problems(change);
             assert!(found.contains(expected), "{expected}\nnot in\n{found}");
+        }
+    }
+
+    #[test]
+    fn each_rule_of_the_optional_keys_is_held() {
+        type Change = fn(&mut Layout);
+        let cases: [(&str, Change); 17] = [
+            ("`equals` is empty", |layout| layout.features[0].equals = Some(String::new())),
+            ("features[0] `balance=a`: `impute` must be 0 or 1 beside `equals`, not 0.5", |layout| {
+                layout.features[0].equals = Some("a".into());
+                layout.features[0].impute = 0.5;
+            }),
+            ("features[1] `balance=a`: another feature has this name and `equals`", |layout| {
+                for feature in &mut layout.features {
+                    feature.name = "balance".into();
+                    feature.equals = Some("a".into());
+                }
+            }),
+            ("features[1] `balance=a`: another feature has this name, and one of the two has", |layout| {
+                layout.features[1].name = "balance".into();
+                layout.features[1].equals = Some("a".into());
+            }),
+            ("`reference`: `edges`: value 1 must be finite", |layout| reference(layout).edges[1] = f64::NAN),
+            ("`reference`: 10 edges; at most 9", |layout| {
+                *reference(layout) =
+                    Reference { edges: (0..10).map(f64::from).collect(), counts: vec![1; 11], missing: 0 };
+            }),
+            ("`reference`: `edges` must ascend", |layout| reference(layout).edges = vec![2.0, 2.0]),
+            ("`reference`: `edges` must ascend", |layout| reference(layout).edges = vec![2.0, 1.0]),
+            ("`reference`: 2 counts for 2 edges", |layout| {
+                reference(layout).counts.pop();
+            }),
+            ("`reference` counts 12 rows of 10", |layout| reference(layout).missing = 3),
+            ("`variance_kept` must be above 0 and at most 1, not 0", |layout| {
+                layout.training.variance_kept = Some(0.0);
+            }),
+            ("`variance_kept` must be above 0 and at most 1, not 1.5", |layout| {
+                layout.training.variance_kept = Some(1.5);
+            }),
+            ("`variance_kept` must be above 0 and at most 1, not NaN", |layout| {
+                layout.training.variance_kept = Some(f64::NAN);
+            }),
+            ("`variance_kept` means nothing without `pca`", |layout| {
+                layout.training.variance_kept = Some(0.9);
+            }),
+            ("dropped[0] `balance`: is among the features", |layout| drop(layout, "balance", "unused")),
+            ("dropped[0] ``: `feature` is empty", |layout| drop(layout, "", "unused")),
+            ("dropped[0] `tenure`: `reason` is empty", |layout| drop(layout, "tenure", "")),
+        ];
+        for (expected, change) in cases {
+            let found = problems(change);
+            assert!(found.contains(expected), "{expected}\nnot in\n{found}");
+        }
+    }
+
+    /// A sound reference of the first feature of ten rows, to be spoilt.
+    fn reference(layout: &mut Layout) -> &mut Reference {
+        layout.features[0].reference.insert(Reference {
+            edges: vec![1.0, 2.0],
+            counts: vec![4, 3, 2],
+            missing: 1,
+        })
+    }
+
+    fn drop(layout: &mut Layout, feature: &str, reason: &str) {
+        layout.training.dropped.push(DroppedFeature { feature: feature.into(), reason: reason.into() });
+    }
+
+    #[test]
+    fn the_optional_keys_are_written_only_where_they_say_something_and_read_back() {
+        let plain = serde_json::to_string(&sound()).unwrap();
+        for key in ["equals", "imputed_with", "winsor", "reference", "scale", "variance_kept", "dropped"] {
+            assert!(!plain.contains(key), "{key} in {plain}");
+        }
+        let mut layout = sound();
+        reference(&mut layout);
+        drop(&mut layout, "tenure", "unused");
+        layout.features[1].name = "balance_band".into();
+        layout.features[1].equals = Some("high".into());
+        layout.features[1].imputed_with = ImputedWith::Constant;
+        layout.features[1].impute = 0.0;
+        layout.pca = Some(vec![vec![0.6, 0.8], vec![0.8, -0.6]]);
+        layout.training.scale = Scale::MinMax;
+        layout.training.variance_kept = Some(1.0);
+        let segmentation = layout.check("segments.json").unwrap();
+        let json = segmentation.to_json().unwrap();
+        assert_eq!(Segmentation::parse("segments.json", json.as_bytes()).unwrap(), segmentation);
+        for expected in ["\"equals\": \"high\"", "\"imputed_with\": \"constant\"", "\"scale\": \"min-max\""] {
+            assert!(json.contains(expected), "{expected} not in {json}");
         }
     }
 

@@ -2,6 +2,9 @@
 //!
 //! Never looks at more than one row: what depends on data was learned in training and is a field here.
 
+use std::borrow::Cow;
+
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// How the raw values of one feature become standardised values.
@@ -10,23 +13,140 @@ use serde::{Deserialize, Serialize};
 pub struct FeaturePreparation {
     /// The feature, as the feature schema names it.
     pub name: String,
+    /// Of a feature that is text: the text whose raw value is 1; every other text is 0. See [`Self::raw_of_text`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub equals: Option<String>,
     /// Stands in for a missing value, in the unit of the raw value.
     pub impute: f64,
+    /// Where `impute` comes from; a note.
+    #[serde(default, skip_serializing_if = "ImputedWith::is_default")]
+    pub imputed_with: ImputedWith,
     /// Raw values below the first count as the first, above the second as the second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub winsor: Option<[f64; 2]>,
     /// Whether ln(1 + x) is taken, which tames amounts and counts with a long tail.
     pub log1p: bool,
-    /// Mean over the training rows, after the steps above.
+    /// Subtracted after the steps above: the mean over the training rows, or their least value with [`Scale::MinMax`].
     pub mean: f64,
-    /// Population standard deviation over the training rows, after the steps above; positive.
+    /// Divided by then: the population standard deviation over the training rows, or the distance from their least value
+    /// to their greatest with [`Scale::MinMax`]; positive.
     pub deviation: f64,
     /// The least and the greatest known raw value in training. Says what is unusual; plays no part in assignment.
     pub range: [f64; 2],
+    /// How the raw values were distributed in training, for later comparisons; plays no part in assignment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Reference>,
+}
+
+/// Where the value that stands in for missing ones comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImputedWith {
+    /// The median of the known raw values.
+    #[default]
+    Median,
+    /// Their mean.
+    Mean,
+    /// A value that a person gave; 0 for features that are text, of which a missing one equals nothing.
+    Constant,
+}
+
+/// How features are brought to one scale.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scale {
+    /// Standard deviations from the mean.
+    #[default]
+    #[serde(rename = "z-score")]
+    ZScore,
+    /// 0 at the least value in training, 1 at the greatest.
+    #[serde(rename = "min-max")]
+    MinMax,
+}
+
+/// The raw values of a feature in training, counted.
+///
+/// Bin 0 holds what is below the first edge, bin i what is from edge i − 1, included, to edge i, and the last bin what is
+/// from the last edge on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reference {
+    /// At most 9, ascending, none twice: the deciles of the known values.
+    pub edges: Vec<f64>,
+    /// Known values per bin, one more than edges.
+    pub counts: Vec<u64>,
+    /// Rows without a value.
+    pub missing: u64,
+}
+
+impl ImputedWith {
+    /// Whether it is what is meant where nothing is said.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Scale {
+    /// Whether it is what is meant where nothing is said.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Reference {
+    /// The bin that a known raw value falls into.
+    #[must_use]
+    pub fn bin(&self, raw: f32) -> usize {
+        self.edges.partition_point(|edge| *edge <= f64::from(raw))
+    }
 }
 
 impl FeaturePreparation {
-    /// The standardised value of a raw one, in standard deviations from the mean.
+    /// A feature whose raw values are taken as they are, 0 for a missing one.
+    #[must_use]
+    pub fn identity(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            equals: None,
+            impute: 0.0,
+            imputed_with: ImputedWith::default(),
+            winsor: None,
+            log1p: false,
+            mean: 0.0,
+            deviation: 1.0,
+            range: [0.0, 0.0],
+            reference: None,
+        }
+    }
+
+    /// What people call it: its name, and the text that it stands for where there is one (`job=admin.`).
+    #[must_use]
+    pub fn label(&self) -> Cow<'_, str> {
+        match &self.equals {
+            None => Cow::Borrowed(&self.name),
+            Some(text) => Cow::Owned(format!("{}={text}", self.name)),
+        }
+    }
+
+    /// The raw value of a feature that is text: 1 where it is the text in `equals`, letter by letter, else 0; NaN, which is
+    /// a missing value, where it is not known, or where the feature is a number.
+    #[must_use]
+    pub fn raw_of_text(&self, text: Option<&str>) -> f32 {
+        match (&self.equals, text) {
+            (Some(wanted), Some(text)) => f32::from(u8::from(wanted == text)),
+            (None, _) | (_, None) => f32::NAN,
+        }
+    }
+
+    /// Whether a known raw value is beyond what training saw; never of a missing one.
+    #[must_use]
+    pub fn is_out_of_range(&self, raw: f32) -> bool {
+        let [least, greatest] = self.range;
+        f64::from(raw) < least || f64::from(raw) > greatest
+    }
+
+    /// The standardised value of a raw one: its distance from `mean` in units of `deviation`.
     ///
     /// NaN is a missing value and is imputed. An infinite value should have been refused by whoever received it; here
     /// it counts as missing, so that every input has an answer. Negative values count as 0 under `log1p`: training
@@ -43,6 +163,9 @@ impl FeaturePreparation {
         (value - self.mean) / self.deviation
     }
 }
+
+/// Rows that a thread prepares at a time: some milliseconds of work.
+const ROWS_PER_TASK: usize = 4096;
 
 /// How a row of raw values becomes a point.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,16 +201,20 @@ impl Preparation {
         &buffer[self.features.len()..]
     }
 
-    /// The points of many rows, rows × dimensions, row-major.
+    /// The points of many rows, rows × dimensions, row-major: each is [`Self::point`] of its row, bit by bit, however many
+    /// threads share the work.
     ///
-    /// `raw`: rows × features, row-major.
+    /// `raw`: rows × features, row-major; an incomplete last row is ignored. Memory: that of the points alone.
     pub(super) fn points(&self, raw: &[f32]) -> Vec<f64> {
-        let rows = raw.chunks_exact(self.features.len());
-        let mut points = Vec::with_capacity(rows.len() * self.dimensions());
-        let mut buffer = Vec::new();
-        for row in rows {
-            points.extend_from_slice(self.point(row, &mut buffer));
-        }
+        let (width, dimensions) = (self.features.len(), self.dimensions());
+        let mut points = vec![0.0; raw.len() / width * dimensions];
+        let blocks = points.par_chunks_mut(ROWS_PER_TASK * dimensions);
+        blocks.zip(raw.par_chunks(ROWS_PER_TASK * width)).for_each(|(points, raw)| {
+            let mut buffer = Vec::new();
+            for (point, row) in points.chunks_exact_mut(dimensions).zip(raw.chunks_exact(width)) {
+                point.copy_from_slice(self.point(row, &mut buffer));
+            }
+        });
         points
     }
 }
@@ -99,13 +226,11 @@ mod tests {
 
     fn feature() -> FeaturePreparation {
         FeaturePreparation {
-            name: "balance".into(),
             impute: 3.0,
-            winsor: None,
-            log1p: false,
             mean: 1.0,
             deviation: 2.0,
             range: [0.0, 9.0],
+            ..FeaturePreparation::identity("balance")
         }
     }
 
@@ -133,6 +258,31 @@ mod tests {
         let logged = FeaturePreparation { log1p: true, mean: 0.0, ..feature() };
         assert_eq!(logged.apply(-1.0), 0.0);
         assert_eq!(logged.apply(-50.0), 0.0);
+    }
+
+    #[test]
+    fn the_text_of_a_feature_is_1_and_any_other_0() {
+        let admin = FeaturePreparation { equals: Some("admin.".into()), ..feature() };
+        assert_eq!(admin.raw_of_text(Some("admin.")), 1.0);
+        for other in ["Admin.", "admin. ", ""] {
+            assert_eq!(admin.raw_of_text(Some(other)), 0.0);
+        }
+        assert!(admin.raw_of_text(None).is_nan());
+        assert!(feature().raw_of_text(Some("admin.")).is_nan());
+        assert_eq!((admin.label(), feature().label()), ("balance=admin.".into(), "balance".into()));
+    }
+
+    #[test]
+    fn what_training_never_saw_is_out_of_range() {
+        let feature = feature();
+        let out: Vec<bool> = [-0.1, 0.0, 9.0, 9.1, f32::NAN].map(|raw| feature.is_out_of_range(raw)).to_vec();
+        assert_eq!(out, [true, false, false, true, false]);
+    }
+
+    #[test]
+    fn a_bin_begins_at_its_edge() {
+        let reference = Reference { edges: vec![1.0, 5.0], counts: vec![1, 1, 1], missing: 0 };
+        assert_eq!([-9.0, 0.9, 1.0, 4.9, 5.0, 99.0].map(|raw| reference.bin(raw)), [0, 0, 1, 1, 2, 2]);
     }
 
     #[test]

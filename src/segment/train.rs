@@ -1,29 +1,51 @@
-//! Training: from a table of customers to a [`Segmentation`], the same bytes for the same file and seed.
+//! Training: from a table of customers to a [`Segmentation`] and all that is known of it, the same bytes for the same file and seed.
 //!
-//! Reads the table (`table`), learns the preparation from it (`learn`), clusters the prepared rows (`cluster`, the
-//! only place that knows linfa) and numbers the segments. Nothing is printed and nothing is written unless asked.
-//! Start reading at [`train`].
+//! Reads the table (`table`), learns the preparation from it (`learn`), tries numbers of segments and takes one (`choose`, on `k_means` and
+//! `silhouette`), matches the segments to those of a version before (`matching`), describes them (`profile`) and holds them against other
+//! methods (`compare`, with `choose` the only places that know linfa). Nothing is printed and nothing is written. Start reading at [`train`].
 
 #[cfg(test)]
 mod cc_general;
-mod cluster;
+mod choose;
+mod compare;
+pub(in crate::segment) mod customers;
+mod draw;
+pub mod k_means;
 mod learn;
+mod matching;
 mod membership;
+mod profile;
+pub mod progress;
+pub mod settings;
+pub mod silhouette;
+pub mod study;
 mod summary;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::path::{Path, PathBuf};
 
-pub use summary::Summary;
+use ndarray::ArrayView2;
 
-use self::membership::{Membership, distinct_rows, largest_first};
-use self::table::Table;
+pub use choose::{ChooseError, DEFAULT_KS, DEFAULT_RESAMPLES, LEAST_JACCARD, LEAST_SHARE};
+pub use compare::DEFAULT_COMPARISON_ROWS;
+pub use matching::{Cause, Gate, MigrationTable, Previous, RetrainRefusal};
+pub use summary::{ChoiceTable, Summary};
+pub use table::{Facts, Ids, ReadOptions, Table};
+
+use self::choose::{ChooseOptions, Chosen};
+use self::k_means::KMeansOptions;
+use self::learn::Learned;
+use self::membership::Membership;
+use self::profile::{Evidence, PictureOptions, Profiles, Rows, pictures, profile};
+use self::progress::{Progress, Stopped};
+use self::settings::{TrainSettings, Unfit};
+use self::silhouette::Silhouettes;
+use self::study::{Comparison, Migration, Pictures, Source, Stability, Study};
 use super::assign::{Centroids, Segmentation};
 use super::layout::{FILE_NAME, FORMAT_VERSION, Layout, SegmentLayout, TrainingNotes};
-use super::prepare::Preparation;
-use super::write::{WriteError, write_whole};
 use crate::document::Problems;
 
 /// Seed of the random generator where nobody gives one.
@@ -32,58 +54,17 @@ pub const DEFAULT_SEED: u64 = 42;
 /// Restarts of k-means where nobody gives a number, as scikit-learn's `KMeans` had for long.
 pub const DEFAULT_N_INIT: usize = 10;
 
-/// Name of the file that [`Trained::write_assignments`] writes.
-pub const ASSIGNMENTS_FILE: &str = "assignments.csv";
+/// Customers in each scatter of a report.
+const SCATTERED: usize = 2_000;
 
-/// What a person chooses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrainOptions {
-    /// The number of segments, at least 1.
-    pub k: usize,
-    /// The column that names the customer; every other column is a feature.
-    pub id_column: Option<String>,
-    /// Seed of the random generator; the same seed gives the same bytes.
-    pub seed: u64,
-    /// Restarts of k-means, at least 1; the best is kept.
-    pub n_init: usize,
-    /// Names in the order of the ids (largest segment first), one each; `Segment 0` … where absent.
-    pub names: Option<Vec<String>>,
-}
-
-impl TrainOptions {
-    /// `k` segments, everything else by default.
-    #[must_use]
-    pub fn new(k: usize) -> Self {
-        Self { k, id_column: None, seed: DEFAULT_SEED, n_init: DEFAULT_N_INIT, names: None }
-    }
-
-    fn check(&self) -> Result<(), TrainError> {
-        if self.k == 0 {
-            return Err(TrainError::NoSegments);
-        }
-        if self.n_init == 0 {
-            return Err(TrainError::NoRestarts);
-        }
-        let Some(names) = &self.names else { return Ok(()) };
-        if names.len() != self.k {
-            return Err(TrainError::NameCount { given: names.len(), k: self.k });
-        }
-        let mut seen = BTreeSet::new();
-        for name in names {
-            if name.trim().is_empty() {
-                return Err(TrainError::EmptyName);
-            }
-            if !seen.insert(name) {
-                return Err(TrainError::NameTwice { name: name.clone() });
-            }
-        }
-        Ok(())
-    }
-
-    fn name(&self, id: usize) -> String {
-        let given = self.names.as_ref().and_then(|names| names.get(id)).cloned();
-        given.unwrap_or_else(|| format!("Segment {id}"))
-    }
+/// How much is found out beside the segments themselves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// The segments, their profiles and how their number was chosen.
+    Segments,
+    /// Other methods and pictures of single customers, too: what a report shows.
+    #[default]
+    Report,
 }
 
 /// Why there is no segmentation.
@@ -92,38 +73,37 @@ pub enum TrainError {
     /// The table cannot be used; every problem that was found in it.
     #[error("{0}")]
     Input(Problems),
-    /// `k` is 0.
-    #[error("the number of segments (k) must be at least 1")]
-    NoSegments,
-    /// `n_init` is 0.
-    #[error("the number of restarts (n_init) must be at least 1")]
-    NoRestarts,
-    /// Another number of names than of segments.
-    #[error("{given} names for {k} segments; give one name per segment, largest segment first")]
-    NameCount {
-        /// Names given.
-        given: usize,
-        /// Segments asked for.
+    /// Settings that make no sense.
+    #[error(transparent)]
+    Settings(#[from] Unfit),
+    /// No number of segments could be taken.
+    #[error("{file}: {source}")]
+    Choice {
+        /// The table.
+        file: String,
+        /// Why.
+        #[source]
+        source: ChooseError,
+    },
+    /// A name for a segment that there is not.
+    #[error("segment {id} is given a name, but there are {k} segments, 0 to {}; give one name per segment, largest first", k - 1)]
+    NoSuchSegment {
+        /// The segment.
+        id: u32,
+        /// How many there are.
         k: usize,
     },
     /// A name without a letter.
-    #[error("the name of a segment is empty; give each a name in plain words")]
-    EmptyName,
+    #[error("the name of segment {id} is empty; give each a name in plain words")]
+    EmptyName {
+        /// The segment.
+        id: u32,
+    },
     /// Two segments would have one name.
     #[error("two segments are named `{name}`; names must differ")]
     NameTwice {
         /// The name.
         name: String,
-    },
-    /// More segments than different rows.
-    #[error("{file}: {k} segments (k) of {distinct} distinct rows; ask for at most {distinct}")]
-    TooManySegments {
-        /// The table.
-        file: String,
-        /// Segments asked for.
-        k: usize,
-        /// Rows that differ once they are prepared.
-        distinct: usize,
     },
     /// The best clustering has a segment without a row.
     #[error("k-means left one of {k} segments without a row; ask for fewer segments or try another seed")]
@@ -131,55 +111,65 @@ pub enum TrainError {
         /// Segments asked for.
         k: usize,
     },
-    /// The clustering itself failed.
-    #[error("k-means failed: {0}")]
-    Clustering(#[source] Box<dyn Error + Send + Sync>),
+    /// Whoever watched asked for the end.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
     /// What was trained is not what a server would read.
     #[error("the trained segments are not sound:\n{0}")]
     Unsound(Problems),
 }
 
+impl From<Problems> for TrainError {
+    fn from(problems: Problems) -> Self {
+        Self::Input(problems)
+    }
+}
+
 /// A segmentation and what training knows beside it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Trained {
     /// What the server assigns by.
     pub segmentation: Segmentation,
+    /// Everything that a report shows.
+    pub study: Study,
     /// The segment of each row of the table, in its order.
     pub segments: Vec<u32>,
-    /// The id column, one value per row, where there is one.
-    pub customers: Option<Vec<String>>,
-    /// Missing values per feature, in the order of the features.
-    pub missing: Vec<usize>,
+    /// The id column, where there is one.
+    pub ids: Option<Ids>,
+    /// Why it may not replace the version before, where one was named and something speaks against it.
+    pub refusal: Option<RetrainRefusal>,
+    /// Rows × features of the segmentation, row-major; NaN where a value is missing.
+    raw: Vec<f32>,
 }
 
 impl Trained {
-    /// A table for people: sizes, shares, inertia and what was done to the features.
+    /// The raw values of a row, in the order of the segmentation's features.
     #[must_use]
-    pub fn summary(&self) -> Summary<'_> {
-        Summary::new(self)
+    pub fn raw(&self, row: usize) -> &[f32] {
+        let width = self.segmentation.features().len();
+        &self.raw[row * width..][..width]
     }
 
-    /// Writes `assignments.csv` into `directory`: `id,segment` per row of the table, in its order; without an id column
-    /// the id is the number of the row, from 1. Returns the path.
+    /// At most `size` rows of a segment, spread evenly over the table.
+    #[must_use]
+    pub fn sample_of(&self, segment: u32, size: usize) -> Vec<usize> {
+        let rows = self.segments.iter().enumerate().filter(|(_, label)| **label == segment);
+        let rows: Vec<usize> = rows.map(|(row, _)| row).collect();
+        let step = rows.len().div_ceil(size.max(1)).max(1);
+        rows.into_iter().step_by(step).collect()
+    }
+
+    /// `id,segment` per row of the table, in its order; without an id column the id is the number of the row, from 1.
     ///
     /// # Errors
-    /// The file cannot be written; nothing of it is left behind.
-    pub fn write_assignments(&self, directory: &Path) -> Result<PathBuf, WriteError> {
-        let text = self.assignments_csv();
-        let text = text.map_err(|error| WriteError {
-            path: directory.join(ASSIGNMENTS_FILE),
-            source: std::io::Error::other(error),
-        })?;
-        write_whole(directory, ASSIGNMENTS_FILE, &text)
-    }
-
-    fn assignments_csv(&self) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+    /// None that writing to memory can cause; the type is that of the writer.
+    pub fn assignments_csv(&self) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         writer.write_record(["id", "segment"])?;
         for (row, segment) in self.segments.iter().enumerate() {
             let number = || (row + 1).to_string();
-            let known = self.customers.as_ref().and_then(|customers| customers.get(row)).cloned();
-            writer.write_record([known.unwrap_or_else(number), segment.to_string()])?;
+            let id = self.ids.as_ref().map_or_else(number, |ids| ids.get(row).to_owned());
+            writer.write_record([id, segment.to_string()])?;
         }
         Ok(writer.into_inner()?)
     }
@@ -187,211 +177,224 @@ impl Trained {
 
 /// Trains segments on a table of customers.
 ///
-/// `input`: a CSV file (comma, UTF-8) with a header; every column but the id column is a numeric feature; an empty
-/// field, `NA` or `NaN` is a missing value. Values are rounded to 32-bit floats first, as the server receives them, so
-/// that a row has the same segment in training and at serve time.
-///
-/// Each feature is imputed with its median, taken as ln(1 + x) where it is never negative, has a skewness above 1 and
-/// a 99th percentile above 1, and standardised. k-means with k-means++ starts follows; segments are numbered by size,
-/// the largest first. Cost: restarts × iterations × rows × segments × features. Sources: Lloyd, "Least squares
-/// quantization in PCM" (1982); Arthur & Vassilvitskii, "k-means++: the advantages of careful seeding" (2007).
+/// The settings say how columns are prepared (by default: the median where a value is missing, ln(1 + x) of skewed amounts and counts, z-scores),
+/// which numbers of segments are tried, and how. Segments are numbered by size, the largest first, or, where there is a version `before`, as
+/// that numbers them. Values are 32-bit floats, as the server receives them, so that a row has the same segment in training and at serve time.
+/// `progress` is told each step. Cost: see `choose` and `k_means`.
 ///
 /// # Errors
-/// Options that make no sense, every problem of the table, more segments than distinct rows.
-pub fn train(input: &Path, options: &TrainOptions) -> Result<Trained, TrainError> {
-    options.check()?;
-    let table = Table::read(input, options.id_column.as_deref()).map_err(TrainError::Input)?;
-    let preparation = learn::learn(&table).map_err(TrainError::Input)?;
-    let points = preparation.points(&table.values);
-    let dimensions = preparation.dimensions();
-    let distinct = distinct_rows(&points, dimensions, options.k);
-    if distinct < options.k {
-        return Err(TrainError::TooManySegments { file: table.file, k: options.k, distinct });
+/// Settings that make no sense, every problem of the table, no stable number of segments where nobody names one, more segments than
+/// distinct rows; `progress` asked to stop.
+pub fn train(
+    table: Table,
+    settings: &TrainSettings,
+    before: Option<&Previous>,
+    detail: Detail,
+    progress: &dyn Progress,
+) -> Result<Trained, TrainError> {
+    settings.check()?;
+    progress.begin("preparing", 1);
+    let mut learned = learn::learn(&table, &settings.prepare)?;
+    let labels_before = match before {
+        None => None,
+        Some(before) => {
+            learned.note_out_of_range(&before.segmentation, &table);
+            Some(customers::labels(&before.segmentation, &table, progress)??)
+        }
+    };
+    let raw = learned.raw(&table).into_owned();
+    let Table { file, ids, .. } = table;
+    let dimensions = learned.preparation.dimensions();
+    let points = learned.preparation.points(&raw);
+    let matrix = ArrayView2::from_shape((points.len() / dimensions, dimensions), &points);
+    let matrix = matrix.map_err(|error| TrainError::Unsound(Problems::one(file.as_str(), None, error.to_string())))?;
+
+    let cluster = &settings.cluster;
+    let k_means = KMeansOptions {
+        mini_batch_above: cluster.mini_batch_above,
+        ..KMeansOptions::new(cluster.k.unwrap_or(cluster.k_min), cluster.n_init, cluster.seed)
+    };
+    let options = ChooseOptions {
+        ks: cluster.k_min..=cluster.k_max,
+        k: cluster.k,
+        k_means,
+        resamples: cluster.resamples,
+        gap: cluster.gap,
+        silhouette_rows: silhouette::EXACT_UP_TO,
+    };
+    let chosen = choose::choose(matrix, &options, progress).map_err(|source| match source {
+        ChooseError::Stopped(stopped) => TrainError::Stopped(stopped),
+        source => TrainError::Choice { file: file.clone(), source },
+    })?;
+    let mut found = Found::new(chosen, &points, dimensions)?;
+    if let (Some(before), Some(labels)) = (before, &labels_before) {
+        found.continue_from(before, labels, settings.retrain.max_moved, &points);
     }
-    let centroids = cluster::k_means(&points, dimensions, options).map_err(TrainError::Clustering)?;
-    let centroids = largest_first(&Centroids::new(dimensions, centroids), &points, dimensions);
-    let membership = Membership::of(&centroids, &points, dimensions);
-    if membership.sizes.contains(&0) {
-        return Err(TrainError::EmptySegment { k: options.k });
-    }
-    let layout = layout(preparation, &centroids, &membership, table.rows(), options);
-    Ok(Trained {
-        segmentation: layout.check(FILE_NAME).map_err(TrainError::Unsound)?,
-        segments: membership.segments,
-        missing: table.missing(),
-        customers: table.customers,
-    })
+    let segmentation = found.segmentation(&learned, settings, &[])?;
+    let rows = Rows { raw: &raw, customers: ids.as_ref(), labels: &found.membership.segments };
+    let evidence = Evidence {
+        silhouette_rows: &found.silhouettes.rows,
+        silhouettes: &found.silhouettes.values,
+        jaccard: &found.stability.jaccard,
+    };
+    progress.begin("describing", 1);
+    let mut profiles = profile(&segmentation, &rows, &evidence);
+    let proposed: Vec<String> = profiles.segments.iter().map(|segment| segment.proposed.clone()).collect();
+    let names = found.names(&proposed, settings)?;
+    let segmentation = found.segmentation(&learned, settings, &names)?;
+    profiles.segments.iter_mut().zip(&names).for_each(|(segment, name)| segment.name.clone_from(name));
+
+    let (comparisons, pictures) = match detail {
+        Detail::Segments => (Vec::new(), Pictures::default()),
+        Detail::Report => {
+            let (k, seed) = (names.len(), cluster.seed);
+            let rows_compared = DEFAULT_COMPARISON_ROWS;
+            let labels = &found.membership.segments;
+            let comparisons = compare::compare(matrix, labels, k, rows_compared, seed, progress)?;
+            let options = PictureOptions { rows: SCATTERED, seed, tsne: true };
+            (comparisons, pictures(&segmentation, &rows, &evidence, &profiles, &options, progress))
+        }
+    };
+    let gate = Gate { max_moved: settings.retrain.max_moved, min_jaccard: LEAST_JACCARD };
+    let refusal =
+        found.migration.as_ref().and_then(|migration| gate.check(migration, &found.stability, &names).err());
+    let study = study(&file, learned, settings, found.choice, profiles, comparisons, pictures, found.migration, &segmentation);
+    Ok(Trained { segmentation, study, segments: found.membership.segments, ids, refusal, raw })
 }
 
-fn layout(
-    preparation: Preparation,
-    centroids: &Centroids,
-    membership: &Membership,
-    rows: usize,
-    options: &TrainOptions,
-) -> Layout {
-    let segments = centroids.rows().zip(&membership.sizes).enumerate();
-    Layout {
-        format_version: FORMAT_VERSION,
-        features: preparation.features,
-        pca: preparation.pca,
-        segments: segments
-            .map(|(id, (centroid, size))| SegmentLayout {
-                id: id as u32,
-                name: options.name(id),
-                size: *size,
-                centroid: centroid.to_vec(),
-            })
-            .collect(),
-        inertia: membership.inertia,
-        training: TrainingNotes {
-            rows: rows as u64,
-            k: options.k as u64,
-            seed: options.seed,
-            n_init: options.n_init as u64,
-        },
-    }
+/// The clustering that was taken, by the ids that its segments have.
+struct Found {
+    choice: study::Choice,
+    silhouettes: Silhouettes,
+    stability: Stability,
+    centroids: Centroids,
+    membership: Membership,
+    dimensions: usize,
+    migration: Option<Migration>,
+    /// Names that go on from the version before, made of the names that are proposed.
+    carried: Option<matching::Matching>,
 }
 
-#[cfg(test)]
-mod tests {
-    use std::fmt::Write as _;
-    use std::fs;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn train_text(text: &str, options: &TrainOptions) -> Result<Trained, TrainError> {
-        let directory = tempfile::tempdir().unwrap();
-        let input = directory.path().join("customers.csv");
-        fs::write(&input, text).unwrap();
-        train(&input, options)
-    }
-
-    /// Three groups of 5, 10 and 20 customers, well apart; three of the last have no limit.
-    fn groups() -> String {
-        let mut text = String::from("customer_id,balance,limit\n");
-        for customer in 0..35_u32 {
-            let (balance, limit) = match customer {
-                0..5 => (-40.0, 10.0),
-                5..15 => (0.0, 50.0),
-                _ => (40.0, 90.0),
-            };
-            let spread = f64::from(customer * 7 % 5) / 10.0;
-            let limit =
-                if customer > 15 && customer % 7 == 3 { String::new() } else { (limit + spread).to_string() };
-            writeln!(text, "c{customer},{},{limit}", balance + spread).unwrap();
+impl Found {
+    fn new(chosen: Chosen, points: &[f64], dimensions: usize) -> Result<Self, TrainError> {
+        let Chosen { choice, fit, silhouettes, stability } = chosen;
+        let k = fit.sizes.len();
+        let centroids = Centroids::new(dimensions, fit.centroids.iter().copied().collect());
+        let membership = Membership::of(&centroids, points, dimensions);
+        if membership.sizes.contains(&0) {
+            return Err(TrainError::EmptySegment { k });
         }
-        text
+        let (migration, carried) = (None, None);
+        Ok(Self { choice, silhouettes, stability, centroids, membership, dimensions, migration, carried })
     }
 
-    fn by_customer(k: usize) -> TrainOptions {
-        TrainOptions { id_column: Some("customer_id".into()), ..TrainOptions::new(k) }
-    }
-
-    #[test]
-    fn the_largest_segment_has_id_0() {
-        let trained = train_text(&groups(), &by_customer(3)).unwrap();
-        let sizes: Vec<u64> = trained.segmentation.segments().iter().map(|segment| segment.size).collect();
-        assert_eq!(sizes, [20, 10, 5]);
-        assert_eq!(trained.segments[..6], [2, 2, 2, 2, 2, 1]);
-        assert_eq!(trained.segmentation.name(2), Some("Segment 2"));
-        assert_eq!(trained.missing, [0, 3]);
-        assert_eq!(trained.customers.unwrap()[34], "c34");
-    }
-
-    #[test]
-    fn names_are_given_in_the_order_of_the_ids() {
-        let names = ["large", "middling", "small"].map(str::to_owned).to_vec();
-        let options = TrainOptions { names: Some(names), ..by_customer(3) };
-        let trained = train_text(&groups(), &options).unwrap();
-        assert_eq!(trained.segmentation.name(0), Some("large"));
-        assert_eq!(trained.segmentation.name(2), Some("small"));
-    }
-
-    #[test]
-    fn the_same_file_and_seed_give_the_same_bytes() {
-        let json = |seed| {
-            let options = TrainOptions { seed, ..by_customer(4) };
-            train_text(&groups(), &options).unwrap().segmentation.to_json().unwrap()
-        };
-        assert_eq!(json(7), json(7));
-    }
-
-    #[test]
-    fn one_segment_holds_everyone_and_its_inertia_is_the_whole_variance() {
-        let trained = train_text(&groups(), &by_customer(1)).unwrap();
-        assert_eq!(trained.segmentation.segments()[0].size, 35);
-        // Two standardised features: a variance of 1 each, over 35 rows.
-        assert!((trained.segmentation.inertia() - 70.0).abs() < 1e-6, "{}", trained.segmentation.inertia());
-    }
-
-    #[test]
-    fn as_many_segments_as_distinct_rows_have_no_inertia() {
-        let text = "balance\n1\n2\n2\n30\n";
-        let trained = train_text(text, &TrainOptions::new(3)).unwrap();
-        assert!(trained.segmentation.inertia() < 1e-6);
-        assert_eq!(trained.segments[1], trained.segments[2]);
-        let error = train_text(text, &TrainOptions::new(4)).unwrap_err().to_string();
-        assert!(
-            error.ends_with("customers.csv: 4 segments (k) of 3 distinct rows; ask for at most 3"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn options_that_make_no_sense_are_refused_before_the_file_is_read() {
-        let named = |names: &[&str]| {
-            let names = Some(names.iter().map(|name| (*name).to_owned()).collect());
-            TrainOptions { names, ..TrainOptions::new(2) }
-        };
-        let cases = [
-            (TrainOptions::new(0), "the number of segments (k) must be at least 1"),
-            (TrainOptions { n_init: 0, ..TrainOptions::new(2) }, "the number of restarts (n_init) must be"),
-            (named(&["a"]), "1 names for 2 segments"),
-            (named(&["a", " "]), "the name of a segment is empty"),
-            (named(&["a", "a"]), "two segments are named `a`"),
-        ];
-        for (options, expected) in cases {
-            let error = train(Path::new("no such file"), &options).unwrap_err().to_string();
-            assert!(error.starts_with(expected), "{error}");
+    /// Gives the segments the ids of those that they continue.
+    fn continue_from(&mut self, before: &Previous, labels_before: &[u32], limit: f64, points: &[f64]) {
+        let k = self.membership.sizes.len();
+        let matching = matching::matched(before, labels_before, k, &self.membership.segments, limit);
+        let rows: Vec<&[f64]> = self.centroids.rows().collect();
+        let (mut centroids, mut jaccard) = (vec![&[][..]; k], vec![0.0; k]);
+        for (found, id) in matching.order.iter().enumerate() {
+            centroids[*id] = rows[found];
+            jaccard[*id] = self.stability.jaccard[found];
         }
+        self.centroids = Centroids::new(self.dimensions, centroids.concat());
+        self.membership = Membership::of(&self.centroids, points, self.dimensions);
+        let chosen = self.choice.chosen;
+        for candidate in self.choice.candidates.iter_mut().filter(|candidate| candidate.k == chosen) {
+            candidate.stability.jaccard.clone_from(&jaccard);
+        }
+        self.stability.jaccard = jaccard;
+        self.migration = Some(matching.migration.clone());
+        self.carried = Some(matching);
     }
 
-    #[test]
-    fn assignments_are_written_by_id_or_by_row() {
-        let directory = tempfile::tempdir().unwrap();
-        let trained = train_text(&groups(), &by_customer(3)).unwrap();
-        let path = trained.write_assignments(directory.path()).unwrap();
-        let text = fs::read_to_string(path).unwrap();
-        assert!(text.starts_with("id,segment\nc0,2\nc1,2\n"), "{text}");
-        assert_eq!(text.lines().count(), 36);
-        let unnamed = train_text("balance\n1\n2\n9\n", &TrainOptions::new(2)).unwrap();
-        unnamed.write_assignments(directory.path()).unwrap();
-        let text = fs::read_to_string(directory.path().join("assignments.csv")).unwrap();
-        assert_eq!(text, "id,segment\n1,0\n2,0\n3,1\n");
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
-        #[test]
-        fn every_row_keeps_its_segment_through_the_artefact(
-            rows in prop::collection::vec(prop::array::uniform3(prop::option::weighted(0.9, 0.0..1e4_f64)), 6..40),
-            k in 1..4_usize,
-        ) {
-            let mut text = String::from("a,b,c\n");
-            for row in &rows {
-                let fields = row.map(|value| value.map_or_else(String::new, |value| value.to_string()));
-                writeln!(text, "{}", fields.join(",")).unwrap();
+    /// What a person says, else what the version before says, else what the features say.
+    fn names(&self, proposed: &[String], settings: &TrainSettings) -> Result<Vec<String>, TrainError> {
+        let mut names = self.carried.as_ref().map_or_else(|| proposed.to_vec(), |matching| matching.names(proposed));
+        let k = names.len();
+        for (id, name) in &settings.names {
+            let slot = names.get_mut(*id as usize).ok_or(TrainError::NoSuchSegment { id: *id, k })?;
+            if name.trim().is_empty() {
+                return Err(TrainError::EmptyName { id: *id });
             }
-            // Columns that cannot be used are another test's matter.
-            let Ok(trained) = train_text(&text, &TrainOptions::new(k)) else { return Ok(()) };
-            let json = trained.segmentation.to_json().unwrap();
-            let served = Segmentation::parse("segments.json", json.as_bytes()).unwrap();
-            let raw: Vec<f32> = rows.iter().flatten().map(|value| value.map_or(f32::NAN, |value| value as f32)).collect();
-            let assigned: Vec<u32> = served.assign_rows(&raw).iter().map(|assignment| assignment.id).collect();
-            prop_assert_eq!(assigned, trained.segments);
+            slot.clone_from(name);
         }
+        let mut seen = BTreeSet::new();
+        match names.iter().find(|name| !seen.insert(name.as_str())) {
+            Some(name) => Err(TrainError::NameTwice { name: name.clone() }),
+            None => Ok(names),
+        }
+    }
+
+    /// The artefact; segments that `names` does not reach are numbered.
+    fn segmentation(
+        &self,
+        learned: &Learned,
+        settings: &TrainSettings,
+        names: &[String],
+    ) -> Result<Segmentation, TrainError> {
+        let segments = self.centroids.rows().zip(&self.membership.sizes).enumerate();
+        let layout = Layout {
+            format_version: FORMAT_VERSION,
+            features: learned.preparation.features.clone(),
+            pca: learned.preparation.pca.clone(),
+            segments: segments
+                .map(|(id, (centroid, size))| SegmentLayout {
+                    id: id as u32,
+                    name: names.get(id).cloned().unwrap_or_else(|| format!("Segment {id}")),
+                    size: *size,
+                    centroid: centroid.to_vec(),
+                })
+                .collect(),
+            inertia: self.membership.inertia,
+            training: TrainingNotes {
+                rows: self.membership.segments.len() as u64,
+                k: self.membership.sizes.len() as u64,
+                seed: settings.cluster.seed,
+                n_init: settings.cluster.n_init as u64,
+                scale: settings.prepare.scale,
+                variance_kept: learned.variance_kept,
+                dropped: learned.dropped.clone(),
+            },
+        };
+        layout.check(FILE_NAME).map_err(TrainError::Unsound)
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of a study, each from a place of its own")]
+fn study(
+    file: &str,
+    learned: Learned,
+    settings: &TrainSettings,
+    choice: study::Choice,
+    profiles: Profiles,
+    comparisons: Vec<Comparison>,
+    pictures: Pictures,
+    migration: Option<Migration>,
+    segmentation: &Segmentation,
+) -> Study {
+    let name = std::path::Path::new(file).file_name().map(|name| name.to_string_lossy().into_owned());
+    let notes = segmentation.training();
+    Study {
+        source: Source {
+            file: name.unwrap_or_else(|| file.to_owned()),
+            rows: notes.rows,
+            id_column: settings.read.id.clone(),
+            seed: notes.seed,
+            n_init: notes.n_init,
+            dimensions: learned.preparation.dimensions() as u64,
+            variance_kept: learned.variance_kept,
+            inertia: segmentation.inertia(),
+        },
+        columns: learned.columns,
+        choice,
+        comparisons,
+        segments: profiles.segments,
+        features: profiles.features,
+        correlation: profiles.correlation,
+        pictures,
+        migration,
+        notes: Vec::new(),
     }
 }

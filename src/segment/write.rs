@@ -1,6 +1,7 @@
-//! Output files that are there whole or not at all.
+//! Output files that are there whole or not at all, and together.
 
-use std::fs::{self, File};
+use std::collections::BTreeSet;
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -28,37 +29,93 @@ impl Segmentation {
         let json = self
             .to_json()
             .map_err(|error| WriteError { path: directory.join(FILE_NAME), source: error.into() })?;
-        write_whole(directory, FILE_NAME, json.as_bytes())
+        let file = File { name: FILE_NAME.to_owned(), bytes: json.into_bytes() };
+        write_all(directory, vec![file]).map(|_| directory.join(FILE_NAME))
     }
 }
 
-/// Writes `directory/name`, replacing what was there only once every byte is on disk.
-pub(super) fn write_whole(directory: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, WriteError> {
-    let path = directory.join(name);
-    let existed = directory.exists();
-    let temporary = directory.join(format!(".{name}.{}.partial", std::process::id()));
-    let written = fs::create_dir_all(directory)
-        .and_then(|()| write_synchronised(&temporary, bytes))
-        .and_then(|()| fs::rename(&temporary, &path))
-        // The rename itself is durable only once the directory is.
-        .and_then(|()| File::open(directory)?.sync_all());
-    match written {
-        Ok(()) => Ok(path),
-        Err(source) => {
-            // Best effort: the error that matters is the one above.
-            let _ = fs::remove_file(&temporary);
-            if !existed {
-                let _ = fs::remove_dir(directory);
-            }
-            Err(WriteError { path, source })
+/// A file to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its name, with `/` between folders.
+    pub name: String,
+    /// What it holds.
+    pub bytes: Vec<u8>,
+}
+
+/// Writes files into `directory`, which is made where it does not exist; what was there is replaced only once every byte of all of them is
+/// on disk. Returns their paths.
+///
+/// # Errors
+/// The first that cannot be written. Nothing of any is left behind, nor a directory that was made for them, unless replacing itself fails
+/// midway.
+pub fn write_all(directory: &Path, files: Vec<File>) -> Result<Vec<PathBuf>, WriteError> {
+    let mut staged = Staged::default();
+    for file in files {
+        let path = directory.join(&file.name);
+        staged.write(&path, &file.bytes).map_err(|source| WriteError { path, source })?;
+    }
+    staged.publish()
+}
+
+/// Files under other names, and directories that were made for them; all gone when this is dropped unless they were published.
+#[derive(Default)]
+struct Staged {
+    directories: Vec<PathBuf>,
+    files: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Staged {
+    fn write(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        self.make(directory)?;
+        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let temporary = directory.join(format!(".{name}.{}.partial", std::process::id()));
+        self.files.push((temporary.clone(), path.to_owned()));
+        let mut file = fs::File::create(temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    }
+
+    /// Makes a directory and those above it that do not exist, and remembers which.
+    fn make(&mut self, directory: &Path) -> io::Result<()> {
+        let missing =
+            directory.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists());
+        let missing: Vec<PathBuf> = missing.map(Path::to_owned).collect();
+        for directory in missing.into_iter().rev() {
+            fs::create_dir(&directory)?;
+            self.directories.push(directory);
+        }
+        Ok(())
+    }
+
+    fn publish(mut self) -> Result<Vec<PathBuf>, WriteError> {
+        for (temporary, path) in &self.files {
+            fs::rename(temporary, path).map_err(|source| WriteError { path: path.clone(), source })?;
+        }
+        self.directories.clear();
+        let written: Vec<PathBuf> =
+            std::mem::take(&mut self.files).into_iter().map(|(_, path)| path).collect();
+        // The names are durable only once their directories are.
+        for directory in written.iter().filter_map(|path| path.parent()).collect::<BTreeSet<_>>() {
+            let synced = fs::File::open(directory).and_then(|directory| directory.sync_all());
+            synced.map_err(|source| WriteError { path: directory.to_owned(), source })?;
+        }
+        Ok(written)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Best effort: the error that matters is told already.
+        for (temporary, _) in &self.files {
+            let _ = fs::remove_file(temporary);
+        }
+        // Inner ones first; one that somebody else has put something into stays.
+        for directory in self.directories.iter().rev() {
+            let _ = fs::remove_dir(directory);
         }
     }
-}
-
-fn write_synchronised(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 #[cfg(test)]
@@ -90,6 +147,21 @@ mod tests {
         let error = segmentation().write(directory.path()).unwrap_err();
         assert!(error.to_string().starts_with("cannot write "), "{error}");
         assert_eq!(names(directory.path()), ["segments.json"]);
+    }
+
+    #[test]
+    fn of_several_files_all_are_there_or_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("new/segments");
+        let file = |name: &str| File { name: name.to_owned(), bytes: name.as_bytes().to_vec() };
+        // A name that no file system takes: it fails after the first was written under another name.
+        let long = format!("report/{}", "x".repeat(300));
+        write_all(&target, vec![file("a.json"), file(&long)]).unwrap_err();
+        assert!(names(directory.path()).is_empty(), "{:?}", names(directory.path()));
+        let written = write_all(&target, vec![file("a.json"), file("report/b.csv")]).unwrap();
+        assert_eq!(written, [target.join("a.json"), target.join("report/b.csv")]);
+        assert_eq!(fs::read(&written[1]).unwrap(), b"report/b.csv");
+        assert_eq!(names(&target.join("report")), ["b.csv"]);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::bench::{Bench, raw_scores};
-use super::{Champion, Finding, psi};
-use crate::feature::{FeatureSchema, RereadRow};
+use super::{Champion, Finding};
+use crate::feature::{FeatureSchema, RereadRow, psi};
 use crate::model::{Layout, Model, ModelError, PSI_LIMIT};
 use crate::release::load::{Loaded, Segmenter, load_version};
 
@@ -124,7 +124,7 @@ fn compare_segments(
     let segments = served.0.names().len().max(segmenter.names().len());
     let recent = bench.candidate.recent;
     let sizes = |segmenter: &Segmenter, schema: &FeatureSchema| {
-        let mut sizes = vec![0_usize; segments];
+        let mut sizes = vec![0_u64; segments];
         for row in recent {
             let reread = row.under(schema);
             let id = segmenter.assign(|index| reread.row().customer[index]).id;
@@ -134,7 +134,7 @@ fn compare_segments(
         sizes
     };
     let (reference, found) = (sizes(served.0, served.1), sizes(segmenter, bench.candidate.schema));
-    let share = |size: usize| 100.0 * size as f64 / recent.len() as f64;
+    let share = |size: u64| 100.0 * size as f64 / recent.len() as f64;
     let moved = (0..segments).max_by_key(|id| reference[*id].abs_diff(found[*id])).unwrap_or(0);
     let shift = format!(
         "segment {moved} went from {:.1} % of the rows to {:.1} %",

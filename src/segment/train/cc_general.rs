@@ -4,13 +4,14 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use tempfile::TempDir;
 
-use super::table::Table;
-use super::{TrainOptions, train};
+use super::progress::Silent;
+use super::settings::{Log1p, TrainSettings};
+use super::{Detail, ReadOptions, Table, Trained, train};
 use crate::segment::Segmentation;
 
 /// CC GENERAL as a CSV file of its own, or `None`, with a note, where it is not at hand.
@@ -28,32 +29,55 @@ fn cc_general() -> Option<(TempDir, PathBuf)> {
     Some((directory, path))
 }
 
+/// The settings of these tests: the range of `k` alone, so that each takes seconds.
+fn settings(k: usize) -> TrainSettings {
+    let mut settings = TrainSettings::default();
+    settings.read.id = Some("CUST_ID".into());
+    let cluster = &mut settings.cluster;
+    (cluster.k, cluster.k_min, cluster.k_max, cluster.resamples) = (Some(k), k.max(2), k.max(2), 2);
+    settings
+}
+
+fn trained(path: &Path, settings: &TrainSettings) -> Trained {
+    let table = Table::read(path, &ReadOptions::from(&settings.read)).unwrap();
+    train(table, settings, None, Detail::Segments, &Silent).unwrap()
+}
+
+/// Inertia and silhouette of scikit-learn's KMeans(k, n_init=10) after median imputation, log1p of the ten skewed columns and
+/// StandardScaler; and the same without log1p.
 #[test]
-fn inertia_and_segments_of_cc_general_hold_against_scikit_learn_and_the_artefact() {
+fn inertia_silhouettes_and_segments_hold_against_scikit_learn_and_the_artefact() {
     let Some((directory, path)) = cc_general() else { return };
-    let table = Table::read(&path, Some("CUST_ID")).unwrap();
-    // KMeans(k, n_init=10) of scikit-learn after median imputation, log1p and StandardScaler.
-    for (k, reference) in [(3, 95_644.7), (5, 77_933.1), (6, 71_656.4)] {
-        let options = TrainOptions { id_column: Some("CUST_ID".into()), ..TrainOptions::new(k) };
-        let trained = train(&path, &options).unwrap();
-        let inertia = trained.segmentation.inertia();
-        eprintln!("k = {k}: inertia {inertia:.1}, scikit-learn {reference:.1}");
-        assert!((inertia / reference - 1.0).abs() < 0.005, "k = {k}: {inertia}");
+    for (k, log1p, inertia, silhouette) in [
+        (3, Log1p::Auto, 95_644.7, 0.2244),
+        (5, Log1p::Auto, 77_933.1, 0.2183),
+        (6, Log1p::Auto, 71_656.4, 0.2172),
+        (3, Log1p::Never, 111_975.0, 0.2510),
+        (4, Log1p::Never, 99_061.9, 0.1977),
+    ] {
+        let mut settings = settings(k);
+        settings.prepare.log1p = log1p;
+        let trained = trained(&path, &settings);
+        let found = trained.segmentation.inertia();
+        let candidates = &trained.study.choice.candidates;
+        let candidate = candidates.iter().find(|candidate| candidate.k == k as u64).unwrap();
+        eprintln!("k = {k}: inertia {found:.1} ({inertia}), silhouette {:.4} ({silhouette})", candidate.silhouette);
+        assert!((found / inertia - 1.0).abs() < 0.005, "k = {k}: {found}");
+        assert!((candidate.silhouette - silhouette).abs() < 0.005, "k = {k}: {}", candidate.silhouette);
 
         let written = fs::read(trained.segmentation.write(directory.path()).unwrap()).unwrap();
         let served = Segmentation::parse("segments.json", &written).unwrap();
         assert_eq!(served, trained.segmentation);
-        let assigned: Vec<u32> = served.assign_rows(&table.values).iter().map(|row| row.id).collect();
-        assert_eq!(assigned.len(), 8_950);
+        let raw: Vec<f32> = (0..8_950).flat_map(|row| trained.raw(row).iter().copied()).collect();
+        let assigned: Vec<u32> = served.assign_rows(&raw).iter().map(|row| row.id).collect();
         assert_eq!(assigned, trained.segments);
     }
 }
 
 #[test]
-fn the_ten_amounts_and_counts_of_cc_general_are_logged() {
+fn the_ten_amounts_and_counts_are_logged() {
     let Some((_directory, path)) = cc_general() else { return };
-    let options = TrainOptions { id_column: Some("CUST_ID".into()), ..TrainOptions::new(1) };
-    let trained = train(&path, &options).unwrap();
+    let trained = trained(&path, &settings(1));
     let features = trained.segmentation.features();
     let logged: Vec<&str> =
         features.iter().filter(|feature| feature.log1p).map(|feature| feature.name.as_str()).collect();
@@ -70,11 +94,7 @@ fn the_ten_amounts_and_counts_of_cc_general_are_logged() {
         "MINIMUM_PAYMENTS",
     ];
     assert_eq!(logged, expected);
-    let missing: Vec<(&str, usize)> = features
-        .iter()
-        .map(|feature| feature.name.as_str())
-        .zip(trained.missing.iter().copied())
-        .filter(|(_, missing)| *missing > 0)
-        .collect();
+    let columns = trained.study.columns.iter().filter(|column| column.missing > 0);
+    let missing: Vec<(&str, u64)> = columns.map(|column| (column.name.as_str(), column.missing)).collect();
     assert_eq!(missing, [("CREDIT_LIMIT", 1), ("MINIMUM_PAYMENTS", 313)]);
 }

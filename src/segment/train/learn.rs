@@ -1,144 +1,167 @@
-//! What the preparation learns from a table: medians, logarithms, means and deviations.
+//! What the preparation learns from a table: what stands in for missing values, bounds, logarithms, scales, which columns
+//! say the same as another, principal components.
 //!
-//! Each statistic is taken of what serving will see: 32-bit raw values, put through [`FeaturePreparation::apply`].
+//! Each statistic is taken of what serving will see: 32-bit raw values, put through the steps of [`Preparation`]. The
+//! steps in order: `column` for each column by itself, `correlation` between columns, `components` of those that remain.
+//! Start reading at [`learn`].
 
+mod column;
+mod components;
+mod correlation;
+mod facts;
+mod out_of_range;
+mod statistics;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use ndarray::Array2;
+use rayon::prelude::*;
+
+use self::column::{ColumnSource, LearnedColumn};
+use super::settings::{Log1p, PrepareSettings};
+use super::study::Column;
 use super::table::Table;
-use crate::document::Problems;
-use crate::segment::prepare::{FeaturePreparation, Preparation};
+use crate::document::{Problems, suggestion};
+use crate::segment::layout::DroppedFeature;
+use crate::segment::prepare::Preparation;
 
-/// A column more skewed than this is taken as ln(1 + x) …
-const LOG1P_SKEWNESS: f64 = 1.0;
+/// What was learned of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Learned {
+    /// How rows of the features that remain become points.
+    pub(super) preparation: Preparation,
+    /// Every column of the file and what became of it, in its order.
+    pub(super) columns: Vec<Column>,
+    /// The features of the table that remain, in their order.
+    pub(super) kept: Vec<usize>,
+    /// Columns that were left out, for the artefact.
+    pub(super) dropped: Vec<DroppedFeature>,
+    /// Pearson correlation of the standardised features that remain, features × features.
+    pub(super) correlation: Vec<Vec<f64>>,
+    /// Share of the variance that the components hold, where there are components.
+    pub(super) variance_kept: Option<f64>,
+}
 
-/// … if its 99th percentile is above this: shares and frequencies, which end at 1, stay as they are.
-const LOG1P_PERCENTILE_99: f64 = 1.0;
+impl Learned {
+    /// The raw values of the features that remain, rows × features, row-major: the table's own where all remain.
+    pub(super) fn raw<'t>(&self, table: &'t Table) -> Cow<'t, [f32]> {
+        let width = table.names.len();
+        if self.kept.len() == width {
+            return Cow::Borrowed(&table.values);
+        }
+        let rows = table.values.chunks_exact(width);
+        let mut raw = Vec::with_capacity(rows.len() * self.kept.len());
+        rows.for_each(|row| raw.extend(self.kept.iter().map(|index| row[*index])));
+        Cow::Owned(raw)
+    }
+}
 
-/// The preparation of a table: median imputation, `log1p` on skewed columns, z-scores.
+/// The preparation of a table, as the settings (checked) ask for it.
+///
+/// Cost: a sort per column, columns × columns multiplications per row; columns are shared out among threads, each of which
+/// holds one column at a time. The same for every number of threads.
 ///
 /// # Errors
-/// Every column that has no value at all, or only one value.
-pub(super) fn learn(table: &Table) -> Result<Preparation, Problems> {
-    let mut problems = Problems::new();
-    let mut features = Vec::with_capacity(table.names.len());
-    for (index, name) in table.names.iter().enumerate() {
-        match learn_feature(name, table, index) {
-            Ok(feature) => features.push(feature),
-            Err(message) => problems.push(table.file.clone(), Some(1), format!("column `{name}`: {message}")),
+/// Every column that has no value at all, or only one value, or of which ln(1 + x) was asked for and is not defined; every
+/// feature that the settings name and the table has not.
+pub(super) fn learn(table: &Table, settings: &PrepareSettings) -> Result<Learned, Problems> {
+    let sources: Vec<ColumnSource<'_>> = (0..table.names.len()).map(|index| source(table, index)).collect();
+    let mut problems = unknown_features(&table.file, &sources, settings);
+    let learned: Vec<Result<LearnedColumn, String>> = sources
+        .par_iter()
+        .enumerate()
+        .map(|(index, source)| column::learn(*source, table.column(index).collect(), settings))
+        .collect();
+    let mut columns = Vec::with_capacity(learned.len());
+    for (learned, source) in learned.into_iter().zip(&sources) {
+        match learned {
+            Ok(column) => columns.push(column),
+            Err(message) => {
+                let message = format!("column `{}`: {message}", source.header);
+                problems.push(table.file.clone(), Some(1), message);
+            }
         }
     }
-    problems.into_result(Preparation { features, pca: None })
+    problems.into_result(())?;
+    join(table, columns, settings).map_err(|message| Problems::one(table.file.clone(), None, message))
 }
 
-fn learn_feature(name: &str, table: &Table, index: usize) -> Result<FeaturePreparation, String> {
-    let known = table.column(index).filter(|value| !value.is_nan());
-    let mut known: Vec<f64> = known.map(f64::from).collect();
-    known.sort_by(f64::total_cmp);
-    let (Some(&least), Some(&greatest)) = (known.first(), known.last()) else {
-        return Err("no row has a value; remove the column".to_owned());
+/// What the column is a column of.
+fn source(table: &Table, index: usize) -> ColumnSource<'_> {
+    let header = &table.names[index];
+    match &table.equals[index] {
+        None => ColumnSource { header, name: header, equals: None },
+        Some((name, text)) => ColumnSource { header, name, equals: Some(text) },
+    }
+}
+
+/// Features that the settings name, but that are no numbers of the table.
+fn unknown_features(file: &str, sources: &[ColumnSource<'_>], settings: &PrepareSettings) -> Problems {
+    let logged = match &settings.log1p {
+        Log1p::Auto | Log1p::Never => &[][..],
+        Log1p::Of(names) => names,
     };
-    // Asked of the values themselves: rounding can give a constant column a deviation that is not quite 0.
-    if least >= greatest {
-        return Err(format!("every value is {least}, which tells no customers apart; remove the column"));
+    let named = settings.impute_by_feature.keys().map(|name| (name, "impute_by_feature"));
+    let named = named.chain(logged.iter().map(|name| (name, "log1p")));
+    let mut problems = Problems::new();
+    for (name, key) in named {
+        let mut known = sources.iter().filter(|source| source.name == name || source.header == name);
+        let message = match known.next() {
+            Some(ColumnSource { equals: None, .. }) => continue,
+            Some(_) => format!("`{key}` names `{name}`, which is text; name columns of numbers only"),
+            None => {
+                let hint = suggestion(name, sources.iter().map(|source| source.header));
+                format!("`{key}` names `{name}`, but there is no such column{hint}")
+            }
+        };
+        problems.push(file, Some(1), message);
     }
-    let mut feature = FeaturePreparation {
-        name: name.to_owned(),
-        impute: quantile(&known, 0.5),
-        winsor: None,
-        log1p: least >= 0.0
-            && quantile(&known, 0.99) > LOG1P_PERCENTILE_99
-            && skewness(&known) > LOG1P_SKEWNESS,
-        mean: 0.0,
-        deviation: 1.0,
-        range: [least, greatest],
-    };
-    let prepared: Vec<f64> = table.column(index).map(|raw| feature.apply(raw)).collect();
-    feature.mean = mean(&prepared);
-    feature.deviation = central_moment(&prepared, 2).sqrt();
-    Ok(feature)
+    problems
 }
 
-/// The quantile at `share` (0..=1) of values in ascending order, linear between neighbours; the values are not empty.
-/// Source: Hyndman & Fan, "Sample quantiles in statistical packages" (1996), type 7, as `numpy.quantile`.
-fn quantile(ascending: &[f64], share: f64) -> f64 {
-    let position = share * (ascending.len() - 1) as f64;
-    let below = position.floor() as usize;
-    let above = (below + 1).min(ascending.len() - 1);
-    let (low, high) = (ascending[below], ascending[above]);
-    low + (position - below as f64) * (high - low)
+/// What is learned of the columns together.
+fn join(
+    table: &Table,
+    mut columns: Vec<LearnedColumn>,
+    settings: &PrepareSettings,
+) -> Result<Learned, String> {
+    let standard = columns.iter().map(LearnedColumn::standard).collect();
+    let correlation = correlation::correlation(&Preparation { features: standard, pca: None }, &table.values);
+    let mut kept: Vec<usize> = (0..columns.len()).collect();
+    let mut dropped = facts::not_read(table);
+    if let Some(limit) = settings.correlation_limit {
+        let filtered = correlation::filter(&correlation, limit);
+        for twin in &filtered.dropped {
+            let like = columns[twin.like].feature.label().into_owned();
+            let reason = format!("correlates with `{like}` (r = {:.3}), above the limit of {limit}", twin.r);
+            let column = &mut columns[twin.column];
+            column.facts.left_out = Some(reason.clone());
+            dropped.push(DroppedFeature { feature: column.feature.label().into_owned(), reason });
+        }
+        kept = filtered.kept;
+    }
+    let correlation = select(&correlation, &kept);
+    let components = settings.variance_kept.map(|share| {
+        let scales: Vec<f64> = kept.iter().map(|index| columns[*index].scaled_deviation()).collect();
+        components::components(&correlation, &scales, share)
+    });
+    let (pca, variance_kept) = components.transpose()?.map(|found| (found.weights, found.share)).unzip();
+    let features = kept.iter().map(|index| columns[*index].feature.clone()).collect();
+    Ok(Learned {
+        preparation: Preparation { features, pca },
+        columns: facts::of_file(table, columns),
+        kept,
+        dropped,
+        correlation: correlation.rows().into_iter().map(|row| row.to_vec()).collect(),
+        variance_kept,
+    })
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// The mean of the `order`-th powers of the differences from the mean; order 2 is the population variance.
-fn central_moment(values: &[f64], order: i32) -> f64 {
-    let mean = mean(values);
-    values.iter().map(|value| (value - mean).powi(order)).sum::<f64>() / values.len() as f64
-}
-
-/// The population skewness m3 / m2^1.5 (Fisher and Pearson's g1) of values that are not all equal.
-fn skewness(values: &[f64]) -> f64 {
-    central_moment(values, 3) / central_moment(values, 2).powf(1.5)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn table(columns: &[(&str, &[f32])]) -> Table {
-        let rows = columns[0].1.len();
-        let values = (0..rows).flat_map(|row| columns.iter().map(move |(_, column)| column[row])).collect();
-        let names = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-        Table { file: "customers.csv".into(), names, values, customers: None }
-    }
-
-    #[test]
-    fn statistics_agree_with_numpy_and_scipy() {
-        // numpy.quantile, numpy.std and scipy.stats.skew of these five numbers.
-        let values = [1.0, 2.0, 3.0, 4.0, 10.0];
-        assert!((quantile(&values, 0.99) - 9.76).abs() < 1e-12);
-        assert!((quantile(&values, 0.5) - 3.0).abs() < 1e-12);
-        assert!((central_moment(&values, 2).sqrt() - 3.162_277_660_168_379_5).abs() < 1e-12);
-        assert!((skewness(&values) - 1.138_419_957_660_616_6).abs() < 1e-12);
-    }
-
-    #[test]
-    fn a_missing_value_becomes_the_median_and_the_whole_column_is_standardised() {
-        let preparation = learn(&table(&[("balance", &[-1.0, f32::NAN, 3.0, 2.0])])).unwrap();
-        let feature = &preparation.features[0];
-        assert_eq!((feature.impute.to_bits(), feature.range), (2.0_f64.to_bits(), [-1.0, 3.0]));
-        let points = preparation.points(&[-1.0, f32::NAN, 3.0, 2.0]);
-        assert!(mean(&points).abs() < 1e-12);
-        assert!((central_moment(&points, 2) - 1.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn only_skewed_amounts_that_are_never_negative_are_logged() {
-        let preparation = learn(&table(&[
-            ("amount", &[0.0, 1.0, 1.0, 2.0, 900.0]),
-            ("share", &[0.0, 0.0, 0.0, 0.0, 1.0]),
-            ("signed", &[-1.0, 1.0, 1.0, 2.0, 900.0]),
-            ("even", &[10.0, 20.0, 30.0, 40.0, 50.0]),
-        ]))
-        .unwrap();
-        let logged: Vec<bool> = preparation.features.iter().map(|feature| feature.log1p).collect();
-        assert_eq!(logged, [true, false, false, false]);
-    }
-
-    #[test]
-    fn columns_that_say_nothing_are_all_named() {
-        let nothing = [f32::NAN; 3];
-        let columns: [(&str, &[f32]); 4] = [
-            ("void", &nothing),
-            ("sound", &[1.0, 2.0, 3.0]),
-            ("same", &[0.1; 3]),
-            ("zero", &[0.0, -0.0, f32::NAN]),
-        ];
-        let found = learn(&table(&columns)).unwrap_err().to_string();
-        let lines: Vec<&str> = found.lines().collect();
-        assert_eq!(lines.len(), 3, "{found}");
-        assert!(found.contains("customers.csv:1: column `void`: no row has a value; remove the column"));
-        assert!(found.contains("column `same`: every value is 0.1"), "{found}");
-        assert!(found.contains("column `zero`: every value is"), "{found}");
-    }
+/// The rows and columns of a square matrix at some positions.
+fn select(matrix: &Array2<f64>, positions: &[usize]) -> Array2<f64> {
+    Array2::from_shape_fn((positions.len(), positions.len()), |(row, column)| {
+        matrix[[positions[row], positions[column]]]
+    })
 }

@@ -1,55 +1,129 @@
-//! What training did, as a table for people.
+//! What training did, as tables for people at a terminal.
 
 use std::fmt;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::Trained;
+use super::study::{Candidate, Choice, Study};
 
-/// Sizes, shares, inertia and what was done to the features; made by [`Trained::summary`], shown by `Display`.
+/// How the number of segments was chosen, a row for each number that was tried.
 #[derive(Debug, Clone, Copy)]
-pub struct Summary<'t> {
-    trained: &'t Trained,
-}
+pub struct ChoiceTable<'s>(pub &'s Choice);
 
-impl<'t> Summary<'t> {
-    pub(super) fn new(trained: &'t Trained) -> Self {
-        Self { trained }
+impl fmt::Display for ChoiceTable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let choice = self.0;
+        let gap = choice.candidates.iter().any(|candidate| candidate.gap.is_some());
+        let mut header = vec!["k", "inertia", "silhouette", "Calinski–Harabasz", "Davies–Bouldin"];
+        header.extend(gap.then_some("gap"));
+        header.extend(["smallest", "ARI", "least Jaccard", "stable", ""]);
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_FULL_CONDENSED).set_header(&header);
+        for candidate in &choice.candidates {
+            table.add_row(row(candidate, gap, &marks(choice, candidate.k)));
+        }
+        for column in 0..header.len() - 2 {
+            if let Some(column) = table.column_mut(column) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        write!(f, "{table}\n{}", choice.reason)
     }
 }
 
+fn row(candidate: &Candidate, gap: bool, marks: &str) -> Vec<String> {
+    let silhouette = match candidate.silhouette_error {
+        None => format!("{:.4}", candidate.silhouette),
+        Some(error) => format!("{:.4} ± {error:.4}", candidate.silhouette),
+    };
+    let mut cells = vec![
+        candidate.k.to_string(),
+        format!("{:.1}", candidate.inertia),
+        silhouette,
+        format!("{:.1}", candidate.calinski_harabasz),
+        format!("{:.3}", candidate.davies_bouldin),
+    ];
+    if gap {
+        cells.push(
+            candidate.gap.map_or_else(String::new, |gap| format!("{:.4} ± {:.4}", gap.value, gap.error)),
+        );
+    }
+    cells.extend([
+        format!("{:.1} %", 100.0 * candidate.smallest_share),
+        format!("{:.3}", candidate.stability.ari),
+        format!("{:.2}", candidate.stability.least()),
+        if candidate.stable { "yes" } else { "no" }.to_owned(),
+        marks.to_owned(),
+    ]);
+    cells
+}
+
+fn marks(choice: &Choice, k: u64) -> String {
+    let marks = [
+        (choice.chosen == k, "taken"),
+        (choice.recommended == Some(k) && choice.chosen != k, "recommended"),
+        (choice.knee == Some(k), "knee"),
+    ];
+    marks.iter().filter(|(holds, _)| *holds).map(|(_, mark)| *mark).collect::<Vec<_>>().join(", ")
+}
+
+/// Sizes, shares, what sets each segment apart, and what was done to the features.
+#[derive(Debug, Clone, Copy)]
+pub struct Summary<'s>(pub &'s Study);
+
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let segmentation = &self.trained.segmentation;
-        let (features, notes) = (segmentation.features(), segmentation.training());
+        let study = self.0;
+        let source = &study.source;
         writeln!(
             f,
             "{} customers, {} features, {} segments; inertia {:.1} (sum of squared distances; k-means++, {} restarts, seed {})",
-            notes.rows,
-            features.len(),
-            notes.k,
-            segmentation.inertia(),
-            notes.n_init,
-            notes.seed,
+            source.rows,
+            study.features.len(),
+            study.segments.len(),
+            source.inertia,
+            source.n_init,
+            source.seed,
         )?;
-        let logged = features.iter().filter(|feature| feature.log1p).map(|feature| feature.name.clone());
-        list(f, "taken as ln(1 + x)", &logged.collect::<Vec<_>>())?;
-        let missing = features.iter().zip(&self.trained.missing).filter(|(_, missing)| **missing > 0);
-        let missing = missing.map(|(feature, missing)| format!("{} ({missing})", feature.name));
-        list(f, "missing values, imputed with the median", &missing.collect::<Vec<_>>())?;
+        let columns = &study.columns;
+        let logged = columns.iter().filter(|column| column.log1p).map(|column| column.name.clone());
+        list(f, "taken as ln(1 + x)", logged)?;
+        let imputed = columns.iter().filter(|column| column.missing > 0 && column.impute.is_some());
+        list(
+            f,
+            "missing values, imputed",
+            imputed.map(|column| format!("{} ({})", column.name, column.missing)),
+        )?;
+        let left_out = columns.iter().filter_map(|column| Some((column, column.left_out.as_ref()?)));
+        list(f, "left out", left_out.map(|(column, why)| format!("{} ({why})", column.name)))?;
+        let outside =
+            columns.iter().filter_map(|column| Some((column, column.out_of_range.filter(|n| *n > 0)?)));
+        list(
+            f,
+            "values outside the range of the version before",
+            outside.map(|(column, n)| format!("{} ({n})", column.name)),
+        )?;
 
         let mut table = Table::new();
-        table.load_style(presets::UTF8_FULL_CONDENSED).set_header(["id", "segment", "customers", "share"]);
-        for (id, segment) in segmentation.segments().iter().enumerate() {
-            let share = 100.0 * segment.size as f64 / notes.rows as f64;
+        let header = ["id", "segment", "customers", "share", "silhouette", "Jaccard", "set apart by"];
+        table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header);
+        for segment in &study.segments {
+            let apart = segment
+                .distinguishing
+                .iter()
+                .take(3)
+                .map(|at| format!("{} {:+.1} σ", study.features[*at].name, segment.features[*at].z));
             table.add_row([
-                id.to_string(),
+                segment.id.to_string(),
                 segment.name.clone(),
                 segment.size.to_string(),
-                format!("{share:.1} %"),
+                format!("{:.1} %", 100.0 * segment.share),
+                format!("{:.2}", segment.silhouette),
+                format!("{:.2}", segment.jaccard),
+                apart.collect::<Vec<_>>().join(", "),
             ]);
         }
-        for number in [0, 2, 3] {
+        for number in [0, 2, 3, 4, 5] {
             if let Some(column) = table.column_mut(number) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
@@ -58,30 +132,7 @@ impl fmt::Display for Summary<'_> {
     }
 }
 
-fn list(f: &mut fmt::Formatter<'_>, label: &str, items: &[String]) -> fmt::Result {
+fn list(f: &mut fmt::Formatter<'_>, label: &str, items: impl Iterator<Item = String>) -> fmt::Result {
+    let items: Vec<String> = items.collect();
     if items.is_empty() { Ok(()) } else { writeln!(f, "{label}: {}", items.join(", ")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::segment::assign::tests::segmentation;
-
-    #[test]
-    fn sizes_shares_and_inertia_are_shown() {
-        let mut trained = Trained {
-            segmentation: segmentation(),
-            segments: Vec::new(),
-            customers: None,
-            missing: vec![0, 3],
-        };
-        trained.segmentation.preparation.features[0].log1p = true;
-        let text = trained.summary().to_string();
-        let mut lines = text.lines();
-        let first = lines.next().unwrap();
-        assert!(first.starts_with("10 customers, 2 features, 2 segments; inertia 12.5 "), "{first}");
-        assert_eq!(lines.next(), Some("taken as ln(1 + x): balance"));
-        assert_eq!(lines.next(), Some("missing values, imputed with the median: purchases (3)"));
-        assert!(text.contains("│  1 ┆ Busy    ┆         4 ┆ 40.0 % │"), "{text}");
-    }
 }

@@ -1,7 +1,10 @@
 //! The population stability index: how far one distribution has moved from another.
+//!
+//! A few numbers in, one number out; knows no features, models or segments, so that gates of releases and the drift of
+//! segments measure alike.
 
-/// Bins of scores: the deciles of the reference.
-const BINS: usize = 10;
+/// Bins between quantiles: the deciles of the reference.
+pub const BINS: usize = 10;
 
 /// Added to every bin's count, so that an empty bin makes the index large and not infinite.
 const HALF_A_COUNT: f64 = 0.5;
@@ -10,27 +13,37 @@ const HALF_A_COUNT: f64 = 0.5;
 /// what was found, half a count added to each bin. A bin reaches from one decile of the reference (the value at position
 /// k · n / 10 of n sorted ones), included, to the next. 0 for equal distributions; in any order; neither may have NaN. Where
 /// either is empty there is nothing to compare, and the index is 0. Source: Siddiqi, "Credit Risk Scorecards" (2006).
-pub(super) fn of_scores(reference: &[f32], found: &[f32]) -> f64 {
+#[must_use]
+pub fn of_scores(reference: &[f32], found: &[f32]) -> f64 {
     if reference.is_empty() || found.is_empty() {
         return 0.0;
     }
     let mut sorted = reference.to_vec();
     sorted.sort_by(f32::total_cmp);
-    let edges: Vec<f32> = (1..BINS).map(|decile| sorted[decile * sorted.len() / BINS]).collect();
-    let counts = |scores: &[f32]| {
-        let mut counts = [0; BINS];
-        for score in scores {
-            counts[edges.partition_point(|edge| edge <= score)] += 1;
-        }
-        counts
-    };
+    let edges: Vec<f64> = (1..BINS).map(|decile| f64::from(sorted[decile * sorted.len() / BINS])).collect();
+    let counts = |scores: &[f32]| bins(&edges, scores.iter().copied());
     of_counts(&counts(reference), &counts(found))
 }
 
-/// The same of two lists of counts, bin by bin; both must be equally long.
-pub(super) fn of_counts(reference: &[usize], found: &[usize]) -> f64 {
-    let shares = |counts: &[usize]| -> Vec<f64> {
-        let total = counts.iter().sum::<usize>() as f64 + HALF_A_COUNT * counts.len() as f64;
+/// How many of `values` fall into each bin, one bin more than `edges`: below the first edge, from each edge, included, to the
+/// next, and from the last edge on. The edges ascend (an edge that occurs twice has an empty bin before it); no value is NaN.
+#[must_use]
+pub fn bins(edges: &[f64], values: impl IntoIterator<Item = f32>) -> Vec<u64> {
+    let mut counts = vec![0; edges.len() + 1];
+    for value in values {
+        counts[edges.partition_point(|edge| *edge <= f64::from(value))] += 1;
+    }
+    counts
+}
+
+/// The index of two lists of counts, bin by bin, as [`of_scores`]; both must be equally long.
+///
+/// Chance alone makes it about (bins − 1) · (1 / n + 1 / m) of samples of n and m from one distribution. Source: Yurdakul,
+/// "Statistical properties of population stability index" (2018).
+#[must_use]
+pub fn of_counts(reference: &[u64], found: &[u64]) -> f64 {
+    let shares = |counts: &[u64]| -> Vec<f64> {
+        let total = counts.iter().sum::<u64>() as f64 + HALF_A_COUNT * counts.len() as f64;
         counts.iter().map(|count| (*count as f64 + HALF_A_COUNT) / total).collect()
     };
     let pairs = shares(found).into_iter().zip(shares(reference));
@@ -72,12 +85,20 @@ mod tests {
         assert!(of_scores(&[], &apart).abs() < 1e-15 && of_scores(&apart, &[]).abs() < 1e-15);
     }
 
+    #[test]
+    fn a_value_on_an_edge_belongs_to_the_bin_that_begins_there() {
+        assert_eq!(bins(&[1.0, 2.0], [0.5, 1.0, 1.5, 2.0, 9.0]), [1, 2, 2]);
+        assert_eq!(bins(&[1.0, 1.0], [0.0, 1.0]), [1, 0, 1]);
+        assert_eq!(bins(&[], [0.0, 1.0]), [2]);
+        assert_eq!(bins(&[1.0], []), [0, 0]);
+    }
+
     proptest! {
         #[test]
         fn it_is_never_negative_and_symmetric_in_counts(
-            counts in proptest::collection::vec((0_usize..1000, 0_usize..1000), 1..20),
+            counts in proptest::collection::vec((0_u64..1000, 0_u64..1000), 1..20),
         ) {
-            let (one, other): (Vec<usize>, Vec<usize>) = counts.into_iter().unzip();
+            let (one, other): (Vec<u64>, Vec<u64>) = counts.into_iter().unzip();
             let there = of_counts(&one, &other);
             prop_assert!(there >= 0.0);
             prop_assert!((there - of_counts(&other, &one)).abs() < 1e-9);

@@ -1,0 +1,55 @@
+//! `proffer segment drift`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::super::{Failure, print, print_json};
+use super::previous::artefact;
+use super::watch::Watch;
+use crate::segment::drift::{Drift, drift};
+
+pub(super) const AFTER_DRIFT: &str = "\
+Examples:
+  proffer segment drift --segments segments --input june.parquet
+  proffer segment drift --segments var/store/models/segments/1 --input june.csv --json
+
+The population stability index (PSI) compares shares in ten bins of the training data: below 0.1 stable, up to 0.25 moderate,
+above that shifted. Exit code 1 when a feature or the shares of the segments have shifted.";
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct DriftArgs {
+    /// The segmentation: its directory, or segments.json
+    #[arg(long, value_name = "PATH")]
+    segments: PathBuf,
+    /// The customers of today: CSV or Parquet, with the columns that the segments were trained on
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// Words that mean a missing value, beside an empty field, NA and NaN
+    #[arg(long, value_name = "WORDS", value_delimiter = ',')]
+    missing: Vec<String>,
+    /// The PSI above which something has shifted
+    #[arg(long, value_name = "PSI", default_value_t = 0.25)]
+    limit: f64,
+    /// Print one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &DriftArgs) -> Result<(), Failure> {
+    let segmentation = artefact(&args.segments)?;
+    let watch = Watch::start(args.json)?;
+    let drift: Drift = drift(&segmentation, &args.input, &args.missing, args.limit, &watch)?;
+    watch.finish();
+    if args.json {
+        print_json(&drift)?;
+    } else {
+        print(&drift)?;
+    }
+    if drift.shifted() {
+        let message =
+            format!("{} has shifted against what the segments were trained on", args.input.display());
+        return Err(Failure::new(message));
+    }
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! `proffer segment train`: read, train, show, write, and push where that is asked for.
+
+use std::path::Path;
+
+use rayon::ThreadPoolBuilder;
+use serde::Serialize;
+
+use super::super::backend::Place;
+use super::super::{Failure, model, print, print_json};
+use super::flags::TrainArgs;
+use super::watch::Watch;
+use super::{offers, previous};
+use crate::model::Checksums;
+use crate::segment::train::progress::Progress as _;
+use crate::segment::train::study::{Choice, Migration, SegmentProfile};
+use crate::segment::train::{ChoiceTable, MigrationTable, ReadOptions, Summary, Table, Trained, train};
+use crate::segment::write::{File, write_all};
+use crate::segment::{FILE_NAME, GOLDEN_FILE, report};
+
+/// A request is assigned in microseconds; this is what a gate allows on a machine that does other things.
+const LATENCY_BUDGET_MS: u64 = 50;
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Outcome<'t> {
+    choice: &'t Choice,
+    segments: &'t [SegmentProfile],
+    migration: Option<&'t Migration>,
+    written: Vec<String>,
+}
+
+pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
+    let settings = args.settings()?;
+    let before =
+        args.previous.as_ref().map(|named| previous::read(named, args.store.as_deref())).transpose()?;
+    let watch = Watch::start(args.json)?;
+    let threads = ThreadPoolBuilder::new().num_threads(args.threads.unwrap_or_default()).build()?;
+    let mut trained = threads.install(|| {
+        watch.begin("reading", 1);
+        let table = Table::read(&args.input, &ReadOptions::from(&settings.read))?;
+        if !args.json {
+            print(table.facts())?;
+        }
+        Ok::<_, Failure>(train(table, &settings, before.as_ref(), &watch)?)
+    })?;
+    watch.finish();
+    if let Some(workspace) = &args.offers {
+        let suitable = offers::suitable(workspace, &trained)?;
+        for (segment, offers) in trained.study.segments.iter_mut().zip(suitable) {
+            segment.offers = offers;
+        }
+    }
+    if !args.json {
+        show(&trained)?;
+    }
+    if let Some(refusal) = &trained.refusal
+        && !args.force
+    {
+        return Err(Failure::new(refusal.to_string()));
+    }
+    let written = {
+        let _writing = watch.writing();
+        write_all(&args.output, files(args, &trained)?)?
+    };
+    let written: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
+    if args.json {
+        let study = &trained.study;
+        print_json(&Outcome {
+            choice: &study.choice,
+            segments: &study.segments,
+            migration: study.migration.as_ref(),
+            written,
+        })?;
+    } else {
+        let shown = written.iter().filter(|path| !path.ends_with(".csv") && !path.ends_with("report.json"));
+        for path in shown {
+            print(format_args!("wrote {path}"))?;
+        }
+    }
+    args.push.as_ref().map_or(Ok(()), |name| push(args, name))
+}
+
+fn show(trained: &Trained) -> Result<(), Failure> {
+    let study = &trained.study;
+    print(format_args!("\n{}\n", ChoiceTable(&study.choice)))?;
+    print(Summary(study))?;
+    if let Some(migration) = &study.migration {
+        print(format_args!("\n{}", MigrationTable(migration)))?;
+    }
+    Ok(())
+}
+
+/// Everything that is written, the version first.
+fn files(args: &TrainArgs, trained: &Trained) -> Result<Vec<File>, Failure> {
+    let artefact = trained.segmentation.to_json()?.into_bytes();
+    let golden = trained.segmentation.golden_csv()?.into_bytes();
+    let checksums = Checksums::of([(FILE_NAME, artefact.as_slice()), (GOLDEN_FILE, golden.as_slice())]);
+    let manifest = manifest(trained, &checksums).into_bytes();
+    let file = |name: &str, bytes| File { name: name.into(), bytes };
+    let mut files = vec![file(FILE_NAME, artefact), file(GOLDEN_FILE, golden), file("model.toml", manifest)];
+    if !args.no_report {
+        let report = report::files(&trained.study)?;
+        files.extend(report.into_iter().map(|(name, bytes)| file(&format!("report/{name}"), bytes)));
+    }
+    if args.assignments {
+        files.push(file("report/assignments.csv", trained.assignments_csv()?));
+    }
+    Ok(files)
+}
+
+/// `model.toml` of the version. No date: the same table and seed give the same bytes.
+fn manifest(trained: &Trained, checksums: &Checksums) -> String {
+    let (source, notes) = (&trained.study.source, trained.segmentation.training());
+    let mut training = toml::Table::new();
+    training.insert("algorithm".into(), "k-means++ by proffer segment train".into());
+    training.insert("data".into(), source.file.clone().into());
+    for (key, value) in [("rows", notes.rows), ("k", notes.k), ("seed", notes.seed), ("n_init", notes.n_init)]
+    {
+        training.insert(key.into(), i64::try_from(value).unwrap_or(i64::MAX).into());
+    }
+    training.insert("inertia".into(), trained.segmentation.inertia().into());
+    if let Some(migration) = &trained.study.migration {
+        training.insert("previous".into(), migration.previous.clone().into());
+        training.insert("moved".into(), migration.moved.into());
+    }
+    format!(
+        "kind = \"segmentation\"\nlatency_budget_ms = {LATENCY_BUDGET_MS}\n\n{}\n[training]\n{training}",
+        checksums.render()
+    )
+}
+
+fn push(args: &TrainArgs, name: &str) -> Result<(), Failure> {
+    let place = Place::new(args.server.clone(), args.store.clone(), args.json);
+    let note = format!("segments trained on {}", file_name(&args.input));
+    model::push_directory(name, &args.output, args.promote, note, &place)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,51 @@
+//! The report of a training: one HTML page that opens offline, and its figures as JSON and CSV beside it.
+//!
+//! Knows nothing of clustering: everything shown is in the [`Study`]. The same study gives the same bytes, so nothing
+//! here reads a clock or draws a random number. Start reading at [`files`]; `page` is the page, `figures` what is drawn on
+//! it, `tables` the CSV files.
+
+mod figures;
+pub(in crate::segment) mod numbers;
+mod page;
+mod palette;
+mod tables;
+pub(in crate::segment) mod words;
+
+use std::io;
+
+use super::train::study::Study;
+
+/// The page.
+pub const REPORT_FILE: &str = "report.html";
+
+/// The whole [`Study`].
+pub const STUDY_FILE: &str = "report.json";
+
+/// `report.html`, `report.json`, `profiles.csv`, `choice.csv`, `columns.csv`, `correlation.csv` and, where there was a version before,
+/// `migration.csv`, with their contents.
+///
+/// # Errors
+/// The contents of one cannot be put together, which no sound study causes.
+pub fn files(study: &Study) -> Result<Vec<(&'static str, Vec<u8>)>, io::Error> {
+    let mut files = vec![
+        (REPORT_FILE, page::page(study).map(String::into_bytes).map_err(io::Error::other)?),
+        (STUDY_FILE, json(study)?),
+        ("profiles.csv", tables::profiles(study).map_err(io::Error::other)?),
+        ("choice.csv", tables::choice(study).map_err(io::Error::other)?),
+        ("columns.csv", tables::columns(study).map_err(io::Error::other)?),
+        ("correlation.csv", tables::correlation(study).map_err(io::Error::other)?),
+    ];
+    if let Some(migration) = &study.migration {
+        files.push(("migration.csv", tables::migration(study, migration).map_err(io::Error::other)?));
+    }
+    Ok(files)
+}
+
+fn json(study: &Study) -> Result<Vec<u8>, serde_json::Error> {
+    let mut text = serde_json::to_vec_pretty(study)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! Numbers as people write them: thousands apart, as many digits as say something, a true minus sign.
+//!
+//! A value that is not 0 is never shown as 0.
+
+/// A count: `8,950`.
+pub(in crate::segment) fn count(value: u64) -> String {
+    grouped(&value.to_string())
+}
+
+/// A quantity in its own unit, at three digits or so: `1,274`, `87.3`, `0.873`, `0.0021`, `1.3e-9`.
+pub(in crate::segment) fn quantity(value: f64) -> String {
+    let size = value.abs();
+    if size == 0.0 {
+        return "0".to_owned();
+    }
+    if !(1e-6..1e15).contains(&size) {
+        return format!("{value:.1e}").replace('-', "−").replace("e−", "e-");
+    }
+    // Digits after the point so that three digits stand in all; a value from 100 on is a whole number.
+    let decimals = (2 - size.log10().floor() as i32).clamp(0, 9) as usize;
+    fixed(value, decimals)
+}
+
+/// A quantity as [`quantity`] shows it, without zeros that only fill up: `3` rather than `3.00`.
+pub(in crate::segment) fn short(value: f64) -> String {
+    let text = quantity(value);
+    if !text.contains('.') || text.contains('e') {
+        return text;
+    }
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// A value with a fixed number of digits after the point, so that a column of them is aligned; more digits where fewer
+/// would show 0 for a value that is not.
+pub(in crate::segment) fn fixed(value: f64, decimals: usize) -> String {
+    let mut text = format!("{:.decimals$}", value.abs());
+    if value != 0.0 && text.bytes().all(|byte| matches!(byte, b'0' | b'.')) {
+        let needed = (-value.abs().log10()).ceil().clamp(0.0, 12.0) as usize;
+        text = format!("{:.needed$}", value.abs());
+    }
+    let (whole, fraction) = text.split_once('.').map_or((&*text, None), |(whole, rest)| (whole, Some(rest)));
+    let mut shown = grouped(whole);
+    if let Some(fraction) = fraction {
+        shown.push('.');
+        shown.push_str(fraction);
+    }
+    if value < 0.0 { format!("−{shown}") } else { shown }
+}
+
+/// A difference: its sign always shown, `+1.24`, `−0.31`, `0.00`.
+pub(in crate::segment) fn signed(value: f64, decimals: usize) -> String {
+    let text = format!("{:.decimals$}", value.abs());
+    if text.bytes().all(|byte| matches!(byte, b'0' | b'.')) {
+        text
+    } else if value < 0.0 {
+        format!("−{text}")
+    } else {
+        format!("+{text}")
+    }
+}
+
+/// A share of 0..=1: `21.8 %`, `< 0.1 %`, `100 %`.
+pub(in crate::segment) fn share(value: f64) -> String {
+    let percent = 100.0 * value;
+    if percent == 0.0 {
+        "0 %".to_owned()
+    } else if percent < 0.05 {
+        "< 0.1 %".to_owned()
+    } else if percent >= 100.0 {
+        "100 %".to_owned()
+    } else if percent > 99.95 {
+        "> 99.9 %".to_owned()
+    } else {
+        format!("{percent:.1} %")
+    }
+}
+
+/// Digits in groups of three.
+fn grouped(digits: &str) -> String {
+    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn quantities_have_the_digits_that_say_something() {
+        let cases = [
+            (0.0, "0"),
+            (1_274.4, "1,274"),
+            (1_234_567.8, "1,234,568"),
+            (314.26, "314"),
+            (87.34, "87.3"),
+            (-4.567, "−4.57"),
+            (0.873_4, "0.873"),
+            (0.002_12, "0.00212"),
+            (3e-8, "3.0e-8"),
+            (-3e-8, "−3.0e-8"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(quantity(value), expected);
+        }
+        assert_eq!((short(3.0), short(0.25), short(1_200.0)), ("3".into(), "0.25".into(), "1,200".into()));
+    }
+
+    #[test]
+    fn columns_keep_their_digits_unless_a_value_would_vanish() {
+        assert_eq!(fixed(0.217_2, 3), "0.217");
+        assert_eq!(fixed(0.000_42, 3), "0.0004");
+        assert_eq!(fixed(-12_345.678, 1), "−12,345.7");
+        assert_eq!(signed(1.239, 2), "+1.24");
+        assert_eq!(signed(-0.001, 2), "0.00");
+    }
+
+    #[test]
+    fn shares_are_never_rounded_to_nothing_or_to_all() {
+        let cases =
+            [(0.0, "0 %"), (0.000_1, "< 0.1 %"), (0.218_4, "21.8 %"), (0.9999, "> 99.9 %"), (1.0, "100 %")];
+        for (value, expected) in cases {
+            assert_eq!(share(value), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_that_is_not_0_is_never_shown_as_0(value in prop_oneof![-1e9..1e9_f64, -1e-3..1e-3_f64]) {
+            prop_assume!(value.abs() > 1e-11);
+            for text in [quantity(value), short(value), fixed(value, 3)] {
+                prop_assert!(text.bytes().any(|byte| (b'1'..=b'9').contains(&byte)), "{value}: {text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Other ways to cluster the same customers, against the segments: Ward, a Gaussian mixture, DBSCAN.
+//!
+//! For people who ask what another method would have said. The comparisons run on a sample and never change the
+//! segments; one that fails leaves a note. Start reading at [`compare`].
+
+mod density;
+mod mixture;
+mod ward;
+
+use ndarray::{ArrayView2, Axis};
+
+use super::choose::agreement::Contingency;
+use super::choose::unheard::Unheard;
+use super::draw::{self, Purpose};
+use super::progress::{Progress, Stopped};
+use super::silhouette;
+use super::study::Comparison;
+
+/// Customers on which the methods are compared where nobody gives a number: Ward's distances then take 16 MB.
+pub const DEFAULT_COMPARISON_ROWS: usize = 2_000;
+
+/// A clustering by another method.
+struct Found {
+    /// How it was set.
+    settings: String,
+    /// The cluster of each row, from 0, or none where the method calls it noise; or what went wrong.
+    labels: Result<Vec<Option<u32>>, String>,
+}
+
+/// Clusters a sample by each of the other methods and holds the outcome against the segments.
+///
+/// `points`: rows × dimensions, in standard layout; `labels`: the segment of each row, below `k`. `rows` of them are
+/// drawn without replacement, the same for one `seed`. The adjusted Rand index is over the whole sample, with noise as a
+/// cluster of its own; the silhouette is over the rows that are not noise, where they form two clusters or more. Cost:
+/// sample² × dimensions.
+pub(super) fn compare(
+    points: ArrayView2<'_, f64>,
+    labels: &[u32],
+    k: usize,
+    rows: usize,
+    seed: u64,
+    progress: &dyn Progress,
+) -> Result<Vec<Comparison>, Stopped> {
+    let sample =
+        draw::without_replacement(&mut draw::generator(seed, Purpose::Comparison, 0), points.nrows(), rows);
+    let segments: Vec<u32> = sample.iter().map(|row| labels[*row]).collect();
+    let sample = points.select(Axis(0), &sample);
+    let sample = sample.view();
+    let mut comparisons = Vec::new();
+    progress.begin("comparisons", METHODS.len() as u64);
+    for (name, method) in METHODS {
+        if progress.stopped() {
+            return Err(Stopped);
+        }
+        let found = method(sample, k, seed);
+        comparisons.push(held_against(name, found, sample, &segments, k, progress)?);
+        progress.advance(1);
+    }
+    Ok(comparisons)
+}
+
+/// Clusters points into about `k` clusters with a seed.
+type Method = fn(ArrayView2<'_, f64>, usize, u64) -> Found;
+
+const METHODS: [(&str, Method); 3] = [
+    ("Ward", |points, k, _| ward::ward(points, k)),
+    ("Gaussian mixture", mixture::mixture),
+    ("DBSCAN", |points, _, _| density::dbscan(points)),
+];
+
+fn held_against(
+    method: &str,
+    found: Found,
+    points: ArrayView2<'_, f64>,
+    segments: &[u32],
+    k: usize,
+    progress: &dyn Progress,
+) -> Result<Comparison, Stopped> {
+    let mut comparison = Comparison {
+        method: method.to_owned(),
+        settings: found.settings,
+        rows: points.nrows() as u64,
+        clusters: 0,
+        noise: 0.0,
+        ari: None,
+        silhouette: None,
+        note: None,
+    };
+    let labels = match found.labels {
+        Ok(labels) => labels,
+        Err(note) => return Ok(Comparison { note: Some(note), ..comparison }),
+    };
+    let (numbers, clusters) = numbered(&labels);
+    let kept: Vec<usize> = (0..labels.len()).filter(|row| labels[*row].is_some()).collect();
+    comparison.clusters = clusters as u64;
+    comparison.noise = (labels.len() - kept.len()) as f64 / labels.len().max(1) as f64;
+    comparison.ari = Some(Contingency::of(segments, k, &numbers, clusters + 1).adjusted_rand());
+    if clusters >= 2 {
+        let of_kept: Vec<u32> = kept.iter().map(|row| numbers[*row]).collect();
+        let points = points.select(Axis(0), &kept);
+        let labelings = [(of_kept.as_slice(), clusters)];
+        let found = silhouette::silhouettes(points.view(), &labelings, usize::MAX, 0, &Unheard(progress))?;
+        comparison.silhouette = found.first().map(|silhouettes| silhouettes.mean);
+    } else {
+        comparison.note = Some("fewer than two clusters: a silhouette cannot be told".to_owned());
+    }
+    Ok(comparison)
+}
+
+/// The clusters that have a row numbered from 0 in the order of their numbers, noise as one more, and how many they are
+/// without noise.
+fn numbered(labels: &[Option<u32>]) -> (Vec<u32>, usize) {
+    let mut present: Vec<u32> = labels.iter().copied().flatten().collect();
+    present.sort_unstable();
+    present.dedup();
+    let number = |label: &Option<u32>| {
+        let found = label.and_then(|label| present.binary_search(&label).ok());
+        found.unwrap_or(present.len()) as u32
+    };
+    (labels.iter().map(number).collect(), present.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::super::choose::golden::{self, AMOUNTS_AND_COUNTS, cc_general};
+    use super::super::k_means::{self, KMeansOptions};
+    use super::super::progress::Silent;
+    use super::*;
+
+    fn by_method(points: &Array2<f64>, labels: &[u32], k: usize, rows: usize) -> [Comparison; 3] {
+        compare(points.view(), labels, k, rows, 42, &Silent).unwrap().try_into().unwrap()
+    }
+
+    #[test]
+    fn indices_agree_with_scikit_learn() {
+        let case = &golden::read()["other_methods"];
+        let (points, labels) = (golden::matrix(&case["points"]), golden::labels(&case["labels"]));
+        let [ward, _, dbscan] = by_method(&points, &labels, 3, 1_000);
+        golden::near(ward.ari.unwrap(), case["ward_adjusted_rand"].as_f64().unwrap(), 1e-12);
+        golden::near(ward.silhouette.unwrap(), case["ward_silhouette"].as_f64().unwrap(), 1e-6);
+        golden::near(dbscan.ari.unwrap(), case["dbscan_adjusted_rand"].as_f64().unwrap(), 1e-12);
+        golden::near(dbscan.silhouette.unwrap(), case["dbscan_silhouette"].as_f64().unwrap(), 1e-6);
+        assert_eq!((dbscan.clusters, dbscan.noise), (2, 3.0 / 75.0));
+        assert_eq!((ward.clusters, ward.rows, ward.noise), (3, 75, 0.0));
+    }
+
+    #[test]
+    fn groups_that_are_well_apart_are_found_by_other_methods_too() {
+        let mut random = draw::generator(3, Purpose::Comparison, 1);
+        let points = Array2::from_shape_fn((300, 2), |(row, dimension)| {
+            let centre = if row % 3 == dimension + 1 { 9.0 } else { 0.0 };
+            // The sum of four uniform numbers has the shape of a bell.
+            centre + (0..4).map(|_| draw::unit(&mut random)).sum::<f64>()
+        });
+        let labels: Vec<u32> = (0..300).map(|row| row % 3).collect();
+        let [ward, mixture, dbscan] = by_method(&points, &labels, 3, 200);
+        for comparison in [ward, mixture] {
+            assert_eq!(
+                (comparison.clusters, comparison.rows, &comparison.note),
+                (3, 200, &None),
+                "{comparison:?}"
+            );
+            assert!(comparison.ari.unwrap() > 0.99 && comparison.silhouette.unwrap() > 0.7, "{comparison:?}");
+        }
+        // The rims of the groups are noise to it.
+        assert!(
+            dbscan.noise < 0.2 && dbscan.ari.unwrap() > 0.7 && dbscan.silhouette.unwrap() > 0.6,
+            "{dbscan:?}"
+        );
+    }
+
+    #[test]
+    fn what_fails_leaves_a_note() {
+        let points = Array2::from_elem((5, 2), 1.0);
+        let [ward, mixture, dbscan] = by_method(&points, &[0; 5], 1, 1_000);
+        assert_eq!((ward.clusters, ward.silhouette), (1, None));
+        assert!(ward.note.is_some() && dbscan.note.is_some(), "{ward:?} {dbscan:?}");
+        assert_eq!((dbscan.clusters, dbscan.ari), (0, None));
+        assert!(mixture.silhouette.is_none(), "{mixture:?}");
+        let too_many = by_method(&points, &[0; 5], 9, 1_000);
+        assert_eq!(too_many[0].note.as_deref(), Some("5 rows do not make 9 clusters"));
+    }
+
+    #[test]
+    fn card_holders_are_compared_the_same_way_each_time() {
+        let Some(points) = cc_general(&AMOUNTS_AND_COUNTS) else { return };
+        let options = KMeansOptions {
+            k: 6,
+            n_init: 5,
+            seed: 42,
+            max_iterations: 300,
+            tolerance: 1e-6,
+            mini_batch_above: usize::MAX,
+        };
+        let fit = k_means::fit(points.view(), &options, &Silent).unwrap();
+        let comparisons = by_method(&points, &fit.labels, 6, 1_000);
+        eprintln!("{comparisons:#?}");
+        assert_eq!(comparisons, by_method(&points, &fit.labels, 6, 1_000));
+        assert!(comparisons[0].ari.unwrap() > 0.3);
+        assert!(comparisons[1].note.is_none() && comparisons[1].ari.unwrap() > 0.2);
+    }
+}

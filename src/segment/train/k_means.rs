@@ -1,0 +1,210 @@
+//! k-means: rows into a given number of clusters, so that the sum of squared distances to their means is small.
+//!
+//! Restarts from greedy k-means++ starts, Lloyd's steps with bounds that spare most distances, a mini-batch form for very large tables.
+//! The result depends on the points and the seed alone: each restart has a generator of its own, and sums are added up in blocks
+//! of rows, in their order, whatever the number of threads. Start reading at [`fit`].
+
+mod bounds;
+mod mini_batch;
+mod seeding;
+#[cfg(test)]
+mod tests;
+
+use ndarray::{Array2, ArrayView2};
+use rayon::prelude::*;
+
+use self::bounds::Lloyd;
+use super::draw::{self, Purpose};
+use super::progress::{Progress, Stopped};
+use crate::segment::lanes::Lanes;
+
+/// Steps after which a restart is taken as it is.
+pub const MAX_ITERATIONS: usize = 300;
+
+/// A restart ends once its centroids together move by less than this share of the mean variance of the coordinates, as scikit-learn's;
+/// the best of them then goes on until no row changes.
+pub const TOLERANCE: f64 = 1e-4;
+
+/// Tables of so many rows are worked on by all threads at once, restart after restart; of smaller ones each thread takes a restart.
+const SHARED_FROM: usize = 50_000;
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KMeansOptions {
+    /// Clusters, at least 1 and at most the number of distinct rows.
+    pub k: usize,
+    /// Restarts, at least 1; the one with the least inertia is kept, the first of equal ones.
+    pub n_init: usize,
+    /// Seed of the random generators.
+    pub seed: u64,
+    /// The most steps of a restart.
+    pub max_iterations: usize,
+    /// See [`TOLERANCE`].
+    pub tolerance: f64,
+    /// Above so many rows, restarts look at a few rows at a time.
+    pub mini_batch_above: usize,
+}
+
+impl KMeansOptions {
+    /// `k` clusters, `n_init` restarts, everything else by default, never by mini-batches.
+    #[must_use]
+    pub fn new(k: usize, n_init: usize, seed: u64) -> Self {
+        Self {
+            k,
+            n_init,
+            seed,
+            max_iterations: MAX_ITERATIONS,
+            tolerance: TOLERANCE,
+            mini_batch_above: usize::MAX,
+        }
+    }
+}
+
+/// A clustering.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fit {
+    /// Clusters × dimensions.
+    pub centroids: Array2<f64>,
+    /// The cluster of each row: the one whose centroid is nearest, the lowest of equally near ones.
+    pub labels: Vec<u32>,
+    /// The SUM of the squared distances of the rows from their centroids.
+    pub inertia: f64,
+    /// Steps that the kept restart took.
+    pub iterations: usize,
+    /// Rows of each cluster.
+    pub sizes: Vec<u64>,
+}
+
+/// Clusters rows.
+///
+/// `points`: rows × dimensions in standard layout, every value finite, with at least `options.k` distinct rows. Cost: restarts ×
+/// steps × rows × k × dimensions at most; bounds spare the rows that cannot change. Memory: 20 bytes per row and restart under way.
+/// Sources: Lloyd, "Least squares quantization in PCM" (1982); Arthur & Vassilvitskii, "k-means++: the advantages of careful
+/// seeding" (2007), with several candidates for each start as in its section 7; Hamerly, "Making k-means even faster" (2010).
+///
+/// # Errors
+/// [`Stopped`], when `progress` says so.
+///
+/// # Panics
+/// Where `points` is not in standard layout.
+pub fn fit(
+    points: ArrayView2<'_, f64>,
+    options: &KMeansOptions,
+    progress: &dyn Progress,
+) -> Result<Fit, Stopped> {
+    let points = Points::new(points);
+    let starts = if points.rows() > options.mini_batch_above {
+        vec![mini_batch::centroids(points, options, progress)?]
+    } else {
+        Vec::new()
+    };
+    let tolerance = options.tolerance * points.mean_variance();
+    let restart = |number: usize| -> Result<Lloyd<'_>, Stopped> {
+        if progress.stopped() {
+            return Err(Stopped);
+        }
+        let start = match starts.get(number) {
+            Some(start) => start.clone(),
+            None => {
+                let mut random = draw::generator(options.seed, Purpose::Restart, number as u64);
+                seeding::k_means_plus_plus(points, options.k, &mut random)
+            }
+        };
+        let mut lloyd = Lloyd::new(points, start);
+        lloyd.run(options.max_iterations, tolerance, progress)?;
+        progress.advance(1);
+        Ok(lloyd)
+    };
+    let restarts = if starts.is_empty() { options.n_init.max(1) } else { starts.len() };
+    let best = if points.rows() >= SHARED_FROM {
+        // One at a time, so that the bounds of one restart are in memory.
+        (0..restarts).try_fold(None, |best, number| Ok(Some(better(best, restart(number)?))))?
+    } else {
+        let all: Vec<Lloyd<'_>> = (0..restarts).into_par_iter().map(restart).collect::<Result<_, _>>()?;
+        all.into_iter().fold(None, |best, next| Some(better(best, next)))
+    };
+    let Some(mut best) = best else { return Err(Stopped) };
+    best.run(options.max_iterations, 0.0, progress)?;
+    Ok(best.finish())
+}
+
+/// Tells `each` the nearest of `centroids` (k × dimensions) for every row of `points` (rows × dimensions, both in standard layout), in order, as
+/// training and serving assign. On one thread. Cost: rows × k × dimensions.
+///
+/// # Panics
+/// Where either is not in standard layout.
+pub fn each_nearest(centroids: ArrayView2<'_, f64>, points: ArrayView2<'_, f64>, mut each: impl FnMut(u32)) {
+    let (centroids, points) = (Points::new(centroids), Points::new(points));
+    Lanes::new(points.dimensions, centroids.values).each_nearest(points.values, |nearest| each(nearest.id));
+}
+
+/// The one with the smaller inertia, the earlier of equal ones.
+fn better<'p>(best: Option<Lloyd<'p>>, next: Lloyd<'p>) -> Lloyd<'p> {
+    match best {
+        Some(best) if best.inertia() <= next.inertia() => best,
+        Some(_) | None => next,
+    }
+}
+
+/// Rows × dimensions in one slice, cut into blocks: what a thread works on, and what sums are added up by.
+#[derive(Debug, Clone, Copy)]
+struct Points<'p> {
+    values: &'p [f64],
+    dimensions: usize,
+}
+
+impl<'p> Points<'p> {
+    /// Rows of a block: large enough to pay for handing it over, small enough that two threads share a small table.
+    const BLOCK: usize = 2048;
+
+    #[expect(clippy::expect_used, reason = "documented where it is called from")]
+    fn new(points: ArrayView2<'p, f64>) -> Self {
+        let dimensions = points.ncols();
+        Self { values: points.to_slice().expect("points in standard layout"), dimensions }
+    }
+
+    fn rows(&self) -> usize {
+        self.values.len() / self.dimensions
+    }
+
+    fn row(&self, row: usize) -> &'p [f64] {
+        &self.values[row * self.dimensions..][..self.dimensions]
+    }
+
+    fn blocks(&self) -> rayon::slice::Chunks<'p, f64> {
+        self.values.par_chunks(Self::BLOCK * self.dimensions)
+    }
+
+    /// The mean over the coordinates of their population variances.
+    fn mean_variance(&self) -> f64 {
+        let dimensions = self.dimensions;
+        let of_blocks = |each: &(dyn Fn(&mut [f64], &[f64]) + Sync)| {
+            let sums: Vec<Vec<f64>> = self
+                .blocks()
+                .map(|block| {
+                    let mut sums = vec![0.0; dimensions];
+                    block.chunks_exact(dimensions).for_each(|row| each(&mut sums, row));
+                    sums
+                })
+                .collect();
+            added_up(dimensions, sums.iter().map(Vec::as_slice))
+        };
+        let rows = self.rows() as f64;
+        let mut means = of_blocks(&|sums, row| sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x));
+        means.iter_mut().for_each(|mean| *mean /= rows);
+        let squares = of_blocks(&|sums, row| {
+            let each = sums.iter_mut().zip(row).zip(&means);
+            each.for_each(|((sum, x), mean)| *sum += (x - mean) * (x - mean));
+        });
+        squares.iter().sum::<f64>() / rows / dimensions as f64
+    }
+}
+
+/// The sum of equally long lists, in their order.
+fn added_up<'a>(length: usize, lists: impl IntoIterator<Item = &'a [f64]>) -> Vec<f64> {
+    let mut sums = vec![0.0; length];
+    for list in lists {
+        sums.iter_mut().zip(list).for_each(|(sum, value)| *sum += value);
+    }
+    sums
+}

@@ -1,0 +1,103 @@
+//! Where k-means begins: rows far from each other, drawn.
+
+use rand_xoshiro::Xoshiro256Plus;
+use rayon::prelude::*;
+
+use super::super::draw;
+use super::{Points, added_up};
+use crate::segment::lanes::Lanes;
+
+/// k rows of `points` as centroids, k × dimensions.
+///
+/// The first is drawn evenly; for each further one, 2 + ⌊ln k⌋ rows are drawn with a chance that grows with their squared distance from the
+/// nearest centroid so far, and the one that brings the sum of these distances down most is kept (the first of equal ones), as scikit-learn
+/// does. Cost: k × rows × dimensions × candidates. Source: Arthur & Vassilvitskii (2007), section 7.
+pub(super) fn k_means_plus_plus(points: Points<'_>, k: usize, random: &mut Xoshiro256Plus) -> Vec<f64> {
+    let dimensions = points.dimensions;
+    let first = draw::below(random, points.rows());
+    let mut centroids = points.row(first).to_vec();
+    let mut closest = Closest::new(points, &Lanes::new(dimensions, &centroids));
+    let trials = 2 + (k as f64).ln() as usize;
+    while centroids.len() < k * dimensions {
+        let drawn: Vec<usize> = (0..trials).map(|_| closest.draw(draw::unit(random))).collect();
+        let rows: Vec<f64> = drawn.iter().flat_map(|row| points.row(*row)).copied().collect();
+        let candidates = Lanes::new(dimensions, &rows);
+        let sums = closest.sums_with(points, &candidates);
+        let best = (1..trials).fold(0, |best, trial| if sums[trial] < sums[best] { trial } else { best });
+        centroids.extend_from_slice(points.row(drawn[best]));
+        closest.take(points, &Lanes::new(dimensions, points.row(drawn[best])));
+    }
+    centroids
+}
+
+/// For each row the squared distance from the nearest centroid so far, and what each block of rows adds up to.
+struct Closest {
+    squared: Vec<f64>,
+    blocks: Vec<f64>,
+}
+
+impl Closest {
+    fn new(points: Points<'_>, first: &Lanes) -> Self {
+        let mut closest = Self { squared: vec![f64::INFINITY; points.rows()], blocks: Vec::new() };
+        closest.take(points, first);
+        closest
+    }
+
+    /// With one more centroid.
+    fn take(&mut self, points: Points<'_>, centroid: &Lanes) {
+        let blocks =
+            points.blocks().zip(self.squared.par_chunks_mut(Points::BLOCK)).map(|(rows, squared)| {
+                let mut closest = squared.iter_mut();
+                centroid.each_nearest(rows, |nearest| {
+                    if let Some(closest) = closest.next() {
+                        *closest = closest.min(nearest.squared);
+                    }
+                });
+                squared.iter().sum::<f64>()
+            });
+        self.blocks = blocks.collect();
+    }
+
+    /// For each candidate, the sum that remained if it were taken.
+    fn sums_with(&self, points: Points<'_>, candidates: &Lanes) -> Vec<f64> {
+        let width = candidates.width();
+        let of_block = |(rows, squared): (&[f64], &[f64])| {
+            let mut out = vec![0.0; squared.len() * width];
+            candidates.distances(rows, &mut out);
+            let mut sums = vec![0.0; width];
+            for (distances, closest) in out.chunks_exact(width).zip(squared) {
+                sums.iter_mut().zip(distances).for_each(|(sum, distance)| *sum += distance.min(*closest));
+            }
+            sums
+        };
+        let blocks = points.blocks().zip(self.squared.par_chunks(Points::BLOCK));
+        let sums: Vec<Vec<f64>> = blocks.map(of_block).collect();
+        added_up(width, sums.iter().map(Vec::as_slice))
+    }
+
+    /// The row at which the running sum passes `share` (0..1) of the whole.
+    fn draw(&self, share: f64) -> usize {
+        let mut left = share * self.blocks.iter().sum::<f64>();
+        let mut block = 0;
+        for (number, sum) in self.blocks.iter().enumerate().filter(|(_, sum)| **sum > 0.0) {
+            block = number;
+            if left < *sum {
+                break;
+            }
+            left -= sum;
+        }
+        let rows = block * Points::BLOCK..((block + 1) * Points::BLOCK).min(self.squared.len());
+        let mut last = rows.start;
+        for row in rows {
+            // A row that lies on a centroid is never drawn, however the sum was rounded.
+            if self.squared[row] > 0.0 {
+                last = row;
+                if left < self.squared[row] {
+                    break;
+                }
+                left -= self.squared[row];
+            }
+        }
+        last
+    }
+}

@@ -1,0 +1,72 @@
+//! Who moves from which segment to which, for people at a terminal.
+
+use std::fmt;
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::share;
+use crate::segment::train::study::Migration;
+
+/// A row per segment before, a column per segment now; in a cell the customers and their share of the row.
+#[derive(Debug, Clone, Copy)]
+pub struct MigrationTable<'m>(pub &'m Migration);
+
+impl fmt::Display for MigrationTable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let migration = self.0;
+        writeln!(f, "Customers by their segment in {} (rows) and now (columns):", migration.previous)?;
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_FULL_CONDENSED);
+        let now = (0..).zip(&migration.continues).map(|(id, old)| column(migration, id, *old));
+        table.set_header(["before".to_owned(), "customers".to_owned()].into_iter().chain(now));
+        for (old, row) in (0..).zip(&migration.matrix) {
+            let all: u64 = row.iter().sum();
+            let cells = row.iter().map(|count| cell(*count, all));
+            table.add_row([segment(migration, old), all.to_string()].into_iter().chain(cells));
+        }
+        let (customers, k) = (migration.customers(), migration.continues.len());
+        let columns = (0..k).map(|new| migration.matrix.iter().map(|row| row[new]).sum());
+        let cells = columns.map(|count| cell(count, customers));
+        table.add_row(["all".to_owned(), customers.to_string()].into_iter().chain(cells));
+        for index in 1..k + 2 {
+            if let Some(column) = table.column_mut(index) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        writeln!(f, "{table}")?;
+        write!(
+            f,
+            "{} of {customers} customers ({:.2} %) change segment; at most {:.2} % may",
+            migration.customers_moved(),
+            100.0 * migration.moved,
+            100.0 * migration.limit
+        )?;
+        for (old, new) in migration.renumbered() {
+            write!(f, "\nsegment {} goes on as {new}", segment(migration, old))?;
+        }
+        for old in migration.ended() {
+            write!(f, "\nsegment {} ends", segment(migration, old))?;
+        }
+        for new in migration.begun() {
+            write!(f, "\nsegment {new} is new")?;
+        }
+        Ok(())
+    }
+}
+
+/// `2 Transactors`.
+fn segment(migration: &Migration, old: u32) -> String {
+    format!("{old} {}", migration.names.get(old as usize).map_or("", String::as_str))
+}
+
+fn column(migration: &Migration, id: u32, continues: Option<u32>) -> String {
+    match continues {
+        None => format!("{id}\n(new)"),
+        Some(old) if old == id => segment(migration, old).replacen(' ', "\n", 1),
+        Some(old) => format!("{id}\nwas {}", segment(migration, old)),
+    }
+}
+
+fn cell(count: u64, all: u64) -> String {
+    if count == 0 { "–".to_owned() } else { format!("{count}\n{:.1} %", 100.0 * share(count, all)) }
+}

@@ -1,0 +1,205 @@
+//! The header: what becomes of each column.
+
+use std::collections::BTreeSet;
+
+use super::ReadOptions;
+use crate::document::{Problems, suggestion};
+
+/// What a column is read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It names the customer.
+    Id,
+    /// A feature: numbers or yes/no.
+    Number,
+    /// A text that becomes a feature per value.
+    OneHot,
+    /// It is not looked at; why.
+    LeftOut(&'static str),
+}
+
+/// The columns of the file, in its order.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) names: Vec<String>,
+    pub(super) roles: Vec<Role>,
+}
+
+impl Plan {
+    /// Holds the names of the columns, without white space around them, against what is asked of them. `line` is that of
+    /// the header, `problems` what is wrong with it already.
+    pub(super) fn new(
+        file: &str,
+        line: Option<usize>,
+        names: Vec<String>,
+        options: &ReadOptions,
+        mut problems: Problems,
+    ) -> Result<Self, Problems> {
+        let mut problem = |message: String| problems.push(file, line, message);
+        let roles: Vec<Role> = names.iter().map(|name| role(name, options)).collect();
+        check_names(&names, &roles, &mut problem);
+        check_options(&names, options, &mut problem);
+        if !roles.iter().any(|role| matches!(role, Role::Number | Role::OneHot)) {
+            problem(
+                "no column is left to be a feature; at least one is needed beside the id column".to_owned(),
+            );
+        }
+        problems.into_result(Self { names, roles })
+    }
+}
+
+fn role(name: &String, options: &ReadOptions) -> Role {
+    if options.id_column.as_ref() == Some(name) {
+        Role::Id
+    } else if options.drop.contains(name) {
+        Role::LeftOut("left out on request")
+    } else if options.only.as_ref().is_some_and(|only| !only.contains(name)) {
+        Role::LeftOut("not among the columns asked for")
+    } else if options.one_hot.contains(name) {
+        Role::OneHot
+    } else {
+        Role::Number
+    }
+}
+
+fn check_names(names: &[String], roles: &[Role], problem: &mut impl FnMut(String)) {
+    // A header is not made of numbers; the first customer of a file without one is.
+    if names.iter().all(|name| name.parse::<f64>().is_ok()) {
+        problem("the first line holds numbers; begin the file with a line that names the columns".to_owned());
+        return;
+    }
+    let mut seen = BTreeSet::new();
+    for (number, (name, role)) in (1..).zip(names.iter().zip(roles)) {
+        if matches!(role, Role::LeftOut(_)) {
+            continue;
+        }
+        if name.is_empty() {
+            problem(format!("column {number} has no name; name it or remove it"));
+        } else if !seen.insert(name) {
+            problem(format!("column {number}: another column is named `{name}`; rename or remove one"));
+        }
+    }
+}
+
+fn check_options(names: &[String], options: &ReadOptions, problem: &mut impl FnMut(String)) {
+    let unknown = |wanted: &String| !names.contains(wanted);
+    let hint = |wanted: &str| suggestion(wanted, names.iter().map(String::as_str));
+    let id = options.id_column.as_ref();
+    if let Some(wanted) = id.filter(|wanted| unknown(wanted)) {
+        problem(format!("there is no column `{wanted}` to identify customers by{}", hint(wanted)));
+    }
+    let only = options.only.as_deref().unwrap_or_default();
+    for (wanted, purpose) in (options.drop.iter().map(|name| (name, "to leave out")))
+        .chain(options.one_hot.iter().map(|name| (name, "to encode")))
+        .chain(only.iter().map(|name| (name, "to read")))
+    {
+        if unknown(wanted) {
+            problem(format!("there is no column `{wanted}` {purpose}{}", hint(wanted)));
+        } else if id == Some(wanted) && purpose != "to read" {
+            problem(format!(
+                "column `{wanted}` identifies customers; it cannot be a column {purpose} as well"
+            ));
+        }
+    }
+    for wanted in options.one_hot.iter().filter(|wanted| !unknown(wanted) && id != Some(wanted)) {
+        if matches!(role(wanted, options), Role::LeftOut(_)) {
+            problem(format!("column `{wanted}` is left out; it cannot be encoded as well"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owned(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn plan(names: &[&str], options: &ReadOptions) -> Result<Plan, Vec<String>> {
+        let plan = Plan::new("x.csv", Some(1), owned(names), options, Problems::new());
+        plan.map_err(|problems| problems.iter().map(|problem| problem.message.clone()).collect())
+    }
+
+    #[test]
+    fn each_column_gets_the_role_that_is_asked_for() {
+        let options = ReadOptions {
+            id_column: Some("id".into()),
+            drop: owned(&["when"]),
+            one_hot: owned(&["job"]),
+            missing: Vec::new(),
+            only: Some(owned(&["balance", "job"])),
+        };
+        let plan = plan(&["when", "id", "job", "balance", "age"], &options).unwrap();
+        let [when, id, job, balance, age] = plan.roles[..] else { panic!("{plan:?}") };
+        assert_eq!(when, Role::LeftOut("left out on request"));
+        assert_eq!((id, job, balance), (Role::Id, Role::OneHot, Role::Number));
+        assert_eq!(age, Role::LeftOut("not among the columns asked for"));
+    }
+
+    #[test]
+    fn columns_that_do_not_exist_are_named_with_what_was_meant() {
+        let options = ReadOptions {
+            id_column: Some("Id".into()),
+            drop: owned(&["jobs"]),
+            one_hot: owned(&["marita"]),
+            missing: Vec::new(),
+            only: Some(owned(&["job", "marital", "xyz"])),
+        };
+        assert_eq!(
+            plan(&["id", "job", "marital"], &options).unwrap_err(),
+            [
+                "there is no column `Id` to identify customers by; did you mean `id`?",
+                "there is no column `jobs` to leave out; did you mean `job`?",
+                "there is no column `marita` to encode; did you mean `marital`?",
+                "there is no column `xyz` to read",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_column_has_one_role() {
+        let options = ReadOptions {
+            id_column: Some("id".into()),
+            drop: owned(&["id", "job"]),
+            one_hot: owned(&["job"]),
+            ..ReadOptions::default()
+        };
+        assert_eq!(
+            plan(&["id", "job", "age"], &options).unwrap_err(),
+            [
+                "column `id` identifies customers; it cannot be a column to leave out as well",
+                "column `job` is left out; it cannot be encoded as well",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_file_without_a_header_or_without_features_is_refused() {
+        let first = plan(&["1", "2.5", "3"], &ReadOptions::default()).unwrap_err();
+        assert_eq!(
+            first,
+            ["the first line holds numbers; begin the file with a line that names the columns"]
+        );
+        let options = ReadOptions { id_column: Some("id".into()), ..ReadOptions::default() };
+        let nothing = plan(&["id"], &options).unwrap_err();
+        assert_eq!(
+            nothing,
+            ["no column is left to be a feature; at least one is needed beside the id column"]
+        );
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_does_not_matter_where_it_is_left_out() {
+        let options = ReadOptions { drop: owned(&["a"]), ..ReadOptions::default() };
+        assert!(plan(&["a", "a", "b"], &options).is_ok());
+        let twice = plan(&["a", "a", "", "b"], &ReadOptions::default()).unwrap_err();
+        assert_eq!(
+            twice,
+            [
+                "column 2: another column is named `a`; rename or remove one",
+                "column 3 has no name; name it or remove it",
+            ]
+        );
+    }
+}

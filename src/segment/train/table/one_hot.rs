@@ -1,0 +1,76 @@
+//! Texts as numbers: a column of codes becomes a column of 0 and 1 per value, in place.
+
+/// Most values that a column of text may have to be encoded: each becomes a feature.
+pub(super) const MOST_VALUES: usize = 50;
+
+/// What becomes of a column of the narrow table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Width {
+    /// It stays as it is.
+    One,
+    /// Its codes become so many columns: for each code the position of the column that is 1. A missing value is 0 in
+    /// all.
+    Many(Vec<usize>),
+}
+
+impl Width {
+    fn columns(&self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Many(positions) => positions.len(),
+        }
+    }
+}
+
+/// Widens the rows of a table, from the last to the first, so that none is overwritten before it was read.
+///
+/// `values`: rows × `widths.len()`, row-major; a column of [`Width::Many`] holds codes, NaN where the value is missing, and
+/// has at least one. Cost: one pass; memory: the wide table only.
+pub(super) fn widen(values: &mut Vec<f32>, widths: &[Width]) {
+    let narrow = widths.len();
+    let wide: usize = widths.iter().map(Width::columns).sum();
+    if wide == narrow && widths.iter().all(|width| *width == Width::One) {
+        return;
+    }
+    let rows = values.len() / narrow;
+    values.resize(rows * wide, 0.0);
+    let mut before = vec![0.0; narrow];
+    for row in (0..rows).rev() {
+        before.copy_from_slice(&values[row * narrow..(row + 1) * narrow]);
+        let mut rest = &mut values[row * wide..(row + 1) * wide];
+        for (value, width) in before.iter().zip(widths) {
+            let (cells, after) = rest.split_at_mut(width.columns());
+            match width {
+                Width::One => cells.fill(*value),
+                Width::Many(positions) => {
+                    cells.fill(0.0);
+                    if !value.is_nan() {
+                        cells[positions[*value as usize]] = 1.0;
+                    }
+                }
+            }
+            rest = after;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_become_columns_of_zeros_and_ones() {
+        let mut values = vec![7.0, 0.0, 8.0, 1.0, 9.0, f32::NAN];
+        widen(&mut values, &[Width::One, Width::Many(vec![1, 0])]);
+        assert_eq!(values, [7.0, 0.0, 1.0, 8.0, 1.0, 0.0, 9.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn a_single_value_and_no_text_at_all_keep_the_width() {
+        let mut values = vec![0.0, 1.5, f32::NAN, 2.5];
+        widen(&mut values, &[Width::Many(vec![0]), Width::One]);
+        assert_eq!(values, [1.0, 1.5, 0.0, 2.5]);
+        widen(&mut values, &[Width::One, Width::One]);
+        assert_eq!(values, [1.0, 1.5, 0.0, 2.5]);
+    }
+}

@@ -1,0 +1,184 @@
+//! Tables from Parquet, batch by batch. Problems carry the number of the row, from 1, where a text file has its line.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float64Type;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_cast::{CastOptions, cast_with_options};
+use arrow_schema::{DataType, Fields};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::cell::MissingWords;
+use super::column::ColumnReader;
+use super::gather::{Gather, IdReader};
+use super::header::Plan;
+use super::{ReadOptions, Table};
+use crate::document::Problems;
+use crate::segment::train::progress::Progress;
+
+/// Rows that are decoded at a time: large enough to pay for the set-up of a batch, few enough to stay in the caches.
+const BATCH_ROWS: usize = 8_192;
+
+/// Reads a whole file; `file` is its name in messages.
+pub(super) fn read(
+    path: &Path,
+    file: &str,
+    options: &ReadOptions,
+    progress: &dyn Progress,
+) -> Result<Table, Problems> {
+    // The decoder asserts where a damaged file contradicts itself. Nothing of a table survives that, so unwinding is safe.
+    catch_unwind(AssertUnwindSafe(|| read_all(path, file, options, progress)))
+        .unwrap_or_else(|_| Err(Problems::one(file, None, unreadable(&"it contradicts itself"))))
+}
+
+fn read_all(
+    path: &Path,
+    file: &str,
+    options: &ReadOptions,
+    progress: &dyn Progress,
+) -> Result<Table, Problems> {
+    let refused = |message: String| Problems::one(file, None, message);
+    let input = File::open(path).map_err(|error| refused(format!("cannot be read: {error}")))?;
+    let opened =
+        ParquetRecordBatchReaderBuilder::try_new(input).map_err(|error| refused(unreadable(&error)))?;
+    let fields = opened.schema().fields().clone();
+    let names = fields.iter().map(|field| field.name().trim().to_owned()).collect();
+    let plan = Plan::new(file, None, names, options, Problems::new())?;
+    let mut gather = Gather::new(file, None, plan, options);
+    check_types(file, &fields, &gather, options)?;
+    let positions = gather.positions();
+    let mask = ProjectionMask::roots(opened.parquet_schema(), positions.iter().copied());
+    progress.begin("reading the table", opened.metadata().file_metadata().num_rows().unsigned_abs());
+    let reader = opened.with_projection(mask).with_batch_size(BATCH_ROWS).build();
+    for batch in reader.map_err(|error| refused(unreadable(&error)))? {
+        let batch = batch.map_err(|error| refused(unreadable(&error)))?;
+        read_batch(&mut gather, &batch, &positions).map_err(|message| refused(unreadable(&message)))?;
+        progress.advance(batch.num_rows() as u64);
+        if progress.stopped() {
+            return Err(refused("was not read to its end, as asked; nothing was written".to_owned()));
+        }
+    }
+    gather.finish("row", line_per_row)
+}
+
+/// The line of a row is its number from 1.
+fn line_per_row(rows: &BTreeSet<u64>) -> BTreeMap<u64, usize> {
+    rows.iter().map(|row| (*row, *row as usize + 1)).collect()
+}
+
+/// The type that the cells of a column are read as.
+fn canonical(column: &DataType) -> Option<DataType> {
+    if let DataType::Dictionary(_, values) = column {
+        return canonical(values);
+    }
+    if is_text(column) {
+        return Some(DataType::LargeUtf8);
+    }
+    if *column == DataType::Boolean {
+        return Some(DataType::Boolean);
+    }
+    // 64 bits hold a decimal to more digits than the 32 of a value, which are rounded to once.
+    let exact =
+        column.is_integer() || matches!(column, DataType::Float32 | DataType::Float16 | DataType::Null);
+    let number = exact || column.is_numeric();
+    number.then_some(if exact { DataType::Float32 } else { DataType::Float64 })
+}
+
+fn is_text(column: &DataType) -> bool {
+    if let DataType::Dictionary(_, values) = column {
+        return is_text(values);
+    }
+    matches!(column, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+/// What is wrong with the columns before any row is read.
+fn check_types(
+    file: &str,
+    fields: &Fields,
+    gather: &Gather<'_>,
+    options: &ReadOptions,
+) -> Result<(), Problems> {
+    let mut problems = Problems::new();
+    let mut problem = |message: String| problems.push(file, None, message);
+    for column in gather.columns() {
+        let (name, found) = (&column.name, fields[column.position].data_type());
+        if canonical(found).is_none() {
+            problem(format!(
+                "column `{name}`: is {found}; leave it out with --drop {name}, or make it a number (a date: days)"
+            ));
+        } else if column.one_hot && !is_text(found) && *found != DataType::Null {
+            problem(format!("column `{name}`: is {found}, which takes part as it is; do not encode it"));
+        }
+    }
+    let id = fields.iter().find(|field| options.id_column.as_deref() == Some(field.name().trim()));
+    if let Some(field) = id.filter(|field| !is_text(field.data_type()) && !field.data_type().is_integer()) {
+        let found = field.data_type();
+        problem(format!("column `{}`: is {found}; ids are texts or whole numbers", field.name().trim()));
+    }
+    problems.into_result(())
+}
+
+fn read_batch(gather: &mut Gather<'_>, batch: &RecordBatch, positions: &[usize]) -> Result<(), String> {
+    // The columns of a batch are those that were asked for, in the order of the file.
+    let column = |position: usize| {
+        let index = positions.binary_search(&position).map_err(|_| "a column is gone".to_owned())?;
+        batch.columns().get(index).ok_or_else(|| "a column is gone".to_owned())
+    };
+    gather.block(
+        batch.num_rows(),
+        |reader, first, words| read_column(reader, first, words, column(reader.position)?),
+        |reader, first| read_ids(reader, first, column(reader.position)?),
+    )
+}
+
+fn read_column(
+    reader: &mut ColumnReader,
+    first: u64,
+    words: &MissingWords,
+    column: &ArrayRef,
+) -> Result<(), String> {
+    let target = canonical(column.data_type()).ok_or_else(|| format!("{} came up", column.data_type()))?;
+    let texts = target == DataType::LargeUtf8;
+    let truths = target == DataType::Boolean;
+    let mut column = cast(column, &target)?;
+    if !texts && !truths {
+        column = cast(&column, &DataType::Float64)?;
+    }
+    for (row, index) in (first..).zip(0..column.len()) {
+        if column.is_null(index) {
+            reader.read_missing();
+        } else if texts {
+            reader.read_field(row, column.as_string::<i64>().value(index).as_bytes(), words);
+        } else if truths {
+            reader.read_truth(row, column.as_boolean().value(index));
+        } else {
+            reader.read_number(row, column.as_primitive::<Float64Type>().value(index), words);
+        }
+    }
+    Ok(())
+}
+
+fn read_ids(reader: &mut IdReader, first: u64, column: &ArrayRef) -> Result<(), String> {
+    let column = cast(column, &DataType::LargeUtf8)?;
+    let ids = column.as_string::<i64>();
+    for (row, index) in (first..).zip(0..ids.len()) {
+        reader.read(row, if ids.is_null(index) { b"" } else { ids.value(index).as_bytes() });
+    }
+    Ok(())
+}
+
+fn cast(column: &ArrayRef, target: &DataType) -> Result<ArrayRef, String> {
+    // A value that does not survive the cast is an error, never a missing value.
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    cast_with_options(column, target, &options).map_err(|error| error.to_string())
+}
+
+fn unreadable(reason: &impl Display) -> String {
+    format!("not a whole Parquet file, write it again: {reason}")
+}
