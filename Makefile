@@ -12,7 +12,7 @@ VENV      := var/venv
 VERSITYGW := v1.8.0
 S3        := $(if $(shell command -v go),var/s3/versitygw-$(VERSITYGW))
 
-.PHONY: run test lint build onnxruntime swap-test swap-costs bench clean
+.PHONY: run test lint build onnxruntime swap-test swap-costs bench bench-segment clean
 
 run: build var/store/CURRENT
 	@scripts/run.sh
@@ -61,6 +61,15 @@ swap-costs: build $(S3)
 bench: onnxruntime
 	$(CARGO) bench --locked --bench serving
 	$(CARGO) bench --locked --bench customer_store
+
+# Segments beside scikit-learn, in turn, from the same points.
+bench-segment: var/venv-bench/.installed
+	CARGO="$(CARGO)" var/venv-bench/bin/python benches/segment/peers.py
+
+var/venv-bench/.installed: benches/segment/requirements.txt
+	$(PYTHON) -m venv var/venv-bench
+	var/venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
 
 clean:
 	rm -rf target var

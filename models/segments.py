@@ -56,6 +56,8 @@ def train(proffer, source):
         table, output = Path(directory) / "customers.csv", Path(directory) / "segments"
         table.write_text(source)
         command = [proffer, "segment", "train", "--input", table, "--output", output, "--k", str(K), "--id", "cust_id"]
+        # This number alone: why six, and how stable they are, the same command without these shows.
+        command += ["--k-min", str(K), "--k-max", str(K), "--resamples", "2", "--no-report"]
         subprocess.run([str(word) for word in command], check=True)
         return (output / "segments.json").read_text()
 

@@ -9,7 +9,7 @@ mod watch;
 
 use clap::Subcommand;
 
-use super::{Failure, print, print_json};
+use super::Failure;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SegmentCommand {

@@ -5,6 +5,8 @@
 
 mod shown;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
@@ -149,7 +151,8 @@ fn measure(
     limit: f64,
     progress: &dyn Progress,
 ) -> Result<Drift, Stopped> {
-    let blocks = customers.by_block("comparing with the training", progress, |raw| Tally::of(segmentation, raw))?;
+    let blocks =
+        customers.by_block("comparing with the training", progress, |raw| Tally::of(segmentation, raw))?;
     let tally = blocks.into_iter().fold(Tally::empty(segmentation), Tally::plus);
     let rows = customers.rows() as u64;
     let features = segmentation.features().iter().zip(&tally.features);

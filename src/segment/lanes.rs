@@ -121,6 +121,7 @@ fn distances_avx2(lanes: &Lanes, rows: &[f64], out: &mut [f64]) {
 
 /// Compiled once for each instruction set; the compiler makes vectors of the inner arrays.
 #[inline(always)]
+#[expect(clippy::inline_always, reason = "it must become part of the function that has the instruction set")]
 fn distances_on(lanes: &Lanes, rows: &[f64], out: &mut [f64]) {
     let (dimensions, width) = (lanes.dimensions, lanes.width());
     let several = rows.chunks_exact(ROWS * dimensions);
@@ -142,6 +143,7 @@ fn distances_on(lanes: &Lanes, rows: &[f64], out: &mut [f64]) {
 }
 
 #[inline(always)]
+#[expect(clippy::inline_always, reason = "it must become part of the function that has the instruction set")]
 fn squares<const N: usize>(rows: &[f64], lanes: &[[f64; LANES]]) -> [[f64; LANES]; N] {
     let dimensions = lanes.len();
     let rows: [&[f64]; N] = std::array::from_fn(|row| &rows[row * dimensions..][..dimensions]);

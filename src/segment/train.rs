@@ -207,7 +207,8 @@ pub fn train(
     let dimensions = learned.preparation.dimensions();
     let points = learned.preparation.points(&raw);
     let matrix = ArrayView2::from_shape((points.len() / dimensions, dimensions), &points);
-    let matrix = matrix.map_err(|error| TrainError::Unsound(Problems::one(file.as_str(), None, error.to_string())))?;
+    let matrix =
+        matrix.map_err(|error| TrainError::Unsound(Problems::one(file.as_str(), None, error.to_string())))?;
 
     let cluster = &settings.cluster;
     let k_means = KMeansOptions {
@@ -224,7 +225,12 @@ pub fn train(
     };
     let chosen = choose::choose(matrix, &options, progress).map_err(|source| match source {
         ChooseError::Stopped(stopped) => TrainError::Stopped(stopped),
-        source => TrainError::Choice { file: file.clone(), source },
+        source @ (ChooseError::NoSegments
+        | ChooseError::EmptyRange { .. }
+        | ChooseError::NoResamples
+        | ChooseError::NoReferences
+        | ChooseError::TooManySegments { .. }
+        | ChooseError::NoStable { .. }) => TrainError::Choice { file: file.clone(), source },
     })?;
     let mut found = Found::new(chosen, &points, dimensions)?;
     if let (Some(before), Some(labels)) = (before, &labels_before) {
@@ -258,7 +264,17 @@ pub fn train(
     let gate = Gate { max_moved: settings.retrain.max_moved, min_jaccard: LEAST_JACCARD };
     let refusal =
         found.migration.as_ref().and_then(|migration| gate.check(migration, &found.stability, &names).err());
-    let study = study(&file, learned, settings, found.choice, profiles, comparisons, pictures, found.migration, &segmentation);
+    let study = study(
+        &file,
+        learned,
+        settings,
+        found.choice,
+        profiles,
+        comparisons,
+        pictures,
+        found.migration,
+        &segmentation,
+    );
     Ok(Trained { segmentation, study, segments: found.membership.segments, ids, refusal, raw })
 }
 
@@ -311,7 +327,8 @@ impl Found {
 
     /// What a person says, else what the version before says, else what the features say.
     fn names(&self, proposed: &[String], settings: &TrainSettings) -> Result<Vec<String>, TrainError> {
-        let mut names = self.carried.as_ref().map_or_else(|| proposed.to_vec(), |matching| matching.names(proposed));
+        let mut names =
+            self.carried.as_ref().map_or_else(|| proposed.to_vec(), |matching| matching.names(proposed));
         let k = names.len();
         for (id, name) in &settings.names {
             let slot = names.get_mut(*id as usize).ok_or(TrainError::NoSuchSegment { id: *id, k })?;

@@ -20,6 +20,7 @@ mod recent_rows;
 mod releases;
 mod replicas;
 mod s3;
+mod segment_command;
 mod segments;
 mod store_trouble;
 mod stores;

@@ -51,6 +51,8 @@ impl CcGeneral {
         let (k, names) = (segments.len().to_string(), segments.join(","));
         let mut command =
             vec!["segment", "train", "--assignments", "--id", "cust_id", "--k", &k, "--names", &names];
+        // This number alone, without what a report shows beside.
+        command.extend(["--k-min", &k, "--k-max", &k, "--resamples", "2", "--no-report"]);
         command.extend(["--input", input.to_str().unwrap(), "--output", output.to_str().unwrap()]);
         let printed = proffer_prints(command);
         assert!(printed.contains("8950 customers, 17 features"), "{printed}");
@@ -153,13 +155,14 @@ async fn all_customers_have_the_segment_that_training_and_scikit_learn_gave_them
     let workspace = Copy::new();
     let version = workspace.path().join("segments/2");
     std::fs::create_dir(&version).unwrap();
-    std::fs::write(version.join("model.toml"), "kind = \"segmentation\"\n").unwrap();
-    std::fs::copy(trained.join("segments.json"), version.join("segments.json")).unwrap();
+    for file in ["model.toml", "segments.json", "golden.csv"] {
+        std::fs::copy(trained.join(file), version.join(file)).unwrap();
+    }
     let server = Server::start(workspace.path(), &[]);
 
     let segments = assigned(&server, table.dense()).await;
     let ids: Vec<i64> = segments.iter().map(|segment| segment.id).collect();
-    assert_eq!(ids, table.assignments(&trained.join("assignments.csv")));
+    assert_eq!(ids, table.assignments(&trained.join("report/assignments.csv")));
     assert!(segments.iter().all(|segment| segment.name == names[segment.id as usize]));
     table.compare_with_scikit_learn(&trained.join("segments.json"), &ids);
 
@@ -182,5 +185,5 @@ fn the_segments_of_the_sample_are_what_training_writes() {
     let trained = table.train(&names);
     let again = std::fs::read(trained.join("segments.json")).unwrap();
     assert!(again == shipped, "training on the same table writes other bytes than {}", path.display());
-    table.compare_with_scikit_learn(&path, &table.assignments(&trained.join("assignments.csv")));
+    table.compare_with_scikit_learn(&path, &table.assignments(&trained.join("report/assignments.csv")));
 }

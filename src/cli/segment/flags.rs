@@ -6,7 +6,8 @@ use clap::Args;
 
 use super::super::Failure;
 use super::super::upload::read_text;
-use crate::segment::train::settings::{Impute, Log1p, SETTINGS_FILE, Scale, TrainSettings};
+use crate::segment::Scale;
+use crate::segment::train::settings::{Impute, Log1p, SETTINGS_FILE, TrainSettings};
 
 pub(super) const AFTER_TRAIN: &str = "\
 Examples:
@@ -22,6 +23,7 @@ come before it.
 Exit code 1 when the table cannot be used, no number of segments is stable, or too many customers would change segment.";
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(in crate::cli) struct TrainArgs {
     /// The customers: CSV (separator and quotes are detected) or Parquet, one row each, with names of columns
     #[arg(long, value_name = "FILE")]
@@ -61,7 +63,7 @@ pub(in crate::cli) struct TrainArgs {
     #[arg(long, value_name = "LOW,HIGH", value_parser = quantiles, help_heading = "How it is prepared")]
     pub winsorise: Option<[f64; 2]>,
     /// Where ln(1 + x) is taken: auto (skewed amounts and counts), none, or columns [default: auto]
-    #[arg(long, value_name = "WHERE", value_parser = log1p, help_heading = "How it is prepared")]
+    #[arg(long, value_name = "WHERE", value_parser = |text: &str| Ok::<_, String>(log1p(text)), help_heading = "How it is prepared")]
     pub log1p: Option<Log1p>,
     /// z-score or min-max [default: z-score]
     #[arg(long, value_name = "SCALE", value_parser = scale, help_heading = "How it is prepared")]
@@ -123,7 +125,7 @@ pub(in crate::cli) struct TrainArgs {
     #[arg(long, help_heading = "What is made of it")]
     pub json: bool,
 
-    /// The version before, whose ids and names go on: its directory or segments.json, or NAME/VERSION of --store
+    /// The version before, whose ids and names go on: its directory or segments.json, or `NAME/VERSION` of --store
     #[arg(long, value_name = "VERSION", help_heading = "When segments are trained again")]
     pub previous: Option<String>,
     /// The share of customers that may change segment [default: 0.2]
@@ -138,9 +140,9 @@ pub(in crate::cli) struct TrainArgs {
     /// If it passes its gates, make a release of the current one with it, and promote that
     #[arg(long, requires = "push", help_heading = "When segments are trained again")]
     pub promote: bool,
-    /// The server to push to [env: PROFFER_SERVER] [default: 127.0.0.1:50051]
     #[arg(
         long,
+        help = "The server to push to [env: PROFFER_SERVER] [default: 127.0.0.1:50051]",
         value_name = "ADDRESS",
         conflicts_with = "store",
         help_heading = "When segments are trained again"
@@ -168,13 +170,15 @@ impl TrainArgs {
         replace_option(&mut settings.read.id, self.id.as_ref());
         for (list, flag) in [
             (&mut settings.read.drop, &self.drop),
-            (&mut settings.read.only, &self.only),
             (&mut settings.read.one_hot, &self.one_hot),
             (&mut settings.read.missing, &self.missing),
         ] {
             if !flag.is_empty() {
                 list.clone_from(flag);
             }
+        }
+        if !self.only.is_empty() {
+            settings.read.only = Some(self.only.clone());
         }
         let prepare = &mut settings.prepare;
         replace(&mut prepare.impute, self.impute.as_ref());
@@ -231,12 +235,12 @@ fn quantiles(text: &str) -> Result<[f64; 2], String> {
     Ok([low, high])
 }
 
-fn log1p(text: &str) -> Result<Log1p, String> {
-    Ok(match text {
+fn log1p(text: &str) -> Log1p {
+    match text {
         "auto" => Log1p::Auto,
         "none" => Log1p::Never,
         columns => Log1p::Of(columns.split(',').map(|column| column.trim().to_owned()).collect()),
-    })
+    }
 }
 
 fn scale(text: &str) -> Result<Scale, String> {

@@ -11,9 +11,10 @@ use super::flags::TrainArgs;
 use super::watch::Watch;
 use super::{offers, previous};
 use crate::model::Checksums;
-use crate::segment::train::progress::Progress as _;
 use crate::segment::train::study::{Choice, Migration, SegmentProfile};
-use crate::segment::train::{ChoiceTable, MigrationTable, ReadOptions, Summary, Table, Trained, train};
+use crate::segment::train::{
+    ChoiceTable, Detail, MigrationTable, ReadOptions, Summary, Table, Trained, train,
+};
 use crate::segment::write::{File, write_all};
 use crate::segment::{FILE_NAME, GOLDEN_FILE, report};
 
@@ -34,14 +35,14 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
     let before =
         args.previous.as_ref().map(|named| previous::read(named, args.store.as_deref())).transpose()?;
     let watch = Watch::start(args.json)?;
+    let detail = if args.no_report { Detail::Segments } else { Detail::Report };
     let threads = ThreadPoolBuilder::new().num_threads(args.threads.unwrap_or_default()).build()?;
     let mut trained = threads.install(|| {
-        watch.begin("reading", 1);
-        let table = Table::read(&args.input, &ReadOptions::from(&settings.read))?;
+        let table = Table::read_watched(&args.input, &ReadOptions::from(&settings.read), &watch)?;
         if !args.json {
             print(table.facts())?;
         }
-        Ok::<_, Failure>(train(table, &settings, before.as_ref(), &watch)?)
+        Ok::<_, Failure>(train(table, &settings, before.as_ref(), detail, &watch)?)
     })?;
     watch.finish();
     if let Some(workspace) = &args.offers {
@@ -72,8 +73,10 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
             written,
         })?;
     } else {
-        let shown = written.iter().filter(|path| !path.ends_with(".csv") && !path.ends_with("report.json"));
-        for path in shown {
+        // The tables beside the report are what it shows, as CSV and JSON.
+        for path in written.iter().filter(|path| {
+            [FILE_NAME, "model.toml", report::REPORT_FILE].iter().any(|name| path.ends_with(name))
+        }) {
             print(format_args!("wrote {path}"))?;
         }
     }
@@ -103,7 +106,8 @@ fn files(args: &TrainArgs, trained: &Trained) -> Result<Vec<File>, Failure> {
         files.extend(report.into_iter().map(|(name, bytes)| file(&format!("report/{name}"), bytes)));
     }
     if args.assignments {
-        files.push(file("report/assignments.csv", trained.assignments_csv()?));
+        let assignments = trained.assignments_csv().map_err(|error| Failure::new(error.to_string()))?;
+        files.push(file("report/assignments.csv", assignments));
     }
     Ok(files)
 }

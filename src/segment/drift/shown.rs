@@ -50,7 +50,8 @@ impl fmt::Display for Drift {
 
 impl Drift {
     fn table_of_features(&self) -> Table {
-        let header = ["feature", "PSI", "", "missing then", "now", "training range", "mean now", "below", "above"];
+        let header =
+            ["feature", "PSI", "", "missing then", "now", "training range", "mean now", "below", "above"];
         let rows = self.features.iter().map(|feature| {
             let [least, greatest] = feature.range_then.map(number);
             vec![

@@ -43,8 +43,8 @@ fn trained(path: &Path, settings: &TrainSettings) -> Trained {
     train(table, settings, None, Detail::Segments, &Silent).unwrap()
 }
 
-/// Inertia and silhouette of scikit-learn's KMeans(k, n_init=10) after median imputation, log1p of the ten skewed columns and
-/// StandardScaler; and the same without log1p.
+/// Inertia and silhouette of scikit-learn's `KMeans(k, n_init=10)` after median imputation, log1p of the ten skewed columns and
+/// `StandardScaler`; and the same without log1p.
 #[test]
 fn inertia_silhouettes_and_segments_hold_against_scikit_learn_and_the_artefact() {
     let Some((directory, path)) = cc_general() else { return };
@@ -61,7 +61,10 @@ fn inertia_silhouettes_and_segments_hold_against_scikit_learn_and_the_artefact()
         let found = trained.segmentation.inertia();
         let candidates = &trained.study.choice.candidates;
         let candidate = candidates.iter().find(|candidate| candidate.k == k as u64).unwrap();
-        eprintln!("k = {k}: inertia {found:.1} ({inertia}), silhouette {:.4} ({silhouette})", candidate.silhouette);
+        eprintln!(
+            "k = {k}: inertia {found:.1} ({inertia}), silhouette {:.4} ({silhouette})",
+            candidate.silhouette
+        );
         assert!((found / inertia - 1.0).abs() < 0.005, "k = {k}: {found}");
         assert!((candidate.silhouette - silhouette).abs() < 0.005, "k = {k}: {}", candidate.silhouette);
 

@@ -163,7 +163,8 @@ fn column(feature: &FeaturePreparation, table: &Table) -> Result<Option<usize>, 
         (Some((column, text)), Some((other, value))) => column == other && text == value,
         (None, Some(_)) | (Some(_), None) => false,
     });
-    let has_texts = (0..table.names.len()).any(|index| encoded(index).is_some_and(|(other, _)| other == name));
+    let has_texts =
+        (0..table.names.len()).any(|index| encoded(index).is_some_and(|(other, _)| other == name));
     if found.is_some() || (wanted.is_some() && has_texts) {
         return Ok(found);
     }
@@ -174,10 +175,14 @@ fn column(feature: &FeaturePreparation, table: &Table) -> Result<Option<usize>, 
             format!("column `{name}`, {needed}, takes no part: {reason}; let it, or train without --previous")
         }
         (None, Some(_)) if known.is_some() || table.names.contains(name) => {
-            format!("column `{name}`, {needed}, was text; encode it with --one-hot {name}, or train without --previous")
+            format!(
+                "column `{name}`, {needed}, was text; encode it with --one-hot {name}, or train without --previous"
+            )
         }
         (None, None) if has_texts => {
-            format!("column `{name}`, {needed}, was a number and is text; correct it, or train without --previous")
+            format!(
+                "column `{name}`, {needed}, was a number and is text; correct it, or train without --previous"
+            )
         }
         (None, _) => {
             let hint = suggestion(name, table.names.iter().map(String::as_str));

@@ -191,7 +191,9 @@ impl<'p> Points<'p> {
         };
         let rows = self.rows() as f64;
         let mut means = of_blocks(&|sums, row| sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x));
-        means.iter_mut().for_each(|mean| *mean /= rows);
+        for mean in &mut means {
+            *mean /= rows;
+        }
         let squares = of_blocks(&|sums, row| {
             let each = sums.iter_mut().zip(row).zip(&means);
             each.for_each(|((sum, x), mean)| *sum += (x - mean) * (x - mean));

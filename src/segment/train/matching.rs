@@ -105,7 +105,9 @@ fn ids(continues: &[Option<usize>], sizes: &[u64]) -> Vec<usize> {
     let taken: BTreeSet<usize> = ids.iter().flatten().copied().collect();
     let mut rest: Vec<usize> = (0..k).filter(|new| ids[*new].is_none()).collect();
     // What continues a segment comes before what is new, for it is known to people.
-    rest.sort_by_key(|new| (continues[*new].is_none(), continues[*new], std::cmp::Reverse(sizes[*new]), *new));
+    rest.sort_by_key(|new| {
+        (continues[*new].is_none(), continues[*new], std::cmp::Reverse(sizes[*new]), *new)
+    });
     let free = (0..k).filter(|id| !taken.contains(id));
     for (new, id) in rest.into_iter().zip(free) {
         ids[new] = Some(id);
@@ -114,12 +116,6 @@ fn ids(continues: &[Option<usize>], sizes: &[u64]) -> Vec<usize> {
 }
 
 impl Matching {
-    /// The labels under the final ids.
-    #[must_use]
-    pub fn relabelled(&self, labels: &[u32]) -> Vec<u32> {
-        labels.iter().map(|label| self.order[*label as usize] as u32).collect()
-    }
-
     /// The names of the new segments by id: that of the segment it continues, else the one proposed, with a number behind it
     /// where another segment has that name. `proposed`: one per id.
     #[must_use]

@@ -1,6 +1,5 @@
-//! Which row belongs to which centroid, and the numbering of the segments that follows from it.
+//! Which row belongs to which centroid.
 
-use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use crate::segment::assign::Centroids;
@@ -16,20 +15,6 @@ pub(super) fn distinct_rows(points: &[f64], dimensions: usize, enough: usize) ->
         }
     }
     seen.len()
-}
-
-/// The centroids ordered by the number of rows nearest to them, the most first; equal ones by their coordinates, so
-/// that the numbering never depends on chance.
-pub(super) fn largest_first(centroids: &Centroids, points: &[f64], dimensions: usize) -> Centroids {
-    let sizes = Membership::of(centroids, points, dimensions).sizes;
-    let mut ordered: Vec<(u64, &[f64])> = sizes.into_iter().zip(centroids.rows()).collect();
-    ordered.sort_by(|(one_size, one), (other_size, other)| {
-        other_size.cmp(one_size).then_with(|| {
-            let coordinates = one.iter().zip(*other).map(|(one, other)| one.total_cmp(other));
-            coordinates.fold(Ordering::Equal, Ordering::then)
-        })
-    });
-    Centroids::new(dimensions, ordered.iter().flat_map(|(_, centroid)| centroid.iter().copied()).collect())
 }
 
 /// Which centroid each point belongs to.
@@ -66,15 +51,6 @@ impl Membership {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_centroid_of_most_points_comes_first_and_ties_follow_the_coordinates() {
-        let points = [0.0, 0.1, 5.0, 9.0, 9.1, 9.2];
-        let ordered = largest_first(&Centroids::new(1, vec![0.0, 5.0, 9.0]), &points, 1);
-        assert_eq!(ordered, Centroids::new(1, vec![9.0, 0.0, 5.0]));
-        let tied = largest_first(&Centroids::new(1, vec![9.0, 0.0]), &[0.0, 9.0], 1);
-        assert_eq!(tied, Centroids::new(1, vec![0.0, 9.0]));
-    }
 
     #[test]
     fn inertia_is_the_sum_of_squares() {

@@ -178,6 +178,7 @@ fn sums_avx2(rows: &Rows, block: usize) -> Vec<[f64; LANES]> {
 
 /// Compiled once for each instruction set. The order of every sum is that of the rows, so that all give the same bits.
 #[inline(always)]
+#[expect(clippy::inline_always, reason = "it must become part of the function that has the instruction set")]
 fn sums_on(rows: &Rows, block: usize) -> Vec<[f64; LANES]> {
     let (dimensions, labelings) = (rows.dimensions, rows.labelings());
     let mut own = vec![[0.0_f32; LANES]; dimensions];
@@ -197,7 +198,9 @@ fn sums_on(rows: &Rows, block: usize) -> Vec<[f64; LANES]> {
                     *square += difference * difference;
                 }
             }
-            distances.iter_mut().for_each(|square| *square = square.sqrt());
+            for square in &mut distances {
+                *square = square.sqrt();
+            }
             for slot in slots {
                 let part = &mut parts[*slot as usize];
                 part.iter_mut().zip(&distances).for_each(|(sum, distance)| *sum += distance);

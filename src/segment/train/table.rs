@@ -89,6 +89,7 @@ impl From<&ReadSettings> for ReadOptions {
 
 impl Table {
     /// The number of rows.
+    #[must_use]
     pub fn rows(&self) -> usize {
         self.values.len() / self.names.len()
     }
@@ -98,16 +99,8 @@ impl Table {
         self.values.iter().skip(index).step_by(self.names.len()).copied()
     }
 
-    /// Missing values per feature.
-    pub(super) fn missing(&self) -> Vec<usize> {
-        let mut missing = vec![0; self.names.len()];
-        for row in self.values.chunks_exact(self.names.len()) {
-            missing.iter_mut().zip(row).for_each(|(count, value)| *count += usize::from(value.is_nan()));
-        }
-        missing
-    }
-
     /// What is known of the columns, to be shown first.
+    #[must_use]
     pub fn facts(&self) -> Facts {
         Facts { file: self.file.clone(), rows: self.rows() as u64, columns: self.columns.clone() }
     }

@@ -144,8 +144,12 @@ impl<'p> Lloyd<'p> {
             sizes: vec![0; k],
         };
         fit.centroids.iter_mut().zip(&self.centroids).for_each(|(coordinate, found)| *coordinate = *found);
-        blocks.into_iter().for_each(|(labels, _)| fit.labels.extend(labels));
-        fit.labels.iter().for_each(|label| fit.sizes[*label as usize] += 1);
+        for (labels, _) in blocks {
+            fit.labels.extend(labels);
+        }
+        for label in &fit.labels {
+            fit.sizes[*label as usize] += 1;
+        }
         fit
     }
 

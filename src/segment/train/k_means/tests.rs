@@ -44,7 +44,7 @@ proptest! {
             inertia += own;
             for (id, centroid) in fit.centroids.outer_iter().enumerate() {
                 let other = squared(row, centroid);
-                prop_assert!(own < other || (own == other && *label as usize <= id));
+                prop_assert!(own < other || ((own - other).abs() < f64::MIN_POSITIVE && *label as usize <= id));
             }
         }
         prop_assert!((inertia - fit.inertia).abs() <= 1e-9 * inertia.max(1.0));

@@ -42,6 +42,7 @@ impl Ids {
     }
 
     /// The ids in the order of the rows.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
         (0..self.len()).map(|row| self.get(row))
     }

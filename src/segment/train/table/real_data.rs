@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use flate2::read::GzDecoder;
 use tempfile::TempDir;
 
+use super::tests::missing;
 use super::*;
 
 /// A gzipped file unpacked to a file of its own, or `None`, with a note, where it is not at hand.
@@ -68,7 +69,7 @@ fn thirty_thousand_clients_have_no_missing_value() {
     let options = ReadOptions { id_column: Some("ID".into()), ..ReadOptions::default() };
     let table = Table::read(&path, &options).unwrap();
     assert_eq!((table.rows(), table.names.len()), (30_000, 24));
-    assert_eq!(table.missing(), [0; 24]);
+    assert_eq!(missing(&table), [0; 24]);
     assert!((sum(&table, "class") - 6_636.0).abs() < 0.5);
 }
 

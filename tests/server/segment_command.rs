@@ -1,0 +1,220 @@
+//! `proffer segment` as a person runs it: what it writes, what it refuses and says, and what it leaves behind.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::binary::{Ended, proffer};
+use super::harness::{Server, data, wire};
+
+/// A directory for input and output.
+struct Desk(tempfile::TempDir);
+
+impl Desk {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+        std::fs::write(self.path(name), contents).unwrap();
+        self.path(name)
+    }
+
+    /// Trains three segments at once, with few resamples.
+    fn train(&self, input: &Path, more: &[&str]) -> Ended {
+        let (input, output) = (input.to_str().unwrap().to_owned(), self.path("out"));
+        let mut command = vec!["segment", "train", "--input", &input, "--output", output.to_str().unwrap()];
+        command.extend(["--k", "3", "--k-min", "3", "--k-max", "3", "--n-init", "3", "--resamples", "3"]);
+        command.extend(more);
+        proffer(command)
+    }
+}
+
+/// 240 customers in three groups far apart.
+fn groups(shift: f64) -> String {
+    let row = |customer: u32| {
+        let group = f64::from(customer % 4 % 3);
+        let spread = f64::from(customer * 37 % 23) / 10.0;
+        format!(
+            "c{customer},{},{},{}\n",
+            group * 50.0 + spread + shift,
+            200.0 - group * 40.0 + spread,
+            group * 20.0 + spread
+        )
+    };
+    let rows: String = (0..240).map(row).collect();
+    format!("customer_id,balance,limit,spread\n{rows}")
+}
+
+#[test]
+fn training_writes_a_version_and_a_report_and_a_second_run_the_same_bytes() {
+    let desk = Desk::new();
+    let input = desk.file("customers.csv", groups(0.0));
+    let names = ["segments.json", "golden.csv", "model.toml", "report/report.html", "report/report.json"];
+    let run = |threads: &str| -> Vec<Vec<u8>> {
+        let ended = desk.train(&input, &["--id", "customer_id", "--threads", threads]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.stdout.contains("240 customers, 3 features, 3 segments"), "{}", ended.stdout);
+        names.iter().map(|name| std::fs::read(desk.path("out").join(name)).unwrap()).collect()
+    };
+    let one = run("1");
+    assert!(one == run("2"), "another number of threads writes other bytes");
+    let html = String::from_utf8(one[3].clone()).unwrap();
+    assert!(!html.contains("src=\"http") && !html.contains("<script"), "the report loads something");
+}
+
+#[test]
+fn what_cannot_be_used_is_named_and_leaves_nothing_behind() {
+    let desk = Desk::new();
+    let late = (0..9_100).map(|row| if row < 8_999 { format!("{row},1\n") } else { "many,1\n".to_owned() });
+    let cases: [(&str, Vec<u8>, &[&str]); 13] = [
+        ("empty.csv", Vec::new(), &["empty.csv", "empty"]),
+        ("header.csv", b"a,b\n".to_vec(), &["header.csv", "no rows"]),
+        ("one.csv", b"a,b\n1,2\n".to_vec(), &["one.csv"]),
+        ("constant.csv", b"a,b\n1,2\n1,3\n1,9\n1,4\n".to_vec(), &["`a`", "every value is 1"]),
+        ("missing.csv", b"a,b\n,2\nNA,3\n,9\n,7\n".to_vec(), &["`a`", "no row has a value"]),
+        ("few.csv", b"a,b\n1,2\n1,2\n2,3\n2,3\n".to_vec(), &["distinct rows"]),
+        ("latin.csv", b"a,n\xe4me\n1,2\n3,4\n".to_vec(), &["latin.csv:1", "UTF-8"]),
+        ("twice.csv", b"a,a\n1,2\n3,4\n".to_vec(), &["twice.csv:1", "`a`"]),
+        ("infinite.csv", b"a,b\n1,2\ninf,3\n3,4\n".to_vec(), &["infinite.csv:3", "`a`", "infinite"]),
+        ("comma.csv", b"a;b\n1,5;2\n2,5;3\n".to_vec(), &["comma.csv:2", "comma"]),
+        ("late.csv", format!("a,b\n{}", late.collect::<String>()).into_bytes(), &["late.csv:9001", "`a`"]),
+        ("text.csv", b"a,job\n1,cook\n2,clerk\n3,cook\n4,smith\n".to_vec(), &["`job`", "--one-hot job"]),
+        ("cut.parquet", b"PAR1 and then nothing".to_vec(), &["cut.parquet"]),
+    ];
+    for (name, contents, expected) in cases {
+        let input = desk.file(name, contents);
+        let ended = desk.train(&input, &[]);
+        assert_eq!(ended.code, Some(1), "{name}: {ended:?}");
+        for words in expected {
+            assert!(ended.stderr.contains(words), "{name}: no {words:?} in {}", ended.stderr);
+        }
+        assert!(!ended.stderr.contains("panicked"), "{name}: {}", ended.stderr);
+        assert!(!desk.path("out").exists(), "{name} left something behind");
+    }
+    let directory = desk.train(desk.0.path(), &[]);
+    assert_eq!(directory.code, Some(1), "{directory:?}");
+    assert!(directory.stderr.contains("directory"), "{}", directory.stderr);
+    let none = desk.train(&desk.path("none.csv"), &[]);
+    assert!(none.code == Some(1) && none.stderr.contains("none.csv"), "{none:?}");
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused_by_name() {
+    let desk = Desk::new();
+    let input = desk.file("customers.csv", groups(0.0));
+    let wrong =
+        desk.file("segmentation.toml", "[cluster]\nk_min = 1\nkmax = 3\n[prepare]\nwinsorise = [0.9, 0.1]\n");
+    let ended = desk.train(&input, &["--settings", wrong.to_str().unwrap()]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(
+        ended.stderr.contains("segmentation.toml:3") && ended.stderr.contains("kmax"),
+        "{}",
+        ended.stderr
+    );
+    let ended = desk.train(&input, &["--variance-kept", "1.5", "--id", "customer_id"]);
+    assert!(ended.code == Some(1) && ended.stderr.contains("variance_kept"), "{ended:?}");
+    let ended = desk.train(&input, &["--id", "costumer_id"]);
+    assert!(ended.stderr.contains("did you mean `customer_id`?"), "{}", ended.stderr);
+    assert!(!desk.path("out").exists());
+}
+
+#[test]
+fn segments_that_move_too_many_customers_are_written_only_when_told_to() {
+    let desk = Desk::new();
+    let input = desk.file("may.csv", groups(0.0));
+    assert_eq!(desk.train(&input, &["--id", "customer_id", "--no-report", "--names", "A,B,C"]).code, Some(0));
+    let before = desk.path("before");
+    std::fs::rename(desk.path("out"), &before).unwrap();
+    let before = before.to_str().unwrap();
+    let same = desk.train(&input, &["--id", "customer_id", "--no-report", "--previous", before]);
+    assert_eq!(same.code, Some(0), "{same:?}");
+    assert!(same.stdout.contains("0 of 240 customers (0.00 %) change segment"), "{}", same.stdout);
+    std::fs::remove_dir_all(desk.path("out")).unwrap();
+    // A hundred above everything that training saw: all go into one segment of the old artefact.
+    let june = desk.file("june.csv", groups(100.0));
+    let again = ["--id", "customer_id", "--no-report", "--previous", before];
+    let refused = desk.train(&june, &again);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.stderr.contains("would change segment") && refused.stderr.contains("--force"),
+        "{}",
+        refused.stderr
+    );
+    assert!(!desk.path("out").exists());
+    let forced = desk.train(&june, &[&again[..], &["--force"]].concat());
+    assert_eq!(forced.code, Some(0), "{forced:?}");
+
+    let drift = |input: &Path| {
+        proffer(["segment", "drift", "--segments", before, "--input", input.to_str().unwrap()])
+    };
+    let (still, shifted) = (drift(&input), drift(&june));
+    assert_eq!((still.code, shifted.code), (Some(0), Some(1)), "{still:?} {shifted:?}");
+    assert!(shifted.stdout.contains("balance"), "{}", shifted.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trained_version_is_pushed_released_and_assigns_as_training_did() {
+    let desk = Desk::new();
+    let server = Server::start(&super::harness::sample_workspace(), &[]);
+    let text =
+        groups(0.0).replace("customer_id,balance,limit,spread", "customer_id,balance,credit_limit,payments");
+    let input = desk.file("customers.csv", &text);
+    let address = server.address.to_string();
+    let ended = tokio::task::block_in_place(|| {
+        let push =
+            ["--id", "customer_id", "--assignments", "--push", "segments", "--promote", "--server", &address];
+        desk.train(&input, &push)
+    });
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("segments version 2 is new: 2 files"), "{}", ended.stdout);
+    let values: Vec<f32> = text
+        .lines()
+        .skip(1)
+        .flat_map(|line| line.split(',').skip(1).map(|field| field.parse().unwrap()).collect::<Vec<f32>>())
+        .collect();
+    let features = super::harness::dense(&["balance", "credit_limit", "payments"], 240, &values);
+    let request = wire::AssignSegmentsRequest { features: Some(features) };
+    let served = server.client().await.assign_segments(request).await.unwrap().into_inner().segments;
+    let assignments = std::fs::read_to_string(desk.path("out/report/assignments.csv")).unwrap();
+    let trained: Vec<i64> =
+        assignments.lines().skip(1).map(|line| line.rsplit_once(',').unwrap().1.parse().unwrap()).collect();
+    assert_eq!(served.iter().map(|segment| segment.id).collect::<Vec<_>>(), trained);
+}
+
+/// The archive of a data set, unpacked.
+fn unpacked(archive: &Path) -> Vec<u8> {
+    let mut text = Vec::new();
+    flate2::read::GzDecoder::new(std::fs::File::open(archive).unwrap()).read_to_end(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn tables_of_other_banks_run_through() {
+    let desk = Desk::new();
+    if let Some(folder) = data("default_credit_card") {
+        let input = desk.file("clients.csv", unpacked(&folder.join("uci350_named_columns.csv.gz")));
+        let ended = desk.train(&input, &["--id", "ID", "--no-report"]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.stdout.contains("30000 customers"), "{}", ended.stdout);
+        std::fs::remove_dir_all(desk.path("out")).unwrap();
+    }
+    if let Some(folder) = data("bank_marketing") {
+        let input = desk.file("calls.csv", unpacked(&folder.join("bank-additional-full.csv.gz")));
+        let refused = desk.train(&input, &["--no-report"]);
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(
+            refused.stderr.contains("`job`") && refused.stderr.contains("--one-hot job"),
+            "{}",
+            refused.stderr
+        );
+        let encoded = "job,marital,education,contact,month,day_of_week,poutcome";
+        let more = ["--no-report", "--one-hot", encoded, "--missing", "unknown", "--drop", "duration,y"];
+        let ended = desk.train(&input, &more);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.stdout.contains("41188 customers"), "{}", ended.stdout);
+    }
+}
