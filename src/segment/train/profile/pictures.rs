@@ -18,16 +18,15 @@ use crate::segment::train::study::{Pictures, Scatter};
 /// Neighbours that t-SNE keeps near, about; fewer where there are few customers.
 const PERPLEXITY: f64 = 30.0;
 
-/// θ of Barnes and Hut, the usual trade of speed for precision.
-const THETA: f64 = 0.5;
+/// Customers of t-SNE at most: it is exact, and costs their square in each step. The approximation of Barnes and Hut, as linfa has it, searches
+/// neighbours by a tree whose pivots come from a random generator without a seed, and the same seed gave other pictures.
+const EMBEDDED: usize = 800;
 
 /// Steps of t-SNE, of which the first quarter exaggerates.
-const STEPS: usize = 1_000;
+const STEPS: usize = 500;
 
-/// How far a coordinate is moved at most, in the root mean square of all of them. linfa's t-SNE searches neighbours by a
-/// tree whose pivots come from a random generator without a seed: the neighbours are exact all the same, but which of
-/// two at the same distance comes first is left to chance, and identical rows are at the same distance from everything.
-/// Moved by a seeded generator, no two distances are equal and chance has no say; nobody sees the difference.
+/// How far a coordinate is moved at most, in the root mean square of all of them: identical customers are drawn beside each other, not on each
+/// other.
 const TIE_BREAK: f64 = 1e-3;
 
 /// What is drawn.
@@ -44,7 +43,7 @@ pub(in crate::segment::train) struct PictureOptions {
 /// The pictures of a segmentation; `profiles` are those of the same rows.
 ///
 /// The plane of the principal components is that of the correlation matrix over all rows, each component signed so that
-/// its largest weight is positive. Sources: van der Maaten, "Accelerating t-SNE using tree-based algorithms" (2014);
+/// its largest weight is positive. Sources: van der Maaten & Hinton, "Visualizing data using t-SNE" (2008);
 /// Rousseeuw, "Silhouettes" (1987).
 pub(in crate::segment::train) fn pictures(
     segmentation: &Segmentation,
@@ -59,16 +58,18 @@ pub(in crate::segment::train) fn pictures(
     let segments: Vec<u32> = sample.iter().map(|row| rows.labels[*row]).collect();
     let plane = Plane::of(&profiles.correlation);
     let pca = sample.iter().map(|row| plane.point(&standardised(segmentation, rows, *row)));
-    let pca = Scatter { points: pca.collect(), segments: segments.clone() };
+    let pca = Scatter { points: pca.collect(), segments };
+    let step = sample.len().div_ceil(EMBEDDED).max(1);
+    let embedded: Vec<usize> = sample.iter().copied().step_by(step).collect();
     let tsne = if options.tsne && !progress.stopped() {
         progress.begin("t-SNE", 1);
-        let points = tsne(segmentation, rows, &sample, random);
+        let points = tsne(segmentation, rows, &embedded, random);
         progress.advance(1);
         points
     } else {
         Vec::new()
     };
-    let segments = if tsne.is_empty() { Vec::new() } else { segments };
+    let segments: Vec<u32> = tsne.iter().zip(&embedded).map(|(_, row)| rows.labels[*row]).collect();
     Pictures {
         pca,
         pca_shares: plane.shares,
@@ -170,7 +171,7 @@ fn tsne(
     let Ok(values) = Array2::from_shape_vec((sample.len(), dimensions), values) else { return Vec::new() };
     let embedded = TSneParams::embedding_size_with_rng(2, random)
         .perplexity(perplexity)
-        .approx_threshold(THETA)
+        .approx_threshold(0.0)
         .max_iter(STEPS)
         .preliminary_iter(STEPS / 4)
         .transform(values);
