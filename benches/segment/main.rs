@@ -1,6 +1,12 @@
 //! Our side of the comparison with scikit-learn: clusters the points of a file and prints what it found and how long it took, as one line of
 //! JSON. `peers.py` beside this file makes the points, runs both sides in one go and prints the ratios: `make bench-segment`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a bench that cannot go on has nothing better to do than stop"
+)]
+
 use std::path::Path;
 use std::time::Instant;
 
