@@ -355,27 +355,6 @@ fn scores_are_printed_as_csv() {
 }
 
 #[test]
-fn a_table_that_cannot_be_trained_on_is_answered_with_every_problem() {
-    let directory = tempfile::tempdir().unwrap();
-    let (input, output) = (directory.path().join("rows.csv"), directory.path().join("out"));
-    let train = |k: &str, id: &str| {
-        let asked =
-            ["segment", "train", "--k", k, "--id", id, "--input", input.to_str().unwrap(), "--output"];
-        proffer(asked.iter().map(OsStr::new).chain([output.as_os_str()]))
-    };
-    std::fs::write(&input, "id,balance,city\na,1.0,Bern\nb,much,Basel\n").unwrap();
-    assert_fails(&train("2", "id"), 1, &["rows.csv:3: ", "rows.csv:2: "]);
-    assert_fails(&train("2", "customer"), 1, &["customer"]);
-    std::fs::write(&input, "id,balance\na,1.0\nb,2.0\n").unwrap();
-    assert_fails(&train("3", "id"), 1, &["ask for at most 2"]);
-    assert_fails(&train("0", "id"), 1, &["must be at least 1"]);
-    assert!(!output.join("segments.json").exists());
-    let trained = train("2", "id");
-    assert_eq!(trained.code, Some(0), "{trained:?}");
-    assert!(output.join("segments.json").is_file());
-}
-
-#[test]
 fn new_customers_are_checked_before_a_running_server_sees_them() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("new.csv");

@@ -211,6 +211,16 @@ pub fn python() -> Option<PathBuf> {
     found
 }
 
+/// Whether a test may make a small file system of its own; says so where it may not.
+pub fn may_mount() -> bool {
+    let can = std::process::Command::new("unshare").args(["-Urm", "true"]).status();
+    let can = can.is_ok_and(|status| status.success());
+    if !can {
+        eprintln!("skipped: this machine lets nobody make a mount namespace (unshare -Urm)");
+    }
+    can
+}
+
 /// A request for one customer of the sample.
 pub fn rank_request(placement: &str, customers: &[&str]) -> wire::RankRequest {
     wire::RankRequest {

@@ -1,10 +1,11 @@
 //! `proffer segment` as a person runs it: what it writes, what it refuses and says, and what it leaves behind.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use super::binary::{Ended, proffer};
-use super::harness::{Server, data, wire};
+use super::binary::{Ended, command, proffer};
+use super::harness::{Server, data, may_mount, wire};
 
 /// A directory for input and output.
 struct Desk(tempfile::TempDir);
@@ -117,9 +118,66 @@ fn settings_that_make_no_sense_are_refused_by_name() {
     );
     let ended = desk.train(&input, &["--variance-kept", "1.5", "--id", "customer_id"]);
     assert!(ended.code == Some(1) && ended.stderr.contains("variance_kept"), "{ended:?}");
+    // All that is wrong with a table is said at once.
+    let several = desk.file("rows.csv", "id,balance,city\na,1.0,Bern\nb,much,Basel\n");
+    let ended = desk.train(&several, &["--id", "id"]);
+    for words in ["rows.csv:3: column `balance`: \"much\"", "rows.csv:1: column `city`: is text"] {
+        assert!(ended.stderr.contains(words), "no {words:?} in {}", ended.stderr);
+    }
     let ended = desk.train(&input, &["--id", "costumer_id"]);
     assert!(ended.stderr.contains("did you mean `customer_id`?"), "{}", ended.stderr);
     assert!(!desk.path("out").exists());
+}
+
+#[test]
+fn a_training_that_is_interrupted_leaves_nothing_behind() {
+    let desk = Desk::new();
+    let input = desk.file("customers.csv", groups(0.0));
+    // It would go on for hours.
+    let mut training = command()
+        .args(["segment", "train", "--id", "customer_id", "--resamples", "100000000", "--input"])
+        .arg(&input)
+        .arg("--output")
+        .arg(desk.path("out"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut printed = BufReader::new(training.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(printed.any(|line| line.contains("balance")), "the table of columns comes first");
+    let sent = Command::new("kill").args(["-INT", &training.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let ended: Ended = training.wait_with_output().unwrap().into();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(130), "interrupted\n"));
+    assert_eq!(std::fs::read_dir(desk.0.path()).unwrap().count(), 1, "something was left beside the input");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_fills_is_named_and_gets_back_what_was_written() {
+    if !may_mount() {
+        return;
+    }
+    let desk = Desk::new();
+    let input = desk.file("customers.csv", groups(0.0));
+    std::fs::create_dir(desk.path("disk")).unwrap();
+    // Room for segments.json, not for the report beside it.
+    let script = "set -e; mount -t tmpfs -o size=64k proffer-test \"$1\"; \
+                  \"$2\" segment train --id customer_id --k 3 --resamples 3 --input \"$3\" --output \"$1/out\" || \
+                  { code=$?; find \"$1\" -mindepth 1 >&2; exit $code; }";
+    let ended: Ended = Command::new("unshare")
+        .args(["-Urm", "sh", "-c", script, "sh"])
+        .arg(desk.path("disk"))
+        .arg(command().get_program())
+        .arg(&input)
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let [error] = ended.stderr.lines().collect::<Vec<_>>()[..] else {
+        panic!("more than the error: {}", ended.stderr)
+    };
+    assert!(error.contains("disk/out") && error.contains("No space left on device"), "{error}");
 }
 
 #[test]

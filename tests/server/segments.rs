@@ -187,3 +187,71 @@ fn the_segments_of_the_sample_are_what_training_writes() {
     assert!(again == shipped, "training on the same table writes other bytes than {}", path.display());
     table.compare_with_scikit_learn(&path, &table.assignments(&trained.join("report/assignments.csv")));
 }
+
+/// 120 customers with a balance, an income band and a channel, some of each missing.
+fn with_texts() -> Vec<(String, Option<f32>, Option<&'static str>, Option<&'static str>)> {
+    let bands = ["low", "middle", "upper", "high"];
+    let channels = ["app", "web", "branch"];
+    let row = |row: usize| {
+        let balance = (row % 11 != 0).then_some((row % 4 * 500 + row * 13 % 37) as f32);
+        let band = (row % 7 != 0).then_some(bands[row % 4]);
+        (format!("c{row}"), balance, band, (row % 13 != 0).then_some(channels[row % 9 / 3]))
+    };
+    (0..120).map(row).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn texts_are_segmented_by_the_server_as_in_training() {
+    use wire::feature_column::Values;
+    let rows = with_texts();
+    let directory = tempfile::tempdir().unwrap();
+    let (input, output) = (directory.path().join("customers.csv"), directory.path().join("out"));
+    let line = |(id, balance, band, channel): &(String, Option<f32>, Option<&str>, Option<&str>)| {
+        let balance = balance.map(|balance| balance.to_string()).unwrap_or_default();
+        format!("{id},{balance},{},{}\n", band.unwrap_or_default(), channel.unwrap_or_default())
+    };
+    let table: String = rows.iter().map(line).collect();
+    std::fs::write(&input, format!("id,balance,income_band,home_channel\n{table}")).unwrap();
+    let more =
+        ["--k", "4", "--k-min", "4", "--k-max", "4", "--resamples", "2", "--no-report", "--assignments"];
+    let mut command = vec!["segment", "train", "--id", "id", "--one-hot", "income_band,home_channel"];
+    command.extend(more);
+    command.extend(["--input", input.to_str().unwrap(), "--output", output.to_str().unwrap()]);
+    proffer_prints(command);
+
+    let workspace = Copy::new();
+    let version = workspace.path().join("segments/2");
+    std::fs::create_dir(&version).unwrap();
+    for file in ["model.toml", "segments.json", "golden.csv"] {
+        std::fs::copy(output.join(file), version.join(file)).unwrap();
+    }
+    let server = Server::start(workspace.path(), &[]);
+    let column = |name: &str, values: Values, missing: Vec<bool>| {
+        let null_rows = (0..).zip(missing).filter_map(|(row, missing)| missing.then_some(row)).collect();
+        wire::FeatureColumn { name: name.to_owned(), values: Some(values), null_rows }
+    };
+    let strings = |each: &dyn Fn(usize) -> Option<&'static str>| {
+        let values = (0..rows.len()).map(|row| each(row).unwrap_or_default().to_owned()).collect();
+        let missing = (0..rows.len()).map(|row| each(row).is_none()).collect();
+        (Values::Strings(wire::StringValues { values }), missing)
+    };
+    let balances = rows.iter().map(|(_, balance, _, _)| balance.unwrap_or_default()).collect();
+    let missing = rows.iter().map(|(_, balance, _, _)| balance.is_none()).collect();
+    let (bands, no_band) = strings(&|row| rows[row].2);
+    let (channels, no_channel) = strings(&|row| rows[row].3);
+    let features = wire::FeatureBatch {
+        rows: rows.len() as u32,
+        dense: None,
+        columns: vec![
+            column("balance", Values::Floats(wire::FloatValues { values: balances }), missing),
+            column("income_band", bands, no_band),
+            column("home_channel", channels, no_channel),
+        ],
+    };
+    let served: Vec<i64> = assigned(&server, features).await.iter().map(|segment| segment.id).collect();
+    let assignments = std::fs::read_to_string(output.join("report/assignments.csv")).unwrap();
+    let trained: Vec<i64> =
+        assignments.lines().skip(1).map(|line| line.rsplit_once(',').unwrap().1.parse().unwrap()).collect();
+    assert_eq!(served, trained);
+    assert!((0..4).all(|segment| served.contains(&segment)), "{served:?}");
+}

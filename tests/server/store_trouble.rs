@@ -9,7 +9,7 @@ use tonic::Code;
 use tonic::transport::Endpoint;
 
 use super::binary::{Process, command};
-use super::harness::{Server, rank_request, sample_workspace, wire};
+use super::harness::{Server, may_mount, rank_request, sample_workspace, wire};
 use super::management::{Management, marked};
 use wire::decision_service_client::DecisionServiceClient;
 
@@ -132,9 +132,7 @@ struct Confined {
 impl Confined {
     /// `then` is done with the file system at `$1` after the store was made there.
     fn start(megabytes: usize, then: &str) -> Option<Self> {
-        let can = std::process::Command::new("unshare").args(["-Urm", "true"]).status();
-        if !can.is_ok_and(|status| status.success()) {
-            eprintln!("skipped: this machine lets nobody make a mount namespace (unshare -Urm)");
+        if !may_mount() {
             return None;
         }
         let directory = tempfile::tempdir().unwrap();

@@ -14,8 +14,9 @@ Examples:
   proffer segment drift --segments segments --input june.parquet
   proffer segment drift --segments var/store/models/segments/1 --input june.csv --json
 
-The population stability index (PSI) compares shares in ten bins of the training data: below 0.1 stable, up to 0.25 moderate,
-above that shifted. Exit code 1 when a feature or the shares of the segments have shifted.";
+The population stability index (PSI) compares shares in ten bins of the training data: below 0.1
+stable, up to 0.25 moderate, above that shifted. Exit code 1 when a feature or the shares of the
+segments have shifted.";
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DriftArgs {

@@ -12,15 +12,16 @@ use crate::segment::train::settings::{Impute, Log1p, SETTINGS_FILE, TrainSetting
 pub(super) const AFTER_TRAIN: &str = "\
 Examples:
   proffer segment train --input customers.csv --output segments --id customer_id
-  proffer segment train --input customers.parquet --output segments --k 6 --names Revolvers,Transactors,…
-  proffer segment train --input may.csv --output segments --previous segments/1 --store var/store --push segments --promote
+  proffer segment train --input customers.parquet --output segments --k 6 --one-hot region
+  proffer segment train --input may.csv --output may --previous segments --push segments
 
-Without --k the number of segments is recommended: the best silhouette of those numbers whose segments are all found again
-in bootstrap resamples. DIR gets segments.json, model.toml and golden.csv, which together are a version to push, and
-report/report.html with the same numbers as CSV and JSON beside it. Settings may stand in a file, see --settings; flags
-come before it.
+Without --k the number of segments is recommended: the best silhouette of those numbers whose
+segments are all found again in bootstrap resamples. DIR gets segments.json, model.toml and
+golden.csv, which together are a version to push, and report/report.html with the same numbers as
+CSV and JSON beside it. Settings may stand in a file, see --settings; flags come before it.
 
-Exit code 1 when the table cannot be used, no number of segments is stable, or too many customers would change segment.";
+Exit code 1 when the table cannot be used, no number of segments is stable, or too many customers
+would change segment.";
 
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
@@ -31,13 +32,8 @@ pub(in crate::cli) struct TrainArgs {
     /// Where the version and its report are written
     #[arg(long, value_name = "DIR")]
     pub output: PathBuf,
-    /// A segmentation.toml [default: the one in the current directory's --settings only]
-    #[arg(
-        long,
-        value_name = "FILE",
-        hide_default_value = true,
-        help = "Settings that are kept in a file, segmentation.toml"
-    )]
+    /// Settings that are kept in a file, segmentation.toml
+    #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
 
     /// The column that names the customer

@@ -186,14 +186,7 @@ mod tests {
     #[test]
     fn card_holders_are_compared_the_same_way_each_time() {
         let Some(points) = cc_general(&AMOUNTS_AND_COUNTS) else { return };
-        let options = KMeansOptions {
-            k: 6,
-            n_init: 5,
-            seed: 42,
-            max_iterations: 300,
-            tolerance: 1e-6,
-            mini_batch_above: usize::MAX,
-        };
+        let options = KMeansOptions { tolerance: 1e-6, ..KMeansOptions::new(6, 5, 42) };
         let fit = k_means::fit(points.view(), &options, &Silent).unwrap();
         let comparisons = by_method(&points, &fit.labels, 6, 1_000);
         eprintln!("{comparisons:#?}");

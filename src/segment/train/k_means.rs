@@ -1,16 +1,19 @@
 //! k-means: rows into a given number of clusters, so that the sum of squared distances to their means is small.
 //!
-//! Restarts from greedy k-means++ starts, Lloyd's steps with bounds that spare most distances, a mini-batch form for very large tables.
+//! Restarts from greedy k-means++ starts, Lloyd's steps with bounds that spare most distances, swaps out of local minima; of a large table
+//! a sample goes first, of a very large one mini-batches.
 //! The result depends on the points and the seed alone: each restart has a generator of its own, and sums are added up in blocks
 //! of rows, in their order, whatever the number of threads. Start reading at [`fit`].
 
 mod bounds;
 mod mini_batch;
 mod seeding;
+mod swaps;
 #[cfg(test)]
 mod tests;
 
 use ndarray::{Array2, ArrayView2};
+use rand_xoshiro::Xoshiro256Plus;
 use rayon::prelude::*;
 
 use self::bounds::Lloyd;
@@ -22,11 +25,19 @@ use crate::segment::lanes::Lanes;
 pub const MAX_ITERATIONS: usize = 300;
 
 /// A restart ends once its centroids together move by less than this share of the mean variance of the coordinates, as scikit-learn's;
-/// the best of them then goes on until no row changes.
+/// the best of them then goes on until no row changes, except in a table of [`SHARED_FROM`] rows or more.
 pub const TOLERANCE: f64 = 1e-4;
 
-/// Tables of so many rows are worked on by all threads at once, restart after restart; of smaller ones each thread takes a restart.
+/// Tables of so many rows are worked on by all threads at once, restart after restart, each of which begins on a sample; of smaller
+/// ones each thread takes a restart.
 const SHARED_FROM: usize = 50_000;
+
+/// Rows that such a sample has, drawn with replacement.
+const SAMPLE: usize = 30_000;
+
+/// Times that a restart tries to leave a local minimum. On CC GENERAL, k = 2..=12, ten restarts without swaps end up to 0.84 % above the
+/// least inertia known (150 restarts), with two swaps in each within 0.005 %.
+pub const SWAPS: usize = 2;
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +52,8 @@ pub struct KMeansOptions {
     pub max_iterations: usize,
     /// See [`TOLERANCE`].
     pub tolerance: f64,
+    /// See [`SWAPS`].
+    pub swaps: usize,
     /// Above so many rows, restarts look at a few rows at a time.
     pub mini_batch_above: usize,
 }
@@ -48,13 +61,14 @@ pub struct KMeansOptions {
 impl KMeansOptions {
     /// `k` clusters, `n_init` restarts, everything else by default, never by mini-batches.
     #[must_use]
-    pub fn new(k: usize, n_init: usize, seed: u64) -> Self {
+    pub const fn new(k: usize, n_init: usize, seed: u64) -> Self {
         Self {
             k,
             n_init,
             seed,
             max_iterations: MAX_ITERATIONS,
             tolerance: TOLERANCE,
+            swaps: SWAPS,
             mini_batch_above: usize::MAX,
         }
     }
@@ -80,7 +94,8 @@ pub struct Fit {
 /// `points`: rows × dimensions in standard layout, every value finite, with at least `options.k` distinct rows. Cost: restarts ×
 /// steps × rows × k × dimensions at most; bounds spare the rows that cannot change. Memory: 20 bytes per row and restart under way.
 /// Sources: Lloyd, "Least squares quantization in PCM" (1982); Arthur & Vassilvitskii, "k-means++: the advantages of careful
-/// seeding" (2007), with several candidates for each start as in its section 7; Hamerly, "Making k-means even faster" (2010).
+/// seeding" (2007), with several candidates for each start as in its section 7; Hamerly, "Making k-means even faster" (2010); Lattanzi &
+/// Sohler, "A better k-means++ algorithm via local search" (2019), here after the steps instead of before.
 ///
 /// # Errors
 /// [`Stopped`], when `progress` says so.
@@ -98,34 +113,66 @@ pub fn fit(
     } else {
         Vec::new()
     };
-    let tolerance = options.tolerance * points.mean_variance();
-    let restart = |number: usize| -> Result<Lloyd<'_>, Stopped> {
-        if progress.stopped() {
-            return Err(Stopped);
-        }
-        let start = match starts.get(number) {
-            Some(start) => start.clone(),
+    let restart = Restart { options, tolerance: options.tolerance * points.mean_variance(), progress };
+    let run = |number: usize| -> Result<Lloyd<'_>, Stopped> {
+        let lloyd = match starts.get(number) {
+            Some(start) => restart.descend(points, start.clone())?,
             None => {
                 let mut random = draw::generator(options.seed, Purpose::Restart, number as u64);
-                seeding::k_means_plus_plus(points, options.k, &mut random)
+                restart.run(points, &mut random)?
             }
         };
-        let mut lloyd = Lloyd::new(points, start);
-        lloyd.run(options.max_iterations, tolerance, progress)?;
         progress.advance(1);
         Ok(lloyd)
     };
     let restarts = if starts.is_empty() { options.n_init.max(1) } else { starts.len() };
     let best = if points.rows() >= SHARED_FROM {
         // One at a time, so that the bounds of one restart are in memory.
-        (0..restarts).try_fold(None, |best, number| Ok(Some(better(best, restart(number)?))))?
+        (0..restarts).try_fold(None, |best, number| Ok(Some(better(best, run(number)?))))?
     } else {
-        let all: Vec<Lloyd<'_>> = (0..restarts).into_par_iter().map(restart).collect::<Result<_, _>>()?;
+        let all: Vec<Lloyd<'_>> = (0..restarts).into_par_iter().map(run).collect::<Result<_, _>>()?;
         all.into_iter().fold(None, |best, next| Some(better(best, next)))
     };
     let Some(mut best) = best else { return Err(Stopped) };
-    best.run(options.max_iterations, 0.0, progress)?;
+    if points.rows() < SHARED_FROM {
+        best.run(options.max_iterations, 0.0, progress)?;
+    }
     Ok(best.finish())
+}
+
+/// What the restarts have in common.
+struct Restart<'a> {
+    options: &'a KMeansOptions,
+    tolerance: f64,
+    progress: &'a dyn Progress,
+}
+
+impl Restart<'_> {
+    /// A restart: steps from a start, then swaps, each followed by steps; the best of these. A large table is begun on a sample, after which
+    /// few steps over all of its rows are left.
+    fn run<'p>(&self, points: Points<'p>, random: &mut Xoshiro256Plus) -> Result<Lloyd<'p>, Stopped> {
+        if points.rows() >= SHARED_FROM {
+            let rows = draw::with_replacement(random, points.rows(), SAMPLE);
+            let sample: Vec<f64> = rows.into_iter().flat_map(|row| points.row(row)).copied().collect();
+            let sample = Points { values: &sample, dimensions: points.dimensions };
+            let start = self.run(sample, random)?.into_centroids();
+            return self.descend(points, start);
+        }
+        let start = seeding::k_means_plus_plus(points, self.options.k, random);
+        let mut best = self.descend(points, start)?;
+        for _ in 0..self.options.swaps {
+            let next = self.descend(points, swaps::swapped(points, best.centroids(), random))?;
+            best = better(Some(best), next);
+        }
+        Ok(best)
+    }
+
+    /// Steps from these centroids until they hardly move.
+    fn descend<'p>(&self, points: Points<'p>, start: Vec<f64>) -> Result<Lloyd<'p>, Stopped> {
+        let mut lloyd = Lloyd::new(points, start);
+        lloyd.run(self.options.max_iterations, self.tolerance, self.progress)?;
+        Ok(lloyd)
+    }
 }
 
 /// Tells `each` the nearest of `centroids` (k × dimensions) for every row of `points` (rows × dimensions, both in standard layout), in order, as

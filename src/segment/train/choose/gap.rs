@@ -104,14 +104,7 @@ mod tests {
     use super::*;
     use crate::segment::train::progress::Silent;
 
-    const MANY_RESTARTS: KMeansOptions = KMeansOptions {
-        k: 0,
-        n_init: 100,
-        seed: 42,
-        max_iterations: 300,
-        tolerance: 0.0,
-        mini_batch_above: usize::MAX,
-    };
+    const MANY_RESTARTS: KMeansOptions = KMeansOptions { tolerance: 0.0, ..KMeansOptions::new(0, 100, 42) };
 
     #[test]
     fn the_gap_agrees_with_python_on_the_same_reference_sets() {

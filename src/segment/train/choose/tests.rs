@@ -10,14 +10,7 @@ use crate::segment::train::draw;
 use crate::segment::train::progress::Silent;
 
 fn options(ks: RangeInclusive<usize>) -> ChooseOptions {
-    let k_means = KMeansOptions {
-        k: 0,
-        n_init: 5,
-        seed: 42,
-        max_iterations: 300,
-        tolerance: 1e-6,
-        mini_batch_above: usize::MAX,
-    };
+    let k_means = KMeansOptions { tolerance: 1e-6, ..KMeansOptions::new(0, 5, 42) };
     ChooseOptions { ks, k: None, k_means, resamples: 8, gap: None, silhouette_rows: 20_000 }
 }
 

@@ -69,6 +69,16 @@ impl<'p> Lloyd<'p> {
         self.inertia
     }
 
+    /// k × dimensions.
+    pub(super) fn centroids(&self) -> &[f64] {
+        &self.centroids
+    }
+
+    /// k × dimensions.
+    pub(super) fn into_centroids(self) -> Vec<f64> {
+        self.centroids
+    }
+
     /// Goes on until no row changes, the squared moves of the centroids add up to no more than `tolerance`, or there were
     /// `most` steps in all.
     ///

@@ -17,29 +17,36 @@ pub(super) fn k_means_plus_plus(points: Points<'_>, k: usize, random: &mut Xoshi
     let first = draw::below(random, points.rows());
     let mut centroids = points.row(first).to_vec();
     let mut closest = Closest::new(points, &Lanes::new(dimensions, &centroids));
-    let trials = 2 + (k as f64).ln() as usize;
     while centroids.len() < k * dimensions {
-        let drawn: Vec<usize> = (0..trials).map(|_| closest.draw(draw::unit(random))).collect();
+        let drawn = draw_rows(&closest, k, random);
         let rows: Vec<f64> = drawn.iter().flat_map(|row| points.row(*row)).copied().collect();
         let candidates = Lanes::new(dimensions, &rows);
         let sums = closest.sums_with(points, &candidates);
-        let best = (1..trials).fold(0, |best, trial| if sums[trial] < sums[best] { trial } else { best });
+        let best =
+            (1..drawn.len()).fold(0, |best, trial| if sums[trial] < sums[best] { trial } else { best });
         centroids.extend_from_slice(points.row(drawn[best]));
         closest.take(points, &Lanes::new(dimensions, points.row(drawn[best])));
     }
     centroids
 }
 
+/// Candidates for one of `k` centroids: 2 + ⌊ln k⌋ rows, each with a chance that grows with its squared distance from the nearest
+/// centroid so far.
+pub(super) fn draw_rows(closest: &Closest, k: usize, random: &mut Xoshiro256Plus) -> Vec<usize> {
+    let candidates = 2 + (k as f64).ln() as usize;
+    (0..candidates).map(|_| closest.draw(draw::unit(random))).collect()
+}
+
 /// For each row the squared distance from the nearest centroid so far, and what each block of rows adds up to.
-struct Closest {
+pub(super) struct Closest {
     squared: Vec<f64>,
     blocks: Vec<f64>,
 }
 
 impl Closest {
-    fn new(points: Points<'_>, first: &Lanes) -> Self {
+    pub(super) fn new(points: Points<'_>, centroids: &Lanes) -> Self {
         let mut closest = Self { squared: vec![f64::INFINITY; points.rows()], blocks: Vec::new() };
-        closest.take(points, first);
+        closest.take(points, centroids);
         closest
     }
 

@@ -104,6 +104,59 @@ fn a_start_without_a_row_is_filled() {
 }
 
 #[test]
+fn a_row_that_no_sample_has_is_a_cluster_all_the_same() {
+    let mut points = Array2::zeros((60_000, 1));
+    points.slice_mut(ndarray::s![30_000.., ..]).fill(1.0);
+    points[[59_999, 0]] = 5.0;
+    let fit = cluster(&points, &KMeansOptions::new(3, 2, 1));
+    let mut sizes = fit.sizes.clone();
+    sizes.sort_unstable();
+    assert_eq!((sizes, fit.inertia), (vec![1, 29_999, 30_000], 0.0));
+}
+
+#[test]
+fn a_swap_leaves_a_minimum_that_steps_do_not() {
+    // Two centroids share a group while one stands between two others.
+    let groups = [0.0, 10.0, 30.0, 31.0];
+    let points = Array2::from_shape_fn((400, 1), |(row, _)| groups[row % 4] + (row / 4) as f64 * 1e-3);
+    let points = Points::new(points.view());
+    let stuck = vec![5.0, 30.0, 31.0];
+    let mut lloyd = Lloyd::new(points, stuck);
+    lloyd.run(100, 0.0, &Silent).unwrap();
+    let mut random = draw::generator(1, Purpose::Restart, 0);
+    let mut next = Lloyd::new(points, swaps::swapped(points, lloyd.centroids(), &mut random));
+    next.run(100, 0.0, &Silent).unwrap();
+    assert!(next.inertia() < lloyd.inertia() / 50.0, "{} {}", next.inertia(), lloyd.inertia());
+}
+
+proptest! {
+    /// The exchange that is chosen costs what a plain look at every row says, and no other exchange with these candidates costs less.
+    #[test]
+    fn the_best_exchange_is_taken(rows in 12..80_usize, k in 2..6_usize, seed in 0..1000_u64) {
+        let points = blobs(rows, 2, seed);
+        let view = Points::new(points.view());
+        let start: Vec<f64> = (0..k).flat_map(|row| view.row(row * 2).to_vec()).collect();
+        let found = swaps::swapped(view, &start, &mut draw::generator(seed, Purpose::Restart, 0));
+        let cost = |centroids: &[f64]| -> f64 {
+            let nearest = |row: &[f64]| {
+                let each = centroids.chunks_exact(2).map(|centroid| squared(row.into(), centroid.into()));
+                each.fold(f64::INFINITY, f64::min)
+            };
+            (0..rows).map(|row| nearest(view.row(row))).sum()
+        };
+        let changed: Vec<usize> = (0..k).filter(|at| found[at * 2..][..2] != start[at * 2..][..2]).collect();
+        prop_assert!(changed.len() <= 1);
+        if let [out] = changed[..] {
+            for other in 0..k {
+                let mut instead = start.clone();
+                instead[other * 2..][..2].copy_from_slice(&found[out * 2..][..2]);
+                prop_assert!(cost(&found) <= cost(&instead) * (1.0 + 1e-9));
+            }
+        }
+    }
+}
+
+#[test]
 fn mini_batches_come_close_to_all_rows() {
     let points = blobs(30_000, 5, 7);
     let all = cluster(&points, &KMeansOptions::new(5, 3, 1)).inertia;
