@@ -10,24 +10,49 @@ use super::prepare::FeaturePreparation;
 pub const GOLDEN_FILE: &str = "golden.csv";
 
 impl Segmentation {
-    /// The table: a column per feature and `expected`, a row per segment and one without a value. Features whose values in training
-    /// begin and end with whole numbers get whole numbers, so that a schema may call them `int`.
+    /// The table: a column per raw feature and `expected`, a row per segment and one without a value. Features whose values in training
+    /// begin and end with whole numbers get whole numbers, so that a schema may call them `int`; a text that is several features is
+    /// one column, in which stands the text that is most frequent near the centroid.
     ///
     /// # Errors
     /// None that writing to memory can cause; the type is that of the writer.
     pub fn golden_csv(&self) -> Result<String, csv::Error> {
         let mut writer = csv::Writer::from_writer(Vec::new());
-        let features = self.features();
-        writer.write_record(features.iter().map(|feature| feature.name.as_str()).chain(["expected"]))?;
+        let columns = self.columns();
+        let names = columns.iter().filter_map(|column| column.first()).map(|at| &self.features()[*at].name);
+        writer.write_record(names.map(String::as_str).chain(["expected"]))?;
         let centroids = self.centroids.rows().map(|centroid| self.raw(centroid));
-        for row in centroids.chain([vec![f32::NAN; features.len()]]) {
+        for mut row in centroids.chain([vec![f32::NAN; self.features().len()]]) {
+            let cells: Vec<String> = columns.iter().map(|column| self.cell(column, &mut row)).collect();
             let expected = self.assign(&row).id.to_string();
-            let cells =
-                row.iter().map(|value| if value.is_nan() { String::new() } else { value.to_string() });
-            writer.write_record(cells.chain([expected]))?;
+            writer.write_record(cells.into_iter().chain([expected]))?;
         }
         let bytes = writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The positions of the features that are one column of a table, for each column, in the order of their first.
+    fn columns(&self) -> Vec<Vec<usize>> {
+        let mut columns: Vec<Vec<usize>> = Vec::new();
+        let features = self.features();
+        for (at, feature) in features.iter().enumerate() {
+            match columns.iter_mut().find(|column| features[column[0]].name == feature.name) {
+                Some(column) => column.push(at),
+                None => columns.push(vec![at]),
+            }
+        }
+        columns
+    }
+
+    /// What stands in a column; a text is settled in `row`, whose values lay between 0 and 1.
+    fn cell(&self, column: &[usize], row: &mut [f32]) -> String {
+        let most = column.iter().copied().reduce(|best, at| if row[at] > row[best] { at } else { best });
+        let Some(most) = most.filter(|most| !row[*most].is_nan()) else { return String::new() };
+        let Some(text) = &self.features()[most].equals else { return row[most].to_string() };
+        for at in column {
+            row[*at] = self.features()[*at].raw_of_text(Some(text));
+        }
+        text.clone()
     }
 
     /// Raw values that lie near a point: exactly there without principal components, else at what the components keep of it.
@@ -50,6 +75,6 @@ fn raw_value(feature: &FeaturePreparation, z: f64) -> f32 {
     }
     let [least, greatest] = feature.range;
     let value = value.clamp(least, greatest);
-    let whole = least.fract() == 0.0 && greatest.fract() == 0.0;
+    let whole = feature.equals.is_none() && least.fract() == 0.0 && greatest.fract() == 0.0;
     (if whole { value.round() } else { value }) as f32
 }
