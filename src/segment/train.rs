@@ -202,8 +202,8 @@ pub fn train(
             Some(customers::labels(&before.segmentation, &table, progress)??)
         }
     };
-    let raw = learned.raw(&table).into_owned();
-    let Table { file, ids, .. } = table;
+    let Table { file, ids, names: columns, values, .. } = table;
+    let raw = learned.raw(values, columns.len());
     let dimensions = learned.preparation.dimensions();
     let points = learned.preparation.points(&raw);
     let matrix = ArrayView2::from_shape((points.len() / dimensions, dimensions), &points);

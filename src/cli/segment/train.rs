@@ -75,7 +75,9 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
     } else {
         // The tables beside the report are what it shows, as CSV and JSON.
         for path in written.iter().filter(|path| {
-            [FILE_NAME, "model.toml", report::REPORT_FILE].iter().any(|name| path.ends_with(name))
+            [FILE_NAME, "model.toml", GOLDEN_FILE, report::REPORT_FILE]
+                .iter()
+                .any(|name| path.ends_with(name))
         }) {
             print(format_args!("wrote {path}"))?;
         }

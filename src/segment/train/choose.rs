@@ -208,14 +208,14 @@ fn fits(
     let fit = |k: &usize| {
         let fit = k_means::fit(points, &KMeansOptions { k: *k, ..options.clone() }, &Unheard(progress))?;
         progress.advance(*k as u64);
-        Ok(largest_first(&fit))
+        Ok(largest_first(fit))
     };
     ks.iter().map(fit).collect()
 }
 
 /// Numbers the clusters by their rows, the most first; equal ones by their coordinates, so that the numbering, and with
 /// it the order of the similarities, does not depend on chance.
-fn largest_first(fit: &Fit) -> Fit {
+fn largest_first(mut fit: Fit) -> Fit {
     let mut order: Vec<usize> = (0..fit.sizes.len()).collect();
     order.sort_by(|one, other| {
         let coordinates = || {
@@ -230,13 +230,10 @@ fn largest_first(fit: &Fit) -> Fit {
     for (new, old) in order.iter().enumerate() {
         number[*old] = new as u32;
     }
-    Fit {
-        centroids: fit.centroids.select(Axis(0), &order),
-        labels: fit.labels.iter().map(|label| number[*label as usize]).collect(),
-        sizes: order.iter().map(|old| fit.sizes[*old]).collect(),
-        inertia: fit.inertia,
-        iterations: fit.iterations,
-    }
+    fit.labels.iter_mut().for_each(|label| *label = number[*label as usize]);
+    fit.centroids = fit.centroids.select(Axis(0), &order);
+    fit.sizes = order.iter().map(|old| fit.sizes[*old]).collect();
+    fit
 }
 
 /// Where the inertia bends most, over the range alone: a number beside it that a person names does not move the knee.

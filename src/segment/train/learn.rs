@@ -14,8 +14,6 @@ mod statistics;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
-
 use ndarray::Array2;
 use rayon::prelude::*;
 
@@ -45,16 +43,16 @@ pub(super) struct Learned {
 }
 
 impl Learned {
-    /// The raw values of the features that remain, rows × features, row-major: the table's own where all remain.
-    pub(super) fn raw<'t>(&self, table: &'t Table) -> Cow<'t, [f32]> {
-        let width = table.names.len();
+    /// The raw values of the features that remain, rows × features, row-major, of the `values` of the table: these themselves, where all
+    /// of its `width` columns remain, since of a large table there is no room for two.
+    pub(super) fn raw(&self, values: Vec<f32>, width: usize) -> Vec<f32> {
         if self.kept.len() == width {
-            return Cow::Borrowed(&table.values);
+            return values;
         }
-        let rows = table.values.chunks_exact(width);
+        let rows = values.chunks_exact(width);
         let mut raw = Vec::with_capacity(rows.len() * self.kept.len());
         rows.for_each(|row| raw.extend(self.kept.iter().map(|index| row[*index])));
-        Cow::Owned(raw)
+        raw
     }
 }
 

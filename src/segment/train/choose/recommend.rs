@@ -136,9 +136,11 @@ fn hundredths(value: f64) -> String {
     format!("{:.2}", (value * 100.0 + CUT).floor() / 100.0)
 }
 
-/// In per cent with one decimal, cut off for the same reason; whole ones without it.
+/// In per cent with one decimal, as the table shows it, whole ones without; a share below the limit never looks like the limit.
 fn percent(share: f64) -> String {
-    let tenths = (share * 1000.0 + CUT).floor() / 10.0;
+    let rounded = (share * 1000.0).round() / 10.0;
+    let crosses = share < LEAST_SHARE && rounded >= 100.0 * LEAST_SHARE;
+    let tenths = if crosses { (share * 1000.0 + CUT).floor() / 10.0 } else { rounded };
     if (tenths - tenths.round()).abs() < CUT { format!("{tenths:.0} %") } else { format!("{tenths:.1} %") }
 }
 

@@ -63,7 +63,7 @@ fn check(case: &str, settings: &PrepareSettings) {
         assert_close(&[kept], &numbers(&expected["variance_kept"]), &format!("{case}: variance_kept"));
     }
     let points = numbers(&expected["points"]);
-    let found = learned.preparation.points(&learned.raw(&table));
+    let found = learned.preparation.points(&learned.raw(table.values.clone(), table.names.len()));
     assert_close(&found[..points.len()], &points, &format!("{case}: points"));
 }
 

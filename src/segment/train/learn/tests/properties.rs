@@ -93,7 +93,7 @@ proptest! {
     fn a_row_is_the_same_point_in_training_and_through_the_artefact(table in tables(), settings in settings()) {
         // Columns that cannot be used are another test's matter.
         let Ok(learned) = learn(&table, &settings) else { return Ok(()) };
-        let raw = learned.raw(&table);
+        let raw = learned.raw(table.values.clone(), table.names.len());
         let trained = learned.preparation.points(&raw);
         prop_assert!(trained.iter().all(|coordinate| coordinate.is_finite()));
         let preparation = served(&learned, &settings, table.rows() as u64);
@@ -109,7 +109,7 @@ proptest! {
     fn min_max_ends_at_0_and_1(table in tables(), settings in settings()) {
         let settings = PrepareSettings { scale: Scale::MinMax, variance_kept: None, ..settings };
         let Ok(learned) = learn(&table, &settings) else { return Ok(()) };
-        let points = learned.preparation.points(&learned.raw(&table));
+        let points = learned.preparation.points(&learned.raw(table.values.clone(), table.names.len()));
         let width = learned.preparation.features.len();
         for column in 0..width {
             let column: Vec<f64> = points.iter().copied().skip(column).step_by(width).collect();
@@ -142,7 +142,7 @@ proptest! {
                 .map(|column| statistics::central_moment(&column, 2))
                 .sum()
         };
-        let raw = learned.raw(&table);
+        let raw = learned.raw(table.values.clone(), table.names.len());
         let whole = Preparation { pca: None, ..learned.preparation.clone() };
         let all = variance(&whole.points(&raw), whole.dimensions());
         let held = variance(&learned.preparation.points(&raw), components.len());
