@@ -12,7 +12,7 @@ VENV      := var/venv
 VERSITYGW := v1.8.0
 S3        := $(if $(shell command -v go),var/s3/versitygw-$(VERSITYGW))
 
-.PHONY: run test lint build onnxruntime swap-test swap-costs bench bench-segment clean
+.PHONY: run test lint build onnxruntime swap-test swap-costs lanes bench bench-segment clean
 
 run: build var/store/CURRENT
 	@scripts/run.sh
@@ -56,6 +56,10 @@ swap-test: build
 # What a swap costs beside latency: from a push to live, memory of a warm release, convergence of a replica.
 swap-costs: build $(S3)
 	PROFFER_TEST_BINARY=$(CURDIR)/target/release/proffer PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) $(CARGO) test --locked --test server swap_costs::costs -- --ignored --nocapture --exact
+
+# Latency of Rank alone and beside a stream of bulk work that runs flat out; exits non-zero where its p99 more than doubles.
+lanes: build
+	PROFFER_TEST_BINARY=$(CURDIR)/target/release/proffer $(CARGO) test --locked --test server lanes::interactive_latency_beside_bulk_work -- --ignored --nocapture --exact
 
 # The figures of the README; CI does not run them.
 bench: onnxruntime
