@@ -21,7 +21,6 @@ fn scores(rows: usize, offers: &[&str]) -> wire::ScoreRequest {
         model: Some(wire::ModelRef { name: "propensity".to_owned(), version: 0 }),
         features: Some(dense(&["balance"], rows, &balances)),
         offer_ids: offers.iter().map(|offer| (*offer).to_owned()).collect(),
-        ..Default::default()
     }
 }
 
