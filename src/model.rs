@@ -1,6 +1,6 @@
 //! Models: score a matrix.
 //!
-//! Owns ONNX Runtime ([`onnx`]), the models that anyone may run by name ([`Repository`]), manifests, calibration and the
+//! Owns ONNX Runtime ([`onnx`]), the native engine for ensembles of trees ([`trees`]), the models that anyone may run by name ([`Repository`]), manifests, calibration and the
 //! worker threads that score. Knows features; knows nothing of offers, decisions or the wire. Start reading at [`Model`], a
 //! loaded version.
 
@@ -8,12 +8,15 @@ mod calibration;
 mod checksums;
 mod cost;
 mod error;
+mod graph;
 mod inputs;
 mod manifest;
 mod matrix;
 pub mod onnx;
 mod output;
+mod pairing;
 mod repository;
+pub mod trees;
 mod version;
 mod workers;
 
@@ -21,8 +24,10 @@ pub use calibration::{Calibration, Isotonic};
 pub use checksums::{Checksums, hex, sha256_of};
 pub use cost::Cost;
 pub use error::ModelError;
+pub use graph::{Engine, Why};
 pub use manifest::{Class, Inputs, Layout, Manifest, ModelKind, PSI_LIMIT};
 pub use matrix::{InputError, Matrix};
+pub use pairing::Pairing;
 pub use repository::{Repository, RepositoryError, ServedModel};
 pub use version::{Model, Scores};
 pub use workers::{Call, Lane, Refusal, Stop, Worker, Workers, panic_message};

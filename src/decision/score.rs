@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use super::{Asked, DecisionError, ScoreRequest};
 use crate::document::suggestion;
 use crate::feature::{BoundBatch, Entity, Row, ValueRef};
-use crate::model::{Call, Layout, Model, ModelError, Stop, Worker};
+use crate::model::{Call, Layout, Model, ModelError, Pairing, Stop, Worker};
 use crate::offer::feature_rows;
-use crate::release::Snapshot;
+use crate::release::{AssignedSegment, Snapshot};
 
 /// The most values that one answer may hold: 4 MiB of floats, well within a message.
 pub const MAX_SCORES: usize = 1 << 20;
@@ -151,6 +151,9 @@ impl ScorePlan {
             self.append(&range, &vec![None; range.len()], &scores.values, part);
             return Ok(());
         }
+        if let Some(pairing) = self.pairing() {
+            return self.score_pairs(pairing, range, part);
+        }
         let mut matrix = self.model.matrix();
         let mut missing: Vec<Option<String>> = Vec::with_capacity(range.len() * self.pairs_per_row());
         let library = self.snapshot.release.catalog().library.offers();
@@ -186,20 +189,66 @@ impl ScorePlan {
         as_sent.then_some(values)
     }
 
+    /// The library's offers made ready for the model, where each row is paired with offers.
+    fn pairing(&self) -> Option<&Pairing> {
+        if self.offers.is_empty() {
+            return None;
+        }
+        let models = self.snapshot.release.models();
+        let position = models.iter().position(|model| Arc::ptr_eq(model, &self.model))?;
+        self.snapshot.release.pairing(position)
+    }
+
+    /// A block whose rows are paired with offers, by a model of trees.
+    fn score_pairs(
+        &self,
+        pairing: &Pairing,
+        range: Range<usize>,
+        part: &mut ScorePart,
+    ) -> Result<(), ModelError> {
+        let pairs = range.len() * self.offers.len();
+        let (mut missing, mut scores) = (Vec::with_capacity(pairs), Vec::with_capacity(pairs));
+        let began = Instant::now();
+        for row in range.clone() {
+            let Resolved { customer, context, segment } = self.resolve(row);
+            let segment = segment.as_ref().map(AssignedSegment::as_ref);
+            let row = Row { customer: &customer, context: &context, offer: &[], segment };
+            self.model.score_pairs(pairing, &row, &self.offers, |answer| match answer {
+                Ok(score) => {
+                    missing.push(None);
+                    scores.push(score);
+                }
+                Err(error) => missing.push(Some(error.to_string())),
+            })?;
+        }
+        part.batches.push((pairs, began.elapsed()));
+        self.append(&range, &missing, &scores, part);
+        Ok(())
+    }
+
+    /// What is known of a row of the request, over the schema's defaults.
+    fn resolve(&self, row: usize) -> Resolved<'_> {
+        let segmentation = self.snapshot.release.segmentation();
+        let sent = |index| self.features.value(Entity::Customer, index, row);
+        Resolved {
+            customer: self.values(Entity::Customer, row),
+            context: self.values(Entity::Context, row),
+            segment: segmentation.map(|segmentation| segmentation.assign(sent)),
+        }
+    }
+
+    fn values(&self, entity: Entity, row: usize) -> Vec<ValueRef<'_>> {
+        let features = self.snapshot.release.schema().of(entity).iter().enumerate();
+        let value = |index| self.features.value(entity, index, row);
+        features.map(|(index, feature)| value(index).or(feature.default_ref())).collect()
+    }
+
     /// Resolves one row of the request and hands its pairs over one by one.
     fn push_row(&self, row: usize, offers: &[Vec<ValueRef<'_>>], take: &mut dyn FnMut(&Row<'_>)) {
-        let release = &self.snapshot.release;
-        let resolve = |entity: Entity| -> Vec<ValueRef<'_>> {
-            let features = release.schema().of(entity).iter().enumerate();
-            let value = |index| self.features.value(entity, index, row);
-            features.map(|(index, feature)| value(index).or(feature.default_ref())).collect()
-        };
-        let (customer, context) = (resolve(Entity::Customer), resolve(Entity::Context));
-        let sent = |index| self.features.value(Entity::Customer, index, row);
-        let segment = release.segmentation().map(|segmentation| segmentation.assign(sent));
-        let segment = segment.as_ref().map(crate::release::AssignedSegment::as_ref);
+        let Resolved { customer, context, segment } = self.resolve(row);
+        let segment = segment.as_ref().map(AssignedSegment::as_ref);
         if offers.is_empty() {
-            let offer = resolve(Entity::Offer);
+            let offer = self.values(Entity::Offer, row);
             take(&Row { customer: &customer, context: &context, offer: &offer, segment });
             return;
         }
@@ -230,6 +279,13 @@ impl ScorePlan {
             part.errors.extend(problem.map(|problem| (row, problem)));
         }
     }
+}
+
+/// A row of a request.
+struct Resolved<'p> {
+    customer: Vec<ValueRef<'p>>,
+    context: Vec<ValueRef<'p>>,
+    segment: Option<AssignedSegment>,
 }
 
 fn find_model<'a>(snapshot: &'a Snapshot, request: &ScoreRequest) -> Result<&'a Arc<Model>, DecisionError> {

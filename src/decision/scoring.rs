@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::plan::Plan;
 use super::tally::Tally;
 use crate::feature::Row;
-use crate::model::{Call, Layout, Matrix, Model, ModelError, Stop, Worker};
+use crate::model::{Call, Layout, Matrix, Model, ModelError, Pairing, Stop, Worker};
 
 /// One pair to score.
 pub(super) struct Pair<'a> {
@@ -56,7 +56,11 @@ pub(super) fn score_pairs(
             }
         };
         let mut ask = |wanted: &[(usize, usize)]| {
-            ask_model(model, pairs, wanted, worker, &mut |rows, took| tally.scored(position, rows, took))
+            let mut scored = |rows, took| tally.scored(position, rows, took);
+            match release.pairing(position) {
+                Some(pairing) => ask_trees(model, pairing, pairs, wanted, &mut scored),
+                None => ask_model(model, pairs, wanted, worker, &mut scored),
+            }
         };
         if let Ok(answers) = ask(&wanted) {
             keep(answers);
@@ -87,6 +91,30 @@ fn propensity(model: &Model, raw: f32) -> Result<f64, Arc<str>> {
 
 /// The index of a pair and its raw score, or why there is none.
 type RawAnswer = (usize, Result<f32, Arc<str>>);
+
+/// The same of a model that takes pairs and has trees: the customer's part is done once for all offers.
+fn ask_trees(
+    model: &Model,
+    pairing: &Pairing,
+    pairs: &[Pair<'_>],
+    wanted: &[(usize, usize)],
+    scored: &mut dyn FnMut(usize, Duration),
+) -> Result<Vec<RawAnswer>, ModelError> {
+    let mut answers = Vec::with_capacity(wanted.len());
+    let mut offers = Vec::with_capacity(wanted.len());
+    let began = Instant::now();
+    for customer in wanted.chunk_by(|one, other| pairs[one.0].customer == pairs[other.0].customer) {
+        offers.clear();
+        offers.extend(customer.iter().map(|(index, _)| pairs[*index].offer));
+        let mut indices = customer.iter().map(|(index, _)| *index);
+        model.score_pairs(pairing, &pairs[customer[0].0].row, &offers, |answer| {
+            let answer = answer.map_err(|error| format!("{}: {error}", model.name()).into());
+            answers.extend(indices.next().map(|index| (index, answer)));
+        })?;
+    }
+    scored(wanted.len(), began.elapsed());
+    Ok(answers)
+}
 
 /// Raw scores by pair index for the `(pair, column)`s wanted; a pair whose row lacks an input has the reason instead.
 fn ask_model(

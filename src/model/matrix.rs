@@ -98,6 +98,57 @@ impl Matrix {
     }
 }
 
+/// Rows to score: of a matrix, or dense values as they came for a model of one tensor of float.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Rows<'r> {
+    Matrix(&'r Matrix),
+    Dense { tensor: &'r TensorPlan, values: &'r [f32] },
+}
+
+/// Rows as numbers: the columns of all tensors, one after the other, row-major.
+pub(super) enum Numbers<'r> {
+    Floats(&'r [f32]),
+    Doubles(Vec<f64>),
+}
+
+impl<'r> Rows<'r> {
+    /// The tensors of `rows`, as views; where the graph takes more rows at once, the last is repeated up to `batch`.
+    pub(super) fn tensors(&self, rows: &Range<usize>, batch: usize) -> Vec<Tensor<'r>> {
+        match self {
+            Self::Matrix(matrix) => matrix.tensors(rows, batch),
+            Self::Dense { tensor, values } => {
+                let data = TensorData::Float32(part(values, rows, tensor.columns.len(), batch));
+                vec![tensor.of(data, batch)]
+            }
+        }
+    }
+
+    /// The rows `rows` as numbers, of which every tensor must consist.
+    pub(super) fn numbers(&self, rows: &Range<usize>) -> Numbers<'r> {
+        match self {
+            Self::Dense { tensor, values } => {
+                let width = tensor.columns.len();
+                Numbers::Floats(&values[rows.start * width..rows.end * width])
+            }
+            Self::Matrix(matrix) => match matrix.buffers.as_slice() {
+                [Buffer::Float32(values)] => {
+                    let width = matrix.plan.tensors[0].columns.len();
+                    Numbers::Floats(&values[rows.start * width..rows.end * width])
+                }
+                buffers => {
+                    let mut numbers = Vec::new();
+                    for row in rows.clone() {
+                        for (tensor, buffer) in matrix.plan.tensors.iter().zip(buffers) {
+                            buffer.numbers(row, tensor.columns.len(), &mut numbers);
+                        }
+                    }
+                    Numbers::Doubles(numbers)
+                }
+            },
+        }
+    }
+}
+
 impl TensorPlan {
     /// The tensor with this data in `rows` rows.
     pub(super) fn of<'t>(&'t self, data: TensorData<'t>, rows: usize) -> Tensor<'t> {
@@ -152,12 +203,7 @@ impl Buffer {
         let missing = || InputError::Missing { feature: input.feature.clone() };
         match self {
             Self::Float32(values) => {
-                let number = match value {
-                    ValueRef::Float(number) => number,
-                    ValueRef::Int(number) => number as f32,
-                    ValueRef::Bool(truth) => f32::from(u8::from(truth)),
-                    ValueRef::Missing | ValueRef::String(_) => f32::NAN,
-                };
+                let number = float(value);
                 if number.is_nan() && !accepts_missing {
                     return Err(missing());
                 }
@@ -204,6 +250,19 @@ impl Buffer {
         }
     }
 
+    /// Appends a row as numbers; text has none.
+    fn numbers(&self, row: usize, width: usize, into: &mut Vec<f64>) {
+        let part = row * width..(row + 1) * width;
+        match self {
+            Self::Float32(values) => into.extend(values[part].iter().map(|value| f64::from(*value))),
+            Self::Float64(values) => into.extend_from_slice(&values[part]),
+            Self::Int64(values) => into.extend(values[part].iter().map(|value| *value as f64)),
+            Self::Int32(values) => into.extend(values[part].iter().map(|value| f64::from(*value))),
+            Self::Bool(values) => into.extend(values[part].iter().map(|value| f64::from(u8::from(*value)))),
+            Self::String(_) => into.extend(part.map(|_| f64::NAN)),
+        }
+    }
+
     fn part(&self, rows: &Range<usize>, width: usize, batch: usize) -> TensorData<'_> {
         match self {
             Self::Float32(values) => TensorData::Float32(part(values, rows, width, batch)),
@@ -213,6 +272,42 @@ impl Buffer {
             Self::Bool(values) => TensorData::Bool(part(values, rows, width, batch)),
             Self::String(values) => TensorData::String(part(values, rows, width, batch)),
         }
+    }
+}
+
+impl Input {
+    /// The number that a value becomes in a tensor of `element`, as [`Matrix::push`] makes it; NaN where it is missing and may be.
+    ///
+    /// # Errors
+    /// A value that is missing or does not fit.
+    pub(super) fn number(
+        &self,
+        element: Element,
+        value: ValueRef<'_>,
+        accepts_missing: bool,
+    ) -> Result<f64, InputError> {
+        let missing = || InputError::Missing { feature: self.feature.clone() };
+        let number = match element {
+            Element::Float32 => f64::from(float(value)),
+            Element::Float64 => value.as_f64().unwrap_or(f64::NAN),
+            Element::Int64 => return whole(value).map(|number| number as f64).ok_or_else(missing),
+            Element::Int32 => {
+                let value = whole(value).ok_or_else(missing)?;
+                let fits = i32::try_from(value).map(f64::from);
+                return fits.map_err(|_| InputError::TooLarge { feature: self.feature.clone(), value });
+            }
+            Element::Bool | Element::String => return Err(missing()),
+        };
+        if number.is_nan() && !accepts_missing { Err(missing()) } else { Ok(number) }
+    }
+}
+
+fn float(value: ValueRef<'_>) -> f32 {
+    match value {
+        ValueRef::Float(number) => number,
+        ValueRef::Int(number) => number as f32,
+        ValueRef::Bool(truth) => f32::from(u8::from(truth)),
+        ValueRef::Missing | ValueRef::String(_) => f32::NAN,
     }
 }
 

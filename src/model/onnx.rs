@@ -11,11 +11,12 @@ pub(in crate::model) mod proto;
 mod runtime;
 mod tensor;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use ort::session::{OutputSelector, RunOptions, Session};
 
+use super::graph::Engines;
 use super::{ModelError, Worker};
 pub use cache::OnnxCache;
 pub use runtime::{OnnxRuntime, VERSION, disable_telemetry};
@@ -32,6 +33,8 @@ pub struct OnnxModel {
     /// Session `i` belongs to worker `i`. `ort` runs a session through `&mut`, so each sits behind a lock, which is
     /// never contended: there is one [`Worker`] of each number.
     sessions: Vec<Mutex<Session>>,
+    path: PathBuf,
+    engines: Engines,
 }
 
 /// Which outputs a run computes.
@@ -64,7 +67,18 @@ impl OnnxModel {
         }
         let supported = |output: &TensorSpec| !matches!(output.kind, ValueKind::Unsupported(_));
         let all = (0..signature.outputs.len()).filter(|at| supported(&signature.outputs[*at])).collect();
-        Ok(Self { signature, all, sessions: sessions.into_iter().map(Mutex::new).collect() })
+        let sessions = sessions.into_iter().map(Mutex::new).collect();
+        Ok(Self { signature, all, sessions, path: path.to_owned(), engines: Engines::default() })
+    }
+
+    /// Its file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What else answers for the graph.
+    pub(super) fn engines(&self) -> &Engines {
+        &self.engines
     }
 
     /// What goes in and what comes out.

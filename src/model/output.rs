@@ -61,6 +61,24 @@ impl ScoreOutput {
         }
     }
 
+    /// Which of the output's `width` columns is the score, with their `labels` where it is a ZipMap; `None` where all are.
+    ///
+    /// # Errors
+    /// Where the one that is wanted is not there.
+    pub(super) fn column(&self, labels: Option<&Labels>, width: usize) -> Result<Option<usize>, ModelError> {
+        let refuse = |message: String| Err(ModelError::Output { name: self.name.clone(), message });
+        match &self.pick {
+            Pick::All(columns) if *columns == width => Ok(None),
+            Pick::All(columns) => refuse(format!("it has {width} columns for {columns} offers")),
+            Pick::Usual if (1..=2).contains(&width) => Ok(Some(width - 1)),
+            Pick::Usual => refuse(format!("it has {width} columns; say which by [output] class")),
+            Pick::Class(class) => match column(class, labels, width) {
+                Some(column) => Ok(Some(column)),
+                None => refuse(format!("none of its {width} columns is {class}")),
+            },
+        }
+    }
+
     /// The scores of the first `kept` of `rows` rows, row-major.
     pub(super) fn read(&self, value: OutputValue, rows: usize, kept: usize) -> Result<Vec<f32>, ModelError> {
         let refuse = |message: String| ModelError::Output { name: self.name.clone(), message };
@@ -83,18 +101,7 @@ impl ScoreOutput {
                 (values, width, None)
             }
         };
-        let column = match &self.pick {
-            Pick::All(columns) if *columns == width => None,
-            Pick::All(columns) => return Err(refuse(format!("it has {width} columns for {columns} offers"))),
-            Pick::Usual => match width {
-                1 | 2 => Some(width - 1),
-                _ => return Err(refuse(format!("it has {width} columns; say which by [output] class"))),
-            },
-            Pick::Class(class) => {
-                let column = column(class, labels.as_ref(), width);
-                Some(column.ok_or_else(|| refuse(format!("none of its {width} columns is {class}")))?)
-            }
-        };
+        let column = self.column(labels.as_ref(), width)?;
         if let Some(column) = column.filter(|_| width > 1) {
             values = values.chunks_exact(width).map(|row| row[column]).collect();
         }

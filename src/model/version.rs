@@ -3,22 +3,19 @@
 //! Start reading at [`Model::load`] for what is checked, and at [`Model::score_columns`] for what a request pays.
 
 use std::fs;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::graph::{BLOCK_ROWS, Graph};
 use super::inputs::{Element, Plan};
 use super::manifest::is_offer_id;
-use super::matrix::part;
-use super::onnx::{OnnxCache, OnnxModel, Outputs, Tensor, TensorData};
+use super::matrix::Rows;
+use super::onnx::{OnnxCache, OnnxModel};
 use super::output::ScoreOutput;
-use super::{Calibration, Cost, Layout, Manifest, Matrix, ModelError, ModelKind, Worker};
+use super::{Calibration, Cost, Engine, Layout, Manifest, Matrix, ModelError, ModelKind, Worker};
 use crate::document::{Problem, Problems};
 use crate::feature::FeatureSchema;
-
-/// Rows that go into one run of a graph without a fixed batch, so that the memory of a run is bounded.
-const BLOCK_ROWS: usize = 4096;
 
 /// A loaded version of a model, ready to score.
 #[derive(Debug)]
@@ -34,12 +31,8 @@ pub struct Model {
     cost: Cost,
 }
 
-/// A graph and the score among its outputs.
-#[derive(Debug)]
-struct Graph {
-    onnx: Arc<OnnxModel>,
-    output: ScoreOutput,
-}
+/// A graph with the name of its file and the score among its outputs.
+type Matched = (String, Arc<OnnxModel>, ScoreOutput);
 
 /// Pairs of a column of a graph's output and its place among the columns that were asked for.
 type Moves = Vec<(usize, usize)>;
@@ -108,11 +101,17 @@ impl Model {
         let columns = match manifest.layout {
             Some(Layout::MultiOffer) => manifest.offers.clone(),
             Some(Layout::PerOffer) => offers,
-            Some(Layout::Pairwise) | None => graphs.iter().map(|graph| graph.output.name.clone()).collect(),
+            Some(Layout::Pairwise) | None => {
+                graphs.iter().map(|(_, _, output)| output.name.clone()).collect()
+            }
         };
         let plan = problems.into_result(plan)?;
         // With nothing wrong there is a plan.
         let plan = plan.ok_or_else(|| Problems::one(&file, None, "it describes no inputs"))?;
+        let graphs = graphs
+            .into_iter()
+            .map(|(file, onnx, output)| Graph::new(&file, onnx, output, &plan, cache.runtime()));
+        let graphs = graphs.collect();
         let (name, plan, cost) = (name.to_owned(), Arc::new(plan), Cost::default());
         Ok(Self { name, version, manifest, plan, graphs, columns, cost })
     }
@@ -183,6 +182,15 @@ impl Model {
         raw.is_finite().then_some(raw)
     }
 
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What computes the scores: an engine for each graph.
+    pub fn engines(&self) -> impl Iterator<Item = &Engine> {
+        self.graphs.iter().map(Graph::engine)
+    }
+
     /// What a row costs, measured whenever rows are scored.
     #[must_use]
     pub fn cost(&self) -> &Cost {
@@ -216,7 +224,7 @@ impl Model {
         matrix: &Matrix,
         wanted: &[usize],
     ) -> Result<Scores, ModelError> {
-        self.score_blocks(worker, matrix.rows(), wanted, |rows, batch| matrix.tensors(rows, batch))
+        self.score_blocks(worker, matrix.rows(), wanted, Rows::Matrix(matrix))
     }
 
     /// Whether dense values under these names can be scored as they are: the model takes one tensor of float with these
@@ -244,10 +252,7 @@ impl Model {
             return Err(refuse(format!("{} values do not fill {rows} rows of {width}", values.len())));
         }
         let all: Vec<usize> = (0..self.columns.len()).collect();
-        self.score_blocks(worker, rows, &all, |range, batch| {
-            let data = TensorData::Float32(part(values, range, width, batch));
-            vec![tensor.of(data, batch)]
-        })
+        self.score_blocks(worker, rows, &all, Rows::Dense { tensor, values })
     }
 
     /// Scores one row of defaults, so that the first customer does not pay for what graphs do once.
@@ -264,35 +269,30 @@ impl Model {
         Ok(())
     }
 
-    fn score_blocks<'t>(
-        &'t self,
+    fn score_blocks(
+        &self,
         worker: &Worker,
-        rows: usize,
+        count: usize,
         wanted: &[usize],
-        tensors: impl Fn(&Range<usize>, usize) -> Vec<Tensor<'t>>,
+        rows: Rows<'_>,
     ) -> Result<Scores, ModelError> {
         let began = Instant::now();
         let runs = self.runs(wanted)?;
         let columns = wanted.len();
-        let mut scores = Scores { columns, values: vec![f32::NAN; rows * columns] };
-        let block = self.plan.batch.unwrap_or(BLOCK_ROWS);
-        for start in (0..rows).step_by(block) {
-            let range = start..rows.min(start + block);
-            let batch = self.plan.batch.unwrap_or(range.len());
-            let tensors = tensors(&range, batch);
+        let mut scores = Scores { columns, values: vec![f32::NAN; count * columns] };
+        for start in (0..count).step_by(self.plan.batch.unwrap_or(BLOCK_ROWS)) {
+            let range = start..count.min(start + self.plan.batch.unwrap_or(BLOCK_ROWS));
             for (graph, places) in &runs {
-                let values = graph.onnx.run(worker, &tensors, Outputs::Only(&[graph.output.index]))?;
-                let Some(value) = values.into_iter().next() else { continue };
-                let found = graph.output.read(value, batch, range.len())?;
+                let found = graph.score(worker, &self.plan, &rows, &range)?;
                 let into = scores.values[range.start * columns..].chunks_exact_mut(columns);
-                for (row, into) in found.chunks_exact(graph.output.columns()).zip(into) {
+                for (row, into) in found.chunks_exact(graph.columns()).zip(into) {
                     for (from, to) in places {
                         into[*to] = row[*from];
                     }
                 }
             }
         }
-        self.cost.record(rows, began.elapsed());
+        self.cost.record(count, began.elapsed());
         Ok(scores)
     }
 
@@ -326,7 +326,7 @@ fn match_graphs(
     manifest: &Manifest,
     loaded: &[(String, Arc<OnnxModel>)],
     file: &str,
-) -> Result<Vec<Graph>, Problems> {
+) -> Result<Vec<Matched>, Problems> {
     let mut problems = Problems::new();
     let mut graphs = Vec::with_capacity(loaded.len());
     for (name, onnx) in loaded {
@@ -336,7 +336,7 @@ fn match_graphs(
             problems.push(name, None, message);
         }
         match ScoreOutput::resolve(manifest, onnx.signature(), file) {
-            Ok(output) => graphs.push(Graph { onnx: Arc::clone(onnx), output }),
+            Ok(output) => graphs.push((name.clone(), Arc::clone(onnx), output)),
             // Of several graphs, say which.
             Err(wrong) if manifest.layout == Some(Layout::PerOffer) => {
                 wrong.iter().for_each(|Problem { message, .. }| problems.push(name, None, message));

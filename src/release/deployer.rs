@@ -26,7 +26,7 @@ use super::{
 use crate::document::Problems;
 use crate::feature::store::CustomerSource;
 use crate::model::onnx::OnnxCache;
-use crate::model::{Call, Repository};
+use crate::model::{Call, Engine, Repository};
 use crate::telemetry::{Metrics, Readiness};
 
 /// How many refused releases are remembered.
@@ -339,7 +339,11 @@ impl Deployer {
         }
         gone.into_iter().for_each(retire);
         let pins = release.pins().iter().map(|(name, version)| (name.as_str(), *version));
-        parts.metrics.release_published(release.number(), pins);
+        let engines = release.models().iter().flat_map(|model| {
+            let words = |engine: &Engine| (model.name(), model.version(), engine.name(), engine.reason());
+            model.engines().map(words)
+        });
+        parts.metrics.release_published(release.number(), pins, engines);
         parts.metrics.release_wanted.set(current.release as i64);
         parts.metrics.customers_loaded(customers, bytes);
         parts.readiness.ready(release.number());

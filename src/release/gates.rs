@@ -22,7 +22,9 @@ use std::path::Path;
 use super::load::Loaded;
 use super::records::{GateOutcome, GateReport};
 use crate::feature::{FeatureSchema, RecentRow};
+use crate::model::Engine;
 use crate::model::onnx::OnnxCache;
+use crate::model::trees::{PROBES, TOLERANCE};
 use crate::segment::Segmentation;
 use bench::Bench;
 
@@ -121,12 +123,21 @@ pub(super) fn segments_in(directory: &Path) -> Option<usize> {
     Some(Segmentation::parse(crate::segment::FILE_NAME, &json).ok()?.segments().len())
 }
 
-/// Whether an engine of our own serves the model. Never blocks.
+/// Whether the native engine serves the model. Never blocks: what it does not serve, or says otherwise than ONNX Runtime, ONNX Runtime serves.
 fn engine(_: &Bench<'_>, loaded: &Loaded) -> Finding {
-    Finding::skipped(match loaded {
-        Loaded::Model(_) => "served by ONNX Runtime",
-        Loaded::Segmentation(_) => "a segmentation has no graph",
-    })
+    let Loaded::Model(model) = loaded else { return Finding::skipped("a segmentation has no graph") };
+    let (mut trees, mut bytes) = (0, 0);
+    for engine in model.engines() {
+        match engine {
+            Engine::Trees(found) => {
+                trees += found.trees();
+                bytes += found.memory_bytes();
+            }
+            Engine::OnnxRuntime(why) => return Finding::skipped(format!("served by ONNX Runtime: {why}")),
+        }
+    }
+    let measured = format!("{trees} trees, {:.1} MB, as ONNX Runtime on {PROBES} rows", bytes as f64 / 1e6);
+    Finding::passed(measured, format!("{TOLERANCE:e} × max(1, |score|)"))
 }
 
 impl Finding {

@@ -12,8 +12,8 @@ use super::{ReleaseFiles, Store, Workspace};
 use crate::document::{Document, Problems, suggestion};
 use crate::feature::FeatureSchema;
 use crate::model::onnx::OnnxCache;
-use crate::model::{Cost, Layout, Manifest, Model, ModelKind, Worker};
-use crate::offer::{self, Catalog, NamedModel, Placement};
+use crate::model::{Cost, Layout, Manifest, Model, ModelKind, Pairing, Worker};
+use crate::offer::{self, Catalog, NamedModel, Placement, feature_rows};
 use crate::segment::{FILE_NAME, Segmentation};
 
 /// The texts and pins of a release, from a store or a workspace.
@@ -83,6 +83,8 @@ pub struct Release {
     models: Vec<Arc<Model>>,
     /// placement × offer.
     scorers: Vec<Vec<Option<Scorer>>>,
+    /// The offers made ready for each model, where it takes pairs and has trees.
+    pairings: Vec<Option<Pairing>>,
     /// Of a customer, by placement.
     costs: Vec<Cost>,
     segmentation: Option<Segmenter>,
@@ -126,8 +128,12 @@ impl Release {
         let Some(catalog) = catalog else { return problems.into_result(()).and(Err(Problems::new())) };
         let scorers = assign_scorers(&catalog, &models, &segmentations, source.pins, &mut problems);
         let segmentation = choose_segmentation(&catalog, &mut segmentations, &models, &mut problems);
+        let offers = feature_rows(catalog.library.offers());
+        let pairings = models.iter().map(|model: &Arc<Model>| model.pairing(&offers)).collect();
+        drop(offers);
         let costs = catalog.policy.placements.iter().map(|_| Cost::default()).collect();
         problems.into_result(Self {
+            pairings,
             costs,
             number: source.number,
             schema: Arc::new(schema),
@@ -194,6 +200,12 @@ impl Release {
     #[must_use]
     pub fn scorer(&self, placement: usize, offer: usize) -> Option<Scorer> {
         self.scorers[placement][offer]
+    }
+
+    /// The offers of the library, by position, made ready for the model at a position; `None` where its rows are scored one by one.
+    #[must_use]
+    pub fn pairing(&self, model: usize) -> Option<&Pairing> {
+        self.pairings.get(model)?.as_ref()
     }
 
     /// What a customer costs at a placement, to be measured whenever customers are decided.

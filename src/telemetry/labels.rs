@@ -46,6 +46,14 @@ pub(super) struct VersionLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct EngineLabels {
+    pub(super) model: String,
+    pub(super) version: u64,
+    pub(super) engine: &'static str,
+    pub(super) reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct GateLabels {
     pub(super) gate: String,
     pub(super) outcome: &'static str,

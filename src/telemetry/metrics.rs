@@ -17,8 +17,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::labels::{
-    Bounded, GateLabels, ModelLabels, PlacementLabels, ReasonLabels, ReleaseLabels, RequestLabels, RpcLabels,
-    RuleLabels, VersionLabels,
+    Bounded, EngineLabels, GateLabels, ModelLabels, PlacementLabels, ReasonLabels, ReleaseLabels,
+    RequestLabels, RpcLabels, RuleLabels, VersionLabels,
 };
 use super::process;
 use super::rpc::RpcMetrics;
@@ -68,7 +68,8 @@ pub struct Metrics {
     release: Gauge,
     release_info: Family<ReleaseLabels, Gauge>,
     release_models: Family<VersionLabels, Gauge>,
-    published: Mutex<(Vec<ReleaseLabels>, Vec<VersionLabels>)>,
+    model_engines: Family<EngineLabels, Gauge>,
+    published: Mutex<Published>,
     snapshots_published: Counter,
     release_load_seconds: Histogram,
     release_load_failures: Counter,
@@ -208,6 +209,12 @@ impl Metrics {
                 "1 for each model version of the release that answers",
                 Family::default(),
             ),
+            model_engines: plain(
+                own,
+                "model_engine_info",
+                "1 for what computes the graphs of each model of the release that answers: the native engine, or ONNX Runtime with the reason",
+                Family::default(),
+            ),
             published: Mutex::default(),
             snapshots_published: plain(
                 own,
@@ -330,15 +337,32 @@ impl Metrics {
         self.gates.get_or_create_owned(&GateLabels { gate: gate.to_owned(), outcome }).inc();
     }
 
-    /// A release with these model versions answers from now on.
-    pub fn release_published<'a>(&self, release: u64, models: impl IntoIterator<Item = (&'a str, u64)>) {
-        let now = vec![ReleaseLabels { release }];
-        let labels = |(model, version): (&str, u64)| VersionLabels { model: model.to_owned(), version };
-        let models: Vec<VersionLabels> = models.into_iter().map(labels).collect();
+    /// A release with these model versions answers from now on. `engines`: model, version, and what computes some of its graphs with the
+    /// reason for it, which are fixed words.
+    pub fn release_published<'a>(
+        &self,
+        release: u64,
+        models: impl IntoIterator<Item = (&'a str, u64)>,
+        engines: impl IntoIterator<Item = (&'a str, u64, &'static str, &'static str)>,
+    ) {
+        let models =
+            models.into_iter().map(|(model, version)| VersionLabels { model: model.to_owned(), version });
+        let engines = engines.into_iter().map(|(model, version, engine, reason)| EngineLabels {
+            model: model.to_owned(),
+            version,
+            engine,
+            reason,
+        });
+        let now = Published {
+            release: vec![ReleaseLabels { release }],
+            models: models.collect(),
+            engines: engines.collect(),
+        };
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        replace_info(&self.release_info, &published.0, &now);
-        replace_info(&self.release_models, &published.1, &models);
-        *published = (now, models);
+        replace_info(&self.release_info, &published.release, &now.release);
+        replace_info(&self.release_models, &published.models, &now.models);
+        replace_info(&self.model_engines, &published.engines, &now.engines);
+        *published = now;
         self.release.set(release as i64);
         self.snapshots_published.inc();
     }
@@ -411,6 +435,14 @@ fn in_unit<M: Metric + Clone>(registry: &mut Registry, name: &str, unit: Unit, h
 }
 
 /// Sets what is true now to 1 and removes what no longer is, in this order: a reader never finds nothing.
+/// The labels of what answers now.
+#[derive(Debug, Default)]
+struct Published {
+    release: Vec<ReleaseLabels>,
+    models: Vec<VersionLabels>,
+    engines: Vec<EngineLabels>,
+}
+
 fn replace_info<L: Clone + std::hash::Hash + Eq>(family: &Family<L, Gauge>, before: &[L], now: &[L]) {
     for labels in now {
         family.get_or_create_owned(labels).set(1);

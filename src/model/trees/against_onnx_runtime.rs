@@ -19,7 +19,8 @@ fn tensors<'r>(model: &OnnxModel, parts: &[InputPart<'r>], rows: &[f64]) -> Vec<
     for part in parts {
         let spec = model.signature().inputs.iter().find(|spec| spec.name == part.name).unwrap();
         let ValueKind::Tensor(element) = spec.kind else { panic!("{spec:?}") };
-        let values = rows.chunks_exact(width).flat_map(|row| row[first..first + part.columns].iter().copied());
+        let values =
+            rows.chunks_exact(width).flat_map(|row| row[first..first + part.columns].iter().copied());
         let data = match element {
             ElementType::Float64 => TensorData::Float64(values.collect()),
             ElementType::Int64 => TensorData::Int64(values.map(|value| value as i64).collect()),
@@ -80,7 +81,8 @@ fn check(path: &Path, probes: usize) -> Result<TreeModel, String> {
         )
     });
     let output = scores.ok_or("no scores")?;
-    let model = TreeModel::read(&bytes, &signature.outputs[output].name, &parts).map_err(|e| e.to_string())?;
+    let model =
+        TreeModel::read(&bytes, &signature.outputs[output].name, &parts).map_err(|e| e.to_string())?;
     for missing in [false, true] {
         let rows = model.probe_rows(probes, missing, 7);
         model

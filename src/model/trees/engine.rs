@@ -91,7 +91,8 @@ impl<S: Real> Engine<S> {
     pub(super) fn new(ensemble: &Ensemble, features: &[Feature], after: After) -> Self {
         let columns = Columns::new(ensemble, features);
         let aggregate = ensemble.aggregate;
-        let widest = ensemble.trees.iter().map(|tree| tree.leaves.len()).filter(|leaves| *leaves <= 256).max();
+        let widest =
+            ensemble.trees.iter().map(|tree| tree.leaves.len()).filter(|leaves| *leaves <= 256).max();
         let width = widest.unwrap_or(1).next_power_of_two().max(32);
         let small = |tree: &Tree| tree.leaves.len() <= 256;
         let mut runs = Vec::new();
@@ -135,7 +136,8 @@ impl<S: Real> Engine<S> {
         let outs = out.chunks_mut(BLOCKS * LANES * self.width());
         for (rows, out) in rows.chunks(BLOCKS * LANES * width).zip(outs) {
             let mut blocks = 0;
-            for (rows, keys) in rows.chunks(LANES * width).zip(scratch.keys.chunks_exact_mut(columns.max(1))) {
+            for (rows, keys) in rows.chunks(LANES * width).zip(scratch.keys.chunks_exact_mut(columns.max(1)))
+            {
                 self.columns.block(rows, width, &self.all, keys);
                 blocks += 1;
             }

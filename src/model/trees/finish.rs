@@ -22,9 +22,7 @@ pub(super) enum ScoreKind {
     PerTarget,
     /// Two classes of which only the first has weights: the second score follows from the first. `positive`: no weight is
     /// below 0, so that the sum is a probability.
-    Complement {
-        positive: bool,
-    },
+    Complement { positive: bool },
     /// Two classes of which the second has weights of its own, with two base values.
     Opposite,
 }

@@ -56,7 +56,8 @@ impl<S: Real> Tables<S> {
 
     /// Whether each tree has one table, for target 0.
     pub(super) fn is_single(&self) -> bool {
-        self.targets.iter().all(|target| *target == 0) && self.starts.windows(2).all(|pair| pair[1] - pair[0] == 1)
+        self.targets.iter().all(|target| *target == 0)
+            && self.starts.windows(2).all(|pair| pair[1] - pair[0] == 1)
     }
 
     /// Bytes on the heap.
@@ -123,8 +124,20 @@ impl<S: Real> Reached for Several<'_, S> {
                 let value = values[*leaf as usize & (size - 1)];
                 *sum = match self.aggregate {
                     Aggregate::Sum | Aggregate::Average => *sum + value,
-                    Aggregate::Min => if value < *sum { value } else { *sum },
-                    Aggregate::Max => if value > *sum { value } else { *sum },
+                    Aggregate::Min => {
+                        if value < *sum {
+                            value
+                        } else {
+                            *sum
+                        }
+                    }
+                    Aggregate::Max => {
+                        if value > *sum {
+                            value
+                        } else {
+                            *sum
+                        }
+                    }
                 };
             }
         }

@@ -47,7 +47,10 @@ impl TreeModel {
             .flat_map(|_| {
                 // Some rows are whole, some full of holes.
                 let gaps = if missing { random.next_u32() % 3 } else { 0 };
-                columns.clone().map(|(element, points)| value(&mut random, *element, points, gaps)).collect::<Vec<_>>()
+                columns
+                    .clone()
+                    .map(|(element, points)| value(&mut random, *element, points, gaps))
+                    .collect::<Vec<_>>()
             })
             .collect()
     }

@@ -98,7 +98,10 @@ mod tests {
         let leaves = W::LEAVES as u32;
         for first in 0..leaves {
             assert_eq!(W::without(0, first).lowest(), first);
-            assert_eq!(W::without(first, leaves).lowest(), if first == 0 { W::without(0, leaves).lowest() } else { 0 });
+            assert_eq!(
+                W::without(first, leaves).lowest(),
+                if first == 0 { W::without(0, leaves).lowest() } else { 0 }
+            );
             assert_eq!(W::ALL.and_if(true, W::without(0, first)).lowest(), first);
             assert_eq!(W::ALL.and_if(false, W::without(0, first)), W::ALL);
             let but_one = W::without(0, first).and(W::without(first + 1, leaves));

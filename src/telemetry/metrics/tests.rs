@@ -31,8 +31,16 @@ fn calls_are_counted_by_rpc_and_status() {
 #[test]
 fn the_models_of_the_release_that_answers_are_the_only_ones_named() {
     let metrics = Metrics::new();
-    metrics.release_published(1, [("propensity", 1), ("affinity", 4)]);
-    metrics.release_published(2, [("propensity", 2), ("affinity", 4)]);
+    metrics.release_published(
+        1,
+        [("propensity", 1), ("affinity", 4)],
+        [("propensity", 1, "native", "verified")],
+    );
+    metrics.release_published(
+        2,
+        [("propensity", 2), ("affinity", 4)],
+        [("propensity", 2, "onnxruntime", "disagreement")],
+    );
     assert_has(&metrics, "proffer_release 2");
     assert_has(&metrics, "proffer_snapshots_published_total 2");
     assert_has(&metrics, "proffer_release_info{release=\"2\"} 1");

@@ -178,7 +178,12 @@ impl Split {
         keys
     }
 
-    fn rows<S: Real, W: Word>(&self, engine: &Engine<S>, run: &BitRun<W>, keys: &[Vec<i32>]) -> Vec<[W; LANES]> {
+    fn rows<S: Real, W: Word>(
+        &self,
+        engine: &Engine<S>,
+        run: &BitRun<W>,
+        keys: &[Vec<i32>],
+    ) -> Vec<[W; LANES]> {
         let trees = run.trees();
         let mut out = vec![[W::ALL; LANES]; keys.len().div_ceil(LANES) * trees];
         let mut left = Vec::new();
@@ -193,7 +198,12 @@ impl Split {
         out
     }
 
-    pub(super) fn customer<S: Real, T: Number>(&self, engine: &Engine<S>, row: &[T], customer: &mut Customer) {
+    pub(super) fn customer<S: Real, T: Number>(
+        &self,
+        engine: &Engine<S>,
+        row: &[T],
+        customer: &mut Customer,
+    ) {
         customer.keys.clear();
         customer.keys.resize(engine.columns.count(), 0);
         for column in &self.customer {

@@ -27,11 +27,7 @@ struct Tensor {
     element: Element,
 }
 
-pub(super) fn follow(
-    graph: &Graph<'_>,
-    name: &str,
-    inputs: &[InputPart<'_>],
-) -> Result<Before, Unsupported> {
+pub(super) fn follow(graph: &Graph<'_>, name: &str, inputs: &[InputPart<'_>]) -> Result<Before, Unsupported> {
     let mut elements = Vec::new();
     let mut parts = Vec::new();
     for part in inputs {
@@ -116,7 +112,9 @@ impl Follower<'_, '_> {
         let wanted = self.graph.whole_numbers(node, 1, "");
         let features: Option<Vec<Feature>> = wanted
             .iter()
-            .map(|column| usize::try_from(*column).ok().and_then(|column| tensor.features.get(column).cloned()))
+            .map(|column| {
+                usize::try_from(*column).ok().and_then(|column| tensor.features.get(column).cloned())
+            })
             .collect();
         match features {
             Some(features) if !features.is_empty() => Ok(Tensor { features, ..tensor }),

@@ -1,0 +1,261 @@
+//! A graph of a version and what answers for it: trees of our own where they say what ONNX Runtime says, else ONNX Runtime.
+//!
+//! Start reading at [`Graph::new`] for how the engine is chosen, and at [`Graph::score`].
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use super::inputs::{Element, Plan};
+use super::matrix::{Numbers, Rows};
+use super::onnx::{OnnxModel, OnnxRuntime, Outputs, Tensor, TensorData};
+use super::output::ScoreOutput;
+use super::trees::{Disagreement, InputPart, PROBES, Scratch, TreeModel, Unsupported};
+use super::{ModelError, Worker};
+
+/// Rows that go into one run of a graph without a fixed batch, so that the memory of a run is bounded.
+pub(super) const BLOCK_ROWS: usize = 4096;
+
+/// Seed of the rows that an engine is tried with: the same for the same file, everywhere.
+const SEED: u64 = 0x70_72_6F_66_66_65_72;
+
+thread_local! {
+    /// Room that scoring with trees needs, kept by each worker.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// What computes the scores of a graph.
+#[derive(Debug, Clone)]
+pub enum Engine {
+    /// The trees of the graph, verified against ONNX Runtime when they were loaded.
+    Trees(Arc<TreeModel>),
+    /// ONNX Runtime, and why.
+    OnnxRuntime(Why),
+}
+
+impl Engine {
+    /// Its name: `native` or `onnxruntime`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Trees(_) => "native",
+            Self::OnnxRuntime(_) => "onnxruntime",
+        }
+    }
+
+    /// Why it is not the native one, in a word; `verified` where it is.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Trees(_) => "verified",
+            Self::OnnxRuntime(Why::Unsupported(_)) => "unsupported",
+            Self::OnnxRuntime(Why::Disagreement(_)) => "disagreement",
+            Self::OnnxRuntime(Why::Unreadable(_)) => "unreadable",
+        }
+    }
+}
+
+/// Why ONNX Runtime serves a graph.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Why {
+    /// No engine of ours knows such a graph.
+    #[error("{0}")]
+    Unsupported(Arc<Unsupported>),
+    /// The trees say something else than ONNX Runtime.
+    #[error("the native engine disagrees: {0}")]
+    Disagreement(Arc<Disagreement>),
+    /// The file could not be read a second time.
+    #[error("the file cannot be read: {0}")]
+    Unreadable(Arc<str>),
+}
+
+/// The engines that were made for the outputs of a graph: made once, kept as long as the graph is loaded.
+#[derive(Debug, Default)]
+pub(super) struct Engines(Mutex<Vec<(ScoreOutput, Engine)>>);
+
+impl Engines {
+    fn get(&self, output: &ScoreOutput, make: impl FnOnce() -> Engine) -> Engine {
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, engine)) = made.iter().find(|(of, _)| of == output) {
+            return engine.clone();
+        }
+        let engine = make();
+        made.push((output.clone(), engine.clone()));
+        engine
+    }
+}
+
+/// A graph, the score among its outputs, and what computes it.
+#[derive(Debug)]
+pub(super) struct Graph {
+    onnx: Arc<OnnxModel>,
+    pub(super) output: ScoreOutput,
+    engine: Engine,
+}
+
+impl Graph {
+    /// The graph with the engine that serves it: its trees, if it has nothing else and they answer [`PROBES`] rows as ONNX Runtime does.
+    ///
+    /// The comparison runs in a session of its own, since those of `onnx` may be serving.
+    pub(super) fn new(
+        name: &str,
+        onnx: Arc<OnnxModel>,
+        output: ScoreOutput,
+        plan: &Plan,
+        runtime: &OnnxRuntime,
+    ) -> Self {
+        let engine = onnx.engines().get(&output, || {
+            let began = Instant::now();
+            let engine = choose(onnx.path(), onnx.path(), &output, plan, runtime);
+            let milliseconds = began.elapsed().as_millis() as u64;
+            match &engine {
+                Engine::Trees(trees) => tracing::info!(
+                    graph = name,
+                    trees = trees.trees(),
+                    bytes = trees.memory_bytes(),
+                    milliseconds,
+                    "served by the native engine"
+                ),
+                Engine::OnnxRuntime(why @ Why::Unsupported(_)) => {
+                    tracing::debug!(graph = name, %why, "served by ONNX Runtime");
+                }
+                Engine::OnnxRuntime(why) => {
+                    tracing::warn!(graph = name, %why, milliseconds, "served by ONNX Runtime");
+                }
+            }
+            engine
+        });
+        Self { onnx, output, engine }
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Scores per row.
+    pub(super) fn columns(&self) -> usize {
+        self.output.columns()
+    }
+
+    /// Scores the rows of `range`, which may be no more than the graph takes at once: range × columns, row-major.
+    ///
+    /// # Errors
+    /// A worker without a session, a graph that fails or answers in another shape.
+    pub(super) fn score(
+        &self,
+        worker: &Worker,
+        plan: &Plan,
+        rows: &Rows<'_>,
+        range: &Range<usize>,
+    ) -> Result<Vec<f32>, ModelError> {
+        match &self.engine {
+            Engine::Trees(trees) => {
+                let mut scores = vec![f32::NAN; range.len() * trees.width()];
+                SCRATCH.with_borrow_mut(|scratch| match rows.numbers(range) {
+                    Numbers::Floats(values) => trees.score(values, scratch, &mut scores),
+                    Numbers::Doubles(values) => trees.score(&values, scratch, &mut scores),
+                });
+                Ok(scores)
+            }
+            Engine::OnnxRuntime(_) => {
+                let batch = plan.batch.unwrap_or(range.len());
+                run(&self.onnx, worker, &self.output, &rows.tensors(range, batch), batch, range.len())
+            }
+        }
+    }
+}
+
+fn run(
+    onnx: &OnnxModel,
+    worker: &Worker,
+    output: &ScoreOutput,
+    tensors: &[Tensor<'_>],
+    batch: usize,
+    rows: usize,
+) -> Result<Vec<f32>, ModelError> {
+    let values = onnx.run(worker, tensors, Outputs::Only(&[output.index]))?;
+    let value = values.into_iter().next().ok_or_else(|| ModelError::Output {
+        name: output.name.clone(),
+        message: "nothing came back".to_owned(),
+    })?;
+    output.read(value, batch, rows)
+}
+
+/// Reads the trees of the graph at `path` and holds them against what ONNX Runtime makes of the graph at `reference`, the same file.
+fn choose(path: &Path, reference: &Path, output: &ScoreOutput, plan: &Plan, runtime: &OnnxRuntime) -> Engine {
+    let trees = match read(path, output, plan) {
+        Ok(trees) => trees,
+        Err(why) => return Engine::OnnxRuntime(why),
+    };
+    let rows = trees.probe_rows(PROBES, true, SEED);
+    match trees.verify(&rows, |rows| answers(reference, output, plan, runtime, rows)) {
+        Ok(()) => Engine::Trees(Arc::new(trees)),
+        Err(disagreement) => Engine::OnnxRuntime(Why::Disagreement(Arc::new(disagreement))),
+    }
+}
+
+fn read(path: &Path, output: &ScoreOutput, plan: &Plan) -> Result<TreeModel, Why> {
+    let unsupported = |why: String| Why::Unsupported(Arc::new(Unsupported { node: "graph".to_owned(), why }));
+    let numeric =
+        |element| matches!(element, Element::Float32 | Element::Float64 | Element::Int64 | Element::Int32);
+    if let Some(tensor) = plan.tensors.iter().find(|tensor| !numeric(tensor.element)) {
+        return Err(unsupported(format!("its input `{}` is no number", tensor.name)));
+    }
+    let bytes = std::fs::read(path).map_err(|error| Why::Unreadable(error.to_string().into()))?;
+    let parts = plan.tensors.iter();
+    let parts: Vec<InputPart<'_>> =
+        parts.map(|tensor| InputPart { name: &tensor.name, columns: tensor.columns.len() }).collect();
+    let trees =
+        TreeModel::read(&bytes, &output.name, &parts).map_err(|why| Why::Unsupported(Arc::new(why)))?;
+    let column =
+        output.column(trees.labels(), trees.width()).map_err(|error| unsupported(error.to_string()))?;
+    match column {
+        None => Ok(trees),
+        Some(column) => trees.only(column).ok_or_else(|| unsupported(format!("it has no column {column}"))),
+    }
+}
+
+/// What ONNX Runtime says of rows.
+fn answers(
+    path: &Path,
+    output: &ScoreOutput,
+    plan: &Plan,
+    runtime: &OnnxRuntime,
+    rows: &[f64],
+) -> Result<Vec<f32>, ModelError> {
+    let (onnx, worker) = (OnnxModel::load(runtime, path, 1)?, Worker::only());
+    let width: usize = plan.tensors.iter().map(|tensor| tensor.columns.len()).sum();
+    let mut scores = Vec::with_capacity(rows.len() / width.max(1) * output.columns());
+    for rows in rows.chunks(plan.batch.unwrap_or(BLOCK_ROWS) * width.max(1)) {
+        let kept = rows.len() / width.max(1);
+        let batch = plan.batch.unwrap_or(kept);
+        let mut padded = rows.to_vec();
+        while padded.len() < batch * width {
+            padded.extend_from_slice(&rows[rows.len() - width..]);
+        }
+        let mut from = 0;
+        let tensors = plan.tensors.iter().map(|tensor| {
+            let columns = from..from + tensor.columns.len();
+            from = columns.end;
+            let values = || padded.chunks_exact(width).flat_map(|row| row[columns.clone()].iter().copied());
+            let data = match tensor.element {
+                Element::Float64 => TensorData::Float64(values().collect()),
+                Element::Int64 => TensorData::Int64(values().map(|value| value as i64).collect()),
+                Element::Int32 => TensorData::Int32(values().map(|value| value as i32).collect()),
+                // Nothing else gets here but floats.
+                Element::Float32 | Element::Bool | Element::String => {
+                    TensorData::Float32(values().map(|value| value as f32).collect())
+                }
+            };
+            tensor.of(data, batch)
+        });
+        let tensors: Vec<Tensor<'_>> = tensors.collect();
+        scores.extend(run(&onnx, &worker, output, &tensors, batch, kept)?);
+    }
+    Ok(scores)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! Which engine serves the sample's models, and that one which says something else than ONNX Runtime never does.
+
+use std::path::PathBuf;
+
+use prost::Message;
+
+use super::*;
+use crate::feature::FeatureSchema;
+use crate::model::onnx::proto::ModelProto;
+use crate::model::{Manifest, Model};
+
+fn sample(file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models").join(file)
+}
+
+fn schema() -> FeatureSchema {
+    let text = std::fs::read_to_string(sample("features.toml")).unwrap();
+    FeatureSchema::parse("features.toml", &text).unwrap()
+}
+
+fn load(name: &str) -> Model {
+    let cache = crate::model::onnx::OnnxCache::new(OnnxRuntime::load().unwrap(), 1);
+    Model::load(&sample(&format!("{name}/1")), name, 1, &schema(), &cache).unwrap()
+}
+
+#[test]
+fn the_trees_of_the_sample_are_served_by_the_native_engine_and_nothing_else_is() {
+    let propensity = load("propensity");
+    let Some(Engine::Trees(trees)) = propensity.engines().next() else { panic!("{propensity:?}") };
+    assert!(trees.trees() >= 100 && trees.memory_bytes() < 4_000_000, "{} bytes", trees.memory_bytes());
+    for name in ["network", "affinity"] {
+        let model = load(name);
+        assert!(model.engines().all(|engine| engine.reason() == "unsupported"), "{name}");
+    }
+}
+
+/// The sample's gradient boosting, its manifest and plan.
+fn propensity() -> (PathBuf, ScoreOutput, Plan, OnnxRuntime) {
+    let (path, runtime) = (sample("propensity/1/model.onnx"), OnnxRuntime::load().unwrap());
+    let text = std::fs::read_to_string(sample("propensity/1/model.toml")).unwrap();
+    let manifest = Manifest::parse("model.toml", &text).unwrap();
+    let onnx = OnnxModel::load(&runtime, &path, 1).unwrap();
+    let output = ScoreOutput::resolve(&manifest, onnx.signature(), "model.toml").unwrap();
+    let plan = Plan::resolve(&manifest, &schema(), Some(onnx.signature()), "model.toml").unwrap();
+    (path, output, plan, runtime)
+}
+
+#[test]
+fn an_engine_that_differs_in_one_leaf_is_caught() {
+    let (path, output, plan, runtime) = propensity();
+    assert_eq!(choose(&path, &path, &output, &plan, &runtime).reason(), "verified");
+    let mut model = ModelProto::decode(std::fs::read(&path).unwrap().as_slice()).unwrap();
+    let nodes = &mut model.graph.as_mut().unwrap().node;
+    let mut attributes = nodes.iter_mut().flat_map(|node| &mut node.attribute);
+    let weights = attributes.find(|attribute| attribute.name == "class_weights").unwrap();
+    weights.floats[0] += 0.5;
+    let directory = tempfile::tempdir().unwrap();
+    let mutated = directory.path().join("model.onnx");
+    std::fs::write(&mutated, model.encode_to_vec()).unwrap();
+    let engine = choose(&mutated, &path, &output, &plan, &runtime);
+    assert_eq!((engine.name(), engine.reason()), ("onnxruntime", "disagreement"), "{engine:?}");
+    let Engine::OnnxRuntime(why) = engine else { unreachable!() };
+    assert!(why.to_string().contains("the native engine disagrees: row "), "{why}");
+}
+
+#[test]
+fn what_cannot_be_read_is_left_to_onnx_runtime() {
+    let (path, output, plan, runtime) = propensity();
+    let gone = choose(&path.with_file_name("gone.onnx"), &path, &output, &plan, &runtime);
+    assert_eq!(gone.reason(), "unreadable");
+}
