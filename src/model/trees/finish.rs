@@ -25,7 +25,11 @@ pub(super) enum ScoreKind {
     Complement {
         positive: bool,
     },
-    /// Two classes of which the second has weights of its own, with two base values.
+    /// Two classes of which only this one has weights, and the other's score is 0.
+    Lone {
+        class: usize,
+    },
+    /// Two classes with a base value each: the second score is what counts, and the first its opposite.
     Opposite,
 }
 
@@ -44,7 +48,7 @@ impl Finish {
     pub(super) fn width(&self, targets: usize) -> usize {
         match self.scores {
             ScoreKind::PerTarget => targets,
-            ScoreKind::Complement { .. } | ScoreKind::Opposite => 2,
+            ScoreKind::Complement { .. } | ScoreKind::Lone { .. } | ScoreKind::Opposite => 2,
         }
     }
 
@@ -62,13 +66,17 @@ impl Finish {
                 out.copy_from_slice(&[-score, score]);
                 self.transform.apply(out);
             }
+            ScoreKind::Lone { class } => {
+                out.fill(0.0);
+                out[class] = self.based(sums[0], 0).to_f32();
+                self.transform.apply(out);
+            }
             ScoreKind::Complement { positive } => {
                 let score = self.based(sums[0], 0).to_f32();
-                let both = match (self.transform, positive) {
-                    (_, true) => [1.0 - score, score],
-                    (Transform::Logistic, false) => [logistic(-score), logistic(score)],
-                    (_, false) if score > 0.0 => [-score, score],
-                    (_, false) => [score, -score],
+                let both = match self.transform {
+                    Transform::Logistic => [logistic(-score), logistic(score)],
+                    _ if positive => [1.0 - score, score],
+                    _ => [-score, score],
                 };
                 out.copy_from_slice(&both);
             }
@@ -125,6 +133,6 @@ fn probit(score: f32) -> f32 {
     let sign = if x < 0.0 { -1.0 } else { 1.0 };
     let log = ((1.0 - x) * (1.0 + x)).ln();
     let v = 2.0 / (3.14159_f32 * 0.147) + 0.5 * log;
-    let squared = -v + (v * v - log / 0.147).sqrt();
+    let squared = -v + (v * v - 1.0 / 0.147 * log).sqrt();
     std::f32::consts::SQRT_2 * sign * squared.sqrt()
 }
