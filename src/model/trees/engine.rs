@@ -11,6 +11,7 @@ use super::leaves::{Reached, Several, Single, Tables};
 use super::machine::{Job, LANES, Machine};
 use super::real::Real;
 use super::scratch::Scratch;
+use super::vectors::Set;
 use super::walk::WalkRun;
 use super::word::Word;
 
@@ -53,8 +54,8 @@ struct Reach<'j, W, L, R, const B: usize> {
 
 impl<W: Word, L: Left<W>, R: Reached, const B: usize> Job for Reach<'_, W, L, R, B> {
     #[inline(always)]
-    fn run(self) {
-        reach(self.nodes, self.keys, &self.left, self.reached);
+    fn run<M: Set>(self) {
+        reach::<W, M, B>(self.nodes, self.keys, &self.left, self.reached);
     }
 }
 
@@ -67,7 +68,7 @@ struct WalkDown<'j, R> {
 
 impl<R: Reached> Job for WalkDown<'_, R> {
     #[inline(always)]
-    fn run(self) {
+    fn run<M: Set>(self) {
         self.run.reach([self.keys], self.reached);
     }
 }
@@ -82,7 +83,7 @@ struct Row<'j, W> {
 
 impl<W: Word> Job for Row<'_, W> {
     #[inline(always)]
-    fn run(self) {
+    fn run<M: Set>(self) {
         self.run.row(self.keys, self.columns, self.out);
     }
 }
@@ -188,7 +189,7 @@ impl<S: Real> Engine<S> {
         self.machine.work(Row { run, keys, columns, out: left });
     }
 
-    /// Sums of nothing, for `blocks` blocks: blocks × targets.
+    /// Sums of nothing, blocks × targets: for one block, or where there are more for [`BLOCKS`].
     pub(super) fn begin(&self, blocks: usize, scratch: &mut Scratch) -> Vec<[S; LANES]> {
         let mut sums = S::take(scratch);
         sums.clear();
@@ -197,6 +198,7 @@ impl<S: Real> Engine<S> {
             Aggregate::Min => f64::INFINITY,
             Aggregate::Max => f64::NEG_INFINITY,
         });
+        let blocks = if blocks > 1 { BLOCKS } else { 1 };
         sums.resize(blocks * self.targets, [nothing; LANES]);
         sums
     }
@@ -209,7 +211,7 @@ impl<S: Real> Engine<S> {
             Run::Bits128(run, tables) => self.blocks::<_, 128>(run, tables, keys, blocks, sums),
             Run::Bits256(run, tables) => self.blocks::<_, 256>(run, tables, keys, blocks, sums),
             Run::Walk(run, tables) => {
-                for (block, sums) in sums.chunks_exact_mut(self.targets).enumerate() {
+                for (block, sums) in sums.chunks_exact_mut(self.targets).take(blocks).enumerate() {
                     let columns = self.columns.count();
                     self.walk(run, tables, &keys[block * columns..][..columns], sums);
                 }
@@ -227,13 +229,12 @@ impl<S: Real> Engine<S> {
     ) {
         let columns = self.columns.count();
         let keys = |block: usize| &keys[block * columns..][..columns];
-        if blocks == BLOCKS {
+        if blocks > 1 {
+            // Blocks that are not there cost less than a pass of their own for each that is.
             let keys: [_; BLOCKS] = std::array::from_fn(keys);
             return self.reach::<W, _, LEAVES, BLOCKS>(&run.nodes, tables, keys, Everything, sums);
         }
-        for (block, sums) in sums.chunks_exact_mut(self.targets).enumerate() {
-            self.reach::<W, _, LEAVES, 1>(&run.nodes, tables, [keys(block)], Everything, sums);
-        }
+        self.reach::<W, _, LEAVES, 1>(&run.nodes, tables, [keys(0)], Everything, sums);
     }
 
     /// Adds the leaves of `B` blocks to their sums, `B` × targets. `LEAVES`: those of `W`.

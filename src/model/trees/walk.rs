@@ -69,7 +69,7 @@ impl WalkRun {
                         *at = node.next[usize::from(keys[node.column as usize][lane] > node.cut)];
                     }
                 }
-                reached.leaves(tree, block, &at.map(|at| self.nodes[at as usize].leaf));
+                reached.leaves(tree, block, at.map(|at| self.nodes[at as usize].leaf));
             }
         }
     }

@@ -2,12 +2,20 @@
 
 use std::fmt::Debug;
 
+use super::vectors::Lanes;
+#[cfg(target_arch = "x86_64")]
+use super::vectors::{Plain, Z32, Z64};
+
 /// 32, 64, 128 or 256 bits.
 pub(super) trait Word: Copy + Debug + PartialEq + Send + Sync + 'static {
     /// Bits.
     const LEAVES: usize;
     /// Every leaf.
     const ALL: Self;
+
+    /// Sixteen of them in registers of AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    type Wide: Lanes<Self>;
 
     /// The leaves that both have.
     fn and(self, other: Self) -> Self;
@@ -24,10 +32,12 @@ pub(super) trait Word: Copy + Debug + PartialEq + Send + Sync + 'static {
 }
 
 macro_rules! one_number {
-    ($number:ty) => {
+    ($number:ty, $wide:ty) => {
         impl Word for $number {
             const LEAVES: usize = <$number>::BITS as usize;
             const ALL: Self = <$number>::MAX;
+            #[cfg(target_arch = "x86_64")]
+            type Wide = $wide;
 
             #[inline(always)]
             fn and(self, other: Self) -> Self {
@@ -36,7 +46,8 @@ macro_rules! one_number {
 
             #[inline(always)]
             fn and_if(self, fails: bool, mask: Self) -> Self {
-                if fails { self & mask } else { self }
+                // Without a branch, as vectors have none.
+                self & (mask | <$number>::from(fails).wrapping_sub(1))
             }
 
             fn without(first: u32, middle: u32) -> Self {
@@ -52,12 +63,14 @@ macro_rules! one_number {
     };
 }
 
-one_number!(u32);
-one_number!(u64);
+one_number!(u32, Z32);
+one_number!(u64, Z64);
 
 impl<const N: usize> Word for [u64; N] {
     const LEAVES: usize = 64 * N;
     const ALL: Self = [u64::MAX; N];
+    #[cfg(target_arch = "x86_64")]
+    type Wide = Plain<Self>;
 
     #[inline(always)]
     fn and(self, other: Self) -> Self {

@@ -295,7 +295,7 @@ impl Split {
                 let (mine, theirs) = (&customer.runs[at], &offers.runs[at]);
                 fits &= match run {
                     Run::Walk(run, tables) => {
-                        for (group, sums) in sums.chunks_exact_mut(engine.targets).enumerate() {
+                        for (group, sums) in sums.chunks_exact_mut(engine.targets).take(used).enumerate() {
                             engine.walk(run, tables, &keys[group * columns..][..columns], sums);
                         }
                         true
@@ -392,16 +392,15 @@ fn pairs<S: Real, W: Word, const LEAVES: usize>(
     let own = |group: &Group| &theirs[group.block * trees..][..trees];
     // Without conditions on pairs nobody looks at keys.
     let keys = |group: usize| if nodes.is_empty() { &[][..] } else { &keys[group * columns..][..columns] };
-    if let [first, second, third, fourth] = groups {
-        let left = Both { shared: mine, own: [first, second, third, fourth].map(own) };
-        let keys: [_; BLOCKS] = std::array::from_fn(keys);
-        engine.reach::<W, _, LEAVES, BLOCKS>(nodes, tables, keys, left, sums);
+    if let [group] = groups {
+        let left = Both { shared: mine, own: [own(group)] };
+        engine.reach::<W, _, LEAVES, 1>(nodes, tables, [keys(0)], left, sums);
         return true;
     }
-    for (at, (group, sums)) in groups.iter().zip(sums.chunks_exact_mut(engine.targets)).enumerate() {
-        let left = Both { shared: mine, own: [own(group)] };
-        engine.reach::<W, _, LEAVES, 1>(nodes, tables, [keys(at)], left, sums);
-    }
+    // Blocks that are not there cost less than a pass of their own for each that is.
+    let places: [usize; BLOCKS] = std::array::from_fn(|at| at.min(groups.len() - 1));
+    let left = Both { shared: mine, own: places.map(|at| own(&groups[at])) };
+    engine.reach::<W, _, LEAVES, BLOCKS>(nodes, tables, places.map(keys), left, sums);
     true
 }
 
