@@ -62,7 +62,8 @@ fn main() {
     let offers = rows(OFFERS, 2);
     let vectors = factorised.offers(&offers);
     let wanted: Vec<usize> = (0..OFFERS).collect();
-    let whole: Vec<Vec<f32>> = customers.chunks_exact(FEATURES).map(|customer| pairs(customer, &offers)).collect();
+    let whole: Vec<Vec<f32>> =
+        customers.chunks_exact(FEATURES).map(|customer| pairs(customer, &offers)).collect();
     let thousand = rows(1000, 3);
     println!(
         "{} trees, read in {:.1} ms, {} KiB, and {} KiB for {OFFERS} offers",

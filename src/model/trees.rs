@@ -102,8 +102,7 @@ impl TreeModel {
             probe::turning_points(ensemble, &engine.columns, &mut turning_points);
             Evaluator::Float(engine)
         };
-        let model =
-            Self { evaluator, elements: found.elements, labels: found.labels, turning_points, trees };
+        let model = Self { evaluator, elements: found.elements, labels: found.labels, turning_points, trees };
         if model.width() == 0 {
             return Err(Unsupported::because("nothing comes out of it".to_owned()));
         }

@@ -3,7 +3,9 @@
 //!
 //! Taking away is an AND, which has no order. So conditions may be looked at tree by tree for several rows
 //! ([`Nodes`], [`reach`]), or column by column for one row ([`BitRun::row`]), and what some columns take away can be kept
-//! and joined with what others do. Source: Lucchese et al., QuickScorer, SIGIR 2015.
+//! and joined with what others do. Source: Lucchese et al., "`QuickScorer`", SIGIR 2015.
+
+#![expect(clippy::inline_always, reason = "it must become part of the function that has the instruction set")]
 
 use super::ensemble::{Split, Tree};
 use super::leaves::Reached;

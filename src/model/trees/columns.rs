@@ -54,7 +54,10 @@ pub(super) enum Step {
     /// Another value for a missing one.
     Missing(f64),
     /// Another value for this one.
-    Instead { of: f64, by: f64 },
+    Instead {
+        of: f64,
+        by: f64,
+    },
 }
 
 impl Step {
@@ -65,8 +68,20 @@ impl Step {
             Self::Add(other) => value + other,
             Self::Multiply(factor) => value * factor,
             Self::Divide(divisor) => value / divisor,
-            Self::Missing(by) => if value.is_nan() { by } else { value },
-            Self::Instead { of, by } => if value == of { by } else { value },
+            Self::Missing(by) => {
+                if value.is_nan() {
+                    by
+                } else {
+                    value
+                }
+            }
+            Self::Instead { of, by } => {
+                if keys::of_double(value) == keys::of_double(of) {
+                    by
+                } else {
+                    value
+                }
+            }
         }
     }
 
@@ -139,7 +154,8 @@ impl Columns {
     /// About the value of the row at which a condition turns, where it has one.
     pub(super) fn turning_point(&self, split: &Split) -> Vec<f64> {
         let column = &self.all[split.column as usize];
-        let value = |key: i64| if self.double { keys::double(key) } else { f64::from(keys::float(key as i32)) };
+        let value =
+            |key: i64| if self.double { keys::double(key) } else { f64::from(keys::float(key as i32)) };
         let values: Vec<f64> = match &column.kind {
             ViewKind::Members { keys, .. } => keys.iter().map(|key| value(*key)).collect(),
             ViewKind::MissingLow | ViewKind::MissingHigh => vec![value(split.cut)],
@@ -161,7 +177,13 @@ impl Columns {
     }
 
     /// The keys of up to [`LANES`] rows of `width` values, row-major, in all `columns`; further rows count as the last.
-    pub(super) fn block<T: Number>(&self, rows: &[T], width: usize, columns: &[u32], out: &mut [[i32; LANES]]) {
+    pub(super) fn block<T: Number>(
+        &self,
+        rows: &[T],
+        width: usize,
+        columns: &[u32],
+        out: &mut [[i32; LANES]],
+    ) {
         for column in columns {
             let keys = &mut out[*column as usize];
             let mut key = 0;
@@ -192,8 +214,20 @@ impl Column {
     #[inline]
     fn float(&self, value: f32) -> i32 {
         match &self.kind {
-            ViewKind::MissingLow => if value.is_nan() { keys::LOWEST } else { keys::of_float(value) },
-            ViewKind::MissingHigh => if value.is_nan() { keys::HIGHEST } else { keys::of_float(value) },
+            ViewKind::MissingLow => {
+                if value.is_nan() {
+                    keys::LOWEST
+                } else {
+                    keys::of_float(value)
+                }
+            }
+            ViewKind::MissingHigh => {
+                if value.is_nan() {
+                    keys::HIGHEST
+                } else {
+                    keys::of_float(value)
+                }
+            }
             ViewKind::Members { keys, missing } => {
                 let member = || keys.binary_search(&i64::from(keys::of_float(value))).is_ok();
                 i32::from(!if value.is_nan() { *missing } else { member() })
@@ -206,7 +240,9 @@ impl Column {
         match &self.kind {
             ViewKind::MissingLow if value.is_nan() => keys::LOWEST,
             ViewKind::MissingHigh if value.is_nan() => keys::HIGHEST,
-            ViewKind::MissingLow | ViewKind::MissingHigh => self.cuts.partition_point(|cut| *cut < key) as i32,
+            ViewKind::MissingLow | ViewKind::MissingHigh => {
+                self.cuts.partition_point(|cut| *cut < key) as i32
+            }
             ViewKind::Members { keys, missing } => {
                 i32::from(!if value.is_nan() { *missing } else { keys.binary_search(&key).is_ok() })
             }

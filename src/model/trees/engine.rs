@@ -2,6 +2,8 @@
 //!
 //! Start reading at [`Engine::score`], which takes rows as they are; [`super::factorised`] takes them in parts.
 
+#![expect(clippy::inline_always, reason = "it must become part of the function that has the instruction set")]
+
 use super::after::After;
 use super::bits::{Alike, BitRun, Everything, Left, Nodes, reach};
 use super::columns::{Columns, Feature, Number};
@@ -19,7 +21,7 @@ use super::word::Word;
 pub(super) const BLOCKS: usize = 4;
 
 /// Fewer rows than this are cheaper one by one, column by column; measured.
-const FEW: usize = 5;
+const FEW: usize = 3;
 
 #[derive(Debug)]
 pub(super) struct Engine<S> {
@@ -92,7 +94,8 @@ impl<S: Real> Engine<S> {
     pub(super) fn new(ensemble: &Ensemble, features: &[Feature], after: After) -> Self {
         let columns = Columns::new(ensemble, features);
         let aggregate = ensemble.aggregate;
-        let widest = ensemble.trees.iter().map(|tree| tree.leaves.len()).filter(|leaves| *leaves <= 256).max();
+        let widest =
+            ensemble.trees.iter().map(|tree| tree.leaves.len()).filter(|leaves| *leaves <= 256).max();
         let width = widest.unwrap_or(1).next_power_of_two().max(32);
         let small = |tree: &Tree| tree.leaves.len() <= 256;
         let mut runs = Vec::new();
@@ -136,7 +139,8 @@ impl<S: Real> Engine<S> {
         let outs = out.chunks_mut(BLOCKS * LANES * self.width());
         for (rows, out) in rows.chunks(BLOCKS * LANES * width).zip(outs) {
             let mut blocks = 0;
-            for (rows, keys) in rows.chunks(LANES * width).zip(scratch.keys.chunks_exact_mut(columns.max(1))) {
+            for (rows, keys) in rows.chunks(LANES * width).zip(scratch.keys.chunks_exact_mut(columns.max(1)))
+            {
                 self.columns.block(rows, width, &self.all, keys);
                 blocks += 1;
             }
@@ -160,10 +164,10 @@ impl<S: Real> Engine<S> {
         let mut sums = self.begin(1, scratch);
         for run in &self.runs {
             match run {
-                Run::Bits32(run, tables) => self.row::<_, 32>(run, tables, &keys, &mut sums),
-                Run::Bits64(run, tables) => self.row::<_, 64>(run, tables, &keys, &mut sums),
-                Run::Bits128(run, tables) => self.row::<_, 128>(run, tables, &keys, &mut sums),
-                Run::Bits256(run, tables) => self.row::<_, 256>(run, tables, &keys, &mut sums),
+                Run::Bits32(run, tables) => self.row::<_, 32>(run, tables, &keys, scratch, &mut sums),
+                Run::Bits64(run, tables) => self.row::<_, 64>(run, tables, &keys, scratch, &mut sums),
+                Run::Bits128(run, tables) => self.row::<_, 128>(run, tables, &keys, scratch, &mut sums),
+                Run::Bits256(run, tables) => self.row::<_, 256>(run, tables, &keys, scratch, &mut sums),
                 Run::Walk(..) => {}
             }
         }
@@ -177,11 +181,12 @@ impl<S: Real> Engine<S> {
         run: &BitRun<W>,
         tables: &Tables<S>,
         keys: &[i32],
+        scratch: &mut Scratch,
         sums: &mut [[S; LANES]],
     ) {
-        let mut left = vec![W::ALL; run.trees()];
-        self.take(run, keys, &self.all, &mut left);
-        self.reach::<W, _, LEAVES, 1>(&run.nothing, tables, [&[]], Alike(&left), sums);
+        let left = W::room(scratch, run.trees());
+        self.take(run, keys, &self.all, left);
+        self.reach::<W, _, LEAVES, 1>(&run.nothing, tables, [&[]], Alike(left), sums);
     }
 
     /// Takes away what `columns` of a row do from `left`, a vector per tree of the run.

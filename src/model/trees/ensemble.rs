@@ -151,7 +151,9 @@ impl Ensemble {
         let every = |leaf: &Vec<(usize, f64)>| leaf.len() == targets;
         if matches!(aggregate, Aggregate::Min | Aggregate::Max) && !forest.leaves.iter().all(every) {
             // Then it depends on the row whether a target has a value at all.
-            return Err(Unsupported::because("MIN or MAX, and a leaf without a weight for each target".to_owned()));
+            return Err(Unsupported::because(
+                "MIN or MAX, and a leaf without a weight for each target".to_owned(),
+            ));
         }
         let mut views = Views::default();
         let trees = build::trees(forest, double, &mut views)?;

@@ -22,13 +22,9 @@ pub(super) enum ScoreKind {
     PerTarget,
     /// Two classes of which only the first has weights: the second score follows from the first. `positive`: no weight is
     /// below 0, so that the sum is a probability.
-    Complement {
-        positive: bool,
-    },
+    Complement { positive: bool },
     /// Two classes of which only this one has weights, and the other's score is 0.
-    Lone {
-        class: usize,
-    },
+    Lone { class: usize },
     /// Two classes with a base value each: the second score is what counts, and the first its opposite.
     Opposite,
 }
@@ -75,8 +71,9 @@ impl Finish {
                 let score = self.based(sums[0], 0).to_f32();
                 let both = match self.transform {
                     Transform::Logistic => [logistic(-score), logistic(score)],
-                    _ if positive => [1.0 - score, score],
-                    _ => [-score, score],
+                    Transform::None | Transform::Softmax | Transform::SoftmaxZero | Transform::Probit => {
+                        [if positive { 1.0 - score } else { -score }, score]
+                    }
                 };
                 out.copy_from_slice(&both);
             }
@@ -117,7 +114,9 @@ pub(super) fn softmax(scores: &mut [f32], counts: impl Fn(f32) -> bool) {
             *score *= (-greatest).exp();
         }
     }
-    scores.iter_mut().for_each(|score| *score /= sum);
+    for score in scores {
+        *score /= sum;
+    }
 }
 
 /// 1 / (1 + exp(-x)), without overflow.
@@ -129,10 +128,12 @@ pub(super) fn logistic(score: f32) -> f32 {
 /// The inverse of the normal distribution function, by Winitzki's approximation of the error function (2008), as ONNX
 /// Runtime has it.
 fn probit(score: f32) -> f32 {
+    #[expect(clippy::approx_constant, reason = "so many digits of it and no more are what ONNX Runtime has")]
+    const PI: f32 = 3.14159;
     let x = 2.0 * score - 1.0;
     let sign = if x < 0.0 { -1.0 } else { 1.0 };
     let log = ((1.0 - x) * (1.0 + x)).ln();
-    let v = 2.0 / (3.14159_f32 * 0.147) + 0.5 * log;
+    let v = 2.0 / (PI * 0.147) + 0.5 * log;
     let squared = -v + (v * v - 1.0 / 0.147 * log).sqrt();
     std::f32::consts::SQRT_2 * sign * squared.sqrt()
 }

@@ -39,8 +39,8 @@ struct Graph<'g> {
 }
 
 pub(super) fn read(bytes: &[u8], output: &str, inputs: &[InputPart<'_>]) -> Result<Recognised, Unsupported> {
-    let model =
-        ModelProto::decode(bytes).map_err(|error| Unsupported::because(format!("it cannot be read: {error}")))?;
+    let model = ModelProto::decode(bytes)
+        .map_err(|error| Unsupported::because(format!("it cannot be read: {error}")))?;
     let proto =
         model.graph.as_ref().ok_or_else(|| Unsupported::because("the file has no graph".to_owned()))?;
     let graph = Graph::new(proto);

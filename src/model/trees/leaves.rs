@@ -3,6 +3,8 @@
 //! Always in the order of the trees, one row like another: so the bits are the same however leaves were found, and for sums
 //! the same as those of ONNX Runtime in one thread.
 
+#![expect(clippy::inline_always, reason = "it must become part of the function that has the instruction set")]
+
 use super::ensemble::{Aggregate, Tree};
 use super::machine::LANES;
 use super::real::Real;
@@ -57,7 +59,8 @@ impl<S: Real> Tables<S> {
 
     /// Whether each tree has one table, for target 0.
     pub(super) fn is_single(&self) -> bool {
-        self.targets.iter().all(|target| *target == 0) && self.starts.windows(2).all(|pair| pair[1] - pair[0] == 1)
+        self.targets.iter().all(|target| *target == 0)
+            && self.starts.windows(2).all(|pair| pair[1] - pair[0] == 1)
     }
 
     /// Bytes on the heap.
@@ -120,8 +123,20 @@ impl<S: Real> Reached for Several<'_, S> {
                 let value = values[leaf as usize & (size - 1)];
                 *sum = match self.aggregate {
                     Aggregate::Sum | Aggregate::Average => *sum + value,
-                    Aggregate::Min => if value < *sum { value } else { *sum },
-                    Aggregate::Max => if value > *sum { value } else { *sum },
+                    Aggregate::Min => {
+                        if value < *sum {
+                            value
+                        } else {
+                            *sum
+                        }
+                    }
+                    Aggregate::Max => {
+                        if value > *sum {
+                            value
+                        } else {
+                            *sum
+                        }
+                    }
                 };
             }
         }

@@ -58,7 +58,10 @@ impl Machine {
             Self::Portable => job.run::<Portable>(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => {
-                #[expect(unsafe_code, reason = "the only way to call code for an instruction set found at run time")]
+                #[expect(
+                    unsafe_code,
+                    reason = "the only way to call code for an instruction set found at run time"
+                )]
                 // SAFETY: there is no other way to this value than `all`, which asked the processor.
                 unsafe {
                     avx2(job);
@@ -66,7 +69,10 @@ impl Machine {
             }
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
-                #[expect(unsafe_code, reason = "the only way to call code for an instruction set found at run time")]
+                #[expect(
+                    unsafe_code,
+                    reason = "the only way to call code for an instruction set found at run time"
+                )]
                 // SAFETY: there is no other way to this value than `all`, which asked the processor.
                 unsafe {
                     avx512(job);

@@ -1,5 +1,7 @@
 //! The two kinds of numbers that leaves are added up in.
 
+#![expect(clippy::inline_always, reason = "it must become part of the function that has the instruction set")]
+
 use std::fmt::Debug;
 use std::mem::take;
 use std::ops::{Add, Div};
@@ -40,7 +42,11 @@ macro_rules! real {
                 self as f32
             }
             #[inline(always)]
-            fn add_leaves<const SIZE: usize>(leaves: impl Leaves, table: &[Self; SIZE], sums: &mut [Self; LANES]) {
+            fn add_leaves<const SIZE: usize>(
+                leaves: impl Leaves,
+                table: &[Self; SIZE],
+                sums: &mut [Self; LANES],
+            ) {
                 $add(leaves, table, sums);
             }
             fn take(scratch: &mut Scratch) -> Vec<[Self; LANES]> {

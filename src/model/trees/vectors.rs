@@ -2,6 +2,8 @@
 //!
 //! [`Plain`] is an array and says what is meant; what AVX-512 has of its own is in [`avx512`]. Both give the same.
 
+#![expect(clippy::inline_always, reason = "it must become part of the function that has the instruction set")]
+
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 

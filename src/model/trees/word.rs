@@ -1,7 +1,10 @@
 //! Sets of the leaves of a tree that a row may still reach, a bit for each leaf.
 
+#![expect(clippy::inline_always, reason = "it must become part of the function that has the instruction set")]
+
 use std::fmt::Debug;
 
+use super::scratch::Scratch;
 use super::vectors::Lanes;
 #[cfg(target_arch = "x86_64")]
 use super::vectors::{Plain, Z32, Z64};
@@ -23,6 +26,9 @@ pub(super) trait Word: Copy + Debug + PartialEq + Send + Sync + 'static {
     /// The leaves that both have, or where the condition holds and takes nothing away, all of `self`.
     fn and_if(self, fails: bool, mask: Self) -> Self;
 
+    /// Room for `count` of them, each with every leaf.
+    fn room(scratch: &mut Scratch, count: usize) -> &mut [Self];
+
     /// Every leaf but those from `first` up to `middle`.
     fn without(first: u32, middle: u32) -> Self;
 
@@ -32,7 +38,7 @@ pub(super) trait Word: Copy + Debug + PartialEq + Send + Sync + 'static {
 }
 
 macro_rules! one_number {
-    ($number:ty, $wide:ty) => {
+    ($number:ty, $wide:ty, $room:ident) => {
         impl Word for $number {
             const LEAVES: usize = <$number>::BITS as usize;
             const ALL: Self = <$number>::MAX;
@@ -50,6 +56,12 @@ macro_rules! one_number {
                 self & (mask | <$number>::from(fails).wrapping_sub(1))
             }
 
+            fn room(scratch: &mut Scratch, count: usize) -> &mut [Self] {
+                scratch.$room.clear();
+                scratch.$room.resize(count, Self::ALL);
+                &mut scratch.$room
+            }
+
             fn without(first: u32, middle: u32) -> Self {
                 (first..middle.min(Self::BITS)).fold(Self::ALL, |mask, leaf| mask & !(1 << leaf))
             }
@@ -63,8 +75,8 @@ macro_rules! one_number {
     };
 }
 
-one_number!(u32, Z32);
-one_number!(u64, Z64);
+one_number!(u32, Z32, halves);
+one_number!(u64, Z64, words);
 
 impl<const N: usize> Word for [u64; N] {
     const LEAVES: usize = 64 * N;
@@ -84,6 +96,10 @@ impl<const N: usize> Word for [u64; N] {
         let mut both = self;
         both.iter_mut().zip(mask).for_each(|(word, mask)| *word = word.and_if(fails, mask));
         both
+    }
+
+    fn room(scratch: &mut Scratch, count: usize) -> &mut [Self] {
+        u64::room(scratch, N * count).as_chunks_mut().0
     }
 
     fn without(first: u32, middle: u32) -> Self {
@@ -111,7 +127,10 @@ mod tests {
         let leaves = W::LEAVES as u32;
         for first in 0..leaves {
             assert_eq!(W::without(0, first).lowest(), first);
-            assert_eq!(W::without(first, leaves).lowest(), if first == 0 { W::without(0, leaves).lowest() } else { 0 });
+            assert_eq!(
+                W::without(first, leaves).lowest(),
+                if first == 0 { W::without(0, leaves).lowest() } else { 0 }
+            );
             assert_eq!(W::ALL.and_if(true, W::without(0, first)).lowest(), first);
             assert_eq!(W::ALL.and_if(false, W::without(0, first)), W::ALL);
             let but_one = W::without(0, first).and(W::without(first + 1, leaves));

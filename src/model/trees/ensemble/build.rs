@@ -1,6 +1,8 @@
 //! From conditions that refer to each other to trees with numbered leaves.
 
-use super::{Child, Condition, Ensemble, Forest, Mode, Reference, Split, Tree, Values, View, ViewKind, Views};
+use super::{
+    Child, Condition, Ensemble, Forest, Mode, Reference, Split, Tree, Values, View, ViewKind, Views,
+};
 use crate::model::trees::Unsupported;
 
 /// Nodes of a tree may be shared between branches, as LightGBM's sets are written; each use becomes a copy, and a tree
@@ -61,10 +63,9 @@ impl Builder<'_> {
                 Step::Middle { split } => tree.splits[split].middle = tree.leaves.len() as u32,
                 Step::Leave { node } => self.on_path[node] = false,
                 Step::Enter { at, parent } => {
-                    self.left = self
-                        .left
-                        .checked_sub(1)
-                        .ok_or_else(|| Unsupported::because("too many nodes, or shared too often".to_owned()))?;
+                    self.left = self.left.checked_sub(1).ok_or_else(|| {
+                        Unsupported::because("too many nodes, or shared too often".to_owned())
+                    })?;
                     let child = match at {
                         Reference::Leaf(leaf) => {
                             let weights = self.forest.leaves.get(leaf);

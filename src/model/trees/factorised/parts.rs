@@ -157,7 +157,7 @@ impl Split {
             blocks.for_each(|(rows, keys)| engine.columns.block(rows, width, &self.offer, keys));
         }
         let keys: Vec<Vec<i32>> =
-            rows.chunks_exact(width.max(1)).map(|row| self.keys(engine, &self.offer, row)).collect();
+            rows.chunks_exact(width.max(1)).map(|row| Self::keys(engine, &self.offer, row)).collect();
         found.runs = engine
             .runs
             .iter()
@@ -172,13 +172,20 @@ impl Split {
         found
     }
 
-    fn keys<S: Real, T: Number>(&self, engine: &Engine<S>, columns: &[u32], row: &[T]) -> Vec<i32> {
+    fn keys<S: Real, T: Number>(engine: &Engine<S>, columns: &[u32], row: &[T]) -> Vec<i32> {
         let mut keys = vec![0; engine.columns.count()];
-        columns.iter().for_each(|column| keys[*column as usize] = engine.columns.key(*column, row));
+        for column in columns {
+            keys[*column as usize] = engine.columns.key(*column, row);
+        }
         keys
     }
 
-    fn rows<S: Real, W: Word>(&self, engine: &Engine<S>, run: &BitRun<W>, keys: &[Vec<i32>]) -> Vec<[W; LANES]> {
+    fn rows<S: Real, W: Word>(
+        &self,
+        engine: &Engine<S>,
+        run: &BitRun<W>,
+        keys: &[Vec<i32>],
+    ) -> Vec<[W; LANES]> {
         let trees = run.trees();
         let mut out = vec![[W::ALL; LANES]; keys.len().div_ceil(LANES) * trees];
         let mut left = Vec::new();
@@ -193,7 +200,12 @@ impl Split {
         out
     }
 
-    pub(super) fn customer<S: Real, T: Number>(&self, engine: &Engine<S>, row: &[T], customer: &mut Customer) {
+    pub(super) fn customer<S: Real, T: Number>(
+        &self,
+        engine: &Engine<S>,
+        row: &[T],
+        customer: &mut Customer,
+    ) {
         customer.keys.clear();
         customer.keys.resize(engine.columns.count(), 0);
         for column in &self.customer {
@@ -300,7 +312,9 @@ impl Split {
                         }
                         true
                     }
-                    _ => self.meet(engine, at, (mine, theirs), groups, &keys, &mut sums),
+                    Run::Bits32(..) | Run::Bits64(..) | Run::Bits128(..) | Run::Bits256(..) => {
+                        self.meet(engine, at, (mine, theirs), groups, &keys, &mut sums)
+                    }
                 };
             }
             let (from, to) = (groups[0].from, groups[used - 1].to);

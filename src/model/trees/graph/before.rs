@@ -27,11 +27,7 @@ struct Tensor {
     element: Element,
 }
 
-pub(super) fn follow(
-    graph: &Graph<'_>,
-    name: &str,
-    inputs: &[InputPart<'_>],
-) -> Result<Before, Unsupported> {
+pub(super) fn follow(graph: &Graph<'_>, name: &str, inputs: &[InputPart<'_>]) -> Result<Before, Unsupported> {
     let mut elements = Vec::new();
     let mut parts = Vec::new();
     for part in inputs {
@@ -94,8 +90,8 @@ impl Follower<'_, '_> {
                 }
             }
             ("" | "ai.onnx", "Add" | "Sub" | "Mul" | "Div") => self.arithmetic(node, depth),
-            ("" | "ai.onnx", "Gather") if attributes.int("axis", 0) == 1 => self.columns(first()?, node),
-            ("ai.onnx.ml", "ArrayFeatureExtractor") => self.columns(first()?, node),
+            ("" | "ai.onnx", "Gather") if attributes.int("axis", 0) == 1 => self.columns(&first()?, node),
+            ("ai.onnx.ml", "ArrayFeatureExtractor") => self.columns(&first()?, node),
             ("ai.onnx.ml", "FeatureVectorizer") => {
                 let parts = node.input.iter().map(|name| self.tensor(name, depth + 1));
                 let mut features = Vec::new();
@@ -112,14 +108,16 @@ impl Follower<'_, '_> {
         }
     }
 
-    fn columns(&self, tensor: Tensor, node: &NodeProto) -> Result<Tensor, Unsupported> {
+    fn columns(&self, tensor: &Tensor, node: &NodeProto) -> Result<Tensor, Unsupported> {
         let wanted = self.graph.whole_numbers(node, 1, "");
         let features: Option<Vec<Feature>> = wanted
             .iter()
-            .map(|column| usize::try_from(*column).ok().and_then(|column| tensor.features.get(column).cloned()))
+            .map(|column| {
+                usize::try_from(*column).ok().and_then(|column| tensor.features.get(column).cloned())
+            })
             .collect();
         match features {
-            Some(features) if !features.is_empty() => Ok(Tensor { features, ..tensor }),
+            Some(features) if !features.is_empty() => Ok(Tensor { features, element: tensor.element }),
             _ => unsupported(node, "columns that are not there"),
         }
     }

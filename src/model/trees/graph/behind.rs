@@ -97,7 +97,10 @@ impl Behind<'_> {
         for (node, acts) in self.steps.iter().rev() {
             for act in acts {
                 if let Act::Columns(columns) = act {
-                    if columns.is_empty() || columns.len() > now || columns.iter().any(|column| *column >= now) {
+                    if columns.is_empty()
+                        || columns.len() > now
+                        || columns.iter().any(|column| *column >= now)
+                    {
                         return unsupported(node, "columns that are not there");
                     }
                     now = columns.len();

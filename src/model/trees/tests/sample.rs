@@ -15,7 +15,15 @@ const MEMBER: usize = 6;
 #[derive(Debug, Clone)]
 pub(in crate::model::trees) enum Node {
     Leaf(Vec<(usize, f64)>),
-    Branch { feature: usize, mode: usize, value: f64, set: Vec<f64>, missing: bool, holds: usize, fails: usize },
+    Branch {
+        feature: usize,
+        mode: usize,
+        value: f64,
+        set: Vec<f64>,
+        missing: bool,
+        holds: usize,
+        fails: usize,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +79,8 @@ impl Sample {
     pub(in crate::model::trees) fn of(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let kind = random.of(&[Kind::Classifier, Kind::Regressor, Kind::Five]);
-        let targets = if kind == Kind::Classifier { random.of(&[2, 2, 3, 5]) } else { random.of(&[1, 1, 2, 3]) };
+        let targets =
+            if kind == Kind::Classifier { random.of(&[2, 2, 3, 5]) } else { random.of(&[1, 1, 2, 3]) };
         let mut sample = Self {
             kind,
             features: 1 + random.below(6),
@@ -101,17 +110,25 @@ impl Sample {
         };
         let positive = random.below(3) == 0;
         // Modes of one kind are walked by ONNX Runtime in another way than mixed ones.
-        let modes: &[usize] = random.of(&[&[0][..], &[1], &[2], &[3], &[0, 4], &[0, 1, 2, 3, 4, 5], &[0, MEMBER]]);
+        let modes: &[usize] =
+            random.of(&[&[0][..], &[1], &[2], &[3], &[0, 4], &[0, 1, 2, 3, 4, 5], &[0, MEMBER]]);
         let most = random.of(&[1, 4, 31, 32, 33, 60, 100, 200, 300]);
-        for _ in 0..1 + random.below(24) {
+        for _ in 0..=random.below(24) {
             let leaves = 1 + random.below(most);
             sample.trees.push(sample.tree(&mut random, leaves, modes, &used, positive));
         }
         sample
     }
 
-    fn tree(&self, random: &mut Random, leaves: usize, modes: &[usize], used: &[usize], positive: bool) -> Vec<Node> {
-        let mut weights = |random: &mut Random| {
+    fn tree(
+        &self,
+        random: &mut Random,
+        leaves: usize,
+        modes: &[usize],
+        used: &[usize],
+        positive: bool,
+    ) -> Vec<Node> {
+        let weights = |random: &mut Random| {
             let weight = |random: &mut Random| {
                 let weight = random.weight();
                 if positive { weight.abs() / 8.0 } else { weight }
@@ -130,7 +147,11 @@ impl Sample {
             if mode == MEMBER && self.kind != Kind::Five {
                 mode = 4;
             }
-            let set = if mode == MEMBER { (0..1 + random.below(4)).map(|_| random.number()).collect() } else { Vec::new() };
+            let set = if mode == MEMBER {
+                (0..=random.below(4)).map(|_| random.number()).collect()
+            } else {
+                Vec::new()
+            };
             let (feature, missing) = (random.below(self.features), random.below(2) == 0);
             nodes[at] = Node::Branch { feature, mode, value: random.number(), set, missing, holds, fails };
             for _ in 0..2 {
@@ -146,7 +167,9 @@ impl Sample {
         let mut other = self.clone();
         for node in other.trees.iter_mut().flatten() {
             if let Node::Leaf(weights) = node {
-                weights.iter_mut().for_each(|(_, weight)| *weight += 0.25);
+                for (_, weight) in weights.iter_mut() {
+                    *weight += 0.25;
+                }
                 break;
             }
         }
@@ -199,7 +222,7 @@ impl Sample {
             node: vec![node],
             name: "sample".to_owned(),
             input: vec![value("x", element, self.features)],
-            output: vec![value("y", output, if self.kind == Kind::Classifier { self.targets } else { self.targets })],
+            output: vec![value("y", output, self.targets)],
             ..GraphProto::default()
         };
         let opset = |domain: &str, version| OperatorSetIdProto { domain: domain.to_owned(), version };
@@ -234,7 +257,8 @@ impl Sample {
                 lists.iter_mut().zip(entry).for_each(|(list, value)| list.push(value));
             }
         }
-        let names = ["nodeids", "treeids", "featureids", "truenodeids", "falsenodeids", "missing_value_tracks_true"];
+        let names =
+            ["nodeids", "treeids", "featureids", "truenodeids", "falsenodeids", "missing_value_tracks_true"];
         let kind = if self.kind == Kind::Classifier { "class" } else { "target" };
         let mut all: Vec<AttributeProto> =
             names.iter().zip(lists).map(|(name, list)| ints(&format!("nodes_{name}"), list)).collect();
@@ -243,7 +267,9 @@ impl Sample {
             all.push(ints(&format!("{kind}_{name}"), list));
         }
         let weight_name = format!("{kind}_weights");
-        for (name, numbers) in [("nodes_values", values), (&weight_name, weights.1), ("base_values", self.base.clone())] {
+        for (name, numbers) in
+            [("nodes_values", values), (&weight_name, weights.1), ("base_values", self.base.clone())]
+        {
             if numbers.is_empty() {
                 continue;
             }
@@ -294,7 +320,8 @@ impl Sample {
                     }
                     Node::Branch { feature, mode, value, set, missing, holds, fails } => {
                         let ((hold_leaf, holds), (fail_leaf, fails)) = (places[*holds], places[*fails]);
-                        let entry = [*feature as i64, holds, fails, hold_leaf, fail_leaf, i64::from(*missing)];
+                        let entry =
+                            [*feature as i64, holds, fails, hold_leaf, fail_leaf, i64::from(*missing)];
                         lists.iter_mut().zip(entry).for_each(|(list, value)| list.push(value));
                         modes.push(*mode as u8);
                         splits.push(*value);
@@ -306,7 +333,14 @@ impl Sample {
                 }
             }
         }
-        let names = ["featureids", "truenodeids", "falsenodeids", "trueleafs", "falseleafs", "missing_value_tracks_true"];
+        let names = [
+            "featureids",
+            "truenodeids",
+            "falsenodeids",
+            "trueleafs",
+            "falseleafs",
+            "missing_value_tracks_true",
+        ];
         let mut all: Vec<AttributeProto> =
             names.iter().zip(lists).map(|(name, list)| ints(&format!("nodes_{name}"), list)).collect();
         let t = TensorProto {
@@ -336,6 +370,7 @@ impl Sample {
 }
 
 /// The leaf of a row.
+#[expect(clippy::float_cmp, reason = "as the operator compares")]
 fn reached<'t>(tree: &'t [Node], at: usize, row: &[f64]) -> &'t [(usize, f64)] {
     match &tree[at] {
         Node::Leaf(weights) => weights,
@@ -369,7 +404,8 @@ fn text(name: &str, text: &str) -> AttributeProto {
 }
 
 fn tensor(name: &str, element: i32, numbers: &[f64]) -> AttributeProto {
-    let mut tensor = TensorProto { dims: vec![numbers.len() as i64], data_type: element, ..TensorProto::default() };
+    let mut tensor =
+        TensorProto { dims: vec![numbers.len() as i64], data_type: element, ..TensorProto::default() };
     if element == data_type::DOUBLE {
         tensor.double_data = numbers.to_vec();
     } else {

@@ -1,6 +1,14 @@
 //! Words of 32 and 64 bits in registers of AVX-512, and tables of leaves that are looked up within registers.
 
-use std::arch::x86_64::*;
+#![expect(clippy::inline_always, reason = "it must become part of the function that has the instruction set")]
+
+use std::arch::x86_64::{
+    __m512, __m512i, _mm512_add_epi32, _mm512_add_epi64, _mm512_add_ps, _mm512_and_si512,
+    _mm512_andnot_si512, _mm512_castsi256_si512, _mm512_cmpgt_epi32_mask, _mm512_cvtepi64_epi32,
+    _mm512_inserti64x4, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_and_epi32, _mm512_mask_and_epi64,
+    _mm512_mask_blend_ps, _mm512_permutex2var_ps, _mm512_popcnt_epi32, _mm512_popcnt_epi64,
+    _mm512_set1_epi32, _mm512_set1_epi64, _mm512_storeu_ps, _mm512_storeu_si512,
+};
 
 use super::{Lanes, Leaves, Set};
 use crate::model::trees::machine::LANES;

@@ -29,7 +29,11 @@ impl<'n> Attributes<'n> {
     }
 
     /// A text.
-    pub(in crate::model::trees) fn string(self, name: &str, default: &'n str) -> Result<&'n str, Unsupported> {
+    pub(in crate::model::trees) fn string(
+        self,
+        name: &str,
+        default: &'n str,
+    ) -> Result<&'n str, Unsupported> {
         let Some(attribute) = self.0.attribute(name) else { return Ok(default) };
         std::str::from_utf8(&attribute.s).map_err(|_| Unsupported::because(format!("`{name}` is no text")))
     }
