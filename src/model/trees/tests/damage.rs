@@ -81,7 +81,7 @@ fn a_tree_may_be_deeper_than_the_stack() {
     let model = read(&regressor(nodes).bytes()).unwrap();
     let mut out = [0.0; 2];
     model.score(&[0.0_f32, 1.0], &mut crate::model::trees::Scratch::default(), &mut out);
-    assert_eq!(out, [1.0, 0.0]);
+    assert_eq!(out.map(f32::to_bits), [1.0, 0.0].map(f32::to_bits));
 }
 
 #[test]
@@ -100,5 +100,5 @@ fn sets_that_share_a_branch_become_one_condition() {
     let rows = [1.0, 2.0, 3.0, 1.5, f32::NAN, -0.0];
     let mut out = [0.0; 6];
     model.score(&rows, &mut crate::model::trees::Scratch::default(), &mut out);
-    assert_eq!(out, [1.0, 1.0, 1.0, -1.0, 1.0, -1.0]);
+    assert_eq!(out.map(f32::to_bits), [1.0, 1.0, 1.0, -1.0, 1.0, -1.0].map(f32::to_bits));
 }
