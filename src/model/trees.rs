@@ -24,6 +24,7 @@ mod machine;
 mod probe;
 mod real;
 mod scratch;
+mod vectors;
 mod verify;
 mod walk;
 mod word;

@@ -173,9 +173,10 @@ impl TensorProto {
             data_type::DOUBLE => words(raw)?.map(f64::from_le_bytes).collect(),
             data_type::INT64 if raw.is_empty() => self.int64_data.iter().map(|value| *value as f64).collect(),
             data_type::INT64 => words(raw)?.map(|word| i64::from_le_bytes(word) as f64).collect(),
-            data_type::INT32 if raw.is_empty() => self.int32_data.iter().copied().map(f64::from).collect(),
+            data_type::INT32 | data_type::UINT8 if raw.is_empty() => {
+                self.int32_data.iter().copied().map(f64::from).collect()
+            }
             data_type::INT32 => words(raw)?.map(|word| f64::from(i32::from_le_bytes(word))).collect(),
-            data_type::UINT8 if raw.is_empty() => self.int32_data.iter().copied().map(f64::from).collect(),
             data_type::UINT8 => raw.iter().copied().map(f64::from).collect(),
             _ => return None,
         };

@@ -33,10 +33,10 @@ pub(super) enum Act {
 impl After {
     /// The scores of a row of which there were `before`.
     pub(super) fn width(&self, before: usize) -> usize {
-        let own = self.steps.iter().fold(before, |width, step| match step {
-            Act::Columns(columns) => columns.len(),
-            _ => width,
-        });
+        let own = self
+            .steps
+            .iter()
+            .fold(before, |width, step| if let Act::Columns(columns) = step { columns.len() } else { width });
         if self.only.is_some() { 1 } else { own }
     }
 
@@ -46,13 +46,12 @@ impl After {
         let mut width = scores.len();
         for step in &self.steps {
             let now = &mut scores[..width];
-            match step {
-                Act::Columns(columns) => {
-                    let taken: Vec<f32> = columns.iter().map(|column| now[*column]).collect();
-                    scores[..taken.len()].copy_from_slice(&taken);
-                    width = taken.len();
-                }
-                other => other.apply(now),
+            if let Act::Columns(columns) = step {
+                let taken: Vec<f32> = columns.iter().map(|column| now[*column]).collect();
+                scores[..taken.len()].copy_from_slice(&taken);
+                width = taken.len();
+            } else {
+                step.apply(now);
             }
         }
         match self.only {

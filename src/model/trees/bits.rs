@@ -3,11 +3,14 @@
 //!
 //! Taking away is an AND, which has no order. So conditions may be looked at tree by tree for several rows
 //! ([`Nodes`], [`reach`]), or column by column for one row ([`BitRun::row`]), and what some columns take away can be kept
-//! and joined with what others do. Source: Lucchese et al., QuickScorer, SIGIR 2015.
+//! and joined with what others do. Source: Lucchese et al., "`QuickScorer`", SIGIR 2015.
+
+#![expect(clippy::inline_always, reason = "it must become part of the function that has the instruction set")]
 
 use super::ensemble::{Split, Tree};
 use super::leaves::Reached;
 use super::machine::LANES;
+use super::vectors::{Lanes, Set};
 use super::word::Word;
 
 /// Consecutive trees of an ensemble, all with vectors of one width.
@@ -159,8 +162,8 @@ impl<W: Word> Nodes<W> {
 }
 
 /// What is left of trees before conditions are looked at.
-pub(super) trait Left<W> {
-    fn of(&self, tree: usize, block: usize) -> [W; LANES];
+pub(super) trait Left<W: Word> {
+    fn of<L: Lanes<W>>(&self, tree: usize, block: usize) -> L;
 }
 
 /// Everything.
@@ -168,8 +171,8 @@ pub(super) struct Everything;
 
 impl<W: Word> Left<W> for Everything {
     #[inline(always)]
-    fn of(&self, _: usize, _: usize) -> [W; LANES] {
-        [W::ALL; LANES]
+    fn of<L: Lanes<W>>(&self, _: usize, _: usize) -> L {
+        L::splat(W::ALL)
     }
 }
 
@@ -178,8 +181,8 @@ pub(super) struct Alike<'v, W>(pub(super) &'v [W]);
 
 impl<W: Word> Left<W> for Alike<'_, W> {
     #[inline(always)]
-    fn of(&self, tree: usize, _: usize) -> [W; LANES] {
-        [self.0[tree]; LANES]
+    fn of<L: Lanes<W>>(&self, tree: usize, _: usize) -> L {
+        L::splat(self.0[tree])
     }
 }
 
@@ -192,9 +195,8 @@ pub(super) struct Both<'v, W, const B: usize> {
 
 impl<W: Word, const B: usize> Left<W> for Both<'_, W, B> {
     #[inline(always)]
-    fn of(&self, tree: usize, block: usize) -> [W; LANES] {
-        let shared = self.shared[tree];
-        self.own[block][tree].map(|own| own.and(shared))
+    fn of<L: Lanes<W>>(&self, tree: usize, block: usize) -> L {
+        L::load(&self.own[block][tree]).and(L::splat(self.shared[tree]))
     }
 }
 
@@ -202,24 +204,21 @@ impl<W: Word, const B: usize> Left<W> for Both<'_, W, B> {
 ///
 /// `left`: what is left of a tree for a block before `nodes` take away; `keys`: of all columns, for each block.
 #[inline(always)]
-pub(super) fn reach<W: Word, const B: usize>(
+pub(super) fn reach<W: Word, M: Set, const B: usize>(
     nodes: &Nodes<W>,
     keys: [&[[i32; LANES]]; B],
     left: &impl Left<W>,
     reached: &mut impl Reached,
 ) {
     for (tree, bounds) in nodes.starts.windows(2).enumerate() {
-        let mut left: [[W; LANES]; B] = std::array::from_fn(|block| left.of(tree, block));
+        let mut left: [M::Lanes<W>; B] = std::array::from_fn(|block| left.of(tree, block));
         for node in &nodes.all[bounds[0] as usize..bounds[1] as usize] {
-            for (left, keys) in left.iter_mut().zip(keys) {
-                let keys = &keys[node.column as usize];
-                for (left, key) in left.iter_mut().zip(keys) {
-                    *left = left.and_if(*key > node.cut, node.mask);
-                }
-            }
+            left = std::array::from_fn(|block| {
+                left[block].and_where(&keys[block][node.column as usize], node.cut, node.mask)
+            });
         }
-        for (block, left) in left.iter().enumerate() {
-            reached.leaves(tree, block, &left.map(Word::lowest));
+        for (block, left) in left.into_iter().enumerate() {
+            reached.leaves(tree, block, left.lowest());
         }
     }
 }

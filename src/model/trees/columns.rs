@@ -76,7 +76,7 @@ impl Step {
                 }
             }
             Self::Instead { of, by } => {
-                if value == of {
+                if keys::of_double(value) == keys::of_double(of) {
                     by
                 } else {
                     value

@@ -2,6 +2,8 @@
 //!
 //! Start reading at [`Engine::score`], which takes rows as they are; [`super::factorised`] takes them in parts.
 
+#![expect(clippy::inline_always, reason = "it must become part of the function that has the instruction set")]
+
 use super::after::After;
 use super::bits::{Alike, BitRun, Everything, Left, Nodes, reach};
 use super::columns::{Columns, Feature, Number};
@@ -11,6 +13,7 @@ use super::leaves::{Reached, Several, Single, Tables};
 use super::machine::{Job, LANES, Machine};
 use super::real::Real;
 use super::scratch::Scratch;
+use super::vectors::Set;
 use super::walk::WalkRun;
 use super::word::Word;
 
@@ -18,7 +21,7 @@ use super::word::Word;
 pub(super) const BLOCKS: usize = 4;
 
 /// Fewer rows than this are cheaper one by one, column by column; measured.
-const FEW: usize = 5;
+const FEW: usize = 3;
 
 #[derive(Debug)]
 pub(super) struct Engine<S> {
@@ -53,8 +56,8 @@ struct Reach<'j, W, L, R, const B: usize> {
 
 impl<W: Word, L: Left<W>, R: Reached, const B: usize> Job for Reach<'_, W, L, R, B> {
     #[inline(always)]
-    fn run(self) {
-        reach(self.nodes, self.keys, &self.left, self.reached);
+    fn run<M: Set>(self) {
+        reach::<W, M, B>(self.nodes, self.keys, &self.left, self.reached);
     }
 }
 
@@ -67,7 +70,7 @@ struct WalkDown<'j, R> {
 
 impl<R: Reached> Job for WalkDown<'_, R> {
     #[inline(always)]
-    fn run(self) {
+    fn run<M: Set>(self) {
         self.run.reach([self.keys], self.reached);
     }
 }
@@ -82,7 +85,7 @@ struct Row<'j, W> {
 
 impl<W: Word> Job for Row<'_, W> {
     #[inline(always)]
-    fn run(self) {
+    fn run<M: Set>(self) {
         self.run.row(self.keys, self.columns, self.out);
     }
 }
@@ -161,10 +164,10 @@ impl<S: Real> Engine<S> {
         let mut sums = self.begin(1, scratch);
         for run in &self.runs {
             match run {
-                Run::Bits32(run, tables) => self.row::<_, 32>(run, tables, &keys, &mut sums),
-                Run::Bits64(run, tables) => self.row::<_, 64>(run, tables, &keys, &mut sums),
-                Run::Bits128(run, tables) => self.row::<_, 128>(run, tables, &keys, &mut sums),
-                Run::Bits256(run, tables) => self.row::<_, 256>(run, tables, &keys, &mut sums),
+                Run::Bits32(run, tables) => self.row::<_, 32>(run, tables, &keys, scratch, &mut sums),
+                Run::Bits64(run, tables) => self.row::<_, 64>(run, tables, &keys, scratch, &mut sums),
+                Run::Bits128(run, tables) => self.row::<_, 128>(run, tables, &keys, scratch, &mut sums),
+                Run::Bits256(run, tables) => self.row::<_, 256>(run, tables, &keys, scratch, &mut sums),
                 Run::Walk(..) => {}
             }
         }
@@ -178,11 +181,12 @@ impl<S: Real> Engine<S> {
         run: &BitRun<W>,
         tables: &Tables<S>,
         keys: &[i32],
+        scratch: &mut Scratch,
         sums: &mut [[S; LANES]],
     ) {
-        let mut left = vec![W::ALL; run.trees()];
-        self.take(run, keys, &self.all, &mut left);
-        self.reach::<W, _, LEAVES, 1>(&run.nothing, tables, [&[]], Alike(&left), sums);
+        let left = W::room(scratch, run.trees());
+        self.take(run, keys, &self.all, left);
+        self.reach::<W, _, LEAVES, 1>(&run.nothing, tables, [&[]], Alike(left), sums);
     }
 
     /// Takes away what `columns` of a row do from `left`, a vector per tree of the run.
@@ -190,7 +194,7 @@ impl<S: Real> Engine<S> {
         self.machine.work(Row { run, keys, columns, out: left });
     }
 
-    /// Sums of nothing, for `blocks` blocks: blocks × targets.
+    /// Sums of nothing, blocks × targets: for one block, or where there are more for [`BLOCKS`].
     pub(super) fn begin(&self, blocks: usize, scratch: &mut Scratch) -> Vec<[S; LANES]> {
         let mut sums = S::take(scratch);
         sums.clear();
@@ -199,6 +203,7 @@ impl<S: Real> Engine<S> {
             Aggregate::Min => f64::INFINITY,
             Aggregate::Max => f64::NEG_INFINITY,
         });
+        let blocks = if blocks > 1 { BLOCKS } else { 1 };
         sums.resize(blocks * self.targets, [nothing; LANES]);
         sums
     }
@@ -211,7 +216,7 @@ impl<S: Real> Engine<S> {
             Run::Bits128(run, tables) => self.blocks::<_, 128>(run, tables, keys, blocks, sums),
             Run::Bits256(run, tables) => self.blocks::<_, 256>(run, tables, keys, blocks, sums),
             Run::Walk(run, tables) => {
-                for (block, sums) in sums.chunks_exact_mut(self.targets).enumerate() {
+                for (block, sums) in sums.chunks_exact_mut(self.targets).take(blocks).enumerate() {
                     let columns = self.columns.count();
                     self.walk(run, tables, &keys[block * columns..][..columns], sums);
                 }
@@ -229,13 +234,12 @@ impl<S: Real> Engine<S> {
     ) {
         let columns = self.columns.count();
         let keys = |block: usize| &keys[block * columns..][..columns];
-        if blocks == BLOCKS {
+        if blocks > 1 {
+            // Blocks that are not there cost less than a pass of their own for each that is.
             let keys: [_; BLOCKS] = std::array::from_fn(keys);
             return self.reach::<W, _, LEAVES, BLOCKS>(&run.nodes, tables, keys, Everything, sums);
         }
-        for (block, sums) in sums.chunks_exact_mut(self.targets).enumerate() {
-            self.reach::<W, _, LEAVES, 1>(&run.nodes, tables, [keys(block)], Everything, sums);
-        }
+        self.reach::<W, _, LEAVES, 1>(&run.nodes, tables, [keys(0)], Everything, sums);
     }
 
     /// Adds the leaves of `B` blocks to their sums, `B` × targets. `LEAVES`: those of `W`.

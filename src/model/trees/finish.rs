@@ -23,7 +23,9 @@ pub(super) enum ScoreKind {
     /// Two classes of which only the first has weights: the second score follows from the first. `positive`: no weight is
     /// below 0, so that the sum is a probability.
     Complement { positive: bool },
-    /// Two classes of which the second has weights of its own, with two base values.
+    /// Two classes of which only this one has weights, and the other's score is 0.
+    Lone { class: usize },
+    /// Two classes with a base value each: the second score is what counts, and the first its opposite.
     Opposite,
 }
 
@@ -42,7 +44,7 @@ impl Finish {
     pub(super) fn width(&self, targets: usize) -> usize {
         match self.scores {
             ScoreKind::PerTarget => targets,
-            ScoreKind::Complement { .. } | ScoreKind::Opposite => 2,
+            ScoreKind::Complement { .. } | ScoreKind::Lone { .. } | ScoreKind::Opposite => 2,
         }
     }
 
@@ -60,13 +62,18 @@ impl Finish {
                 out.copy_from_slice(&[-score, score]);
                 self.transform.apply(out);
             }
+            ScoreKind::Lone { class } => {
+                out.fill(0.0);
+                out[class] = self.based(sums[0], 0).to_f32();
+                self.transform.apply(out);
+            }
             ScoreKind::Complement { positive } => {
                 let score = self.based(sums[0], 0).to_f32();
-                let both = match (self.transform, positive) {
-                    (_, true) => [1.0 - score, score],
-                    (Transform::Logistic, false) => [logistic(-score), logistic(score)],
-                    (_, false) if score > 0.0 => [-score, score],
-                    (_, false) => [score, -score],
+                let both = match self.transform {
+                    Transform::Logistic => [logistic(-score), logistic(score)],
+                    Transform::None | Transform::Softmax | Transform::SoftmaxZero | Transform::Probit => {
+                        [if positive { 1.0 - score } else { -score }, score]
+                    }
                 };
                 out.copy_from_slice(&both);
             }
@@ -107,7 +114,9 @@ pub(super) fn softmax(scores: &mut [f32], counts: impl Fn(f32) -> bool) {
             *score *= (-greatest).exp();
         }
     }
-    scores.iter_mut().for_each(|score| *score /= sum);
+    for score in scores {
+        *score /= sum;
+    }
 }
 
 /// 1 / (1 + exp(-x)), without overflow.
@@ -119,10 +128,12 @@ pub(super) fn logistic(score: f32) -> f32 {
 /// The inverse of the normal distribution function, by Winitzki's approximation of the error function (2008), as ONNX
 /// Runtime has it.
 fn probit(score: f32) -> f32 {
+    #[expect(clippy::approx_constant, reason = "so many digits of it and no more are what ONNX Runtime has")]
+    const PI: f32 = 3.14159;
     let x = 2.0 * score - 1.0;
     let sign = if x < 0.0 { -1.0 } else { 1.0 };
     let log = ((1.0 - x) * (1.0 + x)).ln();
-    let v = 2.0 / (3.14159_f32 * 0.147) + 0.5 * log;
-    let squared = -v + (v * v - log / 0.147).sqrt();
+    let v = 2.0 / (PI * 0.147) + 0.5 * log;
+    let squared = -v + (v * v - 1.0 / 0.147 * log).sqrt();
     std::f32::consts::SQRT_2 * sign * squared.sqrt()
 }

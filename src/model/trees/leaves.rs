@@ -3,14 +3,17 @@
 //! Always in the order of the trees, one row like another: so the bits are the same however leaves were found, and for sums
 //! the same as those of ONNX Runtime in one thread.
 
+#![expect(clippy::inline_always, reason = "it must become part of the function that has the instruction set")]
+
 use super::ensemble::{Aggregate, Tree};
 use super::machine::LANES;
 use super::real::Real;
+use super::vectors::Leaves;
 
 /// Who is told which leaves rows reach, tree by tree.
 pub(super) trait Reached {
     /// `tree`: position in its run; `leaves`: of the rows of a block.
-    fn leaves(&mut self, tree: usize, block: usize, leaves: &[u32; LANES]);
+    fn leaves(&mut self, tree: usize, block: usize, leaves: impl Leaves);
 }
 
 /// The values of the leaves of a run of trees, `SIZE` places for each tree and target.
@@ -83,12 +86,8 @@ impl<'t, S: Real, const B: usize, const SIZE: usize> Single<'t, S, B, SIZE> {
 
 impl<S: Real, const B: usize, const SIZE: usize> Reached for Single<'_, S, B, SIZE> {
     #[inline(always)]
-    fn leaves(&mut self, tree: usize, block: usize, leaves: &[u32; LANES]) {
-        let table = &self.tables[tree];
-        for (sum, leaf) in self.sums[block].iter_mut().zip(leaves) {
-            // Within the table in any case, which saves the question.
-            *sum = *sum + table[*leaf as usize & (SIZE - 1)];
-        }
+    fn leaves(&mut self, tree: usize, block: usize, leaves: impl Leaves) {
+        S::add_leaves(leaves, &self.tables[tree], &mut self.sums[block]);
     }
 }
 
@@ -115,13 +114,13 @@ impl<'t, S: Real> Several<'t, S> {
 
 impl<S: Real> Reached for Several<'_, S> {
     #[inline(always)]
-    fn leaves(&mut self, tree: usize, block: usize, leaves: &[u32; LANES]) {
+    fn leaves(&mut self, tree: usize, block: usize, leaves: impl Leaves) {
         let Tables { size, values, targets, starts } = self.tables;
         for table in starts[tree] as usize..starts[tree + 1] as usize {
             let values = &values[table * size..][..*size];
             let sums = &mut self.sums[block * self.targets + targets[table] as usize];
-            for (sum, leaf) in sums.iter_mut().zip(leaves) {
-                let value = values[*leaf as usize & (size - 1)];
+            for (sum, leaf) in sums.iter_mut().zip(leaves.numbers()) {
+                let value = values[leaf as usize & (size - 1)];
                 *sum = match self.aggregate {
                     Aggregate::Sum | Aggregate::Average => *sum + value,
                     Aggregate::Min => {

@@ -2,6 +2,10 @@
 //!
 //! A [`Job`] is compiled once for each; none has more than its own arithmetic, so that all give the same bits.
 
+#[cfg(target_arch = "x86_64")]
+use super::vectors::Avx512;
+use super::vectors::{Portable, Set};
+
 /// Rows or offers that are worked on side by side: sixteen numbers of 32 bits are one register of AVX-512, two of AVX2, four
 /// of SSE2.
 pub(super) const LANES: usize = 16;
@@ -19,7 +23,7 @@ pub(super) enum Machine {
 
 /// Work that is to be compiled for every instruction set. `run` must be inlined always.
 pub(super) trait Job {
-    fn run(self);
+    fn run<M: Set>(self);
 }
 
 impl Machine {
@@ -51,7 +55,7 @@ impl Machine {
     /// Does the work in this instruction set, which must be one of [`Machine::all`].
     pub(super) fn work(self, job: impl Job) {
         match self {
-            Self::Portable => job.run(),
+            Self::Portable => job.run::<Portable>(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => {
                 #[expect(
@@ -81,11 +85,11 @@ impl Machine {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,popcnt")]
 fn avx2(job: impl Job) {
-    job.run();
+    job.run::<Portable>();
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
 fn avx512(job: impl Job) {
-    job.run();
+    job.run::<Avx512>();
 }

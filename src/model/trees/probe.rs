@@ -60,7 +60,7 @@ fn value(random: &mut SplitMix64, element: Element, points: &[f64], gaps: u32) -
     if element != Element::Int && random.next_u32() % 8 < gaps {
         return f64::NAN;
     }
-    let unit = (random.next_u32() as f64 + 0.5) / f64::from(u32::MAX);
+    let unit = (f64::from(random.next_u32()) + 0.5) / f64::from(u32::MAX);
     let point = points.get(random.next_u32() as usize % points.len().max(1)).copied().unwrap_or(0.0);
     let float = |value: f64, step: fn(f32) -> f32| f64::from(step(value as f32));
     let found = match random.next_u32() % 16 {

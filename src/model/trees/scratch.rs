@@ -9,6 +9,10 @@ pub struct Scratch {
     pub(super) keys: Vec<[i32; LANES]>,
     /// Of one row, by column.
     pub(super) row_keys: Vec<i32>,
+    /// What is left of trees for one row, in vectors of 32 bits.
+    pub(super) halves: Vec<u32>,
+    /// What is left of trees for one row, in vectors of 64 bits or several of them.
+    pub(super) words: Vec<u64>,
     /// Blocks × targets.
     pub(super) floats: Vec<[f32; LANES]>,
     /// Blocks × targets.

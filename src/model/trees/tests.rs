@@ -1,5 +1,7 @@
 //! Random ensembles against a plain evaluator, every instruction set and every way of scoring.
 
+mod damage;
+mod graphs;
 mod sample;
 
 use std::sync::Arc;
@@ -79,7 +81,7 @@ proptest! {
         let wanted: Vec<usize> = if random.below(2) == 0 {
             (0..offers).collect()
         } else {
-            (0..1 + random.below(2 * offers)).map(|_| random.below(offers)).collect()
+            (0..=random.below(2 * offers)).map(|_| random.below(offers)).collect()
         };
         let pairs: Vec<f64> = wanted
             .iter()

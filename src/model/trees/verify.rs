@@ -81,7 +81,7 @@ impl TreeModel {
 /// Whether a score is close enough to the reference, or both are the same infinity or none at all.
 fn agree(found: f32, reference: f32) -> bool {
     if !found.is_finite() || !reference.is_finite() {
-        return found == reference || (found.is_nan() && reference.is_nan());
+        return found.to_bits() == reference.to_bits() || (found.is_nan() && reference.is_nan());
     }
     (found - reference).abs() <= TOLERANCE * reference.abs().max(1.0)
 }

@@ -1,5 +1,7 @@
 //! Trees of more than 256 leaves: a block of rows goes down side by side, a level at a time.
 
+#![expect(clippy::inline_always, reason = "it must become part of the function that has the instruction set")]
+
 use super::ensemble::{Child, Split, Tree};
 use super::leaves::Reached;
 use super::machine::LANES;
@@ -69,7 +71,7 @@ impl WalkRun {
                         *at = node.next[usize::from(keys[node.column as usize][lane] > node.cut)];
                     }
                 }
-                reached.leaves(tree, block, &at.map(|at| self.nodes[at as usize].leaf));
+                reached.leaves(tree, block, at.map(|at| self.nodes[at as usize].leaf));
             }
         }
     }

@@ -1,6 +1,13 @@
 //! Sets of the leaves of a tree that a row may still reach, a bit for each leaf.
 
+#![expect(clippy::inline_always, reason = "it must become part of the function that has the instruction set")]
+
 use std::fmt::Debug;
+
+use super::scratch::Scratch;
+use super::vectors::Lanes;
+#[cfg(target_arch = "x86_64")]
+use super::vectors::{Plain, Z32, Z64};
 
 /// 32, 64, 128 or 256 bits.
 pub(super) trait Word: Copy + Debug + PartialEq + Send + Sync + 'static {
@@ -9,11 +16,18 @@ pub(super) trait Word: Copy + Debug + PartialEq + Send + Sync + 'static {
     /// Every leaf.
     const ALL: Self;
 
+    /// Sixteen of them in registers of AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    type Wide: Lanes<Self>;
+
     /// The leaves that both have.
     fn and(self, other: Self) -> Self;
 
     /// The leaves that both have, or where the condition holds and takes nothing away, all of `self`.
     fn and_if(self, fails: bool, mask: Self) -> Self;
+
+    /// Room for `count` of them, each with every leaf.
+    fn room(scratch: &mut Scratch, count: usize) -> &mut [Self];
 
     /// Every leaf but those from `first` up to `middle`.
     fn without(first: u32, middle: u32) -> Self;
@@ -24,10 +38,12 @@ pub(super) trait Word: Copy + Debug + PartialEq + Send + Sync + 'static {
 }
 
 macro_rules! one_number {
-    ($number:ty) => {
+    ($number:ty, $wide:ty, $room:ident) => {
         impl Word for $number {
             const LEAVES: usize = <$number>::BITS as usize;
             const ALL: Self = <$number>::MAX;
+            #[cfg(target_arch = "x86_64")]
+            type Wide = $wide;
 
             #[inline(always)]
             fn and(self, other: Self) -> Self {
@@ -36,7 +52,14 @@ macro_rules! one_number {
 
             #[inline(always)]
             fn and_if(self, fails: bool, mask: Self) -> Self {
-                if fails { self & mask } else { self }
+                // Without a branch, as vectors have none.
+                self & (mask | <$number>::from(fails).wrapping_sub(1))
+            }
+
+            fn room(scratch: &mut Scratch, count: usize) -> &mut [Self] {
+                scratch.$room.clear();
+                scratch.$room.resize(count, Self::ALL);
+                &mut scratch.$room
             }
 
             fn without(first: u32, middle: u32) -> Self {
@@ -52,12 +75,14 @@ macro_rules! one_number {
     };
 }
 
-one_number!(u32);
-one_number!(u64);
+one_number!(u32, Z32, halves);
+one_number!(u64, Z64, words);
 
 impl<const N: usize> Word for [u64; N] {
     const LEAVES: usize = 64 * N;
     const ALL: Self = [u64::MAX; N];
+    #[cfg(target_arch = "x86_64")]
+    type Wide = Plain<Self>;
 
     #[inline(always)]
     fn and(self, other: Self) -> Self {
@@ -71,6 +96,10 @@ impl<const N: usize> Word for [u64; N] {
         let mut both = self;
         both.iter_mut().zip(mask).for_each(|(word, mask)| *word = word.and_if(fails, mask));
         both
+    }
+
+    fn room(scratch: &mut Scratch, count: usize) -> &mut [Self] {
+        u64::room(scratch, N * count).as_chunks_mut().0
     }
 
     fn without(first: u32, middle: u32) -> Self {

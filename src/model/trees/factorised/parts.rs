@@ -157,7 +157,7 @@ impl Split {
             blocks.for_each(|(rows, keys)| engine.columns.block(rows, width, &self.offer, keys));
         }
         let keys: Vec<Vec<i32>> =
-            rows.chunks_exact(width.max(1)).map(|row| self.keys(engine, &self.offer, row)).collect();
+            rows.chunks_exact(width.max(1)).map(|row| Self::keys(engine, &self.offer, row)).collect();
         found.runs = engine
             .runs
             .iter()
@@ -172,9 +172,11 @@ impl Split {
         found
     }
 
-    fn keys<S: Real, T: Number>(&self, engine: &Engine<S>, columns: &[u32], row: &[T]) -> Vec<i32> {
+    fn keys<S: Real, T: Number>(engine: &Engine<S>, columns: &[u32], row: &[T]) -> Vec<i32> {
         let mut keys = vec![0; engine.columns.count()];
-        columns.iter().for_each(|column| keys[*column as usize] = engine.columns.key(*column, row));
+        for column in columns {
+            keys[*column as usize] = engine.columns.key(*column, row);
+        }
         keys
     }
 
@@ -305,12 +307,14 @@ impl Split {
                 let (mine, theirs) = (&customer.runs[at], &offers.runs[at]);
                 fits &= match run {
                     Run::Walk(run, tables) => {
-                        for (group, sums) in sums.chunks_exact_mut(engine.targets).enumerate() {
+                        for (group, sums) in sums.chunks_exact_mut(engine.targets).take(used).enumerate() {
                             engine.walk(run, tables, &keys[group * columns..][..columns], sums);
                         }
                         true
                     }
-                    _ => self.meet(engine, at, (mine, theirs), groups, &keys, &mut sums),
+                    Run::Bits32(..) | Run::Bits64(..) | Run::Bits128(..) | Run::Bits256(..) => {
+                        self.meet(engine, at, (mine, theirs), groups, &keys, &mut sums)
+                    }
                 };
             }
             let (from, to) = (groups[0].from, groups[used - 1].to);
@@ -402,16 +406,15 @@ fn pairs<S: Real, W: Word, const LEAVES: usize>(
     let own = |group: &Group| &theirs[group.block * trees..][..trees];
     // Without conditions on pairs nobody looks at keys.
     let keys = |group: usize| if nodes.is_empty() { &[][..] } else { &keys[group * columns..][..columns] };
-    if let [first, second, third, fourth] = groups {
-        let left = Both { shared: mine, own: [first, second, third, fourth].map(own) };
-        let keys: [_; BLOCKS] = std::array::from_fn(keys);
-        engine.reach::<W, _, LEAVES, BLOCKS>(nodes, tables, keys, left, sums);
+    if let [group] = groups {
+        let left = Both { shared: mine, own: [own(group)] };
+        engine.reach::<W, _, LEAVES, 1>(nodes, tables, [keys(0)], left, sums);
         return true;
     }
-    for (at, (group, sums)) in groups.iter().zip(sums.chunks_exact_mut(engine.targets)).enumerate() {
-        let left = Both { shared: mine, own: [own(group)] };
-        engine.reach::<W, _, LEAVES, 1>(nodes, tables, [keys(at)], left, sums);
-    }
+    // Blocks that are not there cost less than a pass of their own for each that is.
+    let places: [usize; BLOCKS] = std::array::from_fn(|at| at.min(groups.len() - 1));
+    let left = Both { shared: mine, own: places.map(|at| own(&groups[at])) };
+    engine.reach::<W, _, LEAVES, BLOCKS>(nodes, tables, places.map(keys), left, sums);
     true
 }
 

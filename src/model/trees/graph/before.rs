@@ -90,8 +90,8 @@ impl Follower<'_, '_> {
                 }
             }
             ("" | "ai.onnx", "Add" | "Sub" | "Mul" | "Div") => self.arithmetic(node, depth),
-            ("" | "ai.onnx", "Gather") if attributes.int("axis", 0) == 1 => self.columns(first()?, node),
-            ("ai.onnx.ml", "ArrayFeatureExtractor") => self.columns(first()?, node),
+            ("" | "ai.onnx", "Gather") if attributes.int("axis", 0) == 1 => self.columns(&first()?, node),
+            ("ai.onnx.ml", "ArrayFeatureExtractor") => self.columns(&first()?, node),
             ("ai.onnx.ml", "FeatureVectorizer") => {
                 let parts = node.input.iter().map(|name| self.tensor(name, depth + 1));
                 let mut features = Vec::new();
@@ -108,7 +108,7 @@ impl Follower<'_, '_> {
         }
     }
 
-    fn columns(&self, tensor: Tensor, node: &NodeProto) -> Result<Tensor, Unsupported> {
+    fn columns(&self, tensor: &Tensor, node: &NodeProto) -> Result<Tensor, Unsupported> {
         let wanted = self.graph.whole_numbers(node, 1, "");
         let features: Option<Vec<Feature>> = wanted
             .iter()
@@ -117,7 +117,7 @@ impl Follower<'_, '_> {
             })
             .collect();
         match features {
-            Some(features) if !features.is_empty() => Ok(Tensor { features, ..tensor }),
+            Some(features) if !features.is_empty() => Ok(Tensor { features, element: tensor.element }),
             _ => unsupported(node, "columns that are not there"),
         }
     }

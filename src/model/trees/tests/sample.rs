@@ -113,7 +113,7 @@ impl Sample {
         let modes: &[usize] =
             random.of(&[&[0][..], &[1], &[2], &[3], &[0, 4], &[0, 1, 2, 3, 4, 5], &[0, MEMBER]]);
         let most = random.of(&[1, 4, 31, 32, 33, 60, 100, 200, 300]);
-        for _ in 0..1 + random.below(24) {
+        for _ in 0..=random.below(24) {
             let leaves = 1 + random.below(most);
             sample.trees.push(sample.tree(&mut random, leaves, modes, &used, positive));
         }
@@ -128,7 +128,7 @@ impl Sample {
         used: &[usize],
         positive: bool,
     ) -> Vec<Node> {
-        let mut weights = |random: &mut Random| {
+        let weights = |random: &mut Random| {
             let weight = |random: &mut Random| {
                 let weight = random.weight();
                 if positive { weight.abs() / 8.0 } else { weight }
@@ -148,7 +148,7 @@ impl Sample {
                 mode = 4;
             }
             let set = if mode == MEMBER {
-                (0..1 + random.below(4)).map(|_| random.number()).collect()
+                (0..=random.below(4)).map(|_| random.number()).collect()
             } else {
                 Vec::new()
             };
@@ -167,7 +167,9 @@ impl Sample {
         let mut other = self.clone();
         for node in other.trees.iter_mut().flatten() {
             if let Node::Leaf(weights) = node {
-                weights.iter_mut().for_each(|(_, weight)| *weight += 0.25);
+                for (_, weight) in weights.iter_mut() {
+                    *weight += 0.25;
+                }
                 break;
             }
         }
@@ -220,11 +222,7 @@ impl Sample {
             node: vec![node],
             name: "sample".to_owned(),
             input: vec![value("x", element, self.features)],
-            output: vec![value(
-                "y",
-                output,
-                if self.kind == Kind::Classifier { self.targets } else { self.targets },
-            )],
+            output: vec![value("y", output, self.targets)],
             ..GraphProto::default()
         };
         let opset = |domain: &str, version| OperatorSetIdProto { domain: domain.to_owned(), version };
@@ -372,6 +370,7 @@ impl Sample {
 }
 
 /// The leaf of a row.
+#[expect(clippy::float_cmp, reason = "as the operator compares")]
 fn reached<'t>(tree: &'t [Node], at: usize, row: &[f64]) -> &'t [(usize, f64)] {
     match &tree[at] {
         Node::Leaf(weights) => weights,

@@ -15,7 +15,8 @@ pub(super) fn ensemble(attributes: Attributes<'_>, double: bool) -> Result<Ensem
     let aggregate =
         aggregate.ok_or_else(|| Unsupported::because(format!("no function has the number {function}")))?;
     let number = attributes.int("post_transform", 0);
-    let names = ["NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"];
+    // ONNX Runtime's order, which is not that of the specification.
+    let names = ["NONE", "LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO", "PROBIT"];
     let name = usize::try_from(number).ok().and_then(|number| names.get(number));
     let name = name.ok_or_else(|| Unsupported::because(format!("no transform has the number {number}")))?;
     let transform = regressor_transform(transform(name)?, targets);

@@ -33,9 +33,9 @@ pub(super) fn classifier(attributes: Attributes<'_>, double: bool) -> Result<Ens
     let classes = if strings > 0 { strings } else { attributes.ints("classlabels_int64s").len() };
     let transform = transform(attributes.string("post_transform", "NONE")?)?;
     let base = attributes.floats_or_tensor("base_values")?;
-    let forest = forest(attributes, classes, "class")?;
+    let mut forest = forest(attributes, classes, "class")?;
     let (targets, finish) = if classes == 2 {
-        two_classes(&forest, base, transform)?
+        two_classes(&mut forest, base, transform)?
     } else {
         if !base.is_empty() {
             same_length("base_values", base.len(), classes)?;
@@ -47,7 +47,7 @@ pub(super) fn classifier(attributes: Attributes<'_>, double: bool) -> Result<Ens
 
 /// The sums and the finish of a classifier of two classes, which may have weights for one only.
 fn two_classes(
-    forest: &Forest,
+    forest: &mut Forest,
     mut base: Vec<f64>,
     transform: Transform,
 ) -> Result<(usize, Finish), Unsupported> {
@@ -55,22 +55,34 @@ fn two_classes(
     if base.len() > 2 {
         return unclear("it has more base values than classes");
     }
-    let second = |leaf: &Vec<(usize, f64)>| leaf.iter().any(|(class, _)| *class == 1);
-    let any = forest.leaves.iter().any(second);
-    if any && !forest.leaves.iter().all(second) {
-        // Then it depends on the row what becomes of the first.
-        return unclear("only some leaves have a weight for the second of two classes");
-    }
-    let (targets, scores) = match (any, base.len()) {
-        (true, 2) => (2, ScoreKind::Opposite),
-        (true, _) | (false, 2) => (2, ScoreKind::PerTarget),
-        (false, _) if transform == Transform::Probit => {
+    let has = |class: usize| {
+        let weighted = |leaf: &Vec<(usize, f64)>| leaf.iter().any(|(other, _)| *other == class);
+        match forest.leaves.iter().filter(|leaf| weighted(leaf)).count() {
+            0 => Some(false),
+            some if some == forest.leaves.len() => Some(true),
+            _ => None,
+        }
+    };
+    // What becomes of a class depends on whether the row has any weight for it.
+    let (targets, scores) = match (has(0), has(1), base.len()) {
+        (_, Some(false), 0 | 1) if transform == Transform::Probit => {
             return unclear("PROBIT of the only score of two classes");
         }
-        (false, _) => {
+        (_, Some(false), 0 | 1) => {
             let positive = forest.leaves.iter().flatten().all(|(_, weight)| *weight >= 0.0);
             (1, ScoreKind::Complement { positive })
         }
+        (_, Some(false), _) | (Some(false), _, 2) => {
+            return unclear("two base values for two classes of which one has no weights");
+        }
+        (Some(true), Some(true), 2) => (2, ScoreKind::Opposite),
+        (Some(true), Some(true), _) => (2, ScoreKind::PerTarget),
+        (Some(false), Some(true), count) => {
+            forest.leaves.iter_mut().flatten().for_each(|(class, _)| *class = 0);
+            base.drain(..count.min(1));
+            (1, ScoreKind::Lone { class: 1 })
+        }
+        _ => return unclear("only some leaves have a weight for one of two classes"),
     };
     if targets == 2 && base.len() == 1 {
         // The only base value is the first's.
