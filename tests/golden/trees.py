@@ -4,8 +4,8 @@
     var/trees/bin/python tests/golden/trees.py var/trees_models
     PROFFER_TREES=var/trees_models cargo test --lib model::trees
 
-Every seed is fixed, so the same versions give the same models. What a model needs besides its name stands in the
-file's own metadata: nothing. `--small` leaves out the models of 2,000 trees and of 255 leaves.
+Every seed is fixed, so the same versions give the same models. `--small` leaves out those with 2,000 trees and with 255 or
+more leaves.
 """
 
 import argparse

@@ -4,6 +4,7 @@
 //! The scores are those of [`TreeModel::score`], bit for bit, however the features are split. Start reading at
 //! [`Factorised::score_pairs`].
 
+mod own;
 mod parts;
 
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 //! A [`Job`] is compiled once for each; none has more than its own arithmetic, so that all give the same bits.
 
 #[cfg(target_arch = "x86_64")]
-use super::vectors::Avx512;
+use super::vectors::{Avx2, Avx512};
 use super::vectors::{Portable, Set};
 
 /// Rows or offers that are worked on side by side: sixteen numbers of 32 bits are one register of AVX-512, two of AVX2, four
@@ -85,7 +85,7 @@ impl Machine {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,popcnt")]
 fn avx2(job: impl Job) {
-    job.run::<Portable>();
+    job.run::<Avx2>();
 }
 
 #[cfg(target_arch = "x86_64")]

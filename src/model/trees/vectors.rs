@@ -1,15 +1,20 @@
 //! Sixteen words side by side, as an instruction set holds them.
 //!
-//! [`Plain`] is an array and says what is meant; what AVX-512 has of its own is in [`avx512`]. Both give the same.
+//! [`Plain`] is an array and says what is meant; what AVX2 and AVX-512 have of their own is in [`avx2`] and
+//! [`avx512`]. All give the same.
 
 #![expect(clippy::inline_always, reason = "it must become part of the function that has the instruction set")]
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
 use super::machine::LANES;
 use super::word::Word;
 
+#[cfg(target_arch = "x86_64")]
+pub(super) use avx2::{Avx2, Y32};
 #[cfg(target_arch = "x86_64")]
 pub(super) use avx512::{Avx512, Z32, Z64};
 

@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use super::scratch::Scratch;
 use super::vectors::Lanes;
 #[cfg(target_arch = "x86_64")]
-use super::vectors::{Plain, Z32, Z64};
+use super::vectors::{Plain, Y32, Z32, Z64};
 
 /// 32, 64, 128 or 256 bits.
 pub(super) trait Word: Copy + Debug + PartialEq + Send + Sync + 'static {
@@ -15,6 +15,10 @@ pub(super) trait Word: Copy + Debug + PartialEq + Send + Sync + 'static {
     const LEAVES: usize;
     /// Every leaf.
     const ALL: Self;
+
+    /// Sixteen of them in registers of AVX2.
+    #[cfg(target_arch = "x86_64")]
+    type Half: Lanes<Self>;
 
     /// Sixteen of them in registers of AVX-512.
     #[cfg(target_arch = "x86_64")]
@@ -38,10 +42,12 @@ pub(super) trait Word: Copy + Debug + PartialEq + Send + Sync + 'static {
 }
 
 macro_rules! one_number {
-    ($number:ty, $wide:ty, $room:ident) => {
+    ($number:ty, $half:ty, $wide:ty, $room:ident) => {
         impl Word for $number {
             const LEAVES: usize = <$number>::BITS as usize;
             const ALL: Self = <$number>::MAX;
+            #[cfg(target_arch = "x86_64")]
+            type Half = $half;
             #[cfg(target_arch = "x86_64")]
             type Wide = $wide;
 
@@ -75,12 +81,14 @@ macro_rules! one_number {
     };
 }
 
-one_number!(u32, Z32, halves);
-one_number!(u64, Z64, words);
+one_number!(u32, Y32, Z32, halves);
+one_number!(u64, Plain<u64>, Z64, words);
 
 impl<const N: usize> Word for [u64; N] {
     const LEAVES: usize = 64 * N;
     const ALL: Self = [u64::MAX; N];
+    #[cfg(target_arch = "x86_64")]
+    type Half = Plain<Self>;
     #[cfg(target_arch = "x86_64")]
     type Wide = Plain<Self>;
 

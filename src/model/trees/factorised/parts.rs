@@ -1,6 +1,7 @@
 //! The vectors of offers and customers, run by run, and their meeting.
 
 use super::Side;
+use super::own::{InWidth, NodesOf, OneRow, Own, Rows};
 use crate::model::trees::bits::{BitRun, Both, Nodes};
 use crate::model::trees::columns::Number;
 use crate::model::trees::engine::{BLOCKS, Engine, Run};
@@ -20,44 +21,6 @@ pub(super) struct Split {
     nodes: Vec<Own<NodesOf>>,
     /// Whether a run is walked, which needs the keys of all columns.
     walks: bool,
-}
-
-/// Something of a run, in the width of its vectors.
-#[derive(Debug, Clone)]
-pub(super) enum Own<P: Per> {
-    Bits32(P::Of<u32>),
-    Bits64(P::Of<u64>),
-    Bits128(P::Of<[u64; 2]>),
-    Bits256(P::Of<[u64; 4]>),
-    Walk,
-}
-
-/// What there is of a run.
-pub(super) trait Per {
-    type Of<W: Word>: std::fmt::Debug + Clone;
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct NodesOf;
-
-impl Per for NodesOf {
-    type Of<W: Word> = Nodes<W>;
-}
-
-/// A vector per tree.
-#[derive(Debug, Clone)]
-pub(super) struct OneRow;
-
-impl Per for OneRow {
-    type Of<W: Word> = Vec<W>;
-}
-
-/// Blocks × trees × rows.
-#[derive(Debug, Clone)]
-pub(super) struct Rows;
-
-impl Per for Rows {
-    type Of<W: Word> = Vec<[W; LANES]>;
 }
 
 /// Does the same with a run of every width, with its own part beside it.
@@ -219,43 +182,22 @@ impl Split {
                 customer.runs.push(Own::Walk);
             }
             let (keys, own) = (&customer.keys, &mut customer.runs[at]);
+            // In the vectors that served the customer before, where there are such.
+            macro_rules! refill {
+                ($width:ident, $run:ident) => {{
+                    if !matches!(own, Own::$width(_)) {
+                        *own = Own::$width(Vec::new());
+                    }
+                    if let Own::$width(left) = own {
+                        self.one(engine, $run, keys, left);
+                    }
+                }};
+            }
             match run {
-                Run::Bits32(run, _) => {
-                    if let Own::Bits32(left) = own {
-                        self.one(engine, run, keys, left);
-                    } else {
-                        let mut left = Vec::new();
-                        self.one(engine, run, keys, &mut left);
-                        *own = Own::Bits32(left);
-                    }
-                }
-                Run::Bits64(run, _) => {
-                    if let Own::Bits64(left) = own {
-                        self.one(engine, run, keys, left);
-                    } else {
-                        let mut left = Vec::new();
-                        self.one(engine, run, keys, &mut left);
-                        *own = Own::Bits64(left);
-                    }
-                }
-                Run::Bits128(run, _) => {
-                    if let Own::Bits128(left) = own {
-                        self.one(engine, run, keys, left);
-                    } else {
-                        let mut left = Vec::new();
-                        self.one(engine, run, keys, &mut left);
-                        *own = Own::Bits128(left);
-                    }
-                }
-                Run::Bits256(run, _) => {
-                    if let Own::Bits256(left) = own {
-                        self.one(engine, run, keys, left);
-                    } else {
-                        let mut left = Vec::new();
-                        self.one(engine, run, keys, &mut left);
-                        *own = Own::Bits256(left);
-                    }
-                }
+                Run::Bits32(run, _) => refill!(Bits32, run),
+                Run::Bits64(run, _) => refill!(Bits64, run),
+                Run::Bits128(run, _) => refill!(Bits128, run),
+                Run::Bits256(run, _) => refill!(Bits256, run),
                 Run::Walk(..) => *own = Own::Walk,
             }
         }
@@ -417,28 +359,6 @@ fn pairs<S: Real, W: Word, const LEAVES: usize>(
     engine.reach::<W, _, LEAVES, BLOCKS>(nodes, tables, places.map(keys), left, sums);
     true
 }
-
-/// The part of a run in the width of some of its nodes.
-trait InWidth<W: Word> {
-    type Part;
-    fn of(&self, like: &Nodes<W>) -> Option<&Self::Part>;
-}
-
-macro_rules! in_width {
-    ($word:ty, $width:ident) => {
-        impl<P: Per> InWidth<$word> for Own<P> {
-            type Part = P::Of<$word>;
-            fn of(&self, _: &Nodes<$word>) -> Option<&Self::Part> {
-                if let Self::$width(part) = self { Some(part) } else { None }
-            }
-        }
-    };
-}
-
-in_width!(u32, Bits32);
-in_width!(u64, Bits64);
-in_width!([u64; 2], Bits128);
-in_width!([u64; 4], Bits256);
 
 impl Offers {
     pub(super) fn count(&self) -> usize {
