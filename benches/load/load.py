@@ -221,7 +221,7 @@ def test(options, server):
     announce(options, server, f"{options.SECONDS:g} s after {options.WARMUP:g} s of warm-up")
     calls = load.run(options.SECONDS, options.WARMUP)
     found = report.figures(calls, options.RPS, load.undecided)
-    return concluded(options, found, [("cores", load.busy)])
+    return concluded(options, found, [("cores", load.busy)], server.trouble())
 
 
 def soak(options, server):
@@ -243,8 +243,8 @@ def soak(options, server):
     more = [("memory warmed up, at the end", f"{megabytes(memory[0])}, {megabytes(memory[-1])}"), ("cores", load.busy)]
     if None in memory:
         print("  the memory of the server is unknown, so nothing is said of it (ADMIN=host:port tells)")
-    return concluded(options, report.merged(slices), more,
-                     report.drift(slices, memory, options.GROWTH_PERCENT, options.P99_FACTOR))
+    grown = report.drift(slices, memory, options.GROWTH_PERCENT, options.P99_FACTOR)
+    return concluded(options, report.merged(slices), more, [*server.trouble(), *grown])
 
 
 def swap(options, server):
@@ -269,10 +269,11 @@ def swap(options, server):
              for name, part in (("around a swap", during), ("otherwise", rest)) if part]
     if not swaps.made and not swaps.failed:
         raise NotJudged("no swap fell into the run")
-    return concluded(options, found, [*more, ("cores", load.busy)], [f"a swap failed: {why}" for why in swaps.failed[:1]])
+    trouble = server.trouble() + [f"a swap failed: {why}" for why in swaps.failed[:1]]
+    return concluded(options, found, [*more, ("cores", load.busy)], trouble)
 
 
-def concluded(options, found, more, other=()):
+def concluded(options, found, more, other):
     """Prints the figures and the verdict; returns the exit code."""
     print(report.table(found, more))
     verdict, code = report.judge(found, report.Limits(options.P99_MS, options.ERRORS_PERCENT), other)

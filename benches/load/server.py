@@ -68,6 +68,11 @@ class Server:
             self.child.kill()
             self.child.wait()
 
+    def trouble(self):
+        """What went wrong with a server that was started here."""
+        code = self.child.poll() if self.child else None
+        return [] if code is None else [f"the server ended during the run, exit code {code}"]
+
     def metric(self, name):
         """The sum of a metric over its labels; None where it cannot be read."""
         text = page(self.admin, "/metrics") if self.admin else None

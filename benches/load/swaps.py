@@ -101,5 +101,5 @@ def marked(model, target, number):
         elif path.suffix == ".json":
             path.write_bytes(path.read_bytes() + b"\n" * number)
     manifest = target / "model.toml"
-    manifest.write_text(re.sub(r"^\[checksums\]\n(?:[^\[].*\n|\n)*", "", manifest.read_text(), flags=re.MULTILINE))
+    manifest.write_text(re.sub(r"^\[checksums\]\n(?:[^\[\n].*\n|\n)*", "", manifest.read_text(), flags=re.MULTILINE))
     return target
