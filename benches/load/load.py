@@ -18,6 +18,7 @@ how much each had, and a rate close to the limit says as much about ghz as about
 Start reading at `main`.
 """
 
+import fcntl
 import json
 import math
 import os
@@ -181,14 +182,14 @@ class Load:
         found = json.loads(result.read_text())
         answered = (found.get("statusCodeDistribution") or {}).get("OK", 0)
         self.undecided = self.without_decision(decisions, answered)
-        return report.calls_of(found, options.RPS, warmup)
+        return report.calls_of(found, options.RPS, count, warmup)
 
     def without_decision(self, before, answered):
         """How many Ranks were answered OK but decided nothing for their customer; 0 where the server's count is unknown."""
         after = self.server.metric("proffer_decisions_total")
-        if self.method.endswith("/Score") or after is None:
+        if self.method.endswith("/Score") or before is None or after is None:
             return 0
-        return max(0, answered - round(after - (before or 0)))
+        return max(0, answered - round(after - before))
 
 
 def machine(server):
@@ -237,7 +238,7 @@ def soak(options, server):
         slices.append(report.figures(load.run(options.SLICE), options.RPS, load.undecided))
         memory.append(server.memory())
         found, files = slices[-1], server.files()
-        print(f"  {turn * options.SLICE / 60:>6.1f}{found.sent:>9.1f}"
+        print(f"  {turn * options.SLICE / 60:>6.2f}{found.sent:>9.1f}"
               + "".join(f"{found.latency(share):>10.2f}" for share in report.QUANTILES.values())
               + f"{found.errors:>8,}{megabytes(memory[-1]):>11}{files if files is not None else '?':>7}", flush=True)
     more = [("memory warmed up, at the end", f"{megabytes(memory[0])}, {megabytes(memory[-1])}"), ("cores", load.busy)]
@@ -277,6 +278,8 @@ def concluded(options, found, more, other):
     """Prints the figures and the verdict; returns the exit code."""
     print(report.table(found, more))
     verdict, code = report.judge(found, report.Limits(options.P99_MS, options.ERRORS_PERCENT), other)
+    if code == 1 and found.late_p99 > options.P99_MS / 4:
+        print("ghz itself was late: cores were short, and this says as much about the machine as about the server")
     print(verdict)
     return code
 
@@ -327,7 +330,11 @@ def run(mode, options):
     if not options.PROFFER.is_file() and (mode is swap or not options.ADDRESS):
         raise NotJudged(f"PROFFER={options.PROFFER} is not there: `make build` builds it")
     VAR.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="proffer-load-") as scratch:
+    with (VAR / "lock").open("w") as lock, tempfile.TemporaryDirectory(prefix="proffer-load-") as scratch:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise NotJudged("another load test runs, and each would disturb the other") from error
         server = Server(options, Path(scratch), VAR / "server.log")
         try:
             return mode(options, server)

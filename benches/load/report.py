@@ -82,8 +82,11 @@ def seconds(text):
     return whole.timestamp() + float(f"0{rest[:zone]}" if zone else 0)
 
 
-def calls_of(report, rate, warmup=0.0):
-    """The calls of a report of ghz (its JSON), without those that were due within the first `warmup` seconds."""
+def calls_of(report, rate, asked, warmup=0.0):
+    """The calls of a report of ghz (its JSON), without those that were due within the first `warmup` seconds.
+
+    Of the `asked` calls ghz records none that reached their deadline before they got onto a connection: they failed.
+    """
     details = report.get("details") or []
     if not details:
         raise NotJudged("ghz reports no call at all")
@@ -103,7 +106,7 @@ def calls_of(report, rate, warmup=0.0):
             calls.append(Call(due, at - due, at - due + took, status))
     if not calls:
         raise NotJudged("the run ended before its warm-up did")
-    return calls
+    return calls + [Call(calls[-1].due, 0, 0, "NotRecorded")] * (asked - len(sent))
 
 
 def quantile(ordered, share):

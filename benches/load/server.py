@@ -74,10 +74,11 @@ class Server:
         return [] if code is None else [f"the server ended during the run, exit code {code}"]
 
     def metric(self, name):
-        """The sum of a metric over its labels; None where it cannot be read."""
+        """The sum of a metric over its labels, which come into being when they are used; None where metrics cannot be read."""
         text = page(self.admin, "/metrics") if self.admin else None
-        found = re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)", text or "", re.MULTILINE)
-        return sum(map(float, found)) if found else None
+        if text is None:
+            return None
+        return sum(map(float, re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)", text, re.MULTILINE)))
 
     def memory(self):
         """Resident bytes; None where nobody says."""
@@ -87,7 +88,7 @@ class Server:
                 return 1024 * int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])
             except (OSError, TypeError):
                 pass
-        return self.metric("process_resident_memory_bytes")
+        return self.metric("process_resident_memory_bytes") or None
 
     def files(self):
         """Open file descriptors; None where nobody says."""

@@ -34,7 +34,7 @@ def steady(rate=100, length=10, **more):
 
 
 def found(calls, rate=100, **more):
-    return report.figures(report.calls_of(calls, rate), rate, **more)
+    return report.figures(report.calls_of(calls, rate, calls["count"]), rate, **more)
 
 
 class Report(unittest.TestCase):
@@ -72,14 +72,14 @@ class Report(unittest.TestCase):
         calls = steady()
         for detail in calls["details"][:200]:
             detail["latency"] = 1
-        self.assertEqual(len(report.calls_of(calls, 100, warmup=2)), 800)
+        self.assertEqual(len(report.calls_of(calls, 100, 1000, warmup=2)), 800)
         with self.assertRaises(report.NotJudged):
-            report.calls_of(calls, 100, warmup=11)
+            report.calls_of(calls, 100, 1000, warmup=11)
 
     def test_a_report_without_calls_or_with_some_is_not_judged(self):
         for calls in ({"count": 0, "details": None}, {**steady(), "count": 2_000_000}):
             with self.assertRaises(report.NotJudged):
-                report.calls_of(calls, 100)
+                report.calls_of(calls, 100, 1000)
 
     def test_merging_adds_up(self):
         parts = [found(steady(took=0.001)), found(steady(took=0.003)), found(steady(length=5, status="Unavailable"))]
@@ -107,6 +107,10 @@ class Verdict(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertIn("errors 2 of 1,000 calls, 0.2 % of at most 0 %", verdict)
         self.assertEqual(report.judge(figures, LIMITS._replace(errors_percent=0.2))[1], 0)
+
+    def test_a_call_that_ghz_did_not_record_is_an_error(self):
+        figures = report.figures(report.calls_of(steady(), 100, 1002, warmup=2), 100)
+        self.assertEqual((figures.calls, figures.errors, figures.statuses["NotRecorded"]), (802, 2, 2))
 
     def test_an_answer_without_a_decision_is_an_error(self):
         figures = found(steady(), undecided=3)
@@ -199,7 +203,8 @@ class Settings(unittest.TestCase):
 
     def test_defaults_depend_on_the_mode(self):
         options = load.settings("test", ["RPS=500", "P99_MS=20", "SECONDS="])
-        self.assertEqual((options.RPS, options.P99_MS, options.SECONDS, options.CALL, options.ADDRESS), (500, 20, 20, "rank", None))
+        self.assertEqual((options.RPS, options.P99_MS, options.SECONDS), (500, 20, 20))
+        self.assertEqual((options.CALL, options.ADDRESS), ("rank", None))
         options = load.settings("soak", [])
         self.assertEqual((options.RPS, options.P99_MS, options.MINUTES), (200, math.inf, 10))
 
