@@ -80,6 +80,7 @@ var/venv-bench/.installed: benches/segment/requirements.txt
 	touch $@
 
 ghz: $(GHZ)
+	@test -n "$(GHZ)" || { echo "ghz is installed by Go, which is not there"; exit 1; }
 
 var/ghz/ghz-$(GHZ_VERSION):
 	GOBIN=$(CURDIR)/var/ghz CGO_ENABLED=0 go install github.com/bojand/ghz/cmd/ghz@$(GHZ_VERSION)

@@ -119,6 +119,7 @@ def figures(calls, rate, undecided=0):
     statuses = {}
     for call in calls:
         statuses[call.status] = statuses.get(call.status, 0) + 1
+    answered = array("d", sorted(1000 * call.latency for call in calls if call.status == "OK"))
     sent = [call.due + call.late for call in calls]
     # The last call, too, stands for a stretch of the schedule.
     taken = max(sent) - min(sent) + 1 / rate
@@ -127,9 +128,10 @@ def figures(calls, rate, undecided=0):
         sent=len(calls) / taken,
         calls=len(calls),
         late_p99=1000 * quantile(sorted(call.late for call in calls), 0.99),
-        latencies=array("d", sorted(1000 * call.latency for call in calls if call.status == "OK")),
+        latencies=answered,
         statuses=dict(sorted(statuses.items())),
-        undecided=undecided,
+        # Some may have been calls of the warm-up.
+        undecided=min(undecided, len(answered)),
     )
 
 

@@ -6,8 +6,8 @@ Start reading at `Server`.
 import http.client
 import os
 import re
-import socket
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -41,12 +41,13 @@ class Server:
         command_line(self.options, "init", "--store", store, "--from", self.options.MODELS)
         with self.log.open("w") as log:
             self.child = subprocess.Popen(
-                [self.options.PROFFER, "serve", "--store", store, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"],
+                [self.options.PROFFER, "serve", "--store", store, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
+                 "--log-format", "text", "--log-filter", "info"],
                 stdout=subprocess.DEVNULL, stderr=log)
         self.process = self.child.pid
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until and self.child.poll() is None:
-            if found := re.search(r"grpc=(\S+) admin=(\S+)", self.log.read_text()):
+            if found := re.search(r"grpc=(\S+) admin=(\S+) ", self.log.read_text()):
                 self.grpc, self.admin = found.groups()
                 if page(self.admin, "/readyz") is not None:
                     return
