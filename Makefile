@@ -19,7 +19,7 @@ GHZ         := $(if $(shell command -v go),var/ghz/ghz-$(GHZ_VERSION))
 SETTINGS    := RPS P99_MS SECONDS WARMUP CALL ADDRESS ADMIN MODELS ERRORS_PERCENT DEADLINE_MS CONNECTIONS MINUTES SLICE \
                GROWTH_PERCENT P99_FACTOR EVERY PROFFER GHZ
 
-.PHONY: run test lint build onnxruntime swap-test swap-costs bench bench-segment ghz load-test load-swap soak clean
+.PHONY: run test lint build onnxruntime swap-test swap-costs lanes bench bench-segment ghz load-test load-swap soak clean
 
 run: build var/store/CURRENT
 	@scripts/run.sh
@@ -64,6 +64,10 @@ swap-test: build
 # What a swap costs beside latency: from a push to live, memory of a warm release, convergence of a replica.
 swap-costs: build $(S3)
 	PROFFER_TEST_BINARY=$(CURDIR)/target/release/proffer PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) $(CARGO) test --locked --test server swap_costs::costs -- --ignored --nocapture --exact
+
+# Latency of Rank alone and beside a stream of bulk work that runs flat out; exits non-zero where its p99 more than doubles.
+lanes: build
+	PROFFER_TEST_BINARY=$(CURDIR)/target/release/proffer $(CARGO) test --locked --test server lanes::interactive_latency_beside_bulk_work -- --ignored --nocapture --exact
 
 # The figures of the README; CI does not run them.
 bench: onnxruntime

@@ -19,10 +19,11 @@ mod tally;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use chrono::Utc;
-use tracing::Instrument;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 pub use answer::{
     CustomerError, Factors, RankResult, RankedOffer, Reason, RejectedOffer, Rejection, ScoreAnswer, Segment,
@@ -33,7 +34,7 @@ pub use request::{ContextValue, Customer, Explain, RankRequest, ScoreRequest};
 pub use score::MAX_SCORES;
 
 use crate::feature::{FeatureBatch, RecentRows};
-use crate::model::{Call, Stop, Worker, Workers};
+use crate::model::{Call, Cost, Lane, Stop, Worker, Workers};
 use crate::release::Snapshot;
 use crate::telemetry::Metrics;
 
@@ -43,6 +44,12 @@ const CUSTOMERS_PER_PART: usize = 16;
 /// The same for rows of `Score` and `AssignSegments`, which cost less each.
 const ROWS_PER_PART: usize = 1024;
 
+/// Work of one thread from which on a call is bulk work, whoever waits for it.
+const LONG: Duration = Duration::from_millis(20);
+
+/// Work of one thread that a piece of bulk work should be: what an interactive call may have to wait for.
+const PIECE: Duration = Duration::from_micros(500);
+
 /// Answers calls from whatever snapshot is published when they begin.
 #[derive(Clone)]
 pub struct Decider {
@@ -50,6 +57,8 @@ pub struct Decider {
     workers: Workers,
     metrics: Arc<Metrics>,
     recent: Arc<RecentRows>,
+    /// Of a row of `AssignSegments`.
+    assigning: Arc<Cost>,
 }
 
 impl Decider {
@@ -61,7 +70,7 @@ impl Decider {
         metrics: Arc<Metrics>,
         recent: Arc<RecentRows>,
     ) -> Self {
-        Self { snapshot, workers, metrics, recent }
+        Self { snapshot, workers, metrics, recent, assigning: Arc::default() }
     }
 
     /// The snapshot that a call beginning now is answered from.
@@ -88,10 +97,16 @@ impl Decider {
             Err(error) => return Err(explain(error, &snapshot).await),
         };
         let customers = plan.customers.len();
-        let shared = Arc::clone(&plan);
+        let (shared, cost) = (Arc::clone(&plan), snapshot.release.cost(plan.placement));
+        let load = Load { items: customers, least: CUSTOMERS_PER_PART, cost, units: 1 };
         let parts = self
-            .split(customers, CUSTOMERS_PER_PART, call, move |range, worker, call| {
-                rank::decide(&shared, range, recent.as_deref(), worker, call)
+            .split(load, call, move |range, worker, call| {
+                let (began, customers) = (Instant::now(), range.len());
+                // A call leaves one pair, however many pieces it is done in, so that no campaign drowns the others.
+                let recent = recent.as_deref().filter(|_| range.start == 0);
+                let decided = rank::decide(&shared, range, recent, worker, call)?;
+                shared.snapshot.release.cost(shared.placement).record(customers, began.elapsed());
+                Ok(decided)
             })
             .await?;
         let mut all = Vec::with_capacity(customers);
@@ -112,12 +127,10 @@ impl Decider {
             Ok(plan) => Arc::new(plan),
             Err(error) => return Err(explain(error, &snapshot).await),
         };
-        let shared = Arc::clone(&plan);
-        let parts = self
-            .split(plan.rows(), ROWS_PER_PART, call, move |range, worker, call| {
-                shared.score(range, worker, call)
-            })
-            .await?;
+        let (shared, cost, units) = (Arc::clone(&plan), plan.model.cost(), plan.pairs_per_row());
+        let load = Load { items: plan.rows(), least: ROWS_PER_PART, cost, units };
+        let parts =
+            self.split(load, call, move |range, worker, call| shared.score(range, worker, call)).await?;
         let rows = plan.rows();
         let (name, version) = (plan.model.name(), plan.model.version());
         let counted = self.metrics.model(name, version);
@@ -154,17 +167,27 @@ impl Decider {
         let snapshot = self.snapshot()?;
         let plan = Arc::new(segments::SegmentPlan::new(Arc::clone(&snapshot), features)?);
         let shared = Arc::clone(&plan);
+        let (cost, assigning) = (&*self.assigning, Arc::clone(&self.assigning));
+        let load = Load { items: plan.rows(), least: ROWS_PER_PART, cost, units: 1 };
         let parts = self
-            .split(plan.rows(), ROWS_PER_PART, call, move |range, _, call| shared.assign(range, call))
+            .split(load, call, move |range, _, call| {
+                let (began, rows) = (Instant::now(), range.len());
+                let assigned = shared.assign(range, call)?;
+                assigning.record(rows, began.elapsed());
+                Ok(assigned)
+            })
             .await?;
         Ok((snapshot, parts.into_iter().flatten().collect()))
     }
 
-    /// Runs `work` over `0..items` on as many workers as the size is worth, and returns the parts in order.
+    /// Runs `work` over `0..items` on as many workers as the size is worth, and returns the parts in order. Long work and that of streams is bulk
+    /// work: it is done in pieces so small that a call which a person waits for soon finds a worker.
+    ///
+    /// # Errors
+    /// Where the deadline cannot be met by what items cost of late, before any work; where a piece is refused or stopped.
     async fn split<T, F>(
         &self,
-        items: usize,
-        least: usize,
+        Load { items, least, cost, units }: Load<'_>,
         call: &Call,
         work: F,
     ) -> Result<Vec<T>, DecisionError>
@@ -172,31 +195,41 @@ impl Decider {
         T: Send + 'static,
         F: Fn(Range<usize>, &Worker, &Call) -> Result<T, Stop> + Clone + Send + 'static,
     {
+        let whole = cost.of(items * units);
+        let call = if whole > LONG { call.clone().in_lane(Lane::Bulk) } else { call.clone() };
         let parts = self.workers.count().min(items / least).max(1);
-        let size = items.div_ceil(parts).max(1);
-        let mut running = tokio::task::JoinSet::new();
-        for part in 1..parts {
-            let (workers, call, work) = (self.workers.clone(), call.clone(), work.clone());
-            let range = (part * size).min(items)..((part + 1) * size).min(items);
-            let run = async move {
-                let owed = call.clone();
-                let result = workers.run(&call, move |worker| work(range, worker, &owed)).await;
-                (part, result)
-            };
-            running.spawn(run.in_current_span());
+        self.workers.admit(&call, whole, parts).inspect_err(|_| cost.doubt(items * units))?;
+        let even = items.div_ceil(parts).max(1);
+        let size = match call.lane() {
+            Lane::Interactive => even,
+            Lane::Bulk => cost.units_in(PIECE).map_or(least, |fit| (fit / units).max(1)).min(even),
+        };
+        let piece = |start: usize| {
+            let (owed, work, range) = (call.clone(), work.clone(), start..(start + size).min(items));
+            let cost = cost.of(range.len() * units);
+            let call = &call;
+            async move {
+                let work = move |worker: &Worker| work(range, worker, &owed);
+                Ok::<T, DecisionError>(self.workers.run(call, cost, work).await??)
+            }
+        };
+        if size >= items {
+            return Ok(vec![piece(0).await?]);
         }
-        // The first part is awaited here: a call of one part costs no task.
-        let owed = call.clone();
-        let first = self.workers.run(call, move |worker| work(0..size.min(items), worker, &owed)).await??;
-        let mut results: Vec<Option<T>> = Vec::with_capacity(parts);
-        results.push(Some(first));
-        results.resize_with(parts, || None);
-        while let Some(joined) = running.join_next().await {
-            let (part, result) = joined.map_err(|error| DecisionError::Internal(error.to_string()))?;
-            results[part] = Some(result??);
-        }
-        Ok(results.into_iter().flatten().collect())
+        // No more at once than there are workers, so that one caller's pieces do not fill the queue.
+        let pieces = stream::iter((0..items).step_by(size).map(piece)).buffered(parts);
+        pieces.try_collect().await
     }
+}
+
+/// What a call asks for, in items that can be shared out.
+struct Load<'a> {
+    items: usize,
+    /// Items that are worth handing to another worker.
+    least: usize,
+    /// What a unit costs, and how many units an item is.
+    cost: &'a Cost,
+    units: usize,
 }
 
 /// Tells what does not exist from what is only not loaded. The store may be far away, so it is asked on a thread that may wait.

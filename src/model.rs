@@ -6,6 +6,7 @@
 
 mod calibration;
 mod checksums;
+mod cost;
 mod error;
 mod inputs;
 mod manifest;
@@ -18,9 +19,10 @@ mod workers;
 
 pub use calibration::{Calibration, Isotonic};
 pub use checksums::{Checksums, hex, sha256_of};
+pub use cost::Cost;
 pub use error::ModelError;
 pub use manifest::{Class, Inputs, Layout, Manifest, ModelKind, PSI_LIMIT};
 pub use matrix::{InputError, Matrix};
 pub use repository::{Repository, RepositoryError, ServedModel};
 pub use version::{Model, Scores};
-pub use workers::{Call, Refusal, Stop, Worker, Workers, panic_message};
+pub use workers::{Call, Lane, Refusal, Stop, Worker, Workers, panic_message};

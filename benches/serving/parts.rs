@@ -193,7 +193,7 @@ impl<const N: usize> OnWorkers<N> {
             let (shared, case, work) = (Arc::clone(engine), Arc::clone(case), work.clone());
             let call = Call::default();
             let began = Instant::now();
-            let run = engine.workers.run(&call, move |worker| {
+            let run = engine.workers.run(&call, Duration::ZERO, move |worker| {
                 let began = Instant::now();
                 (work(&shared, &case, worker), began.elapsed())
             });

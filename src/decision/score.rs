@@ -105,7 +105,7 @@ impl ScorePlan {
     }
 
     /// How many rows of the model's matrix one row of the request becomes.
-    fn pairs_per_row(&self) -> usize {
+    pub fn pairs_per_row(&self) -> usize {
         self.offers.len().max(1)
     }
 

@@ -17,7 +17,7 @@ use super::limits::{Limits, check_id};
 use super::proto::proffer::v1 as wire;
 use super::status;
 use crate::decision::{Decider, DecisionError};
-use crate::model::{Call, Refusal};
+use crate::model::{Call, Lane, Refusal};
 
 /// The service, cheap to clone.
 #[derive(Clone)]
@@ -170,7 +170,7 @@ where
             let answered = async {
                 let message = message.map_err(status::corrected)?;
                 tokio::select! {
-                    answered = caught(answer(message, call.clone())) => answered?,
+                    answered = caught(answer(message, call.clone().in_lane(Lane::Bulk))) => answered?,
                     () = answers.closed() => Err(Status::cancelled("the caller has gone")),
                 }
             };

@@ -11,6 +11,7 @@ mod output;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tonic::{Request, Response, Status};
 
@@ -96,7 +97,7 @@ impl InferenceService {
         let limit = self.message_limit;
         let owed = call.clone();
         let work = move |worker: &Worker| run(worker, &owed, &served, &request, limit);
-        self.workers.run(&call, work).await?
+        self.workers.run(&call, Duration::ZERO, work).await?
     }
 }
 

@@ -112,6 +112,7 @@ fn cut(text: &str, most: usize) -> String {
 pub(super) fn from_refusal(refusal: Refusal, request_id: &str) -> Status {
     match refusal {
         Refusal::Overloaded => Status::resource_exhausted("too much work is queued; try again later"),
+        Refusal::TooLate { .. } => Status::deadline_exceeded(refusal.to_string()),
         Refusal::Stopped(Stop::DeadlineExceeded) => deadline_exceeded(),
         Refusal::Stopped(Stop::Abandoned) => Status::cancelled("the caller has gone"),
         Refusal::Panicked => internal("the work panicked", request_id),
@@ -190,6 +191,8 @@ pub(super) fn code_name(code: Code) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -220,6 +223,10 @@ mod tests {
             (InferenceError::AnswerTooLarge { bytes: 2, limit: 1 }, Code::OutOfRange),
             (Refusal::Overloaded.into(), Code::ResourceExhausted),
             (Refusal::Stopped(Stop::DeadlineExceeded).into(), Code::DeadlineExceeded),
+            (
+                Refusal::TooLate { needs: Duration::from_secs(2), left: Duration::from_secs(1) }.into(),
+                Code::DeadlineExceeded,
+            ),
             (Refusal::Stopped(Stop::Abandoned).into(), Code::Cancelled),
             (Refusal::Panicked.into(), Code::Internal),
         ];

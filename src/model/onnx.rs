@@ -7,6 +7,7 @@
 mod cache;
 mod convert;
 mod file;
+pub(in crate::model) mod proto;
 mod runtime;
 mod tensor;
 

@@ -6,13 +6,14 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::inputs::{Element, Plan};
 use super::manifest::is_offer_id;
 use super::matrix::part;
 use super::onnx::{OnnxCache, OnnxModel, Outputs, Tensor, TensorData};
 use super::output::ScoreOutput;
-use super::{Calibration, Layout, Manifest, Matrix, ModelError, ModelKind, Worker};
+use super::{Calibration, Cost, Layout, Manifest, Matrix, ModelError, ModelKind, Worker};
 use crate::document::{Problem, Problems};
 use crate::feature::FeatureSchema;
 
@@ -29,6 +30,8 @@ pub struct Model {
     /// One, or for [`Layout::PerOffer`] one per offer, in the order of the columns.
     graphs: Vec<Graph>,
     columns: Vec<String>,
+    /// Of a row.
+    cost: Cost,
 }
 
 /// A graph and the score among its outputs.
@@ -110,7 +113,8 @@ impl Model {
         let plan = problems.into_result(plan)?;
         // With nothing wrong there is a plan.
         let plan = plan.ok_or_else(|| Problems::one(&file, None, "it describes no inputs"))?;
-        Ok(Self { name: name.to_owned(), version, manifest, plan: Arc::new(plan), graphs, columns })
+        let (name, plan, cost) = (name.to_owned(), Arc::new(plan), Cost::default());
+        Ok(Self { name, version, manifest, plan, graphs, columns, cost })
     }
 
     /// The name of the model.
@@ -177,6 +181,12 @@ impl Model {
             return self.propensity(raw).map(|propensity| propensity as f32);
         }
         raw.is_finite().then_some(raw)
+    }
+
+    /// What a row costs, measured whenever rows are scored.
+    #[must_use]
+    pub fn cost(&self) -> &Cost {
+        &self.cost
     }
 
     /// An empty matrix for rows of this model, to be filled, scored, cleared and filled again.
@@ -248,7 +258,10 @@ impl Model {
         let mut matrix = self.matrix();
         let refuse = |message| ModelError::Input { name: self.name.clone(), message };
         matrix.push_stand_ins().map_err(|error| refuse(error.to_string()))?;
-        self.score(worker, &matrix).map(|_| ())
+        self.score(worker, &matrix)?;
+        // What a graph does once is no cost of a row.
+        self.cost.forget();
+        Ok(())
     }
 
     fn score_blocks<'t>(
@@ -258,6 +271,7 @@ impl Model {
         wanted: &[usize],
         tensors: impl Fn(&Range<usize>, usize) -> Vec<Tensor<'t>>,
     ) -> Result<Scores, ModelError> {
+        let began = Instant::now();
         let runs = self.runs(wanted)?;
         let columns = wanted.len();
         let mut scores = Scores { columns, values: vec![f32::NAN; rows * columns] };
@@ -278,6 +292,7 @@ impl Model {
                 }
             }
         }
+        self.cost.record(rows, began.elapsed());
         Ok(scores)
     }
 

@@ -1,17 +1,25 @@
-//! The threads that decide and score, and the bounded queue in front of them.
+//! The threads that decide and score, and the two bounded queues in front of them.
 //!
 //! A [`Worker`] is a token that exists once per thread: whoever holds `&Worker` may use the session of that number of
-//! every model, so two requests never want the same session. Work is queued up to a limit and refused beyond it; each
-//! piece carries its [`Call`], whose deadline and cancellation are looked at again before the work begins and whenever
-//! the work asks.
+//! every model, so two requests never want the same session. Work is queued up to a limit and refused beyond it, and so is work
+//! whose deadline the work before it and its own cost leave no room for. Interactive work goes before bulk work; what has begun is
+//! not interrupted, so bulk work comes in small pieces. Each piece carries its [`Call`], whose deadline and cancellation are looked at
+//! again before the work begins and whenever the work asks.
+
+mod backlog;
+mod call;
+#[cfg(test)]
+mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select_biased};
 use tokio::sync::oneshot;
+
+use self::backlog::Backlog;
+pub use self::call::{Call, Lane, Stop};
 
 /// The right to use the session of this number in every model; one per thread, never copied.
 #[derive(Debug)]
@@ -39,83 +47,20 @@ impl Worker {
     }
 }
 
-/// What a piece of work owes its caller: when it must be done, and whether anyone still waits.
-#[derive(Debug, Clone, Default)]
-pub struct Call {
-    deadline: Option<Instant>,
-    abandoned: Arc<AtomicBool>,
-}
-
-/// Why work should not go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Stop {
-    /// The caller's deadline has passed.
-    #[error("the deadline has passed")]
-    DeadlineExceeded,
-    /// The caller has gone.
-    #[error("the caller has gone")]
-    Abandoned,
-}
-
-impl Call {
-    /// A call that must be answered by `deadline`, if there is one.
-    #[must_use]
-    pub fn new(deadline: Option<Instant>) -> Self {
-        Self { deadline, abandoned: Arc::default() }
-    }
-
-    /// When the answer is due.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
-    }
-
-    /// Looked at before each costly step.
-    ///
-    /// # Errors
-    /// The reason to stop.
-    pub fn check(&self) -> Result<(), Stop> {
-        if self.abandoned.load(Ordering::Relaxed) {
-            return Err(Stop::Abandoned);
-        }
-        match self.deadline {
-            Some(deadline) if Instant::now() >= deadline => Err(Stop::DeadlineExceeded),
-            _ => Ok(()),
-        }
-    }
-
-    /// Marks the call as abandoned when the guard is dropped, as a future is when its caller goes away.
-    #[must_use]
-    pub fn abandon_on_drop(&self) -> AbandonOnDrop {
-        AbandonOnDrop(Some(Arc::clone(&self.abandoned)))
-    }
-}
-
-/// See [`Call::abandon_on_drop`].
-#[derive(Debug)]
-pub struct AbandonOnDrop(Option<Arc<AtomicBool>>);
-
-impl AbandonOnDrop {
-    /// The call was answered: nothing is abandoned.
-    pub fn disarm(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for AbandonOnDrop {
-    fn drop(&mut self) {
-        if let Some(abandoned) = &self.0 {
-            abandoned.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
 /// Why a piece of work has no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The queue is full.
     #[error("too much work is queued")]
     Overloaded,
+    /// What waits before the work and the work itself need longer than the deadline leaves.
+    #[error("the deadline cannot be met: the work needs about {needs:.1?}, and {left:.1?} are left")]
+    TooLate {
+        /// Until the work would be done, by what such work cost of late.
+        needs: Duration,
+        /// Until the deadline.
+        left: Duration,
+    },
     /// The call ended before the work began.
     #[error(transparent)]
     Stopped(#[from] Stop),
@@ -133,29 +78,32 @@ pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
 
 type Job = Box<dyn FnOnce(&Worker) + Send>;
 
-/// A handle to the worker threads; they end when the last handle is dropped and the queue is empty.
+/// A handle to the worker threads; they end when the last handle is dropped and the queues are empty.
 #[derive(Debug, Clone)]
 pub struct Workers {
-    queue: Sender<Job>,
+    interactive: Sender<Job>,
+    bulk: Sender<Job>,
     count: usize,
+    backlog: Arc<Backlog>,
 }
 
 impl Workers {
-    /// Starts `count` threads behind a queue of at most `queue_limit` waiting pieces of work.
+    /// Starts `count` threads behind a queue of at most `queue_limit` waiting pieces of work for each lane.
     ///
     /// # Errors
     /// When the operating system refuses a thread.
     pub fn start(count: usize, queue_limit: usize) -> std::io::Result<Self> {
-        let (queue, jobs) = bounded::<Job>(queue_limit);
+        let (interactive, interactive_jobs) = bounded::<Job>(queue_limit);
+        let (bulk, bulk_jobs) = bounded::<Job>(queue_limit);
         for worker in Worker::tokens(count) {
-            let jobs: Receiver<Job> = jobs.clone();
+            let (interactive, bulk) = (interactive_jobs.clone(), bulk_jobs.clone());
             std::thread::Builder::new().name(format!("worker-{}", worker.index)).spawn(move || {
-                for job in jobs {
+                while let Some(job) = next(&interactive, &bulk) {
                     job(&worker);
                 }
             })?;
         }
-        Ok(Self { queue, count })
+        Ok(Self { interactive, bulk, count, backlog: Arc::default() })
     }
 
     /// The number of threads.
@@ -167,14 +115,28 @@ impl Workers {
     /// The number of pieces of work that wait.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.queue.len()
+        self.interactive.len() + self.bulk.len()
     }
 
-    /// Runs `work` on a worker. Dropping the future abandons the call: work that has not begun never begins.
+    /// Whether work that costs `cost` of one thread, done in `parts` at once, can be done in time. Of work whose cost nobody knows
+    /// (zero) this is not asked.
+    ///
+    /// # Errors
+    /// [`Refusal::TooLate`].
+    pub fn admit(&self, call: &Call, cost: Duration, parts: usize) -> Result<(), Refusal> {
+        let Some(deadline) = call.deadline().filter(|_| !cost.is_zero()) else { return Ok(()) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let threads = |wanted: usize| wanted.clamp(1, self.count.max(1)) as u32;
+        let needs = self.backlog.ahead(call.lane()) / threads(self.count) + cost / threads(parts);
+        if needs > left { Err(Refusal::TooLate { needs, left }) } else { Ok(()) }
+    }
+
+    /// Runs `work`, which will cost about `cost` (zero where nobody knows), on a worker. Dropping the future abandons the call: work that has
+    /// not begun never begins.
     ///
     /// # Errors
     /// When the queue is full, the call is over before the work begins, or the work panics.
-    pub async fn run<T, F>(&self, call: &Call, work: F) -> Result<T, Refusal>
+    pub async fn run<T, F>(&self, call: &Call, cost: Duration, work: F) -> Result<T, Refusal>
     where
         T: Send + 'static,
         F: FnOnce(&Worker) -> T + Send + 'static,
@@ -184,6 +146,7 @@ impl Workers {
         let owed = call.clone();
         // What the work logs belongs to the call.
         let span = tracing::Span::current();
+        let taken_on = self.backlog.take_on(call.lane(), cost);
         let job: Job = Box::new(move |worker| {
             let result = match owed.check() {
                 Err(stop) => Err(Refusal::Stopped(stop)),
@@ -195,10 +158,15 @@ impl Workers {
                     })
                 }
             };
+            drop(taken_on);
             // A caller that has gone takes no answer.
             let _ = answer.send(result);
         });
-        match self.queue.try_send(job) {
+        let queue = match call.lane() {
+            Lane::Interactive => &self.interactive,
+            Lane::Bulk => &self.bulk,
+        };
+        match queue.try_send(job) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => return Err(Refusal::Overloaded),
         }
@@ -209,59 +177,11 @@ impl Workers {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Barrier;
-    use std::time::Duration;
-
-    #[tokio::test]
-    async fn work_is_done_by_numbered_workers() {
-        let workers = Workers::start(2, 8).unwrap();
-        let index = workers.run(&Call::default(), Worker::index).await.unwrap();
-        assert!(index < 2);
-    }
-
-    #[tokio::test]
-    async fn a_panic_is_answered_and_the_worker_goes_on() {
-        let workers = Workers::start(1, 8).unwrap();
-        let panicked: Result<(), Refusal> = workers.run(&Call::default(), |_| panic!("on purpose")).await;
-        assert_eq!(panicked, Err(Refusal::Panicked));
-        assert_eq!(workers.run(&Call::default(), |_| 7).await, Ok(7));
-    }
-
-    #[tokio::test]
-    async fn work_beyond_the_limit_is_refused_and_late_work_never_begins() {
-        let workers = Workers::start(1, 1).unwrap();
-        let (entered, leave) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
-        let blocked = tokio::spawn({
-            let (workers, entered, leave) = (workers.clone(), Arc::clone(&entered), Arc::clone(&leave));
-            async move {
-                workers
-                    .run(&Call::default(), move |_| {
-                        entered.wait();
-                        leave.wait();
-                    })
-                    .await
-            }
-        });
-        tokio::task::spawn_blocking(move || entered.wait()).await.unwrap();
-        let call = Call::default();
-        let queued = tokio::spawn({
-            let (workers, call) = (workers.clone(), call.clone());
-            async move { workers.run(&call, |_| 1).await }
-        });
-        while workers.queued() == 0 {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(workers.run(&Call::default(), |_| 2).await, Err(Refusal::Overloaded));
-        queued.abort();
-        let _ = queued.await;
-        assert_eq!(call.check(), Err(Stop::Abandoned));
-        leave.wait();
-        blocked.await.unwrap().unwrap();
-        let past = Call::new(Some(Instant::now().checked_sub(Duration::from_secs(1)).unwrap()));
-        let late = workers.run(&past, |_| 3).await;
-        assert_eq!(late, Err(Refusal::Stopped(Stop::DeadlineExceeded)));
+/// The job to do now: an interactive one, else one of the other lane, else whichever comes first; none once all handles are gone.
+fn next(interactive: &Receiver<Job>, bulk: &Receiver<Job>) -> Option<Job> {
+    // Both lanes end at the same time, but the other may still hold work.
+    select_biased! {
+        recv(interactive) -> job => job.or_else(|_| bulk.recv()).ok(),
+        recv(bulk) -> job => job.or_else(|_| interactive.recv()).ok(),
     }
 }

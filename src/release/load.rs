@@ -12,7 +12,7 @@ use super::{ReleaseFiles, Store, Workspace};
 use crate::document::{Document, Problems, suggestion};
 use crate::feature::FeatureSchema;
 use crate::model::onnx::OnnxCache;
-use crate::model::{Layout, Manifest, Model, ModelKind, Worker};
+use crate::model::{Cost, Layout, Manifest, Model, ModelKind, Worker};
 use crate::offer::{self, Catalog, NamedModel, Placement};
 use crate::segment::{FILE_NAME, Segmentation};
 
@@ -83,6 +83,8 @@ pub struct Release {
     models: Vec<Arc<Model>>,
     /// placement × offer.
     scorers: Vec<Vec<Option<Scorer>>>,
+    /// Of a customer, by placement.
+    costs: Vec<Cost>,
     segmentation: Option<Segmenter>,
     store: Option<Store>,
     pins: BTreeMap<String, u64>,
@@ -124,7 +126,9 @@ impl Release {
         let Some(catalog) = catalog else { return problems.into_result(()).and(Err(Problems::new())) };
         let scorers = assign_scorers(&catalog, &models, &segmentations, source.pins, &mut problems);
         let segmentation = choose_segmentation(&catalog, &mut segmentations, &models, &mut problems);
+        let costs = catalog.policy.placements.iter().map(|_| Cost::default()).collect();
         problems.into_result(Self {
+            costs,
             number: source.number,
             schema: Arc::new(schema),
             catalog,
@@ -190,6 +194,12 @@ impl Release {
     #[must_use]
     pub fn scorer(&self, placement: usize, offer: usize) -> Option<Scorer> {
         self.scorers[placement][offer]
+    }
+
+    /// What a customer costs at a placement, to be measured whenever customers are decided.
+    #[must_use]
+    pub fn cost(&self, placement: usize) -> &Cost {
+        &self.costs[placement]
     }
 
     /// The segmentation, where the policy names one.

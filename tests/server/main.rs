@@ -11,6 +11,7 @@ mod crashes;
 mod decisions;
 mod golden;
 mod harness;
+mod lanes;
 mod lifecycle;
 mod management;
 mod open_inference;

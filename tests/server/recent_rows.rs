@@ -75,14 +75,12 @@ async fn a_call_leaves_one_of_the_pairs_that_it_scored() {
 }
 
 #[tokio::test]
-async fn a_dry_run_leaves_nothing_and_a_large_call_one_pair_per_part() {
+async fn a_dry_run_leaves_nothing_and_a_large_call_one_pair() {
     let engine = Engine::new();
     engine.rank(RankRequest { dry_run: true, ..request("app_home", 1..=40) }).await;
     assert_eq!(engine.recent.snapshot().len(), 0);
-    // As many parts as workers.
     engine.rank(request("app_home", 1..=1000)).await;
-    let kept = engine.recent.snapshot().len();
-    assert!((1..=2).contains(&kept), "{kept}");
+    assert_eq!(engine.recent.snapshot().len(), 1);
 }
 
 /// Judges a version of `propensity` against the sample's by what `engine` remembers.

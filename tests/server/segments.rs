@@ -188,14 +188,23 @@ fn the_segments_of_the_sample_are_what_training_writes() {
     table.compare_with_scikit_learn(&path, &table.assignments(&trained.join("report/assignments.csv")));
 }
 
-/// 120 customers with a balance, an income band and a channel, some of each missing.
-fn with_texts() -> Vec<(String, Option<f32>, Option<&'static str>, Option<&'static str>)> {
+/// A customer with texts, some of it missing.
+struct Texts {
+    id: String,
+    balance: Option<f32>,
+    band: Option<&'static str>,
+    channel: Option<&'static str>,
+}
+
+/// 120 customers with a balance, an income band and a channel.
+fn with_texts() -> Vec<Texts> {
     let bands = ["low", "middle", "upper", "high"];
     let channels = ["app", "web", "branch"];
-    let row = |row: usize| {
-        let balance = (row % 11 != 0).then_some((row % 4 * 500 + row * 13 % 37) as f32);
-        let band = (row % 7 != 0).then_some(bands[row % 4]);
-        (format!("c{row}"), balance, band, (row % 13 != 0).then_some(channels[row % 9 / 3]))
+    let row = |row: usize| Texts {
+        id: format!("c{row}"),
+        balance: (!row.is_multiple_of(11)).then_some((row % 4 * 500 + row * 13 % 37) as f32),
+        band: (!row.is_multiple_of(7)).then_some(bands[row % 4]),
+        channel: (!row.is_multiple_of(13)).then_some(channels[row % 9 / 3]),
     };
     (0..120).map(row).collect()
 }
@@ -206,7 +215,7 @@ async fn texts_are_segmented_by_the_server_as_in_training() {
     let rows = with_texts();
     let directory = tempfile::tempdir().unwrap();
     let (input, output) = (directory.path().join("customers.csv"), directory.path().join("out"));
-    let line = |(id, balance, band, channel): &(String, Option<f32>, Option<&str>, Option<&str>)| {
+    let line = |Texts { id, balance, band, channel }: &Texts| {
         let balance = balance.map(|balance| balance.to_string()).unwrap_or_default();
         format!("{id},{balance},{},{}\n", band.unwrap_or_default(), channel.unwrap_or_default())
     };
@@ -235,10 +244,10 @@ async fn texts_are_segmented_by_the_server_as_in_training() {
         let missing = (0..rows.len()).map(|row| each(row).is_none()).collect();
         (Values::Strings(wire::StringValues { values }), missing)
     };
-    let balances = rows.iter().map(|(_, balance, _, _)| balance.unwrap_or_default()).collect();
-    let missing = rows.iter().map(|(_, balance, _, _)| balance.is_none()).collect();
-    let (bands, no_band) = strings(&|row| rows[row].2);
-    let (channels, no_channel) = strings(&|row| rows[row].3);
+    let balances = rows.iter().map(|row| row.balance.unwrap_or_default()).collect();
+    let missing = rows.iter().map(|row| row.balance.is_none()).collect();
+    let (bands, no_band) = strings(&|row| rows[row].band);
+    let (channels, no_channel) = strings(&|row| rows[row].channel);
     let features = wire::FeatureBatch {
         rows: rows.len() as u32,
         dense: None,

@@ -1,0 +1,186 @@
+//! Ensembles of trees, evaluated without ONNX Runtime: the same answers at a fraction of its time.
+//!
+//! Owns the reading of an ONNX graph that is an ensemble of trees with what exporters put around it ([`TreeModel::read`]), its
+//! evaluation for rows ([`TreeModel::score`]) and for customers × offers ([`Factorised`]), and the check that its answers
+//! are those of ONNX Runtime ([`TreeModel::verify`]), which must pass before anybody relies on it. Knows numbers and columns;
+//! knows nothing of features, manifests or `ort`. Whatever it does not recognise is [`Unsupported`], and ONNX Runtime goes
+//! on with that model.
+//!
+//! The way of a graph: `graph` recognises it, `ensemble` brings its trees into one form, `engine` holds them as `bits` (up to
+//! 256 leaves) or `walk` (more) with the values of `leaves`, `columns` turns values into keys, `finish` and `after` turn
+//! sums into scores. `machine` chooses the instruction set; all give the same bits. Start reading at [`TreeModel`].
+
+mod after;
+mod bits;
+mod columns;
+mod engine;
+mod ensemble;
+mod factorised;
+mod finish;
+mod graph;
+mod keys;
+mod leaves;
+mod machine;
+mod probe;
+mod real;
+mod scratch;
+mod verify;
+mod walk;
+mod word;
+
+pub use columns::Number;
+pub use factorised::{CustomerVectors, Factorised, Misfit, OfferVectors, Side};
+pub use probe::Element;
+pub use scratch::Scratch;
+pub use verify::{Disagreement, PROBES, TOLERANCE};
+
+use super::onnx::Labels;
+use engine::Engine;
+
+/// Why a graph is left to ONNX Runtime.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{node}: {why}")]
+pub struct Unsupported {
+    /// The node: its operator and what it gives; `graph` where there is none.
+    pub node: String,
+    /// What it is about it.
+    pub why: String,
+}
+
+impl Unsupported {
+    fn because(why: String) -> Self {
+        Self { node: "graph".to_owned(), why }
+    }
+}
+
+/// One output of a graph, computed by an engine of our own. Immutable; shared by all threads.
+#[derive(Debug)]
+pub struct TreeModel {
+    evaluator: Evaluator,
+    /// What a row consists of, in its order.
+    elements: Vec<Element>,
+    labels: Option<Labels>,
+    /// Values at which conditions turn, for each value of a row; a choice of them.
+    turning_points: Vec<Vec<f64>>,
+    trees: usize,
+}
+
+#[derive(Debug)]
+enum Evaluator {
+    Float(Engine<f32>),
+    Double(Engine<f64>),
+}
+
+/// A tensor that a graph takes, as a part of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InputPart<'n> {
+    /// The graph's name for it.
+    pub name: &'n str,
+    /// Its columns.
+    pub columns: usize,
+}
+
+impl TreeModel {
+    /// Reads the graph in `bytes`, of which `output` is wanted. A row will be the columns of `inputs`, one after the other:
+    /// all that the graph takes, in any order.
+    ///
+    /// # Errors
+    /// What is not recognised, with the node: a graph of something else than trees, or trees that are damaged. ONNX Runtime
+    /// may run it all the same.
+    pub fn read(bytes: &[u8], output: &str, inputs: &[InputPart<'_>]) -> Result<Self, Unsupported> {
+        let found = graph::read(bytes, output, inputs)?;
+        let (ensemble, features) = (&found.ensemble, &found.features);
+        let (after, trees) = (found.after, ensemble.trees.len());
+        let mut turning_points = vec![Vec::new(); found.elements.len()];
+        let evaluator = if ensemble.double {
+            let engine = Engine::<f64>::new(ensemble, features, after);
+            probe::turning_points(ensemble, &engine.columns, &mut turning_points);
+            Evaluator::Double(engine)
+        } else {
+            let engine = Engine::<f32>::new(ensemble, features, after);
+            probe::turning_points(ensemble, &engine.columns, &mut turning_points);
+            Evaluator::Float(engine)
+        };
+        let model =
+            Self { evaluator, elements: found.elements, labels: found.labels, turning_points, trees };
+        if model.width() == 0 {
+            return Err(Unsupported::because("nothing comes out of it".to_owned()));
+        }
+        Ok(model)
+    }
+
+    /// Keeps one score of each row and drops the others; `None` where there is no such score.
+    #[must_use]
+    pub fn only(mut self, score: usize) -> Option<Self> {
+        if score >= self.width() {
+            return None;
+        }
+        match &mut self.evaluator {
+            Evaluator::Float(engine) => engine.after.only = Some(score),
+            Evaluator::Double(engine) => engine.after.only = Some(score),
+        }
+        Some(self)
+    }
+
+    /// The values of a row.
+    #[must_use]
+    pub fn row_width(&self) -> usize {
+        self.elements.len()
+    }
+
+    /// The type of each value of a row, as the graph has it.
+    #[must_use]
+    pub fn elements(&self) -> &[Element] {
+        &self.elements
+    }
+
+    /// The scores of a row: the columns of the output.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        match &self.evaluator {
+            Evaluator::Float(engine) => engine.width(),
+            Evaluator::Double(engine) => engine.width(),
+        }
+    }
+
+    /// The classes of the columns, where the output is a ZipMap; before [`TreeModel::only`].
+    #[must_use]
+    pub fn labels(&self) -> Option<&Labels> {
+        self.labels.as_ref()
+    }
+
+    /// Trees.
+    #[must_use]
+    pub fn trees(&self) -> usize {
+        self.trees
+    }
+
+    /// Scores `rows` (rows × [`TreeModel::row_width`], row-major) into `out` (rows × [`TreeModel::width`]). NaN is a missing
+    /// value. Doubles that a graph takes as floats are rounded. Rows without room, and room without rows, are left alone.
+    pub fn score<T: Number>(&self, rows: &[T], scratch: &mut Scratch, out: &mut [f32]) {
+        let (row_width, width) = (self.row_width(), self.width());
+        let count = (out.len() / width).min(rows.len().checked_div(row_width).unwrap_or(0));
+        let (rows, out) = (&rows[..count * row_width], &mut out[..count * width]);
+        match &self.evaluator {
+            Evaluator::Float(engine) => engine.score(rows, row_width, scratch, out),
+            Evaluator::Double(engine) => engine.score(rows, row_width, scratch, out),
+        }
+    }
+
+    /// Bytes on the heap.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let engine = match &self.evaluator {
+            Evaluator::Float(engine) => engine.memory_bytes(),
+            Evaluator::Double(engine) => engine.memory_bytes(),
+        };
+        let turning_points: usize =
+            self.turning_points.iter().map(|points| size_of_val(points.as_slice())).sum();
+        engine + turning_points + size_of_val(self.elements.as_slice())
+    }
+}
+
+#[cfg(test)]
+mod against_onnx_runtime;
+#[cfg(test)]
+mod tests;

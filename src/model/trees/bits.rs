@@ -1,0 +1,225 @@
+//! Trees of up to 256 leaves: each condition that fails takes leaves away from a bit vector, and the lowest that is left is
+//! the one that a row reaches.
+//!
+//! Taking away is an AND, which has no order. So conditions may be looked at tree by tree for several rows
+//! ([`Nodes`], [`reach`]), or column by column for one row ([`BitRun::row`]), and what some columns take away can be kept
+//! and joined with what others do. Source: Lucchese et al., QuickScorer, SIGIR 2015.
+
+use super::ensemble::{Split, Tree};
+use super::leaves::Reached;
+use super::machine::LANES;
+use super::word::Word;
+
+/// Consecutive trees of an ensemble, all with vectors of one width.
+#[derive(Debug)]
+pub(super) struct BitRun<W> {
+    /// All conditions, tree by tree.
+    pub(super) nodes: Nodes<W>,
+    /// No conditions, for the same trees.
+    pub(super) nothing: Nodes<W>,
+    /// All conditions, column by column, in the order of the columns.
+    prefixes: Vec<Prefix<W>>,
+}
+
+/// Conditions tree by tree.
+#[derive(Debug, Clone)]
+pub(super) struct Nodes<W> {
+    /// Where the conditions of each tree begin, and the end.
+    starts: Vec<u32>,
+    all: Vec<Node<W>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Node<W> {
+    column: u32,
+    /// It fails where the key of the column is greater.
+    cut: i32,
+    /// What is left where it fails.
+    mask: W,
+}
+
+/// The conditions on one column, by their cuts: those that fail for a row come first.
+#[derive(Debug)]
+struct Prefix<W> {
+    cuts: Vec<i32>,
+    /// The tree of the run, and what is left of it.
+    masks: Vec<(u32, W)>,
+    /// What all conditions up to each `every`th leave, for all trees: entry by entry × trees.
+    steps: Vec<W>,
+    every: usize,
+}
+
+impl<W: Word> BitRun<W> {
+    /// `trees`: at most [`Word::LEAVES`] leaves each; `cut`: the cut of a condition as the keys of a row have it.
+    pub(super) fn new(trees: &[Tree], columns: usize, cut: impl Fn(&Split) -> i32) -> Self {
+        let mut nodes = Nodes { starts: vec![0], all: Vec::new() };
+        let mut by_column: Vec<Vec<(i32, u32, W)>> = vec![Vec::new(); columns];
+        for (at, tree) in trees.iter().enumerate() {
+            for split in &tree.splits {
+                let (column, cut) = (split.column, cut(split));
+                let mask = W::without(split.first, split.middle);
+                nodes.all.push(Node { column, cut, mask });
+                by_column[column as usize].push((cut, at as u32, mask));
+            }
+            nodes.starts.push(nodes.all.len() as u32);
+        }
+        let prefixes = by_column.into_iter().map(|conditions| Prefix::new(conditions, trees.len())).collect();
+        let nothing = nodes.only(|_| false);
+        Self { nodes, nothing, prefixes }
+    }
+
+    /// Trees.
+    pub(super) fn trees(&self) -> usize {
+        self.nodes.trees()
+    }
+
+    /// Takes away what the conditions on `columns` do for one row. `keys`: of all columns; `out`: a vector per tree.
+    #[inline(always)]
+    pub(super) fn row(&self, keys: &[i32], columns: &[u32], out: &mut [W]) {
+        for column in columns {
+            self.prefixes[*column as usize].take(keys[*column as usize], out);
+        }
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.nodes.memory_bytes() + self.prefixes.iter().map(Prefix::memory_bytes).sum::<usize>()
+    }
+}
+
+impl<W: Word> Prefix<W> {
+    fn new(mut conditions: Vec<(i32, u32, W)>, trees: usize) -> Self {
+        /// A step of the whole ensemble costs as much as this share of its bytes in single conditions, measured; so much
+        /// memory is spent per condition.
+        const BYTES_PER_CONDITION: usize = 32;
+        conditions.sort_unstable_by_key(|(cut, tree, _)| (*cut, *tree));
+        let every = (trees * size_of::<W>() / BYTES_PER_CONDITION).max(16);
+        let mut steps = Vec::with_capacity(conditions.len() / every * trees);
+        let mut left = vec![W::ALL; trees];
+        for some in conditions.chunks_exact(every) {
+            for (_, tree, mask) in some {
+                left[*tree as usize] = left[*tree as usize].and(*mask);
+            }
+            steps.extend_from_slice(&left);
+        }
+        let cuts = conditions.iter().map(|(cut, _, _)| *cut).collect();
+        let masks = conditions.into_iter().map(|(_, tree, mask)| (tree, mask)).collect();
+        Self { cuts, masks, steps, every }
+    }
+
+    #[inline(always)]
+    fn take(&self, key: i32, out: &mut [W]) {
+        let failing = self.cuts.partition_point(|cut| key > *cut);
+        let whole = failing / self.every;
+        if let Some(before) = whole.checked_sub(1) {
+            let step = &self.steps[before * out.len()..][..out.len()];
+            for (left, step) in out.iter_mut().zip(step) {
+                *left = left.and(*step);
+            }
+        }
+        for (tree, mask) in &self.masks[whole * self.every..failing] {
+            let left = &mut out[*tree as usize];
+            *left = left.and(*mask);
+        }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        size_of_val(self.cuts.as_slice())
+            + size_of_val(self.masks.as_slice())
+            + size_of_val(self.steps.as_slice())
+    }
+}
+
+impl<W: Word> Nodes<W> {
+    /// The conditions on some columns alone.
+    pub(super) fn only(&self, wanted: impl Fn(u32) -> bool) -> Self {
+        let mut some = Self { starts: vec![0], all: Vec::new() };
+        for tree in self.starts.windows(2) {
+            let conditions = &self.all[tree[0] as usize..tree[1] as usize];
+            some.all.extend(conditions.iter().filter(|node| wanted(node.column)));
+            some.starts.push(some.all.len() as u32);
+        }
+        some
+    }
+
+    /// Trees.
+    pub(super) fn trees(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of_val(self.starts.as_slice()) + size_of_val(self.all.as_slice())
+    }
+}
+
+/// What is left of trees before conditions are looked at.
+pub(super) trait Left<W> {
+    fn of(&self, tree: usize, block: usize) -> [W; LANES];
+}
+
+/// Everything.
+pub(super) struct Everything;
+
+impl<W: Word> Left<W> for Everything {
+    #[inline(always)]
+    fn of(&self, _: usize, _: usize) -> [W; LANES] {
+        [W::ALL; LANES]
+    }
+}
+
+/// The same for all rows: a vector per tree.
+pub(super) struct Alike<'v, W>(pub(super) &'v [W]);
+
+impl<W: Word> Left<W> for Alike<'_, W> {
+    #[inline(always)]
+    fn of(&self, tree: usize, _: usize) -> [W; LANES] {
+        [self.0[tree]; LANES]
+    }
+}
+
+/// What a row of its own and one that all share leave both.
+pub(super) struct Both<'v, W, const B: usize> {
+    pub(super) shared: &'v [W],
+    /// For each block, a vector per tree and row.
+    pub(super) own: [&'v [[W; LANES]]; B],
+}
+
+impl<W: Word, const B: usize> Left<W> for Both<'_, W, B> {
+    #[inline(always)]
+    fn of(&self, tree: usize, block: usize) -> [W; LANES] {
+        let shared = self.shared[tree];
+        self.own[block][tree].map(|own| own.and(shared))
+    }
+}
+
+/// Finds the leaves of `B` × [`LANES`] rows in every tree, in order, and tells `reached`.
+///
+/// `left`: what is left of a tree for a block before `nodes` take away; `keys`: of all columns, for each block.
+#[inline(always)]
+pub(super) fn reach<W: Word, const B: usize>(
+    nodes: &Nodes<W>,
+    keys: [&[[i32; LANES]]; B],
+    left: &impl Left<W>,
+    reached: &mut impl Reached,
+) {
+    for (tree, bounds) in nodes.starts.windows(2).enumerate() {
+        let mut left: [[W; LANES]; B] = std::array::from_fn(|block| left.of(tree, block));
+        for node in &nodes.all[bounds[0] as usize..bounds[1] as usize] {
+            for (left, keys) in left.iter_mut().zip(keys) {
+                let keys = &keys[node.column as usize];
+                for (left, key) in left.iter_mut().zip(keys) {
+                    *left = left.and_if(*key > node.cut, node.mask);
+                }
+            }
+        }
+        for (block, left) in left.iter().enumerate() {
+            reached.leaves(tree, block, &left.map(Word::lowest));
+        }
+    }
+}

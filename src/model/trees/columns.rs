@@ -1,0 +1,215 @@
+//! From a row's values to the keys that trees compare.
+//!
+//! What an exporter put before the trees (a scaler, an imputer, a cast) is applied here, value by value, in the precision of
+//! the graph. Start reading at [`Columns::key`].
+
+use super::ensemble::{Ensemble, Split, View, ViewKind};
+use super::keys;
+use super::machine::LANES;
+
+/// A number that a row may consist of.
+pub trait Number: Copy + Send + Sync + 'static {
+    /// The nearest float.
+    fn to_f32(self) -> f32;
+    /// The same as a double.
+    fn to_f64(self) -> f64;
+}
+
+impl Number for f32 {
+    fn to_f32(self) -> f32 {
+        self
+    }
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+}
+
+impl Number for f64 {
+    fn to_f32(self) -> f32 {
+        self as f32
+    }
+    fn to_f64(self) -> f64 {
+        self
+    }
+}
+
+/// What the operator of the trees takes as one feature: a value of the row, and what happens to it before.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Feature {
+    /// The position in the row.
+    pub(super) input: usize,
+    pub(super) steps: Vec<Step>,
+}
+
+/// One thing that happens to a value. Sums, products and quotients of floats are computed as doubles and rounded, which
+/// gives the same floats.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Step {
+    /// To the nearest float.
+    Round,
+    Subtract(f64),
+    Add(f64),
+    Multiply(f64),
+    Divide(f64),
+    /// Another value for a missing one.
+    Missing(f64),
+    /// Another value for this one.
+    Instead { of: f64, by: f64 },
+}
+
+impl Step {
+    fn apply(self, value: f64) -> f64 {
+        match self {
+            Self::Round => f64::from(value as f32),
+            Self::Subtract(other) => value - other,
+            Self::Add(other) => value + other,
+            Self::Multiply(factor) => value * factor,
+            Self::Divide(divisor) => value / divisor,
+            Self::Missing(by) => if value.is_nan() { by } else { value },
+            Self::Instead { of, by } => if value == of { by } else { value },
+        }
+    }
+
+    /// About what had to come in for this to come out.
+    fn undo(self, value: f64) -> f64 {
+        match self {
+            Self::Round | Self::Missing(_) | Self::Instead { .. } => value,
+            Self::Subtract(other) => value + other,
+            Self::Add(other) => value - other,
+            Self::Multiply(factor) => value / factor,
+            Self::Divide(divisor) => value * divisor,
+        }
+    }
+}
+
+/// All columns of an ensemble.
+#[derive(Debug)]
+pub(super) struct Columns {
+    double: bool,
+    all: Vec<Column>,
+}
+
+#[derive(Debug)]
+struct Column {
+    input: usize,
+    steps: Box<[Step]>,
+    kind: ViewKind,
+    /// Of doubles, the cuts in ascending order: the key is how many of them are below the value's own.
+    cuts: Box<[i64]>,
+}
+
+impl Columns {
+    /// `features`: all that the trees look at, by their positions.
+    pub(super) fn new(ensemble: &Ensemble, features: &[Feature]) -> Self {
+        let mut cuts: Vec<Vec<i64>> = vec![Vec::new(); ensemble.views.len()];
+        if ensemble.double {
+            for split in ensemble.trees.iter().flat_map(|tree| &tree.splits) {
+                cuts[split.column as usize].push(split.cut);
+            }
+        }
+        let column = |(view, mut cuts): (&View, Vec<i64>)| {
+            cuts.sort_unstable();
+            cuts.dedup();
+            let Feature { input, steps } = features[view.feature].clone();
+            Column { input, steps: steps.into(), kind: view.kind.clone(), cuts: cuts.into() }
+        };
+        Self { double: ensemble.double, all: ensemble.views.iter().zip(cuts).map(column).collect() }
+    }
+
+    /// Columns.
+    pub(super) fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    /// The position in the row that a column is made of.
+    pub(super) fn input(&self, column: u32) -> usize {
+        self.all[column as usize].input
+    }
+
+    /// The cut of a condition as keys have it.
+    pub(super) fn cut(&self, split: &Split) -> i32 {
+        let column = &self.all[split.column as usize];
+        if self.double && !matches!(column.kind, ViewKind::Members { .. }) {
+            return column.cuts.partition_point(|cut| *cut < split.cut) as i32;
+        }
+        // Of floats, which have keys of 32 bits.
+        split.cut as i32
+    }
+
+    /// About the value of the row at which a condition turns, where it has one.
+    pub(super) fn turning_point(&self, split: &Split) -> Vec<f64> {
+        let column = &self.all[split.column as usize];
+        let value = |key: i64| if self.double { keys::double(key) } else { f64::from(keys::float(key as i32)) };
+        let values: Vec<f64> = match &column.kind {
+            ViewKind::Members { keys, .. } => keys.iter().map(|key| value(*key)).collect(),
+            ViewKind::MissingLow | ViewKind::MissingHigh => vec![value(split.cut)],
+        };
+        let undo = |value| column.steps.iter().rev().fold(value, |value, step| step.undo(value));
+        values.into_iter().map(undo).collect()
+    }
+
+    /// The key of a row's value in a column.
+    #[inline]
+    pub(super) fn key<T: Number>(&self, column: u32, row: &[T]) -> i32 {
+        let column = &self.all[column as usize];
+        let value = row[column.input];
+        if !self.double && column.steps.is_empty() {
+            return column.float(value.to_f32());
+        }
+        let value = column.steps.iter().fold(value.to_f64(), |value, step| step.apply(value));
+        if self.double { column.double(value) } else { column.float(value as f32) }
+    }
+
+    /// The keys of up to [`LANES`] rows of `width` values, row-major, in all `columns`; further rows count as the last.
+    pub(super) fn block<T: Number>(&self, rows: &[T], width: usize, columns: &[u32], out: &mut [[i32; LANES]]) {
+        for column in columns {
+            let keys = &mut out[*column as usize];
+            let mut key = 0;
+            let mut rows = rows.chunks_exact(width);
+            for lane in keys {
+                if let Some(row) = rows.next() {
+                    key = self.key(*column, row);
+                }
+                *lane = key;
+            }
+        }
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let column = |column: &Column| {
+            let members = match &column.kind {
+                ViewKind::Members { keys, .. } => size_of_val(keys.as_slice()),
+                ViewKind::MissingLow | ViewKind::MissingHigh => 0,
+            };
+            size_of::<Column>() + size_of_val(&*column.steps) + size_of_val(&*column.cuts) + members
+        };
+        self.all.iter().map(column).sum()
+    }
+}
+
+impl Column {
+    #[inline]
+    fn float(&self, value: f32) -> i32 {
+        match &self.kind {
+            ViewKind::MissingLow => if value.is_nan() { keys::LOWEST } else { keys::of_float(value) },
+            ViewKind::MissingHigh => if value.is_nan() { keys::HIGHEST } else { keys::of_float(value) },
+            ViewKind::Members { keys, missing } => {
+                let member = || keys.binary_search(&i64::from(keys::of_float(value))).is_ok();
+                i32::from(!if value.is_nan() { *missing } else { member() })
+            }
+        }
+    }
+
+    fn double(&self, value: f64) -> i32 {
+        let key = keys::of_double(value);
+        match &self.kind {
+            ViewKind::MissingLow if value.is_nan() => keys::LOWEST,
+            ViewKind::MissingHigh if value.is_nan() => keys::HIGHEST,
+            ViewKind::MissingLow | ViewKind::MissingHigh => self.cuts.partition_point(|cut| *cut < key) as i32,
+            ViewKind::Members { keys, missing } => {
+                i32::from(!if value.is_nan() { *missing } else { keys.binary_search(&key).is_ok() })
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! An ensemble of trees in one form, whatever operator it came from.
+//!
+//! Every condition becomes "the key of a column is at most a cut": columns are views of features ([`View`]) whose keys are
+//! whole numbers in the order of the values, so that missing values, equality and sets are decided where a value becomes a
+//! key, and trees compare integers. Start reading at [`Ensemble::build`].
+
+mod build;
+pub(super) mod operators;
+
+use std::collections::HashMap;
+
+use super::Unsupported;
+use super::finish::Finish;
+use super::keys;
+
+/// Trees, what they look at, and what becomes of their sums.
+#[derive(Debug)]
+pub(super) struct Ensemble {
+    /// Whether thresholds and sums are doubles; floats otherwise.
+    pub(super) double: bool,
+    /// What the trees compare, in the order of [`Split::column`].
+    pub(super) views: Vec<View>,
+    pub(super) trees: Vec<Tree>,
+    /// Sums per row.
+    pub(super) targets: usize,
+    pub(super) aggregate: Aggregate,
+    pub(super) finish: Finish,
+}
+
+/// How the leaves of a row become one number per target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aggregate {
+    Sum,
+    Average,
+    Min,
+    Max,
+}
+
+/// A feature as trees look at it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct View {
+    /// The column of the rows that the operator takes.
+    pub(super) feature: usize,
+    pub(super) kind: ViewKind,
+}
+
+/// What a value's key says.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum ViewKind {
+    /// The order of the values; a missing one is below all.
+    MissingLow,
+    /// The order of the values; a missing one is above all.
+    MissingHigh,
+    /// 0 for a member, 1 for anything else.
+    Members {
+        /// The keys of the members, ascending.
+        keys: Vec<i64>,
+        /// Whether a missing value counts as a member.
+        missing: bool,
+    },
+}
+
+/// One tree. Its leaves are numbered from left to right, where left is where a condition holds.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub(super) root: Child,
+    pub(super) splits: Vec<Split>,
+    /// The weights of each leaf: target and value.
+    pub(super) leaves: Vec<Vec<(usize, f64)>>,
+}
+
+/// Where a branch leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Child {
+    Split(u32),
+    Leaf(u32),
+}
+
+/// A condition: the key of `column` is at most `cut`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Split {
+    pub(super) column: u32,
+    pub(super) cut: i64,
+    pub(super) holds: Child,
+    pub(super) fails: Child,
+    /// The first leaf below.
+    pub(super) first: u32,
+    /// The first leaf below where the condition fails.
+    pub(super) middle: u32,
+}
+
+/// Trees as an operator writes them: conditions and leaves that refer to each other, not yet known to be trees.
+#[derive(Debug, Default)]
+pub(super) struct Forest {
+    pub(super) nodes: Vec<Condition>,
+    pub(super) leaves: Vec<Vec<(usize, f64)>>,
+    pub(super) roots: Vec<Reference>,
+}
+
+/// A node of a [`Forest`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reference {
+    Node(usize),
+    Leaf(usize),
+}
+
+/// A condition as the operator writes it.
+#[derive(Debug)]
+pub(super) struct Condition {
+    pub(super) feature: usize,
+    pub(super) mode: Mode,
+    /// The threshold; for [`Mode::Member`] the members.
+    pub(super) values: Values,
+    /// Whether a missing value makes it hold.
+    pub(super) missing: bool,
+    pub(super) holds: Reference,
+    pub(super) fails: Reference,
+}
+
+/// What a condition compares with.
+#[derive(Debug)]
+pub(super) enum Values {
+    One(f64),
+    Set(Vec<f64>),
+}
+
+/// How a condition compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    AtMost,
+    Less,
+    AtLeast,
+    Greater,
+    Equal,
+    NotEqual,
+    Member,
+}
+
+impl Ensemble {
+    /// Turns a forest into trees.
+    ///
+    /// # Errors
+    /// What is no tree: a cycle, a node that no root leads to, more nodes than there is room for.
+    pub(super) fn build(
+        forest: &Forest,
+        double: bool,
+        targets: usize,
+        aggregate: Aggregate,
+        finish: Finish,
+    ) -> Result<Self, Unsupported> {
+        let every = |leaf: &Vec<(usize, f64)>| leaf.len() == targets;
+        if matches!(aggregate, Aggregate::Min | Aggregate::Max) && !forest.leaves.iter().all(every) {
+            // Then it depends on the row whether a target has a value at all.
+            return Err(Unsupported::because("MIN or MAX, and a leaf without a weight for each target".to_owned()));
+        }
+        let mut views = Views::default();
+        let trees = build::trees(forest, double, &mut views)?;
+        Ok(Self { double, views: views.all, trees, targets, aggregate, finish })
+    }
+
+    /// The key of a threshold or member.
+    fn key(double: bool, value: f64) -> i64 {
+        if double { keys::of_double(value) } else { i64::from(keys::of_float(value as f32)) }
+    }
+}
+
+/// The views so far, each once.
+#[derive(Debug, Default)]
+pub(super) struct Views {
+    all: Vec<View>,
+    known: HashMap<View, u32>,
+}
+
+impl Views {
+    fn column(&mut self, view: View) -> u32 {
+        if let Some(column) = self.known.get(&view) {
+            return *column;
+        }
+        let column = self.all.len() as u32;
+        self.all.push(view.clone());
+        self.known.insert(view, column);
+        column
+    }
+}

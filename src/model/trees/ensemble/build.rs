@@ -1,0 +1,182 @@
+//! From conditions that refer to each other to trees with numbered leaves.
+
+use super::{Child, Condition, Ensemble, Forest, Mode, Reference, Split, Tree, Values, View, ViewKind, Views};
+use crate::model::trees::Unsupported;
+
+/// Nodes of a tree may be shared between branches, as LightGBM's sets are written; each use becomes a copy, and a tree
+/// may grow by this factor, not more.
+const GROWTH: usize = 4;
+
+/// Conditions and leaves of an ensemble: far more than anybody trains, far less than memory.
+const MOST_NODES: usize = 1 << 24;
+
+pub(super) fn trees(forest: &Forest, double: bool, views: &mut Views) -> Result<Vec<Tree>, Unsupported> {
+    let mut builder = Builder {
+        forest,
+        double,
+        views,
+        visited: vec![false; forest.nodes.len()],
+        on_path: vec![false; forest.nodes.len()],
+        left: forest.nodes.len().saturating_add(forest.leaves.len()).saturating_mul(GROWTH).min(MOST_NODES),
+    };
+    let trees = forest.roots.iter().map(|root| builder.tree(*root)).collect::<Result<_, _>>()?;
+    match builder.visited.iter().position(|visited| !visited) {
+        Some(node) => Err(Unsupported::because(format!("no root leads to the node at position {node}"))),
+        None => Ok(trees),
+    }
+}
+
+struct Builder<'f> {
+    forest: &'f Forest,
+    double: bool,
+    views: &'f mut Views,
+    visited: Vec<bool>,
+    /// The conditions above the one at hand.
+    on_path: Vec<bool>,
+    /// How many nodes there is still room for.
+    left: usize,
+}
+
+/// What remains to be done, last first. Depth costs memory here and never the stack of the thread.
+enum Step {
+    Enter { at: Reference, parent: Option<(usize, bool)> },
+    Middle { split: usize },
+    Leave { node: usize },
+}
+
+/// A condition in the one form: holds where the key of a column is at most a cut.
+struct Canonical {
+    column: u32,
+    cut: i64,
+    holds: Reference,
+    fails: Reference,
+}
+
+impl Builder<'_> {
+    fn tree(&mut self, root: Reference) -> Result<Tree, Unsupported> {
+        let mut tree = Tree { root: Child::Leaf(0), splits: Vec::new(), leaves: Vec::new() };
+        let mut steps = vec![Step::Enter { at: root, parent: None }];
+        while let Some(step) = steps.pop() {
+            match step {
+                Step::Middle { split } => tree.splits[split].middle = tree.leaves.len() as u32,
+                Step::Leave { node } => self.on_path[node] = false,
+                Step::Enter { at, parent } => {
+                    self.left = self
+                        .left
+                        .checked_sub(1)
+                        .ok_or_else(|| Unsupported::because("too many nodes, or shared too often".to_owned()))?;
+                    let child = match at {
+                        Reference::Leaf(leaf) => {
+                            let weights = self.forest.leaves.get(leaf);
+                            let weights = weights.ok_or_else(|| missing("leaf", leaf))?;
+                            tree.leaves.push(weights.clone());
+                            Child::Leaf(tree.leaves.len() as u32 - 1)
+                        }
+                        Reference::Node(node) => {
+                            let found = self.condition(node)?;
+                            let (split, first) = (tree.splits.len(), tree.leaves.len() as u32);
+                            let (holds, fails) = (Child::Leaf(0), Child::Leaf(0));
+                            let (column, cut) = (found.column, found.cut);
+                            tree.splits.push(Split { column, cut, holds, fails, first, middle: first });
+                            steps.push(Step::Leave { node });
+                            steps.push(Step::Enter { at: found.fails, parent: Some((split, false)) });
+                            steps.push(Step::Middle { split });
+                            steps.push(Step::Enter { at: found.holds, parent: Some((split, true)) });
+                            Child::Split(split as u32)
+                        }
+                    };
+                    match parent {
+                        None => tree.root = child,
+                        Some((split, true)) => tree.splits[split].holds = child,
+                        Some((split, false)) => tree.splits[split].fails = child,
+                    }
+                }
+            }
+        }
+        Ok(tree)
+    }
+
+    /// The condition at `node` in the one form.
+    fn condition(&mut self, node: usize) -> Result<Canonical, Unsupported> {
+        let first = self.forest.nodes.get(node).ok_or_else(|| missing("node", node))?;
+        if std::mem::replace(&mut self.on_path[node], true) {
+            return Err(Unsupported::because(format!("the node at position {node} is below itself")));
+        }
+        self.visited[node] = true;
+        let &Condition { feature, mode, ref values, missing, holds, fails } = first;
+        // The threshold; sets have none.
+        let (cut, comparable) = match values {
+            Values::One(value) => (Ensemble::key(self.double, *value), !value.is_nan()),
+            Values::Set(_) => (0, true),
+        };
+        // Nothing compares with a threshold that is no number.
+        let (never, always) = if self.double { (i64::MIN, i64::MAX - 1) } else { (NEVER, ALWAYS) };
+        let ordered = |low: bool, cut: i64| {
+            let kind = if low { ViewKind::MissingLow } else { ViewKind::MissingHigh };
+            (View { feature, kind }, cut)
+        };
+        let ((view, cut), holds, fails) = match mode {
+            Mode::AtMost => (ordered(missing, if comparable { cut } else { never }), holds, fails),
+            Mode::Less => (ordered(missing, if comparable { cut - 1 } else { never }), holds, fails),
+            Mode::AtLeast => (ordered(!missing, if comparable { cut - 1 } else { always }), fails, holds),
+            Mode::Greater => (ordered(!missing, if comparable { cut } else { always }), fails, holds),
+            Mode::NotEqual => {
+                // A missing value differs from every number.
+                let keys = self.keys(values);
+                let kind = ViewKind::Members { keys, missing: false };
+                ((View { feature, kind }, 0), fails, holds)
+            }
+            Mode::Equal | Mode::Member => {
+                let (keys, missing, fails) = self.members(node);
+                ((View { feature, kind: ViewKind::Members { keys, missing } }, 0), holds, fails)
+            }
+        };
+        Ok(Canonical { column: self.views.column(view), cut, holds, fails })
+    }
+
+    /// The set that a chain of equalities with one common goal stands for, as LightGBM's categories are written: the keys,
+    /// whether a missing value is in it, and where the chain ends.
+    fn members(&mut self, node: usize) -> (Vec<i64>, bool, Reference) {
+        let forest = self.forest;
+        let head = &forest.nodes[node];
+        let (mut keys, mut missing, mut end) = (self.keys(&head.values), head.missing, head.fails);
+        let mut length = 1;
+        while let Reference::Node(next) = end
+            && let Some(condition) = forest.nodes.get(next)
+            && matches!(condition.mode, Mode::Equal | Mode::Member)
+            && (condition.feature, condition.holds) == (head.feature, head.holds)
+            && length < forest.nodes.len()
+        {
+            keys.extend(self.keys(&condition.values));
+            missing |= condition.missing;
+            end = condition.fails;
+            self.visited[next] = true;
+            length += 1;
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        (keys, missing, end)
+    }
+
+    fn keys(&self, values: &Values) -> Vec<i64> {
+        let values = match values {
+            Values::One(value) => std::slice::from_ref(value),
+            Values::Set(values) => values,
+        };
+        // Nothing equals what is no number.
+        let numbers = values.iter().filter(|value| !value.is_nan());
+        let mut keys: Vec<i64> = numbers.map(|value| Ensemble::key(self.double, *value)).collect();
+        keys.sort_unstable();
+        keys
+    }
+}
+
+/// A cut of floats that no number is below.
+const NEVER: i64 = i32::MIN as i64;
+
+/// A cut of floats that every number is below, and a missing one, where it is placed high, is not.
+const ALWAYS: i64 = i32::MAX as i64 - 1;
+
+fn missing(what: &str, at: usize) -> Unsupported {
+    Unsupported::because(format!("there is no {what} at position {at}"))
+}

@@ -1,0 +1,70 @@
+//! A node's constants by name.
+
+use crate::model::onnx::proto::NodeProto;
+use crate::model::trees::Unsupported;
+
+/// The attributes of a node.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::model::trees) struct Attributes<'n>(pub(in crate::model::trees) &'n NodeProto);
+
+impl<'n> Attributes<'n> {
+    /// Whole numbers; none where there is no such attribute.
+    pub(in crate::model::trees) fn ints(self, name: &str) -> &'n [i64] {
+        self.0.attribute(name).map_or(&[], |attribute| attribute.ints.as_slice())
+    }
+
+    /// Floats; none where there is no such attribute.
+    pub(in crate::model::trees) fn floats(self, name: &str) -> &'n [f32] {
+        self.0.attribute(name).map_or(&[], |attribute| attribute.floats.as_slice())
+    }
+
+    /// Texts; none where there is no such attribute.
+    pub(in crate::model::trees) fn strings(self, name: &str) -> &'n [Vec<u8>] {
+        self.0.attribute(name).map_or(&[], |attribute| attribute.strings.as_slice())
+    }
+
+    /// A whole number.
+    pub(in crate::model::trees) fn int(self, name: &str, default: i64) -> i64 {
+        self.0.attribute(name).map_or(default, |attribute| attribute.i)
+    }
+
+    /// A text.
+    pub(in crate::model::trees) fn string(self, name: &str, default: &'n str) -> Result<&'n str, Unsupported> {
+        let Some(attribute) = self.0.attribute(name) else { return Ok(default) };
+        std::str::from_utf8(&attribute.s).map_err(|_| Unsupported::because(format!("`{name}` is no text")))
+    }
+
+    /// The numbers of a tensor; none where there is no such attribute.
+    pub(in crate::model::trees) fn tensor(self, name: &str) -> Result<Vec<f64>, Unsupported> {
+        let Some(attribute) = self.0.attribute(name) else { return Ok(Vec::new()) };
+        let numbers = attribute.t.as_ref().and_then(crate::model::onnx::proto::TensorProto::numbers);
+        numbers.ok_or_else(|| Unsupported::because(format!("the tensor `{name}` cannot be read")))
+    }
+
+    /// Floats, or where there are none the tensor `<name>_as_tensor`.
+    pub(in crate::model::trees) fn floats_or_tensor(self, name: &str) -> Result<Vec<f64>, Unsupported> {
+        let floats = self.floats(name);
+        if floats.is_empty() {
+            return self.tensor(&format!("{name}_as_tensor"));
+        }
+        Ok(floats.iter().copied().map(f64::from).collect())
+    }
+}
+
+/// That two lists have one length.
+pub(super) fn same_length(name: &str, length: usize, wanted: usize) -> Result<(), Unsupported> {
+    if length == wanted {
+        return Ok(());
+    }
+    Err(Unsupported::because(format!("`{name}` has {length} entries, not {wanted}")))
+}
+
+/// A number that must count something.
+pub(super) fn index(name: &str, value: i64) -> Result<usize, Unsupported> {
+    /// Beyond this a feature, target or node is no position but damage.
+    const MOST: i64 = 1 << 24;
+    if (0..MOST).contains(&value) {
+        return Ok(value as usize);
+    }
+    Err(Unsupported::because(format!("`{name}` has {value}")))
+}

@@ -1,0 +1,104 @@
+//! `TreeEnsemble` of ai.onnx.ml 5: conditions and leaves in lists of their own.
+
+use super::attributes::{Attributes, index, same_length};
+use super::{regressor_transform, transform};
+use crate::model::onnx::proto::data_type;
+use crate::model::trees::Unsupported;
+use crate::model::trees::ensemble::{Aggregate, Condition, Ensemble, Forest, Mode, Reference, Values};
+use crate::model::trees::finish::{Finish, ScoreKind};
+
+pub(super) fn ensemble(attributes: Attributes<'_>, double: bool) -> Result<Ensemble, Unsupported> {
+    let targets = index("n_targets", attributes.int("n_targets", 0))?;
+    let function = attributes.int("aggregate_function", 1);
+    let functions = [Aggregate::Average, Aggregate::Sum, Aggregate::Min, Aggregate::Max];
+    let aggregate = usize::try_from(function).ok().and_then(|function| functions.get(function).copied());
+    let aggregate =
+        aggregate.ok_or_else(|| Unsupported::because(format!("no function has the number {function}")))?;
+    let number = attributes.int("post_transform", 0);
+    let names = ["NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"];
+    let name = usize::try_from(number).ok().and_then(|number| names.get(number));
+    let name = name.ok_or_else(|| Unsupported::because(format!("no transform has the number {number}")))?;
+    let transform = regressor_transform(transform(name)?, targets);
+    let forest = forest(attributes, targets, double)?;
+    let divisor = if aggregate == Aggregate::Average { forest.roots.len() } else { 1 };
+    let finish = Finish { base: Vec::new(), divisor, scores: ScoreKind::PerTarget, transform };
+    Ensemble::build(&forest, double, targets, aggregate, finish)
+}
+
+fn forest(attributes: Attributes<'_>, targets: usize, double: bool) -> Result<Forest, Unsupported> {
+    let splits = numbers(attributes, "nodes_splits", double)?;
+    let modes = attributes.tensor("nodes_modes")?;
+    let features = attributes.ints("nodes_featureids");
+    let missing = attributes.ints("nodes_missing_value_tracks_true");
+    let (holds, fails) = (attributes.ints("nodes_truenodeids"), attributes.ints("nodes_falsenodeids"));
+    let hold_leaves = attributes.ints("nodes_trueleafs");
+    let fail_leaves = attributes.ints("nodes_falseleafs");
+    same_length("nodes_modes", modes.len(), splits.len())?;
+    let lists = [
+        ("nodes_featureids", features),
+        ("nodes_truenodeids", holds),
+        ("nodes_falsenodeids", fails),
+        ("nodes_trueleafs", hold_leaves),
+        ("nodes_falseleafs", fail_leaves),
+    ];
+    for (name, list) in lists {
+        same_length(name, list.len(), splits.len())?;
+    }
+    let reference = |name: &str, id: i64, leaf: i64| {
+        let id = index(name, id)?;
+        Ok(if leaf == 0 { Reference::Node(id) } else { Reference::Leaf(id) })
+    };
+    let members = numbers(attributes, "membership_values", double)?;
+    // The members of one condition end where a value is no number.
+    let mut sets = members.split(|value| value.is_nan());
+    let mut forest = Forest::default();
+    for at in 0..splits.len() {
+        let mode = mode(modes[at])
+            .ok_or_else(|| Unsupported::because(format!("no mode has the number {}", modes[at])))?;
+        let values = if mode == Mode::Member {
+            let set = sets.next();
+            Values::Set(set.ok_or_else(|| Unsupported::because("a set without members".to_owned()))?.to_vec())
+        } else {
+            Values::One(splits[at])
+        };
+        forest.nodes.push(Condition {
+            feature: index("nodes_featureids", features[at])?,
+            mode,
+            values,
+            missing: missing.get(at) == Some(&1),
+            holds: reference("nodes_truenodeids", holds[at], hold_leaves[at])?,
+            fails: reference("nodes_falsenodeids", fails[at], fail_leaves[at])?,
+        });
+    }
+    let ids = attributes.ints("leaf_targetids");
+    let weights = numbers(attributes, "leaf_weights", double)?;
+    same_length("leaf_targetids", ids.len(), weights.len())?;
+    for (id, weight) in ids.iter().zip(weights) {
+        let target = index("leaf_targetids", *id)?;
+        if target >= targets {
+            return Err(Unsupported::because(format!("a weight for target {target} of {targets}")));
+        }
+        forest.leaves.push(vec![(target, weight)]);
+    }
+    let roots = attributes.ints("tree_roots").iter();
+    forest.roots =
+        roots.map(|root| index("tree_roots", *root).map(Reference::Node)).collect::<Result<_, _>>()?;
+    Ok(forest)
+}
+
+/// The mode of this number.
+fn mode(number: f64) -> Option<Mode> {
+    let modes =
+        [Mode::AtMost, Mode::Less, Mode::AtLeast, Mode::Greater, Mode::Equal, Mode::NotEqual, Mode::Member];
+    (0_u8..).zip(modes).find(|(at, _)| f64::from(*at).to_bits() == number.to_bits()).map(|(_, mode)| mode)
+}
+
+/// A tensor of the type of the input: ONNX Runtime reads no other.
+fn numbers(attributes: Attributes<'_>, name: &str, double: bool) -> Result<Vec<f64>, Unsupported> {
+    let wanted = if double { data_type::DOUBLE } else { data_type::FLOAT };
+    let tensor = attributes.0.attribute(name).and_then(|attribute| attribute.t.as_ref());
+    if tensor.is_some_and(|tensor| tensor.data_type != wanted) {
+        return Err(Unsupported::because(format!("`{name}` is of another type than the input")));
+    }
+    attributes.tensor(name)
+}

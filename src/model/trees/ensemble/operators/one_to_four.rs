@@ -1,0 +1,189 @@
+//! `TreeEnsembleClassifier` and `TreeEnsembleRegressor`: nodes by tree and number, weights apart.
+
+use std::collections::HashMap;
+
+use super::attributes::{Attributes, index, same_length};
+use super::{regressor_transform, transform};
+use crate::model::trees::Unsupported;
+use crate::model::trees::ensemble::{Aggregate, Condition, Ensemble, Forest, Mode, Reference, Values};
+use crate::model::trees::finish::{Finish, ScoreKind, Transform};
+
+pub(super) fn regressor(attributes: Attributes<'_>, double: bool) -> Result<Ensemble, Unsupported> {
+    let targets = index("n_targets", attributes.int("n_targets", 0))?;
+    let aggregate = match attributes.string("aggregate_function", "SUM")? {
+        "SUM" => Aggregate::Sum,
+        "AVERAGE" => Aggregate::Average,
+        "MIN" => Aggregate::Min,
+        "MAX" => Aggregate::Max,
+        other => return Err(Unsupported::because(format!("no function is called {other:?}"))),
+    };
+    let base = attributes.floats_or_tensor("base_values")?;
+    if !base.is_empty() {
+        same_length("base_values", base.len(), targets)?;
+    }
+    let forest = forest(attributes, targets, "target")?;
+    let transform = regressor_transform(transform(attributes.string("post_transform", "NONE")?)?, targets);
+    let divisor = if aggregate == Aggregate::Average { forest.roots.len() } else { 1 };
+    let finish = Finish { base, divisor, scores: ScoreKind::PerTarget, transform };
+    Ensemble::build(&forest, double, targets, aggregate, finish)
+}
+
+pub(super) fn classifier(attributes: Attributes<'_>, double: bool) -> Result<Ensemble, Unsupported> {
+    let strings = attributes.strings("classlabels_strings").len();
+    let classes = if strings > 0 { strings } else { attributes.ints("classlabels_int64s").len() };
+    let transform = transform(attributes.string("post_transform", "NONE")?)?;
+    let base = attributes.floats_or_tensor("base_values")?;
+    let forest = forest(attributes, classes, "class")?;
+    let (targets, finish) = if classes == 2 {
+        two_classes(&forest, base, transform)?
+    } else {
+        if !base.is_empty() {
+            same_length("base_values", base.len(), classes)?;
+        }
+        (classes, Finish { base, divisor: 1, scores: ScoreKind::PerTarget, transform })
+    };
+    Ensemble::build(&forest, double, targets, Aggregate::Sum, finish)
+}
+
+/// The sums and the finish of a classifier of two classes, which may have weights for one only.
+fn two_classes(
+    forest: &Forest,
+    mut base: Vec<f64>,
+    transform: Transform,
+) -> Result<(usize, Finish), Unsupported> {
+    let unclear = |why: &str| Err(Unsupported::because(why.to_owned()));
+    if base.len() > 2 {
+        return unclear("it has more base values than classes");
+    }
+    let second = |leaf: &Vec<(usize, f64)>| leaf.iter().any(|(class, _)| *class == 1);
+    let any = forest.leaves.iter().any(second);
+    if any && !forest.leaves.iter().all(second) {
+        // Then it depends on the row what becomes of the first.
+        return unclear("only some leaves have a weight for the second of two classes");
+    }
+    let (targets, scores) = match (any, base.len()) {
+        (true, 2) => (2, ScoreKind::Opposite),
+        (true, _) | (false, 2) => (2, ScoreKind::PerTarget),
+        (false, _) if transform == Transform::Probit => {
+            return unclear("PROBIT of the only score of two classes");
+        }
+        (false, _) => {
+            let positive = forest.leaves.iter().flatten().all(|(_, weight)| *weight >= 0.0);
+            (1, ScoreKind::Complement { positive })
+        }
+    };
+    if targets == 2 && base.len() == 1 {
+        // The only base value is the first's.
+        base.push(0.0);
+    }
+    Ok((targets, Finish { base, divisor: 1, scores, transform }))
+}
+
+/// The nodes and weights; `kind` is how the names of the weights' attributes begin.
+fn forest(attributes: Attributes<'_>, targets: usize, kind: &str) -> Result<Forest, Unsupported> {
+    let ids = attributes.ints("nodes_nodeids");
+    let (tree_ids, modes) = (attributes.ints("nodes_treeids"), attributes.strings("nodes_modes"));
+    let features = attributes.ints("nodes_featureids");
+    let (holds, fails) = (attributes.ints("nodes_truenodeids"), attributes.ints("nodes_falsenodeids"));
+    let missing = attributes.ints("nodes_missing_value_tracks_true");
+    let values = attributes.floats_or_tensor("nodes_values")?;
+    same_length("nodes_modes", modes.len(), ids.len())?;
+    same_length("nodes_values", values.len(), ids.len())?;
+    let lists = [
+        ("nodes_treeids", tree_ids),
+        ("nodes_featureids", features),
+        ("nodes_truenodeids", holds),
+        ("nodes_falsenodeids", fails),
+    ];
+    for (name, list) in lists {
+        same_length(name, list.len(), ids.len())?;
+    }
+
+    let mut forest = Forest::default();
+    let mut places: HashMap<(i64, i64), Reference> = HashMap::with_capacity(ids.len());
+    let mut leaf_values = Vec::new();
+    for (at, mode) in modes.iter().enumerate() {
+        let place = if mode == b"LEAF" {
+            leaf_values.push(values[at]);
+            Reference::Leaf(leaf_values.len() - 1)
+        } else {
+            Reference::Node(at - leaf_values.len())
+        };
+        if places.insert((tree_ids[at], ids[at]), place).is_some() {
+            let (tree, node) = (tree_ids[at], ids[at]);
+            return Err(Unsupported::because(format!("tree {tree} has a second node {node}")));
+        }
+        // The first node of a tree is its root.
+        if at == 0 || tree_ids[at - 1] != tree_ids[at] {
+            forest.roots.push(place);
+        }
+    }
+    let place = |tree: i64, node: i64| {
+        let found = places.get(&(tree, node)).copied();
+        found.ok_or_else(|| Unsupported::because(format!("tree {tree} has no node {node}")))
+    };
+    for at in 0..ids.len() {
+        let Some(mode) = mode(&modes[at])? else { continue };
+        forest.nodes.push(Condition {
+            feature: index("nodes_featureids", features[at])?,
+            mode,
+            values: Values::One(values[at]),
+            missing: missing.get(at) == Some(&1),
+            holds: place(tree_ids[at], holds[at])?,
+            fails: place(tree_ids[at], fails[at])?,
+        });
+    }
+    forest.leaves = weights(attributes, targets, kind, leaf_values.len(), place)?;
+    // Where there is one target, ONNX Runtime takes the value of a leaf without a weight as its weight.
+    if forest.leaves.iter().zip(&leaf_values).any(|(leaf, value)| leaf.is_empty() && *value != 0.0) {
+        return Err(Unsupported::because("a leaf has a value but no weight".to_owned()));
+    }
+    Ok(forest)
+}
+
+/// The mode of this name; none for leaves.
+fn mode(name: &[u8]) -> Result<Option<Mode>, Unsupported> {
+    Ok(Some(match name {
+        b"LEAF" => return Ok(None),
+        b"BRANCH_LEQ" => Mode::AtMost,
+        b"BRANCH_LT" => Mode::Less,
+        b"BRANCH_GTE" => Mode::AtLeast,
+        b"BRANCH_GT" => Mode::Greater,
+        b"BRANCH_EQ" => Mode::Equal,
+        b"BRANCH_NEQ" => Mode::NotEqual,
+        other => {
+            let other = String::from_utf8_lossy(other);
+            return Err(Unsupported::because(format!("no mode is called {other:?}")));
+        }
+    }))
+}
+
+fn weights(
+    attributes: Attributes<'_>,
+    targets: usize,
+    kind: &str,
+    leaves: usize,
+    place: impl Fn(i64, i64) -> Result<Reference, Unsupported>,
+) -> Result<Vec<Vec<(usize, f64)>>, Unsupported> {
+    let weights = attributes.floats_or_tensor(&format!("{kind}_weights"))?;
+    let names = ["ids", "nodeids", "treeids"].map(|part| format!("{kind}_{part}"));
+    let [ids, nodes, trees] = names.each_ref().map(|name| attributes.ints(name));
+    for (name, list) in names.iter().zip([ids, nodes, trees]) {
+        same_length(name, list.len(), weights.len())?;
+    }
+    let mut found: Vec<Vec<(usize, f64)>> = vec![Vec::new(); leaves];
+    for (at, weight) in weights.into_iter().enumerate() {
+        let Reference::Leaf(leaf) = place(trees[at], nodes[at])? else {
+            return Err(Unsupported::because("a weight that is not at a leaf".to_owned()));
+        };
+        let target = index(&names[0], ids[at])?;
+        if target >= targets {
+            return Err(Unsupported::because(format!("a weight for target {target} of {targets}")));
+        }
+        if found[leaf].iter().any(|(other, _)| *other == target) {
+            return Err(Unsupported::because("a leaf has two weights for one target".to_owned()));
+        }
+        found[leaf].push((target, weight));
+    }
+    Ok(found)
+}

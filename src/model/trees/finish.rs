@@ -1,0 +1,130 @@
+//! From the sums of a row to what the operator gives: base values, the second class, the transform.
+//!
+//! As ONNX Runtime 1.31 does it where the specification leaves it open. Start reading at [`Finish::row`].
+
+use super::real::Real;
+
+/// What happens to sums.
+#[derive(Debug, Clone)]
+pub(super) struct Finish {
+    /// Added to the sums; one for all where there is one, else one per target, or none.
+    pub(super) base: Vec<f64>,
+    /// What the sums are divided by before the base is added: 1, or the number of trees.
+    pub(super) divisor: usize,
+    pub(super) scores: ScoreKind,
+    pub(super) transform: Transform,
+}
+
+/// How sums become scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ScoreKind {
+    /// One score per sum.
+    PerTarget,
+    /// Two classes of which only the first has weights: the second score follows from the first. `positive`: no weight is
+    /// below 0, so that the sum is a probability.
+    Complement {
+        positive: bool,
+    },
+    /// Two classes of which the second has weights of its own, with two base values.
+    Opposite,
+}
+
+/// What happens to scores at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transform {
+    None,
+    Logistic,
+    Softmax,
+    SoftmaxZero,
+    Probit,
+}
+
+impl Finish {
+    /// The scores of a row with these many sums.
+    pub(super) fn width(&self, targets: usize) -> usize {
+        match self.scores {
+            ScoreKind::PerTarget => targets,
+            ScoreKind::Complement { .. } | ScoreKind::Opposite => 2,
+        }
+    }
+
+    /// The scores of a row: `sums` has one per target, `out` as many as [`Finish::width`] says.
+    pub(super) fn row<S: Real>(&self, sums: &[S], out: &mut [f32]) {
+        match self.scores {
+            ScoreKind::PerTarget => {
+                for (target, (sum, out)) in sums.iter().zip(&mut *out).enumerate() {
+                    *out = self.based(*sum, target).to_f32();
+                }
+                self.transform.apply(out);
+            }
+            ScoreKind::Opposite => {
+                let score = (S::of(self.base[1]) + sums[0]).to_f32();
+                out.copy_from_slice(&[-score, score]);
+                self.transform.apply(out);
+            }
+            ScoreKind::Complement { positive } => {
+                let score = self.based(sums[0], 0).to_f32();
+                let both = match (self.transform, positive) {
+                    (_, true) => [1.0 - score, score],
+                    (Transform::Logistic, false) => [logistic(-score), logistic(score)],
+                    (_, false) if score > 0.0 => [-score, score],
+                    (_, false) => [score, -score],
+                };
+                out.copy_from_slice(&both);
+            }
+        }
+    }
+
+    fn based<S: Real>(&self, sum: S, target: usize) -> S {
+        let sum = if self.divisor == 1 { sum } else { sum / S::of(self.divisor as f64) };
+        match self.base.as_slice() {
+            [] => sum,
+            [one] => sum + S::of(*one),
+            several => sum + S::of(several[target]),
+        }
+    }
+}
+
+impl Transform {
+    fn apply(self, scores: &mut [f32]) {
+        match self {
+            Self::None => {}
+            Self::Logistic => scores.iter_mut().for_each(|score| *score = logistic(*score)),
+            Self::Probit => scores.iter_mut().for_each(|score| *score = probit(*score)),
+            Self::Softmax => softmax(scores, |_| true),
+            Self::SoftmaxZero => softmax(scores, |score| score.abs() > 1e-7),
+        }
+    }
+}
+
+/// Largest of `scores` first taken away, so that nothing overflows; those that `counts` rules out stay next to nothing.
+pub(super) fn softmax(scores: &mut [f32], counts: impl Fn(f32) -> bool) {
+    let greatest = scores.iter().copied().fold(f32::MIN, f32::max);
+    let mut sum = 0.0;
+    for score in &mut *scores {
+        if counts(*score) {
+            *score = (*score - greatest).exp();
+            sum += *score;
+        } else {
+            *score *= (-greatest).exp();
+        }
+    }
+    scores.iter_mut().for_each(|score| *score /= sum);
+}
+
+/// 1 / (1 + exp(-x)), without overflow.
+pub(super) fn logistic(score: f32) -> f32 {
+    let upper = 1.0 / (1.0 + (-score.abs()).exp());
+    if score < 0.0 { 1.0 - upper } else { upper }
+}
+
+/// The inverse of the normal distribution function, by Winitzki's approximation of the error function (2008), as ONNX
+/// Runtime has it.
+fn probit(score: f32) -> f32 {
+    let x = 2.0 * score - 1.0;
+    let sign = if x < 0.0 { -1.0 } else { 1.0 };
+    let log = ((1.0 - x) * (1.0 + x)).ln();
+    let v = 2.0 / (3.14159_f32 * 0.147) + 0.5 * log;
+    let squared = -v + (v * v - log / 0.147).sqrt();
+    std::f32::consts::SQRT_2 * sign * squared.sqrt()
+}

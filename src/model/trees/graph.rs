@@ -1,0 +1,108 @@
+//! Recognises a graph that is an ensemble of trees with what exporters put around it.
+//!
+//! From the output that is wanted the graph is followed backwards: what stands behind the trees becomes [`After`], what
+//! stands before them the steps of each feature. Start reading at [`read`].
+
+mod before;
+mod behind;
+
+use std::collections::HashMap;
+
+use prost::Message;
+
+use super::after::After;
+use super::columns::Feature;
+use super::ensemble::{Ensemble, operators};
+use super::probe::Element;
+use super::{InputPart, Unsupported};
+use crate::model::onnx::Labels;
+use crate::model::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto};
+
+/// What a graph was recognised as.
+#[derive(Debug)]
+pub(super) struct Recognised {
+    pub(super) ensemble: Ensemble,
+    /// What the trees look at, by position.
+    pub(super) features: Vec<Feature>,
+    /// The values of a row.
+    pub(super) elements: Vec<Element>,
+    pub(super) after: After,
+    /// The classes, where the output is a ZipMap.
+    pub(super) labels: Option<Labels>,
+}
+
+/// A graph with what it consists of by name.
+struct Graph<'g> {
+    nodes: HashMap<&'g str, &'g NodeProto>,
+    constants: HashMap<&'g str, &'g TensorProto>,
+    proto: &'g GraphProto,
+}
+
+pub(super) fn read(bytes: &[u8], output: &str, inputs: &[InputPart<'_>]) -> Result<Recognised, Unsupported> {
+    let model =
+        ModelProto::decode(bytes).map_err(|error| Unsupported::because(format!("it cannot be read: {error}")))?;
+    let proto =
+        model.graph.as_ref().ok_or_else(|| Unsupported::because("the file has no graph".to_owned()))?;
+    let graph = Graph::new(proto);
+    let behind = behind::follow(&graph, output)?;
+    let node = behind.node;
+    let at = |error| at_node(error, node);
+    let source = node.input.first().map_or("", String::as_str);
+    let before = before::follow(&graph, source, inputs)?;
+    let ensemble = operators::read(node, before.double).map_err(at)?;
+    let features = before.features;
+    if let Some(view) = ensemble.views.iter().find(|view| view.feature >= features.len()) {
+        let why = format!("it looks at feature {}, but there are {}", view.feature, features.len());
+        return Err(at(Unsupported::because(why)));
+    }
+    let width = ensemble.finish.width(ensemble.targets);
+    let after = behind.after(width)?;
+    let labels = behind.labels;
+    if labels.as_ref().is_some_and(|labels| labels.len() != after.width(width)) {
+        return Err(at(Unsupported::because("a ZipMap of another number of classes".to_owned())));
+    }
+    Ok(Recognised { ensemble, features, elements: before.elements, after, labels })
+}
+
+impl<'g> Graph<'g> {
+    fn new(proto: &'g GraphProto) -> Self {
+        let mut nodes = HashMap::new();
+        let mut constants: HashMap<_, _> =
+            proto.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+        for node in &proto.node {
+            for output in node.output.iter().filter(|output| !output.is_empty()) {
+                nodes.insert(output.as_str(), node);
+                if let ("Constant", Some(value)) = (node.op_type.as_str(), node.attribute("value"))
+                    && let Some(tensor) = &value.t
+                {
+                    constants.insert(output.as_str(), tensor);
+                }
+            }
+        }
+        Self { nodes, constants, proto }
+    }
+
+    /// The numbers of a constant.
+    fn constant(&self, name: &str) -> Option<Vec<f64>> {
+        self.constants.get(name).and_then(|tensor| tensor.numbers())
+    }
+
+    /// The whole numbers of a constant or, in older opsets, of an attribute; none where there is neither.
+    fn whole_numbers(&self, node: &NodeProto, input: usize, attribute: &str) -> Vec<i64> {
+        if let Some(name) = node.input.get(input).filter(|name| !name.is_empty()) {
+            let numbers = self.constant(name).unwrap_or_default();
+            return numbers.into_iter().map(|number| number as i64).collect();
+        }
+        node.attribute(attribute).map(|attribute| attribute.ints.clone()).unwrap_or_default()
+    }
+}
+
+/// Where in the graph it was.
+fn at_node(error: Unsupported, node: &NodeProto) -> Unsupported {
+    let outputs = node.output.join(", ");
+    Unsupported { node: format!("{} ({outputs})", node.op_type), ..error }
+}
+
+fn unsupported<T>(node: &NodeProto, why: &str) -> Result<T, Unsupported> {
+    Err(at_node(Unsupported::because(why.to_owned()), node))
+}

@@ -1,0 +1,235 @@
+//! What stands before the trees.
+
+use super::{Graph, unsupported};
+use crate::model::onnx::proto::{NodeProto, TypeProto, data_type};
+use crate::model::trees::columns::{Feature, Step};
+use crate::model::trees::ensemble::operators::Attributes;
+use crate::model::trees::probe::Element;
+use crate::model::trees::{InputPart, Unsupported};
+
+/// Nodes that may stand one behind the other before the trees.
+const DEEPEST: usize = 64;
+
+/// What the trees take.
+#[derive(Debug)]
+pub(super) struct Before {
+    pub(super) features: Vec<Feature>,
+    /// Whether it is a tensor of doubles.
+    pub(super) double: bool,
+    /// The values of a row.
+    pub(super) elements: Vec<Element>,
+}
+
+/// A tensor on the way to the trees.
+#[derive(Debug)]
+struct Tensor {
+    features: Vec<Feature>,
+    element: Element,
+}
+
+pub(super) fn follow(
+    graph: &Graph<'_>,
+    name: &str,
+    inputs: &[InputPart<'_>],
+) -> Result<Before, Unsupported> {
+    let mut elements = Vec::new();
+    let mut parts = Vec::new();
+    for part in inputs {
+        let element = declared(graph, part)?;
+        parts.push((part.name, elements.len(), part.columns, element));
+        elements.extend(std::iter::repeat_n(element, part.columns));
+    }
+    let known = |name: &str| parts.iter().any(|(part, ..)| *part == name);
+    let free = |name: &str| !graph.constants.contains_key(name);
+    if let Some(other) = graph.proto.input.iter().find(|input| free(&input.name) && !known(&input.name)) {
+        return Err(Unsupported::because(format!("it takes `{}`, which is no part of a row", other.name)));
+    }
+    let mut tensor = Follower { graph, parts: &parts }.tensor(name, 0)?;
+    if tensor.element == Element::Int {
+        // ONNX Runtime compares whole numbers with thresholds as floats.
+        tensor.push(Step::Round);
+        tensor.element = Element::Float;
+    }
+    let double = tensor.element == Element::Double;
+    Ok(Before { features: tensor.features, double, elements })
+}
+
+struct Follower<'f, 'g> {
+    graph: &'f Graph<'g>,
+    /// Name, first position in the row, columns, element.
+    parts: &'f [(&'f str, usize, usize, Element)],
+}
+
+impl Follower<'_, '_> {
+    fn tensor(&self, name: &str, depth: usize) -> Result<Tensor, Unsupported> {
+        if let Some((_, first, columns, element)) = self.parts.iter().find(|(part, ..)| *part == name) {
+            let features = (*first..first + columns).map(|input| Feature { input, steps: Vec::new() });
+            return Ok(Tensor { features: features.collect(), element: *element });
+        }
+        let Some(&node) = self.graph.nodes.get(name) else {
+            return Err(Unsupported::because(format!("nothing gives `{name}`")));
+        };
+        if depth == DEEPEST {
+            return unsupported(node, "too much stands before the trees");
+        }
+        let attributes = Attributes(node);
+        let first = || self.tensor(node.input.first().map_or("", String::as_str), depth + 1);
+        match (node.domain.as_str(), node.op_type.as_str()) {
+            ("" | "ai.onnx", "Identity") => first(),
+            ("" | "ai.onnx", "Cast") => cast(first()?, node),
+            ("" | "ai.onnx", "Concat") if matches!(attributes.int("axis", 0), 1 | -1) => {
+                let parts = node.input.iter().map(|name| self.tensor(name, depth + 1));
+                let parts = parts.collect::<Result<Vec<_>, _>>()?;
+                let Some(element) = parts.first().map(|part| part.element) else {
+                    return unsupported(node, "nothing to join");
+                };
+                let features = parts.into_iter().flat_map(|part| part.features).collect();
+                Ok(Tensor { features, element })
+            }
+            ("" | "ai.onnx", "Reshape") => {
+                let tensor = first()?;
+                match self.graph.whole_numbers(node, 1, "shape").as_slice() {
+                    [-1, columns] if *columns == tensor.features.len() as i64 => Ok(tensor),
+                    _ => unsupported(node, "another shape than rows × columns"),
+                }
+            }
+            ("" | "ai.onnx", "Add" | "Sub" | "Mul" | "Div") => self.arithmetic(node, depth),
+            ("" | "ai.onnx", "Gather") if attributes.int("axis", 0) == 1 => self.columns(first()?, node),
+            ("ai.onnx.ml", "ArrayFeatureExtractor") => self.columns(first()?, node),
+            ("ai.onnx.ml", "FeatureVectorizer") => {
+                let parts = node.input.iter().map(|name| self.tensor(name, depth + 1));
+                let mut features = Vec::new();
+                for part in parts {
+                    let mut part = part?;
+                    part.push(Step::Round);
+                    features.extend(part.features);
+                }
+                Ok(Tensor { features, element: Element::Float })
+            }
+            ("ai.onnx.ml", "Scaler") => scaler(first()?, node),
+            ("ai.onnx.ml", "Imputer") => imputer(first()?, node),
+            _ => unsupported(node, "an operator that is not known before trees"),
+        }
+    }
+
+    fn columns(&self, tensor: Tensor, node: &NodeProto) -> Result<Tensor, Unsupported> {
+        let wanted = self.graph.whole_numbers(node, 1, "");
+        let features: Option<Vec<Feature>> = wanted
+            .iter()
+            .map(|column| usize::try_from(*column).ok().and_then(|column| tensor.features.get(column).cloned()))
+            .collect();
+        match features {
+            Some(features) if !features.is_empty() => Ok(Tensor { features, ..tensor }),
+            _ => unsupported(node, "columns that are not there"),
+        }
+    }
+
+    /// A tensor and a constant that is one number or one per column.
+    fn arithmetic(&self, node: &NodeProto, depth: usize) -> Result<Tensor, Unsupported> {
+        let [left, right] = node.input.as_slice() else { return unsupported(node, "not two inputs") };
+        let (name, values) = match (self.graph.constant(left), self.graph.constant(right)) {
+            (None, Some(values)) => (left, values),
+            (Some(values), None) if matches!(node.op_type.as_str(), "Add" | "Mul") => (right, values),
+            _ => return unsupported(node, "not a tensor and a constant behind it"),
+        };
+        let mut tensor = self.tensor(name, depth + 1)?;
+        let step: fn(f64) -> Step = match node.op_type.as_str() {
+            "Add" => Step::Add,
+            "Sub" => Step::Subtract,
+            "Mul" => Step::Multiply,
+            _ => Step::Divide,
+        };
+        if tensor.element == Element::Int || !tensor.each(&values, step) {
+            return unsupported(node, "a constant of another kind than the tensor");
+        }
+        tensor.rounded();
+        Ok(tensor)
+    }
+}
+
+impl Tensor {
+    /// The same step for every column.
+    fn push(&mut self, step: Step) {
+        self.features.iter_mut().for_each(|feature| feature.steps.push(step));
+    }
+
+    /// A step for each column, of one number for all or one each. Whether there were so many.
+    fn each(&mut self, values: &[f64], step: impl Fn(f64) -> Step) -> bool {
+        if let [value] = *values {
+            self.push(step(value));
+            return true;
+        }
+        if values.len() != self.features.len() {
+            return false;
+        }
+        self.features.iter_mut().zip(values).for_each(|(feature, value)| feature.steps.push(step(*value)));
+        true
+    }
+
+    /// As a tensor of floats holds what was computed.
+    fn rounded(&mut self) {
+        if self.element == Element::Float {
+            self.push(Step::Round);
+        }
+    }
+}
+
+fn cast(mut tensor: Tensor, node: &NodeProto) -> Result<Tensor, Unsupported> {
+    tensor.element = match (Attributes(node).int("to", 0) as i32, tensor.element) {
+        (data_type::FLOAT, Element::Float) => Element::Float,
+        (data_type::FLOAT, _) => {
+            tensor.push(Step::Round);
+            Element::Float
+        }
+        (data_type::DOUBLE, _) => Element::Double,
+        _ => return unsupported(node, "a cast to something else than floats or doubles"),
+    };
+    Ok(tensor)
+}
+
+fn scaler(mut tensor: Tensor, node: &NodeProto) -> Result<Tensor, Unsupported> {
+    let attributes = Attributes(node);
+    let numbers = |name: &str| attributes.floats(name).iter().copied().map(f64::from).collect::<Vec<f64>>();
+    // Whatever it takes, it gives floats.
+    tensor.push(Step::Round);
+    tensor.element = Element::Float;
+    let fits = tensor.each(&numbers("offset"), Step::Subtract);
+    tensor.rounded();
+    let fits = tensor.each(&numbers("scale"), Step::Multiply) && fits;
+    tensor.rounded();
+    if fits { Ok(tensor) } else { unsupported(node, "not an offset and a scale per column") }
+}
+
+fn imputer(mut tensor: Tensor, node: &NodeProto) -> Result<Tensor, Unsupported> {
+    let attributes = Attributes(node);
+    let by: Vec<f64> = attributes.floats("imputed_value_floats").iter().copied().map(f64::from).collect();
+    let of = node.attribute("replaced_value_float").map_or(0.0, |attribute| f64::from(attribute.f));
+    if tensor.element == Element::Int {
+        return unsupported(node, "whole numbers are imputed");
+    }
+    let step = |by: f64| if of.is_nan() { Step::Missing(by) } else { Step::Instead { of, by } };
+    if tensor.each(&by, step) { Ok(tensor) } else { unsupported(node, "not a value per column") }
+}
+
+/// The elements of an input of the graph, if it can be this part of a row.
+fn declared(graph: &Graph<'_>, part: &InputPart<'_>) -> Result<Element, Unsupported> {
+    let refuse = |why: &str| Err(Unsupported::because(format!("the input `{}` {why}", part.name)));
+    let Some(input) = graph.proto.input.iter().find(|input| input.name == part.name) else {
+        return refuse("does not exist");
+    };
+    let Some(TypeProto { tensor: Some(tensor) }) = &input.kind else { return refuse("is no tensor") };
+    let element = match tensor.elem_type {
+        data_type::FLOAT => Element::Float,
+        data_type::DOUBLE => Element::Double,
+        data_type::INT64 | data_type::INT32 => Element::Int,
+        _ => return refuse("is no tensor of floats, doubles or whole numbers"),
+    };
+    let shape = tensor.shape.as_ref().map_or(&[][..], |shape| shape.dim.as_slice());
+    match shape {
+        [_, columns] => match columns.dim_value.filter(|columns| *columns > 0) {
+            Some(columns) if columns != part.columns as i64 => refuse("has another number of columns"),
+            _ => Ok(element),
+        },
+        _ => refuse("has another shape than rows × columns"),
+    }
+}

@@ -1,0 +1,22 @@
+//! Memory that scoring needs and keeps, so that it allocates nothing once it is warm.
+
+use super::machine::LANES;
+
+/// Room to score in: one per thread, for any models.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// Blocks × columns.
+    pub(super) keys: Vec<[i32; LANES]>,
+    /// Of one row, by column.
+    pub(super) row_keys: Vec<i32>,
+    /// Blocks × targets.
+    pub(super) floats: Vec<[f32; LANES]>,
+    /// Blocks × targets.
+    pub(super) doubles: Vec<[f64; LANES]>,
+    /// By target.
+    pub(super) row_floats: Vec<f32>,
+    /// By target.
+    pub(super) row_doubles: Vec<f64>,
+    /// Of one row, before what stands behind the trees.
+    pub(super) scores: Vec<f32>,
+}

@@ -1,0 +1,129 @@
+//! Random ensembles against a plain evaluator, every instruction set and every way of scoring.
+
+mod sample;
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::machine::Machine;
+use super::*;
+use sample::Kind;
+pub(super) use sample::Sample;
+
+/// The engine for a sample, with NONE behind the trees so that sums come out.
+fn plain(sample: &Sample) -> TreeModel {
+    let parts = [InputPart { name: "x", columns: sample.features }];
+    TreeModel::read(&sample.bytes(), "y", &parts).unwrap()
+}
+
+fn with_machine(mut model: TreeModel, machine: Machine) -> TreeModel {
+    match &mut model.evaluator {
+        Evaluator::Float(engine) => engine.machine = machine,
+        Evaluator::Double(engine) => engine.machine = machine,
+    }
+    model
+}
+
+fn scores(model: &TreeModel, rows: &[f64]) -> Vec<u32> {
+    let mut out = vec![0.0; rows.len() / model.row_width() * model.width()];
+    model.score(rows, &mut Scratch::default(), &mut out);
+    out.iter().map(|score| score.to_bits()).collect()
+}
+
+/// A sample whose scores are its sums.
+fn summing(seed: u64) -> Sample {
+    let mut sample = Sample::of(seed);
+    sample.transform = "NONE";
+    sample.base.clear();
+    if sample.aggregate == "AVERAGE" {
+        sample.aggregate = "SUM";
+    }
+    if sample.kind == Kind::Classifier && sample.targets == 2 {
+        sample.kind = Kind::Regressor;
+    }
+    sample
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn sums_are_those_of_a_plain_evaluator_on_every_machine(seed: u64, count in 1..90_usize) {
+        let sample = summing(seed);
+        let rows = sample.rows(count, seed ^ 1);
+        let expected: Vec<u32> = rows
+            .chunks_exact(sample.features)
+            .flat_map(|row| sample.sums(row))
+            .map(|sum| (sum as f32).to_bits())
+            .collect();
+        for machine in Machine::all() {
+            let model = with_machine(plain(&sample), machine);
+            prop_assert_eq!(&scores(&model, &rows), &expected, "{:?}", machine);
+            let alone: Vec<u32> = rows.chunks_exact(sample.features).flat_map(|row| scores(&model, row)).collect();
+            prop_assert_eq!(&alone, &expected, "one by one, {:?}", machine);
+        }
+    }
+
+    #[test]
+    fn factorised_scores_have_the_bits_of_plain_ones_for_every_split(seed: u64, offers in 1..90_usize) {
+        let sample = Sample::of(seed);
+        let parts = [InputPart { name: "x", columns: sample.features }];
+        let Ok(model) = TreeModel::read(&sample.bytes(), "y", &parts) else { return Ok(()) };
+        let mut random = sample::Random::new(seed ^ 2);
+        let sides: Vec<Side> =
+            (0..sample.features).map(|_| random.of(&[Side::Customer, Side::Offer, Side::Pair])).collect();
+        let (customer, offer_rows, pair_rows) =
+            (sample.rows(1, seed ^ 3), sample.rows(offers, seed ^ 4), sample.rows(offers, seed ^ 5));
+        // Any choice, in any order, some twice.
+        let wanted: Vec<usize> = if random.below(2) == 0 {
+            (0..offers).collect()
+        } else {
+            (0..1 + random.below(2 * offers)).map(|_| random.below(offers)).collect()
+        };
+        let pairs: Vec<f64> = wanted
+            .iter()
+            .flat_map(|offer| pair_rows[offer * sample.features..][..sample.features].to_vec())
+            .collect();
+        let whole: Vec<f64> = wanted
+            .iter()
+            .flat_map(|offer| (0..sample.features).map(|at| (offer * sample.features + at, at)).collect::<Vec<_>>())
+            .map(|(place, at)| match sides[at] {
+                Side::Customer => customer[at],
+                Side::Offer => offer_rows[place],
+                Side::Pair => pair_rows[place],
+            })
+            .collect();
+        for machine in Machine::all() {
+            let parts = [InputPart { name: "x", columns: sample.features }];
+            let model = Arc::new(with_machine(TreeModel::read(&sample.bytes(), "y", &parts).unwrap(), machine));
+            let factorised = model.split(&sides).unwrap();
+            let vectors = factorised.offers(&offer_rows);
+            let mut mine = CustomerVectors::default();
+            // Vectors that served another customer before.
+            factorised.customer(&offer_rows[..sample.features], &mut mine);
+            factorised.customer(&customer, &mut mine);
+            let mut out = vec![f32::NAN; wanted.len() * model.width()];
+            let mut scratch = Scratch::default();
+            factorised.score_pairs(&mine, &vectors, &wanted, &pairs, &mut scratch, &mut out).unwrap();
+            let found: Vec<u32> = out.iter().map(|score| score.to_bits()).collect();
+            prop_assert_eq!(found, scores(&model, &whole), "{:?} {:?}", machine, sides);
+        }
+        drop(model);
+    }
+
+    #[test]
+    fn no_damage_to_a_graph_makes_reading_panic(seed in 0..64_u64, at in any::<prop::sample::Index>(), byte: u8, cut: bool) {
+        let sample = Sample::of(seed);
+        let mut bytes = sample.bytes();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        if cut {
+            bytes.truncate(at);
+        }
+        let parts = [InputPart { name: "x", columns: sample.features }];
+        if let Ok(model) = TreeModel::read(&bytes, "y", &parts) {
+            scores(&model, &sample.rows(3, seed));
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Lanes, limits, deadlines, and what happens to work that nobody waits for.
+
+use super::*;
+use std::sync::Barrier;
+
+#[tokio::test]
+async fn work_is_done_by_numbered_workers() {
+    let workers = Workers::start(2, 8).unwrap();
+    let index = workers.run(&Call::default(), Duration::ZERO, Worker::index).await.unwrap();
+    assert!(index < 2);
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_and_the_worker_goes_on() {
+    let workers = Workers::start(1, 8).unwrap();
+    let panicked: Result<(), Refusal> =
+        workers.run(&Call::default(), Duration::ZERO, |_| panic!("on purpose")).await;
+    assert_eq!(panicked, Err(Refusal::Panicked));
+    assert_eq!(workers.run(&Call::default(), Duration::ZERO, |_| 7).await, Ok(7));
+}
+
+#[tokio::test]
+async fn work_beyond_the_limit_is_refused_and_late_work_never_begins() {
+    let workers = Workers::start(1, 1).unwrap();
+    let (entered, leave) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let blocked = tokio::spawn({
+        let (workers, entered, leave) = (workers.clone(), Arc::clone(&entered), Arc::clone(&leave));
+        async move {
+            workers
+                .run(&Call::default(), Duration::ZERO, move |_| {
+                    entered.wait();
+                    leave.wait();
+                })
+                .await
+        }
+    });
+    tokio::task::spawn_blocking(move || entered.wait()).await.unwrap();
+    let call = Call::default();
+    let queued = tokio::spawn({
+        let (workers, call) = (workers.clone(), call.clone());
+        async move { workers.run(&call, Duration::ZERO, |_| 1).await }
+    });
+    while workers.queued() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(workers.run(&Call::default(), Duration::ZERO, |_| 2).await, Err(Refusal::Overloaded));
+    queued.abort();
+    let _ = queued.await;
+    assert_eq!(call.check(), Err(Stop::Abandoned));
+    leave.wait();
+    blocked.await.unwrap().unwrap();
+    let past = Call::new(Some(Instant::now().checked_sub(Duration::from_secs(1)).unwrap()));
+    let late = workers.run(&past, Duration::ZERO, |_| 3).await;
+    assert_eq!(late, Err(Refusal::Stopped(Stop::DeadlineExceeded)));
+}
+
+/// A worker that is held until the barrier is met a second time, and the future of that.
+async fn held(workers: &Workers) -> (Arc<Barrier>, tokio::task::JoinHandle<Result<(), Refusal>>) {
+    let (entered, leave) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let (inside, outside, workers) = (Arc::clone(&entered), Arc::clone(&leave), workers.clone());
+    let work = async move {
+        let work = move |_: &Worker| {
+            inside.wait();
+            outside.wait();
+        };
+        workers.run(&Call::default(), Duration::ZERO, work).await
+    };
+    let running = tokio::spawn(work);
+    tokio::task::spawn_blocking(move || entered.wait()).await.unwrap();
+    (leave, running)
+}
+
+#[tokio::test]
+async fn interactive_work_goes_before_bulk_work() {
+    let workers = Workers::start(1, 8).unwrap();
+    let (leave, holding) = held(&workers).await;
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let mut queued = Vec::new();
+    for (name, lane) in [("bulk 1", Lane::Bulk), ("bulk 2", Lane::Bulk), ("interactive", Lane::Interactive)] {
+        let (inner, order) = (workers.clone(), Arc::clone(&order));
+        let waiting = workers.queued();
+        queued.push(tokio::spawn(async move {
+            let work = move |_: &Worker| order.lock().unwrap().push(name);
+            inner.run(&Call::default().in_lane(lane), Duration::ZERO, work).await
+        }));
+        while workers.queued() == waiting {
+            tokio::task::yield_now().await;
+        }
+    }
+    leave.wait();
+    holding.await.unwrap().unwrap();
+    for queued in queued {
+        queued.await.unwrap().unwrap();
+    }
+    assert_eq!(*order.lock().unwrap(), ["interactive", "bulk 1", "bulk 2"]);
+}
+
+#[tokio::test]
+async fn a_deadline_that_cannot_be_met_is_refused_before_the_work() {
+    let workers = Workers::start(2, 8).unwrap();
+    let second = Duration::from_secs(1);
+    let due_in = |time: Duration| Call::new(Some(Instant::now() + time));
+    let refused = |result: Result<(), Refusal>| matches!(result, Err(Refusal::TooLate { .. }));
+    assert!(refused(workers.admit(&due_in(second), 3 * second, 1)));
+    assert!(refused(workers.admit(&due_in(second), 3 * second, 2)));
+    assert_eq!(workers.admit(&due_in(2 * second), 3 * second, 2), Ok(()));
+    // More parts than threads bring nothing.
+    assert!(refused(workers.admit(&due_in(second), 3 * second, 8)));
+    assert_eq!(workers.admit(&due_in(second), Duration::ZERO, 1), Ok(()), "a cost that nobody knows");
+    assert_eq!(workers.admit(&Call::default(), 1000 * second, 1), Ok(()), "no deadline");
+    let first = workers.backlog.take_on(Lane::Interactive, 4 * second);
+    assert!(refused(workers.admit(&due_in(2 * second), second, 1)), "two seconds wait before it");
+    assert_eq!(workers.admit(&due_in(4 * second), second, 1), Ok(()));
+    let bulk = workers.backlog.take_on(Lane::Bulk, 100 * second);
+    assert_eq!(workers.admit(&due_in(4 * second), second, 1), Ok(()), "bulk work waits behind it");
+    assert!(refused(workers.admit(&due_in(4 * second).in_lane(Lane::Bulk), second, 1)));
+    drop((first, bulk));
+    assert_eq!(workers.admit(&due_in(2 * second).in_lane(Lane::Bulk), second, 1), Ok(()));
+}
+
+#[tokio::test]
+async fn the_backlog_is_worked_off_whatever_becomes_of_the_work() {
+    let workers = Workers::start(1, 1).unwrap();
+    let second = Duration::from_secs(1);
+    assert_eq!(workers.run(&Call::default(), second, |_| ()).await, Ok(()));
+    let panicked: Result<(), Refusal> = workers.run(&Call::default(), second, |_| panic!("on purpose")).await;
+    assert_eq!(panicked, Err(Refusal::Panicked));
+    let (leave, holding) = held(&workers).await;
+    let queued = tokio::spawn({
+        let workers = workers.clone();
+        async move { workers.run(&Call::default(), second, |_| ()).await }
+    });
+    while workers.queued() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(workers.run(&Call::default(), second, |_| ()).await, Err(Refusal::Overloaded));
+    assert_eq!(workers.backlog.ahead(Lane::Bulk), second, "what waits, and not what was refused");
+    leave.wait();
+    holding.await.unwrap().unwrap();
+    queued.await.unwrap().unwrap();
+    assert_eq!(workers.backlog.ahead(Lane::Bulk), Duration::ZERO);
+}

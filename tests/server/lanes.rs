@@ -1,0 +1,136 @@
+//! Two lanes: what a person waits for goes before bulk work, and work that cannot be done in time is refused before it begins.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio_stream::StreamExt;
+use tonic::{Code, Request};
+
+use super::binary::{Process, init};
+use super::harness::{Server, dense, rank_request, sample_workspace, wire};
+use wire::decision_service_client::DecisionServiceClient;
+
+/// Rows of one message of the bulk stream.
+const ROWS: usize = 4000;
+
+/// Rows of balances, each for all of these offers, for the propensity model of the sample.
+fn scores(rows: usize, offers: &[&str]) -> wire::ScoreRequest {
+    let balances: Vec<f32> = (0..rows).map(|row| (row * 37 % 9001) as f32).collect();
+    wire::ScoreRequest {
+        model: Some(wire::ModelRef { name: "propensity".to_owned(), version: 0 }),
+        features: Some(dense(&["balance"], rows, &balances)),
+        offer_ids: offers.iter().map(|offer| (*offer).to_owned()).collect(),
+    }
+}
+
+const OFFERS: [&str; 2] = ["travel_gold", "cashback_fuel"];
+
+#[tokio::test]
+async fn a_deadline_that_the_work_cannot_meet_is_refused_at_admission() {
+    let server = Server::start(&sample_workspace(), &[]);
+    let mut client = server.client().await;
+    // What it costs is learned from the first call, which has all the time in the world.
+    let began = Instant::now();
+    client.score(scores(20_000, &OFFERS)).await.unwrap();
+    let took = began.elapsed();
+    let worked = || {
+        let metrics = server.admin_get("/metrics").unwrap();
+        let rows = metrics.lines().find(|line| {
+            line.starts_with("proffer_model_rows_total") && line.contains("model=\"propensity\"")
+        });
+        rows.unwrap_or_else(|| panic!("{metrics}")).to_owned()
+    };
+    let before = worked();
+    // It may pass before the message is read: then it is the older answer, and the next try has twice the time.
+    let mut timeout = took / 16;
+    let refusal = loop {
+        let mut request = Request::new(scores(20_000, &OFFERS));
+        request.set_timeout(timeout);
+        let refused = client.score(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::DeadlineExceeded, "{refused}");
+        if refused.message().contains("cannot be met") {
+            break refused;
+        }
+        timeout *= 2;
+        assert!(timeout < took, "nobody looked at the cost: {refused}");
+    };
+    assert!(refusal.message().contains("the work needs about"), "{refusal}");
+    assert_eq!(worked(), before, "rows were scored for a caller who cannot have them");
+    client.score(scores(10, &OFFERS)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_without_end_leaves_room_for_others() {
+    let server = Server::start(&sample_workspace(), &[]);
+    let mut client = server.client().await;
+    let message = wire::ScoreStreamRequest { request: Some(scores(ROWS, &OFFERS)) };
+    let alone = client.score(scores(ROWS, &OFFERS)).await.unwrap().into_inner();
+    let endless = tokio_stream::iter(std::iter::repeat(message));
+    let mut stream = client.score_stream(endless).await.unwrap().into_inner();
+    for _ in 0..20 {
+        let answered = client.rank(rank_request("app_home", &["C000001"])).await.unwrap();
+        assert_eq!(answered.into_inner().results.len(), 1);
+        let bulk = stream.next().await.unwrap().unwrap().response.unwrap();
+        // In pieces or at once, the answer is the same, in the same order.
+        let near = bulk.values.iter().zip(&alone.values).all(|(one, other)| (one - other).abs() < 1e-5);
+        assert!(near && bulk.values.len() == ROWS * OFFERS.len());
+    }
+}
+
+/// The time at which 99 of 100 calls were answered, and half of them.
+async fn percentiles(
+    client: &mut DecisionServiceClient<tonic::transport::Channel>,
+    calls: usize,
+) -> [Duration; 2] {
+    let mut times = Vec::with_capacity(calls);
+    for call in 0..calls {
+        let customer = format!("C{:06}", 1 + call * 7 % 2000);
+        let began = Instant::now();
+        client.rank(rank_request("app_home", &[&customer])).await.unwrap();
+        times.push(began.elapsed());
+    }
+    times.sort_unstable();
+    [times[calls / 2], times[calls * 99 / 100]]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures: make lanes"]
+async fn interactive_latency_beside_bulk_work() {
+    const CALLS: usize = 3000;
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("store");
+    init(&store, &sample_workspace());
+    let server = Process::start(super::binary::command(), &store);
+    let connect = || async {
+        let address = format!("http://{}", server.address);
+        DecisionServiceClient::connect(address).await.unwrap()
+    };
+    let (mut interactive, mut bulk) = (connect().await, connect().await);
+    percentiles(&mut interactive, CALLS).await;
+    let mut ratios = Vec::new();
+    for _ in 0..5 {
+        let alone = percentiles(&mut interactive, CALLS).await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let message = wire::ScoreStreamRequest { request: Some(scores(ROWS, &OFFERS)) };
+        let until = Arc::clone(&stop);
+        let endless = std::iter::repeat(message).take_while(move |_| !until.load(Ordering::Relaxed));
+        let mut answers = bulk.score_stream(tokio_stream::iter(endless)).await.unwrap().into_inner();
+        let began = Instant::now();
+        let reader = tokio::spawn(async move {
+            let mut rows = 0;
+            while let Some(answer) = answers.next().await {
+                rows += answer.unwrap().response.unwrap().values.len();
+            }
+            rows
+        });
+        let beside = percentiles(&mut interactive, CALLS).await;
+        stop.store(true, Ordering::Relaxed);
+        let rows = reader.await.unwrap() as f64 / began.elapsed().as_secs_f64();
+        println!("p50, p99 alone {alone:.2?}, beside a stream of {rows:.0} scores/s {beside:.2?}");
+        ratios.push(beside[1].as_secs_f64() / alone[1].as_secs_f64());
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!("p99 beside bulk work / alone: {ratios:.2?}; the limit is 2");
+    assert!(ratios[2] <= 2.0, "{ratios:?}");
+}
