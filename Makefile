@@ -12,7 +12,14 @@ VENV      := var/venv
 VERSITYGW := v1.8.0
 S3        := $(if $(shell command -v go),var/s3/versitygw-$(VERSITYGW))
 
-.PHONY: run test lint build onnxruntime swap-test swap-costs lanes bench bench-segment clean
+# The load generator, by exact version: https://github.com/bojand/ghz, Apache-2.0.
+GHZ_VERSION := v0.121.0
+GHZ         := $(if $(shell command -v go),var/ghz/ghz-$(GHZ_VERSION))
+# The settings of load tests that may be given to make: `python3 benches/load/load.py help`.
+SETTINGS    := RPS P99_MS SECONDS WARMUP CALL ADDRESS ADMIN MODELS ERRORS_PERCENT DEADLINE_MS CONNECTIONS MINUTES SLICE \
+               GROWTH_PERCENT P99_FACTOR EVERY PROFFER GHZ
+
+.PHONY: run test lint build onnxruntime swap-test swap-costs lanes bench bench-segment ghz load-test load-swap soak clean
 
 run: build var/store/CURRENT
 	@scripts/run.sh
@@ -21,6 +28,7 @@ test: lint build $(VENV)/.installed $(S3)
 	@test -n "$(S3)" || echo "Go is not installed: the tests that need an S3-compatible server are skipped"
 	PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) $(CARGO) test --locked --lib --bins --tests
 	$(CARGO) test --locked --doc
+	$(PYTHON) -B -m unittest discover --quiet --start-directory benches/load
 
 lint:
 	$(CARGO) fmt --check
@@ -74,6 +82,18 @@ var/venv-bench/.installed: benches/segment/requirements.txt
 	$(PYTHON) -m venv var/venv-bench
 	var/venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
+
+ghz: $(GHZ)
+	@test -n "$(GHZ)" || { echo "ghz is installed by Go, which is not there"; exit 1; }
+
+var/ghz/ghz-$(GHZ_VERSION):
+	GOBIN=$(CURDIR)/var/ghz CGO_ENABLED=0 go install github.com/bojand/ghz/cmd/ghz@$(GHZ_VERSION)
+	mv var/ghz/ghz $@
+
+# A rate of varied calls and a verdict, as in `make load-test RPS=500 P99_MS=20`: benches/load/load.py says what else may be set.
+# A server of its own is built and started unless ADDRESS names one.
+load-test load-swap soak: $(GHZ) $(if $(ADDRESS)$(PROFFER),,build)
+	@$(PYTHON) benches/load/load.py $(@:load-%=%) $(foreach name,$(SETTINGS),$(if $($(name)),'$(name)=$($(name))'))
 
 clean:
 	rm -rf target var
