@@ -75,7 +75,7 @@ fn check(path: &Path, probes: usize) -> Result<TreeModel, String> {
         .iter()
         .map(|spec| {
             let columns = spec.shape.get(1).copied().unwrap_or(1);
-            InputPart { name: &spec.name, columns: if columns > 0 { columns as usize } else { 8 } }
+            InputPart { name: &spec.name, columns: if columns > 0 { columns as usize } else { 32 } }
         })
         .collect();
     let scores = signature.outputs.iter().position(|spec| {
