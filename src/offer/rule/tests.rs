@@ -37,7 +37,7 @@ fn evaluate_for(source: &str, customer: &[ValueRef<'_>]) -> Result<bool, RuleErr
     let rule = Rule::compile(source, &schema()).unwrap_or_else(|problems| panic!("{source}: {problems:?}"));
     let segment = Some(SegmentRef { id: 3, name: "big spenders" });
     let row = Row { customer, context: &[ValueRef::Int(7)], offer: &[ValueRef::Float(95.5)], segment };
-    rule.evaluate(&row, &OFFER)
+    rule.interpret(&row, &OFFER)
 }
 
 fn evaluate(source: &str) -> Result<bool, RuleError> {
@@ -132,7 +132,7 @@ fn a_customer_without_segment_misses_it() {
     let rule = Rule::compile("segment.id == 1", &schema()).unwrap();
     assert!(rule.uses_segment());
     let row = Row { customer: &[], context: &[], offer: &[], segment: None };
-    assert_eq!(rule.evaluate(&row, &OFFER), Err(RuleError::Missing { feature: "segment.id".to_owned() }));
+    assert_eq!(rule.interpret(&row, &OFFER), Err(RuleError::Missing { feature: "segment.id".to_owned() }));
     assert!(!Rule::compile("offer.fee > 1", &schema()).unwrap().uses_segment());
 }
 

@@ -22,7 +22,7 @@ impl Checker<'_> {
     pub(super) fn variable(&mut self, id: u64, select: SelectExpr) -> Option<Typed> {
         let Variable { source, kind, name } = self.resolve(id, select)?;
         let label = Some(format!("`{name}`"));
-        let node = self.slot(id, Slot::Value { source, name });
+        let node = self.slot(id, Slot::Value { source, kind, name });
         Some(Typed { kind, node, label })
     }
 
