@@ -30,6 +30,7 @@ mod limits;
 mod scope;
 mod set;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
@@ -86,13 +87,13 @@ pub enum RuleError {
     #[error("{feature} is missing")]
     Missing {
         /// As the rule calls it (`customer.balance`).
-        feature: String,
+        feature: Arc<str>,
     },
     /// A calculation has no result: a division by zero, a whole number beyond 64 bits, a comparison with infinity − infinity.
     #[error("{reason}")]
     Calculation {
         /// In words.
-        reason: String,
+        reason: Cow<'static, str>,
     },
 }
 
@@ -140,10 +141,22 @@ impl Rule {
         &self.source
     }
 
+    /// The same for who keeps it.
+    #[must_use]
+    pub fn shared_source(&self) -> Arc<str> {
+        Arc::clone(&self.source)
+    }
+
     /// Whether it reads `segment.id` or `segment.name`.
     #[must_use]
     pub fn uses_segment(&self) -> bool {
         self.slots.iter().any(|slot| matches!(slot.source(), Some(Source::SegmentId | Source::SegmentName)))
+    }
+
+    /// Whether its catalog evaluates it without the interpreter.
+    #[must_use]
+    pub fn is_compiled(&self) -> bool {
+        self.compiled != Compiled::Not
     }
 
     /// Whether it reads anything of an offer.
@@ -159,8 +172,8 @@ impl Rule {
         match error {
             // A variable that the scope leaves unresolved is a missing value; the checker has let no other through.
             ExecutionError::UndeclaredReference(variable) => match scope::find(&self.slots, variable) {
-                Some(slot) => RuleError::Missing { feature: slot.name().to_owned() },
-                None => RuleError::Calculation { reason: error.to_string() },
+                Some(slot) => RuleError::Missing { feature: slot.name().into() },
+                None => RuleError::Calculation { reason: error.to_string().into() },
             },
             ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => {
                 RuleError::calculation(RuleError::DIVISION)
@@ -168,7 +181,7 @@ impl Rule {
             ExecutionError::Overflow(..) => RuleError::calculation(RuleError::OVERFLOW),
             // What is left fits in type, so that only a float which is not a number has no order.
             ExecutionError::NoSuchOverload(_) => RuleError::calculation(RuleError::UNORDERED),
-            _ => RuleError::Calculation { reason: error.to_string() },
+            _ => RuleError::Calculation { reason: error.to_string().into() },
         }
     }
 }
@@ -178,8 +191,8 @@ impl RuleError {
     const OVERFLOW: &str = "a whole number beyond 64 bits";
     const UNORDERED: &str = "a comparison with what is not a number";
 
-    fn calculation(reason: &str) -> Self {
-        Self::Calculation { reason: reason.to_owned() }
+    fn calculation(reason: &'static str) -> Self {
+        Self::Calculation { reason: Cow::Borrowed(reason) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Both files together: what a sound pair means, and what each mistake is answered with.
 
 mod refusals;
+mod sample;
 
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;

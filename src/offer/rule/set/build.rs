@@ -157,9 +157,9 @@ impl RuleSetBuilder {
     pub(super) fn missing(&mut self, name: &str) -> Fault {
         let faults = &mut self.set.faults;
         let is_it =
-            |known: &RuleError| matches!(known, RuleError::Missing { feature } if feature == name);
+            |known: &RuleError| matches!(known, RuleError::Missing { feature } if **feature == *name);
         let place = faults.iter().position(is_it).unwrap_or_else(|| {
-            faults.push(RuleError::Missing { feature: name.to_owned() });
+            faults.push(RuleError::Missing { feature: name.into() });
             faults.len() - 1
         });
         Fault(place as u32)

@@ -66,7 +66,7 @@ fn check_one(source: &str, row: &Row<'_>) -> Result<bool, RuleError> {
 }
 
 fn missing(feature: &str) -> Result<bool, RuleError> {
-    Err(RuleError::Missing { feature: feature.to_owned() })
+    Err(RuleError::Missing { feature: feature.into() })
 }
 
 /// Floats, whole numbers, texts and bools, of which the second customer float and the second of each offer type are missing.
