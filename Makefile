@@ -61,6 +61,7 @@ swap-costs: build $(S3)
 bench: onnxruntime
 	$(CARGO) bench --locked --bench serving
 	$(CARGO) bench --locked --bench customer_store
+	$(CARGO) bench --locked --bench rules
 
 # Segments beside scikit-learn, in turn, from the same points.
 bench-segment: var/venv-bench/.installed

@@ -94,9 +94,8 @@ fn decide_block(
     }
     drop(pairs);
     let results = range.zip(open).zip(by_customer).map(|((index, customer), scores)| {
-        let customer = customer.and_then(|customer| {
-            guarded(|| Ok(close(plan, index, customer, scores, context, memo, tally)))
-        });
+        let customer = customer
+            .and_then(|customer| guarded(|| Ok(close(plan, index, customer, scores, context, memo, tally))));
         customer.unwrap_or_else(|error| failed(plan, index, error))
     });
     Ok(results.collect())

@@ -43,18 +43,14 @@ impl<'a> CustomerRules<'a> {
 pub(super) fn compile(library: &mut OfferLibrary, policy: &mut Policy) -> RuleSet {
     let mut builder = RuleSetBuilder::new();
     for (index, offer) in library.offers_mut().iter_mut().enumerate() {
-        // Apart from the offer, whose rules are changed.
+        // By its parts: the rules are changed while the rest is read.
         let Offer { id, value, cost, weight, .. } = offer;
         let category = &policy.categories[offer.category].id;
         let fields = OfferFields { id, category, value: *value, cost: *cost, weight: *weight };
         let features = offer.features.iter().map(ValueRef::from).collect();
         let seen = OfferSeen { index, fields, features };
-        let rules = [
-            &mut offer.exclusion,
-            &mut offer.eligibility,
-            &mut offer.applicability,
-            &mut offer.suitability,
-        ];
+        let rules =
+            [&mut offer.exclusion, &mut offer.eligibility, &mut offer.applicability, &mut offer.suitability];
         for rule in rules.into_iter().flatten() {
             builder.add(rule, std::slice::from_ref(&seen));
         }

@@ -120,7 +120,7 @@ impl Rule {
     }
 
     /// Whether the rule holds, as the interpreter says: for a few rules, and as the reference for how rules serve.
-    /// Every call builds a context and allocates for most operations; a rule of three terms takes about a microsecond.
+    /// Every call builds a context and allocates for most operations; a rule of three terms takes about 0.4 µs.
     ///
     /// # Errors
     /// A value it uses is missing, or a calculation has no result.

@@ -18,11 +18,11 @@ use crate::feature::{FeatureType, Row, ValueRef};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Source {
     /// A customer feature by its position in the schema.
-    Customer(usize),
+    Customer(u32),
     /// A context feature by its position in the schema.
-    Context(usize),
+    Context(u32),
     /// An offer feature by its position in the schema.
-    Offer(usize),
+    Offer(u32),
     OfferId,
     OfferCategory,
     OfferValue,
@@ -49,12 +49,14 @@ impl Source {
     /// What a row knows of it; a row does not know the fields of an offer.
     pub(super) fn in_row<'a>(self, row: &Row<'a>) -> ValueRef<'a> {
         let value = match self {
-            Self::Customer(index) => row.customer.get(index).copied(),
-            Self::Context(index) => row.context.get(index).copied(),
-            Self::Offer(index) => row.offer.get(index).copied(),
+            Self::Customer(index) => row.customer.get(index as usize).copied(),
+            Self::Context(index) => row.context.get(index as usize).copied(),
+            Self::Offer(index) => row.offer.get(index as usize).copied(),
             Self::SegmentId => row.segment.map(|segment| ValueRef::Int(segment.id)),
             Self::SegmentName => row.segment.map(|segment| ValueRef::String(segment.name)),
-            Self::OfferId | Self::OfferCategory | Self::OfferValue | Self::OfferCost | Self::OfferWeight => None,
+            Self::OfferId | Self::OfferCategory | Self::OfferValue | Self::OfferCost | Self::OfferWeight => {
+                None
+            }
         };
         value.unwrap_or(ValueRef::Missing)
     }

@@ -64,7 +64,7 @@ fn the_rules_of_the_sample_say_of_every_customer_what_the_interpreter_says() {
             ValueRef::String(page),
             ValueRef::Int(number % 90),
         ];
-        let segment = (number % 10 != 0).then(|| SegmentRef { id: number % 7, name: "Rarely used" });
+        let segment = (number % 10 != 0).then_some(SegmentRef { id: number % 7, name: "Rarely used" });
         let row = Row { customer: &values, context: &context, offer: &[], segment };
         let rules = catalog.rules_for(row, &mut memo);
         for (rule, offer) in &asked {
@@ -80,7 +80,10 @@ fn the_rules_of_the_sample_say_of_every_customer_what_the_interpreter_says() {
 
 #[test]
 fn a_rule_that_is_not_compiled_is_interpreted_for_its_offer() {
-    let offers = OFFERS.replace("eligibility = \"customer.balance >= 3000.0\"", "eligibility = \"customer.balance in [offer.annual_fee, customer.balance]\"");
+    let offers = OFFERS.replace(
+        "eligibility = \"customer.balance >= 3000.0\"",
+        "eligibility = \"customer.balance in [offer.annual_fee, customer.balance]\"",
+    );
     let catalog = catalog(&offers, POLICY).unwrap();
     let rule = catalog.library.get(3).eligibility.as_ref().unwrap();
     assert!(!rule.is_compiled());

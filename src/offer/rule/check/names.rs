@@ -81,9 +81,9 @@ impl Checker<'_> {
     fn feature(&self, entity: Entity, field: &str) -> Option<(Source, FeatureType)> {
         let (found, index) = self.schema.find(field)?;
         let source = match entity {
-            Entity::Customer => Source::Customer(index),
-            Entity::Context => Source::Context(index),
-            Entity::Offer => Source::Offer(index),
+            Entity::Customer => Source::Customer(index as u32),
+            Entity::Context => Source::Context(index as u32),
+            Entity::Offer => Source::Offer(index as u32),
         };
         (found == entity).then(|| (source, self.schema.of(entity)[index].feature_type))
     }

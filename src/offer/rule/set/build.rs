@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use super::evaluate::{Evaluation, Node, RuleMemo};
-use super::node::{
-    AnyId, Bits, Choice, Comparison, Fault, Float, Id, Members, Read, Text, Truth, Whole,
-};
+use super::node::{AnyId, Bits, Choice, Comparison, Fault, Float, Id, Members, Read, Text, Truth, Whole};
 use super::{Compiled, OfferSeen, RuleSet, lower};
 use crate::feature::Row;
 use crate::offer::rule::scope::{Pattern, Source};
@@ -156,8 +154,7 @@ impl RuleSetBuilder {
     /// The error of a variable without a value.
     pub(super) fn missing(&mut self, name: &str) -> Fault {
         let faults = &mut self.set.faults;
-        let is_it =
-            |known: &RuleError| matches!(known, RuleError::Missing { feature } if **feature == *name);
+        let is_it = |known: &RuleError| matches!(known, RuleError::Missing { feature } if **feature == *name);
         let place = faults.iter().position(is_it).unwrap_or_else(|| {
             faults.push(RuleError::Missing { feature: name.into() });
             faults.len() - 1
@@ -169,17 +166,26 @@ impl RuleSetBuilder {
         self.truth(Truth::Not(inner))
     }
 
-    /// `&&` (`decisive` is false) or `||` (it is true). Those among the members that are connected alike are taken apart: which stands in brackets
-    /// does not matter to what all come to.
+    /// `&&` (`decisive` is false) or `||` (it is true). Members that are connected alike are taken apart: brackets do not
+    /// change what all come to.
     pub(super) fn connect(&mut self, decisive: bool, members: &[Id<Truth>]) -> Id<Truth> {
         let mut flat = Vec::with_capacity(members.len());
         for member in members {
-            match self.set.truths.get(*member).node {
-                Truth::All(inner) if !decisive => flat.extend_from_slice(self.set.members(inner)),
-                Truth::Any(inner) if decisive => flat.extend_from_slice(self.set.members(inner)),
-                Truth::Known(Ok(value)) if value == decisive => return *member,
-                Truth::Known(Ok(_)) => {}
-                _ => flat.push(*member),
+            let node = self.set.truths.get(*member).node;
+            if let Truth::Known(Ok(value)) = node {
+                if value == decisive {
+                    return *member;
+                }
+            } else if let Truth::All(inner) = node
+                && !decisive
+            {
+                flat.extend_from_slice(self.set.members(inner));
+            } else if let Truth::Any(inner) = node
+                && decisive
+            {
+                flat.extend_from_slice(self.set.members(inner));
+            } else {
+                flat.push(*member);
             }
         }
         match *flat {
@@ -209,11 +215,13 @@ impl RuleSetBuilder {
         failed: fn(Fault) -> N,
         place: fn(&mut Self, N) -> Id<N>,
     ) -> Id<N> {
-        match self.set.truths.get(choice.condition).node {
-            Truth::Known(Ok(true)) => choice.yes,
-            Truth::Known(Ok(false)) => choice.no,
-            Truth::Known(Err(fault)) => place(self, failed(fault)),
-            _ => place(self, open(choice)),
+        let Truth::Known(condition) = self.set.truths.get(choice.condition).node else {
+            return place(self, open(choice));
+        };
+        match condition {
+            Ok(true) => choice.yes,
+            Ok(false) => choice.no,
+            Err(fault) => place(self, failed(fault)),
         }
     }
 
@@ -269,7 +277,7 @@ impl RuleSetBuilder {
     }
 
     fn compute<N: Node>(&self, node: N) -> Result<N::Value, Fault> {
-        node.compute(Evaluation { set: &self.set, memo: &RuleMemo::default(), row: &NOTHING })
+        node.compute(&Evaluation { set: &self.set, memo: &RuleMemo::default(), row: &NOTHING })
     }
 }
 

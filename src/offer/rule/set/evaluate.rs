@@ -36,7 +36,6 @@ impl RuleMemo {
 }
 
 /// Nodes of a set, asked about one row.
-#[derive(Clone, Copy)]
 pub(in crate::offer::rule) struct Evaluation<'a> {
     pub(super) set: &'a RuleSet,
     pub(super) memo: &'a RuleMemo,
@@ -51,15 +50,15 @@ pub(super) trait Node: Copy {
 
     fn kept(memo: &RuleMemo) -> &[Kept<Self::Value>];
 
-    fn compute(self, evaluation: Evaluation<'_>) -> Outcome<Self::Value>;
+    fn compute(&self, evaluation: &Evaluation<'_>) -> Outcome<Self::Value>;
 }
 
 impl<'a> Evaluation<'a> {
     /// What the node comes to; computed at most once where several need it.
     #[inline]
-    pub(super) fn ask<N: Node>(self, id: Id<N>) -> Outcome<N::Value> {
+    pub(super) fn ask<N: Node>(&self, id: Id<N>) -> Outcome<N::Value> {
         let Entry { node, cell } = N::table(self.set).get(id);
-        let Some(kept) = N::kept(self.memo).get(cell as usize) else {
+        let Some(kept) = N::kept(self.memo).get(*cell as usize) else {
             return node.compute(self);
         };
         kept.get().unwrap_or_else(|| {
@@ -72,38 +71,34 @@ impl<'a> Evaluation<'a> {
     }
 
     /// A text is never kept: it is only read or chosen.
-    fn text(self, id: Id<Text>) -> Outcome<&'a str> {
+    fn text(&self, id: Id<Text>) -> Outcome<&'a str> {
         match self.set.texts.get(id).node {
             Text::Known(text) => text.map(|place| &*self.set.written[place as usize]),
-            Text::Read(read) => match read.source.in_row(self.row) {
-                ValueRef::String(value) => Ok(value),
-                _ => Err(read.missing),
-            },
+            Text::Read(read) => {
+                let ValueRef::String(value) = read.source.in_row(self.row) else { return Err(read.missing) };
+                Ok(value)
+            }
             Text::Choice(choice) => self.text(self.choose(choice)?),
         }
     }
 
-    fn choose<N>(self, choice: Choice<N>) -> Outcome<Id<N>> {
+    fn choose<N>(&self, choice: Choice<N>) -> Outcome<Id<N>> {
         Ok(if self.ask(choice.condition)? { choice.yes } else { choice.no })
     }
 
-    fn whole(self, read: Read) -> Outcome<i64> {
-        match read.source.in_row(self.row) {
-            ValueRef::Int(value) => Ok(value),
-            _ => Err(read.missing),
-        }
+    fn whole(&self, read: Read) -> Outcome<i64> {
+        let ValueRef::Int(value) = read.source.in_row(self.row) else { return Err(read.missing) };
+        Ok(value)
     }
 
-    fn float(self, read: Read) -> Outcome<f64> {
-        match read.source.in_row(self.row) {
-            ValueRef::Float(value) => Ok(f64::from(value)),
-            _ => Err(read.missing),
-        }
+    fn float(&self, read: Read) -> Outcome<f64> {
+        let ValueRef::Float(value) = read.source.in_row(self.row) else { return Err(read.missing) };
+        Ok(f64::from(value))
     }
 
-    /// Whether all (`decisive` is false) or any (it is true) of the members hold: one that is decisive decides, whatever is wrong with the others;
-    /// of several errors the last is told, as the interpreter does.
-    fn connect(self, members: Members, decisive: bool) -> Outcome<bool> {
+    /// Whether all (`decisive` is false) or any (it is true) of the members hold. One that is decisive decides, whatever is
+    /// wrong with the others; of several errors the last is told, as the interpreter does.
+    fn connect(&self, members: Members, decisive: bool) -> Outcome<bool> {
         let mut outcome = Ok(!decisive);
         for member in self.set.members(members) {
             match self.ask(*member) {
@@ -127,13 +122,15 @@ impl Node for Truth {
         &memo.truths
     }
 
-    fn compute(self, evaluation: Evaluation<'_>) -> Outcome<bool> {
-        match self {
+    fn compute(&self, evaluation: &Evaluation<'_>) -> Outcome<bool> {
+        match *self {
             Self::Known(outcome) => outcome,
-            Self::Read(read) => match read.source.in_row(evaluation.row) {
-                ValueRef::Bool(value) => Ok(value),
-                _ => Err(read.missing),
-            },
+            Self::Read(read) => {
+                let ValueRef::Bool(value) = read.source.in_row(evaluation.row) else {
+                    return Err(read.missing);
+                };
+                Ok(value)
+            }
             Self::Has(source) => Ok(!source.in_row(evaluation.row).is_missing()),
             Self::Not(inner) => Ok(!evaluation.ask(inner)?),
             Self::All(members) => evaluation.connect(members, false),
@@ -141,7 +138,7 @@ impl Node for Truth {
             Self::Choice(choice) => evaluation.ask(evaluation.choose(choice)?),
             Self::Same(left, right) => Ok(evaluation.ask(left)? == evaluation.ask(right)?),
             Self::Wholes(comparison, left, right) => {
-                Ok(comparison.holds(evaluation.ask(left)?.cmp(&evaluation.ask(right)?)))
+                Ok(comparison.holds(&evaluation.ask(left)?, &evaluation.ask(right)?))
             }
             Self::Floats(comparison, left, right) => {
                 comparison.of_floats(evaluation.ask(left)?, evaluation.ask(right)?)
@@ -149,10 +146,14 @@ impl Node for Truth {
             Self::Texts(comparison, left, right) => {
                 let (left, right) = (evaluation.text(left)?, evaluation.text(right)?);
                 // Texts of different lengths are unequal without a look at them.
-                Ok(if comparison == Comparison::Equal { left == right } else { comparison.holds(left.cmp(right)) })
+                Ok(if comparison == Comparison::EQUAL {
+                    left == right
+                } else {
+                    comparison.holds(left, right)
+                })
             }
             Self::WholeAgainst(comparison, read, number) => {
-                Ok(comparison.holds(evaluation.whole(read)?.cmp(&number)))
+                Ok(comparison.holds(&evaluation.whole(read)?, &number))
             }
             Self::FloatAgainst(comparison, read, number) => {
                 comparison.of_floats(evaluation.float(read)?, number.value())
@@ -185,8 +186,8 @@ impl Node for Whole {
         &memo.wholes
     }
 
-    fn compute(self, evaluation: Evaluation<'_>) -> Outcome<i64> {
-        match self {
+    fn compute(&self, evaluation: &Evaluation<'_>) -> Outcome<i64> {
+        match *self {
             Self::Known(outcome) => outcome,
             Self::Read(read) => evaluation.whole(read),
             Self::Negated(inner) => evaluation.ask(inner)?.checked_neg().ok_or(Fault::OVERFLOW),
@@ -210,8 +211,8 @@ impl Node for Float {
         &memo.floats
     }
 
-    fn compute(self, evaluation: Evaluation<'_>) -> Outcome<f64> {
-        match self {
+    fn compute(&self, evaluation: &Evaluation<'_>) -> Outcome<f64> {
+        match *self {
             Self::Known(outcome) => outcome.map(Bits::value),
             Self::Read(read) => evaluation.float(read),
             Self::Of(whole) => Ok(evaluation.ask(whole)? as f64),

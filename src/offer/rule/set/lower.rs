@@ -128,7 +128,7 @@ impl<'a> Lowering<'a> {
                 Some(AnyId::Truth(self.builder.truth(Truth::Part(part, text, tested))))
             }
             (operators::NOT_EQUALS, None, [left, right]) => {
-                let equal = self.comparison(Comparison::Equal, left, right)?;
+                let equal = self.comparison(Comparison::EQUAL, left, right)?;
                 Some(AnyId::Truth(self.builder.not(equal)))
             }
             (name, None, [left, right]) => match (comparison(name), operation(name)) {
@@ -191,7 +191,7 @@ impl<'a> Lowering<'a> {
 
     fn compared(&mut self, comparison: Comparison, left: AnyId, right: AnyId) -> Option<Id<Truth>> {
         Some(match (left, right) {
-            (AnyId::Truth(left), AnyId::Truth(right)) if comparison == Comparison::Equal => {
+            (AnyId::Truth(left), AnyId::Truth(right)) if comparison == Comparison::EQUAL => {
                 self.builder.truth(Truth::Same(left, right))
             }
             (AnyId::Whole(left), AnyId::Whole(right)) => self.builder.compare_wholes(comparison, left, right),
@@ -215,9 +215,9 @@ impl<'a> Lowering<'a> {
         })
     }
 
-    /// A text that matches a pattern, or an item that equals one of a list of values. An item without a value is the same error whatever
-    /// it is compared with, so that the comparisons, joined, say what `in` says, and other rules that compare the item
-    /// with one of the values share it.
+    /// A text that matches a pattern, or an item that equals one of a list of values. An item without a value is the same
+    /// error whatever it is compared with, so that the comparisons, joined, say what `in` says; and rules that compare the
+    /// item with one of the values share that comparison.
     fn membership(&mut self, item: &IdedExpr, list: &IdedExpr) -> Option<AnyId> {
         if let Expr::Ident(slot) = &list.expr
             && let Some(Slot::Pattern(pattern)) = scope::find(self.slots, slot)
@@ -238,7 +238,7 @@ impl<'a> Lowering<'a> {
                 (AnyId::Whole(item), AnyId::Float(_)) => AnyId::Float(self.builder.float(Float::Of(item))),
                 _ => item,
             };
-            equal.push(self.compared(Comparison::Equal, item, element)?);
+            equal.push(self.compared(Comparison::EQUAL, item, element)?);
         }
         Some(AnyId::Truth(self.builder.connect(true, &equal)))
     }
@@ -261,11 +261,11 @@ impl<'a> Lowering<'a> {
 
 fn comparison(name: &str) -> Option<Comparison> {
     Some(match name {
-        operators::EQUALS => Comparison::Equal,
-        operators::LESS => Comparison::Less,
-        operators::LESS_EQUALS => Comparison::LessOrEqual,
-        operators::GREATER => Comparison::Greater,
-        operators::GREATER_EQUALS => Comparison::GreaterOrEqual,
+        operators::EQUALS => Comparison::EQUAL,
+        operators::LESS => Comparison::LESS,
+        operators::LESS_EQUALS => Comparison::LESS_OR_EQUAL,
+        operators::GREATER => Comparison::GREATER,
+        operators::GREATER_EQUALS => Comparison::GREATER_OR_EQUAL,
         _ => return None,
     })
 }

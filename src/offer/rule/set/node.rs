@@ -4,7 +4,6 @@
 //! have in common exists once. The type of a node is the type of its value, so that nothing is checked when it is
 //! evaluated. Nothing here reads an offer: what a rule reads of one is a constant in it.
 
-use std::cmp::Ordering;
 use std::marker::PhantomData;
 
 use crate::offer::rule::scope::Source;
@@ -143,47 +142,40 @@ pub enum AnyId {
     Text(Id<Text>),
 }
 
-/// `!=` is a negated `==`, so that both share the comparison.
+/// The orders of two values for which a comparison holds, as bits, so that no branch depends on which comparison it is.
+/// `!=` is a negated `==`: both share the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Comparison {
-    Equal,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-}
+pub struct Comparison(u8);
 
 impl Comparison {
+    pub(super) const LESS: Self = Self(0b001);
+    pub(super) const EQUAL: Self = Self(0b010);
+    pub(super) const GREATER: Self = Self(0b100);
+    pub(super) const LESS_OR_EQUAL: Self = Self(0b011);
+    pub(super) const GREATER_OR_EQUAL: Self = Self(0b110);
+
     /// The comparison that says the same with its sides exchanged.
     pub(super) fn exchanged(self) -> Self {
-        match self {
-            Self::Equal => Self::Equal,
-            Self::Less => Self::Greater,
-            Self::LessOrEqual => Self::GreaterOrEqual,
-            Self::Greater => Self::Less,
-            Self::GreaterOrEqual => Self::LessOrEqual,
-        }
+        Self(self.0 & 0b010 | self.0 << 2 & 0b100 | self.0 >> 2)
     }
 
     #[inline]
-    pub(super) fn holds(self, order: Ordering) -> bool {
-        match self {
-            Self::Equal => order.is_eq(),
-            Self::Less => order.is_lt(),
-            Self::LessOrEqual => order.is_le(),
-            Self::Greater => order.is_gt(),
-            Self::GreaterOrEqual => order.is_ge(),
-        }
+    pub(super) fn holds<T: PartialOrd + ?Sized>(self, left: &T, right: &T) -> bool {
+        self.0 & Self::order(left, right) != 0
     }
 
     /// What is not a number equals nothing and has no order.
     #[inline]
     pub(super) fn of_floats(self, left: f64, right: f64) -> Result<bool, Fault> {
-        match left.partial_cmp(&right) {
-            Some(order) => Ok(self.holds(order)),
-            None if self == Self::Equal => Ok(false),
-            None => Err(Fault::UNORDERED),
+        let order = Self::order(&left, &right);
+        if order == 0 && self != Self::EQUAL {
+            return Err(Fault::UNORDERED);
         }
+        Ok(self.0 & order != 0)
+    }
+
+    fn order<T: PartialOrd + ?Sized>(left: &T, right: &T) -> u8 {
+        u8::from(left < right) | u8::from(left == right) << 1 | u8::from(left > right) << 2
     }
 }
 

@@ -29,8 +29,8 @@ impl<N> Default for Table<N> {
 
 impl<N: Copy> Table<N> {
     #[inline]
-    pub(super) fn get(&self, id: Id<N>) -> Entry<N> {
-        self.entries[id.place()]
+    pub(super) fn get(&self, id: Id<N>) -> &Entry<N> {
+        &self.entries[id.place()]
     }
 
     /// How many cells of the memo the table needs.

@@ -6,11 +6,11 @@ mod sharing;
 use super::*;
 use crate::feature::{Entity, Feature, FeatureSchema, FeatureType, SegmentRef};
 
-/// The context knows a string, the offer one feature of each type.
-pub(super) const OFFER: OfferFields<'_> =
+const OFFER: OfferFields<'_> =
     OfferFields { id: "gold", category: "travel", value: 79.99, cost: 0.1, weight: -25.0 };
 
-pub(super) fn schema() -> FeatureSchema {
+/// Two features of each type for each entity: `customer.cf0` to `offer.ob1`.
+fn schema() -> FeatureSchema {
     use FeatureType::{Bool, Float, Int, String};
     let mut features = Vec::new();
     for (entity, short) in [(Entity::Customer, "c"), (Entity::Context, "x"), (Entity::Offer, "o")] {
@@ -31,7 +31,7 @@ pub(super) fn schema() -> FeatureSchema {
 }
 
 /// Rules and the set that they were compiled into, for the offer with index 0.
-pub(super) fn compile(sources: &[&str], offer: &[ValueRef<'_>]) -> (Vec<Rule>, RuleSet) {
+fn compile(sources: &[&str], offer: &[ValueRef<'_>]) -> (Vec<Rule>, RuleSet) {
     let compile = |source: &&str| {
         Rule::compile(source, &schema()).unwrap_or_else(|problems| panic!("{source}: {problems:?}"))
     };
@@ -45,7 +45,7 @@ pub(super) fn compile(sources: &[&str], offer: &[ValueRef<'_>]) -> (Vec<Rule>, R
 }
 
 /// Holds each rule, compiled with the others, against the interpreter; returns the answers.
-pub(super) fn check(sources: &[&str], row: &Row<'_>) -> Vec<Result<bool, RuleError>> {
+fn check(sources: &[&str], row: &Row<'_>) -> Vec<Result<bool, RuleError>> {
     let (rules, set) = compile(sources, row.offer);
     let customer = Row { offer: &[], ..*row };
     let mut memo = RuleMemo::default();
@@ -69,7 +69,7 @@ fn missing(feature: &str) -> Result<bool, RuleError> {
     Err(RuleError::Missing { feature: feature.into() })
 }
 
-/// Floats, whole numbers, texts and bools, of which the second customer float and the second of each offer type are missing.
+/// The second float of customer and context is missing, and the second feature of each type of the offer.
 const CUSTOMER: [ValueRef<'_>; 8] = [
     ValueRef::Float(0.3),
     ValueRef::Missing,
@@ -112,7 +112,10 @@ fn every_construct_says_what_the_interpreter_says() {
         ("customer.ci0 * 2 - 1 == 79 && customer.ci0 + 1 > 40", true),
         ("-customer.cf0 * 10.0 / 2.0 + 1.0 - 0.5 < 0.0", true),
         ("customer.cs0 == 'gold é' && customer.cs0 < 'silver' && customer.cs0 >= customer.cs1", true),
-        ("customer.cs0.startsWith('gold') && customer.cs0.contains('d ') && !customer.cs0.endsWith('x')", true),
+        (
+            "customer.cs0.startsWith('gold') && customer.cs0.contains('d ') && !customer.cs0.endsWith('x')",
+            true,
+        ),
         ("'gold é and more'.startsWith(customer.cs0)", true),
         ("customer.cs0.matches('^g.ld') && !customer.cs1.matches('x')", true),
         ("size(customer.cs0) == 6 && customer.cs1.size() == 0", true),
@@ -122,7 +125,10 @@ fn every_construct_says_what_the_interpreter_says() {
         ("(customer.ci0 > 30 ? customer.cf0 : 2) < 1.0", true),
         ("(customer.cb1 ? customer.cs0 : offer.os0) == 'visa' && (customer.cb0 ? 1 : 2) == 1", true),
         ("customer.cb0 ? customer.cb1 : true", false),
-        ("has(customer.cf0) && !has(customer.cf1) && has(offer.of0) && !has(offer.of1) && has(offer.id)", true),
+        (
+            "has(customer.cf0) && !has(customer.cf1) && has(offer.of0) && !has(offer.of1) && has(offer.id)",
+            true,
+        ),
         ("offer.id == 'gold' && offer.category == 'travel' && offer.cost == 0.1 && offer.weight < 0", true),
         ("customer.ci0 * 3 > offer.of0 && offer.value > customer.ci0", true),
         ("offer.value > 50.0 ? customer.cb0 : offer.ob1", true),

@@ -6,27 +6,16 @@ use proptest::sample::select;
 use super::*;
 
 /// Some beyond what a row may have, in case one has it all the same.
-const FLOATS: [f32; 12] = [
-    0.0,
-    -0.0,
-    0.3,
-    1.0,
-    -1.0,
-    7.5,
-    1e-45,
-    f32::MAX,
-    f32::MIN,
-    f32::NAN,
-    f32::INFINITY,
-    f32::NEG_INFINITY,
-];
+const FLOATS: [f32; 12] =
+    [0.0, -0.0, 0.3, 1.0, -1.0, 7.5, 1e-45, f32::MAX, f32::MIN, f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
 const INTS: [i64; 11] =
     [0, 1, -1, 2, 7, 40, i64::MAX, i64::MIN, i64::MAX - 1, (1 << 53) + 1, i32::MAX as i64];
 const TEXTS: [&str; 7] = ["", "a", "ab", "b", "é", "gold", "Gold"];
 
 /// The values of one entity, in the order of [`schema`].
 fn values() -> impl Strategy<Value = Vec<ValueRef<'static>>> {
-    let some = |values: BoxedStrategy<ValueRef<'static>>| prop_oneof![1 => Just(ValueRef::Missing), 4 => values];
+    let some =
+        |values: BoxedStrategy<ValueRef<'static>>| prop_oneof![1 => Just(ValueRef::Missing), 4 => values];
     let float = some(select(&FLOATS[..]).prop_map(ValueRef::Float).boxed());
     let int = some(select(&INTS[..]).prop_map(ValueRef::Int).boxed());
     let text = some(select(&TEXTS[..]).prop_map(ValueRef::String).boxed());
