@@ -73,6 +73,7 @@ lanes: build
 bench: onnxruntime
 	$(CARGO) bench --locked --bench serving
 	$(CARGO) bench --locked --bench customer_store
+	$(CARGO) bench --locked --bench rules
 
 # Segments beside scikit-learn, in turn, from the same points.
 bench-segment: var/venv-bench/.installed

@@ -1,10 +1,11 @@
 //! Offers: what a customer can be shown, where, and under which rules.
 //!
 //! Owns `offers.toml` and `policy.toml` ([`read`]: both at once, because they refer to each other) and the CEL rules in
-//! them ([`Rule`]), type-checked against the feature schema when they are read. It only gives data and rules: deciding
-//! who is shown what is not done here, and nothing here knows models, segments or the wire.
-//! Start reading at [`read`], then [`Offer`], [`Placement`] and [`Rule`].
+//! them ([`Rule`]), type-checked against the feature schema and compiled when they are read. It only gives data and rules:
+//! deciding who is shown what is not done here, and nothing here knows models, segments or the wire.
+//! Start reading at [`read`], then [`Offer`], [`Placement`], [`Rule`] and [`CustomerRules`].
 
+mod customer_rules;
 mod library;
 mod policy;
 mod reading;
@@ -12,12 +13,13 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
+pub use customer_rules::CustomerRules;
 pub use library::{Attribute, Offer, OfferLibrary, feature_rows};
 pub use policy::{Candidate, Category, ContextWeight, NamedModel, Placement, Policy, Strategy};
-pub use rule::{OfferFields, Rule, RuleError, RuleProblem};
+pub use rule::{OfferFields, Rule, RuleError, RuleMemo, RuleProblem};
 
 use crate::document::{Document, Problems};
-use crate::feature::FeatureSchema;
+use crate::feature::{FeatureSchema, Row};
 use reading::{Entries, Names};
 
 /// The offers and the policy of a release, checked against each other.
@@ -27,19 +29,38 @@ pub struct Catalog {
     pub library: OfferLibrary,
     /// Categories, placements and context weights.
     pub policy: Policy,
+    /// The rules of both, in the form in which they serve.
+    rules: rule::RuleSet,
 }
 
 impl Catalog {
+    /// Compiles the rules of a catalog that is sound.
+    fn compiled(self) -> Self {
+        let Self { mut library, mut policy, .. } = self;
+        let rules = customer_rules::compile(&mut library, &mut policy);
+        Self { library, policy, rules }
+    }
+
+    /// The rules as they answer for the customer and the context of `row`, whose offer is not looked at. `memo` serves for
+    /// one customer after the other.
+    pub fn rules_for<'a>(&'a self, row: Row<'a>, memo: &'a mut RuleMemo) -> CustomerRules<'a> {
+        CustomerRules::new(self, row, memo)
+    }
+
     /// What rules read as `offer.id`, `offer.category`, `offer.value`, `offer.cost` and `offer.weight`.
     #[must_use]
     pub fn fields<'a>(&'a self, offer: &'a Offer) -> OfferFields<'a> {
-        OfferFields {
-            id: &offer.id,
-            category: &self.policy.categories[offer.category].id,
-            value: offer.value,
-            cost: offer.cost,
-            weight: offer.weight,
-        }
+        fields(offer, &self.policy.categories)
+    }
+}
+
+fn fields<'a>(offer: &'a Offer, categories: &'a [Category]) -> OfferFields<'a> {
+    OfferFields {
+        id: &offer.id,
+        category: &categories[offer.category].id,
+        value: offer.value,
+        cost: offer.cost,
+        weight: offer.weight,
     }
 }
 
@@ -103,9 +124,9 @@ pub fn read(
 
     problems.absorb(offers_document.finish(()));
     problems.absorb(policy_document.finish(()));
-    let catalog = Catalog { library, policy };
+    let catalog = Catalog { library, policy, rules: rule::RuleSet::default() };
     match problems.into_result(()) {
-        Ok(()) => Ok(catalog),
+        Ok(()) => Ok(catalog.compiled()),
         Err(problems) => Err(Unsound { problems, catalog: Some(Box::new(catalog)) }),
     }
 }

@@ -12,7 +12,7 @@ use proffer::decision::{Explain, Stage};
 use proffer::feature::store::RowIndex;
 use proffer::feature::{Entity, Row, Value, ValueRef};
 use proffer::model::{Call, Layout, Matrix, Model, Worker};
-use proffer::offer::{Catalog, Offer};
+use proffer::offer::{CustomerRules, Offer, RuleMemo};
 
 use crate::PLACEMENTS;
 use crate::in_process::Engine;
@@ -231,9 +231,12 @@ fn take_apart(engine: &Engine, case: &Case, worker: &Worker) -> ([Duration; PART
     let assign = lap();
     let segment = segment.as_ref().map(proffer::release::AssignedSegment::as_ref);
     let row_of = |offer: usize| Row { customer: &values, context: &context, offer: &offers[offer], segment };
+    let known = Row { customer: &values, context: &context, offer: &[], segment };
+    let mut memo = RuleMemo::default();
     let mut survivors = Vec::with_capacity(case.ruled.len());
+    let asked = catalog.rules_for(known, &mut memo);
     for offer in case.ruled.iter().copied() {
-        if passes(catalog, &library[offer], &row_of(offer), &mut counts) {
+        if passes(&library[offer], offer, &asked, &mut counts) {
             survivors.push(offer);
         }
     }
@@ -249,12 +252,12 @@ fn take_apart(engine: &Engine, case: &Case, worker: &Worker) -> ([Duration; PART
     let scoring = lap();
     assert_eq!(scores.values.len(), survivors.len());
     lap();
+    let asked = catalog.rules_for(known, &mut memo);
     for offer in survivors {
-        let (row, fields) = (row_of(offer), catalog.fields(&library[offer]));
         let weights = catalog.policy.context_weights.iter();
         for weight in weights.filter(|weight| weight.offers.binary_search(&offer).is_ok()) {
             counts.context_rules += 1;
-            std::hint::black_box(weight.when.evaluate(&row, &fields).unwrap_or(false));
+            std::hint::black_box(asked.holds(&weight.when, offer).unwrap_or(false));
         }
     }
     let weights = lap();
@@ -262,17 +265,16 @@ fn take_apart(engine: &Engine, case: &Case, worker: &Worker) -> ([Duration; PART
 }
 
 /// Whether the rules let the offer pass, as the gates evaluate them: until the first that does not.
-fn passes(catalog: &Catalog, offer: &Offer, row: &Row<'_>, counts: &mut Counts) -> bool {
-    let fields = catalog.fields(offer);
+fn passes(terms: &Offer, offer: usize, asked: &CustomerRules<'_>, counts: &mut Counts) -> bool {
     let rules = [
-        (&offer.exclusion, false),
-        (&offer.eligibility, true),
-        (&offer.applicability, true),
-        (&offer.suitability, true),
+        (&terms.exclusion, false),
+        (&terms.eligibility, true),
+        (&terms.applicability, true),
+        (&terms.suitability, true),
     ];
     rules.into_iter().filter_map(|(rule, wanted)| Some((rule.as_ref()?, wanted))).all(|(rule, wanted)| {
         counts.rules += 1;
-        rule.evaluate(row, &fields) == Ok(wanted)
+        asked.holds(rule, offer) == Ok(wanted)
     })
 }
 

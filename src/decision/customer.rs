@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::Segment;
 use super::plan::Plan;
-use crate::feature::{Entity, Feature, SegmentRef, ValueRef};
+use crate::feature::{Entity, Feature, Row, SegmentRef, ValueRef};
 
 /// One customer of a plan, resolved.
 pub(super) struct Known<'a> {
@@ -59,6 +59,11 @@ impl<'a> Known<'a> {
     /// The segment as rules and models see it.
     pub fn segment_ref(&self) -> Option<SegmentRef<'_>> {
         self.segment.as_ref().map(|segment| SegmentRef { id: segment.id, name: &segment.name })
+    }
+
+    /// What rules and models see of the customer in this context, without an offer.
+    pub fn row<'r>(&'r self, context: &'r [ValueRef<'r>]) -> Row<'r> {
+        Row { customer: &self.values, context, offer: &[], segment: self.segment_ref() }
     }
 
     fn push(&mut self, feature: &'a Feature, value: ValueRef<'a>) {

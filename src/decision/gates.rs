@@ -6,8 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::customer::Known;
 use super::{Reason, Rejection, Stage};
-use crate::feature::Row;
-use crate::offer::{Catalog, Offer, Rule};
+use crate::offer::{Catalog, CustomerRules, Offer, Rule};
 
 /// What the gates look at besides the offer.
 pub(super) struct Visit<'a> {
@@ -18,9 +17,10 @@ pub(super) struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    /// The first gate that withholds `offer`, if any. `row` is what its rules see.
-    pub fn withholds(&self, offer: &Offer, row: &Row<'_>) -> Option<Rejection> {
-        self.without_rules(offer).or_else(|| self.rules(offer, row))
+    /// The first gate that withholds the offer with this index, if any. `rules` are asked about the customer.
+    pub fn withholds(&self, offer: usize, rules: &CustomerRules<'_>) -> Option<Rejection> {
+        let terms = self.catalog.library.get(offer);
+        self.without_rules(terms).or_else(|| by_rules(terms, offer, rules))
     }
 
     /// The gates that a fallback has to pass, too: consent, validity, channel.
@@ -52,26 +52,25 @@ impl Visit<'_> {
             Rejection::new(Stage::Channel, Reason::ChannelNotAllowed).with_detail(offer.channels.join(", "))
         })
     }
+}
 
-    fn rules(&self, offer: &Offer, row: &Row<'_>) -> Option<Rejection> {
-        let gates: [RuleGate<'_>; 4] = [
-            (offer.exclusion.as_ref(), false, Stage::Exclusion, Reason::Excluded),
-            (offer.eligibility.as_ref(), true, Stage::Eligibility, Reason::Ineligible),
-            (offer.applicability.as_ref(), true, Stage::Applicability, Reason::NotApplicable),
-            (offer.suitability.as_ref(), true, Stage::Suitability, Reason::Unsuitable),
-        ];
-        let fields = self.catalog.fields(offer);
-        gates.into_iter().find_map(|(rule, wanted, stage, reason)| {
-            let rule = rule?;
-            let (reason, detail) = match rule.evaluate(row, &fields) {
-                Ok(held) if held == wanted => return None,
-                Ok(_) => (reason, String::new()),
-                Err(error) => (Reason::RuleError, error.to_string()),
-            };
-            let rejection = Rejection::new(stage, reason).with_detail(detail);
-            Some(Rejection { rule: Some(rule.source().into()), ..rejection })
-        })
-    }
+fn by_rules(terms: &Offer, offer: usize, rules: &CustomerRules<'_>) -> Option<Rejection> {
+    let gates: [RuleGate<'_>; 4] = [
+        (terms.exclusion.as_ref(), false, Stage::Exclusion, Reason::Excluded),
+        (terms.eligibility.as_ref(), true, Stage::Eligibility, Reason::Ineligible),
+        (terms.applicability.as_ref(), true, Stage::Applicability, Reason::NotApplicable),
+        (terms.suitability.as_ref(), true, Stage::Suitability, Reason::Unsuitable),
+    ];
+    gates.into_iter().find_map(|(rule, wanted, stage, reason)| {
+        let rule = rule?;
+        let (reason, detail) = match rules.holds(rule, offer) {
+            Ok(held) if held == wanted => return None,
+            Ok(_) => (reason, String::new()),
+            Err(error) => (Reason::RuleError, error.to_string()),
+        };
+        let rejection = Rejection::new(stage, reason).with_detail(detail);
+        Some(Rejection { rule: Some(rule.shared_source()), ..rejection })
+    })
 }
 
 /// A rule, whether it must hold or must not, and what its failure is called.

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::feature::{RecentRow, RecentRows, Row, ValueRef};
 use crate::model::{Call, Stop, Worker, panic_message};
-use crate::offer::feature_rows;
+use crate::offer::{CustomerRules, RuleMemo, feature_rows};
 
 /// How many customer × offer pairs are scored together: enough that a model's fixed cost vanishes, few enough that memory
 /// stays small and a deadline is noticed soon.
@@ -67,8 +67,9 @@ fn decide_block(
     call: &Call,
     tally: &mut Tally,
 ) -> Result<Vec<RankResult>, Stop> {
+    let memo = &mut RuleMemo::default();
     let open: Vec<Result<Open<'_>, CustomerError>> =
-        range.clone().map(|index| guarded(|| open(plan, index, offers, context))).collect();
+        range.clone().map(|index| guarded(|| open(plan, index, context, memo))).collect();
     call.check()?;
     let pairs: Vec<Pair<'_>> = open
         .iter()
@@ -79,12 +80,7 @@ fn decide_block(
             customer.survivors.iter().map(move |offer| Pair {
                 customer: place,
                 offer: *offer,
-                row: Row {
-                    customer: &known.values,
-                    context,
-                    offer: &offers[*offer],
-                    segment: known.segment_ref(),
-                },
+                row: Row { offer: &offers[*offer], ..known.row(context) },
             })
         })
         .collect();
@@ -98,9 +94,8 @@ fn decide_block(
     }
     drop(pairs);
     let results = range.zip(open).zip(by_customer).map(|((index, customer), scores)| {
-        let customer = customer.and_then(|customer| {
-            guarded(|| Ok(close(plan, index, customer, scores, offers, context, tally)))
-        });
+        let customer = customer
+            .and_then(|customer| guarded(|| Ok(close(plan, index, customer, scores, context, memo, tally))));
         customer.unwrap_or_else(|error| failed(plan, index, error))
     });
     Ok(results.collect())
@@ -138,8 +133,8 @@ fn failed(plan: &Plan, index: usize, error: CustomerError) -> RankResult {
 fn open<'a>(
     plan: &'a Plan,
     index: usize,
-    offers: &[Vec<ValueRef<'_>>],
     context: &[ValueRef<'_>],
+    memo: &mut RuleMemo,
 ) -> Result<Open<'a>, CustomerError> {
     if plan.customers[index].id.is_empty() && plan.features.is_none() {
         return Err(CustomerError::Anonymous);
@@ -147,15 +142,9 @@ fn open<'a>(
     let mut open = Open { known: Known::resolve(plan, index), survivors: Vec::new(), withheld: Vec::new() };
     let catalog = plan.snapshot.release.catalog();
     let visit = Visit { catalog, known: &open.known, channel: &plan.channel, as_of: plan.as_of };
-    let library = catalog.library.offers();
+    let rules = catalog.rules_for(open.known.row(context), memo);
     for offer in plan.candidates.iter().copied() {
-        let row = Row {
-            customer: &open.known.values,
-            context,
-            offer: &offers[offer],
-            segment: open.known.segment_ref(),
-        };
-        match visit.withholds(&library[offer], &row) {
+        match visit.withholds(offer, &rules) {
             Some(rejection) => open.withheld.push((offer, rejection)),
             None => open.survivors.push(offer),
         }
@@ -168,22 +157,18 @@ fn close(
     index: usize,
     open: Open<'_>,
     scores: Vec<(usize, RawScore)>,
-    offers: &[Vec<ValueRef<'_>>],
     context: &[ValueRef<'_>],
+    memo: &mut RuleMemo,
     tally: &mut Tally,
 ) -> RankResult {
     let Open { known, mut withheld, .. } = open;
+    let catalog = plan.snapshot.release.catalog();
+    let rules = catalog.rules_for(known.row(context), memo);
     let mut scored = Vec::with_capacity(scores.len());
     for (offer, score) in scores {
         match score {
             Ok(score) => {
-                let row = Row {
-                    customer: &known.values,
-                    context,
-                    offer: &offers[offer],
-                    segment: known.segment_ref(),
-                };
-                let factors = factors(plan, offer, &row, score, tally);
+                let factors = factors(plan, offer, &rules, score, tally);
                 scored.push(Scored { offer, factors });
             }
             Err(detail) => {
@@ -196,7 +181,6 @@ fn close(
         }
     }
     arbitration::sort(&mut scored, plan.placement().strategy);
-    let catalog = plan.snapshot.release.catalog();
     let slate = arbitration::fill(scored, catalog, plan.placement(), plan.count);
     let Slate { chosen, withheld: passed_over } = slate;
     withheld.extend(passed_over);
@@ -236,13 +220,12 @@ fn close(
 fn factors(
     plan: &Plan,
     offer: usize,
-    row: &Row<'_>,
+    rules: &CustomerRules<'_>,
     (model, score, propensity): (usize, f32, f64),
     tally: &mut Tally,
 ) -> Factors {
     let catalog = plan.snapshot.release.catalog();
     let terms = &catalog.library.offers()[offer];
-    let fields = catalog.fields(terms);
     let matched: f64 = catalog
         .policy
         .context_weights
@@ -250,7 +233,7 @@ fn factors(
         .filter(|weight| weight.offers.binary_search(&offer).is_ok())
         // A weight whose rule cannot be evaluated is not matched: it may not change an order on a guess.
         .filter(|weight| {
-            let held = weight.when.evaluate(row, &fields);
+            let held = rules.holds(&weight.when, offer);
             if held.is_err() {
                 tally.rule_error(offer, "context_weight");
             }

@@ -89,6 +89,11 @@ impl OfferLibrary {
         &self.offers
     }
 
+    /// See [`OfferLibrary::offers`]; the ids must stay as they are.
+    pub(super) fn offers_mut(&mut self) -> &mut [Offer] {
+        &mut self.offers
+    }
+
     /// The offer with this index, as placements, conflicts and weights name it.
     ///
     /// # Panics

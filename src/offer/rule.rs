@@ -20,13 +20,17 @@
 //! `||` does not matter where the other side decides, whichever comes first: `customer.x > 1.0 && false` is false
 //! though `customer.x` is missing. `? :` evaluates only the branch it takes; `in` needs every item of its list.
 //!
-//! [`Rule`] hides how it evaluates, today with the interpreter of the `cel` crate, which is named nowhere else.
+//! A checked rule is evaluated in two ways that always agree: compiled, together with the other rules of its catalog
+//! (`set.rs`), and by the interpreter of the `cel` crate, which is named nowhere else ([`Rule::interpret`]). The first
+//! serves; the second serves what the first does not cover, and is what the first is tested against.
 //! Start reading at [`Rule::compile`].
 
 mod check;
 mod limits;
 mod scope;
+mod set;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
@@ -35,6 +39,9 @@ use cel::{Context, Env, ExecutionError, IdedExpr, Value};
 
 use crate::feature::{FeatureSchema, Row};
 use scope::{Scope, Slot, Source};
+use set::Compiled;
+pub use set::RuleMemo;
+pub(super) use set::{OfferSeen, RuleSet, RuleSetBuilder};
 
 /// A condition on a customer, an offer and the context of a call.
 #[derive(Clone, PartialEq)]
@@ -43,6 +50,8 @@ pub struct Rule {
     /// The checked expression: every variable is the number of its slot, and types fit without conversion at run time.
     expression: Arc<IdedExpr>,
     slots: Arc<[Slot]>,
+    /// What it is in the rule set of its catalog.
+    compiled: Compiled,
 }
 
 /// What a rule reads of an offer beside its features.
@@ -78,13 +87,13 @@ pub enum RuleError {
     #[error("{feature} is missing")]
     Missing {
         /// As the rule calls it (`customer.balance`).
-        feature: String,
+        feature: Arc<str>,
     },
     /// A calculation has no result: a division by zero, a whole number beyond 64 bits, a comparison with infinity − infinity.
     #[error("{reason}")]
     Calculation {
         /// In words.
-        reason: String,
+        reason: Cow<'static, str>,
     },
 }
 
@@ -102,21 +111,27 @@ impl Rule {
         let (expression, slots) = check::compile(source, schema)?;
         // Made now, so that no customer waits for it.
         LazyLock::force(&ENVIRONMENT);
-        Ok(Self { source: source.into(), expression: Arc::new(expression), slots: slots.into() })
+        Ok(Self {
+            source: source.into(),
+            expression: Arc::new(expression),
+            slots: slots.into(),
+            compiled: Compiled::Not,
+        })
     }
 
-    /// Whether the rule holds.
+    /// Whether the rule holds, as the interpreter says: for a few rules, and as the reference for how rules serve.
+    /// Every call builds a context and allocates for most operations; a rule of three terms takes about 0.4 µs.
     ///
     /// # Errors
     /// A value it uses is missing, or a calculation has no result.
-    pub fn evaluate(&self, row: &Row<'_>, offer: &OfferFields<'_>) -> Result<bool, RuleError> {
+    pub fn interpret(&self, row: &Row<'_>, offer: &OfferFields<'_>) -> Result<bool, RuleError> {
         let scope = Scope { slots: &self.slots, row, offer };
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         context.set_variable_resolver(&scope);
         let value = Value::resolve_val(&self.expression, &context).map_err(|error| self.error(&error))?;
         match value.downcast_ref::<CelBool>() {
             Some(truth) => Ok(*truth.inner()),
-            None => Err(RuleError::Calculation { reason: "the rule is neither true nor false".to_owned() }),
+            None => Err(RuleError::calculation("the rule is neither true nor false")),
         }
     }
 
@@ -126,10 +141,27 @@ impl Rule {
         &self.source
     }
 
+    /// The same for who keeps it.
+    #[must_use]
+    pub fn shared_source(&self) -> Arc<str> {
+        Arc::clone(&self.source)
+    }
+
     /// Whether it reads `segment.id` or `segment.name`.
     #[must_use]
     pub fn uses_segment(&self) -> bool {
         self.slots.iter().any(|slot| matches!(slot.source(), Some(Source::SegmentId | Source::SegmentName)))
+    }
+
+    /// Whether its catalog evaluates it without the interpreter.
+    #[must_use]
+    pub fn is_compiled(&self) -> bool {
+        self.compiled != Compiled::Not
+    }
+
+    /// Whether it reads anything of an offer.
+    fn reads_offer(&self) -> bool {
+        self.slots.iter().any(|slot| slot.source().is_some_and(Source::is_of_offer))
     }
 
     #[expect(
@@ -137,21 +169,30 @@ impl Rule {
         reason = "the interpreter's errors are an open list, most of them impossible here"
     )]
     fn error(&self, error: &ExecutionError) -> RuleError {
-        let reason = match error {
+        match error {
             // A variable that the scope leaves unresolved is a missing value; the checker has let no other through.
             ExecutionError::UndeclaredReference(variable) => match scope::find(&self.slots, variable) {
-                Some(slot) => return RuleError::Missing { feature: slot.name().to_owned() },
-                None => error.to_string(),
+                Some(slot) => RuleError::Missing { feature: slot.name().into() },
+                None => RuleError::Calculation { reason: error.to_string().into() },
             },
             ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => {
-                "a division by zero".to_owned()
+                RuleError::calculation(RuleError::DIVISION)
             }
-            ExecutionError::Overflow(..) => "a whole number beyond 64 bits".to_owned(),
+            ExecutionError::Overflow(..) => RuleError::calculation(RuleError::OVERFLOW),
             // What is left fits in type, so that only a float which is not a number has no order.
-            ExecutionError::NoSuchOverload(_) => "a comparison with what is not a number".to_owned(),
-            _ => error.to_string(),
-        };
-        RuleError::Calculation { reason }
+            ExecutionError::NoSuchOverload(_) => RuleError::calculation(RuleError::UNORDERED),
+            _ => RuleError::Calculation { reason: error.to_string().into() },
+        }
+    }
+}
+
+impl RuleError {
+    const DIVISION: &str = "a division by zero";
+    const OVERFLOW: &str = "a whole number beyond 64 bits";
+    const UNORDERED: &str = "a comparison with what is not a number";
+
+    fn calculation(reason: &'static str) -> Self {
+        Self::Calculation { reason: Cow::Borrowed(reason) }
     }
 }
 

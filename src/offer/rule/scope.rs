@@ -12,17 +12,17 @@ use cel::common::value::{CowVal, StaticVal, Val};
 use cel::context::VariableResolver;
 
 use super::OfferFields;
-use crate::feature::{Row, ValueRef};
+use crate::feature::{FeatureType, Row, ValueRef};
 
 /// Something of a row or an offer that a rule reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Source {
     /// A customer feature by its position in the schema.
-    Customer(usize),
+    Customer(u32),
     /// A context feature by its position in the schema.
-    Context(usize),
+    Context(u32),
     /// An offer feature by its position in the schema.
-    Offer(usize),
+    Offer(u32),
     OfferId,
     OfferCategory,
     OfferValue,
@@ -32,11 +32,55 @@ pub(super) enum Source {
     SegmentName,
 }
 
+impl Source {
+    /// Whether it is the same for every customer.
+    pub(super) fn is_of_offer(self) -> bool {
+        match self {
+            Self::Offer(_)
+            | Self::OfferId
+            | Self::OfferCategory
+            | Self::OfferValue
+            | Self::OfferCost
+            | Self::OfferWeight => true,
+            Self::Customer(_) | Self::Context(_) | Self::SegmentId | Self::SegmentName => false,
+        }
+    }
+
+    /// What a row knows of it; a row does not know the fields of an offer.
+    pub(super) fn in_row<'a>(self, row: &Row<'a>) -> ValueRef<'a> {
+        let value = match self {
+            Self::Customer(index) => row.customer.get(index as usize).copied(),
+            Self::Context(index) => row.context.get(index as usize).copied(),
+            Self::Offer(index) => row.offer.get(index as usize).copied(),
+            Self::SegmentId => row.segment.map(|segment| ValueRef::Int(segment.id)),
+            Self::SegmentName => row.segment.map(|segment| ValueRef::String(segment.name)),
+            Self::OfferId | Self::OfferCategory | Self::OfferValue | Self::OfferCost | Self::OfferWeight => {
+                None
+            }
+        };
+        value.unwrap_or(ValueRef::Missing)
+    }
+
+    /// What a row and an offer know of it.
+    pub(super) fn read<'a>(self, row: &Row<'a>, offer: &OfferFields<'a>) -> ValueRef<'a> {
+        match self {
+            Self::OfferId => ValueRef::String(offer.id),
+            Self::OfferCategory => ValueRef::String(offer.category),
+            Self::OfferValue => ValueRef::Float(offer.value as f32),
+            Self::OfferCost => ValueRef::Float(offer.cost as f32),
+            Self::OfferWeight => ValueRef::Float(offer.weight as f32),
+            Self::Customer(_) | Self::Context(_) | Self::Offer(_) | Self::SegmentId | Self::SegmentName => {
+                self.in_row(row)
+            }
+        }
+    }
+}
+
 /// What a variable of the checked expression stands for.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Slot {
     /// The value, under the name that the rule gives it.
-    Value { source: Source, name: String },
+    Value { source: Source, kind: FeatureType, name: String },
     /// Whether there is a value.
     Presence { source: Source, name: String },
     /// What the text left of `in` must match.
@@ -71,28 +115,10 @@ pub(super) struct Scope<'a> {
     pub(super) offer: &'a OfferFields<'a>,
 }
 
-impl Scope<'_> {
-    fn read(&self, source: Source) -> ValueRef<'_> {
-        let value = match source {
-            Source::Customer(index) => self.row.customer.get(index).copied(),
-            Source::Context(index) => self.row.context.get(index).copied(),
-            Source::Offer(index) => self.row.offer.get(index).copied(),
-            Source::OfferId => Some(ValueRef::String(self.offer.id)),
-            Source::OfferCategory => Some(ValueRef::String(self.offer.category)),
-            Source::OfferValue => Some(ValueRef::Float(self.offer.value as f32)),
-            Source::OfferCost => Some(ValueRef::Float(self.offer.cost as f32)),
-            Source::OfferWeight => Some(ValueRef::Float(self.offer.weight as f32)),
-            Source::SegmentId => self.row.segment.map(|segment| ValueRef::Int(segment.id)),
-            Source::SegmentName => self.row.segment.map(|segment| ValueRef::String(segment.name)),
-        };
-        value.unwrap_or(ValueRef::Missing)
-    }
-}
-
 impl VariableResolver for Scope<'_> {
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
         match find(self.slots, variable)? {
-            Slot::Value { source, .. } => match self.read(*source) {
+            Slot::Value { source, .. } => match source.read(self.row, self.offer) {
                 ValueRef::Missing => None,
                 ValueRef::Float(value) => Some(CowVal::owned(CelDouble::from(f64::from(value)))),
                 ValueRef::Int(value) => Some(CowVal::owned(CelInt::from(value))),
@@ -100,7 +126,7 @@ impl VariableResolver for Scope<'_> {
                 ValueRef::Bool(value) => Some(CowVal::owned(CelBool::from(value))),
             },
             Slot::Presence { source, .. } => {
-                Some(CowVal::owned(CelBool::from(!self.read(*source).is_missing())))
+                Some(CowVal::owned(CelBool::from(!source.read(self.row, self.offer).is_missing())))
             }
             Slot::Pattern(pattern) => Some(CowVal::Borrowed(pattern)),
         }

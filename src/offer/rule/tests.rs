@@ -37,7 +37,7 @@ fn evaluate_for(source: &str, customer: &[ValueRef<'_>]) -> Result<bool, RuleErr
     let rule = Rule::compile(source, &schema()).unwrap_or_else(|problems| panic!("{source}: {problems:?}"));
     let segment = Some(SegmentRef { id: 3, name: "big spenders" });
     let row = Row { customer, context: &[ValueRef::Int(7)], offer: &[ValueRef::Float(95.5)], segment };
-    rule.evaluate(&row, &OFFER)
+    rule.interpret(&row, &OFFER)
 }
 
 fn evaluate(source: &str) -> Result<bool, RuleError> {
@@ -98,7 +98,7 @@ fn a_rule_says_what_cel_says() {
 
 #[test]
 fn a_missing_value_is_an_error_unless_the_other_side_decides() {
-    let missing = RuleError::Missing { feature: "customer.unknown".to_owned() };
+    let missing = RuleError::Missing { feature: "customer.unknown".into() };
     for source in [
         "customer.unknown > 1.0",
         "!(customer.unknown > 1.0)",
@@ -132,7 +132,7 @@ fn a_customer_without_segment_misses_it() {
     let rule = Rule::compile("segment.id == 1", &schema()).unwrap();
     assert!(rule.uses_segment());
     let row = Row { customer: &[], context: &[], offer: &[], segment: None };
-    assert_eq!(rule.evaluate(&row, &OFFER), Err(RuleError::Missing { feature: "segment.id".to_owned() }));
+    assert_eq!(rule.interpret(&row, &OFFER), Err(RuleError::Missing { feature: "segment.id".into() }));
     assert!(!Rule::compile("offer.fee > 1", &schema()).unwrap().uses_segment());
 }
 
@@ -144,7 +144,7 @@ fn a_calculation_without_a_result_is_an_error() {
         ("9223372036854775807 + customer.age > 0", "a whole number beyond 64 bits"),
         ("(customer.balance - customer.balance) / 0.0 > 1", "a comparison with what is not a number"),
     ] {
-        assert_eq!(evaluate(source), Err(RuleError::Calculation { reason: expected.to_owned() }), "{source}");
+        assert_eq!(evaluate(source), Err(RuleError::calculation(expected)), "{source}");
     }
     assert_eq!(evaluate("customer.age / 0.0 > 1"), Ok(true), "a float divided by zero is infinite");
 }

@@ -22,7 +22,7 @@ impl Checker<'_> {
     pub(super) fn variable(&mut self, id: u64, select: SelectExpr) -> Option<Typed> {
         let Variable { source, kind, name } = self.resolve(id, select)?;
         let label = Some(format!("`{name}`"));
-        let node = self.slot(id, Slot::Value { source, name });
+        let node = self.slot(id, Slot::Value { source, kind, name });
         Some(Typed { kind, node, label })
     }
 
@@ -81,9 +81,9 @@ impl Checker<'_> {
     fn feature(&self, entity: Entity, field: &str) -> Option<(Source, FeatureType)> {
         let (found, index) = self.schema.find(field)?;
         let source = match entity {
-            Entity::Customer => Source::Customer(index),
-            Entity::Context => Source::Context(index),
-            Entity::Offer => Source::Offer(index),
+            Entity::Customer => Source::Customer(index as u32),
+            Entity::Context => Source::Context(index as u32),
+            Entity::Offer => Source::Offer(index as u32),
         };
         (found == entity).then(|| (source, self.schema.of(entity)[index].feature_type))
     }

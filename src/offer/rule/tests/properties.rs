@@ -141,7 +141,7 @@ proptest! {
     fn no_sequence_of_tokens_makes_the_compiler_or_the_interpreter_panic(source in tokens()) {
         if let Ok(rule) = Rule::compile(&source, &schema()) {
             let row = Row { customer: &[], context: &[], offer: &[], segment: None };
-            let _ = rule.evaluate(&row, &OFFER);
+            let _ = rule.interpret(&row, &OFFER);
         }
     }
 
