@@ -74,6 +74,7 @@ bench: onnxruntime
 	$(CARGO) bench --locked --bench serving
 	$(CARGO) bench --locked --bench customer_store
 	$(CARGO) bench --locked --bench rules
+	$(CARGO) bench --locked --bench trees
 
 # Segments beside scikit-learn, in turn, from the same points.
 bench-segment: var/venv-bench/.installed

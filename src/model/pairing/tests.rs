@@ -20,9 +20,9 @@ fn propensity(accepts_missing: bool) -> (Model, FeatureSchema) {
     let manifest: Vec<String> = manifest
         .lines()
         .take_while(|line| !line.starts_with("[checksums"))
-        .map(|line| match line.starts_with("accepts_missing") {
-            true => format!("accepts_missing = {accepts_missing}"),
-            false => line.to_owned(),
+        .map(|line| match line.split_once(" = ") {
+            Some((key @ "accepts_missing", _)) => format!("{key} = {accepts_missing}"),
+            _ => line.to_owned(),
         })
         .collect();
     std::fs::write(directory.path().join("model.toml"), manifest.join("\n")).unwrap();
