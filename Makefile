@@ -7,6 +7,8 @@ PYTHON ?= python3
 # The models themselves are tiny; what the store is made of decides when it is made anew.
 WORKSPACE := $(shell find models -type f -not -name '*.py' -not -name '*.md' -not -name '*.txt' 2>/dev/null)
 VENV      := var/venv
+# Models of trees by the libraries that people train with.
+TREES     := var/trees
 
 # The S3-compatible server that tests run against, by exact version: https://github.com/versity/versitygw, Apache-2.0.
 VERSITYGW := v1.8.0
@@ -24,9 +26,9 @@ SETTINGS    := RPS P99_MS SECONDS WARMUP CALL ADDRESS ADMIN MODELS ERRORS_PERCEN
 run: build var/store/CURRENT
 	@scripts/run.sh
 
-test: lint build $(VENV)/.installed $(S3)
+test: lint build $(VENV)/.installed $(TREES)/.trained $(S3)
 	@test -n "$(S3)" || echo "Go is not installed: the tests that need an S3-compatible server are skipped"
-	PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) $(CARGO) test --locked --lib --bins --tests
+	PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) PROFFER_TREES=$(CURDIR)/$(TREES) $(CARGO) test --locked --lib --bins --tests
 	$(CARGO) test --locked --doc
 	$(PYTHON) -B -m unittest discover --quiet --start-directory benches/load
 
@@ -50,6 +52,13 @@ var/store/CURRENT: $(WORKSPACE) | build
 $(VENV)/.installed: tests/requirements.txt examples/retrain/requirements.txt models/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
+	touch $@
+
+# What the native engine is held against ONNX Runtime with.
+$(TREES)/.trained: tests/golden/trees.py tests/golden/requirements-trees.txt
+	$(PYTHON) -m venv var/venv-trees
+	var/venv-trees/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/golden/requirements-trees.txt
+	var/venv-trees/bin/python tests/golden/trees.py $(TREES)
 	touch $@
 
 # Go checks what it downloads against its checksum database.

@@ -1,8 +1,10 @@
 """Trains tree models with the libraries that people use and exports them to ONNX, for the tests of src/model/trees.
 
-    python -m venv var/trees && var/trees/bin/pip install -r tests/golden/requirements-trees.txt
-    var/trees/bin/python tests/golden/trees.py var/trees_models
-    PROFFER_TREES=var/trees_models cargo test --lib model::trees
+    python -m venv var/venv-trees && var/venv-trees/bin/pip install -r tests/golden/requirements-trees.txt
+    var/venv-trees/bin/python tests/golden/trees.py var/trees
+    PROFFER_TREES=$PWD/var/trees cargo test --lib model::trees
+
+`make test` does the same.
 
 Every seed is fixed, so the same versions give the same models. `--small` leaves out those with 2,000 trees and with 255 or
 more leaves.
