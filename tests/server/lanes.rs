@@ -48,7 +48,8 @@ async fn a_deadline_that_the_work_cannot_meet_is_refused_at_admission() {
         let mut request = Request::new(scores("affinity", 10_000, &[]));
         request.set_timeout(timeout);
         let refused = client.score(request).await.unwrap_err();
-        assert_eq!(refused.code(), Code::DeadlineExceeded, "{refused}");
+        // The client itself gives up at the same time.
+        assert!(matches!(refused.code(), Code::DeadlineExceeded | Code::Cancelled), "{refused}");
         if refused.message().contains("cannot be met") {
             break refused;
         }

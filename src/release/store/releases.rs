@@ -138,11 +138,13 @@ impl Store {
         for (name, version) in models {
             keys::check_name(name)?;
             let (name, version) = (name.clone(), *version);
-            if !self.0.objects.exists(&keys::manifest(&name, version))? {
-                return Err(StoreError::NoSuchVersion { name, version });
-            }
+            // In this order: a deletion takes its mark away after the manifest, so that one which ends between the two looks is seen by
+            // the second.
             if self.is_being_deleted(&name, version)? {
                 return Err(StoreError::Deleting { name, version });
+            }
+            if !self.0.objects.exists(&keys::manifest(&name, version))? {
+                return Err(StoreError::NoSuchVersion { name, version });
             }
         }
         Ok(())
