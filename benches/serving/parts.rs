@@ -29,8 +29,8 @@ const PARTS: [&str; 6] = [
     "the customer's values from the store",
     "the segment",
     "rules of the offers",
-    "rows of the model's input",
-    "the model in ONNX Runtime",
+    "rows of the model's input, one by one",
+    "the model, row by row",
     "rules of the context weights",
 ];
 
