@@ -58,7 +58,7 @@ pub(super) fn score_pairs(
         let mut ask = |wanted: &[(usize, usize)]| {
             let mut scored = |rows, took| tally.scored(position, rows, took);
             match release.pairing(position) {
-                Some(pairing) => ask_trees(model, pairing, pairs, wanted, &mut scored),
+                Some(pairing) => ask_native(model, pairing, pairs, wanted, &mut scored),
                 None => ask_model(model, pairs, wanted, worker, &mut scored),
             }
         };
@@ -92,8 +92,8 @@ fn propensity(model: &Model, raw: f32) -> Result<f64, Arc<str>> {
 /// The index of a pair and its raw score, or why there is none.
 type RawAnswer = (usize, Result<f32, Arc<str>>);
 
-/// The same of a model that takes pairs and has trees: the customer's part is done once for all offers.
-fn ask_trees(
+/// The same of a model that takes pairs and is served natively: the customer's part is done once for all offers.
+fn ask_native(
     model: &Model,
     pairing: &Pairing,
     pairs: &[Pair<'_>],

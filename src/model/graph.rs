@@ -1,7 +1,8 @@
-//! A graph of a version and what answers for it: trees of our own where they say what ONNX Runtime says, else ONNX Runtime.
+//! A graph of a version and what answers for it: an engine of our own where it says what ONNX Runtime says, else ONNX Runtime.
 //!
 //! Start reading at [`Graph::new`] for how the engine is chosen, and at [`Graph::score`].
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::Range;
 use std::path::Path;
@@ -10,9 +11,9 @@ use std::time::Instant;
 
 use super::inputs::{Element, Plan};
 use super::matrix::{Numbers, Rows};
-use super::onnx::{OnnxModel, OnnxRuntime, Outputs, Tensor, TensorData};
+use super::onnx::{OnnxModel, Outputs, Tensor, TensorData};
 use super::output::ScoreOutput;
-use super::trees::{Disagreement, InputPart, PROBES, Scratch, TreeModel, Unsupported};
+use super::trees::{Disagreement, InputPart, PROBES, Scratch, Side, TreeModel, Unsupported};
 use super::{ModelError, Worker};
 
 /// Rows that go into one run of a graph without a fixed batch, so that the memory of a run is bounded.
@@ -29,8 +30,8 @@ thread_local! {
 /// What computes the scores of a graph.
 #[derive(Debug, Clone)]
 pub enum Engine {
-    /// The trees of the graph, verified against ONNX Runtime when they were loaded.
-    Trees(Arc<TreeModel>),
+    /// The trees of the graph or its linear model, verified against ONNX Runtime when they were loaded.
+    Native(Arc<TreeModel>),
     /// ONNX Runtime, and why.
     OnnxRuntime(Why),
 }
@@ -40,7 +41,7 @@ impl Engine {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Trees(_) => "native",
+            Self::Native(_) => "native",
             Self::OnnxRuntime(_) => "onnxruntime",
         }
     }
@@ -49,7 +50,7 @@ impl Engine {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Trees(_) => "verified",
+            Self::Native(_) => "verified",
             Self::OnnxRuntime(Why::Unsupported(_)) => "unsupported",
             Self::OnnxRuntime(Why::Disagreement(_)) => "disagreement",
             Self::OnnxRuntime(Why::Unreadable(_)) => "unreadable",
@@ -63,7 +64,7 @@ pub enum Why {
     /// No engine of ours knows such a graph.
     #[error("{0}")]
     Unsupported(Arc<Unsupported>),
-    /// The trees say something else than ONNX Runtime.
+    /// The native engine says something else than ONNX Runtime.
     #[error("the native engine disagrees: {0}")]
     Disagreement(Arc<Disagreement>),
     /// The file could not be read a second time.
@@ -85,6 +86,12 @@ impl Engines {
         made.push((output.clone(), engine.clone()));
         engine
     }
+
+    /// Whether an engine of ours serves all that was asked for, so that ONNX Runtime need not be ready.
+    pub(super) fn all_native(&self) -> bool {
+        let made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        !made.is_empty() && made.iter().all(|(_, engine)| matches!(engine, Engine::Native(_)))
+    }
 }
 
 /// A graph, the score among its outputs, and what computes it.
@@ -96,22 +103,17 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    /// The graph with the engine that serves it: its trees, if it has nothing else and they answer [`PROBES`] rows as ONNX Runtime does.
-    ///
-    /// The comparison runs in a session of its own, since those of `onnx` may be serving.
-    pub(super) fn new(
-        name: &str,
-        onnx: Arc<OnnxModel>,
-        output: ScoreOutput,
-        plan: &Plan,
-        runtime: &OnnxRuntime,
-    ) -> Self {
+    /// The graph with the engine that serves it: the native one, if it knows such a graph and answers [`PROBES`] rows as ONNX Runtime
+    /// does. Sessions that then serve nobody are given up.
+    pub(super) fn new(name: &str, onnx: Arc<OnnxModel>, output: ScoreOutput, plan: &Plan) -> Self {
+        let mut fresh = false;
         let engine = onnx.engines().get(&output, || {
             let began = Instant::now();
-            let engine = choose(onnx.path(), onnx.path(), &output, plan, runtime);
+            fresh = true;
+            let engine = choose(onnx.path(), &onnx, &output, plan);
             let milliseconds = began.elapsed().as_millis() as u64;
             match &engine {
-                Engine::Trees(trees) => tracing::info!(
+                Engine::Native(trees) => tracing::info!(
                     graph = name,
                     trees = trees.trees(),
                     bytes = trees.memory_bytes(),
@@ -127,6 +129,9 @@ impl Graph {
             }
             engine
         });
+        if fresh && onnx.engines().all_native() {
+            onnx.drop_sessions();
+        }
         Self { onnx, output, engine }
     }
 
@@ -151,9 +156,9 @@ impl Graph {
         range: &Range<usize>,
     ) -> Result<Vec<f32>, ModelError> {
         match &self.engine {
-            Engine::Trees(trees) => {
+            Engine::Native(trees) => {
                 let mut scores = vec![f32::NAN; range.len() * trees.width()];
-                SCRATCH.with_borrow_mut(|scratch| match rows.numbers(range) {
+                SCRATCH.with_borrow_mut(|scratch| match rows.numbers(range, trees) {
                     Numbers::Floats(values) => trees.score(values, scratch, &mut scores),
                     Numbers::Doubles(values) => trees.score(&values, scratch, &mut scores),
                 });
@@ -183,26 +188,23 @@ fn run(
     output.read(value, batch, rows)
 }
 
-/// Reads the trees of the graph at `path` and holds them against what ONNX Runtime makes of the graph at `reference`, the same file.
-fn choose(path: &Path, reference: &Path, output: &ScoreOutput, plan: &Plan, runtime: &OnnxRuntime) -> Engine {
+/// Reads the graph at `path` and holds it against what ONNX Runtime makes of it, which is `reference`.
+///
+/// The comparison runs in a session of its own, since another may be serving.
+fn choose(path: &Path, reference: &OnnxModel, output: &ScoreOutput, plan: &Plan) -> Engine {
     let trees = match read(path, output, plan) {
         Ok(trees) => trees,
         Err(why) => return Engine::OnnxRuntime(why),
     };
     let rows = trees.probe_rows(PROBES, true, SEED);
-    match trees.verify(&rows, |rows| answers(reference, output, plan, runtime, rows)) {
-        Ok(()) => Engine::Trees(Arc::new(trees)),
+    match trees.verify(&rows, |rows| answers(reference, output, plan, &trees, rows)) {
+        Ok(()) => Engine::Native(Arc::new(trees)),
         Err(disagreement) => Engine::OnnxRuntime(Why::Disagreement(Arc::new(disagreement))),
     }
 }
 
 fn read(path: &Path, output: &ScoreOutput, plan: &Plan) -> Result<TreeModel, Why> {
     let unsupported = |why: String| Why::Unsupported(Arc::new(Unsupported { node: "graph".to_owned(), why }));
-    let numeric =
-        |element| matches!(element, Element::Float32 | Element::Float64 | Element::Int64 | Element::Int32);
-    if let Some(tensor) = plan.tensors.iter().find(|tensor| !numeric(tensor.element)) {
-        return Err(unsupported(format!("its input `{}` is no number", tensor.name)));
-    }
     let bytes = std::fs::read(path).map_err(|error| Why::Unreadable(error.to_string().into()))?;
     let parts = plan.tensors.iter();
     let parts: Vec<InputPart<'_>> =
@@ -211,21 +213,23 @@ fn read(path: &Path, output: &ScoreOutput, plan: &Plan) -> Result<TreeModel, Why
         TreeModel::read(&bytes, &output.name, &parts).map_err(|why| Why::Unsupported(Arc::new(why)))?;
     let column =
         output.column(trees.labels(), trees.width()).map_err(|error| unsupported(error.to_string()))?;
+    let sides: Vec<Side> = plan.sides().collect();
+    let trees = trees.grouped(&sides);
     match column {
         None => Ok(trees),
         Some(column) => trees.only(column).ok_or_else(|| unsupported(format!("it has no column {column}"))),
     }
 }
 
-/// What ONNX Runtime says of rows.
+/// What ONNX Runtime says of rows as `trees` takes them.
 fn answers(
-    path: &Path,
+    onnx: &OnnxModel,
     output: &ScoreOutput,
     plan: &Plan,
-    runtime: &OnnxRuntime,
+    trees: &TreeModel,
     rows: &[f64],
 ) -> Result<Vec<f32>, ModelError> {
-    let (onnx, worker) = (OnnxModel::load(runtime, path, 1)?, Worker::only());
+    let (onnx, worker) = (onnx.apart()?, Worker::only());
     let width: usize = plan.tensors.iter().map(|tensor| tensor.columns.len()).sum();
     let mut scores = Vec::with_capacity(rows.len() / width.max(1) * output.columns());
     for rows in rows.chunks(plan.batch.unwrap_or(BLOCK_ROWS) * width.max(1)) {
@@ -244,10 +248,9 @@ fn answers(
                 Element::Float64 => TensorData::Float64(values().collect()),
                 Element::Int64 => TensorData::Int64(values().map(|value| value as i64).collect()),
                 Element::Int32 => TensorData::Int32(values().map(|value| value as i32).collect()),
-                // Nothing else gets here but floats.
-                Element::Float32 | Element::Bool | Element::String => {
-                    TensorData::Float32(values().map(|value| value as f32).collect())
-                }
+                Element::Float32 => TensorData::Float32(values().map(|value| value as f32).collect()),
+                Element::Bool => TensorData::Bool(values().map(|value| value != 0.0).collect()),
+                Element::String => TensorData::String(texts(trees, columns.start, values())),
             };
             tensor.of(data, batch)
         });
@@ -255,6 +258,20 @@ fn answers(
         scores.extend(run(&onnx, &worker, output, &tensors, batch, kept)?);
     }
     Ok(scores)
+}
+
+/// The texts of a tensor that begins at the value `first` of a row and has one column.
+fn texts(trees: &TreeModel, first: usize, values: impl Iterator<Item = f64>) -> Cow<'static, [String]> {
+    let known = || trees.vocabulary(first).into_iter().flatten();
+    let mut by_place = vec![String::new(); known().count()];
+    known().for_each(|(text, place)| by_place[*place].clone_from(text));
+    // Longer than any that makes a difference.
+    let unknown = "?".repeat(by_place.iter().map(String::len).max().unwrap_or(0) + 1);
+    let text = |value: f64| {
+        let place = (value >= 0.0).then_some(value as usize);
+        place.and_then(|place| by_place.get(place)).unwrap_or(&unknown).clone()
+    };
+    values.map(text).collect()
 }
 
 #[cfg(test)]

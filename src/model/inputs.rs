@@ -6,6 +6,7 @@
 use super::onnx::{ElementType, Signature, TensorSpec, ValueKind};
 use super::{Inputs, Layout, Manifest};
 use crate::document::{Problems, suggestion};
+use super::trees::Side;
 use crate::feature::{Entity, FeatureSchema, FeatureType, Row, Value, ValueRef};
 
 /// The name under which a model takes the customer's segment.
@@ -68,6 +69,14 @@ pub(super) enum Source {
 }
 
 impl Source {
+    /// Whose a value is: there are no features of a pair yet.
+    pub(super) fn side(self) -> Side {
+        match self {
+            Self::Customer(_) | Self::Context(_) | Self::Segment => Side::Customer,
+            Self::Offer(_) => Side::Offer,
+        }
+    }
+
     pub(super) fn value<'r>(self, row: &Row<'r>) -> ValueRef<'r> {
         let (values, index) = match self {
             Self::Customer(index) => (row.customer, index),
@@ -136,6 +145,11 @@ impl Plan {
         };
         let plan = Self { tensors, batch: resolver.batch, accepts_missing: manifest.accepts_missing };
         resolver.problems.into_result(plan)
+    }
+
+    /// Whose each value of a row is.
+    pub(super) fn sides(&self) -> impl Iterator<Item = Side> {
+        self.tensors.iter().flat_map(|tensor| &tensor.columns).map(|input| input.source.side())
     }
 
     /// Whether the plan needs the customer's segment.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::inputs::{Element, Input, Plan, TensorPlan};
 use super::onnx::{Tensor, TensorData};
+use super::trees::TreeModel;
 use crate::feature::{Row, ValueRef};
 
 /// Rows for one model: one contiguous buffer per tensor. Keeps its memory when cleared.
@@ -123,8 +124,8 @@ impl<'r> Rows<'r> {
         }
     }
 
-    /// The rows `rows` as numbers, of which every tensor must consist.
-    pub(super) fn numbers(&self, rows: &Range<usize>) -> Numbers<'r> {
+    /// The rows `rows` as `trees` takes them.
+    pub(super) fn numbers(&self, rows: &Range<usize>, trees: &TreeModel) -> Numbers<'r> {
         match self {
             Self::Dense { tensor, values } => {
                 let width = tensor.columns.len();
@@ -139,7 +140,9 @@ impl<'r> Rows<'r> {
                     let mut numbers = Vec::new();
                     for row in rows.clone() {
                         for (tensor, buffer) in matrix.plan.tensors.iter().zip(buffers) {
-                            buffer.numbers(row, tensor.columns.len(), &mut numbers);
+                            // A row's values so far are how many there are in all.
+                            let first = numbers.len() % trees.row_width().max(1);
+                            buffer.numbers(row, tensor.columns.len(), (trees, first), &mut numbers);
                         }
                     }
                     Numbers::Doubles(numbers)
@@ -250,8 +253,8 @@ impl Buffer {
         }
     }
 
-    /// Appends a row as numbers; text has none.
-    fn numbers(&self, row: usize, width: usize, into: &mut Vec<f64>) {
+    /// Appends a row as numbers; `first`: the place of the first in a row of all tensors.
+    fn numbers(&self, row: usize, width: usize, (trees, first): (&TreeModel, usize), into: &mut Vec<f64>) {
         let part = row * width..(row + 1) * width;
         match self {
             Self::Float32(values) => into.extend(values[part].iter().map(|value| f64::from(*value))),
@@ -259,7 +262,9 @@ impl Buffer {
             Self::Int64(values) => into.extend(values[part].iter().map(|value| *value as f64)),
             Self::Int32(values) => into.extend(values[part].iter().map(|value| f64::from(*value))),
             Self::Bool(values) => into.extend(values[part].iter().map(|value| f64::from(u8::from(*value)))),
-            Self::String(_) => into.extend(part.map(|_| f64::NAN)),
+            Self::String(values) => {
+                into.extend(values[part].iter().zip(first..).map(|(text, place)| trees.text(place, text)));
+            }
         }
     }
 
@@ -296,9 +301,14 @@ impl Input {
                 let fits = i32::try_from(value).map(f64::from);
                 return fits.map_err(|_| InputError::TooLarge { feature: self.feature.clone(), value });
             }
-            Element::Bool | Element::String => return Err(missing()),
+            Element::Bool => match value {
+                ValueRef::Bool(truth) => f64::from(u8::from(truth)),
+                ValueRef::Missing | ValueRef::Float(_) | ValueRef::Int(_) | ValueRef::String(_) => f64::NAN,
+            },
+            // A text is no number; who knows the vocabulary asks there.
+            Element::String => return Err(missing()),
         };
-        if number.is_nan() && !accepts_missing { Err(missing()) } else { Ok(number) }
+        if number.is_nan() && (element == Element::Bool || !accepts_missing) { Err(missing()) } else { Ok(number) }
     }
 }
 

@@ -24,15 +24,18 @@ pub use tensor::{
     ElementType, LabelKind, Labels, OutputValue, Signature, Tensor, TensorData, TensorSpec, ValueKind,
 };
 
-/// A model in memory: its signature and one session per worker.
+/// A model in memory: its signature and a session for each worker that has run it.
+///
+/// A session is made when its worker needs it: a model that an engine of ours serves needs none.
 #[derive(Debug)]
 pub struct OnnxModel {
+    runtime: OnnxRuntime,
     signature: Signature,
     /// Indices of the outputs that can be converted: what [`Outputs::All`] means.
     all: Vec<usize>,
     /// Session `i` belongs to worker `i`. `ort` runs a session through `&mut`, so each sits behind a lock, which is
     /// never contended: there is one [`Worker`] of each number.
-    sessions: Vec<Mutex<Session>>,
+    sessions: Vec<Mutex<Option<Session>>>,
     path: PathBuf,
     engines: Engines,
 }
@@ -47,7 +50,8 @@ pub enum Outputs<'a> {
 }
 
 impl OnnxModel {
-    /// Reads the model at `path` once, checks it, and makes `sessions` sessions of the same bytes.
+    /// Reads the model at `path`, checks it, and makes a session of it; the others, up to `sessions`, are made when a worker of
+    /// their number runs the model for the first time.
     ///
     /// # Errors
     /// A file that is missing, empty, a Git LFS pointer or no ONNX model; a graph without outputs, with custom operators,
@@ -56,10 +60,8 @@ impl OnnxModel {
         let directory = path.parent().unwrap_or(Path::new("."));
         let bytes = std::fs::read(path)?;
         file::check(&bytes, directory)?;
-        let sessions = (0..sessions.max(1))
-            .map(|_| runtime.session(&bytes, directory))
-            .collect::<Result<Vec<Session>, ModelError>>()?;
-        let signature = convert::signature(&sessions[0]);
+        let first = runtime.session(&bytes, directory)?;
+        let signature = convert::signature(&first);
         for input in &signature.inputs {
             if let ValueKind::Unsupported(kind) = &input.kind {
                 return Err(ModelError::UnsupportedType { name: input.name.clone(), kind: kind.clone() });
@@ -67,8 +69,53 @@ impl OnnxModel {
         }
         let supported = |output: &TensorSpec| !matches!(output.kind, ValueKind::Unsupported(_));
         let all = (0..signature.outputs.len()).filter(|at| supported(&signature.outputs[*at])).collect();
-        let sessions = sessions.into_iter().map(Mutex::new).collect();
-        Ok(Self { signature, all, sessions, path: path.to_owned(), engines: Engines::default() })
+        let others = (1..sessions.max(1)).map(|_| Mutex::default());
+        let sessions = std::iter::once(Mutex::new(Some(first))).chain(others).collect();
+        let (runtime, path) = (runtime.clone(), path.to_owned());
+        Ok(Self { runtime, signature, all, sessions, path, engines: Engines::default() })
+    }
+
+    /// The same model in a session that nobody else uses: one that is idle, if there is one, so that it need not be made.
+    pub(super) fn apart(&self) -> Result<Self, ModelError> {
+        let idle = self.sessions.iter().find_map(|session| session.try_lock().ok()?.take());
+        let session = idle.map_or_else(|| self.session(), Ok)?;
+        let (runtime, signature, all) = (self.runtime.clone(), self.signature.clone(), self.all.clone());
+        let sessions = vec![Mutex::new(Some(session))];
+        Ok(Self { runtime, signature, all, sessions, path: self.path.clone(), engines: Engines::default() })
+    }
+
+    /// Makes the sessions that are not there, so that no request waits for them.
+    ///
+    /// # Errors
+    /// As [`OnnxModel::load`].
+    pub fn make_sessions(&self) -> Result<(), ModelError> {
+        for session in &self.sessions {
+            let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
+            if session.is_none() {
+                *session = Some(self.session()?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an engine of ours serves all that releases want of the graph.
+    #[must_use]
+    pub fn is_native(&self) -> bool {
+        self.engines.all_native()
+    }
+
+    /// Gives up the sessions; who runs the model all the same makes its own again.
+    pub(super) fn drop_sessions(&self) {
+        for session in &self.sessions {
+            *session.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
+    fn session(&self) -> Result<Session, ModelError> {
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        let bytes = std::fs::read(&self.path)?;
+        file::check(&bytes, directory)?;
+        self.runtime.session(&bytes, directory)
     }
 
     /// Its file.
@@ -87,7 +134,7 @@ impl OnnxModel {
         &self.signature
     }
 
-    /// The number of sessions, one per worker.
+    /// The number of sessions that it may have, one per worker.
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.sessions.len()
@@ -99,7 +146,7 @@ impl OnnxModel {
     /// # Errors
     /// [`ModelError::Input`] for an input that is unknown, missing, given twice, of another type or of a shape that the
     /// signature excludes; [`ModelError::Output`] for an output that is not there or not supported; [`ModelError::Run`]
-    /// where ONNX Runtime fails; [`ModelError::NoSession`] for a worker that the model was not loaded for.
+    /// where ONNX Runtime fails; as [`OnnxModel::load`] where the session is not made yet; [`ModelError::NoSession`] for a worker that the model was not loaded for.
     pub fn run(
         &self,
         worker: &Worker,
@@ -116,6 +163,12 @@ impl OnnxModel {
         };
         // A panic in a former run left nothing half-done in the session itself.
         let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
+        if session.is_none() {
+            *session = Some(self.session()?);
+        }
+        let Some(session) = session.as_mut() else {
+            return Err(ModelError::NoSession { worker: index, sessions });
+        };
         if wanted.iter().copied().eq(0..self.signature.outputs.len()) {
             let answer = session.run(values).map_err(|error| ModelError::Run(error.to_string()))?;
             return self.read(wanted, &answer);

@@ -1,4 +1,4 @@
-//! One customer with many offers: what the offers take away from a model's trees is kept with the release, what the customer does is found
+//! One customer with many offers: what the offers do to a model's trees or sums is kept with the release, what the customer does is found
 //! once, and a pair costs what only the two of them together decide.
 //!
 //! The scores are those of the same rows scored one by one, bit for bit. Start reading at [`Model::score_pairs`].
@@ -6,9 +6,9 @@
 use std::cell::RefCell;
 use std::time::Instant;
 
-use super::inputs::{Plan, Source};
+use super::inputs::{Element, Plan};
 use super::matrix::InputError;
-use super::trees::{CustomerVectors, Factorised, OfferVectors, Scratch, Side};
+use super::trees::{CustomerVectors, Factorised, OfferVectors, Scratch, Side, TreeModel};
 use super::{Engine, Layout, Model, ModelError};
 use crate::feature::{Row, ValueRef};
 
@@ -48,22 +48,21 @@ impl Pairing {
 
 impl Model {
     /// `offers` made ready: the values of each, in the order of the schema. `None` where the model has no row per pair, or is not served by
-    /// trees; its rows are then scored one by one.
+    /// the native engine; its rows are then scored one by one.
     #[must_use]
     pub fn pairing(&self, offers: &[Vec<ValueRef<'_>>]) -> Option<Pairing> {
         if self.manifest().layout != Some(Layout::Pairwise) {
             return None;
         }
-        let Some(Engine::Trees(trees)) = self.engines().next() else { return None };
-        let sides = self.plan().tensors.iter().flat_map(|tensor| &tensor.columns);
-        let sides: Vec<Side> = sides.map(|input| side(input.source)).collect();
+        let Some(Engine::Native(trees)) = self.engines().next() else { return None };
+        let sides: Vec<Side> = self.plan().sides().collect();
         let factorised = trees.split(&sides)?;
         let mut rows = Vec::with_capacity(offers.len() * sides.len());
         let mut row = Vec::new();
         let mut lacking = Vec::with_capacity(offers.len());
         for offer in offers {
             let known = Row { customer: &[], context: &[], offer, segment: None };
-            lacking.push(fill(self.plan(), &known, Side::Offer, &mut row));
+            lacking.push(fill(self.plan(), trees, &known, Side::Offer, &mut row));
             rows.extend_from_slice(&row);
         }
         let offers = factorised.offers(&rows);
@@ -89,7 +88,7 @@ impl Model {
         }
         ROOM.with_borrow_mut(|room| {
             let Room { row: values, customer, whole, scores, scratch } = room;
-            let lacks = fill(self.plan(), row, Side::Customer, values);
+            let lacks = fill(self.plan(), pairing.factorised.model(), row, Side::Customer, values);
             whole.clear();
             if lacks.is_none() {
                 whole.extend(offers.iter().copied().filter(|offer| pairing.lacking[*offer].is_none()));
@@ -123,26 +122,28 @@ impl Model {
     }
 }
 
-/// Whose a value is: there are no features of a pair yet.
-fn side(source: Source) -> Side {
-    match source {
-        Source::Customer(_) | Source::Context(_) | Source::Segment => Side::Customer,
-        Source::Offer(_) => Side::Offer,
-    }
-}
-
 /// Fills `into` with the values of one side, NaN in the places of the other; returns the first that is missing where the model needs one.
-fn fill(plan: &Plan, row: &Row<'_>, wanted: Side, into: &mut Vec<f64>) -> Option<Lacking> {
+fn fill(
+    plan: &Plan,
+    trees: &TreeModel,
+    row: &Row<'_>,
+    wanted: Side,
+    into: &mut Vec<f64>,
+) -> Option<Lacking> {
     into.clear();
     let mut lacking = None;
     for tensor in &plan.tensors {
         for input in &tensor.columns {
-            if side(input.source) != wanted {
+            if input.source.side() != wanted {
                 into.push(f64::NAN);
                 continue;
             }
             let value = input.source.value(row);
-            into.push(input.number(tensor.element, value, plan.accepts_missing).unwrap_or_else(|error| {
+            let number = match (tensor.element, value) {
+                (Element::String, ValueRef::String(text)) => Ok(trees.text(into.len(), text)),
+                _ => input.number(tensor.element, value, plan.accepts_missing),
+            };
+            into.push(number.unwrap_or_else(|error| {
                 lacking.get_or_insert((into.len(), error));
                 f64::NAN
             }));

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 use self::directory::{Source, Stamp};
+use super::ModelError;
 use super::onnx::{OnnxCache, OnnxModel};
 use crate::document::suggestion;
 
@@ -123,7 +124,15 @@ impl Repository {
     /// Empty until the first [`Repository::refresh`].
     #[must_use]
     pub fn new(root: impl Into<PathBuf>, cache: Arc<OnnxCache>) -> Self {
-        Self::with_loader(root, move |path| cache.load(path).map_err(|error| error.to_string()))
+        let load = move |path: &Path| {
+            let model = cache.load(path)?;
+            // Whoever asks for what an engine of ours serves by name is the exception.
+            if !model.is_native() {
+                model.make_sessions()?;
+            }
+            Ok(model)
+        };
+        Self::with_loader(root, move |path| load(path).map_err(|error: ModelError| error.to_string()))
     }
 }
 

@@ -1,6 +1,6 @@
-//! Ensembles of trees, evaluated without ONNX Runtime: the same answers at a fraction of its time.
+//! Ensembles of trees and linear models, evaluated without ONNX Runtime: the same answers at a fraction of its time.
 //!
-//! Owns the reading of an ONNX graph that is an ensemble of trees with what exporters put around it ([`TreeModel::read`]), its
+//! Owns the reading of an ONNX graph that is one of these with what exporters put around it ([`TreeModel::read`]), its
 //! evaluation for rows ([`TreeModel::score`]) and for customers × offers ([`Factorised`]), and the check that its answers
 //! are those of ONNX Runtime ([`TreeModel::verify`]), which must pass before anybody relies on it. Knows numbers and columns;
 //! knows nothing of features, manifests or `ort`. Whatever it does not recognise is [`Unsupported`], and ONNX Runtime goes
@@ -8,7 +8,7 @@
 //!
 //! The way of a graph: `graph` recognises it, `ensemble` brings its trees into one form, `engine` holds them as `bits` (up to
 //! 256 leaves) or `walk` (more) with the values of `leaves`, `columns` turns values into keys, `finish` and `after` turn
-//! sums into scores. `machine` chooses the instruction set; all give the same bits. Start reading at [`TreeModel`].
+//! sums into scores. A linear model is `linear` instead of an `ensemble` and an `engine`. `machine` chooses the instruction set; all give the same bits. Start reading at [`TreeModel`].
 
 mod after;
 mod bits;
@@ -20,6 +20,7 @@ mod finish;
 mod graph;
 mod keys;
 mod leaves;
+mod linear;
 mod machine;
 mod probe;
 mod real;
@@ -31,12 +32,16 @@ mod word;
 
 pub use columns::Number;
 pub use factorised::{CustomerVectors, Factorised, Misfit, OfferVectors, Side};
-pub use probe::Element;
+pub use probe::{Element, UNKNOWN};
 pub use scratch::Scratch;
 pub use verify::{Disagreement, PROBES, TOLERANCE};
 
+use std::collections::HashMap;
+
 use super::onnx::Labels;
 use engine::Engine;
+use graph::Core;
+use linear::Linear;
 
 /// Why a graph is left to ONNX Runtime.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +68,8 @@ pub struct TreeModel {
     labels: Option<Labels>,
     /// Values at which conditions turn, for each value of a row; a choice of them.
     turning_points: Vec<Vec<f64>>,
+    /// The places of the texts that make a difference, for each value of a row that is a text.
+    vocabularies: Vec<HashMap<String, usize>>,
     trees: usize,
 }
 
@@ -70,6 +77,7 @@ pub struct TreeModel {
 enum Evaluator {
     Float(Engine<f32>),
     Double(Engine<f64>),
+    Linear(Linear),
 }
 
 /// A tensor that a graph takes, as a part of a row.
@@ -90,19 +98,28 @@ impl TreeModel {
     /// may run it all the same.
     pub fn read(bytes: &[u8], output: &str, inputs: &[InputPart<'_>]) -> Result<Self, Unsupported> {
         let found = graph::read(bytes, output, inputs)?;
-        let (ensemble, features) = (&found.ensemble, &found.features);
-        let (after, trees) = (found.after, ensemble.trees.len());
+        let (features, after) = (found.features, found.after);
         let mut turning_points = vec![Vec::new(); found.elements.len()];
-        let evaluator = if ensemble.double {
-            let engine = Engine::<f64>::new(ensemble, features, after);
-            probe::turning_points(ensemble, &engine.columns, &mut turning_points);
-            Evaluator::Double(engine)
-        } else {
-            let engine = Engine::<f32>::new(ensemble, features, after);
-            probe::turning_points(ensemble, &engine.columns, &mut turning_points);
-            Evaluator::Float(engine)
+        let (evaluator, trees) = match found.core {
+            Core::Linear(weights) => {
+                probe::usual_values(&features, &mut turning_points);
+                (Evaluator::Linear(Linear::new(features, weights, after)), 0)
+            }
+            Core::Trees(ensemble) if ensemble.double => {
+                let engine = Engine::<f64>::new(&ensemble, &features, after);
+                probe::turning_points(&ensemble, &engine.columns, &mut turning_points);
+                (Evaluator::Double(engine), ensemble.trees.len())
+            }
+            Core::Trees(ensemble) => {
+                let engine = Engine::<f32>::new(&ensemble, &features, after);
+                probe::turning_points(&ensemble, &engine.columns, &mut turning_points);
+                (Evaluator::Float(engine), ensemble.trees.len())
+            }
         };
-        let model = Self { evaluator, elements: found.elements, labels: found.labels, turning_points, trees };
+        let places = |texts: Vec<String>| texts.into_iter().zip(0..).collect();
+        let vocabularies = found.vocabularies.into_iter().map(places).collect();
+        let (elements, labels) = (found.elements, found.labels);
+        let model = Self { evaluator, elements, labels, turning_points, vocabularies, trees };
         if model.width() == 0 {
             return Err(Unsupported::because("nothing comes out of it".to_owned()));
         }
@@ -118,8 +135,19 @@ impl TreeModel {
         match &mut self.evaluator {
             Evaluator::Float(engine) => engine.after.only = Some(score),
             Evaluator::Double(engine) => engine.after.only = Some(score),
+            Evaluator::Linear(linear) => linear.after.only = Some(score),
         }
         Some(self)
+    }
+
+    /// The same model for values of these sides, one for each value of a row: a linear model adds up by side, so that
+    /// [`TreeModel::score`] gives the bits that [`Factorised::score_pairs`] gives for the same split.
+    #[must_use]
+    pub fn grouped(mut self, sides: &[Side]) -> Self {
+        if let Evaluator::Linear(linear) = self.evaluator {
+            self.evaluator = Evaluator::Linear(linear.grouped(sides));
+        }
+        self
     }
 
     /// The values of a row.
@@ -140,7 +168,15 @@ impl TreeModel {
         match &self.evaluator {
             Evaluator::Float(engine) => engine.width(),
             Evaluator::Double(engine) => engine.width(),
+            Evaluator::Linear(linear) => linear.width(),
         }
+    }
+
+    /// The texts that make a difference for a value of a row, with the numbers that a row has for them; any other text is
+    /// [`UNKNOWN`].
+    #[must_use]
+    pub fn vocabulary(&self, value: usize) -> Option<&HashMap<String, usize>> {
+        self.vocabularies.get(value)
     }
 
     /// The classes of the columns, where the output is a ZipMap; before [`TreeModel::only`].
@@ -149,7 +185,14 @@ impl TreeModel {
         self.labels.as_ref()
     }
 
-    /// Trees.
+    /// What a row has for a text at a place of it: its number in the vocabulary, or [`UNKNOWN`].
+    #[must_use]
+    pub fn text(&self, value: usize, text: &str) -> f64 {
+        let place = self.vocabularies.get(value).and_then(|vocabulary| vocabulary.get(text));
+        place.map_or(UNKNOWN, |place| *place as f64)
+    }
+
+    /// Trees; none where it is a linear model.
     #[must_use]
     pub fn trees(&self) -> usize {
         self.trees
@@ -164,6 +207,7 @@ impl TreeModel {
         match &self.evaluator {
             Evaluator::Float(engine) => engine.score(rows, row_width, scratch, out),
             Evaluator::Double(engine) => engine.score(rows, row_width, scratch, out),
+            Evaluator::Linear(linear) => linear.score(rows, row_width, scratch, out),
         }
     }
 
@@ -173,6 +217,7 @@ impl TreeModel {
         let engine = match &self.evaluator {
             Evaluator::Float(engine) => engine.memory_bytes(),
             Evaluator::Double(engine) => engine.memory_bytes(),
+            Evaluator::Linear(linear) => linear.memory_bytes(),
         };
         let turning_points: usize =
             self.turning_points.iter().map(|points| size_of_val(points.as_slice())).sum();

@@ -110,7 +110,7 @@ impl Model {
         let plan = plan.ok_or_else(|| Problems::one(&file, None, "it describes no inputs"))?;
         let graphs = graphs
             .into_iter()
-            .map(|(file, onnx, output)| Graph::new(&file, onnx, output, &plan, cache.runtime()));
+            .map(|(file, onnx, output)| Graph::new(&file, onnx, output, &plan));
         let graphs = graphs.collect();
         let (name, plan, cost) = (name.to_owned(), Arc::new(plan), Cost::default());
         Ok(Self { name, version, manifest, plan, graphs, columns, cost })

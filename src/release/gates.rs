@@ -129,14 +129,15 @@ fn engine(_: &Bench<'_>, loaded: &Loaded) -> Finding {
     let (mut trees, mut bytes) = (0, 0);
     for engine in model.engines() {
         match engine {
-            Engine::Trees(found) => {
+            Engine::Native(found) => {
                 trees += found.trees();
                 bytes += found.memory_bytes();
             }
             Engine::OnnxRuntime(why) => return Finding::skipped(format!("served by ONNX Runtime: {why}")),
         }
     }
-    let measured = format!("{trees} trees, {:.1} MB, as ONNX Runtime on {PROBES} rows", bytes as f64 / 1e6);
+    let what = if trees > 0 { format!("{trees} trees") } else { "linear".to_owned() };
+    let measured = format!("{what}, {:.1} MB, as ONNX Runtime on {PROBES} rows", bytes as f64 / 1e6);
     Finding::passed(measured, format!("{TOLERANCE:e} × max(1, |score|)"))
 }
 

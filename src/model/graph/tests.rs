@@ -6,6 +6,7 @@ use prost::Message;
 
 use super::*;
 use crate::feature::FeatureSchema;
+use crate::model::onnx::OnnxRuntime;
 use crate::model::onnx::proto::ModelProto;
 use crate::model::{Manifest, Model};
 
@@ -24,31 +25,31 @@ fn load(name: &str) -> Model {
 }
 
 #[test]
-fn the_trees_of_the_sample_are_served_by_the_native_engine_and_nothing_else_is() {
+fn the_trees_and_linear_models_of_the_sample_are_served_by_the_native_engine_and_the_network_is_not() {
     let propensity = load("propensity");
-    let Some(Engine::Trees(trees)) = propensity.engines().next() else { panic!("{propensity:?}") };
+    let Some(Engine::Native(trees)) = propensity.engines().next() else { panic!("{propensity:?}") };
     assert!(trees.trees() >= 100 && trees.memory_bytes() < 4_000_000, "{} bytes", trees.memory_bytes());
-    for name in ["network", "affinity"] {
-        let model = load(name);
-        assert!(model.engines().all(|engine| engine.reason() == "unsupported"), "{name}");
-    }
+    let affinity = load("affinity");
+    assert!(affinity.engines().all(|engine| engine.reason() == "verified"), "{affinity:?}");
+    let network = load("network");
+    assert!(network.engines().all(|engine| engine.reason() == "unsupported"), "{network:?}");
 }
 
 /// The sample's gradient boosting, its manifest and plan.
-fn propensity() -> (PathBuf, ScoreOutput, Plan, OnnxRuntime) {
+fn propensity() -> (PathBuf, ScoreOutput, Plan, OnnxModel) {
     let (path, runtime) = (sample("propensity/1/model.onnx"), OnnxRuntime::load().unwrap());
     let text = std::fs::read_to_string(sample("propensity/1/model.toml")).unwrap();
     let manifest = Manifest::parse("model.toml", &text).unwrap();
     let onnx = OnnxModel::load(&runtime, &path, 1).unwrap();
     let output = ScoreOutput::resolve(&manifest, onnx.signature(), "model.toml").unwrap();
     let plan = Plan::resolve(&manifest, &schema(), Some(onnx.signature()), "model.toml").unwrap();
-    (path, output, plan, runtime)
+    (path, output, plan, onnx)
 }
 
 #[test]
 fn an_engine_that_differs_in_one_leaf_is_caught() {
-    let (path, output, plan, runtime) = propensity();
-    assert_eq!(choose(&path, &path, &output, &plan, &runtime).reason(), "verified");
+    let (path, output, plan, onnx) = propensity();
+    assert_eq!(choose(&path, &onnx, &output, &plan).reason(), "verified");
     let mut model = ModelProto::decode(std::fs::read(&path).unwrap().as_slice()).unwrap();
     let nodes = &mut model.graph.as_mut().unwrap().node;
     let mut attributes = nodes.iter_mut().flat_map(|node| &mut node.attribute);
@@ -57,7 +58,7 @@ fn an_engine_that_differs_in_one_leaf_is_caught() {
     let directory = tempfile::tempdir().unwrap();
     let mutated = directory.path().join("model.onnx");
     std::fs::write(&mutated, model.encode_to_vec()).unwrap();
-    let engine = choose(&mutated, &path, &output, &plan, &runtime);
+    let engine = choose(&mutated, &onnx, &output, &plan);
     assert_eq!((engine.name(), engine.reason()), ("onnxruntime", "disagreement"), "{engine:?}");
     let Engine::OnnxRuntime(why) = engine else { unreachable!() };
     assert!(why.to_string().contains("the native engine disagrees: row "), "{why}");
@@ -65,7 +66,7 @@ fn an_engine_that_differs_in_one_leaf_is_caught() {
 
 #[test]
 fn what_cannot_be_read_is_left_to_onnx_runtime() {
-    let (path, output, plan, runtime) = propensity();
-    let gone = choose(&path.with_file_name("gone.onnx"), &path, &output, &plan, &runtime);
+    let (path, output, plan, onnx) = propensity();
+    let gone = choose(&path.with_file_name("gone.onnx"), &onnx, &output, &plan);
     assert_eq!(gone.reason(), "unreadable");
 }

@@ -148,6 +148,8 @@ pub(in crate::model) mod data_type {
     pub(in crate::model) const UINT8: i32 = 2;
     pub(in crate::model) const INT32: i32 = 6;
     pub(in crate::model) const INT64: i32 = 7;
+    pub(in crate::model) const STRING: i32 = 8;
+    pub(in crate::model) const BOOL: i32 = 9;
     pub(in crate::model) const DOUBLE: i32 = 11;
 }
 

@@ -14,6 +14,8 @@ pub(super) struct After {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Act {
     Add(f32),
+    /// A constant for each score.
+    AddEach(Vec<f32>),
     /// A constant less the score.
     From(f32),
     Multiply(f32),
@@ -65,6 +67,9 @@ impl Act {
     fn apply(&self, scores: &mut [f32]) {
         let divide = |scores: &mut [f32], by: f32| scores.iter_mut().for_each(|score| *score /= by);
         match self {
+            Self::AddEach(others) => {
+                scores.iter_mut().zip(others).for_each(|(score, other)| *score += other);
+            }
             Self::Add(other) => scores.iter_mut().for_each(|score| *score += other),
             Self::From(other) => scores.iter_mut().for_each(|score| *score = other - *score),
             Self::Multiply(factor) => scores.iter_mut().for_each(|score| *score *= factor),

@@ -7,15 +7,24 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::tests::Sample;
+use super::tests::{LinearSample, Sample};
 use super::*;
 use crate::model::onnx::{
     ElementType, OnnxModel, OnnxRuntime, OutputValue, Outputs, Tensor, TensorData, ValueKind,
 };
 use crate::model::{ModelError, Worker};
 
-/// Rows of probes as the tensors of a graph.
-fn tensors<'r>(model: &OnnxModel, parts: &[InputPart<'r>], rows: &[f64]) -> Vec<Tensor<'r>> {
+/// Rows of probes as the tensors of a graph; texts by their places in the vocabulary of `trees`.
+fn tensors<'r>(
+    model: &OnnxModel,
+    trees: Option<&TreeModel>,
+    parts: &[InputPart<'r>],
+    rows: &[f64],
+) -> Vec<Tensor<'r>> {
+    let text = |place: usize, value: f64| {
+        let mut known = trees.and_then(|trees| trees.vocabulary(place)).into_iter().flatten();
+        known.find(|(_, at)| **at as f64 == value).map_or("strange".to_owned(), |(text, _)| text.clone())
+    };
     let width: usize = parts.iter().map(|part| part.columns).sum();
     let mut first = 0;
     let mut found = Vec::new();
@@ -29,6 +38,8 @@ fn tensors<'r>(model: &OnnxModel, parts: &[InputPart<'r>], rows: &[f64]) -> Vec<
             ElementType::Int64 => TensorData::Int64(values.map(|value| value as i64).collect()),
             ElementType::Int32 => TensorData::Int32(values.map(|value| value as i32).collect()),
             ElementType::Float32 => TensorData::Float32(values.map(|value| value as f32).collect()),
+            ElementType::Bool => TensorData::Bool(values.map(|value| value != 0.0).collect()),
+            ElementType::String => TensorData::String(values.map(|value| text(first, value)).collect()),
             other => panic!("no probes for {other}"),
         };
         let shape = vec![(rows.len() / width) as i64, part.columns as i64];
@@ -45,6 +56,16 @@ fn reference(
     output: usize,
     rows: &[f64],
 ) -> Result<Vec<f32>, ModelError> {
+    reference_with(model, None, parts, output, rows)
+}
+
+fn reference_with(
+    model: &OnnxModel,
+    trees: Option<&TreeModel>,
+    parts: &[InputPart<'_>],
+    output: usize,
+    rows: &[f64],
+) -> Result<Vec<f32>, ModelError> {
     let worker = &Worker::tokens(1)[0];
     let batch = model.signature().inputs[0].shape[0];
     let width: usize = parts.iter().map(|part| part.columns).sum();
@@ -52,7 +73,7 @@ fn reference(
     let block = if batch > 0 { batch as usize } else { 1 << 20 };
     let mut found = Vec::new();
     for rows in rows.chunks(block * width) {
-        let mut values = model.run(worker, &tensors(model, parts, rows), Outputs::Only(&[output]))?;
+        let mut values = model.run(worker, &tensors(model, trees, parts, rows), Outputs::Only(&[output]))?;
         found.extend(match values.pop().unwrap() {
             OutputValue::ZipMap { values, .. } => values,
             OutputValue::Tensor(tensor) => match tensor.data {
@@ -90,7 +111,7 @@ fn check(path: &Path, probes: usize) -> Result<TreeModel, String> {
     for missing in [false, true] {
         let rows = model.probe_rows(probes, missing, 7);
         model
-            .verify(&rows, |rows| reference(&onnx, &parts, output, rows))
+            .verify(&rows, |rows| reference_with(&onnx, Some(&model), &parts, output, rows))
             .unwrap_or_else(|error: Disagreement| panic!("{}: {error}", path.display()));
     }
     Ok(model)
@@ -157,6 +178,23 @@ fn trained_models_answer_as_onnx_runtime_does() {
     assert!(recognised >= 20, "{left:#?}");
     // Sums of ensembles and votes are not recognised.
     assert!(left.iter().all(|why| why.contains("lightgbm_regressor_split")), "{left:#?}");
+}
+
+#[test]
+fn random_linear_models_answer_as_onnx_runtime_does() {
+    let runtime = OnnxRuntime::load().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    for seed in 0..100 {
+        let sample = LinearSample::of(seed);
+        std::fs::write(&path, sample.bytes()).unwrap();
+        let onnx = OnnxModel::load(&runtime, &path, 1).unwrap();
+        let (model, parts) = (sample.model(), sample.parts());
+        let output = onnx.signature().outputs.iter().position(|spec| spec.name == "y").unwrap();
+        let rows = model.probe_rows(PROBES / 4, true, seed);
+        let verified = model.verify(&rows, |rows| reference_with(&onnx, Some(&model), &parts, output, rows));
+        verified.unwrap_or_else(|error| panic!("{seed}: {error}"));
+    }
 }
 
 #[test]

@@ -41,6 +41,24 @@ pub(super) struct Feature {
     pub(super) steps: Vec<Step>,
 }
 
+impl Feature {
+    /// What becomes of the row's value.
+    #[inline]
+    pub(super) fn value<T: Number>(&self, row: &[T]) -> f64 {
+        self.steps.iter().fold(row[self.input].to_f64(), |value, step| step.apply(value))
+    }
+
+    /// About what had to come in for this to come out.
+    pub(super) fn undo(&self, value: f64) -> f64 {
+        self.steps.iter().rev().fold(value, |value, step| step.undo(value))
+    }
+
+    /// Bytes on the heap, its own included.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + size_of_val(self.steps.as_slice())
+    }
+}
+
 /// One thing that happens to a value. Sums, products and quotients of floats are computed as doubles and rounded, which
 /// gives the same floats.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,6 +69,12 @@ pub(super) enum Step {
     Add(f64),
     Multiply(f64),
     Divide(f64),
+    /// 0 for what is below.
+    Positive,
+    /// The natural logarithm.
+    Log,
+    /// 1 for this value, 0 for any other.
+    Is(f64),
     /// Another value for a missing one.
     Missing(f64),
     /// Another value for this one.
@@ -68,6 +92,16 @@ impl Step {
             Self::Add(other) => value + other,
             Self::Multiply(factor) => value * factor,
             Self::Divide(divisor) => value / divisor,
+            // A missing value stays missing.
+            Self::Positive => {
+                if value < 0.0 {
+                    0.0
+                } else {
+                    value
+                }
+            }
+            Self::Log => value.ln(),
+            Self::Is(wanted) => f64::from(u8::from(value == wanted)),
             Self::Missing(by) => {
                 if value.is_nan() {
                     by
@@ -88,7 +122,9 @@ impl Step {
     /// About what had to come in for this to come out.
     fn undo(self, value: f64) -> f64 {
         match self {
-            Self::Round | Self::Missing(_) | Self::Instead { .. } => value,
+            Self::Round | Self::Positive | Self::Missing(_) | Self::Instead { .. } => value,
+            Self::Log => value.exp(),
+            Self::Is(wanted) => wanted,
             Self::Subtract(other) => value + other,
             Self::Add(other) => value - other,
             Self::Multiply(factor) => value / factor,

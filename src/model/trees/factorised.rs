@@ -1,5 +1,5 @@
 //! Ranking: what offers take away from the trees is kept with the release, what a customer does is found once per customer,
-//! and a pair of both is one AND, one count and one look-up per tree.
+//! and a pair of both is one AND, one count and one look-up per tree; of a linear model, it is one addition.
 //!
 //! The scores are those of [`TreeModel::score`], bit for bit, however the features are split. Start reading at
 //! [`Factorised::score_pairs`].
@@ -10,6 +10,7 @@ mod parts;
 use std::sync::Arc;
 
 use super::columns::Number;
+use super::linear::Linear;
 use super::scratch::Scratch;
 use super::{Evaluator, TreeModel};
 use parts::{Customer, Offers, Split};
@@ -36,15 +37,25 @@ pub struct Factorised {
 enum Parts {
     Float(Split),
     Double(Split),
+    Linear(Linear),
 }
 
 /// What the values of some offers take away from the trees of a model: made once per release.
 #[derive(Debug, Clone)]
-pub struct OfferVectors(Offers);
+pub struct OfferVectors {
+    trees: Offers,
+    /// Offers × targets of a linear model.
+    sums: Vec<f64>,
+    count: usize,
+}
 
 /// What the values of a customer take away from the trees of a model; kept and filled again for the next.
 #[derive(Debug, Clone, Default)]
-pub struct CustomerVectors(Customer);
+pub struct CustomerVectors {
+    trees: Customer,
+    /// By target of a linear model.
+    sums: Vec<f64>,
+}
 
 impl TreeModel {
     /// Splits the values of a row; `sides` has one entry for each.
@@ -58,6 +69,7 @@ impl TreeModel {
         let parts = match &self.evaluator {
             Evaluator::Float(engine) => Parts::Float(Split::new(engine, sides)),
             Evaluator::Double(engine) => Parts::Double(Split::new(engine, sides)),
+            Evaluator::Linear(linear) => Parts::Linear(linear.clone().grouped(sides)),
         };
         Some(Factorised { model: Arc::clone(self), parts })
     }
@@ -75,6 +87,7 @@ impl Factorised {
     pub fn has_pair_values(&self) -> bool {
         match &self.parts {
             Parts::Float(split) | Parts::Double(split) => split.has_pair_columns(),
+            Parts::Linear(linear) => linear.has_pair_columns(),
         }
     }
 
@@ -82,18 +95,30 @@ impl Factorised {
     #[must_use]
     pub fn offers<T: Number>(&self, rows: &[T]) -> OfferVectors {
         let width = self.model.row_width();
-        OfferVectors(match (&self.model.evaluator, &self.parts) {
-            (Evaluator::Float(engine), Parts::Float(split)) => split.offers(engine, rows, width),
-            (Evaluator::Double(engine), Parts::Double(split)) => split.offers(engine, rows, width),
-            _ => Offers::default(),
-        })
+        let count = rows.len().checked_div(width).unwrap_or(0);
+        let (mut trees, mut sums) = (Offers::default(), Vec::new());
+        match (&self.model.evaluator, &self.parts) {
+            (Evaluator::Float(engine), Parts::Float(split)) => trees = split.offers(engine, rows, width),
+            (Evaluator::Double(engine), Parts::Double(split)) => trees = split.offers(engine, rows, width),
+            (_, Parts::Linear(linear)) => {
+                sums.resize(count * linear.targets(), 0.0);
+                let parts = sums.chunks_exact_mut(linear.targets());
+                rows.chunks_exact(width.max(1)).zip(parts).for_each(|(row, part)| linear.part(Side::Offer, row, part));
+            }
+            _ => {}
+        }
+        OfferVectors { trees, sums, count }
     }
 
     /// `row`: of [`TreeModel::row_width`] values, of which only those of the customer are read.
     pub fn customer<T: Number>(&self, row: &[T], customer: &mut CustomerVectors) {
         match (&self.model.evaluator, &self.parts) {
-            (Evaluator::Float(engine), Parts::Float(split)) => split.customer(engine, row, &mut customer.0),
-            (Evaluator::Double(engine), Parts::Double(split)) => split.customer(engine, row, &mut customer.0),
+            (Evaluator::Float(engine), Parts::Float(split)) => split.customer(engine, row, &mut customer.trees),
+            (Evaluator::Double(engine), Parts::Double(split)) => split.customer(engine, row, &mut customer.trees),
+            (_, Parts::Linear(linear)) => {
+                customer.sums.resize(linear.targets(), 0.0);
+                linear.part(Side::Customer, row, &mut customer.sums);
+            }
             _ => {}
         }
     }
@@ -114,8 +139,8 @@ impl Factorised {
         out: &mut [f32],
     ) -> Result<(), Misfit> {
         let row_width = self.model.row_width();
-        if let Some(offer) = wanted.iter().find(|offer| **offer >= offers.0.count()) {
-            return Err(Misfit::NoOffer { offer: *offer, offers: offers.0.count() });
+        if let Some(offer) = wanted.iter().find(|offer| **offer >= offers.count) {
+            return Err(Misfit::NoOffer { offer: *offer, offers: offers.count });
         }
         if self.has_pair_values() && pairs.len() != wanted.len() * row_width {
             return Err(Misfit::Rows { found: pairs.len(), wanted: wanted.len() * row_width });
@@ -123,13 +148,17 @@ impl Factorised {
         if out.len() != wanted.len() * self.model.width() {
             return Err(Misfit::Room { found: out.len(), wanted: wanted.len() * self.model.width() });
         }
-        let (customer, offers) = (&customer.0, &offers.0);
+        let (mine, theirs) = (&customer.trees, &offers.trees);
         let done = match (&self.model.evaluator, &self.parts) {
             (Evaluator::Float(engine), Parts::Float(split)) => {
-                split.score(engine, customer, offers, (wanted, pairs, row_width), scratch, out)
+                split.score(engine, mine, theirs, (wanted, pairs, row_width), scratch, out)
             }
             (Evaluator::Double(engine), Parts::Double(split)) => {
-                split.score(engine, customer, offers, (wanted, pairs, row_width), scratch, out)
+                split.score(engine, mine, theirs, (wanted, pairs, row_width), scratch, out)
+            }
+            (_, Parts::Linear(linear)) => {
+                let sums = (customer.sums.as_slice(), offers.sums.as_slice());
+                meet(linear, sums, (wanted, pairs, row_width), scratch, out)
             }
             _ => false,
         };
@@ -141,21 +170,47 @@ impl Factorised {
     pub fn memory_bytes(&self) -> usize {
         match &self.parts {
             Parts::Float(split) | Parts::Double(split) => split.memory_bytes(),
+            Parts::Linear(linear) => linear.memory_bytes(),
         }
     }
+}
+
+/// Scores pairs of a linear model. Whether the sums were this model's.
+fn meet<T: Number>(
+    linear: &Linear,
+    (customer, offers): (&[f64], &[f64]),
+    (wanted, pairs, row_width): (&[usize], &[T], usize),
+    scratch: &mut Scratch,
+    out: &mut [f32],
+) -> bool {
+    let (targets, width) = (linear.targets(), linear.width());
+    if customer.len() != targets || wanted.iter().any(|offer| offers.len() < (offer + 1) * targets) {
+        return false;
+    }
+    let mut pair = std::mem::take(&mut scratch.parts);
+    pair.clear();
+    pair.resize(targets, 0.0);
+    for (at, (offer, out)) in wanted.iter().zip(out.chunks_exact_mut(width)).enumerate() {
+        if linear.has_pair_columns() {
+            linear.part(Side::Pair, &pairs[at * row_width..][..row_width], &mut pair);
+        }
+        linear.finish([customer, &offers[offer * targets..][..targets], &pair], scratch, out);
+    }
+    scratch.parts = pair;
+    true
 }
 
 impl OfferVectors {
     /// Offers.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.count()
+        self.count
     }
 
     /// Bytes on the heap.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.0.memory_bytes()
+        self.trees.memory_bytes() + size_of_val(self.sums.as_slice())
     }
 }
 

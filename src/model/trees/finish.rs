@@ -40,6 +40,11 @@ pub(super) enum Transform {
 }
 
 impl Finish {
+    /// A score per sum, each with its own base value, one for all, or none.
+    pub(super) fn per_target(base: Vec<f64>, transform: Transform) -> Self {
+        Self { base, divisor: 1, scores: ScoreKind::PerTarget, transform }
+    }
+
     /// The scores of a row with these many sums.
     pub(super) fn width(&self, targets: usize) -> usize {
         match self.scores {

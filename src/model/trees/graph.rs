@@ -1,10 +1,11 @@
-//! Recognises a graph that is an ensemble of trees with what exporters put around it.
+//! Recognises a graph that is an ensemble of trees or a linear model with what exporters put around it.
 //!
-//! From the output that is wanted the graph is followed backwards: what stands behind the trees becomes [`After`], what
-//! stands before them the steps of each feature. Start reading at [`read`].
+//! From the output that is wanted the graph is followed backwards: what stands behind the model becomes [`After`], what
+//! stands before it the steps of each feature. Start reading at [`read`].
 
 mod before;
 mod behind;
+mod linear;
 
 use std::collections::HashMap;
 
@@ -13,6 +14,7 @@ use prost::Message;
 use super::after::After;
 use super::columns::Feature;
 use super::ensemble::{Ensemble, operators};
+use super::linear::Weights;
 use super::probe::Element;
 use super::{InputPart, Unsupported};
 use crate::model::onnx::Labels;
@@ -21,14 +23,33 @@ use crate::model::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto};
 /// What a graph was recognised as.
 #[derive(Debug)]
 pub(super) struct Recognised {
-    pub(super) ensemble: Ensemble,
-    /// What the trees look at, by position.
+    pub(super) core: Core,
+    /// What it looks at, by position.
     pub(super) features: Vec<Feature>,
     /// The values of a row.
     pub(super) elements: Vec<Element>,
+    /// The texts that make a difference, for each value of a row that is a text.
+    pub(super) vocabularies: Vec<Vec<String>>,
     pub(super) after: After,
     /// The classes, where the output is a ZipMap.
     pub(super) labels: Option<Labels>,
+}
+
+/// What is in the middle of a graph.
+#[derive(Debug)]
+pub(super) enum Core {
+    Trees(Ensemble),
+    Linear(Weights),
+}
+
+impl Core {
+    /// The scores that it gives for a row.
+    fn width(&self) -> usize {
+        match self {
+            Self::Trees(ensemble) => ensemble.finish.width(ensemble.targets),
+            Self::Linear(weights) => weights.finish.width(weights.targets),
+        }
+    }
 }
 
 /// A graph with what it consists of by name.
@@ -48,20 +69,28 @@ pub(super) fn read(bytes: &[u8], output: &str, inputs: &[InputPart<'_>]) -> Resu
     let node = behind.node;
     let at = |error| at_node(error, node);
     let source = node.input.first().map_or("", String::as_str);
-    let before = before::follow(&graph, source, inputs)?;
-    let ensemble = operators::read(node, before.double).map_err(at)?;
+    let is_linear = linear::is_linear(node);
+    // Linear operators of ai.onnx.ml take floats, whatever they are given.
+    let before = before::follow(&graph, source, inputs, is_linear && node.domain == "ai.onnx.ml")?;
     let features = before.features;
-    if let Some(view) = ensemble.views.iter().find(|view| view.feature >= features.len()) {
-        let why = format!("it looks at feature {}, but there are {}", view.feature, features.len());
-        return Err(at(Unsupported::because(why)));
-    }
-    let width = ensemble.finish.width(ensemble.targets);
+    let core = if is_linear {
+        Core::Linear(linear::read(&graph, node, features.len())?)
+    } else {
+        let ensemble = operators::read(node, before.double).map_err(at)?;
+        if let Some(view) = ensemble.views.iter().find(|view| view.feature >= features.len()) {
+            let why = format!("it looks at feature {}, but there are {}", view.feature, features.len());
+            return Err(at(Unsupported::because(why)));
+        }
+        Core::Trees(ensemble)
+    };
+    let width = core.width();
     let after = behind.after(width)?;
     let labels = behind.labels;
     if labels.as_ref().is_some_and(|labels| labels.len() != after.width(width)) {
         return Err(at(Unsupported::because("a ZipMap of another number of classes".to_owned())));
     }
-    Ok(Recognised { ensemble, features, elements: before.elements, after, labels })
+    let (elements, vocabularies) = (before.elements, before.vocabularies);
+    Ok(Recognised { core, features, elements, vocabularies, after, labels })
 }
 
 impl<'g> Graph<'g> {

@@ -3,9 +3,9 @@
 use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 
-use super::TreeModel;
-use super::columns::Columns;
+use super::columns::{Columns, Feature};
 use super::ensemble::Ensemble;
+use super::{Evaluator, TreeModel};
 
 /// Thresholds that are kept for each value of a row.
 const MOST_TURNING_POINTS: usize = 256;
@@ -19,7 +19,14 @@ pub enum Element {
     Double,
     /// A whole number of 32 or 64 bits.
     Int,
+    /// 0 or 1.
+    Bool,
+    /// A text, by its place in the vocabulary ([`TreeModel::vocabulary`]); one that is not there has none and is [`UNKNOWN`].
+    Text,
 }
+
+/// The number of a text that makes no difference.
+pub const UNKNOWN: f64 = -1.0;
 
 /// Collects, for each value of a row, where conditions turn; a choice of them, spread over the ensemble.
 pub(super) fn turning_points(ensemble: &Ensemble, columns: &Columns, points: &mut [Vec<f64>]) {
@@ -27,12 +34,25 @@ pub(super) fn turning_points(ensemble: &Ensemble, columns: &Columns, points: &mu
         points[columns.input(split.column)].extend(columns.turning_point(split));
     }
     for points in points {
-        points.sort_unstable_by(f64::total_cmp);
-        points.dedup();
-        let (every, count) = (points.len().div_ceil(MOST_TURNING_POINTS).max(1), points.len());
-        *points = (0..count).step_by(every).map(|at| points[at]).collect();
-        points.shrink_to_fit();
+        choose(points);
     }
+}
+
+/// What a linear model has instead of thresholds: for each value of a row, where what is weighted is small.
+pub(super) fn usual_values(features: &[Feature], points: &mut [Vec<f64>]) {
+    for feature in features {
+        let values = [-1.0, 0.0, 1.0].map(|value| feature.undo(value));
+        points[feature.input].extend(values.into_iter().filter(|value| value.is_finite()));
+    }
+    points.iter_mut().for_each(choose);
+}
+
+fn choose(points: &mut Vec<f64>) {
+    points.sort_unstable_by(f64::total_cmp);
+    points.dedup();
+    let (every, count) = (points.len().div_ceil(MOST_TURNING_POINTS).max(1), points.len());
+    *points = (0..count).step_by(every).map(|at| points[at]).collect();
+    points.shrink_to_fit();
 }
 
 impl TreeModel {
@@ -43,27 +63,38 @@ impl TreeModel {
     pub fn probe_rows(&self, count: usize, missing: bool, seed: u64) -> Vec<f64> {
         let mut random = SplitMix64::seed_from_u64(seed);
         let columns = self.elements.iter().zip(&self.turning_points);
-        (0..count)
-            .flat_map(|_| {
-                // Some rows are whole, some full of holes.
-                let gaps = if missing { random.next_u32() % 3 } else { 0 };
-                columns
-                    .clone()
-                    .map(|(element, points)| value(&mut random, *element, points, gaps))
-                    .collect::<Vec<_>>()
-            })
-            .collect()
+        // Where values are added up, one that is huge says nothing of the others, and two add up to nothing that is defined.
+        let adds = matches!(self.evaluator, Evaluator::Linear(_));
+        let mut rows = Vec::with_capacity(count * self.row_width());
+        for _ in 0..count {
+            // Some rows are whole, some full of holes.
+            let gaps = if missing { random.next_u32() % 3 } else { 0 };
+            let lone = random.next_u32() as usize % (2 * self.row_width()).max(1);
+            for (at, (element, points)) in columns.clone().enumerate() {
+                let extremes = !adds || at == lone;
+                rows.push(value(&mut random, *element, points, gaps, extremes));
+            }
+        }
+        rows
     }
 }
 
-fn value(random: &mut SplitMix64, element: Element, points: &[f64], gaps: u32) -> f64 {
+fn value(random: &mut SplitMix64, element: Element, points: &[f64], gaps: u32, extremes: bool) -> f64 {
+    match element {
+        Element::Bool => return f64::from(random.next_u32() % 2),
+        Element::Text => {
+            let at = random.next_u32() as usize % (points.len() + 1);
+            return points.get(at).copied().unwrap_or(UNKNOWN);
+        }
+        Element::Float | Element::Double | Element::Int => {}
+    }
     if element != Element::Int && random.next_u32() % 8 < gaps {
         return f64::NAN;
     }
     let unit = (f64::from(random.next_u32()) + 0.5) / f64::from(u32::MAX);
     let point = points.get(random.next_u32() as usize % points.len().max(1)).copied().unwrap_or(0.0);
     let float = |value: f64, step: fn(f32) -> f32| f64::from(step(value as f32));
-    let found = match random.next_u32() % 16 {
+    let found = match random.next_u32() % if extremes { 16 } else { 13 } {
         0..4 => point,
         4..6 if element == Element::Double => point.next_up(),
         4..6 => float(point, f32::next_up),
@@ -92,7 +123,7 @@ fn value(random: &mut SplitMix64, element: Element, points: &[f64], gaps: u32) -
         }
     };
     match element {
-        Element::Double => found,
+        Element::Double | Element::Bool | Element::Text => found,
         Element::Float => f64::from(found as f32),
         // Far enough from the ends of 32 bits that an input of either width holds it.
         Element::Int => found.round().clamp(-1e9, 1e9) + 0.0,

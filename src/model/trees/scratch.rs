@@ -21,6 +21,8 @@ pub struct Scratch {
     pub(super) row_floats: Vec<f32>,
     /// By target.
     pub(super) row_doubles: Vec<f64>,
+    /// Sides × targets.
+    pub(super) parts: Vec<f64>,
     /// Of one row, before what stands behind the trees.
     pub(super) scores: Vec<f32>,
 }

@@ -2,6 +2,7 @@
 
 mod damage;
 mod graphs;
+mod linear;
 mod sample;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use proptest::prelude::*;
 
 use super::machine::Machine;
 use super::*;
+pub(super) use linear::LinearSample;
 use sample::Kind;
 pub(super) use sample::Sample;
 
@@ -23,6 +25,7 @@ fn with_machine(mut model: TreeModel, machine: Machine) -> TreeModel {
     match &mut model.evaluator {
         Evaluator::Float(engine) => engine.machine = machine,
         Evaluator::Double(engine) => engine.machine = machine,
+        Evaluator::Linear(_) => {}
     }
     model
 }

@@ -26,7 +26,8 @@ pub(in crate::model::trees) fn read(node: &NodeProto, double: bool) -> Result<En
     }
 }
 
-fn transform(name: &str) -> Result<Transform, Unsupported> {
+/// The transform of that name.
+pub(in crate::model::trees) fn transform(name: &str) -> Result<Transform, Unsupported> {
     Ok(match name {
         "NONE" => Transform::None,
         "LOGISTIC" => Transform::Logistic,

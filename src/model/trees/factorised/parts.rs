@@ -51,7 +51,6 @@ macro_rules! with_own {
 /// The vectors of offers.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Offers {
-    count: usize,
     runs: Vec<Own<Rows>>,
     /// Blocks × columns, where a run is walked.
     keys: Vec<[i32; LANES]>,
@@ -113,7 +112,7 @@ impl Split {
     pub(super) fn offers<S: Real, T: Number>(&self, engine: &Engine<S>, rows: &[T], width: usize) -> Offers {
         let columns = engine.columns.count();
         let count = rows.len().checked_div(width).unwrap_or(0);
-        let mut found = Offers { count, ..Offers::default() };
+        let mut found = Offers::default();
         if self.walks {
             found.keys.resize(count.div_ceil(LANES) * columns, [0; LANES]);
             let blocks = rows.chunks(LANES * width).zip(found.keys.chunks_exact_mut(columns.max(1)));
@@ -361,10 +360,6 @@ fn pairs<S: Real, W: Word, const LEAVES: usize>(
 }
 
 impl Offers {
-    pub(super) fn count(&self) -> usize {
-        self.count
-    }
-
     pub(super) fn memory_bytes(&self) -> usize {
         let run = |run: &Own<Rows>| match run {
             Own::Bits32(rows) => size_of_val(rows.as_slice()),

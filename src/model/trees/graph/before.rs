@@ -1,4 +1,6 @@
-//! What stands before the trees.
+//! What stands before the trees or the linear model.
+
+use std::cell::RefCell;
 
 use super::{Graph, unsupported};
 use crate::model::onnx::proto::{NodeProto, TypeProto, data_type};
@@ -18,6 +20,8 @@ pub(super) struct Before {
     pub(super) double: bool,
     /// The values of a row.
     pub(super) elements: Vec<Element>,
+    /// The texts that make a difference, for each of them.
+    pub(super) vocabularies: Vec<Vec<String>>,
 }
 
 /// A tensor on the way to the trees.
@@ -27,7 +31,13 @@ struct Tensor {
     element: Element,
 }
 
-pub(super) fn follow(graph: &Graph<'_>, name: &str, inputs: &[InputPart<'_>]) -> Result<Before, Unsupported> {
+/// `floats`: whether the model rounds whatever it is given.
+pub(super) fn follow(
+    graph: &Graph<'_>,
+    name: &str,
+    inputs: &[InputPart<'_>],
+    floats: bool,
+) -> Result<Before, Unsupported> {
     let mut elements = Vec::new();
     let mut parts = Vec::new();
     for part in inputs {
@@ -40,20 +50,32 @@ pub(super) fn follow(graph: &Graph<'_>, name: &str, inputs: &[InputPart<'_>]) ->
     if let Some(other) = graph.proto.input.iter().find(|input| free(&input.name) && !known(&input.name)) {
         return Err(Unsupported::because(format!("it takes `{}`, which is no part of a row", other.name)));
     }
-    let mut tensor = Follower { graph, parts: &parts }.tensor(name, 0)?;
-    if tensor.element == Element::Int {
+    let follower =
+        Follower { graph, parts: &parts, vocabularies: RefCell::new(vec![Vec::new(); elements.len()]) };
+    let mut tensor = follower.tensor(name, 0)?;
+    match tensor.element {
+        Element::Float => {}
+        Element::Double if !floats => {}
         // ONNX Runtime compares whole numbers with thresholds as floats.
-        tensor.push(Step::Round);
-        tensor.element = Element::Float;
+        Element::Int | Element::Double => {
+            tensor.push(Step::Round);
+            tensor.element = Element::Float;
+        }
+        Element::Bool | Element::Text => {
+            return Err(Unsupported::because(format!("`{name}` is no tensor of numbers")));
+        }
     }
     let double = tensor.element == Element::Double;
-    Ok(Before { features: tensor.features, double, elements })
+    let vocabularies = follower.vocabularies.into_inner();
+    Ok(Before { features: tensor.features, double, elements, vocabularies })
 }
 
 struct Follower<'f, 'g> {
     graph: &'f Graph<'g>,
     /// Name, first position in the row, columns, element.
     parts: &'f [(&'f str, usize, usize, Element)],
+    /// What was asked of texts so far, by their position in the row.
+    vocabularies: RefCell<Vec<Vec<String>>>,
 }
 
 impl Follower<'_, '_> {
@@ -66,19 +88,24 @@ impl Follower<'_, '_> {
             return Err(Unsupported::because(format!("nothing gives `{name}`")));
         };
         if depth == DEEPEST {
-            return unsupported(node, "too much stands before the trees");
+            return unsupported(node, "too much stands before the model");
         }
         let attributes = Attributes(node);
         let first = || self.tensor(node.input.first().map_or("", String::as_str), depth + 1);
         match (node.domain.as_str(), node.op_type.as_str()) {
             ("" | "ai.onnx", "Identity") => first(),
             ("" | "ai.onnx", "Cast") => cast(first()?, node),
+            ("" | "ai.onnx", "Relu") => each_number(first()?, node, Step::Positive),
+            ("" | "ai.onnx", "Log") => each_number(first()?, node, Step::Log),
             ("" | "ai.onnx", "Concat") if matches!(attributes.int("axis", 0), 1 | -1) => {
                 let parts = node.input.iter().map(|name| self.tensor(name, depth + 1));
                 let parts = parts.collect::<Result<Vec<_>, _>>()?;
                 let Some(element) = parts.first().map(|part| part.element) else {
                     return unsupported(node, "nothing to join");
                 };
+                if parts.iter().any(|part| part.element != element) {
+                    return unsupported(node, "tensors of several types are joined");
+                }
                 let features = parts.into_iter().flat_map(|part| part.features).collect();
                 Ok(Tensor { features, element })
             }
@@ -102,9 +129,10 @@ impl Follower<'_, '_> {
                 }
                 Ok(Tensor { features, element: Element::Float })
             }
+            ("ai.onnx.ml", "OneHotEncoder") => self.one_hot(first()?, node),
             ("ai.onnx.ml", "Scaler") => scaler(first()?, node),
             ("ai.onnx.ml", "Imputer") => imputer(first()?, node),
-            _ => unsupported(node, "an operator that is not known before trees"),
+            _ => unsupported(node, "an operator that is not known before trees or a linear model"),
         }
     }
 
@@ -122,6 +150,49 @@ impl Follower<'_, '_> {
         }
     }
 
+    /// A column for each category of the only column: 1 where it is that, else 0.
+    fn one_hot(&self, tensor: Tensor, node: &NodeProto) -> Result<Tensor, Unsupported> {
+        let attributes = Attributes(node);
+        let (texts, numbers) = (attributes.strings("cats_strings"), attributes.ints("cats_int64s"));
+        let [feature] = tensor.features.as_slice() else {
+            return unsupported(node, "several columns at once");
+        };
+        if attributes.int("zeros", 1) == 0 {
+            return unsupported(node, "an unknown category is an error");
+        }
+        let categories: Vec<f64> = match tensor.element {
+            Element::Text if feature.steps.is_empty() => {
+                let mut vocabularies = self.vocabularies.borrow_mut();
+                let known = &mut vocabularies[feature.input];
+                let texts = texts.iter().map(|text| {
+                    let text = std::str::from_utf8(text).ok()?;
+                    let at = known.iter().position(|known| known == text);
+                    Some(at.unwrap_or_else(|| {
+                        known.push(text.to_owned());
+                        known.len() - 1
+                    }) as f64)
+                });
+                match texts.collect() {
+                    Some(places) => places,
+                    None => return unsupported(node, "a category is no text"),
+                }
+            }
+            Element::Int => numbers.iter().map(|number| *number as f64).collect(),
+            Element::Text | Element::Float | Element::Double | Element::Bool => {
+                return unsupported(node, "neither texts as they are nor whole numbers");
+            }
+        };
+        if categories.is_empty() {
+            return unsupported(node, "no categories of the type of its input");
+        }
+        let features = categories.iter().map(|category| {
+            let mut feature = feature.clone();
+            feature.steps.push(Step::Is(*category));
+            feature
+        });
+        Ok(Tensor { features: features.collect(), element: Element::Float })
+    }
+
     /// A tensor and a constant that is one number or one per column.
     fn arithmetic(&self, node: &NodeProto, depth: usize) -> Result<Tensor, Unsupported> {
         let [left, right] = node.input.as_slice() else { return unsupported(node, "not two inputs") };
@@ -137,7 +208,7 @@ impl Follower<'_, '_> {
             "Mul" => Step::Multiply,
             _ => Step::Divide,
         };
-        if tensor.element == Element::Int || !tensor.each(&values, step) {
+        if !matches!(tensor.element, Element::Float | Element::Double) || !tensor.each(&values, step) {
             return unsupported(node, "a constant of another kind than the tensor");
         }
         tensor.rounded();
@@ -172,9 +243,20 @@ impl Tensor {
     }
 }
 
+/// The same for every column of floats or doubles.
+fn each_number(mut tensor: Tensor, node: &NodeProto, step: Step) -> Result<Tensor, Unsupported> {
+    if !matches!(tensor.element, Element::Float | Element::Double) {
+        return unsupported(node, "its input is neither floats nor doubles");
+    }
+    tensor.push(step);
+    tensor.rounded();
+    Ok(tensor)
+}
+
 fn cast(mut tensor: Tensor, node: &NodeProto) -> Result<Tensor, Unsupported> {
     tensor.element = match (Attributes(node).int("to", 0) as i32, tensor.element) {
-        (data_type::FLOAT, Element::Float) => Element::Float,
+        (_, Element::Text) => return unsupported(node, "a cast of texts"),
+        (data_type::FLOAT, Element::Float | Element::Bool) => Element::Float,
         (data_type::FLOAT, _) => {
             tensor.push(Step::Round);
             Element::Float
@@ -188,6 +270,9 @@ fn cast(mut tensor: Tensor, node: &NodeProto) -> Result<Tensor, Unsupported> {
 fn scaler(mut tensor: Tensor, node: &NodeProto) -> Result<Tensor, Unsupported> {
     let attributes = Attributes(node);
     let numbers = |name: &str| attributes.floats(name).iter().copied().map(f64::from).collect::<Vec<f64>>();
+    if matches!(tensor.element, Element::Text | Element::Bool) {
+        return unsupported(node, "its input is no number");
+    }
     // Whatever it takes, it gives floats.
     tensor.push(Step::Round);
     tensor.element = Element::Float;
@@ -202,8 +287,8 @@ fn imputer(mut tensor: Tensor, node: &NodeProto) -> Result<Tensor, Unsupported> 
     let attributes = Attributes(node);
     let by: Vec<f64> = attributes.floats("imputed_value_floats").iter().copied().map(f64::from).collect();
     let of = node.attribute("replaced_value_float").map_or(0.0, |attribute| f64::from(attribute.f));
-    if tensor.element == Element::Int {
-        return unsupported(node, "whole numbers are imputed");
+    if !matches!(tensor.element, Element::Float | Element::Double) {
+        return unsupported(node, "something else than floats or doubles is imputed");
     }
     let step = |by: f64| if of.is_nan() { Step::Missing(by) } else { Step::Instead { of, by } };
     if tensor.each(&by, step) { Ok(tensor) } else { unsupported(node, "not a value per column") }
@@ -220,7 +305,9 @@ fn declared(graph: &Graph<'_>, part: &InputPart<'_>) -> Result<Element, Unsuppor
         data_type::FLOAT => Element::Float,
         data_type::DOUBLE => Element::Double,
         data_type::INT64 | data_type::INT32 => Element::Int,
-        _ => return refuse("is no tensor of floats, doubles or whole numbers"),
+        data_type::BOOL => Element::Bool,
+        data_type::STRING => Element::Text,
+        _ => return refuse("is no tensor of floats, doubles, whole numbers, truths or texts"),
     };
     let shape = tensor.shape.as_ref().map_or(&[][..], |shape| shape.dim.as_slice());
     match shape {

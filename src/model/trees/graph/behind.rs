@@ -1,15 +1,15 @@
-//! What stands behind the trees.
+//! What stands behind the trees or the linear model.
 
-use super::{Graph, unsupported};
+use super::{Graph, linear, unsupported};
 use crate::model::onnx::Labels;
 use crate::model::onnx::proto::{NodeProto, data_type};
 use crate::model::trees::Unsupported;
 use crate::model::trees::after::{Act, After};
 use crate::model::trees::ensemble::operators::Attributes;
 
-/// The trees and what follows them up to an output.
+/// The model in the middle and what follows it up to an output.
 pub(super) struct Behind<'g> {
-    /// The node that is the ensemble.
+    /// The node that is the ensemble or linear.
     pub(super) node: &'g NodeProto,
     pub(super) labels: Option<Labels>,
     /// The last first.
@@ -27,12 +27,13 @@ pub(super) fn follow<'g>(graph: &Graph<'g>, output: &str) -> Result<Behind<'g>, 
         let attributes = Attributes(node);
         let mut step = |acts: Vec<Act>| steps.push((node, acts));
         name = match (node.domain.as_str(), node.op_type.as_str()) {
-            ("ai.onnx.ml", "TreeEnsembleClassifier") => {
+            ("ai.onnx.ml", "TreeEnsembleClassifier" | "LinearClassifier") => {
                 if node.output.get(1).is_some_and(|scores| scores == name) {
                     return Ok(Behind { node, labels, steps });
                 }
                 return unsupported(node, "its label is no score");
             }
+            _ if linear::is_linear(node) => return Ok(Behind { node, labels, steps }),
             ("ai.onnx.ml", "TreeEnsembleRegressor" | "TreeEnsemble") => {
                 return Ok(Behind { node, labels, steps });
             }
@@ -82,9 +83,9 @@ pub(super) fn follow<'g>(graph: &Graph<'g>, output: &str) -> Result<Behind<'g>, 
                     step(acts);
                     other
                 }
-                _ => return unsupported(node, "an operator that is not known behind trees"),
+                _ => return unsupported(node, "an operator that is not known behind trees or a linear model"),
             },
-            _ => return unsupported(node, "an operator that is not known behind trees"),
+            _ => return unsupported(node, "an operator that is not known behind trees or a linear model"),
         };
     }
     Err(Unsupported::because("the graph goes in circles".to_owned()))
@@ -96,6 +97,11 @@ impl Behind<'_> {
         let (mut now, mut after) = (width, After::default());
         for (node, acts) in self.steps.iter().rev() {
             for act in acts {
+                if let Act::AddEach(others) = act
+                    && others.len() != now
+                {
+                    return unsupported(node, "not a constant for each score");
+                }
                 if let Act::Columns(columns) = act {
                     if columns.is_empty()
                         || columns.len() > now
@@ -115,7 +121,7 @@ impl Behind<'_> {
     }
 }
 
-/// A score and a single constant.
+/// Scores and a constant: one for all or, where it is added, one each.
 fn arithmetic<'g>(graph: &Graph<'g>, node: &'g NodeProto) -> Result<(Vec<Act>, &'g str), Unsupported> {
     let [left, right] = node.input.as_slice() else { return unsupported(node, "not two inputs") };
     let (value, other, constant_first) = match (graph.constant(left), graph.constant(right)) {
@@ -123,7 +129,12 @@ fn arithmetic<'g>(graph: &Graph<'g>, node: &'g NodeProto) -> Result<(Vec<Act>, &
         (Some(value), None) => (value, right, true),
         _ => return unsupported(node, "neither input alone is a constant"),
     };
-    let [value] = value[..] else { return unsupported(node, "a constant of several numbers") };
+    let [value] = value[..] else {
+        if node.op_type == "Add" {
+            return Ok((vec![Act::AddEach(value.iter().map(|value| *value as f32).collect())], other));
+        }
+        return unsupported(node, "a constant of several numbers");
+    };
     let value = value as f32;
     let act = match (node.op_type.as_str(), constant_first) {
         ("Add", _) => Act::Add(value),

@@ -1,0 +1,118 @@
+//! Linear models: weighted sums of what stands before them, in doubles.
+//!
+//! A sum is added up by whose values they are ([`Side`]), each side in the order of the columns, so that a customer's sum and
+//! an offer's can be found apart and still give the same bits. Start reading at [`Linear::score`].
+
+use super::after::After;
+use super::columns::{Feature, Number};
+use super::factorised::Side;
+use super::finish::Finish;
+use super::scratch::Scratch;
+
+/// What a linear operator consists of.
+#[derive(Debug, Clone)]
+pub(super) struct Weights {
+    /// Sums per row.
+    pub(super) targets: usize,
+    /// Columns × targets.
+    pub(super) coefficients: Vec<f64>,
+    /// With the intercepts as base values.
+    pub(super) finish: Finish,
+}
+
+/// A linear model, ready to score.
+#[derive(Debug, Clone)]
+pub(super) struct Linear {
+    features: Vec<Feature>,
+    weights: Weights,
+    /// The columns of each side, in their order.
+    groups: [Vec<u32>; 3],
+    pub(super) after: After,
+}
+
+/// The sides in the order in which their sums are added up.
+const SIDES: [Side; 3] = [Side::Customer, Side::Offer, Side::Pair];
+
+impl Linear {
+    /// All columns count as the customer's until [`Linear::grouped`] says otherwise. `features`: as many as `weights` has
+    /// columns.
+    pub(super) fn new(features: Vec<Feature>, weights: Weights, after: After) -> Self {
+        let all = (0..features.len() as u32).collect();
+        Self { features, weights, groups: [all, Vec::new(), Vec::new()], after }
+    }
+
+    /// The same model added up by these sides, one for each value of a row.
+    pub(super) fn grouped(mut self, sides: &[Side]) -> Self {
+        self.groups = SIDES.map(|side| {
+            let own = |(_, feature): &(usize, &Feature)| sides.get(feature.input) == Some(&side);
+            self.features.iter().enumerate().filter(own).map(|(column, _)| column as u32).collect()
+        });
+        self
+    }
+
+    /// Scores per row.
+    pub(super) fn width(&self) -> usize {
+        self.after.width(self.weights.finish.width(self.weights.targets))
+    }
+
+    /// Whether any column is of the pair.
+    pub(super) fn has_pair_columns(&self) -> bool {
+        !self.groups[Side::Pair as usize].is_empty()
+    }
+
+    /// Scores `rows` of `width` values into `out`, rows × [`Linear::width`].
+    pub(super) fn score<T: Number>(&self, rows: &[T], width: usize, scratch: &mut Scratch, out: &mut [f32]) {
+        let targets = self.weights.targets;
+        let mut parts = std::mem::take(&mut scratch.parts);
+        parts.resize(SIDES.len() * targets, 0.0);
+        // A graph may take no values at all.
+        for (row, out) in rows.chunks_exact(width.max(1)).zip(out.chunks_exact_mut(self.width())) {
+            for (side, part) in SIDES.into_iter().zip(parts.chunks_exact_mut(targets)) {
+                self.part(side, row, part);
+            }
+            let (customer, rest) = parts.split_at(targets);
+            let (offer, pair) = rest.split_at(targets);
+            self.finish([customer, offer, &pair[..targets]], scratch, out);
+        }
+        scratch.parts = parts;
+    }
+
+    /// What the values of one side add to the sums of a row, one per target.
+    pub(super) fn part<T: Number>(&self, side: Side, row: &[T], sums: &mut [f64]) {
+        sums.fill(0.0);
+        let targets = self.weights.targets;
+        for column in &self.groups[side as usize] {
+            let column = *column as usize;
+            let value = self.features[column].value(row);
+            for (sum, weight) in sums.iter_mut().zip(&self.weights.coefficients[column * targets..][..targets])
+            {
+                *sum += value * weight;
+            }
+        }
+    }
+
+    /// The scores of a row whose parts these are: the customer's, the offer's, the pair's.
+    pub(super) fn finish(&self, parts: [&[f64]; 3], scratch: &mut Scratch, out: &mut [f32]) {
+        let own = self.weights.finish.width(self.weights.targets);
+        let sums = &mut scratch.row_doubles;
+        sums.clear();
+        let [customer, offer, pair] = parts;
+        sums.extend(customer.iter().zip(offer).zip(pair).map(|((customer, offer), pair)| customer + offer + pair));
+        scratch.scores.resize(own.max(scratch.scores.len()), 0.0);
+        let scores = &mut scratch.scores[..own];
+        self.weights.finish.row(sums, scores);
+        self.after.row(scores, out);
+    }
+
+    /// Sums per row.
+    pub(super) fn targets(&self) -> usize {
+        self.weights.targets
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let features: usize = self.features.iter().map(Feature::memory_bytes).sum();
+        let groups: usize = self.groups.iter().map(|group| size_of_val(group.as_slice())).sum();
+        features + groups + size_of_val(self.weights.coefficients.as_slice())
+    }
+}
