@@ -34,7 +34,7 @@ pub use request::{ContextValue, Customer, Explain, RankRequest, ScoreRequest};
 pub use score::MAX_SCORES;
 
 use crate::feature::{FeatureBatch, RecentRows};
-use crate::model::{Call, Cost, Lane, Stop, Worker, Workers};
+use crate::model::{Call, Cost, Lane, Needs, Stop, Worker, Workers};
 use crate::release::Snapshot;
 use crate::telemetry::Metrics;
 
@@ -98,7 +98,8 @@ impl Decider {
         };
         let customers = plan.customers.len();
         let (shared, cost) = (Arc::clone(&plan), snapshot.release.cost(plan.placement));
-        let load = Load { items: customers, least: CUSTOMERS_PER_PART, cost, units: 1 };
+        let session = snapshot.release.needs_session(plan.placement);
+        let load = Load { items: customers, least: CUSTOMERS_PER_PART, cost, units: 1, session };
         let parts = self
             .split(load, call, move |range, worker, call| {
                 let (began, customers) = (Instant::now(), range.len());
@@ -128,7 +129,13 @@ impl Decider {
             Err(error) => return Err(explain(error, &snapshot).await),
         };
         let (shared, cost, units) = (Arc::clone(&plan), plan.model.cost(), plan.pairs_per_row());
-        let load = Load { items: plan.rows(), least: ROWS_PER_PART, cost, units };
+        let load = Load {
+            items: plan.rows(),
+            least: ROWS_PER_PART,
+            cost,
+            units,
+            session: plan.model.needs_session(),
+        };
         let parts =
             self.split(load, call, move |range, worker, call| shared.score(range, worker, call)).await?;
         let rows = plan.rows();
@@ -168,7 +175,7 @@ impl Decider {
         let plan = Arc::new(segments::SegmentPlan::new(Arc::clone(&snapshot), features)?);
         let shared = Arc::clone(&plan);
         let (cost, assigning) = (&*self.assigning, Arc::clone(&self.assigning));
-        let load = Load { items: plan.rows(), least: ROWS_PER_PART, cost, units: 1 };
+        let load = Load { items: plan.rows(), least: ROWS_PER_PART, cost, units: 1, session: false };
         let parts = self
             .split(load, call, move |range, _, call| {
                 let (began, rows) = (Instant::now(), range.len());
@@ -180,14 +187,14 @@ impl Decider {
         Ok((snapshot, parts.into_iter().flatten().collect()))
     }
 
-    /// Runs `work` over `0..items` on as many workers as the size is worth, and returns the parts in order. Long work and that of streams is bulk
+    /// Runs `work` over `0..items` on as many threads as the size is worth, and returns the parts in order. Long work and that of streams is bulk
     /// work: it is done in pieces so small that a call which a person waits for soon finds a worker.
     ///
     /// # Errors
     /// Where the deadline cannot be met by what items cost of late, before any work; where a piece is refused or stopped.
     async fn split<T, F>(
         &self,
-        Load { items, least, cost, units }: Load<'_>,
+        Load { items, least, cost, units, session }: Load<'_>,
         call: &Call,
         work: F,
     ) -> Result<Vec<T>, DecisionError>
@@ -206,11 +213,11 @@ impl Decider {
         };
         let piece = |start: usize| {
             let (owed, work, range) = (call.clone(), work.clone(), start..(start + size).min(items));
-            let cost = cost.of(range.len() * units);
+            let needs = Needs { cost: cost.of(range.len() * units), session };
             let call = &call;
             async move {
                 let work = move |worker: &Worker| work(range, worker, &owed);
-                Ok::<T, DecisionError>(self.workers.run(call, cost, work).await??)
+                Ok::<T, DecisionError>(self.workers.run(call, needs, work).await??)
             }
         };
         if size >= items {
@@ -230,6 +237,8 @@ struct Load<'a> {
     /// What a unit costs, and how many units an item is.
     cost: &'a Cost,
     units: usize,
+    /// Whether a worker's sessions may be needed.
+    session: bool,
 }
 
 /// Tells what does not exist from what is only not loaded. The store may be far away, so it is asked on a thread that may wait.

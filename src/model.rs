@@ -1,6 +1,6 @@
 //! Models: score a matrix.
 //!
-//! Owns ONNX Runtime ([`onnx`]), the native engine for ensembles of trees ([`trees`]), the models that anyone may run by name ([`Repository`]), manifests, calibration and the
+//! Owns ONNX Runtime ([`onnx`]), the native engine for ensembles of trees and linear models ([`trees`]), the models that anyone may run by name ([`Repository`]), manifests, calibration and the
 //! worker threads that score. Knows features; knows nothing of offers, decisions or the wire. Start reading at [`Model`], a
 //! loaded version.
 
@@ -30,4 +30,4 @@ pub use matrix::{InputError, Matrix};
 pub use pairing::Pairing;
 pub use repository::{Repository, RepositoryError, ServedModel};
 pub use version::{Model, Scores};
-pub use workers::{Call, Lane, Refusal, Stop, Worker, Workers, panic_message};
+pub use workers::{Call, INLINE, Lane, Needs, Refusal, Stop, Worker, Workers, give_way, panic_message};

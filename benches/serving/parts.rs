@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use proffer::decision::{Explain, Stage};
 use proffer::feature::store::RowIndex;
 use proffer::feature::{Entity, Row, Value, ValueRef};
-use proffer::model::{Call, Layout, Matrix, Model, Worker};
+use proffer::model::{Call, Layout, Matrix, Model, Needs, Worker};
 use proffer::offer::{CustomerRules, Offer, RuleMemo};
 
 use crate::PLACEMENTS;
@@ -193,7 +193,7 @@ impl<const N: usize> OnWorkers<N> {
             let (shared, case, work) = (Arc::clone(engine), Arc::clone(case), work.clone());
             let call = Call::default();
             let began = Instant::now();
-            let run = engine.workers.run(&call, Duration::ZERO, move |worker| {
+            let run = engine.workers.run(&call, Needs::session(), move |worker| {
                 let began = Instant::now();
                 (work(&shared, &case, worker), began.elapsed())
             });

@@ -11,7 +11,6 @@ mod output;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tonic::{Request, Response, Status};
 
@@ -28,7 +27,7 @@ use super::proto::inference::{
 };
 use super::{call_of, status};
 use crate::model::onnx::{Outputs, ValueKind};
-use crate::model::{Call, ModelError, Refusal, Repository, ServedModel, Worker, Workers};
+use crate::model::{Call, ModelError, Needs, Refusal, Repository, ServedModel, Worker, Workers};
 use crate::telemetry::Metrics;
 
 /// What Triton calls a model that ONNX Runtime runs.
@@ -97,7 +96,7 @@ impl InferenceService {
         let limit = self.message_limit;
         let owed = call.clone();
         let work = move |worker: &Worker| run(worker, &owed, &served, &request, limit);
-        self.workers.run(&call, Duration::ZERO, work).await?
+        self.workers.run(&call, Needs::session(), work).await?
     }
 }
 

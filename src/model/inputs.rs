@@ -4,9 +4,9 @@
 //! lacks a value, and nothing is looked up by name while a customer waits.
 
 use super::onnx::{ElementType, Signature, TensorSpec, ValueKind};
+use super::trees::Side;
 use super::{Inputs, Layout, Manifest};
 use crate::document::{Problems, suggestion};
-use super::trees::Side;
 use crate::feature::{Entity, FeatureSchema, FeatureType, Row, Value, ValueRef};
 
 /// The name under which a model takes the customer's segment.

@@ -308,7 +308,11 @@ impl Input {
             // A text is no number; who knows the vocabulary asks there.
             Element::String => return Err(missing()),
         };
-        if number.is_nan() && (element == Element::Bool || !accepts_missing) { Err(missing()) } else { Ok(number) }
+        if number.is_nan() && (element == Element::Bool || !accepts_missing) {
+            Err(missing())
+        } else {
+            Ok(number)
+        }
     }
 }
 

@@ -123,13 +123,7 @@ impl Model {
 }
 
 /// Fills `into` with the values of one side, NaN in the places of the other; returns the first that is missing where the model needs one.
-fn fill(
-    plan: &Plan,
-    trees: &TreeModel,
-    row: &Row<'_>,
-    wanted: Side,
-    into: &mut Vec<f64>,
-) -> Option<Lacking> {
+fn fill(plan: &Plan, trees: &TreeModel, row: &Row<'_>, wanted: Side, into: &mut Vec<f64>) -> Option<Lacking> {
     into.clear();
     let mut lacking = None;
     for tensor in &plan.tensors {

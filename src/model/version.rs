@@ -108,9 +108,7 @@ impl Model {
         let plan = problems.into_result(plan)?;
         // With nothing wrong there is a plan.
         let plan = plan.ok_or_else(|| Problems::one(&file, None, "it describes no inputs"))?;
-        let graphs = graphs
-            .into_iter()
-            .map(|(file, onnx, output)| Graph::new(&file, onnx, output, &plan));
+        let graphs = graphs.into_iter().map(|(file, onnx, output)| Graph::new(&file, onnx, output, &plan));
         let graphs = graphs.collect();
         let (name, plan, cost) = (name.to_owned(), Arc::new(plan), Cost::default());
         Ok(Self { name, version, manifest, plan, graphs, columns, cost })
@@ -189,6 +187,12 @@ impl Model {
     /// What computes the scores: an engine for each graph.
     pub fn engines(&self) -> impl Iterator<Item = &Engine> {
         self.graphs.iter().map(Graph::engine)
+    }
+
+    /// Whether any graph runs in ONNX Runtime, so that a worker's session is needed.
+    #[must_use]
+    pub fn needs_session(&self) -> bool {
+        self.engines().any(|engine| matches!(engine, Engine::OnnxRuntime(_)))
     }
 
     /// What a row costs, measured whenever rows are scored.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
 
-use crate::model::panic_message;
+use crate::model::{give_way, panic_message};
 
 /// Work that is done one after another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,19 +126,6 @@ fn send<T: Send + 'static>(
         }
     };
     sender.send(message).map_err(|_| io::Error::other("the background thread has gone"))
-}
-
-fn give_way() {
-    // macOS has no such policy; there the threads compete. A refusal (a sandbox without the call) costs speed alone.
-    #[cfg(target_os = "linux")]
-    {
-        use thread_priority::{NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy};
-        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-        let this = thread_priority::thread_native_id();
-        if let Err(error) = thread_priority::set_thread_priority_and_policy(this, ThreadPriority::Min, idle) {
-            tracing::debug!(?error, "a background thread keeps the priority of the others");
-        }
-    }
 }
 
 #[cfg(test)]

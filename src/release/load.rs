@@ -83,10 +83,12 @@ pub struct Release {
     models: Vec<Arc<Model>>,
     /// placement × offer.
     scorers: Vec<Vec<Option<Scorer>>>,
-    /// The offers made ready for each model, where it takes pairs and has trees.
+    /// The offers made ready for each model, where it takes pairs and is served natively.
     pairings: Vec<Option<Pairing>>,
     /// Of a customer, by placement.
     costs: Vec<Cost>,
+    /// Whether a model runs in ONNX Runtime, by placement.
+    sessions: Vec<bool>,
     segmentation: Option<Segmenter>,
     store: Option<Store>,
     pins: BTreeMap<String, u64>,
@@ -132,9 +134,12 @@ impl Release {
         let pairings = models.iter().map(|model: &Arc<Model>| model.pairing(&offers)).collect();
         drop(offers);
         let costs = catalog.policy.placements.iter().map(|_| Cost::default()).collect();
+        let runs = |scorer: &Scorer| models[scorer.model].needs_session();
+        let sessions = scorers.iter().map(|row| row.iter().flatten().any(runs)).collect();
         problems.into_result(Self {
             pairings,
             costs,
+            sessions,
             number: source.number,
             schema: Arc::new(schema),
             catalog,
@@ -212,6 +217,12 @@ impl Release {
     #[must_use]
     pub fn cost(&self, placement: usize) -> &Cost {
         &self.costs[placement]
+    }
+
+    /// Whether deciding at a placement may need a worker's sessions.
+    #[must_use]
+    pub fn needs_session(&self, placement: usize) -> bool {
+        self.sessions[placement]
     }
 
     /// The segmentation, where the policy names one.

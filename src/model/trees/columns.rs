@@ -101,7 +101,7 @@ impl Step {
                 }
             }
             Self::Log => value.ln(),
-            Self::Is(wanted) => f64::from(u8::from(value == wanted)),
+            Self::Is(wanted) => f64::from(u8::from(keys::of_double(value) == keys::of_double(wanted))),
             Self::Missing(by) => {
                 if value.is_nan() {
                     by

@@ -103,7 +103,9 @@ impl Factorised {
             (_, Parts::Linear(linear)) => {
                 sums.resize(count * linear.targets(), 0.0);
                 let parts = sums.chunks_exact_mut(linear.targets());
-                rows.chunks_exact(width.max(1)).zip(parts).for_each(|(row, part)| linear.part(Side::Offer, row, part));
+                rows.chunks_exact(width.max(1))
+                    .zip(parts)
+                    .for_each(|(row, part)| linear.part(Side::Offer, row, part));
             }
             _ => {}
         }
@@ -113,8 +115,12 @@ impl Factorised {
     /// `row`: of [`TreeModel::row_width`] values, of which only those of the customer are read.
     pub fn customer<T: Number>(&self, row: &[T], customer: &mut CustomerVectors) {
         match (&self.model.evaluator, &self.parts) {
-            (Evaluator::Float(engine), Parts::Float(split)) => split.customer(engine, row, &mut customer.trees),
-            (Evaluator::Double(engine), Parts::Double(split)) => split.customer(engine, row, &mut customer.trees),
+            (Evaluator::Float(engine), Parts::Float(split)) => {
+                split.customer(engine, row, &mut customer.trees);
+            }
+            (Evaluator::Double(engine), Parts::Double(split)) => {
+                split.customer(engine, row, &mut customer.trees);
+            }
             (_, Parts::Linear(linear)) => {
                 customer.sums.resize(linear.targets(), 0.0);
                 linear.part(Side::Customer, row, &mut customer.sums);

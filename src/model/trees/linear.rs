@@ -84,7 +84,8 @@ impl Linear {
         for column in &self.groups[side as usize] {
             let column = *column as usize;
             let value = self.features[column].value(row);
-            for (sum, weight) in sums.iter_mut().zip(&self.weights.coefficients[column * targets..][..targets])
+            for (sum, weight) in
+                sums.iter_mut().zip(&self.weights.coefficients[column * targets..][..targets])
             {
                 *sum += value * weight;
             }
@@ -97,7 +98,9 @@ impl Linear {
         let sums = &mut scratch.row_doubles;
         sums.clear();
         let [customer, offer, pair] = parts;
-        sums.extend(customer.iter().zip(offer).zip(pair).map(|((customer, offer), pair)| customer + offer + pair));
+        sums.extend(
+            customer.iter().zip(offer).zip(pair).map(|((customer, offer), pair)| customer + offer + pair),
+        );
         scratch.scores.resize(own.max(scratch.scores.len()), 0.0);
         let scores = &mut scratch.scores[..own];
         self.weights.finish.row(sums, scores);

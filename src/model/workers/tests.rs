@@ -3,10 +3,15 @@
 use super::*;
 use std::sync::Barrier;
 
+/// Work that may need a session and costs this.
+fn costing(cost: Duration) -> Needs {
+    Needs { cost, session: true }
+}
+
 #[tokio::test]
 async fn work_is_done_by_numbered_workers() {
     let workers = Workers::start(2, 8).unwrap();
-    let index = workers.run(&Call::default(), Duration::ZERO, Worker::index).await.unwrap();
+    let index = workers.run(&Call::default(), Needs::session(), Worker::index).await.unwrap();
     assert!(index < 2);
 }
 
@@ -14,9 +19,9 @@ async fn work_is_done_by_numbered_workers() {
 async fn a_panic_is_answered_and_the_worker_goes_on() {
     let workers = Workers::start(1, 8).unwrap();
     let panicked: Result<(), Refusal> =
-        workers.run(&Call::default(), Duration::ZERO, |_| panic!("on purpose")).await;
+        workers.run(&Call::default(), Needs::session(), |_| panic!("on purpose")).await;
     assert_eq!(panicked, Err(Refusal::Panicked));
-    assert_eq!(workers.run(&Call::default(), Duration::ZERO, |_| 7).await, Ok(7));
+    assert_eq!(workers.run(&Call::default(), Needs::session(), |_| 7).await, Ok(7));
 }
 
 #[tokio::test]
@@ -27,7 +32,7 @@ async fn work_beyond_the_limit_is_refused_and_late_work_never_begins() {
         let (workers, entered, leave) = (workers.clone(), Arc::clone(&entered), Arc::clone(&leave));
         async move {
             workers
-                .run(&Call::default(), Duration::ZERO, move |_| {
+                .run(&Call::default(), Needs::session(), move |_| {
                     entered.wait();
                     leave.wait();
                 })
@@ -38,19 +43,19 @@ async fn work_beyond_the_limit_is_refused_and_late_work_never_begins() {
     let call = Call::default();
     let queued = tokio::spawn({
         let (workers, call) = (workers.clone(), call.clone());
-        async move { workers.run(&call, Duration::ZERO, |_| 1).await }
+        async move { workers.run(&call, Needs::session(), |_| 1).await }
     });
     while workers.queued() == 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(workers.run(&Call::default(), Duration::ZERO, |_| 2).await, Err(Refusal::Overloaded));
+    assert_eq!(workers.run(&Call::default(), Needs::session(), |_| 2).await, Err(Refusal::Overloaded));
     queued.abort();
     let _ = queued.await;
     assert_eq!(call.check(), Err(Stop::Abandoned));
     leave.wait();
     blocked.await.unwrap().unwrap();
     let past = Call::new(Some(Instant::now().checked_sub(Duration::from_secs(1)).unwrap()));
-    let late = workers.run(&past, Duration::ZERO, |_| 3).await;
+    let late = workers.run(&past, Needs::session(), |_| 3).await;
     assert_eq!(late, Err(Refusal::Stopped(Stop::DeadlineExceeded)));
 }
 
@@ -63,7 +68,7 @@ async fn held(workers: &Workers) -> (Arc<Barrier>, tokio::task::JoinHandle<Resul
             inside.wait();
             outside.wait();
         };
-        workers.run(&Call::default(), Duration::ZERO, work).await
+        workers.run(&Call::default(), Needs::session(), work).await
     };
     let running = tokio::spawn(work);
     tokio::task::spawn_blocking(move || entered.wait()).await.unwrap();
@@ -81,7 +86,7 @@ async fn interactive_work_goes_before_bulk_work() {
         let waiting = workers.queued();
         queued.push(tokio::spawn(async move {
             let work = move |_: &Worker| order.lock().unwrap().push(name);
-            inner.run(&Call::default().in_lane(lane), Duration::ZERO, work).await
+            inner.run(&Call::default().in_lane(lane), Needs::session(), work).await
         }));
         while workers.queued() == waiting {
             tokio::task::yield_now().await;
@@ -122,21 +127,56 @@ async fn a_deadline_that_cannot_be_met_is_refused_before_the_work() {
 async fn the_backlog_is_worked_off_whatever_becomes_of_the_work() {
     let workers = Workers::start(1, 1).unwrap();
     let second = Duration::from_secs(1);
-    assert_eq!(workers.run(&Call::default(), second, |_| ()).await, Ok(()));
-    let panicked: Result<(), Refusal> = workers.run(&Call::default(), second, |_| panic!("on purpose")).await;
+    assert_eq!(workers.run(&Call::default(), costing(second), |_| ()).await, Ok(()));
+    let panicked: Result<(), Refusal> =
+        workers.run(&Call::default(), costing(second), |_| panic!("on purpose")).await;
     assert_eq!(panicked, Err(Refusal::Panicked));
     let (leave, holding) = held(&workers).await;
     let queued = tokio::spawn({
         let workers = workers.clone();
-        async move { workers.run(&Call::default(), second, |_| ()).await }
+        async move { workers.run(&Call::default(), costing(second), |_| ()).await }
     });
     while workers.queued() == 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(workers.run(&Call::default(), second, |_| ()).await, Err(Refusal::Overloaded));
+    assert_eq!(workers.run(&Call::default(), costing(second), |_| ()).await, Err(Refusal::Overloaded));
     assert_eq!(workers.backlog.ahead(Lane::Bulk), second, "what waits, and not what was refused");
     leave.wait();
     holding.await.unwrap().unwrap();
     queued.await.unwrap().unwrap();
     assert_eq!(workers.backlog.ahead(Lane::Bulk), Duration::ZERO);
+}
+
+#[tokio::test]
+async fn short_work_without_a_session_is_done_where_it_is_asked_for_and_nothing_else_is() {
+    let workers = Workers::start(1, 8).unwrap();
+    let thread = || std::thread::current().name().map(str::to_owned);
+    let here = thread();
+    let short = Needs { cost: INLINE, session: false };
+    let on = async |call: Call, needs: Needs| workers.run(&call, needs, move |_| thread()).await.unwrap();
+    assert_eq!(on(Call::default(), short).await, here);
+    let elsewhere = [
+        (Lane::Interactive, Needs { session: true, ..short }, "worker-0"),
+        (Lane::Interactive, Needs { cost: INLINE * 2, ..short }, "worker-0"),
+        (Lane::Interactive, Needs { cost: Duration::ZERO, ..short }, "worker-0"),
+        (Lane::Bulk, short, "bulk-0"),
+        (Lane::Bulk, Needs { session: true, ..short }, "worker-0"),
+    ];
+    for (lane, needs, expected) in elsewhere {
+        let found = on(Call::default().in_lane(lane), needs).await;
+        assert_eq!(found.as_deref(), Some(expected), "{lane:?} {needs:?}");
+    }
+    let panicked: Result<(), Refusal> = workers.run(&Call::default(), short, |_| panic!("on purpose")).await;
+    assert_eq!(panicked, Err(Refusal::Panicked));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn bulk_work_gives_way() {
+    let workers = Workers::start(1, 8).unwrap();
+    let bulk = Call::default().in_lane(Lane::Bulk);
+    let policy = |_: &Worker| thread_priority::thread_schedule_policy().unwrap();
+    let found = workers.run(&bulk, Needs::default(), policy).await.unwrap();
+    let idle = thread_priority::NormalThreadSchedulePolicy::Idle;
+    assert_eq!(found, thread_priority::ThreadSchedulePolicy::Normal(idle));
 }

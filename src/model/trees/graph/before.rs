@@ -129,7 +129,7 @@ impl Follower<'_, '_> {
                 }
                 Ok(Tensor { features, element: Element::Float })
             }
-            ("ai.onnx.ml", "OneHotEncoder") => self.one_hot(first()?, node),
+            ("ai.onnx.ml", "OneHotEncoder") => self.one_hot(&first()?, node),
             ("ai.onnx.ml", "Scaler") => scaler(first()?, node),
             ("ai.onnx.ml", "Imputer") => imputer(first()?, node),
             _ => unsupported(node, "an operator that is not known before trees or a linear model"),
@@ -151,7 +151,7 @@ impl Follower<'_, '_> {
     }
 
     /// A column for each category of the only column: 1 where it is that, else 0.
-    fn one_hot(&self, tensor: Tensor, node: &NodeProto) -> Result<Tensor, Unsupported> {
+    fn one_hot(&self, tensor: &Tensor, node: &NodeProto) -> Result<Tensor, Unsupported> {
         let attributes = Attributes(node);
         let (texts, numbers) = (attributes.strings("cats_strings"), attributes.ints("cats_int64s"));
         let [feature] = tensor.features.as_slice() else {

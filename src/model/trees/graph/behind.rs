@@ -83,7 +83,9 @@ pub(super) fn follow<'g>(graph: &Graph<'g>, output: &str) -> Result<Behind<'g>, 
                     step(acts);
                     other
                 }
-                _ => return unsupported(node, "an operator that is not known behind trees or a linear model"),
+                _ => {
+                    return unsupported(node, "an operator that is not known behind trees or a linear model");
+                }
             },
             _ => return unsupported(node, "an operator that is not known behind trees or a linear model"),
         };

@@ -49,7 +49,8 @@ fn regressor(node: &NodeProto, columns: usize) -> Result<Weights, Unsupported> {
     let targets = attributes.int("targets", 1);
     let base = widened(attributes.floats("intercepts"));
     let transform = transform(attributes.string("post_transform", "NONE")?)?;
-    let Some(targets) = usize::try_from(targets).ok().filter(|targets| (1..=1 << 16).contains(targets)) else {
+    let Some(targets) = usize::try_from(targets).ok().filter(|targets| (1..=1 << 16).contains(targets))
+    else {
         return unsupported(node, "its targets cannot be so many");
     };
     if transform != Transform::None || !(base.is_empty() || base.len() == targets) {
@@ -59,9 +60,10 @@ fn regressor(node: &NodeProto, columns: usize) -> Result<Weights, Unsupported> {
 }
 
 fn gemm(graph: &Graph<'_>, node: &NodeProto, columns: usize) -> Result<Weights, Unsupported> {
-    let attribute = |name: &str| node.attribute(name).map_or(1.0, |attribute| attribute.f);
+    let scales =
+        |name: &str| node.attribute(name).is_some_and(|attribute| attribute.f.to_bits() != 1.0_f32.to_bits());
     let attributes = Attributes(node);
-    if attribute("alpha") != 1.0 || attribute("beta") != 1.0 || attributes.int("transA", 0) != 0 {
+    if scales("alpha") || scales("beta") || attributes.int("transA", 0) != 0 {
         return unsupported(node, "it scales or transposes its input");
     }
     let constant = |at: usize| node.input.get(at).map(|name| graph.constants.get(name.as_str()));
@@ -89,7 +91,8 @@ fn matrix_of(
     };
     let (own, targets) = if transposed { (width, rows) } else { (rows, width) };
     let targets = usize::try_from(targets).unwrap_or(0);
-    if own != columns as i64 || targets == 0 || !(base.is_empty() || base.len() == 1 || base.len() == targets) {
+    if own != columns as i64 || targets == 0 || !(base.is_empty() || base.len() == 1 || base.len() == targets)
+    {
         return unsupported(node, "its matrix does not fit what it takes or what it adds");
     }
     let coefficients = if transposed { turned(&values, columns) } else { values };

@@ -121,7 +121,10 @@ fn what_is_not_recognised_is_named() {
         read(graph, output, inputs).unwrap_err().to_string()
     };
     let strange = graph(vec![node("Magic", &["y"], "z", Vec::new())]);
-    assert_eq!(refused(strange, "z", &[X]), "Magic (z): an operator that is not known behind trees");
+    assert_eq!(
+        refused(strange, "z", &[X]),
+        "Magic (z): an operator that is not known behind trees or a linear model"
+    );
     assert!(refused(graph(Vec::new()), "nowhere", &[X]).contains("nothing gives `nowhere`"));
     assert!(refused(graph(Vec::new()), "y", &[]).contains("`x`, which is no part of a row"));
     let narrow = [InputPart { name: "x", columns: 1 }];

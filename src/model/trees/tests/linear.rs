@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 
 use super::sample::{Random, attribute, ints, value};
 use crate::model::onnx::proto::*;
@@ -22,7 +22,13 @@ pub(in crate::model::trees) struct LinearSample {
     seed: u64,
 }
 
-fn node(operator: &str, domain: &str, input: &[&str], output: &str, attribute: Vec<AttributeProto>) -> NodeProto {
+fn node(
+    operator: &str,
+    domain: &str,
+    input: &[&str],
+    output: &str,
+    attribute: Vec<AttributeProto>,
+) -> NodeProto {
     NodeProto {
         input: input.iter().map(|name| (*name).to_owned()).collect(),
         output: vec![output.to_owned()],
@@ -42,11 +48,20 @@ fn floats(name: &str, floats: Vec<f32>) -> AttributeProto {
 }
 
 fn texts(name: &str, texts: &[&str]) -> AttributeProto {
-    AttributeProto { strings: texts.iter().map(|text| text.as_bytes().to_vec()).collect(), ..attribute(name, 8) }
+    AttributeProto {
+        strings: texts.iter().map(|text| text.as_bytes().to_vec()).collect(),
+        ..attribute(name, 8)
+    }
 }
 
 fn constant(name: &str, dims: Vec<i64>, float_data: Vec<f32>) -> TensorProto {
-    TensorProto { name: name.to_owned(), dims, data_type: data_type::FLOAT, float_data, ..TensorProto::default() }
+    TensorProto {
+        name: name.to_owned(),
+        dims,
+        data_type: data_type::FLOAT,
+        float_data,
+        ..TensorProto::default()
+    }
 }
 
 impl LinearSample {
@@ -101,13 +116,20 @@ impl LinearSample {
             node("Cast", "", &["flag"], "flagged", cast()),
             node("Concat", "", &["ready", "counted", "flagged"], "joined", axis()),
             node("Scaler", "ai.onnx.ml", &["joined"], "scaled", scale),
-            node("OneHotEncoder", "ai.onnx.ml", &["band"], "cube", vec![texts("cats_strings", &TEXTS), number("zeros", 1)]),
+            node(
+                "OneHotEncoder",
+                "ai.onnx.ml",
+                &["band"],
+                "cube",
+                vec![texts("cats_strings", &TEXTS), number("zeros", 1)],
+            ),
             node("Reshape", "", &["cube", "shape"], "hot", Vec::new()),
             node("Concat", "", &["scaled", "hot"], "row", axis()),
         ]);
         let targets = self.targets;
         let (weights, base) = (some(columns * targets), some(targets));
-        let transform = AttributeProto { s: self.transform.as_bytes().to_vec(), ..attribute("post_transform", 3) };
+        let transform =
+            AttributeProto { s: self.transform.as_bytes().to_vec(), ..attribute("post_transform", 3) };
         let ml = vec![floats("coefficients", weights.clone()), floats("intercepts", base.clone()), transform];
         let last = match self.operator {
             "LinearClassifier" => {
