@@ -149,7 +149,7 @@ fn the_sample_passes_every_gate_that_has_something_to_judge_by() {
         for report in reports {
             let expected = match report.gate.as_str() {
                 "distribution" => GateOutcome::Skipped,
-                "engine" if name != "propensity" => GateOutcome::Skipped,
+                "engine" if matches!(name, "network" | "segments") => GateOutcome::Skipped,
                 _ => GateOutcome::Passed,
             };
             assert_eq!(report.outcome, expected, "{name}: {report:?}");
@@ -290,6 +290,8 @@ fn latency_is_held_against_the_budget_of_the_manifest() {
 
 #[test]
 fn the_engine_is_told_and_never_blocks() {
-    assert_skips(good("").path(), "engine", "served by ONNX Runtime");
+    assert_passes(good("").path(), "engine", "linear, ");
+    let beside = version(PAIRWISE, &[("model.onnx", "pushed_slow")], &[]);
+    assert_skips(beside.path(), "engine", "served by ONNX Runtime");
     assert_skips(segmentation(SEGMENTS, &[]).path(), "engine", "a segmentation has no graph");
 }

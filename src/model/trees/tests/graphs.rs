@@ -134,5 +134,5 @@ fn what_is_not_recognised_is_named() {
     assert!(refused(circle, "a", &[X]).contains("circles"));
     let mut text = graph(Vec::new());
     text.input = vec![value("x", 8, 2)];
-    assert!(refused(text, "y", &[X]).contains("no tensor of floats"));
+    assert!(refused(text, "y", &[X]).contains("`x` is no tensor of numbers"));
 }
