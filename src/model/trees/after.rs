@@ -30,40 +30,68 @@ pub(super) enum Act {
     L2,
     /// These scores, in this order.
     Columns(Vec<usize>),
+    /// What becomes of the same scores in several ways, side by side.
+    Join(Vec<Vec<Act>>),
 }
 
 impl After {
     /// The scores of a row of which there were `before`.
     pub(super) fn width(&self, before: usize) -> usize {
-        let own = self
-            .steps
-            .iter()
-            .fold(before, |width, step| if let Act::Columns(columns) = step { columns.len() } else { width });
+        // What cannot be was refused when the graph was read.
+        let own = self.steps.iter().fold(before, |width, step| step.width(width).unwrap_or(width));
         if self.only.is_some() { 1 } else { own }
     }
 
     /// Turns the scores of a row into those that are wanted; `scores` is used up.
     #[inline]
     pub(super) fn row(&self, scores: &mut [f32], out: &mut [f32]) {
-        let mut width = scores.len();
+        let mut others: Vec<f32>;
+        let mut now = scores;
         for step in &self.steps {
-            let now = &mut scores[..width];
-            if let Act::Columns(columns) = step {
-                let taken: Vec<f32> = columns.iter().map(|column| now[*column]).collect();
-                scores[..taken.len()].copy_from_slice(&taken);
-                width = taken.len();
-            } else {
-                step.apply(now);
+            match step.others(now) {
+                None => step.apply(now),
+                Some(found) => {
+                    others = found;
+                    now = &mut others;
+                }
             }
         }
         match self.only {
-            Some(column) => out[0] = scores[column],
-            None => out.copy_from_slice(&scores[..width]),
+            Some(column) => out[0] = now[column],
+            None => out.copy_from_slice(now),
         }
     }
 }
 
 impl Act {
+    /// How many scores come of `width`, or why none can.
+    pub(super) fn width(&self, width: usize) -> Result<usize, &'static str> {
+        if let Self::Columns(columns) = self {
+            let there = !columns.is_empty() && columns.iter().all(|column| *column < width);
+            return if there { Ok(columns.len()) } else { Err("columns that are not there") };
+        }
+        if let Self::Join(ways) = self {
+            return ways.iter().map(|way| way.iter().try_fold(width, |width, step| step.width(width))).sum();
+        }
+        if let Self::AddEach(others) = self
+            && others.len() != width
+        {
+            return Err("not a constant for each score");
+        }
+        Ok(width)
+    }
+
+    /// Other scores, perhaps of another number, where the step makes such.
+    fn others(&self, scores: &[f32]) -> Option<Vec<f32>> {
+        if let Self::Columns(columns) = self {
+            return Some(columns.iter().map(|column| scores[*column]).collect());
+        }
+        if let Self::Join(ways) = self {
+            return Some(ways.iter().flat_map(|way| through(way, scores)).collect());
+        }
+        None
+    }
+
     fn apply(&self, scores: &mut [f32]) {
         let divide = |scores: &mut [f32], by: f32| scores.iter_mut().for_each(|score| *score /= by);
         match self {
@@ -90,7 +118,18 @@ impl Act {
                     divide(scores, squares.sqrt());
                 }
             }
-            Self::Columns(_) => {}
+            Self::Columns(_) | Self::Join(_) => {}
         }
     }
+}
+
+/// What `steps` make of a row's scores.
+fn through(steps: &[Act], scores: &[f32]) -> Vec<f32> {
+    steps.iter().fold(scores.to_vec(), |mut now, step| match step.others(&now) {
+        Some(others) => others,
+        None => {
+            step.apply(&mut now);
+            now
+        }
+    })
 }

@@ -10,7 +10,7 @@ pub(super) mod operators;
 use std::collections::HashMap;
 
 use super::Unsupported;
-use super::finish::Finish;
+use super::finish::{Finish, ScoreKind, Transform};
 use super::keys;
 
 /// Trees, what they look at, and what becomes of their sums.
@@ -158,6 +158,44 @@ impl Ensemble {
         let mut views = Views::default();
         let trees = build::trees(forest, double, &mut views)?;
         Ok(Self { double, views: views.all, trees, targets, aggregate, finish })
+    }
+
+    /// The sum of several ensembles over the same columns, or their mean.
+    ///
+    /// # Errors
+    /// Ensembles of different kinds, or such that do more than add up.
+    pub(super) fn join(parts: Vec<Self>, mean: bool) -> Result<Self, Unsupported> {
+        let unlike = || Unsupported::because("ensembles of different kinds are added up".to_owned());
+        let plain = |part: &Self| {
+            part.aggregate == Aggregate::Sum
+                && part.finish.scores == ScoreKind::PerTarget
+                && part.finish.transform == Transform::None
+                && part.finish.base.is_empty()
+                && part.finish.divisor == 1
+        };
+        let divisor = if mean { parts.len() } else { 1 };
+        let mut views = Views::default();
+        let mut all: Option<Self> = None;
+        for mut part in parts {
+            if !plain(&part) {
+                return Err(unlike());
+            }
+            let columns: Vec<u32> = part.views.drain(..).map(|view| views.column(view)).collect();
+            for split in part.trees.iter_mut().flat_map(|tree| &mut tree.splits) {
+                split.column = columns[split.column as usize];
+            }
+            match &mut all {
+                None => all = Some(part),
+                Some(all) if all.double == part.double && all.targets == part.targets => {
+                    all.trees.append(&mut part.trees);
+                }
+                Some(_) => return Err(unlike()),
+            }
+        }
+        let mut all = all.ok_or_else(unlike)?;
+        all.views = views.all;
+        all.finish.divisor = divisor;
+        Ok(all)
     }
 
     /// The key of a threshold or member.

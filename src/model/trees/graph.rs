@@ -66,17 +66,34 @@ pub(super) fn read(bytes: &[u8], output: &str, inputs: &[InputPart<'_>]) -> Resu
         model.graph.as_ref().ok_or_else(|| Unsupported::because("the file has no graph".to_owned()))?;
     let graph = Graph::new(proto);
     let behind = behind::follow(&graph, output)?;
-    let node = behind.node;
+    let (node, parts, mean) = match &behind.core {
+        behind::Core::One(node) => (*node, std::slice::from_ref(node), false),
+        behind::Core::Several { node, parts, mean } => (*node, parts.as_slice(), *mean),
+    };
     let at = |error| at_node(error, node);
-    let source = node.input.first().map_or("", String::as_str);
+    let source_of = |node: &NodeProto| node.input.first().cloned().unwrap_or_default();
+    let source = parts.first().map(|part| source_of(part)).unwrap_or_default();
+    if parts.iter().any(|part| source_of(part) != source) {
+        return Err(at(Unsupported::because("ensembles of different columns are added up".to_owned())));
+    }
     let is_linear = linear::is_linear(node);
     // Linear operators of ai.onnx.ml take floats, whatever they are given.
-    let before = before::follow(&graph, source, inputs, is_linear && node.domain == "ai.onnx.ml")?;
+    let before = before::follow(&graph, &source, inputs, is_linear && node.domain == "ai.onnx.ml")?;
     let features = before.features;
     let core = if is_linear {
         Core::Linear(linear::read(&graph, node, features.len())?)
     } else {
-        let ensemble = operators::read(node, before.double).map_err(at)?;
+        let read =
+            |part: &&NodeProto| operators::read(part, before.double).map_err(|error| at_node(error, part));
+        let mut ensembles = parts.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let ensemble = match (ensembles.pop(), ensembles.is_empty()) {
+            (Some(only), true) => only,
+            (Some(last), false) => {
+                ensembles.push(last);
+                Ensemble::join(ensembles, mean).map_err(at)?
+            }
+            (None, _) => return unsupported(node, "it has no part"),
+        };
         if let Some(view) = ensemble.views.iter().find(|view| view.feature >= features.len()) {
             let why = format!("it looks at feature {}, but there are {}", view.feature, features.len());
             return Err(at(Unsupported::because(why)));

@@ -29,6 +29,8 @@ pub(super) struct Before {
 struct Tensor {
     features: Vec<Feature>,
     element: Element,
+    /// Whether its shape is rows × 1 × columns.
+    cube: bool,
 }
 
 /// `floats`: whether the model rounds whatever it is given.
@@ -53,6 +55,9 @@ pub(super) fn follow(
     let follower =
         Follower { graph, parts: &parts, vocabularies: RefCell::new(vec![Vec::new(); elements.len()]) };
     let mut tensor = follower.tensor(name, 0)?;
+    if tensor.cube {
+        return Err(Unsupported::because(format!("`{name}` has another shape than rows × columns")));
+    }
     match tensor.element {
         Element::Float => {}
         Element::Double if !floats => {}
@@ -82,7 +87,7 @@ impl Follower<'_, '_> {
     fn tensor(&self, name: &str, depth: usize) -> Result<Tensor, Unsupported> {
         if let Some((_, first, columns, element)) = self.parts.iter().find(|(part, ..)| *part == name) {
             let features = (*first..first + columns).map(|input| Feature { input, steps: Vec::new() });
-            return Ok(Tensor { features: features.collect(), element: *element });
+            return Ok(Tensor { features: features.collect(), element: *element, cube: false });
         }
         let Some(&node) = self.graph.nodes.get(name) else {
             return Err(Unsupported::because(format!("nothing gives `{name}`")));
@@ -97,22 +102,28 @@ impl Follower<'_, '_> {
             ("" | "ai.onnx", "Cast") => cast(first()?, node),
             ("" | "ai.onnx", "Relu") => each_number(first()?, node, Step::Positive),
             ("" | "ai.onnx", "Log") => each_number(first()?, node, Step::Log),
-            ("" | "ai.onnx", "Concat") if matches!(attributes.int("axis", 0), 1 | -1) => {
+            ("" | "ai.onnx", "Concat") if matches!(attributes.int("axis", 0), 1 | 2 | -1) => {
                 let parts = node.input.iter().map(|name| self.tensor(name, depth + 1));
                 let parts = parts.collect::<Result<Vec<_>, _>>()?;
-                let Some(element) = parts.first().map(|part| part.element) else {
+                let Some((element, cube)) = parts.first().map(|part| (part.element, part.cube)) else {
                     return unsupported(node, "nothing to join");
                 };
-                if parts.iter().any(|part| part.element != element) {
-                    return unsupported(node, "tensors of several types are joined");
+                if parts.iter().any(|part| (part.element, part.cube) != (element, cube)) {
+                    return unsupported(node, "tensors of several types or shapes are joined");
+                }
+                let last = if cube { 2 } else { 1 };
+                if !matches!(attributes.int("axis", 0), axis if axis == last || axis == -1) {
+                    return unsupported(node, "rows are joined");
                 }
                 let features = parts.into_iter().flat_map(|part| part.features).collect();
-                Ok(Tensor { features, element })
+                Ok(Tensor { features, element, cube })
             }
             ("" | "ai.onnx", "Reshape") => {
                 let tensor = first()?;
                 match self.graph.whole_numbers(node, 1, "shape").as_slice() {
-                    [-1, columns] if *columns == tensor.features.len() as i64 => Ok(tensor),
+                    [-1, columns] if *columns == tensor.features.len() as i64 => {
+                        Ok(Tensor { cube: false, ..tensor })
+                    }
                     _ => unsupported(node, "another shape than rows × columns"),
                 }
             }
@@ -127,7 +138,7 @@ impl Follower<'_, '_> {
                     part.push(Step::Round);
                     features.extend(part.features);
                 }
-                Ok(Tensor { features, element: Element::Float })
+                Ok(Tensor { features, element: Element::Float, cube: false })
             }
             ("ai.onnx.ml", "OneHotEncoder") => self.one_hot(&first()?, node),
             ("ai.onnx.ml", "Scaler") => scaler(first()?, node),
@@ -145,7 +156,9 @@ impl Follower<'_, '_> {
             })
             .collect();
         match features {
-            Some(features) if !features.is_empty() => Ok(Tensor { features, element: tensor.element }),
+            Some(features) if !features.is_empty() => {
+                Ok(Tensor { features, element: tensor.element, cube: tensor.cube })
+            }
             _ => unsupported(node, "columns that are not there"),
         }
     }
@@ -190,7 +203,7 @@ impl Follower<'_, '_> {
             feature.steps.push(Step::Is(*category));
             feature
         });
-        Ok(Tensor { features: features.collect(), element: Element::Float })
+        Ok(Tensor { features: features.collect(), element: Element::Float, cube: true })
     }
 
     /// A tensor and a constant that is one number or one per column.

@@ -7,116 +7,188 @@ use crate::model::trees::Unsupported;
 use crate::model::trees::after::{Act, After};
 use crate::model::trees::ensemble::operators::Attributes;
 
+/// Nodes that may stand one behind the other behind the model.
+const DEEPEST: usize = 64;
+
 /// The model in the middle and what follows it up to an output.
 pub(super) struct Behind<'g> {
-    /// The node that is the ensemble or linear.
-    pub(super) node: &'g NodeProto,
+    pub(super) core: Core<'g>,
     pub(super) labels: Option<Labels>,
-    /// The last first.
-    steps: Vec<(&'g NodeProto, Vec<Act>)>,
+    /// In their order, each with its node.
+    steps: Vec<(&'g NodeProto, Act)>,
+}
+
+/// The nodes that are the model.
+#[derive(PartialEq)]
+pub(super) enum Core<'g> {
+    /// An ensemble or a linear model.
+    One(&'g NodeProto),
+    /// Ensembles of which the sum or the mean is taken by this node.
+    Several { node: &'g NodeProto, parts: Vec<&'g NodeProto>, mean: bool },
 }
 
 pub(super) fn follow<'g>(graph: &Graph<'g>, output: &str) -> Result<Behind<'g>, Unsupported> {
-    let (mut name, mut labels, mut steps) = (output, None, Vec::new());
-    // More steps than nodes would go in circles.
-    for _ in 0..=graph.proto.node.len() {
-        let Some(&node) = graph.nodes.get(name) else {
-            return Err(Unsupported::because(format!("nothing gives `{name}`")));
-        };
-        let first = node.input.first().map_or("", String::as_str);
-        let attributes = Attributes(node);
-        let mut step = |acts: Vec<Act>| steps.push((node, acts));
-        name = match (node.domain.as_str(), node.op_type.as_str()) {
-            ("ai.onnx.ml", "TreeEnsembleClassifier" | "LinearClassifier") => {
-                if node.output.get(1).is_some_and(|scores| scores == name) {
-                    return Ok(Behind { node, labels, steps });
-                }
-                return unsupported(node, "its label is no score");
-            }
-            _ if linear::is_linear(node) => return Ok(Behind { node, labels, steps }),
-            ("ai.onnx.ml", "TreeEnsembleRegressor" | "TreeEnsemble") => {
-                return Ok(Behind { node, labels, steps });
-            }
-            ("ai.onnx.ml", "ZipMap") if name == output => {
-                labels = Some(zip_map(attributes)?);
-                first
-            }
-            ("ai.onnx.ml", "Normalizer") => {
-                step(vec![match attributes.string("norm", "MAX")? {
-                    "MAX" => Act::Max,
-                    "L1" => Act::L1,
-                    "L2" => Act::L2,
-                    _ => return unsupported(node, "an unknown norm"),
-                }]);
-                first
-            }
-            ("ai.onnx.ml", "ArrayFeatureExtractor") => {
-                step(vec![columns(graph, node)?]);
-                first
-            }
-            ("" | "ai.onnx", operator) => match operator {
-                "Identity" => first,
-                "Cast" => match attributes.int("to", 0) as i32 {
-                    data_type::FLOAT | data_type::DOUBLE => first,
-                    _ => return unsupported(node, "a cast of scores to something else than numbers"),
-                },
-                "Sigmoid" => {
-                    step(vec![Act::Sigmoid]);
-                    first
-                }
-                "Softmax" if matches!(attributes.int("axis", -1), -1 | 1) => {
-                    step(vec![Act::Softmax]);
-                    first
-                }
-                "Gather" if attributes.int("axis", 0) == 1 => {
-                    step(vec![columns(graph, node)?]);
-                    first
-                }
-                "Reshape" => match graph.whole_numbers(node, 1, "shape").as_slice() {
-                    // The rows stay rows; how many columns there are is found out with the trees.
-                    [-1 | 0, _] => first,
-                    _ => return unsupported(node, "another shape than rows × columns"),
-                },
-                "Flatten" if attributes.int("axis", 1) == 1 => first,
-                "Add" | "Sub" | "Mul" | "Div" => {
-                    let (acts, other) = arithmetic(graph, node)?;
-                    step(acts);
-                    other
-                }
-                _ => {
-                    return unsupported(node, "an operator that is not known behind trees or a linear model");
-                }
+    let Some(&node) = graph.nodes.get(output) else {
+        return Err(Unsupported::because(format!("nothing gives `{output}`")));
+    };
+    if (node.domain.as_str(), node.op_type.as_str()) == ("ai.onnx.ml", "ZipMap") {
+        let labels = Some(zip_map(Attributes(node))?);
+        return Ok(Behind { labels, ..chain(graph, first_of(node), 0)? });
+    }
+    chain(graph, output, 0)
+}
+
+fn first_of(node: &NodeProto) -> &str {
+    node.input.first().map_or("", String::as_str)
+}
+
+/// What leads to `name`, from the model on.
+fn chain<'g>(graph: &Graph<'g>, name: &str, depth: usize) -> Result<Behind<'g>, Unsupported> {
+    let Some(&node) = graph.nodes.get(name) else {
+        return Err(Unsupported::because(format!("nothing gives `{name}`")));
+    };
+    if depth == DEEPEST {
+        return unsupported(node, "too much stands behind the model, or it goes in circles");
+    }
+    if let Some(core) = core(graph, node, name)? {
+        return Ok(Behind { core, labels: None, steps: Vec::new() });
+    }
+    let attributes = Attributes(node);
+    let (act, before) = match (node.domain.as_str(), node.op_type.as_str()) {
+        ("ai.onnx.ml", "Normalizer") => {
+            let norm = match attributes.string("norm", "MAX")? {
+                "MAX" => Act::Max,
+                "L1" => Act::L1,
+                "L2" => Act::L2,
+                _ => return unsupported(node, "an unknown norm"),
+            };
+            (Some(norm), first_of(node))
+        }
+        ("ai.onnx.ml", "ArrayFeatureExtractor") => (Some(columns(graph, node)?), first_of(node)),
+        ("" | "ai.onnx", operator) => match operator {
+            "Identity" => (None, first_of(node)),
+            "Cast" => match attributes.int("to", 0) as i32 {
+                data_type::FLOAT | data_type::DOUBLE => (None, first_of(node)),
+                _ => return unsupported(node, "a cast of scores to something else than numbers"),
             },
+            "Sigmoid" => (Some(Act::Sigmoid), first_of(node)),
+            "Softmax" if matches!(attributes.int("axis", -1), -1 | 1) => (Some(Act::Softmax), first_of(node)),
+            "Gather" if attributes.int("axis", 0) == 1 => (Some(columns(graph, node)?), first_of(node)),
+            "Reshape" => match graph.whole_numbers(node, 1, "shape").as_slice() {
+                // The rows stay rows; how many columns there are is found out with the model.
+                [-1 | 0, _] => (None, first_of(node)),
+                _ => return unsupported(node, "another shape than rows × columns"),
+            },
+            "Flatten" if attributes.int("axis", 1) == 1 => (None, first_of(node)),
+            "Concat" if matches!(attributes.int("axis", 0), 1 | -1) => {
+                return side_by_side(graph, node, depth);
+            }
+            "Add" | "Sub" | "Mul" | "Div" => {
+                let (act, other) = arithmetic(graph, node)?;
+                (Some(act), other)
+            }
             _ => return unsupported(node, "an operator that is not known behind trees or a linear model"),
+        },
+        _ => return unsupported(node, "an operator that is not known behind trees or a linear model"),
+    };
+    let mut behind = chain(graph, before, depth + 1)?;
+    behind.steps.extend(act.map(|act| (node, act)));
+    Ok(behind)
+}
+
+/// What `node` is, if it is a model or adds some up; `name` is what is wanted of it.
+fn core<'g>(graph: &Graph<'g>, node: &'g NodeProto, name: &str) -> Result<Option<Core<'g>>, Unsupported> {
+    if linear::is_linear(node) || is_ensemble(node) {
+        let classifies = matches!(node.op_type.as_str(), "TreeEnsembleClassifier" | "LinearClassifier");
+        if classifies && node.output.get(1).is_none_or(|scores| scores != name) {
+            return unsupported(node, "its label is no score");
+        }
+        return Ok(Some(Core::One(node)));
+    }
+    if !matches!(node.domain.as_str(), "" | "ai.onnx") {
+        return Ok(None);
+    }
+    let (inputs, mean) = match node.op_type.as_str() {
+        "Sum" | "Mean" => (&node.input, node.op_type == "Mean"),
+        "Add" if node.input.iter().all(|input| graph.constant(input).is_none()) => (&node.input, false),
+        "ReduceMean"
+            if graph.whole_numbers(node, 1, "axes") == [0] && Attributes(node).int("keepdims", 1) == 0 =>
+        {
+            match graph.nodes.get(first_of(node)) {
+                Some(all) if all.op_type == "Concat" && Attributes(all).int("axis", 1) == 0 => {
+                    (&all.input, true)
+                }
+                _ => return Ok(None),
+            }
+        }
+        _ => return Ok(None),
+    };
+    let parts: Option<Vec<&NodeProto>> = inputs.iter().map(|input| ensemble(graph, input)).collect();
+    match parts {
+        Some(parts) if !parts.is_empty() => Ok(Some(Core::Several { node, parts, mean })),
+        _ => unsupported(node, "something else than ensembles of trees is added up"),
+    }
+}
+
+fn is_ensemble(node: &NodeProto) -> bool {
+    node.domain == "ai.onnx.ml"
+        && matches!(
+            node.op_type.as_str(),
+            "TreeEnsembleClassifier" | "TreeEnsembleRegressor" | "TreeEnsemble"
+        )
+}
+
+/// The ensemble that gives `name`, perhaps cast or in a block of its own.
+fn ensemble<'g>(graph: &Graph<'g>, name: &str) -> Option<&'g NodeProto> {
+    let mut name = name;
+    for _ in 0..DEEPEST {
+        let node = *graph.nodes.get(name)?;
+        if is_ensemble(node) {
+            let scores = node.output.get(usize::from(node.op_type == "TreeEnsembleClassifier"));
+            return scores.is_some_and(|scores| scores == name).then_some(node);
+        }
+        name = match node.op_type.as_str() {
+            "Identity" | "Cast" => first_of(node),
+            "Reshape" if matches!(graph.whole_numbers(node, 1, "shape")[..], [1, -1, _]) => first_of(node),
+            _ => return None,
         };
     }
-    Err(Unsupported::because("the graph goes in circles".to_owned()))
+    None
+}
+
+/// Scores of one model that became several things, joined.
+fn side_by_side<'g>(graph: &Graph<'g>, node: &'g NodeProto, depth: usize) -> Result<Behind<'g>, Unsupported> {
+    let mut ways = Vec::with_capacity(node.input.len());
+    let mut all: Option<Behind<'g>> = None;
+    for input in &node.input {
+        let mut behind = chain(graph, input, depth + 1)?;
+        ways.push(behind.steps.drain(..).map(|(_, act)| act).collect());
+        if all.as_ref().is_some_and(|all| all.core != behind.core) {
+            return unsupported(node, "scores of several models are joined");
+        }
+        all = Some(behind);
+    }
+    match all {
+        Some(mut behind) => {
+            behind.steps.push((node, Act::Join(ways)));
+            Ok(behind)
+        }
+        None => unsupported(node, "nothing to join"),
+    }
 }
 
 impl Behind<'_> {
-    /// The steps in their order, for trees that give `width` scores.
+    /// The steps in their order, for a model that gives `width` scores.
     pub(super) fn after(&self, width: usize) -> Result<After, Unsupported> {
         let (mut now, mut after) = (width, After::default());
-        for (node, acts) in self.steps.iter().rev() {
-            for act in acts {
-                if let Act::AddEach(others) = act
-                    && others.len() != now
-                {
-                    return unsupported(node, "not a constant for each score");
-                }
-                if let Act::Columns(columns) = act {
-                    if columns.is_empty()
-                        || columns.len() > now
-                        || columns.iter().any(|column| *column >= now)
-                    {
-                        return unsupported(node, "columns that are not there");
-                    }
-                    now = columns.len();
-                }
-                // As LightGBM's converter writes it.
-                if *act != Act::Multiply(1.0) {
-                    after.steps.push(act.clone());
-                }
+        for (node, act) in &self.steps {
+            now = match act.width(now) {
+                Ok(width) => width,
+                Err(why) => return unsupported(node, why),
+            };
+            // As LightGBM's converter writes it.
+            if *act != Act::Multiply(1.0) {
+                after.steps.push(act.clone());
             }
         }
         Ok(after)
@@ -124,7 +196,7 @@ impl Behind<'_> {
 }
 
 /// Scores and a constant: one for all or, where it is added, one each.
-fn arithmetic<'g>(graph: &Graph<'g>, node: &'g NodeProto) -> Result<(Vec<Act>, &'g str), Unsupported> {
+fn arithmetic<'g>(graph: &Graph<'g>, node: &'g NodeProto) -> Result<(Act, &'g str), Unsupported> {
     let [left, right] = node.input.as_slice() else { return unsupported(node, "not two inputs") };
     let (value, other, constant_first) = match (graph.constant(left), graph.constant(right)) {
         (None, Some(value)) => (value, left, false),
@@ -133,7 +205,7 @@ fn arithmetic<'g>(graph: &Graph<'g>, node: &'g NodeProto) -> Result<(Vec<Act>, &
     };
     let [value] = value[..] else {
         if node.op_type == "Add" {
-            return Ok((vec![Act::AddEach(value.iter().map(|value| *value as f32).collect())], other));
+            return Ok((Act::AddEach(value.iter().map(|value| *value as f32).collect()), other));
         }
         return unsupported(node, "a constant of several numbers");
     };
@@ -146,7 +218,7 @@ fn arithmetic<'g>(graph: &Graph<'g>, node: &'g NodeProto) -> Result<(Vec<Act>, &
         ("Div", false) => Act::Divide(value),
         _ => return unsupported(node, "a constant divided by scores"),
     };
-    Ok((vec![act], other))
+    Ok((act, other))
 }
 
 fn columns(graph: &Graph<'_>, node: &NodeProto) -> Result<Act, Unsupported> {
