@@ -16,8 +16,10 @@ mod score;
 mod scoring;
 mod segments;
 mod tally;
+mod withheld;
 
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -100,22 +102,18 @@ impl Decider {
         let (shared, cost) = (Arc::clone(&plan), snapshot.release.cost(plan.placement));
         let session = snapshot.release.needs_session(plan.placement);
         let load = Load { items: customers, least: CUSTOMERS_PER_PART, cost, units: 1, session };
-        let parts = self
-            .split(load, call, move |range, worker, call| {
-                let (began, customers) = (Instant::now(), range.len());
-                // A call leaves one pair, however many pieces it is done in, so that no campaign drowns the others.
-                let recent = recent.as_deref().filter(|_| range.start == 0);
-                let decided = rank::decide(&shared, range, recent, worker, call)?;
-                shared.snapshot.release.cost(shared.placement).record(customers, began.elapsed());
-                Ok(decided)
-            })
-            .await?;
-        let mut all = Vec::with_capacity(customers);
-        for (results, tally) in parts {
-            tally.record(&plan, &self.metrics);
-            all.extend(results);
-        }
-        Ok((snapshot, all))
+        let work = move |range: Range<usize>, worker: &Worker, call: &Call| {
+            let (began, customers) = (Instant::now(), range.len());
+            // A call leaves one pair, however many pieces it is done in, so that no campaign drowns the others.
+            let recent = recent.as_deref().filter(|_| range.start == 0);
+            let decided = rank::decide(&shared, range, recent, worker, call)?;
+            shared.snapshot.release.cost(shared.placement).record(customers, began.elapsed());
+            Ok(decided)
+        };
+        let mut all = rank::Decided::default();
+        self.split(load, call, work, |part| all.append(part)).await?;
+        all.tally.record(&plan, &self.metrics);
+        Ok((snapshot, all.results))
     }
 
     /// Scores rows with one model of the release.
@@ -136,19 +134,22 @@ impl Decider {
             units,
             session: plan.model.needs_session(),
         };
-        let parts =
-            self.split(load, call, move |range, worker, call| shared.score(range, worker, call)).await?;
         let rows = plan.rows();
-        let (name, version) = (plan.model.name(), plan.model.version());
-        let counted = self.metrics.model(name, version);
         let mut values = Vec::with_capacity(rows * plan.column_names.len());
-        let mut errors = Vec::new();
-        for part in parts {
-            part.batches.iter().for_each(|(rows, took)| counted.scored(*rows, *took));
-            counted.unavailable(part.errors.len());
+        let (mut errors, mut batches) = (Vec::new(), Vec::new());
+        let work = move |range: Range<usize>, worker: &Worker, call: &Call| shared.score(range, worker, call);
+        self.split(load, call, work, |part| {
             values.extend(part.values);
             errors.extend(part.errors);
+            batches.extend(part.batches);
+        })
+        .await?;
+        let (name, version) = (plan.model.name(), plan.model.version());
+        let counted = self.metrics.model(name, version);
+        for (rows, took) in batches {
+            counted.scored(rows, took);
         }
+        counted.unavailable(errors.len());
         Ok(ScoreAnswer {
             model: name.to_owned(),
             version,
@@ -176,18 +177,18 @@ impl Decider {
         let shared = Arc::clone(&plan);
         let (cost, assigning) = (&*self.assigning, Arc::clone(&self.assigning));
         let load = Load { items: plan.rows(), least: ROWS_PER_PART, cost, units: 1, session: false };
-        let parts = self
-            .split(load, call, move |range, _, call| {
-                let (began, rows) = (Instant::now(), range.len());
-                let assigned = shared.assign(range, call)?;
-                assigning.record(rows, began.elapsed());
-                Ok(assigned)
-            })
-            .await?;
-        Ok((snapshot, parts.into_iter().flatten().collect()))
+        let work = move |range: Range<usize>, _: &Worker, call: &Call| {
+            let (began, rows) = (Instant::now(), range.len());
+            let assigned = shared.assign(range, call)?;
+            assigning.record(rows, began.elapsed());
+            Ok(assigned)
+        };
+        let mut all = Vec::with_capacity(plan.rows());
+        self.split(load, call, work, |part: Vec<Segment>| all.extend(part)).await?;
+        Ok((snapshot, all))
     }
 
-    /// Runs `work` over `0..items` on as many threads as the size is worth, and returns the parts in order. Long work and that of streams is bulk
+    /// Runs `work` over `0..items` on as many threads as the size is worth, and hands the parts to `take` in order. Long work and that of streams is bulk
     /// work: it is done in pieces so small that a call which a person waits for soon finds a worker.
     ///
     /// # Errors
@@ -197,7 +198,8 @@ impl Decider {
         Load { items, least, cost, units, session }: Load<'_>,
         call: &Call,
         work: F,
-    ) -> Result<Vec<T>, DecisionError>
+        mut take: impl FnMut(T) + Send,
+    ) -> Result<(), DecisionError>
     where
         T: Send + 'static,
         F: Fn(Range<usize>, &Worker, &Call) -> Result<T, Stop> + Clone + Send + 'static,
@@ -221,11 +223,15 @@ impl Decider {
             }
         };
         if size >= items {
-            return Ok(vec![piece(0).await?]);
+            take(piece(0).await?);
+            return Ok(());
         }
         // No more at once than there are workers, so that one caller's pieces do not fill the queue.
-        let pieces = stream::iter((0..items).step_by(size).map(piece)).buffered(parts);
-        pieces.try_collect().await
+        let mut pieces = pin!(stream::iter((0..items).step_by(size).map(piece)).buffered(parts));
+        while let Some(part) = pieces.try_next().await? {
+            take(part);
+        }
+        Ok(())
     }
 }
 

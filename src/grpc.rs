@@ -30,6 +30,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+pub use decision::DecisionService;
 pub use inference::InferenceService;
 pub use limits::Limits;
 pub use records::Unreadable;
@@ -39,7 +40,7 @@ use crate::model::{Repository, Workers};
 use crate::release::{Deployer, Registry};
 use crate::telemetry::{Metrics, Readiness};
 use admission::AdmissionLayer;
-use decision::{DecisionService, call_of};
+use decision::call_of;
 use linger::Lingering;
 use management::Writers;
 use model::ModelService;

@@ -90,7 +90,7 @@ fn context(text: &str) -> Option<ContextValue> {
         Written::Int(whole) => ContextValue::Int(whole),
         Written::Float(number) => ContextValue::Float(number),
         Written::Bool(truth) => ContextValue::Bool(truth),
-        Written::Text(text) => ContextValue::String(text.into()),
+        Written::Text(text) => ContextValue::String(text),
     })
 }
 

@@ -99,16 +99,6 @@ pub struct Rejection {
     pub detail: String,
 }
 
-impl Rejection {
-    pub(super) fn new(stage: Stage, reason: Reason) -> Self {
-        Self { stage, reason, rule: None, detail: String::new() }
-    }
-
-    pub(super) fn with_detail(self, detail: impl Into<String>) -> Self {
-        Self { detail: detail.into(), ..self }
-    }
-}
-
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$doc])*

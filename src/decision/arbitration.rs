@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Factors, Reason, Rejection, Stage};
+use super::withheld::{Detail, Withheld};
+use super::{Factors, RankedOffer, Reason, Stage};
 use crate::offer::{Catalog, Placement, Strategy};
 
 /// An offer that passed every gate and has a score.
@@ -15,7 +16,7 @@ pub(super) struct Scored {
 /// Sorts by what the placement arbitrates on, descending; then by offer, whose positions are in the order of the ids, so
 /// that ties never depend on chance. Keys are finite: propensities are within 0..=1 and the offer's terms were checked.
 pub(super) fn sort(scored: &mut [Scored], strategy: Strategy) {
-    scored.sort_by(|one, other| {
+    scored.sort_unstable_by(|one, other| {
         key(other, strategy).total_cmp(&key(one, strategy)).then(one.offer.cmp(&other.offer))
     });
 }
@@ -28,54 +29,54 @@ fn key(candidate: &Scored, strategy: Strategy) -> f64 {
     }
 }
 
-/// What became of a sorted list.
-#[derive(Debug, Default)]
-pub(super) struct Slate {
-    pub chosen: Vec<Scored>,
-    pub withheld: Vec<(usize, Rejection)>,
-}
-
-/// Walks the sorted list and takes what fits, up to `count`: an offer that conflicts with a better one, or whose category
-/// has enough, steps aside for the next.
-pub(super) fn fill(scored: Vec<Scored>, catalog: &Catalog, placement: &Placement, count: usize) -> Slate {
+/// Walks the sorted list and shows what fits, up to `count`: an offer that conflicts with a better one, or whose category
+/// has enough, steps aside for the next. `withhold` is told of those that are not shown, in order.
+pub(super) fn fill<'a>(
+    scored: impl ExactSizeIterator<Item = Scored>,
+    catalog: &'a Catalog,
+    placement: &Placement,
+    count: usize,
+    mut withhold: impl FnMut(Withheld<'a>),
+) -> Vec<RankedOffer> {
     let offers = catalog.library.offers();
-    let mut slate = Slate::default();
-    let mut per_category = vec![0_usize; catalog.policy.categories.len()];
+    let mut shown: Vec<RankedOffer> = Vec::with_capacity(count.min(scored.len()));
     for candidate in scored {
-        let offer = &offers[candidate.offer];
-        let rejection = if slate.chosen.len() >= count {
+        let position = candidate.offer;
+        let offer = &offers[position];
+        let of_category = || shown.iter().filter(|better| offers[better.offer].category == offer.category);
+        let withheld = if shown.len() >= count {
             let key = key(&candidate, placement.strategy);
-            Some(Rejection::new(Stage::Arbitration, Reason::Outranked).with_detail(
-                match placement.strategy {
-                    Strategy::Priority => format!("priority {key:.4}"),
-                    Strategy::Margin => format!("margin {key:.4}"),
-                },
-            ))
-        } else if let Some(better) =
-            slate.chosen.iter().find(|chosen| offer.conflicts_with.contains(&chosen.offer))
+            let detail = match placement.strategy {
+                Strategy::Priority => Detail::Priority(key),
+                Strategy::Margin => Detail::Margin(key),
+            };
+            Withheld::new(position, Stage::Arbitration, Reason::Outranked, detail)
+        } else if let Some(better) = shown.iter().find(|better| offer.conflicts_with.contains(&better.offer))
         {
-            let id: &Arc<str> = &offers[better.offer].id;
-            Some(Rejection::new(Stage::Slate, Reason::ConflictsWith).with_detail(&**id))
-        } else if placement.max_per_category.is_some_and(|most| per_category[offer.category] >= most) {
-            let category = &catalog.policy.categories[offer.category].id;
-            Some(Rejection::new(Stage::Slate, Reason::CategoryLimit).with_detail(category.as_str()))
+            let detail = Detail::Name(&offers[better.offer].id);
+            Withheld::new(position, Stage::Slate, Reason::ConflictsWith, detail)
+        } else if placement.max_per_category.is_some_and(|most| of_category().count() >= most) {
+            let detail = Detail::Name(&catalog.policy.categories[offer.category].id);
+            Withheld::new(position, Stage::Slate, Reason::CategoryLimit, detail)
         } else {
-            None
+            shown.push(RankedOffer {
+                offer: position,
+                offer_id: Arc::clone(&offer.id),
+                priority: candidate.factors.priority(),
+                factors: Some(candidate.factors),
+                fallback: false,
+            });
+            continue;
         };
-        match rejection {
-            Some(rejection) => slate.withheld.push((candidate.offer, rejection)),
-            None => {
-                per_category[offer.category] += 1;
-                slate.chosen.push(candidate);
-            }
-        }
+        withhold(withheld);
     }
-    slate
+    shown
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Catalog, Factors, Reason, Scored, Slate, fill, sort};
+    use super::super::Rejection;
+    use super::{Catalog, Factors, Reason, Scored, fill, sort};
     use crate::feature::FeatureSchema;
     use crate::offer;
     use crate::offer::Strategy;
@@ -116,8 +117,14 @@ mod tests {
         Scored { offer, factors }
     }
 
-    fn chosen(slate: &Slate) -> Vec<usize> {
-        slate.chosen.iter().map(|chosen| chosen.offer).collect()
+    /// Which offers a sorted list leaves at the placement, and what is said of the others.
+    fn slate(scored: Vec<Scored>, catalog: &Catalog, count: usize) -> (Vec<usize>, Vec<(usize, Rejection)>) {
+        let mut withheld = Vec::new();
+        let placement = &catalog.policy.placements[0];
+        let shown = fill(scored.into_iter(), catalog, placement, count, |one| {
+            withheld.push((one.offer, one.rejection()));
+        });
+        (shown.iter().map(|shown| shown.offer).collect(), withheld)
     }
 
     #[test]
@@ -136,14 +143,9 @@ mod tests {
     #[test]
     fn an_offer_steps_aside_for_a_better_one_that_it_conflicts_with() {
         let catalog = catalog(8);
-        let slate = fill(
-            vec![scored(1, 0.9), scored(0, 0.8), scored(2, 0.7)],
-            &catalog,
-            &catalog.policy.placements[0],
-            2,
-        );
-        assert_eq!(chosen(&slate), [1, 2]);
-        let (offer, rejection) = &slate.withheld[0];
+        let (shown, withheld) = slate(vec![scored(1, 0.9), scored(0, 0.8), scored(2, 0.7)], &catalog, 2);
+        assert_eq!(shown, [1, 2]);
+        let (offer, rejection) = &withheld[0];
         assert_eq!((*offer, rejection.reason, rejection.detail.as_str()), (0, Reason::ConflictsWith, "o1"));
     }
 
@@ -156,7 +158,6 @@ mod tests {
             most in 1..4_usize,
         ) {
             let catalog = catalog(most);
-            let placement = &catalog.policy.placements[0];
             let mut all: Vec<Scored> = (0..OFFERS)
                 .filter(|offer| present[*offer])
                 .map(|offer| scored(offer, propensities[offer]))
@@ -165,17 +166,16 @@ mod tests {
             sort(&mut all, Strategy::Priority);
             sort(&mut reversed, Strategy::Priority);
             prop_assert_eq!(&all, &reversed, "the order of the offers means nothing");
-            let slate = fill(all.clone(), &catalog, placement, count);
-            let chosen = chosen(&slate);
-            prop_assert!(chosen.len() <= count);
-            prop_assert!(!(chosen.contains(&0) && chosen.contains(&1)));
+            let (shown, withheld) = slate(all.clone(), &catalog, count);
+            prop_assert!(shown.len() <= count);
+            prop_assert!(!(shown.contains(&0) && shown.contains(&1)));
             for parity in 0..2 {
-                prop_assert!(chosen.iter().filter(|offer| *offer % 2 == parity).count() <= most);
+                prop_assert!(shown.iter().filter(|offer| *offer % 2 == parity).count() <= most);
             }
-            prop_assert_eq!(chosen.len() + slate.withheld.len(), all.len());
+            prop_assert_eq!(shown.len() + withheld.len(), all.len());
             // The best offer is always shown.
             if count > 0 {
-                prop_assert_eq!(chosen.first(), all.first().map(|best| &best.offer));
+                prop_assert_eq!(shown.first(), all.first().map(|best| &best.offer));
             }
         }
     }

@@ -1,9 +1,7 @@
 //! What is known about one customer: request columns over the feature store over the schema's defaults, and the segment.
 
-use std::collections::HashSet;
-
 use super::Segment;
-use super::plan::Plan;
+use super::plan::{Context, Degraded, Plan};
 use crate::feature::{Entity, Feature, Row, SegmentRef, ValueRef};
 
 /// One customer of a plan, resolved.
@@ -11,33 +9,34 @@ pub(super) struct Known<'a> {
     /// One value per customer feature of the schema.
     pub values: Vec<ValueRef<'a>>,
     pub segment: Option<Segment>,
-    /// Names of the consents that were given, in the request or as a feature `consent_<name>` that is true.
-    pub consents: HashSet<&'a str>,
-    /// Names of the consents that were refused: `consent_<name>` is known and false.
-    pub refusals: HashSet<&'a str>,
+    pub consents: Consents<'a>,
     /// What the decision has to do without.
-    pub degraded: Vec<String>,
+    pub degraded: Vec<Degraded<'a>>,
 }
+
+/// Consents that were given, in the request or as a feature `consent_<name>` that is true, and those that were refused: the feature is
+/// known and false.
+#[derive(Default)]
+pub(super) struct Consents<'a>(Vec<(&'a str, bool)>);
 
 /// A bool feature of the customer called so grants the consent that its name ends with.
 const CONSENT_PREFIX: &str = "consent_";
 
 impl<'a> Known<'a> {
-    /// Resolves customer `index` of the plan.
-    pub fn resolve(plan: &'a Plan, index: usize) -> Self {
+    /// Resolves customer `index` of the plan in `context`.
+    pub fn resolve(plan: &'a Plan, index: usize, context: &Context<'a>) -> Self {
         let release = &plan.snapshot.release;
         let customer = &plan.customers[index];
         let features = release.schema().of(Entity::Customer);
         let mut known = Self {
             values: Vec::with_capacity(features.len()),
             segment: None,
-            consents: customer.consents.iter().map(String::as_str).collect(),
-            refusals: HashSet::new(),
-            degraded: plan.context_degraded.clone(),
+            consents: Consents(customer.consents.iter().map(|consent| (consent.as_str(), true)).collect()),
+            degraded: context.degraded.clone(),
         };
         let stored = plan.snapshot.customers.find(&customer.id);
         if stored.is_none() && !customer.id.is_empty() && !plan.snapshot.customers.is_empty() {
-            known.degraded.push("unknown_customer".to_owned());
+            known.degraded.push(Degraded::UnknownCustomer);
         }
         let find = |position: usize| {
             let sent = plan
@@ -51,8 +50,14 @@ impl<'a> Known<'a> {
         };
         known.segment = release.segmentation().map(|segmentation| segmentation.assign(find).into());
         for (position, feature) in features.iter().enumerate() {
-            known.push(feature, find(position));
+            let value = find(position);
+            if let (Some(consent), ValueRef::Bool(given)) = (consent_of(feature), value) {
+                known.consents.0.push((consent, given));
+            }
+            known.degraded.extend(Degraded::of(feature, value));
+            known.values.push(value.or(feature.default_ref()));
         }
+        known.consents.0.sort_unstable();
         known
     }
 
@@ -62,24 +67,23 @@ impl<'a> Known<'a> {
     }
 
     /// What rules and models see of the customer in this context, without an offer.
-    pub fn row<'r>(&'r self, context: &'r [ValueRef<'r>]) -> Row<'r> {
-        Row { customer: &self.values, context, offer: &[], segment: self.segment_ref() }
+    pub fn row<'r>(&'r self, context: &'r Context<'_>) -> Row<'r> {
+        Row { customer: &self.values, context: &context.values, offer: &[], segment: self.segment_ref() }
+    }
+}
+
+impl Consents<'_> {
+    /// Whether the consent of this name was given.
+    pub fn are_given(&self, name: &str) -> bool {
+        self.0.binary_search(&(name, true)).is_ok()
     }
 
-    fn push(&mut self, feature: &'a Feature, value: ValueRef<'a>) {
-        if let (Some(consent), ValueRef::Bool(given)) = (feature.name.strip_prefix(CONSENT_PREFIX), value) {
-            let set = if given { &mut self.consents } else { &mut self.refusals };
-            set.insert(consent);
-        }
-        if !value.is_missing() {
-            if feature.is_out_of_range(value) {
-                self.degraded.push(format!("out_of_range:{}", feature.name));
-            }
-            self.values.push(value);
-            return;
-        }
-        let kind = if feature.default.is_some() { "default" } else { "missing" };
-        self.degraded.push(format!("{kind}:{}", feature.name));
-        self.values.push(feature.default_ref());
+    /// Whether it was refused.
+    pub fn are_refused(&self, name: &str) -> bool {
+        self.0.binary_search(&(name, false)).is_ok()
     }
+}
+
+fn consent_of(feature: &Feature) -> Option<&str> {
+    feature.name.strip_prefix(CONSENT_PREFIX)
 }

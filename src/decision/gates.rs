@@ -2,59 +2,59 @@
 //!
 //! Pure: a gate looks at one offer and what is known, never at other offers, so that the order of offers cannot matter.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
 use super::customer::Known;
-use super::{Reason, Rejection, Stage};
+use super::withheld::{Detail, Withheld};
+use super::{Reason, Stage};
 use crate::offer::{Catalog, CustomerRules, Offer, Rule};
 
 /// What the gates look at besides the offer.
-pub(super) struct Visit<'a> {
+pub(super) struct Visit<'a, 'k> {
     pub catalog: &'a Catalog,
-    pub known: &'a Known<'a>,
+    pub known: &'k Known<'a>,
     pub channel: &'a str,
     pub as_of: DateTime<Utc>,
 }
 
-impl Visit<'_> {
+/// Where an offer falls, why, and what people are told of it.
+type Fall<'a> = (Stage, Reason, Detail<'a>);
+
+impl<'a> Visit<'a, '_> {
     /// The first gate that withholds the offer with this index, if any. `rules` are asked about the customer.
-    pub fn withholds(&self, offer: usize, rules: &CustomerRules<'_>) -> Option<Rejection> {
-        let terms = self.catalog.library.get(offer);
-        self.without_rules(terms).or_else(|| by_rules(terms, offer, rules))
+    pub fn withholds(&self, offer: usize, rules: &CustomerRules<'_>) -> Option<Withheld<'a>> {
+        self.without_rules(offer).or_else(|| by_rules(self.catalog.library.get(offer), offer, rules))
     }
 
     /// The gates that a fallback has to pass, too: consent, validity, channel.
-    pub fn without_rules(&self, offer: &Offer) -> Option<Rejection> {
-        self.consent(offer).or_else(|| self.validity(offer)).or_else(|| self.channel(offer))
+    pub fn without_rules(&self, offer: usize) -> Option<Withheld<'a>> {
+        let terms = self.catalog.library.get(offer);
+        let fall = self.consent(terms).or_else(|| self.validity(terms)).or_else(|| self.channel(terms));
+        fall.map(|(stage, reason, detail)| Withheld::new(offer, stage, reason, detail))
     }
 
-    fn consent(&self, offer: &Offer) -> Option<Rejection> {
-        let missing = offer.consents.iter().find(|needed| !self.known.consents.contains(needed.as_str()))?;
-        let refused = self.known.refusals.contains(missing.as_str());
-        let reason = if refused { Reason::OptedOut } else { Reason::ConsentMissing };
-        Some(Rejection::new(Stage::Consent, reason).with_detail(missing.as_str()))
+    fn consent(&self, offer: &'a Offer) -> Option<Fall<'a>> {
+        let consents = &self.known.consents;
+        let missing = offer.consents.iter().find(|needed| !consents.are_given(needed))?;
+        let reason = if consents.are_refused(missing) { Reason::OptedOut } else { Reason::ConsentMissing };
+        Some((Stage::Consent, reason, Detail::Name(missing)))
     }
 
-    fn validity(&self, offer: &Offer) -> Option<Rejection> {
-        let date = |moment: DateTime<Utc>| moment.to_rfc3339_opts(SecondsFormat::Secs, true);
+    fn validity(&self, offer: &Offer) -> Option<Fall<'a>> {
         if let Some(from) = offer.valid_from.filter(|from| self.as_of < *from) {
-            let rejection = Rejection::new(Stage::Validity, Reason::NotYetValid);
-            return Some(rejection.with_detail(format!("valid from {}", date(from))));
+            return Some((Stage::Validity, Reason::NotYetValid, Detail::ValidFrom(from)));
         }
         let until = offer.valid_until.filter(|until| self.as_of >= *until)?;
-        let rejection = Rejection::new(Stage::Validity, Reason::Expired);
-        Some(rejection.with_detail(format!("valid until {}", date(until))))
+        Some((Stage::Validity, Reason::Expired, Detail::ValidUntil(until)))
     }
 
-    fn channel(&self, offer: &Offer) -> Option<Rejection> {
+    fn channel(&self, offer: &'a Offer) -> Option<Fall<'a>> {
         let allowed = offer.channels.is_empty() || offer.channels.iter().any(|known| known == self.channel);
-        (!allowed).then(|| {
-            Rejection::new(Stage::Channel, Reason::ChannelNotAllowed).with_detail(offer.channels.join(", "))
-        })
+        (!allowed).then(|| (Stage::Channel, Reason::ChannelNotAllowed, Detail::Channels(&offer.channels)))
     }
 }
 
-fn by_rules(terms: &Offer, offer: usize, rules: &CustomerRules<'_>) -> Option<Rejection> {
+fn by_rules<'a>(terms: &'a Offer, offer: usize, rules: &CustomerRules<'_>) -> Option<Withheld<'a>> {
     let gates: [RuleGate<'_>; 4] = [
         (terms.exclusion.as_ref(), false, Stage::Exclusion, Reason::Excluded),
         (terms.eligibility.as_ref(), true, Stage::Eligibility, Reason::Ineligible),
@@ -65,11 +65,10 @@ fn by_rules(terms: &Offer, offer: usize, rules: &CustomerRules<'_>) -> Option<Re
         let rule = rule?;
         let (reason, detail) = match rules.holds(rule, offer) {
             Ok(held) if held == wanted => return None,
-            Ok(_) => (reason, String::new()),
-            Err(error) => (Reason::RuleError, error.to_string()),
+            Ok(_) => (reason, Detail::Nothing),
+            Err(error) => (Reason::RuleError, Detail::Error(error)),
         };
-        let rejection = Rejection::new(stage, reason).with_detail(detail);
-        Some(Rejection { rule: Some(rule.shared_source()), ..rejection })
+        Some(Withheld { rule: Some(rule), ..Withheld::new(offer, stage, reason, detail) })
     })
 }
 

@@ -5,29 +5,71 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::{Asked, Customer, DecisionError, Explain, RankRequest};
+use super::{Asked, ContextValue, Customer, DecisionError, Explain, RankRequest};
 use crate::document::suggestion;
-use crate::feature::{BoundBatch, Entity, Value, ValueRef};
-use crate::offer::Placement;
+use crate::feature::{BoundBatch, Entity, Feature, FeatureBatch, ValueRef};
+use crate::offer::{Candidate, Placement};
 use crate::release::Snapshot;
 
 /// Everything that deciding a batch needs; shared by the workers that share the batch.
 pub(super) struct Plan {
     pub snapshot: Arc<Snapshot>,
     pub placement: usize,
-    pub channel: String,
-    /// Positions in the library, ascending, which is the order of the ids.
-    pub candidates: Vec<usize>,
+    /// The position of the channel among those of the placement.
+    channel: usize,
+    /// The candidates, where the request names some or excludes some.
+    narrowed: Option<Vec<Candidate>>,
     pub customers: Vec<Customer>,
     /// The placement's fallback, unless the request excludes it.
     pub fallback: Option<usize>,
     /// `None` where the request brought no rows.
     pub features: Option<BoundBatch>,
-    context: Vec<Option<Value>>,
-    pub context_degraded: Vec<String>,
+    /// As it was sent; names and types fit the schema.
+    context: Vec<(String, Option<ContextValue>)>,
     pub count: usize,
     pub explain: Explain,
     pub as_of: DateTime<Utc>,
+}
+
+/// The context of a call, resolved.
+pub(super) struct Context<'a> {
+    /// One value per context feature of the schema.
+    pub values: Vec<ValueRef<'a>>,
+    /// What every decision of the call has to do without.
+    pub degraded: Vec<Degraded<'a>>,
+}
+
+/// Something that a decision has to do without; features by their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Degraded<'a> {
+    /// The default stands in.
+    Default(&'a str),
+    /// Nothing does.
+    Missing(&'a str),
+    OutOfRange(&'a str),
+    UnknownCustomer,
+}
+
+impl<'a> Degraded<'a> {
+    /// What is wrong with `value`, which is known of `feature`, if anything.
+    pub fn of(feature: &'a Feature, value: ValueRef<'_>) -> Option<Self> {
+        let name = &feature.name;
+        match (value, &feature.default) {
+            (ValueRef::Missing, Some(_)) => Some(Self::Default(name)),
+            (ValueRef::Missing, None) => Some(Self::Missing(name)),
+            _ => feature.is_out_of_range(value).then_some(Self::OutOfRange(name)),
+        }
+    }
+
+    /// As it is answered.
+    pub fn text(self) -> String {
+        match self {
+            Self::Default(name) => ["default:", name].concat(),
+            Self::Missing(name) => ["missing:", name].concat(),
+            Self::OutOfRange(name) => ["out_of_range:", name].concat(),
+            Self::UnknownCustomer => "unknown_customer".to_owned(),
+        }
+    }
 }
 
 impl Plan {
@@ -54,12 +96,12 @@ impl Plan {
             return Err(not_found("placement", "placement", &request.placement, names));
         };
         let channel = resolve_channel(&policy.placements[placement], &request.channel)?;
-        let (candidates, fallback) = resolve_candidates(&snapshot, placement, &request)?;
+        let (narrowed, fallback) = resolve_candidates(&snapshot, placement, &request)?;
         if request.customers.is_empty() {
             return Err(DecisionError::invalid("customers", "there are none; send at least one customer"));
         }
         let features = match request.features.rows {
-            0 if request.features == crate::feature::FeatureBatch::default() => None,
+            0 if request.features == FeatureBatch::default() => None,
             rows if rows == request.customers.len() => Some(
                 request
                     .features
@@ -74,7 +116,7 @@ impl Plan {
                 return Err(DecisionError::invalid("features.rows", message));
             }
         };
-        let (context, context_degraded) = resolve_context(&snapshot, &request.context)?;
+        check_context(&snapshot, &request.context)?;
         let count = match request.count {
             0 => policy.placements[placement].count,
             count if count <= 100 => count,
@@ -85,12 +127,11 @@ impl Plan {
         Ok(Self {
             placement,
             channel,
-            candidates,
+            narrowed,
             fallback,
             customers: request.customers,
             features,
-            context,
-            context_degraded,
+            context: request.context,
             count,
             explain: request.explain,
             as_of: request.as_of.unwrap_or(now),
@@ -103,9 +144,32 @@ impl Plan {
         &self.snapshot.release.catalog().policy.placements[self.placement]
     }
 
-    /// The values of the context features, in the order of the schema.
-    pub fn context(&self) -> Vec<ValueRef<'_>> {
-        self.context.iter().map(ValueRef::from).collect()
+    /// The channel.
+    pub fn channel(&self) -> &str {
+        &self.placement().channels[self.channel]
+    }
+
+    /// What may be shown, by position in the library, ascending, which is the order of the ids.
+    pub fn candidates(&self) -> &[Candidate] {
+        self.narrowed.as_deref().unwrap_or(&self.placement().candidates)
+    }
+
+    /// What is known of the context: what was sent over the schema's defaults.
+    pub fn context(&self) -> Context<'_> {
+        let schema = self.snapshot.release.schema();
+        let features = schema.of(Entity::Context);
+        let mut context = Context { values: vec![ValueRef::Missing; features.len()], degraded: Vec::new() };
+        for (name, value) in &self.context {
+            let known = schema.find(name).map(|(_, index)| (index, features[index].feature_type));
+            if let (Some((index, feature_type)), Some(value)) = (known, value) {
+                context.values[index] = value.typed(feature_type).unwrap_or(ValueRef::Missing);
+            }
+        }
+        for (value, feature) in context.values.iter_mut().zip(features) {
+            context.degraded.extend(Degraded::of(feature, *value));
+            *value = value.or(feature.default_ref());
+        }
+        context
     }
 }
 
@@ -123,12 +187,12 @@ fn not_found<'a>(
     }
 }
 
-fn resolve_channel(placement: &Placement, channel: &str) -> Result<String, DecisionError> {
+fn resolve_channel(placement: &Placement, channel: &str) -> Result<usize, DecisionError> {
     if channel.is_empty() {
-        return Ok(placement.channels[0].clone());
+        return Ok(0);
     }
-    if let Some(known) = placement.channels.iter().find(|known| *known == channel) {
-        return Ok(known.clone());
+    if let Some(known) = placement.channels.iter().position(|known| known == channel) {
+        return Ok(known);
     }
     let message = format!(
         "placement `{}` is not shown over `{channel}`; it has {}",
@@ -138,12 +202,12 @@ fn resolve_channel(placement: &Placement, channel: &str) -> Result<String, Decis
     Err(DecisionError::invalid("channel", message))
 }
 
-/// The candidates of the request, and the fallback behind them.
+/// The candidates, where the request narrows them, and the fallback behind them.
 fn resolve_candidates(
     snapshot: &Snapshot,
     placement: usize,
     request: &RankRequest,
-) -> Result<(Vec<usize>, Option<usize>), DecisionError> {
+) -> Result<(Option<Vec<Candidate>>, Option<usize>), DecisionError> {
     let catalog = snapshot.release.catalog();
     let positions = |field: &str, ids: &[String]| -> Result<Vec<usize>, DecisionError> {
         let find = |(index, id): (usize, &String)| {
@@ -156,22 +220,23 @@ fn resolve_candidates(
     };
     let wanted = positions("candidate_offer_ids", &request.candidate_offer_ids)?;
     let unwanted = positions("exclude_offer_ids", &request.exclude_offer_ids)?;
-    let narrowed = |offer: &usize| (wanted.is_empty() || wanted.contains(offer)) && !unwanted.contains(offer);
     let placement = &catalog.policy.placements[placement];
-    let candidates = placement.candidates.iter().map(|candidate| candidate.offer).filter(narrowed);
     let fallback = placement.fallback.filter(|offer| !unwanted.contains(offer));
-    Ok((candidates.collect(), fallback))
+    if wanted.is_empty() && unwanted.is_empty() {
+        return Ok((None, fallback));
+    }
+    let remains = |Candidate { offer, .. }: &Candidate| {
+        (wanted.is_empty() || wanted.contains(offer)) && !unwanted.contains(offer)
+    };
+    Ok((Some(placement.candidates.iter().copied().filter(remains).collect()), fallback))
 }
 
-fn resolve_context(
-    snapshot: &Snapshot,
-    given: &[(String, Option<super::ContextValue>)],
-) -> Result<(Vec<Option<Value>>, Vec<String>), DecisionError> {
+/// Holds the names and types of the context against the schema.
+fn check_context(snapshot: &Snapshot, given: &[(String, Option<ContextValue>)]) -> Result<(), DecisionError> {
     let schema = snapshot.release.schema();
     let features = schema.of(Entity::Context);
-    let mut values: Vec<Option<Value>> = vec![None; features.len()];
+    let refuse = |name: &str, message: String| DecisionError::invalid(format!("context[{name}]"), message);
     for (name, value) in given {
-        let field = format!("context[{name}]");
         let Some((Entity::Context, index)) = schema.find(name) else {
             let message = match schema.find(name) {
                 Some((entity, _)) => format!("`{name}` is a feature of the {entity}, not of the context"),
@@ -180,29 +245,12 @@ fn resolve_context(
                     format!("the release has no context feature `{name}`{}", suggestion(name, known))
                 }
             };
-            return Err(DecisionError::invalid(field, message));
+            return Err(refuse(name, message));
         };
-        let Some(value) = value else { continue };
         let feature_type = features[index].feature_type;
-        let Some(typed) = value.typed(feature_type) else {
-            let message = format!("feature `{name}` takes a finite {feature_type}");
-            return Err(DecisionError::invalid(field, message));
-        };
-        values[index] = Some(typed);
-    }
-    let mut degraded = Vec::new();
-    for (value, feature) in values.iter_mut().zip(features) {
-        match value {
-            Some(known) if feature.is_out_of_range(known.as_ref()) => {
-                degraded.push(format!("out_of_range:{}", feature.name));
-            }
-            Some(_) => {}
-            None => {
-                let kind = if feature.default.is_some() { "default" } else { "missing" };
-                degraded.push(format!("{kind}:{}", feature.name));
-                value.clone_from(&feature.default);
-            }
+        if value.as_ref().is_some_and(|value| value.typed(feature_type).is_none()) {
+            return Err(refuse(name, format!("feature `{name}` takes a finite {feature_type}")));
         }
     }
-    Ok((values, degraded))
+    Ok(())
 }

@@ -1,27 +1,60 @@
 //! Deciding for a run of customers: gates, one batch of scores per model, arbitration, explanation.
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::arbitration::{self, Scored, Slate};
+use super::arbitration::{self, Scored};
 use super::customer::Known;
 use super::gates::Visit;
-use super::plan::Plan;
-use super::scoring::{Pair, RawScore, score_pairs};
+use super::plan::{Context, Degraded, Plan};
+use super::scoring::{OfferRows, Pair, Pairs, Scores, score_pairs};
 use super::tally::Tally;
-use super::{
-    CustomerError, Explain, Factors, RankResult, RankedOffer, Reason, RejectedOffer, Rejection, Stage,
-};
-use crate::feature::{RecentRow, RecentRows, Row, ValueRef};
+use super::withheld::{Detail, Withheld};
+use super::{CustomerError, Explain, Factors, RankResult, RankedOffer, Reason, RejectedOffer, Stage};
+use crate::feature::{RecentRow, RecentRows, Row};
 use crate::model::{Call, Stop, Worker, panic_message};
-use crate::offer::{CustomerRules, RuleMemo, feature_rows};
+use crate::offer::{CustomerRules, RuleMemo};
 
 /// How many customer × offer pairs are scored together: enough that a model's fixed cost vanishes, few enough that memory
 /// stays small and a deadline is noticed soon.
 const PAIRS_PER_BLOCK: usize = 4096;
+
+thread_local! {
+    /// Room that deciding needs, kept by each thread that decides.
+    static ROOM: RefCell<Room> = RefCell::default();
+}
+
+#[derive(Default)]
+struct Room {
+    memo: RuleMemo,
+    pairs: Vec<Pair>,
+    scores: Scores,
+    scored: Vec<Scored>,
+}
+
+/// What is decided of a call, or of a part of it.
+#[derive(Default)]
+pub(super) struct Decided {
+    /// One for each customer, in order.
+    pub results: Vec<RankResult>,
+    pub tally: Tally,
+}
+
+impl Decided {
+    /// Appends the next part.
+    pub fn append(&mut self, next: Self) {
+        if self.results.is_empty() {
+            *self = next;
+            return;
+        }
+        self.results.extend(next.results);
+        self.tally.add(next.tally);
+    }
+}
 
 /// Decides for the customers of `range`, in order; `recent` may keep one of the pairs that are scored.
 ///
@@ -33,80 +66,172 @@ pub(super) fn decide(
     mut recent: Option<&RecentRows>,
     worker: &Worker,
     call: &Call,
-) -> Result<(Vec<RankResult>, Tally), Stop> {
-    let block = (PAIRS_PER_BLOCK / plan.candidates.len().max(1)).max(1);
-    let mut results = Vec::with_capacity(range.len());
-    let mut tally = Tally::default();
-    // The same for every customer of the call.
-    let catalog = plan.snapshot.release.catalog();
-    let (offers, context) = (feature_rows(catalog.library.offers()), plan.context());
-    let mut start = range.start;
-    while start < range.end {
-        call.check()?;
-        let end = (start + block).min(range.end);
-        let same = (&*offers, &*context);
-        results.extend(decide_block(plan, start..end, same, recent.take(), worker, call, &mut tally)?);
-        start = end;
-    }
-    Ok((results, tally))
+) -> Result<Decided, Stop> {
+    let block = (PAIRS_PER_BLOCK / plan.candidates().len().max(1)).max(1);
+    let offers = OfferRows::new(plan.snapshot.release.catalog().library.offers());
+    let piece = Piece { plan, context: plan.context(), offers, worker, call };
+    let mut decided = Decided { results: Vec::with_capacity(range.len()), tally: Tally::default() };
+    ROOM.with_borrow_mut(|room| {
+        let mut start = range.start;
+        while start < range.end {
+            call.check()?;
+            let end = (start + block).min(range.end);
+            piece.decide_block(start..end, recent.take(), room, &mut decided)?;
+            start = end;
+        }
+        Ok(decided)
+    })
+}
+
+/// What is the same for every customer of a piece of work.
+struct Piece<'a> {
+    plan: &'a Plan,
+    context: Context<'a>,
+    offers: OfferRows<'a>,
+    worker: &'a Worker,
+    call: &'a Call,
 }
 
 /// One customer on the way to a decision.
 struct Open<'a> {
     known: Known<'a>,
-    survivors: Vec<usize>,
-    withheld: Vec<(usize, Rejection)>,
+    /// Where the block's pairs are hers.
+    pairs: Range<usize>,
+    withheld: Vec<Withheld<'a>>,
 }
 
-fn decide_block(
-    plan: &Plan,
-    range: Range<usize>,
-    (offers, context): (&[Vec<ValueRef<'_>>], &[ValueRef<'_>]),
-    recent: Option<&RecentRows>,
-    worker: &Worker,
-    call: &Call,
-    tally: &mut Tally,
-) -> Result<Vec<RankResult>, Stop> {
-    let memo = &mut RuleMemo::default();
-    let open: Vec<Result<Open<'_>, CustomerError>> =
-        range.clone().map(|index| guarded(|| open(plan, index, context, memo))).collect();
-    call.check()?;
-    let pairs: Vec<Pair<'_>> = open
-        .iter()
-        .enumerate()
-        .filter_map(|(place, customer)| customer.as_ref().ok().map(|customer| (place, customer)))
-        .flat_map(|(place, customer)| {
-            let known = &customer.known;
-            customer.survivors.iter().map(move |offer| Pair {
-                customer: place,
-                offer: *offer,
-                row: Row { offer: &offers[*offer], ..known.row(context) },
-            })
-        })
-        .collect();
-    let scores = score_pairs(plan, &pairs, worker, call, tally)?;
-    if let Some(recent) = recent {
-        remember(plan, &pairs, recent);
+/// Stands for a customer who is not decided, and has no pairs.
+const NOBODY: Row<'static> = Row { customer: &[], context: &[], offer: &[], segment: None };
+
+impl<'a> Piece<'a> {
+    fn decide_block(
+        &self,
+        range: Range<usize>,
+        recent: Option<&RecentRows>,
+        room: &mut Room,
+        decided: &mut Decided,
+    ) -> Result<(), Stop> {
+        let Decided { results, tally } = decided;
+        room.pairs.clear();
+        let mut open: Vec<Result<Open<'a>, CustomerError>> = Vec::with_capacity(range.len());
+        for (place, index) in range.clone().enumerate() {
+            let before = room.pairs.len();
+            let customer = guarded(|| self.open(place, index, room, tally));
+            if customer.is_err() {
+                // It may have panicked half way.
+                room.pairs.truncate(before);
+            }
+            open.push(customer);
+        }
+        self.call.check()?;
+        let customer =
+            |place: usize| open[place].as_ref().map_or(NOBODY, |open| open.known.row(&self.context));
+        let pairs = Pairs { all: &room.pairs, customer: &customer, offers: &self.offers };
+        score_pairs(self.plan, &pairs, self.worker, self.call, tally, &mut room.scores)?;
+        if let Some(recent) = recent {
+            remember(self.plan, &pairs, recent);
+        }
+        results.extend(range.zip(open).map(|(index, customer)| {
+            let closed =
+                customer.and_then(|customer| guarded(|| Ok(self.close(index, customer, room, tally))));
+            closed.unwrap_or_else(|error| failed(self.plan, index, error))
+        }));
+        Ok(())
     }
-    let mut by_customer: Vec<Vec<(usize, RawScore)>> = vec![Vec::new(); open.len()];
-    for (pair, score) in pairs.iter().zip(scores) {
-        by_customer[pair.customer].push((pair.offer, score));
+
+    /// Resolves a customer and sends the candidates through the gates; adds the pairs that pass to those of the block.
+    fn open(
+        &self,
+        place: usize,
+        index: usize,
+        room: &mut Room,
+        tally: &mut Tally,
+    ) -> Result<Open<'a>, CustomerError> {
+        let plan = self.plan;
+        if plan.customers[index].id.is_empty() && plan.features.is_none() {
+            return Err(CustomerError::Anonymous);
+        }
+        let known = Known::resolve(plan, index, &self.context);
+        let catalog = plan.snapshot.release.catalog();
+        let visit = Visit { catalog, known: &known, channel: plan.channel(), as_of: plan.as_of };
+        let Room { memo, pairs, .. } = room;
+        let rules = catalog.rules_for(known.row(&self.context), memo);
+        pairs.reserve(plan.candidates().len());
+        let (first, mut withheld) = (pairs.len(), Vec::new());
+        for offer in plan.candidates().iter().map(|candidate| candidate.offer) {
+            match visit.withholds(offer, &rules) {
+                Some(one) => self.withhold(one, &mut withheld, tally),
+                None => pairs.push(Pair { customer: place, offer }),
+            }
+        }
+        let pairs = first..pairs.len();
+        Ok(Open { known, pairs, withheld })
     }
-    drop(pairs);
-    let results = range.zip(open).zip(by_customer).map(|((index, customer), scores)| {
-        let customer = customer
-            .and_then(|customer| guarded(|| Ok(close(plan, index, customer, scores, context, memo, tally))));
-        customer.unwrap_or_else(|error| failed(plan, index, error))
-    });
-    Ok(results.collect())
+
+    /// Arbitrates between the offers of a customer whose pairs are scored, and explains.
+    fn close(&self, index: usize, open: Open<'a>, room: &mut Room, tally: &mut Tally) -> RankResult {
+        let plan = self.plan;
+        let Open { known, pairs: hers, mut withheld } = open;
+        let Room { memo, pairs, scores, scored } = room;
+        let catalog = plan.snapshot.release.catalog();
+        let rules = catalog.rules_for(known.row(&self.context), memo);
+        scored.clear();
+        scored.reserve(hers.len());
+        for (Pair { offer, .. }, score) in pairs[hers.clone()].iter().zip(&scores.raw[hers]) {
+            match score {
+                Ok(score) => {
+                    let factors = factors(plan, *offer, &rules, *score, tally);
+                    scored.push(Scored { offer: *offer, factors });
+                }
+                Err(why) => {
+                    if let Some(scorer) = plan.snapshot.release.scorer(plan.placement, *offer) {
+                        tally.unavailable(scorer.model);
+                    }
+                    let detail = Detail::Unscored(why.clone());
+                    let one = Withheld::new(*offer, Stage::Score, Reason::ModelUnavailable, detail);
+                    self.withhold(one, &mut withheld, tally);
+                }
+            }
+        }
+        arbitration::sort(scored, plan.placement().strategy);
+        let mut shown = arbitration::fill(scored.drain(..), catalog, plan.placement(), plan.count, |one| {
+            self.withhold(one, &mut withheld, tally);
+        });
+        if shown.is_empty() {
+            shown.extend(fallback(plan, &known));
+        }
+        tally.decisions += 1;
+        tally.offers += shown.len() as u64;
+        let defaulted = known.degraded.iter().filter(|one| matches!(one, Degraded::Default(_)));
+        tally.defaulted += defaulted.count() as u64;
+        let mut degraded: Vec<String> = known.degraded.iter().map(|one| one.text()).collect();
+        degraded.sort_unstable();
+        RankResult {
+            customer_id: plan.customers[index].id.clone(),
+            decision_id: Uuid::now_v7(),
+            offers: shown,
+            segment: known.segment,
+            rejected: explain(plan, withheld),
+            degraded,
+            error: None,
+        }
+    }
+
+    /// Counts an offer that is withheld, and keeps it for a caller who asks why.
+    fn withhold(&self, one: Withheld<'a>, withheld: &mut Vec<Withheld<'a>>, tally: &mut Tally) {
+        tally.withhold(&one);
+        if self.plan.explain == Explain::All {
+            withheld.push(one);
+        }
+    }
 }
 
 /// Offers the pairs to the sample of what models saw lately.
-fn remember(plan: &Plan, pairs: &[Pair<'_>], recent: &RecentRows) {
+fn remember(plan: &Plan, pairs: &Pairs<'_, '_>, recent: &RecentRows) {
     let release = &plan.snapshot.release;
-    recent.record(pairs.len(), |chosen| {
-        let Pair { offer, row, .. } = &pairs[chosen];
-        RecentRow::new(release.schema(), &release.catalog().library.offers()[*offer].id, row)
+    recent.record(pairs.all.len(), |chosen| {
+        let offer = pairs.all[chosen].offer;
+        RecentRow::new(release.schema(), &release.catalog().library.offers()[offer].id, &pairs.row(chosen))
     });
 }
 
@@ -127,93 +252,6 @@ fn failed(plan: &Plan, index: usize, error: CustomerError) -> RankResult {
         rejected: Vec::new(),
         degraded: Vec::new(),
         error: Some(error),
-    }
-}
-
-fn open<'a>(
-    plan: &'a Plan,
-    index: usize,
-    context: &[ValueRef<'_>],
-    memo: &mut RuleMemo,
-) -> Result<Open<'a>, CustomerError> {
-    if plan.customers[index].id.is_empty() && plan.features.is_none() {
-        return Err(CustomerError::Anonymous);
-    }
-    let mut open = Open { known: Known::resolve(plan, index), survivors: Vec::new(), withheld: Vec::new() };
-    let catalog = plan.snapshot.release.catalog();
-    let visit = Visit { catalog, known: &open.known, channel: &plan.channel, as_of: plan.as_of };
-    let rules = catalog.rules_for(open.known.row(context), memo);
-    for offer in plan.candidates.iter().copied() {
-        match visit.withholds(offer, &rules) {
-            Some(rejection) => open.withheld.push((offer, rejection)),
-            None => open.survivors.push(offer),
-        }
-    }
-    Ok(open)
-}
-
-fn close(
-    plan: &Plan,
-    index: usize,
-    open: Open<'_>,
-    scores: Vec<(usize, RawScore)>,
-    context: &[ValueRef<'_>],
-    memo: &mut RuleMemo,
-    tally: &mut Tally,
-) -> RankResult {
-    let Open { known, mut withheld, .. } = open;
-    let catalog = plan.snapshot.release.catalog();
-    let rules = catalog.rules_for(known.row(context), memo);
-    let mut scored = Vec::with_capacity(scores.len());
-    for (offer, score) in scores {
-        match score {
-            Ok(score) => {
-                let factors = factors(plan, offer, &rules, score, tally);
-                scored.push(Scored { offer, factors });
-            }
-            Err(detail) => {
-                if let Some(scorer) = plan.snapshot.release.scorer(plan.placement, offer) {
-                    tally.unavailable(scorer.model);
-                }
-                let rejection = Rejection::new(Stage::Score, Reason::ModelUnavailable);
-                withheld.push((offer, rejection.with_detail(&*detail)));
-            }
-        }
-    }
-    arbitration::sort(&mut scored, plan.placement().strategy);
-    let slate = arbitration::fill(scored, catalog, plan.placement(), plan.count);
-    let Slate { chosen, withheld: passed_over } = slate;
-    withheld.extend(passed_over);
-    withheld.sort_by_key(|(offer, _)| *offer);
-    let mut shown: Vec<RankedOffer> = chosen
-        .into_iter()
-        .map(|chosen| RankedOffer {
-            offer: chosen.offer,
-            offer_id: Arc::clone(&catalog.library.offers()[chosen.offer].id),
-            priority: chosen.factors.priority(),
-            factors: Some(chosen.factors),
-            fallback: false,
-        })
-        .collect();
-    if shown.is_empty() {
-        shown.extend(fallback(plan, &known));
-    }
-    tally.decisions += 1;
-    tally.offers += shown.len() as u64;
-    tally.defaulted += known.degraded.iter().filter(|entry| entry.starts_with("default:")).count() as u64;
-    for (offer, rejection) in &withheld {
-        tally.withhold(*offer, rejection);
-    }
-    let mut degraded = known.degraded;
-    degraded.sort_unstable();
-    RankResult {
-        customer_id: plan.customers[index].id.clone(),
-        decision_id: Uuid::now_v7(),
-        offers: shown,
-        segment: known.segment,
-        rejected: explain(plan, withheld),
-        degraded,
-        error: None,
     }
 }
 
@@ -255,27 +293,25 @@ fn factors(
 }
 
 /// The plan's fallback, unless consent, validity or channel withhold it.
-fn fallback(plan: &Plan, known: &Known<'_>) -> Option<RankedOffer> {
+fn fallback<'a>(plan: &'a Plan, known: &Known<'a>) -> Option<RankedOffer> {
     let offer = plan.fallback?;
     let catalog = plan.snapshot.release.catalog();
-    let terms = &catalog.library.offers()[offer];
-    let visit = Visit { catalog, known, channel: &plan.channel, as_of: plan.as_of };
-    visit.without_rules(terms).is_none().then(|| RankedOffer {
+    let visit = Visit { catalog, known, channel: plan.channel(), as_of: plan.as_of };
+    visit.without_rules(offer).is_none().then(|| RankedOffer {
         offer,
-        offer_id: Arc::clone(&terms.id),
+        offer_id: Arc::clone(&catalog.library.get(offer).id),
         priority: 0.0,
         factors: None,
         fallback: true,
     })
 }
 
-fn explain(plan: &Plan, withheld: Vec<(usize, Rejection)>) -> Vec<RejectedOffer> {
-    if plan.explain != Explain::All {
-        return Vec::new();
-    }
+/// What was withheld, in words and in the order of the offers.
+fn explain(plan: &Plan, mut withheld: Vec<Withheld<'_>>) -> Vec<RejectedOffer> {
+    withheld.sort_unstable_by_key(|one| one.offer);
     let offers = plan.snapshot.release.catalog().library.offers();
-    withheld
-        .into_iter()
-        .map(|(offer, rejection)| RejectedOffer { offer_id: Arc::clone(&offers[offer].id), rejection })
-        .collect()
+    let rejected = withheld
+        .iter()
+        .map(|one| RejectedOffer { offer_id: Arc::clone(&offers[one.offer].id), rejection: one.rejection() });
+    rejected.collect()
 }

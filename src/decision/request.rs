@@ -1,10 +1,8 @@
 //! What is asked of a decision.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 
-use crate::feature::{FeatureBatch, Value};
+use crate::feature::{FeatureBatch, FeatureType, ValueRef};
 
 /// How much an answer explains.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,24 +62,23 @@ pub enum ContextValue {
     /// An integer.
     Int(i64),
     /// Text.
-    String(Arc<str>),
+    String(String),
     /// True or false.
     Bool(bool),
 }
 
 impl ContextValue {
     /// The value as a feature of the given type, `None` where it is of another.
-    pub(super) fn typed(&self, feature_type: crate::feature::FeatureType) -> Option<Value> {
-        use crate::feature::FeatureType;
+    pub(super) fn typed(&self, feature_type: FeatureType) -> Option<ValueRef<'_>> {
         match (feature_type, self) {
             (FeatureType::Float, Self::Float(value)) => {
-                Some(*value as f32).filter(|value| value.is_finite()).map(Value::Float)
+                Some(*value as f32).filter(|value| value.is_finite()).map(ValueRef::Float)
             }
             // A caller without a schema at hand writes 7 where 7.0 is meant.
-            (FeatureType::Float, Self::Int(value)) => Some(Value::Float(*value as f32)),
-            (FeatureType::Int, Self::Int(value)) => Some(Value::Int(*value)),
-            (FeatureType::String, Self::String(value)) => Some(Value::String(Arc::clone(value))),
-            (FeatureType::Bool, Self::Bool(value)) => Some(Value::Bool(*value)),
+            (FeatureType::Float, Self::Int(value)) => Some(ValueRef::Float(*value as f32)),
+            (FeatureType::Int, Self::Int(value)) => Some(ValueRef::Int(*value)),
+            (FeatureType::String, Self::String(value)) => Some(ValueRef::String(value)),
+            (FeatureType::Bool, Self::Bool(value)) => Some(ValueRef::Bool(*value)),
             _ => None,
         }
     }

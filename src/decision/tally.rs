@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Reason;
 use super::plan::Plan;
-use super::{Reason, Rejection};
+use super::withheld::Withheld;
 use crate::telemetry::Metrics;
 
 /// Counts of one part of a call.
@@ -14,7 +15,8 @@ pub(super) struct Tally {
     pub decisions: u64,
     pub offers: u64,
     pub defaulted: u64,
-    withheld: BTreeMap<Reason, u64>,
+    /// In the order of [`Reason::ALL`].
+    withheld: [u64; Reason::ALL.len()],
     /// Offer and rule gate of each rule that could not be evaluated.
     rule_errors: BTreeMap<(usize, &'static str), u64>,
     /// The model's position in the release, rows and time of each batch that was scored.
@@ -25,10 +27,10 @@ pub(super) struct Tally {
 
 impl Tally {
     /// Counts one offer that was withheld.
-    pub fn withhold(&mut self, offer: usize, rejection: &Rejection) {
-        *self.withheld.entry(rejection.reason).or_default() += 1;
-        if rejection.reason == Reason::RuleError {
-            self.rule_error(offer, rejection.stage.as_str());
+    pub fn withhold(&mut self, one: &Withheld<'_>) {
+        self.withheld[one.reason as usize] += 1;
+        if one.reason == Reason::RuleError {
+            self.rule_error(one.offer, one.stage.as_str());
         }
     }
 
@@ -47,14 +49,31 @@ impl Tally {
         *self.unavailable.entry(model).or_default() += 1;
     }
 
+    /// Adds what another part of the call counted.
+    pub fn add(&mut self, other: Self) {
+        self.decisions += other.decisions;
+        self.offers += other.offers;
+        self.defaulted += other.defaulted;
+        for (count, more) in self.withheld.iter_mut().zip(other.withheld) {
+            *count += more;
+        }
+        for (rule, count) in other.rule_errors {
+            *self.rule_errors.entry(rule).or_default() += count;
+        }
+        self.scored.extend(other.scored);
+        for (model, rows) in other.unavailable {
+            *self.unavailable.entry(model).or_default() += rows;
+        }
+    }
+
     /// Records the counts.
     pub fn record(&self, plan: &Plan, metrics: &Metrics) {
         let release = &plan.snapshot.release;
         metrics.decisions(&plan.placement().id).inc_by(self.decisions);
         metrics.offers_returned.inc_by(self.offers);
         metrics.features_defaulted.inc_by(self.defaulted);
-        for (reason, count) in &self.withheld {
-            metrics.withheld(reason.as_str()).inc_by(*count);
+        for (reason, count) in Reason::ALL.iter().zip(self.withheld).filter(|(_, count)| *count > 0) {
+            metrics.withheld(reason.as_str()).inc_by(count);
         }
         for ((offer, gate), count) in &self.rule_errors {
             let id: &Arc<str> = &release.catalog().library.offers()[*offer].id;

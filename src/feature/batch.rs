@@ -1,7 +1,5 @@
 //! The features of a request: dense rows, typed columns, or both.
 
-use std::collections::HashSet;
-
 use super::{Entity, FeatureSchema, FeatureType, ValueRef};
 
 /// A batch as it was sent, before it is held against a schema. Row `i` is customer `i`.
@@ -80,7 +78,7 @@ impl BatchError {
 /// Where a feature's values are in a batch.
 #[derive(Debug, Clone, Copy)]
 enum Place {
-    Dense(usize),
+    Dense(usize, FeatureType),
     Column(usize),
 }
 
@@ -88,11 +86,11 @@ enum Place {
 #[derive(Debug)]
 pub struct BoundBatch {
     batch: FeatureBatch,
+    /// Of the features of each entity; empty where the batch may not have any.
     customer: Vec<Option<Place>>,
     context: Vec<Option<Place>>,
     offer: Vec<Option<Place>>,
     nulls: Vec<Vec<bool>>,
-    integer_dense: Vec<FeatureType>,
 }
 
 impl FeatureBatch {
@@ -102,15 +100,17 @@ impl FeatureBatch {
     /// The first of: a length that does not fit, a name that is unknown, belongs to an entity outside `entities` or comes
     /// twice, another type than the feature's, an infinite value, a null row beyond the batch.
     pub fn bind(self, schema: &FeatureSchema, entities: &[Entity]) -> Result<BoundBatch, BatchError> {
+        let places = |entity| {
+            let features = if entities.contains(&entity) { schema.of(entity).len() } else { 0 };
+            vec![None; features]
+        };
         let mut bound = BoundBatch {
             batch: Self::default(),
-            customer: vec![None; schema.of(Entity::Customer).len()],
-            context: vec![None; schema.of(Entity::Context).len()],
-            offer: vec![None; schema.of(Entity::Offer).len()],
+            customer: places(Entity::Customer),
+            context: places(Entity::Context),
+            offer: places(Entity::Offer),
             nulls: Vec::with_capacity(self.columns.len()),
-            integer_dense: Vec::with_capacity(self.dense_names.len()),
         };
-        let mut seen: HashSet<&str> = HashSet::new();
         let cells = self.rows.checked_mul(self.dense_names.len());
         if cells != Some(self.dense_values.len()) {
             return Err(BatchError::new(
@@ -124,45 +124,41 @@ impl FeatureBatch {
                 ),
             ));
         }
+        let mut all_floats = true;
         for (index, name) in self.dense_names.iter().enumerate() {
             let field = || format!("dense.names[{index}]");
-            let feature_type = bound.place(schema, entities, name, Place::Dense(index), &field)?;
-            if !seen.insert(name) {
-                return Err(BatchError::new(field(), format!("feature `{name}` comes twice")));
-            }
+            let (feature_type, place) = bound.place(schema, entities, name, &field)?;
             if !feature_type.is_numeric() {
                 let message = format!("feature `{name}` is a {feature_type}; send it as a column of its own");
                 return Err(BatchError::new(field(), message));
             }
-            bound.integer_dense.push(feature_type);
+            *place = Some(Place::Dense(index, feature_type));
+            all_floats &= feature_type == FeatureType::Float;
         }
-        self.check_dense(&bound.integer_dense)?;
+        // One pass without branches first: nearly every batch is sound.
+        if !all_floats || self.dense_values.iter().any(|value| value.is_infinite()) {
+            self.check_dense(schema)?;
+        }
         for (index, column) in self.columns.iter().enumerate() {
             let name = &column.name;
             let field = || format!("columns[{index}].name");
-            let feature_type = bound.place(schema, entities, name, Place::Column(index), &field)?;
-            if !seen.insert(name) {
-                return Err(BatchError::new(field(), format!("feature `{name}` comes twice")));
-            }
+            let (feature_type, place) = bound.place(schema, entities, name, &field)?;
             if column.values.feature_type() != feature_type {
                 let (field, sent) = (column_field(index, &column.values), column.values.feature_type());
                 let message = format!("feature `{name}` is of type {feature_type}, not {sent}");
                 return Err(BatchError::new(field, message));
             }
+            *place = Some(Place::Column(index));
             bound.nulls.push(column.check(index, self.rows)?);
         }
         bound.batch = self;
         Ok(bound)
     }
 
-    fn check_dense(&self, types: &[FeatureType]) -> Result<(), BatchError> {
+    fn check_dense(&self, schema: &FeatureSchema) -> Result<(), BatchError> {
         let width = self.dense_names.len();
-        // One pass without branches first: nearly every batch is sound.
-        if !self.dense_values.iter().any(|value| value.is_infinite())
-            && types.iter().all(|feature_type| *feature_type == FeatureType::Float)
-        {
-            return Ok(());
-        }
+        let feature_type = |name| schema.get(name).map_or(FeatureType::Float, |feature| feature.feature_type);
+        let types: Vec<FeatureType> = self.dense_names.iter().map(|name| feature_type(name)).collect();
         for (index, value) in self.dense_values.iter().enumerate().filter(|(_, value)| !value.is_nan()) {
             let (row, column) = (index / width, index % width);
             let wanted = match types[column] {
@@ -253,11 +249,11 @@ impl BoundBatch {
     /// The value of a feature in a row, missing where the batch does not have it.
     #[must_use]
     pub fn value(&self, entity: Entity, index: usize, row: usize) -> ValueRef<'_> {
-        match self.places(entity)[index] {
+        match self.places(entity).get(index).copied().flatten() {
             None => ValueRef::Missing,
-            Some(Place::Dense(column)) => {
+            Some(Place::Dense(column, feature_type)) => {
                 let value = self.batch.dense_values[row * self.batch.dense_names.len() + column];
-                match self.integer_dense[column] {
+                match feature_type {
                     _ if value.is_nan() => ValueRef::Missing,
                     FeatureType::Int => ValueRef::Int(value as i64),
                     FeatureType::Bool => ValueRef::Bool(value != 0.0),
@@ -287,14 +283,14 @@ impl BoundBatch {
         }
     }
 
+    /// The type of a feature, and where to note its place; it has none yet.
     fn place(
         &mut self,
         schema: &FeatureSchema,
         entities: &[Entity],
         name: &str,
-        place: Place,
         field: &dyn Fn() -> String,
-    ) -> Result<FeatureType, BatchError> {
+    ) -> Result<(FeatureType, &mut Option<Place>), BatchError> {
         let Some((entity, index)) = schema.find(name) else {
             let hint = schema.closest(name).map(|close| format!("; did you mean `{close}`?"));
             return Err(BatchError::new(
@@ -311,8 +307,11 @@ impl BoundBatch {
             Entity::Offer => &mut self.offer,
             Entity::Context => &mut self.context,
         };
-        places[index] = Some(place);
-        Ok(schema.of(entity)[index].feature_type)
+        let place = &mut places[index];
+        if place.is_some() {
+            return Err(BatchError::new(field(), format!("feature `{name}` comes twice")));
+        }
+        Ok((schema.of(entity)[index].feature_type, place))
     }
 }
 

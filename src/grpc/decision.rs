@@ -21,20 +21,29 @@ use crate::model::{Call, Lane, Refusal};
 
 /// The service, cheap to clone.
 #[derive(Clone)]
-pub(super) struct DecisionService {
+pub struct DecisionService {
     decider: Decider,
     limits: Arc<Limits>,
 }
 
 impl DecisionService {
     /// A service that answers from `decider`.
+    #[must_use]
     pub fn new(decider: Decider, limits: Arc<Limits>) -> Self {
         Self { decider, limits }
     }
 
-    async fn rank(&self, request: wire::RankRequest, call: &Call) -> Result<wire::RankResponse, Status> {
+    /// Answers one `Rank`: everything between the decoded request and the answer to encode.
+    ///
+    /// # Errors
+    /// The status that the caller reads.
+    pub async fn rank(
+        &self,
+        mut request: wire::RankRequest,
+        call: &Call,
+    ) -> Result<wire::RankResponse, Status> {
         check_id("request_id", &request.request_id)?;
-        let request_id = request_id(&request.request_id);
+        let request_id = request_id(std::mem::take(&mut request.request_id));
         call.check().map_err(|stop| status::from_refusal(Refusal::Stopped(stop), &request_id))?;
         let request = rank::read(request, &self.limits)?;
         let explain = request.explain;
@@ -130,8 +139,11 @@ pub(super) fn call_of<T>(request: &Request<T>) -> Call {
 }
 
 /// The caller's request id, or a new one; it is put on the span of the call.
-pub(super) fn request_id(given: &str) -> String {
-    let id = if given.is_empty() { uuid::Uuid::now_v7().to_string() } else { given.to_owned() };
+pub(super) fn request_id(given: impl Into<String>) -> String {
+    let mut id = given.into();
+    if id.is_empty() {
+        id = uuid::Uuid::now_v7().to_string();
+    }
     tracing::Span::current().record("request_id", id.as_str());
     id
 }

@@ -158,7 +158,7 @@ impl GrpcInferenceService for InferenceService {
     ) -> Result<Response<ModelInferResponse>, Status> {
         let given = &request.get_ref().id;
         check_length(given, "id").map_err(|error| status::from_inference(&error, ""))?;
-        let id = request_id(given);
+        let id = request_id(given.as_str());
         self.infer(request).await.map(Response::new).map_err(|error| status::from_inference(&error, &id))
     }
 }

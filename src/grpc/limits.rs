@@ -85,7 +85,7 @@ pub(super) fn check_model_name(field: impl Display, name: &str) -> Result<(), St
 }
 
 /// Refuses a list of identifiers that is too long, or has one that is.
-pub(super) fn check_ids(field: &str, ids: &[String]) -> Result<(), Status> {
+pub(super) fn check_ids(field: impl Display + Copy, ids: &[String]) -> Result<(), Status> {
     check_count(field, "entries", ids.len(), LIST_ENTRIES)?;
     ids.iter().enumerate().try_for_each(|(index, id)| check_id(format_args!("{field}[{index}]"), id))
 }

@@ -287,8 +287,7 @@ impl Metrics {
     /// The decisions of a placement of the policy.
     #[must_use]
     pub fn decisions(&self, placement: &str) -> Counter {
-        let labels = PlacementLabels { placement: placement.to_owned() };
-        self.decisions.with(&labels)
+        self.decisions.with(placement)
     }
 
     /// The offers withheld for a reason code.
@@ -300,26 +299,23 @@ impl Metrics {
     /// The failures of one rule of one offer.
     #[must_use]
     pub fn rule_errors(&self, offer: &str, rule: &str) -> Counter {
-        let labels = RuleLabels { offer: offer.to_owned(), rule: rule.to_owned() };
-        self.rule_errors.with(&labels)
+        self.rule_errors.with((offer, rule))
     }
 
     /// The metrics of a version of a model.
     #[must_use]
     pub fn model(&self, model: &str, version: u64) -> ModelMetrics {
-        let labels = VersionLabels { model: model.to_owned(), version };
         ModelMetrics {
-            scoring_seconds: self.model_scoring_seconds.with(&labels),
-            rows: self.model_rows.with(&labels),
-            unavailable: self.model_unavailable(model),
+            scoring_seconds: self.model_scoring_seconds.with((model, version)),
+            rows: self.model_rows.with((model, version)),
+            unavailable: self.model_unavailable.with(model),
         }
     }
 
     /// The Open Inference Protocol calls to a model. Ask for models that exist, not for names that a client sent.
     #[must_use]
     pub fn inference_requests(&self, model: &str) -> Counter {
-        let labels = ModelLabels { model: model.to_owned() };
-        self.inference_requests.with(&labels)
+        self.inference_requests.with(model)
     }
 
     /// A release was loaded and warmed up.
@@ -392,11 +388,6 @@ impl Metrics {
             tracing::error!("the metrics could not be written");
         }
         text
-    }
-
-    fn model_unavailable(&self, model: &str) -> Counter {
-        let labels = ModelLabels { model: model.to_owned() };
-        self.model_unavailable.with(&labels)
     }
 
     /// Metrics that every Prometheus client has under the same name.

@@ -231,7 +231,7 @@ fn write_value(value: ContextValue) -> wire::FeatureValue {
     let kind = match value {
         ContextValue::Float(number) => Kind::FloatValue(number),
         ContextValue::Int(number) => Kind::Int64Value(number),
-        ContextValue::String(text) => Kind::StringValue(text.to_string()),
+        ContextValue::String(text) => Kind::StringValue(text),
         ContextValue::Bool(truth) => Kind::BoolValue(truth),
     };
     wire::FeatureValue { kind: Some(kind) }

@@ -1,6 +1,6 @@
 //! Feature batches and values: from the wire, and attributes to it.
 
-use std::sync::Arc;
+use std::fmt::Display;
 
 use tonic::Status;
 
@@ -59,7 +59,7 @@ fn read_column(index: usize, column: wire::FeatureColumn, limits: &Limits) -> Re
 
 /// Reads one value of the context; none, and NaN, are missing values.
 pub(super) fn read_value(
-    field: &str,
+    field: impl Display,
     value: wire::FeatureValue,
     limits: &Limits,
 ) -> Result<Option<ContextValue>, Status> {
@@ -75,7 +75,7 @@ pub(super) fn read_value(
         Some(Kind::BoolValue(truth)) => Some(ContextValue::Bool(truth)),
         Some(Kind::StringValue(text)) => {
             check_text(field, &text, limits)?;
-            Some(ContextValue::String(Arc::from(text)))
+            Some(ContextValue::String(text))
         }
     })
 }

@@ -31,7 +31,7 @@ pub(super) fn read(request: wire::RankRequest, limits: &Limits) -> Result<RankRe
         .enumerate()
         .map(|(index, customer)| {
             check_id(format_args!("customers[{index}].customer_id"), &customer.customer_id)?;
-            check_ids(&format!("customers[{index}].consents"), &customer.consents)?;
+            check_ids(format_args!("customers[{index}].consents"), &customer.consents)?;
             Ok(Customer { id: customer.customer_id, consents: customer.consents })
         })
         .collect::<Result<Vec<_>, Status>>()?;
@@ -45,8 +45,7 @@ pub(super) fn read(request: wire::RankRequest, limits: &Limits) -> Result<RankRe
         .into_iter()
         .map(|(name, value)| {
             check_id("context", &name)?;
-            let field = format!("context[{name}]");
-            let value = read_value(&field, value, limits)?;
+            let value = read_value(format_args!("context[{name}]"), value, limits)?;
             Ok((name, value))
         })
         .collect::<Result<Vec<_>, Status>>()?;

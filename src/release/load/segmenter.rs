@@ -1,12 +1,18 @@
 //! A segmentation bound to the schema of a release: which customer feature is which raw value of a row.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::document::Problems;
 use crate::feature::{Entity, FeatureSchema, FeatureType, SegmentRef, ValueRef};
-use crate::segment::{FeaturePreparation, Segmentation};
+use crate::segment::{FeaturePreparation, Scratch, Segmentation};
+
+thread_local! {
+    /// The raw values of a row and the room that assigning needs, kept by each thread.
+    static ROOM: RefCell<(Vec<f32>, Scratch)> = RefCell::default();
+}
 
 /// The segmentation of a release, bound to the schema's customer features.
 #[derive(Debug)]
@@ -83,8 +89,11 @@ impl Segmenter {
     #[must_use]
     pub fn assign<'v>(&self, value: impl Fn(usize) -> ValueRef<'v>) -> AssignedSegment {
         let inputs = self.inputs.iter().zip(self.segmentation.features());
-        let raw: Vec<f32> = inputs.map(|(index, feature)| raw_value(feature, value(*index))).collect();
-        let assigned = self.segmentation.assign(&raw);
+        let assigned = ROOM.with_borrow_mut(|(raw, scratch)| {
+            raw.clear();
+            raw.extend(inputs.map(|(index, feature)| raw_value(feature, value(*index))));
+            self.segmentation.assign_with(raw, scratch)
+        });
         AssignedSegment {
             id: i64::from(assigned.id),
             name: Arc::clone(&self.names[assigned.id as usize]),

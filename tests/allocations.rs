@@ -1,0 +1,307 @@
+//! How often a decision asks for memory: from the decoded `RankRequest` to the `RankResponse` that is ready to be encoded.
+//!
+//! The release is the one that the figure is stated for: 100 offers, 40 of them with a rule of three terms, and one pairwise model of
+//! 500 trees over 24 features of the customer and 8 of the offer. Each thread counts for itself, so that only those that decide are
+//! counted: the one that reads the request and writes the answer, and the worker, where work is handed over. An allocation that
+//! grows is counted again.
+//!
+//! `PROFFER_ALLOCATIONS=trace cargo test --test allocations -- --nocapture` also prints who allocates, once for each kind of request;
+//! the test's own questions to the worker are among them.
+//! Start reading at [`a_decision_allocates_little`].
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up should stop")]
+
+mod counting {
+    //! The allocator of the system, with a count for each thread.
+    #![expect(unsafe_code, reason = "an allocator cannot be written without")]
+
+    use std::alloc::{GlobalAlloc, Layout, System};
+    use std::backtrace::Backtrace;
+    use std::cell::Cell;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// Whether allocations print where they are made.
+    pub static TRACED: AtomicBool = AtomicBool::new(false);
+
+    thread_local! {
+        static COUNT: Cell<usize> = const { Cell::new(0) };
+        /// A backtrace allocates, too.
+        static TRACING: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Allocations of this thread since it began.
+    pub fn count() -> usize {
+        COUNT.get()
+    }
+
+    struct Counting;
+
+    #[global_allocator]
+    static ALLOCATOR: Counting = Counting;
+
+    fn note(bytes: usize) {
+        COUNT.set(COUNT.get() + 1);
+        if TRACED.load(Ordering::Relaxed) && !TRACING.replace(true) {
+            let trace = Backtrace::force_capture().to_string();
+            let ours = trace.lines().filter_map(|line| line.trim().strip_prefix("at ./src/"));
+            println!("{bytes} bytes {}", ours.take(2).collect::<Vec<_>>().join(" < "));
+            TRACING.set(false);
+        }
+    }
+
+    // SAFETY: all is handed on to the allocator of the system as it came.
+    unsafe impl GlobalAlloc for Counting {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            note(layout.size());
+            unsafe { System.alloc(layout) }
+        }
+
+        unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+            note(layout.size());
+            unsafe { System.alloc_zeroed(layout) }
+        }
+
+        unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+            note(size);
+            unsafe { System.realloc(pointer, layout, size) }
+        }
+
+        unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+            unsafe { System.dealloc(pointer, layout) }
+        }
+    }
+}
+
+#[path = "../benches/trees/grown.rs"]
+mod grown;
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use proffer::decision::Decider;
+use proffer::feature::store::CustomerTable;
+use proffer::grpc::proto::proffer::v1 as wire;
+use proffer::grpc::{DecisionService, Limits};
+use proffer::model::onnx::{OnnxCache, OnnxRuntime, disable_telemetry};
+use proffer::model::{Call, Needs, Workers};
+use proffer::release::{Publisher, Release, ReleaseSource, Snapshot, Workspace};
+use proffer::telemetry::Metrics;
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{RngCore, SeedableRng};
+
+const OFFERS: usize = 100;
+const RULES: usize = 40;
+const CUSTOMER_FEATURES: usize = 24;
+const OFFER_FEATURES: usize = 8;
+const CUSTOMERS: usize = 500;
+
+/// What no request may need; a thread's first is among them.
+const MOST: usize = 60;
+
+/// What half of the requests of each kind must do with. Fourteen is the answer itself: its texts, and the lists that hold them.
+const USUAL: usize = 30;
+
+/// Requests of each kind before any is counted: more than the sample of recent rows takes in without choosing.
+const WARM_UP: usize = 1500;
+
+/// Requests of each kind that are counted, none like another.
+const COUNTED: usize = 400;
+
+/// What is known of the customer, and who says it.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// All of it is in the store; the call brings the context.
+    Stored,
+    /// The call brings every feature of the customer.
+    Sent,
+    /// The call brings eight features, the store has the others.
+    PartlySent,
+    /// The call brings neither a context nor an id of its own: defaults stand in and are told.
+    Bare,
+}
+
+#[test]
+fn a_decision_allocates_little() {
+    disable_telemetry().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let mut random = SplitMix64::seed_from_u64(11);
+    write_workspace(directory.path(), &mut random);
+    let (service, workers) = serve(directory.path());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let traced = std::env::var_os("PROFFER_ALLOCATIONS").is_some();
+    let kinds = [Kind::Stored, Kind::Sent, Kind::PartlySent, Kind::Bare];
+    runtime.block_on(async {
+        for kind in kinds.iter().cycle().take(kinds.len() * WARM_UP) {
+            decide(&service, &workers, request(*kind, &mut random)).await;
+        }
+        let (mut usual, mut most_of_all) = (0, 0);
+        for kind in kinds {
+            let mut counts = Vec::new();
+            for _ in 0..COUNTED {
+                counts.push(decide(&service, &workers, request(kind, &mut random)).await);
+            }
+            counts.sort_unstable();
+            let (least, median, most) = (counts[0], counts[COUNTED / 2], counts[COUNTED - 1]);
+            println!("{kind:?}: {median} allocations in the median, {least} to {most}");
+            (usual, most_of_all) = (usual.max(median), most_of_all.max(most));
+            if traced {
+                println!("{kind:?}, one by one:");
+                let request = request(kind, &mut random);
+                counting::TRACED.store(true, Ordering::Relaxed);
+                decide(&service, &workers, request).await;
+                counting::TRACED.store(false, Ordering::Relaxed);
+            }
+        }
+        assert!(
+            usual <= USUAL,
+            "decisions of a kind allocate {usual} times in the median, more than {USUAL}"
+        );
+        assert!(most_of_all <= MOST, "a decision allocated {most_of_all} times, more than {MOST}");
+    });
+}
+
+/// How often the deciding of one request allocates, on the thread that answers and on the worker.
+async fn decide(service: &DecisionService, workers: &Workers, request: wire::RankRequest) -> usize {
+    let call = Call::default();
+    let of_worker = || workers.run(&call, Needs::session(), |_| counting::count());
+    let worker_before = of_worker().await.unwrap();
+    let before = counting::count();
+    let response = service.rank(request, &call).await;
+    let here = counting::count() - before;
+    let on_worker = of_worker().await.unwrap() - worker_before;
+    let response = response.unwrap();
+    assert_eq!(response.results.len(), 1);
+    let result = &response.results[0];
+    assert_eq!(result.offers.len(), 5);
+    assert!(result.offers.iter().all(|offer| offer.factors.is_some()));
+    here + on_worker
+}
+
+fn request(kind: Kind, random: &mut SplitMix64) -> wire::RankRequest {
+    use wire::feature_value::Kind as Value;
+    let value = |kind| wire::FeatureValue { kind: Some(kind) };
+    let customer = format!("c{:05}", below(random, CUSTOMERS));
+    let context = HashMap::from([
+        ("month".to_owned(), value(Value::Int64Value(1 + below(random, 12) as i64))),
+        (
+            "page".to_owned(),
+            value(Value::StringValue(["home", "travel", "card"][below(random, 3)].to_owned())),
+        ),
+    ]);
+    let mut sent = |features: std::ops::Range<usize>| wire::FeatureBatch {
+        rows: 1,
+        dense: Some(wire::DenseFeatures {
+            names: features.clone().map(|at| format!("c{at}")).collect(),
+            values: features.map(|_| unit(random) as f32).collect(),
+        }),
+        columns: Vec::new(),
+    };
+    let (context, features, request_id) = match kind {
+        Kind::Stored => (context, None, "a request"),
+        Kind::Sent => (context, Some(sent(0..CUSTOMER_FEATURES)), "a request"),
+        Kind::PartlySent => (context, Some(sent(4..12)), "a request"),
+        Kind::Bare => (HashMap::new(), None, ""),
+    };
+    wire::RankRequest {
+        placement: "home".to_owned(),
+        channel: "app".to_owned(),
+        customers: vec![wire::Customer { customer_id: customer, consents: Vec::new() }],
+        features,
+        context,
+        count: 5,
+        explain: wire::Explain::Winners.into(),
+        request_id: request_id.to_owned(),
+        ..wire::RankRequest::default()
+    }
+}
+
+/// A service over the workspace, with the one worker that it hands work to.
+fn serve(workspace: &Path) -> (DecisionService, Workers) {
+    let workspace = Workspace::open(workspace).unwrap();
+    let cache = OnnxCache::new(OnnxRuntime::load().unwrap(), 1);
+    let release = Arc::new(Release::load(&ReleaseSource::of_workspace(&workspace), &cache).unwrap());
+    assert!(release.pairing(0).is_some(), "trees score the pairs");
+    let customers = workspace.customers.as_deref().unwrap();
+    let (customers, _) = CustomerTable::load(customers, release.schema()).unwrap();
+    let publisher = Publisher::default();
+    assert!(publisher.publish(Arc::new(Snapshot { release, customers: Arc::new(customers) })).is_none());
+    let workers = Workers::start(1, 8).unwrap();
+    let metrics = Arc::new(Metrics::new());
+    let decider = Decider::new(publisher.pointer(), workers.clone(), metrics, Arc::default());
+    (DecisionService::new(decider, Arc::new(Limits::default())), workers)
+}
+
+fn write_workspace(directory: &Path, random: &mut SplitMix64) {
+    let customer: Vec<String> = (0..CUSTOMER_FEATURES).map(|at| format!("c{at}")).collect();
+    let offer: Vec<String> = (0..OFFER_FEATURES).map(|at| format!("o{at}")).collect();
+    let mut features = String::new();
+    for (names, entity) in [(&customer, "customer"), (&offer, "offer")] {
+        for name in names {
+            writeln!(
+                features,
+                "[[feature]]\nname = \"{name}\"\ntype = \"float\"\nentity = \"{entity}\"\nrange = [0.0, 1.0]"
+            )
+            .unwrap();
+        }
+    }
+    features.push_str("[[feature]]\nname = \"month\"\ntype = \"int\"\nentity = \"context\"\ndefault = 6\n");
+    features.push_str(
+        "[[feature]]\nname = \"page\"\ntype = \"string\"\nentity = \"context\"\ndefault = \"home\"\n",
+    );
+
+    let mut offers = String::new();
+    for at in 0..OFFERS {
+        let values: Vec<String> = offer.iter().map(|name| format!("{name} = {:.3}", unit(random))).collect();
+        writeln!(
+            offers,
+            "[[offer]]\nid = \"offer_{at:03}\"\nname = \"Offer {at}\"\ncategory = \"k{}\"\nplacements = [\"home\"]\nvalue = {}.0\n\
+             features = {{ {} }}",
+            at % 4,
+            20 + below(random, 100),
+            values.join(", "),
+        )
+        .unwrap();
+        if at < RULES {
+            let (one, other) = (below(random, CUSTOMER_FEATURES), below(random, CUSTOMER_FEATURES));
+            let (low, high) = (0.2 * unit(random), 1.0 - 0.2 * unit(random));
+            let month = 1 + below(random, 12);
+            writeln!(
+                offers,
+                "eligibility = \"customer.c{one} > {low:.3} && customer.c{other} < {high:.3} && context.month != {month}\""
+            )
+            .unwrap();
+        }
+    }
+    let categories = (0..4).map(|at| format!("[[category]]\nid = \"k{at}\"\n")).collect::<Vec<_>>().concat();
+    let placement = "[[placement]]\nid = \"home\"\nchannels = [\"web\", \"app\"]\ncount = 3\nmodel = \"trees\"\nmax_per_category = 2\n";
+
+    let mut customers = format!("customer_id,{}\n", customer.join(","));
+    for at in 0..CUSTOMERS {
+        let values: Vec<String> = customer.iter().map(|_| format!("{:.4}", unit(random))).collect();
+        writeln!(customers, "c{at:05},{}", values.join(",")).unwrap();
+    }
+    let inputs: Vec<String> = customer.iter().chain(&offer).map(|name| format!("\"{name}\"")).collect();
+    let manifest = format!(
+        "kind = \"propensity\"\nlayout = \"pairwise\"\ninputs = [{}]\n[output]\nname = \"probabilities\"\nclass = 1\n",
+        inputs.join(", ")
+    );
+    let model = directory.join("trees/1");
+    std::fs::create_dir_all(&model).unwrap();
+    std::fs::write(model.join("model.toml"), manifest).unwrap();
+    std::fs::write(model.join("model.onnx"), grown::model(500, 31, inputs.len(), 7)).unwrap();
+    std::fs::write(directory.join("features.toml"), features).unwrap();
+    std::fs::write(directory.join("offers.toml"), offers).unwrap();
+    std::fs::write(directory.join("policy.toml"), categories + placement).unwrap();
+    std::fs::write(directory.join("customers.csv"), customers).unwrap();
+}
+
+fn below(random: &mut SplitMix64, limit: usize) -> usize {
+    (random.next_u64() % limit as u64) as usize
+}
+
+fn unit(random: &mut SplitMix64) -> f64 {
+    f64::from(random.next_u32()) / f64::from(u32::MAX)
+}
