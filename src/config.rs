@@ -192,12 +192,19 @@ impl fmt::Display for Config {
                 writeln!(f, "{}[{this}]", if section.is_empty() { "" } else { "\n" })?;
                 section = this;
             }
-            let bare = text.parse::<f64>().is_ok() || text.parse::<bool>().is_ok();
-            let value = if bare { text.clone() } else { format!("{:?}", redact(text)) };
+            let value = if is_bare(text) { text.clone() } else { format!("{:?}", redact(text)) };
             writeln!(f, "{:<40} # {origin}", format!("{name} = {value}"))?;
         }
         Ok(())
     }
+}
+
+/// Whether a text means the same in TOML without quotes. `inf`, `nan`, `007` and `+1` are numbers to Rust, but words, or
+/// other texts, when they are read again.
+fn is_bare(text: &str) -> bool {
+    let whole = text.parse::<i64>().is_ok_and(|number| number.to_string() == text);
+    let fraction = text.contains('.') && text.parse::<f64>().is_ok_and(|number| number.to_string() == text);
+    whole || fraction || text.parse::<bool>().is_ok()
 }
 
 /// The environment variable of a key: `server.listen` → `PROFFER_SERVER_LISTEN`.
@@ -360,6 +367,16 @@ mod tests {
         let flags = [("traces.otlp_endpoint", "http://me:secret@collector:4317".to_owned())];
         let shown = Config::load(None, |_| None, &flags).unwrap().to_string();
         assert!(shown.contains("http://***@collector:4317") && !shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn words_that_rust_takes_for_numbers_are_printed_as_words() {
+        for word in ["inf", "NaN", "-infinity", "007", "+1", "1e30", "9223372036854775808"] {
+            let flags = [("log.filter", word.to_owned())];
+            let printed = Config::load(None, |_| None, &flags).unwrap().to_string();
+            let again = Config::load(Some(("x.toml", &printed)), |_| None, &[]).unwrap();
+            assert_eq!(again.logging.filter, word, "{printed}");
+        }
     }
 
     proptest! {
