@@ -21,7 +21,7 @@ GHZ         := $(if $(shell command -v go),var/ghz/ghz-$(GHZ_VERSION))
 SETTINGS    := RPS P99_MS SECONDS WARMUP CALL ADDRESS ADMIN MODELS ERRORS_PERCENT DEADLINE_MS CONNECTIONS MINUTES SLICE \
                GROWTH_PERCENT P99_FACTOR EVERY PROFFER GHZ
 
-.PHONY: run test lint build onnxruntime swap-test swap-costs lanes bench bench-segment ghz load-test load-swap soak clean
+.PHONY: run test lint build onnxruntime swap-test swap-costs lanes bench bench-segment bench-peers ghz load-test load-swap soak clean
 
 run: build var/store/CURRENT
 	@scripts/run.sh
@@ -92,6 +92,16 @@ bench-segment: var/venv-bench/.installed
 var/venv-bench/.installed: benches/segment/requirements.txt
 	$(PYTHON) -m venv var/venv-bench
 	var/venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+# The same model and rows through other servers and libraries, in one run; what it needs goes into a virtual environment.
+bench-peers: onnxruntime var/venv-peers/.installed
+	CARGO="$(CARGO)" var/venv-peers/bin/python -B benches/peers/peers.py
+
+var/venv-peers/.installed: benches/peers/requirements.txt
+	@echo "installing the peers of $< into var/venv-peers"
+	$(PYTHON) -m venv var/venv-peers
+	var/venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
 ghz: $(GHZ)

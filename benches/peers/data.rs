@@ -1,0 +1,68 @@
+//! Customers, offers and mixed rows as `workspace.py` left them, and the session that a user of ONNX Runtime would make.
+
+use std::path::{Path, PathBuf};
+
+use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::value::TensorRef;
+
+pub const CUSTOMER: usize = 24;
+pub const OFFER: usize = 8;
+pub const WIDTH: usize = CUSTOMER + OFFER;
+pub const OFFERS: usize = 100;
+
+/// Rows, flat and row-major.
+pub struct Data {
+    pub customers: Vec<f32>,
+    pub offers: Vec<f32>,
+    pub mixed: Vec<f32>,
+}
+
+impl Data {
+    pub fn read(folder: &Path) -> Self {
+        let floats = |name: &str| -> Vec<f32> {
+            let bytes = std::fs::read(folder.join(name)).unwrap();
+            bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes).collect()
+        };
+        Self { customers: floats("customers.f32"), offers: floats("offers.f32"), mixed: floats("mixed.f32") }
+    }
+
+    pub fn customer(&self, index: usize) -> &[f32] {
+        &self.customers[index * CUSTOMER..][..CUSTOMER]
+    }
+
+    pub fn offer(&self, index: usize) -> &[f32] {
+        &self.offers[index * OFFER..][..OFFER]
+    }
+
+    /// A customer with each offer.
+    pub fn pairs(&self, customer: usize) -> Vec<f32> {
+        (0..OFFERS).flat_map(|offer| [self.customer(customer), self.offer(offer)].concat()).collect()
+    }
+}
+
+/// The file of a model of the workspace.
+pub fn model(folder: &Path, name: &str) -> PathBuf {
+    folder.join("workspace").join(name).join("1").join("model.onnx")
+}
+
+/// As many sessions of the trees, of one thread each.
+pub fn sessions(folder: &Path, count: usize) -> Vec<Session> {
+    let library = std::env::var_os("ORT_DYLIB_PATH").expect("ORT_DYLIB_PATH names the library");
+    let environment = ort::init_from(PathBuf::from(library)).unwrap().with_telemetry(false).build().unwrap();
+    let session = |_| {
+        let builder = Session::builder(&environment).unwrap().with_intra_threads(1).unwrap();
+        let builder = builder.with_inter_threads(1).unwrap();
+        let mut builder = builder.with_optimization_level(GraphOptimizationLevel::All).unwrap();
+        builder.commit_from_file(model(folder, "trees")).unwrap()
+    };
+    (0..count).map(session).collect()
+}
+
+/// The second column of what a session answers to these rows.
+pub fn scores(session: &mut Session, rows: &[f32]) -> Vec<f32> {
+    let tensor = TensorRef::from_array_view(([rows.len() / WIDTH, WIDTH], rows)).unwrap();
+    let outputs = session.run(ort::inputs!["features" => tensor]).unwrap();
+    let (_, both) = outputs["probabilities"].try_extract_tensor::<f32>().unwrap();
+    both.iter().skip(1).step_by(2).copied().collect()
+}

@@ -1,0 +1,125 @@
+//! What is asked of each server, as bytes: made before anything is measured, each different from the next.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use clap::ValueEnum;
+use proffer::grpc::proto::inference::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
+use proffer::grpc::proto::inference::{InferParameter, ModelInferRequest, infer_parameter::ParameterChoice};
+use proffer::grpc::proto::proffer::v1 as wire;
+use prost::Message;
+
+use crate::bare::Rows;
+use crate::data::{CUSTOMER, Data, OFFER, OFFERS, WIDTH};
+use crate::plain;
+
+/// Customers whose 100 rows travel; more of them would only fill the client's memory.
+const TRAVELLING: usize = 1000;
+
+/// Customers of one message of a campaign.
+const CAMPAIGN: usize = 500;
+
+/// What is asked, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Case {
+    /// 100 rows, of the bare server.
+    Bare,
+    /// 100 rows by the Open Inference Protocol, of `MLServer`.
+    Mlserver,
+    /// 100 rows by the Open Inference Protocol, of Proffer.
+    Infer,
+    /// `Rank` of one customer × 100 offers.
+    Rank,
+    /// `Score` of one row by the regression.
+    Score,
+    /// The same message, to the server that does nothing.
+    Echo,
+    /// `RankStream` of all customers.
+    Campaign,
+}
+
+impl Case {
+    /// The path of its method.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Bare | Self::Echo => plain::PATH,
+            Self::Mlserver | Self::Infer => "/inference.GRPCInferenceService/ModelInfer",
+            Self::Rank => "/proffer.v1.DecisionService/Rank",
+            Self::Score => "/proffer.v1.DecisionService/Score",
+            Self::Campaign => "/proffer.v1.DecisionService/RankStream",
+        }
+    }
+
+    /// Its requests, in the order in which `peers.py` knows the answers.
+    pub fn requests(self, folder: &Path) -> Vec<Bytes> {
+        let data = Data::read(folder);
+        let customers = data.customers.len() / CUSTOMER;
+        let bytes = |message: &dyn Fn(usize) -> Vec<u8>, count: usize| {
+            (0..count).map(|index| Bytes::from(message(index))).collect()
+        };
+        match self {
+            Self::Bare => bytes(&|index| Rows { values: data.pairs(index) }.encode_to_vec(), TRAVELLING),
+            Self::Mlserver | Self::Infer => {
+                bytes(&|index| self.inference(&data.pairs(index)).encode_to_vec(), TRAVELLING)
+            }
+            Self::Rank => {
+                bytes(&|index| rank(index..index + 1, wire::Explain::Winners).encode_to_vec(), customers)
+            }
+            Self::Score | Self::Echo => bytes(&|index| score(&data, index).encode_to_vec(), customers),
+            Self::Campaign => bytes(
+                &|index| {
+                    let many = rank(index * CAMPAIGN..(index + 1) * CAMPAIGN, wire::Explain::None);
+                    wire::RankStreamRequest { request: Some(many) }.encode_to_vec()
+                },
+                customers / CAMPAIGN,
+            ),
+        }
+    }
+
+    fn inference(self, rows: &[f32]) -> ModelInferRequest {
+        let numpy = InferParameter { parameter_choice: Some(ParameterChoice::StringParam("np".to_owned())) };
+        let proffer = self == Self::Infer;
+        let input = InferInputTensor {
+            name: "features".to_owned(),
+            datatype: "FP32".to_owned(),
+            shape: vec![OFFERS as i64, WIDTH as i64],
+            // How MLServer is told to make an array of it; its outputs are not chosen.
+            parameters: if proffer { [].into() } else { [("content_type".to_owned(), numpy)].into() },
+            contents: None,
+        };
+        let output = InferRequestedOutputTensor { name: "probabilities".to_owned(), ..Default::default() };
+        ModelInferRequest {
+            model_name: "trees".to_owned(),
+            inputs: vec![input],
+            outputs: if proffer { vec![output] } else { Vec::new() },
+            raw_input_contents: vec![rows.iter().flat_map(|value| value.to_le_bytes()).collect()],
+            ..ModelInferRequest::default()
+        }
+    }
+}
+
+fn rank(customers: std::ops::Range<usize>, explain: wire::Explain) -> wire::RankRequest {
+    let customer =
+        |index| wire::Customer { customer_id: format!("C{index:05}"), ..wire::Customer::default() };
+    wire::RankRequest {
+        placement: "all".to_owned(),
+        customers: customers.map(customer).collect(),
+        count: 5,
+        explain: explain.into(),
+        ..wire::RankRequest::default()
+    }
+}
+
+/// A customer with one of the offers.
+fn score(data: &Data, index: usize) -> wire::ScoreRequest {
+    let names = (0..CUSTOMER).map(|at| format!("c{at:02}")).chain((0..OFFER).map(|at| format!("o{at}")));
+    let dense = wire::DenseFeatures {
+        names: names.collect(),
+        values: [data.customer(index), data.offer(index % OFFERS)].concat(),
+    };
+    wire::ScoreRequest {
+        model: Some(wire::ModelRef { name: "logistic".to_owned(), version: 0 }),
+        features: Some(wire::FeatureBatch { rows: 1, dense: Some(dense), columns: Vec::new() }),
+        offer_ids: Vec::new(),
+    }
+}
