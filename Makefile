@@ -17,11 +17,13 @@ S3        := $(if $(shell command -v go),var/s3/versitygw-$(VERSITYGW))
 # The load generator, by exact version: https://github.com/bojand/ghz, Apache-2.0.
 GHZ_VERSION := v0.121.0
 GHZ         := $(if $(shell command -v go),var/ghz/ghz-$(GHZ_VERSION))
+# Draws flame graphs: https://github.com/jonhoo/inferno, CDDL-1.0, a tool beside the product.
+INFERNO_VERSION := 0.12.8
 # The settings of load tests that may be given to make: `python3 benches/load/load.py help`.
 SETTINGS    := RPS P99_MS SECONDS WARMUP CALL ADDRESS ADMIN MODELS ERRORS_PERCENT DEADLINE_MS CONNECTIONS MINUTES SLICE \
                GROWTH_PERCENT P99_FACTOR EVERY PROFFER GHZ
 
-.PHONY: run test lint build onnxruntime swap-test swap-costs lanes bench bench-segment bench-peers ghz load-test load-swap soak clean
+.PHONY: run test lint build onnxruntime swap-test swap-costs lanes bench bench-segment bench-peers flame ghz load-test load-swap soak clean
 
 run: build var/store/CURRENT
 	@scripts/run.sh
@@ -31,6 +33,7 @@ test: lint build $(VENV)/.installed $(TREES)/.trained $(S3)
 	PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) PROFFER_TREES=$(CURDIR)/$(TREES) $(CARGO) test --locked --lib --bins --tests
 	$(CARGO) test --locked --doc
 	$(PYTHON) -B -m unittest discover --quiet --start-directory benches/load
+	$(PYTHON) -B -m unittest discover --quiet --start-directory benches/peers
 
 lint:
 	$(CARGO) fmt --check
@@ -102,6 +105,15 @@ var/venv-peers/.installed: benches/peers/requirements.txt
 	@echo "installing the peers of $< into var/venv-peers"
 	$(PYTHON) -m venv var/venv-peers
 	var/venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+# Where the server's CPU time goes under load, drawn; perf itself comes from the system's packages.
+flame: onnxruntime $(GHZ) var/inferno/.installed
+	RUSTFLAGS="-C force-frame-pointers=yes" $(CARGO) build --locked --release --bin proffer --target-dir target/flame
+	@scripts/flame.sh
+
+var/inferno/.installed:
+	$(CARGO) install --quiet --locked --root var/inferno --version $(INFERNO_VERSION) inferno
 	touch $@
 
 ghz: $(GHZ)
