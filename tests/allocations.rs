@@ -74,6 +74,8 @@ mod counting {
 
 #[path = "../benches/trees/grown.rs"]
 mod grown;
+#[path = "../benches/trees/onnx.rs"]
+mod onnx;
 
 use std::collections::HashMap;
 use std::fmt::Write;

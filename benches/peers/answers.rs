@@ -35,7 +35,8 @@ fn doubles(answer: &ModelInferResponse) -> Vec<f64> {
     }
 }
 
-fn ranked(answer: &wire::RankResponse) -> Value {
+/// The offers of each customer.
+pub fn ranked(answer: &wire::RankResponse) -> Value {
     let result = |result: &wire::RankResult| -> Value {
         assert!(result.error.is_none(), "no decision for {}", result.customer_id);
         let offers = result.offers.iter();

@@ -10,10 +10,13 @@ import time
 import numpy as np
 
 import workspace
-from report import TOLERANCE, difference
+from report import TOLERANCE, difference, ranking_is_right
+from rules import expected
 from servers import Child
 
 CUSTOMERS, LOOKED_AT = 256, 16
+# What is asked for: of ONNX Runtime's time for the same rows, and what a decision takes around the model, in µs.
+RATIO_OF_PAIRS, RATIO_OF_ROWS, AROUND = 20, 5, 40
 # How long a turn takes, in seconds.
 TURN = 0.25
 
@@ -103,8 +106,33 @@ def measure(made, program, library, report, rounds):
                     off = engines.check(engine, rows)
                     if off > TOLERANCE:
                         report.failures.append(f"{NAMES[engine]}, {work}: scores are off by {off:.2g}")
+            if rows == "pairs":
+                line = report.row("1 customer × 100 offers, 40 rules, in process", "Proffer, the whole decision")
+                line.base, lines["rust decision"] = None, line
+                check_decisions(engines, made, report)
             for _ in range(rounds):
                 for engine, line in lines.items():
                     line.p50.append(engines.turn(engine, rows))
+            add_goals(report, lines)
     finally:
         engines.rust.stop()
+
+
+def check_decisions(engines, made, report):
+    for customer, offers in enumerate(engines.samples["decision pairs"]):
+        scores = engines.reference(made.pairs(customer))
+        wanted = expected(scores, made.value, made.rules, made.customers[customer], workspace.COUNT)
+        if not ranking_is_right(offers, wanted, scores, workspace.offer_of):
+            report.failures.append(f"the decision in process of customer {customer} is wrong: {offers}")
+
+
+def add_goals(report, lines):
+    """Against ONNX Runtime as a server in Rust has it; the decision without its model is the difference of the same round."""
+    ort = lines["rust ort"]
+    if "rust decision" not in lines:
+        report.goal("1,000 mixed rows against ONNX Runtime", lines["rust plain"].ratio(ort), RATIO_OF_ROWS)
+        return
+    factorised, whole = lines["rust factorised"], lines["rust decision"]
+    report.goal("100 offers of a customer against ONNX Runtime", factorised.ratio(ort), RATIO_OF_PAIRS)
+    around = statistics.median(all_of_it - model for all_of_it, model in zip(whole.p50, factorised.p50))
+    report.goal("a decision around the model, in µs", around, most=AROUND)

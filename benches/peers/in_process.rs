@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ort::session::Session;
+use proffer::grpc::proto::proffer::v1 as wire;
 use proffer::model::trees::{CustomerVectors, Factorised, InputPart, OfferVectors, Scratch, Side, TreeModel};
 use serde_json::{Value, json};
 
 use crate::data::{self, CUSTOMER, Data, OFFERS, WIDTH};
+use crate::decision::Decisions;
+use crate::{answers, requests};
 
 /// Customers whose pairs are scored in turn.
 const CUSTOMERS: usize = 256;
@@ -31,10 +34,11 @@ struct Engines {
     customer: CustomerVectors,
     scratch: Scratch,
     out: Vec<f32>,
+    decisions: Decisions,
 }
 
 /// First prints scores of each engine for the check; then answers each line `<engine> <pairs|mixed> <seconds>` with the
-/// median time of a call in µs.
+/// median time of a call in µs. The engine `decision` is all of a `Rank` of one customer.
 pub fn run(folder: &Path) {
     let mut engines = Engines::load(folder);
     println!("{}", engines.samples());
@@ -71,6 +75,7 @@ impl Engines {
             customer: CustomerVectors::default(),
             scratch: Scratch::default(),
             out: vec![0.0; MIXED],
+            decisions: Decisions::load(&folder.join("workspace")),
         }
     }
 
@@ -86,6 +91,9 @@ impl Engines {
             let scored = (0..calls).map(|call| self.score(engine, rows, call).to_vec()).collect::<Vec<_>>();
             samples.insert(format!("{engine} {rows}"), json!(scored));
         }
+        let decided = (0..LOOKED_AT).map(|customer| self.decisions.rank(request(customer)));
+        let decided = decided.map(|answer| answers::ranked(&answer)[0].take()).collect();
+        samples.insert("decision pairs".to_owned(), Value::Array(decided));
         Value::Object(samples)
     }
 
@@ -94,13 +102,26 @@ impl Engines {
         let began = Instant::now();
         let mut times = Vec::with_capacity(1 << 16);
         while times.is_empty() || began.elapsed().as_secs_f64() < seconds {
-            let asked = Instant::now();
-            std::hint::black_box(self.score(engine, rows, times.len()));
-            times.push(asked.elapsed());
+            times.push(self.call(engine, rows, times.len()));
         }
         times.sort_unstable();
         let median: Duration = times[times.len() / 2];
         (times.len(), median.as_secs_f64() * 1e6)
+    }
+
+    /// How long a call takes.
+    fn call(&mut self, engine: &str, rows: &str, call: usize) -> Duration {
+        if engine == "decision" {
+            let request = request(call % self.pairs.len());
+            let asked = Instant::now();
+            let answer = std::hint::black_box(self.decisions.rank(request));
+            let took = asked.elapsed();
+            drop(answer);
+            return took;
+        }
+        let asked = Instant::now();
+        std::hint::black_box(self.score(engine, rows, call));
+        asked.elapsed()
     }
 
     fn score(&mut self, engine: &str, rows: &str, call: usize) -> &[f32] {
@@ -128,4 +149,8 @@ impl Engines {
         }
         out
     }
+}
+
+fn request(customer: usize) -> wire::RankRequest {
+    requests::rank(customer..customer + 1, wire::Explain::Winners)
 }

@@ -17,6 +17,7 @@ mod answers;
 mod bare;
 mod client;
 mod data;
+mod decision;
 mod echo;
 mod in_process;
 mod plain;

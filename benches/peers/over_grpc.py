@@ -14,7 +14,6 @@ import workspace
 from report import TOLERANCE, difference, ranking_is_right
 from rules import expected
 
-COUNT = 5
 # What is asked for; the bare and the doing-nothing server are what the others are held against.
 RATIO_OF_RANK, RATIO_OF_SCORE, PAIRS_PER_SECOND = 8, 0.85, 1.5e6
 
@@ -60,8 +59,8 @@ class Clients:
 
     def is_ranked(self, customer, offers):
         scores = self.trees(self.made.pairs(customer))
-        wanted = expected(scores, self.made.value, self.made.rules, self.made.customers[customer], COUNT)
-        return ranking_is_right(offers, wanted, scores, {workspace.offer_id(at): at for at in range(workspace.OFFERS)}.get)
+        wanted = expected(scores, self.made.value, self.made.rules, self.made.customers[customer], workspace.COUNT)
+        return ranking_is_right(offers, wanted, scores, workspace.offer_of)
 
 
 def measure(made, programs, library, report, rounds, seconds):

@@ -57,13 +57,14 @@ class Report:
         self.rows.append(row)
         return row
 
-    def goal(self, what, measured, wanted):
+    def goal(self, what, measured, least=None, most=None):
         """A goal is reported, never enforced: how fast a machine is says nothing about whether the run was sound."""
+        wanted = f"at least {number(least)}" if most is None else f"at most {number(most)}"
         if measured is None:
-            self.goals.append(f"{what}: not measured (goal {number(wanted)})")
+            self.goals.append(f"{what}: not measured (goal {wanted})")
         else:
-            verdict = "met" if measured >= wanted else "MISSED"
-            self.goals.append(f"{what}: {number(measured)} (goal {number(wanted)}, {verdict})")
+            met = measured >= least if most is None else measured <= most
+            self.goals.append(f"{what}: {number(measured)} (goal {wanted}, {'met' if met else 'MISSED'})")
 
     def table(self):
         """Markdown."""

@@ -98,7 +98,8 @@ impl Case {
     }
 }
 
-fn rank(customers: std::ops::Range<usize>, explain: wire::Explain) -> wire::RankRequest {
+/// The best five of all offers for each of these customers.
+pub fn rank(customers: std::ops::Range<usize>, explain: wire::Explain) -> wire::RankRequest {
     let customer =
         |index| wire::Customer { customer_id: format!("C{index:05}"), ..wire::Customer::default() };
     wire::RankRequest {

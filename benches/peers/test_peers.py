@@ -41,7 +41,11 @@ class Ratios(unittest.TestCase):
         table.goal("rate", 7.99, 8)
         table.goal("rate", 8, 8)
         table.goal("rate", None, 8)
-        self.assertEqual([line.split("goal")[1] for line in table.goals], [" 8.00, MISSED)", " 8.00, met)", " 8.00)"])
+        table.goal("time", 41, most=40)
+        table.goal("time", 40, most=40)
+        said = [line.split("goal ")[1] for line in table.goals]
+        least, most = "at least 8.00", "at most 40.0"
+        self.assertEqual(said, [f"{least}, MISSED)", f"{least}, met)", f"{least})", f"{most}, MISSED)", f"{most}, met)"])
         self.assertEqual(table.failures, [])
 
     def test_all_lines_of_the_table_have_as_many_cells(self):

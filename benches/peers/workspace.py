@@ -25,6 +25,8 @@ CUSTOMERS, OFFERS = 10_000, 100
 CUSTOMER, OFFER = 24, 8
 WIDTH = CUSTOMER + OFFER
 TREES, LEAVES = 500, 31
+# How many offers a decision has.
+COUNT = 5
 TRAINING_ROWS = 30_000
 # Rows of one call of the second comparison, and how many different calls there are.
 MIXED_ROWS, MIXED_CALLS = 1000, 16
@@ -165,3 +167,7 @@ def customer_id(index):
 
 def offer_id(index):
     return f"offer_{index:03}"
+
+
+# The number of an offer, None where there is none of that name.
+offer_of = {offer_id(index): index for index in range(OFFERS)}.get

@@ -1,8 +1,9 @@
 //! A classifier as boosting grows it, written as ONNX.
 
-use prost::Message;
 use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
+
+use crate::onnx::{Attribute, Graph, Node, Value, names, serialised};
 
 /// What the attributes of the operator list of nodes.
 #[derive(Default)]
@@ -77,7 +78,6 @@ pub(crate) fn model(trees: usize, leaves: usize, features: usize, seed: u64) -> 
         ints("classlabels_int64s", vec![0, 1]),
         Attribute { s: b"LOGISTIC".to_vec(), ..Attribute::new("post_transform", 3) },
     ];
-    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<String>>();
     let node = Node {
         input: names(&["features"]),
         output: names(&["label", "probabilities"]),
@@ -90,116 +90,7 @@ pub(crate) fn model(trees: usize, leaves: usize, features: usize, seed: u64) -> 
         name: "grown".to_owned(),
         input: vec![Value::new("features", 1, &[None, Some(features as i64)])],
         output: vec![Value::new("label", 7, &[None]), Value::new("probabilities", 1, &[None, Some(2)])],
+        ..Graph::default()
     };
-    let opset = |domain: &str, version| OperatorSet { domain: domain.to_owned(), version };
-    let opsets = vec![opset("", 17), opset("ai.onnx.ml", 3)];
-    Model { ir_version: 8, graph: Some(graph), opsets }.encode_to_vec()
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Model {
-    #[prost(int64, tag = "1")]
-    ir_version: i64,
-    #[prost(message, optional, tag = "7")]
-    graph: Option<Graph>,
-    #[prost(message, repeated, tag = "8")]
-    opsets: Vec<OperatorSet>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct OperatorSet {
-    #[prost(string, tag = "1")]
-    domain: String,
-    #[prost(int64, tag = "2")]
-    version: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Graph {
-    #[prost(message, repeated, tag = "1")]
-    node: Vec<Node>,
-    #[prost(string, tag = "2")]
-    name: String,
-    #[prost(message, repeated, tag = "11")]
-    input: Vec<Value>,
-    #[prost(message, repeated, tag = "12")]
-    output: Vec<Value>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Node {
-    #[prost(string, repeated, tag = "1")]
-    input: Vec<String>,
-    #[prost(string, repeated, tag = "2")]
-    output: Vec<String>,
-    #[prost(string, tag = "4")]
-    op_type: String,
-    #[prost(message, repeated, tag = "5")]
-    attribute: Vec<Attribute>,
-    #[prost(string, tag = "7")]
-    domain: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Attribute {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(bytes = "vec", tag = "4")]
-    s: Vec<u8>,
-    #[prost(float, repeated, tag = "7")]
-    floats: Vec<f32>,
-    #[prost(int64, repeated, tag = "8")]
-    ints: Vec<i64>,
-    #[prost(bytes = "vec", repeated, tag = "9")]
-    strings: Vec<Vec<u8>>,
-    #[prost(int32, tag = "20")]
-    kind: i32,
-}
-
-impl Attribute {
-    fn new(name: &str, kind: i32) -> Self {
-        Self { name: name.to_owned(), kind, ..Self::default() }
-    }
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Value {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(message, optional, tag = "2")]
-    kind: Option<Kind>,
-}
-
-impl Value {
-    fn new(name: &str, element: i32, shape: &[Option<i64>]) -> Self {
-        let dim = shape.iter().map(|value| Dimension { value: *value }).collect();
-        let tensor = TensorType { element, shape: Some(Shape { dim }) };
-        Self { name: name.to_owned(), kind: Some(Kind { tensor: Some(tensor) }) }
-    }
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Kind {
-    #[prost(message, optional, tag = "1")]
-    tensor: Option<TensorType>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TensorType {
-    #[prost(int32, tag = "1")]
-    element: i32,
-    #[prost(message, optional, tag = "2")]
-    shape: Option<Shape>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Shape {
-    #[prost(message, repeated, tag = "1")]
-    dim: Vec<Dimension>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Dimension {
-    #[prost(int64, optional, tag = "1")]
-    value: Option<i64>,
+    serialised(graph)
 }

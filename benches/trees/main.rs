@@ -1,15 +1,18 @@
-//! The trees of a model, evaluated by ONNX Runtime and by the engine of this crate, in one run on one thread.
+//! Trees and a perceptron, evaluated by ONNX Runtime and by the engines of this crate, in one run on one thread.
 //!
 //! `cargo bench --bench trees`
 //!
-//! The model has 500 trees of 31 leaves over 24 features of the customer and 8 of the offer, grown by a generator with a fixed
-//! seed: each branch splits a range at a place within it, so that thresholds and depths are like those of boosting.
-//! Every row differs from the one before; one repeated row would teach the branch predictor the trees. `PROFFER_TREE_MODEL`
-//! names a model of LightGBM to measure instead (one input of 32 features, the score last). Start reading at [`main`].
+//! Models are over 24 features of the customer and 8 of the offer, made by generators with fixed seeds: 500 trees of 31 leaves,
+//! where each branch splits a range at a place within it, so that thresholds and depths are like those of boosting; and a
+//! perceptron of 64, 32 and 1 sums. Every row differs from the one before; one repeated row would teach the branch predictor
+//! the trees. `PROFFER_TREE_MODEL` names a model to measure instead (one input of 32 features, the score last). Start
+//! reading at [`main`].
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot set itself up should stop")]
 
 mod grown;
+mod layered;
+mod onnx;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -36,21 +39,35 @@ fn main() {
     }
     disable_telemetry().unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let path = match std::env::var_os("PROFFER_TREE_MODEL") {
-        Some(path) => path.into(),
-        None => {
-            let path = directory.path().join("model.onnx");
-            std::fs::write(&path, grown::model(500, 31, FEATURES, 7)).unwrap();
-            path
-        }
-    };
-    let onnx = OnnxModel::load(&OnnxRuntime::load().unwrap(), &path, 1).unwrap();
+    let runtime = OnnxRuntime::load().unwrap();
+    let mut criterion = Criterion::default().configure_from_args();
+    if let Some(path) = std::env::var_os("PROFFER_TREE_MODEL") {
+        measure(
+            &mut criterion,
+            "model",
+            &OnnxModel::load(&runtime, path.as_ref(), 1).unwrap(),
+            &std::fs::read(&path).unwrap(),
+        );
+        return;
+    }
+    let models = [
+        ("trees", grown::model(500, 31, FEATURES, 7)),
+        ("perceptron", layered::model(FEATURES, &[64, 32, 1], 7)),
+    ];
+    for (name, bytes) in models {
+        let path = directory.path().join(name).with_extension("onnx");
+        std::fs::write(&path, &bytes).unwrap();
+        measure(&mut criterion, name, &OnnxModel::load(&runtime, &path, 1).unwrap(), &bytes);
+    }
+}
+
+/// One model by both, and how their times compare.
+fn measure(criterion: &mut Criterion, title: &str, onnx: &OnnxModel, bytes: &[u8]) {
     let input = onnx.signature().inputs[0].name.clone();
     let output = onnx.signature().outputs.len() - 1;
-    let bytes = std::fs::read(&path).unwrap();
     let parts = [InputPart { name: &input, columns: FEATURES }];
     let started = Instant::now();
-    let model = TreeModel::read(&bytes, &onnx.signature().outputs[output].name, &parts).unwrap();
+    let model = TreeModel::read(bytes, &onnx.signature().outputs[output].name, &parts).unwrap();
     let loaded = started.elapsed();
     let last = model.width() - 1;
     let model = Arc::new(model.only(last).unwrap());
@@ -66,7 +83,7 @@ fn main() {
         customers.chunks_exact(FEATURES).map(|customer| pairs(customer, &offers)).collect();
     let thousand = rows(1000, 3);
     println!(
-        "{} trees, read in {:.1} ms, {} KiB, and {} KiB for {OFFERS} offers",
+        "{title}: {} trees, read in {:.1} ms, {} KiB, and {} KiB for {OFFERS} offers",
         model.trees(),
         loaded.as_secs_f64() * 1e3,
         (model.memory_bytes() + factorised.memory_bytes()) / 1024,
@@ -82,14 +99,13 @@ fn main() {
     let mut scratch = Scratch::default();
     let mut out = vec![0.0; 1000];
     let mut mine = CustomerVectors::default();
-    let mut criterion = Criterion::default().configure_from_args();
     let mut next = (0..CUSTOMERS).cycle();
     let mut next = move || next.next().unwrap_or(0);
 
     let mut times = Vec::new();
     let mut bench = |name: &str, work: &mut dyn FnMut()| {
         let mut best = Duration::MAX;
-        criterion.bench_function(name, |bencher| {
+        criterion.bench_function(&format!("{title}: {name}"), |bencher| {
             bencher.iter_custom(|times| {
                 let started = Instant::now();
                 (0..times).for_each(|_| work());
@@ -118,9 +134,22 @@ fn main() {
     });
     let [hundred, plain, _, ranked, thousand, thousand_plain, _] = times[..] else { return };
     let ratio = |slow: Duration, fast: Duration| slow.as_secs_f64() / fast.as_secs_f64();
-    println!("ONNX Runtime's time, by least of each: 100 rows {:.1} × the engine's", ratio(hundred, plain));
-    println!("  100 offers {:.1} × the factorised engine's (to reach 20, aim 50)", ratio(hundred, ranked));
-    println!("  1000 rows {:.1} × the engine's (to reach 5, aim 10)", ratio(thousand, thousand_plain));
+    let goal = |goal: &'static str| if title == "trees" { goal } else { "" };
+    println!(
+        "{title}: ONNX Runtime's time, by least of each: 100 rows {:.1} × the engine's",
+        ratio(hundred, plain)
+    );
+    println!(
+        "  100 offers {:.1} × the factorised engine's{}",
+        ratio(hundred, ranked),
+        goal(" (to reach 20, aim 50)")
+    );
+    println!(
+        "  1000 rows {:.1} × the engine's{}",
+        ratio(thousand, thousand_plain),
+        goal(" (to reach 5, aim 10)")
+    );
+    println!("  and the engine's own time for 100 rows {:.1} × the factorised one's", ratio(plain, ranked));
 }
 
 /// Rows of [`FEATURES`] values between 0 and 1.

@@ -30,7 +30,7 @@ thread_local! {
 /// What computes the scores of a graph.
 #[derive(Debug, Clone)]
 pub enum Engine {
-    /// The trees of the graph or its linear model, verified against ONNX Runtime when they were loaded.
+    /// The trees of the graph, its linear model or its perceptron, verified against ONNX Runtime when they were loaded.
     Native(Arc<TreeModel>),
     /// ONNX Runtime, and why.
     OnnxRuntime(Why),
@@ -116,6 +116,7 @@ impl Graph {
                 Engine::Native(trees) => tracing::info!(
                     graph = name,
                     trees = trees.trees(),
+                    layers = trees.layers(),
                     bytes = trees.memory_bytes(),
                     milliseconds,
                     "served by the native engine"

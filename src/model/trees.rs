@@ -1,4 +1,4 @@
-//! Ensembles of trees and linear models, evaluated without ONNX Runtime: the same answers at a fraction of its time.
+//! Ensembles of trees, linear models and perceptrons, evaluated without ONNX Runtime: the same answers at a fraction of its time.
 //!
 //! Owns the reading of an ONNX graph that is one of these with what exporters put around it ([`TreeModel::read`]), its
 //! evaluation for rows ([`TreeModel::score`]) and for customers × offers ([`Factorised`]), and the check that its answers
@@ -8,7 +8,7 @@
 //!
 //! The way of a graph: `graph` recognises it, `ensemble` brings its trees into one form, `engine` holds them as `bits` (up to
 //! 256 leaves) or `walk` (more) with the values of `leaves`, `columns` turns values into keys, `finish` and `after` turn
-//! sums into scores. A linear model is `linear` instead of an `ensemble` and an `engine`. `machine` chooses the instruction set; all give the same bits. Start reading at [`TreeModel`].
+//! sums into scores. A linear model is `linear` instead of an `ensemble` and an `engine`, a perceptron `network`. `machine` chooses the instruction set; all give the same bits. Start reading at [`TreeModel`].
 
 mod after;
 mod bits;
@@ -22,6 +22,7 @@ mod keys;
 mod leaves;
 mod linear;
 mod machine;
+mod network;
 mod probe;
 mod real;
 mod scratch;
@@ -42,6 +43,7 @@ use super::onnx::Labels;
 use engine::Engine;
 use graph::Core;
 use linear::Linear;
+use network::Network;
 
 /// Why a graph is left to ONNX Runtime.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +80,7 @@ enum Evaluator {
     Float(Engine<f32>),
     Double(Engine<f64>),
     Linear(Linear),
+    Network(Network),
 }
 
 /// A tensor that a graph takes, as a part of a row.
@@ -102,8 +105,13 @@ impl TreeModel {
         let mut turning_points = vec![Vec::new(); found.elements.len()];
         let (evaluator, trees) = match found.core {
             Core::Linear(weights) => {
-                probe::usual_values(&features, &mut turning_points);
+                probe::usual_values(&features, &[-1.0, 0.0, 1.0], &mut turning_points);
                 (Evaluator::Linear(Linear::new(features, weights, after)), 0)
+            }
+            Core::Network { first, deeper } => {
+                // So far that sums are on both sides of where activations bend.
+                probe::usual_values(&features, &[-3.0, -1.0, 0.0, 1.0, 3.0], &mut turning_points);
+                (Evaluator::Network(Network::new(features, first, deeper, after)), 0)
             }
             Core::Trees(ensemble) if ensemble.double => {
                 let engine = Engine::<f64>::new(&ensemble, &features, after);
@@ -136,17 +144,20 @@ impl TreeModel {
             Evaluator::Float(engine) => engine.after.only = Some(score),
             Evaluator::Double(engine) => engine.after.only = Some(score),
             Evaluator::Linear(linear) => linear.after.only = Some(score),
+            Evaluator::Network(network) => network.after.only = Some(score),
         }
         Some(self)
     }
 
-    /// The same model for values of these sides, one for each value of a row: a linear model adds up by side, so that
-    /// [`TreeModel::score`] gives the bits that [`Factorised::score_pairs`] gives for the same split.
+    /// The same model for values of these sides, one for each value of a row: linear models and networks add up by side, so
+    /// that [`TreeModel::score`] gives the bits that [`Factorised::score_pairs`] gives for the same split.
     #[must_use]
     pub fn grouped(mut self, sides: &[Side]) -> Self {
-        if let Evaluator::Linear(linear) = self.evaluator {
-            self.evaluator = Evaluator::Linear(linear.grouped(sides));
-        }
+        self.evaluator = match self.evaluator {
+            Evaluator::Linear(linear) => Evaluator::Linear(linear.grouped(sides)),
+            Evaluator::Network(network) => Evaluator::Network(network.grouped(sides)),
+            trees @ (Evaluator::Float(_) | Evaluator::Double(_)) => trees,
+        };
         self
     }
 
@@ -169,6 +180,7 @@ impl TreeModel {
             Evaluator::Float(engine) => engine.width(),
             Evaluator::Double(engine) => engine.width(),
             Evaluator::Linear(linear) => linear.width(),
+            Evaluator::Network(network) => network.width(),
         }
     }
 
@@ -192,10 +204,20 @@ impl TreeModel {
         place.map_or(UNKNOWN, |place| *place as f64)
     }
 
-    /// Trees; none where it is a linear model.
+    /// Trees; none where it is a linear model or a perceptron.
     #[must_use]
     pub fn trees(&self) -> usize {
         self.trees
+    }
+
+    /// Layers of sums: one of a linear model, more of a perceptron; none where it has trees.
+    #[must_use]
+    pub fn layers(&self) -> usize {
+        match &self.evaluator {
+            Evaluator::Float(_) | Evaluator::Double(_) => 0,
+            Evaluator::Linear(_) => 1,
+            Evaluator::Network(network) => network.layers(),
+        }
     }
 
     /// Scores `rows` (rows × [`TreeModel::row_width`], row-major) into `out` (rows × [`TreeModel::width`]). NaN is a missing
@@ -208,6 +230,7 @@ impl TreeModel {
             Evaluator::Float(engine) => engine.score(rows, row_width, scratch, out),
             Evaluator::Double(engine) => engine.score(rows, row_width, scratch, out),
             Evaluator::Linear(linear) => linear.score(rows, row_width, scratch, out),
+            Evaluator::Network(network) => network.score(rows, row_width, scratch, out),
         }
     }
 
@@ -218,6 +241,7 @@ impl TreeModel {
             Evaluator::Float(engine) => engine.memory_bytes(),
             Evaluator::Double(engine) => engine.memory_bytes(),
             Evaluator::Linear(linear) => linear.memory_bytes(),
+            Evaluator::Network(network) => network.memory_bytes(),
         };
         let turning_points: usize =
             self.turning_points.iter().map(|points| size_of_val(points.as_slice())).sum();

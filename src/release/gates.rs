@@ -126,18 +126,23 @@ pub(super) fn segments_in(directory: &Path) -> Option<usize> {
 /// Whether the native engine serves the model. Never blocks: what it does not serve, or says otherwise than ONNX Runtime, ONNX Runtime serves.
 fn engine(_: &Bench<'_>, loaded: &Loaded) -> Finding {
     let Loaded::Model(model) = loaded else { return Finding::skipped("a segmentation has no graph") };
-    let (mut trees, mut bytes) = (0, 0);
+    let (mut trees, mut layers, mut bytes) = (0, 0, 0);
     for engine in model.engines() {
         match engine {
             Engine::Native(found) => {
                 trees += found.trees();
+                layers = layers.max(found.layers());
                 bytes += found.memory_bytes();
             }
             Engine::OnnxRuntime(why) => return Finding::skipped(format!("served by ONNX Runtime: {why}")),
         }
     }
-    let what = if trees > 0 { format!("{trees} trees") } else { "linear".to_owned() };
-    let measured = format!("{what}, {:.1} MB, as ONNX Runtime on {PROBES} rows", bytes as f64 / 1e6);
+    let what = match (trees, layers) {
+        (0, 0..=1) => "linear".to_owned(),
+        (0, layers) => format!("a perceptron of {layers} layers"),
+        (trees, _) => format!("{trees} trees"),
+    };
+    let measured = format!("{what}, {:.0} kB, as ONNX Runtime on {PROBES} rows", bytes as f64 / 1e3);
     Finding::passed(measured, format!("{TOLERANCE:e} × max(1, |score|)"))
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::tests::{LinearSample, Sample};
+use super::tests::{LinearSample, NetworkSample, Sample};
 use super::*;
 use crate::model::onnx::{
     ElementType, OnnxModel, OnnxRuntime, OutputValue, Outputs, Tensor, TensorData, ValueKind,
@@ -152,6 +152,7 @@ fn models_from_public_repositories_answer_as_onnx_runtime_does() {
     let names: Vec<String> =
         recognised.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
     let expected = [
+        "card_fraud_mlp_5f_a",
         "dt_binary_string_labels_fixed1",
         "lightgbm_pipeline_zipmap_opset9",
         "logreg_iris_dynamic_zipmap",
@@ -188,19 +189,30 @@ fn trained_models_answer_as_onnx_runtime_does() {
 
 #[test]
 fn random_linear_models_answer_as_onnx_runtime_does() {
-    let runtime = OnnxRuntime::load().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("model.onnx");
     for seed in 0..100 {
         let sample = LinearSample::of(seed);
-        std::fs::write(&path, sample.bytes()).unwrap();
-        let onnx = OnnxModel::load(&runtime, &path, 1).unwrap();
-        let (model, parts) = (sample.model(), sample.parts());
-        let output = onnx.signature().outputs.iter().position(|spec| spec.name == "y").unwrap();
-        let rows = model.probe_rows(PROBES / 4, true, seed);
-        let verified = model.verify(&rows, |rows| reference_with(&onnx, Some(&model), &parts, output, rows));
-        verified.unwrap_or_else(|error| panic!("{seed}: {error}"));
+        verify(seed, &sample.bytes(), &sample.model(), &sample.parts());
     }
+}
+
+#[test]
+fn random_networks_answer_as_onnx_runtime_does() {
+    for seed in 0..100 {
+        let sample = NetworkSample::of(seed);
+        verify(seed, &sample.bytes(), &sample.model(), &sample.parts());
+    }
+}
+
+/// Whether a model over several inputs, with its scores as `y`, answers probes as ONNX Runtime does.
+fn verify(seed: u64, bytes: &[u8], model: &TreeModel, parts: &[InputPart<'_>]) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    std::fs::write(&path, bytes).unwrap();
+    let onnx = OnnxModel::load(&OnnxRuntime::load().unwrap(), &path, 1).unwrap();
+    let output = onnx.signature().outputs.iter().position(|spec| spec.name == "y").unwrap();
+    let rows = model.probe_rows(PROBES / 4, true, seed);
+    let verified = model.verify(&rows, |rows| reference_with(&onnx, Some(model), parts, output, rows));
+    verified.unwrap_or_else(|error| panic!("{seed}: {error}"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Ranking: what offers take away from the trees is kept with the release, what a customer does is found once per customer,
-//! and a pair of both is one AND, one count and one look-up per tree; of a linear model, it is one addition.
+//! and a pair of both is one AND, one count and one look-up per tree; of a linear model, it is one addition, and of a network
+//! it is one for each sum of the first layer.
 //!
 //! The scores are those of [`TreeModel::score`], bit for bit, however the features are split. Start reading at
 //! [`Factorised::score_pairs`].
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use super::columns::Number;
 use super::linear::Linear;
+use super::network::{Network, Sums};
 use super::scratch::Scratch;
 use super::{Evaluator, TreeModel};
 use parts::{Customer, Offers, Split};
@@ -38,6 +40,7 @@ enum Parts {
     Float(Split),
     Double(Split),
     Linear(Linear),
+    Network(Network),
 }
 
 /// What the values of some offers take away from the trees of a model: made once per release.
@@ -46,6 +49,8 @@ pub struct OfferVectors {
     trees: Offers,
     /// Offers × targets of a linear model.
     sums: Vec<f64>,
+    /// Of all offers, where it is a network.
+    network: Sums,
     count: usize,
 }
 
@@ -55,6 +60,8 @@ pub struct CustomerVectors {
     trees: Customer,
     /// By target of a linear model.
     sums: Vec<f64>,
+    /// Where it is a network.
+    network: Sums,
 }
 
 impl TreeModel {
@@ -70,6 +77,7 @@ impl TreeModel {
             Evaluator::Float(engine) => Parts::Float(Split::new(engine, sides)),
             Evaluator::Double(engine) => Parts::Double(Split::new(engine, sides)),
             Evaluator::Linear(linear) => Parts::Linear(linear.clone().grouped(sides)),
+            Evaluator::Network(network) => Parts::Network(network.clone().grouped(sides)),
         };
         Some(Factorised { model: Arc::clone(self), parts })
     }
@@ -88,6 +96,7 @@ impl Factorised {
         match &self.parts {
             Parts::Float(split) | Parts::Double(split) => split.has_pair_columns(),
             Parts::Linear(linear) => linear.has_pair_columns(),
+            Parts::Network(network) => network.has_pair_columns(),
         }
     }
 
@@ -96,7 +105,7 @@ impl Factorised {
     pub fn offers<T: Number>(&self, rows: &[T]) -> OfferVectors {
         let width = self.model.row_width();
         let count = rows.len().checked_div(width).unwrap_or(0);
-        let (mut trees, mut sums) = (Offers::default(), Vec::new());
+        let (mut trees, mut sums, mut network) = (Offers::default(), Vec::new(), Sums::default());
         match (&self.model.evaluator, &self.parts) {
             (Evaluator::Float(engine), Parts::Float(split)) => trees = split.offers(engine, rows, width),
             (Evaluator::Double(engine), Parts::Double(split)) => trees = split.offers(engine, rows, width),
@@ -107,9 +116,13 @@ impl Factorised {
                     .zip(parts)
                     .for_each(|(row, part)| linear.part(Side::Offer, row, part));
             }
+            (_, Parts::Network(own)) => {
+                own.part(Side::Offer, rows, width, &mut network);
+                network.forget_values();
+            }
             _ => {}
         }
-        OfferVectors { trees, sums, count }
+        OfferVectors { trees, sums, network, count }
     }
 
     /// `row`: of [`TreeModel::row_width`] values, of which only those of the customer are read.
@@ -124,6 +137,9 @@ impl Factorised {
             (_, Parts::Linear(linear)) => {
                 customer.sums.resize(linear.targets(), 0.0);
                 linear.part(Side::Customer, row, &mut customer.sums);
+            }
+            (_, Parts::Network(network)) => {
+                network.part(Side::Customer, row, row.len(), &mut customer.network);
             }
             _ => {}
         }
@@ -166,6 +182,10 @@ impl Factorised {
                 let sums = (customer.sums.as_slice(), offers.sums.as_slice());
                 meet(linear, sums, (wanted, pairs, row_width), scratch, out)
             }
+            (_, Parts::Network(network)) => {
+                let (mine, theirs) = (&customer.network, &offers.network);
+                network.meet(mine, theirs, (wanted, pairs, row_width), scratch, out)
+            }
             _ => false,
         };
         if done { Ok(()) } else { Err(Misfit::Strange) }
@@ -177,6 +197,7 @@ impl Factorised {
         match &self.parts {
             Parts::Float(split) | Parts::Double(split) => split.memory_bytes(),
             Parts::Linear(linear) => linear.memory_bytes(),
+            Parts::Network(network) => network.memory_bytes(),
         }
     }
 }
@@ -216,7 +237,7 @@ impl OfferVectors {
     /// Bytes on the heap.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.trees.memory_bytes() + size_of_val(self.sums.as_slice())
+        self.trees.memory_bytes() + size_of_val(self.sums.as_slice()) + self.network.memory_bytes()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Recognises a graph that is an ensemble of trees or a linear model with what exporters put around it.
+//! Recognises a graph that is an ensemble of trees, a linear model or a perceptron with what exporters put around it.
 //!
 //! From the output that is wanted the graph is followed backwards: what stands behind the model becomes [`After`], what
 //! stands before it the steps of each feature. Start reading at [`read`].
@@ -6,6 +6,7 @@
 mod before;
 mod behind;
 mod linear;
+mod network;
 
 use std::collections::HashMap;
 
@@ -15,6 +16,7 @@ use super::after::After;
 use super::columns::Feature;
 use super::ensemble::{Ensemble, operators};
 use super::linear::Weights;
+use super::network::{Activation, Layer};
 use super::probe::Element;
 use super::{InputPart, Unsupported};
 use crate::model::onnx::Labels;
@@ -40,6 +42,7 @@ pub(super) struct Recognised {
 pub(super) enum Core {
     Trees(Ensemble),
     Linear(Weights),
+    Network { first: Layer, deeper: Vec<(Activation, Layer)> },
 }
 
 impl Core {
@@ -48,6 +51,7 @@ impl Core {
         match self {
             Self::Trees(ensemble) => ensemble.finish.width(ensemble.targets),
             Self::Linear(weights) => weights.finish.width(weights.targets),
+            Self::Network { first, deeper } => network::width(first, deeper),
         }
     }
 }
@@ -72,15 +76,23 @@ pub(super) fn read(bytes: &[u8], output: &str, inputs: &[InputPart<'_>]) -> Resu
     };
     let at = |error| at_node(error, node);
     let source_of = |node: &NodeProto| node.input.first().cloned().unwrap_or_default();
-    let source = parts.first().map(|part| source_of(part)).unwrap_or_default();
-    if parts.iter().any(|part| source_of(part) != source) {
+    let hidden = network::Hidden::before(&graph, node)?;
+    let first = hidden.first();
+    let source = first.or(parts.first().copied()).map(source_of).unwrap_or_default();
+    if first.is_none() && parts.iter().any(|part| source_of(part) != source) {
         return Err(at(Unsupported::because("ensembles of different columns are added up".to_owned())));
     }
     let is_linear = linear::is_linear(node);
     // Linear operators of ai.onnx.ml take floats, whatever they are given.
     let before = before::follow(&graph, &source, inputs, is_linear && node.domain == "ai.onnx.ml")?;
     let features = before.features;
-    let core = if is_linear {
+    let core = if first.is_some() {
+        if before.double {
+            return Err(at(Unsupported::because("a network of doubles".to_owned())));
+        }
+        let (first, deeper) = hidden.read(&graph, node, features.len())?;
+        Core::Network { first, deeper }
+    } else if is_linear {
         Core::Linear(linear::read(&graph, node, features.len())?)
     } else {
         let read =

@@ -31,7 +31,7 @@ pub(super) struct Linear {
 }
 
 /// The sides in the order in which their sums are added up.
-const SIDES: [Side; 3] = [Side::Customer, Side::Offer, Side::Pair];
+pub(super) const SIDES: [Side; 3] = [Side::Customer, Side::Offer, Side::Pair];
 
 impl Linear {
     /// All columns count as the customer's until [`Linear::grouped`] says otherwise. `features`: as many as `weights` has

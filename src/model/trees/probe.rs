@@ -38,11 +38,11 @@ pub(super) fn turning_points(ensemble: &Ensemble, columns: &Columns, points: &mu
     }
 }
 
-/// What a linear model has instead of thresholds: for each value of a row, where what is weighted is small.
-pub(super) fn usual_values(features: &[Feature], points: &mut [Vec<f64>]) {
+/// What a linear model or a network has instead of thresholds: for each value of a row, where what is weighted is `values`.
+pub(super) fn usual_values(features: &[Feature], values: &[f64], points: &mut [Vec<f64>]) {
     for feature in features {
-        let values = [-1.0, 0.0, 1.0].map(|value| feature.undo(value));
-        points[feature.input].extend(values.into_iter().filter(|value| value.is_finite()));
+        let values = values.iter().map(|value| feature.undo(*value));
+        points[feature.input].extend(values.filter(|value| value.is_finite()));
     }
     points.iter_mut().for_each(choose);
 }
@@ -64,14 +64,20 @@ impl TreeModel {
         let mut random = SplitMix64::seed_from_u64(seed);
         let columns = self.elements.iter().zip(&self.turning_points);
         // Where values are added up, one that is huge says nothing of the others, and two add up to nothing that is defined.
-        let adds = matches!(self.evaluator, Evaluator::Linear(_));
+        let adds = matches!(self.evaluator, Evaluator::Linear(_) | Evaluator::Network(_));
+        // What a layer makes of one that is large cancels out in the next, up to what the order of adding up leaves.
+        let large = !matches!(self.evaluator, Evaluator::Network(_));
         let mut rows = Vec::with_capacity(count * self.row_width());
         for _ in 0..count {
             // Some rows are whole, some full of holes.
             let gaps = if missing { random.next_u32() % 3 } else { 0 };
             let lone = random.next_u32() as usize % (2 * self.row_width()).max(1);
             for (at, (element, points)) in columns.clone().enumerate() {
-                let extremes = !adds || at == lone;
+                let extremes = match (!adds || at == lone, large) {
+                    (false, _) => Extremes::None,
+                    (true, false) => Extremes::NotLarge,
+                    (true, true) => Extremes::All,
+                };
                 rows.push(value(&mut random, *element, points, gaps, extremes));
             }
         }
@@ -79,7 +85,16 @@ impl TreeModel {
     }
 }
 
-fn value(random: &mut SplitMix64, element: Element, points: &[f64], gaps: u32, extremes: bool) -> f64 {
+/// The values far from all thresholds that are tried.
+#[derive(Clone, Copy, PartialEq)]
+enum Extremes {
+    None,
+    /// All but finite ones beyond some units.
+    NotLarge,
+    All,
+}
+
+fn value(random: &mut SplitMix64, element: Element, points: &[f64], gaps: u32, extremes: Extremes) -> f64 {
     match element {
         Element::Bool => return f64::from(random.next_u32() % 2),
         Element::Text => {
@@ -94,7 +109,7 @@ fn value(random: &mut SplitMix64, element: Element, points: &[f64], gaps: u32, e
     let unit = (f64::from(random.next_u32()) + 0.5) / f64::from(u32::MAX);
     let point = points.get(random.next_u32() as usize % points.len().max(1)).copied().unwrap_or(0.0);
     let float = |value: f64, step: fn(f32) -> f32| f64::from(step(value as f32));
-    let found = match random.next_u32() % if extremes { 16 } else { 13 } {
+    let found = match random.next_u32() % if extremes == Extremes::None { 13 } else { 16 } {
         0..4 => point,
         4..6 if element == Element::Double => point.next_up(),
         4..6 => float(point, f32::next_up),
@@ -106,20 +121,21 @@ fn value(random: &mut SplitMix64, element: Element, points: &[f64], gaps: u32, e
             point + (other - point) * (unit * 1.2 - 0.1)
         }
         _ => {
-            let extremes = [
+            let values = [
                 0.0,
                 -0.0,
                 f64::from(f32::from_bits(1)),
                 -f64::from(f32::from_bits(1)),
-                f64::from(f32::MAX),
-                f64::from(f32::MIN),
                 f64::from(f32::MIN_POSITIVE),
-                1e3 * unit,
-                -1e3 * unit,
                 f64::INFINITY,
                 f64::NEG_INFINITY,
+                1e3 * unit,
+                -1e3 * unit,
+                f64::from(f32::MAX),
+                f64::from(f32::MIN),
             ];
-            extremes[random.next_u32() as usize % extremes.len()]
+            let count = if extremes == Extremes::All { values.len() } else { values.len() - 4 };
+            values[random.next_u32() as usize % count]
         }
     };
     match element {

@@ -1,6 +1,7 @@
 //! Memory that scoring needs and keeps, so that it allocates nothing once it is warm.
 
 use super::machine::LANES;
+use super::network::Sums;
 
 /// Room to score in: one per thread, for any models.
 #[derive(Debug, Default)]
@@ -23,6 +24,10 @@ pub struct Scratch {
     pub(super) row_doubles: Vec<f64>,
     /// Sides × targets.
     pub(super) parts: Vec<f64>,
+    /// Of a block of rows, for a network.
+    pub(super) network: Sums,
+    /// The sums of its next layer.
+    pub(super) next: Vec<f32>,
     /// Of one row, before what stands behind the trees.
     pub(super) scores: Vec<f32>,
 }

@@ -3,6 +3,7 @@
 mod damage;
 mod graphs;
 mod linear;
+mod network;
 mod sample;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use proptest::prelude::*;
 use super::machine::Machine;
 use super::*;
 pub(super) use linear::LinearSample;
+pub(super) use network::NetworkSample;
 use sample::Kind;
 pub(super) use sample::Sample;
 
@@ -26,6 +28,7 @@ fn with_machine(mut model: TreeModel, machine: Machine) -> TreeModel {
         Evaluator::Float(engine) => engine.machine = machine,
         Evaluator::Double(engine) => engine.machine = machine,
         Evaluator::Linear(_) => {}
+        Evaluator::Network(network) => network.machine = machine,
     }
     model
 }

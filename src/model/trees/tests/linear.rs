@@ -22,7 +22,7 @@ pub(in crate::model::trees) struct LinearSample {
     seed: u64,
 }
 
-fn node(
+pub(super) fn node(
     operator: &str,
     domain: &str,
     input: &[&str],
@@ -39,7 +39,7 @@ fn node(
     }
 }
 
-fn number(name: &str, i: i64) -> AttributeProto {
+pub(super) fn number(name: &str, i: i64) -> AttributeProto {
     AttributeProto { i, ..attribute(name, 2) }
 }
 
@@ -54,7 +54,7 @@ fn texts(name: &str, texts: &[&str]) -> AttributeProto {
     }
 }
 
-fn constant(name: &str, dims: Vec<i64>, float_data: Vec<f32>) -> TensorProto {
+pub(super) fn constant(name: &str, dims: Vec<i64>, float_data: Vec<f32>) -> TensorProto {
     TensorProto {
         name: name.to_owned(),
         dims,
