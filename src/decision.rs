@@ -50,7 +50,7 @@ const ROWS_PER_PART: usize = 1024;
 const LONG: Duration = Duration::from_millis(20);
 
 /// Work of one thread that a piece of bulk work should be: what an interactive call may have to wait for.
-const PIECE: Duration = Duration::from_micros(500);
+const PIECE: Duration = Duration::from_micros(250);
 
 /// Answers calls from whatever snapshot is published when they begin.
 #[derive(Clone)]

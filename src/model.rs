@@ -30,4 +30,6 @@ pub use matrix::{InputError, Matrix};
 pub use pairing::Pairing;
 pub use repository::{Repository, RepositoryError, ServedModel};
 pub use version::{Model, Scores};
-pub use workers::{Call, INLINE, Lane, Needs, Refusal, Stop, Worker, Workers, give_way, panic_message};
+pub use workers::{
+    Call, INLINE, Lane, Needs, Refusal, Stop, Worker, Workers, give_way, panic_message, pause,
+};

@@ -11,13 +11,16 @@ use std::time::Instant;
 
 use super::inputs::{Element, Plan};
 use super::matrix::{Numbers, Rows};
-use super::onnx::{OnnxModel, Outputs, Tensor, TensorData};
+use super::onnx::{Digest, OnnxModel, Outputs, Tensor, TensorData};
 use super::output::ScoreOutput;
 use super::trees::{Disagreement, InputPart, PROBES, Scratch, Side, TreeModel, Unsupported};
-use super::{ModelError, Worker};
+use super::{ModelError, Worker, pause};
 
 /// Rows that go into one run of a graph without a fixed batch, so that the memory of a run is bounded.
 pub(super) const BLOCK_ROWS: usize = 4096;
+
+/// Rows that go into one run while an engine is held against ONNX Runtime, so that runs are short beside calls.
+const RUN_ROWS: usize = 64;
 
 /// Seed of the rows that an engine is tried with: the same for the same file, everywhere.
 const SEED: u64 = 0x70_72_6F_66_66_65_72;
@@ -132,6 +135,9 @@ impl Graph {
         });
         if fresh && onnx.engines().all_native() {
             onnx.drop_sessions();
+        } else if fresh && onnx.make_first(1).is_err() {
+            // Whoever runs it will be told why.
+            tracing::debug!(graph = name, "ONNX Runtime has no session yet");
         }
         Self { onnx, output, engine }
     }
@@ -193,25 +199,37 @@ fn run(
 ///
 /// The comparison runs in a session of its own, since another may be serving.
 fn choose(path: &Path, reference: &OnnxModel, output: &ScoreOutput, plan: &Plan) -> Engine {
-    let trees = match read(path, output, plan) {
-        Ok(trees) => trees,
-        Err(why) => return Engine::OnnxRuntime(why),
-    };
-    let rows = trees.probe_rows(PROBES, true, SEED);
-    match trees.verify(&rows, |rows| answers(reference, output, plan, &trees, rows)) {
-        Ok(()) => Engine::Native(Arc::new(trees)),
-        Err(disagreement) => Engine::OnnxRuntime(Why::Disagreement(Arc::new(disagreement))),
+    match verified(path, reference, output, plan) {
+        Ok(trees) => Engine::Native(Arc::new(trees)),
+        Err(why) => Engine::OnnxRuntime(why),
     }
 }
 
-fn read(path: &Path, output: &ScoreOutput, plan: &Plan) -> Result<TreeModel, Why> {
-    let unsupported = |why: String| Why::Unsupported(Arc::new(Unsupported { node: "graph".to_owned(), why }));
+/// The engine, if it answers as the reference does, or did before in this process for the same bytes.
+fn verified(path: &Path, reference: &OnnxModel, output: &ScoreOutput, plan: &Plan) -> Result<TreeModel, Why> {
+    pause();
     let bytes = std::fs::read(path).map_err(|error| Why::Unreadable(error.to_string().into()))?;
+    let trees = native(&bytes, output, plan)?;
+    // An engine knows no weights in other files, so the bytes are all of the model.
+    let (digest, asked) = (Digest::of(&bytes), format!("{output:?} {plan:?}"));
+    if !reference.known().is_verified(digest, &asked) {
+        pause();
+        let rows = trees.probe_rows(PROBES, true, SEED);
+        trees
+            .verify(&rows, |rows| answers(reference, output, plan, &trees, rows))
+            .map_err(|disagreement| Why::Disagreement(Arc::new(disagreement)))?;
+        reference.known().learn(digest, reference.signature(), asked);
+    }
+    Ok(trees)
+}
+
+fn native(bytes: &[u8], output: &ScoreOutput, plan: &Plan) -> Result<TreeModel, Why> {
+    let unsupported = |why: String| Why::Unsupported(Arc::new(Unsupported { node: "graph".to_owned(), why }));
     let parts = plan.tensors.iter();
     let parts: Vec<InputPart<'_>> =
         parts.map(|tensor| InputPart { name: &tensor.name, columns: tensor.columns.len() }).collect();
     let trees =
-        TreeModel::read(&bytes, &output.name, &parts).map_err(|why| Why::Unsupported(Arc::new(why)))?;
+        TreeModel::read(bytes, &output.name, &parts).map_err(|why| Why::Unsupported(Arc::new(why)))?;
     let column =
         output.column(trees.labels(), trees.width()).map_err(|error| unsupported(error.to_string()))?;
     let sides: Vec<Side> = plan.sides().collect();
@@ -233,7 +251,8 @@ fn answers(
     let (onnx, worker) = (onnx.apart()?, Worker::only());
     let width: usize = plan.tensors.iter().map(|tensor| tensor.columns.len()).sum();
     let mut scores = Vec::with_capacity(rows.len() / width.max(1) * output.columns());
-    for rows in rows.chunks(plan.batch.unwrap_or(BLOCK_ROWS) * width.max(1)) {
+    for rows in rows.chunks(plan.batch.unwrap_or(RUN_ROWS) * width.max(1)) {
+        pause();
         let kept = rows.len() / width.max(1);
         let batch = plan.batch.unwrap_or(kept);
         let mut padded = rows.to_vec();

@@ -7,6 +7,7 @@
 mod cache;
 mod convert;
 mod file;
+mod known;
 pub(in crate::model) mod proto;
 mod runtime;
 mod tensor;
@@ -17,8 +18,9 @@ use std::sync::{Mutex, PoisonError};
 use ort::session::{OutputSelector, RunOptions, Session};
 
 use super::graph::Engines;
-use super::{ModelError, Worker};
+use super::{ModelError, Worker, pause};
 pub use cache::OnnxCache;
+pub(super) use known::{Digest, Known};
 pub use runtime::{OnnxRuntime, VERSION, disable_telemetry};
 pub use tensor::{
     ElementType, LabelKind, Labels, OutputValue, Signature, Tensor, TensorData, TensorSpec, ValueKind,
@@ -50,18 +52,26 @@ pub enum Outputs<'a> {
 }
 
 impl OnnxModel {
-    /// Reads the model at `path`, checks it, and makes a session of it; the others, up to `sessions`, are made when a worker of
-    /// their number runs the model for the first time.
+    /// Reads the model at `path`, checks it, and makes a session of it, unless this process knows that an engine of ours serves these
+    /// bytes; the others, up to `sessions`, are made when a worker of their number runs the model for the first time.
     ///
     /// # Errors
     /// A file that is missing, empty, a Git LFS pointer or no ONNX model; a graph without outputs, with custom operators,
     /// with inputs of unsupported types, or with weights outside its own directory; whatever ONNX Runtime refuses.
     pub fn load(runtime: &OnnxRuntime, path: &Path, sessions: usize) -> Result<Self, ModelError> {
+        pause();
         let directory = path.parent().unwrap_or(Path::new("."));
         let bytes = std::fs::read(path)?;
-        file::check(&bytes, directory)?;
-        let first = runtime.session(&bytes, directory)?;
-        let signature = convert::signature(&first);
+        let whole = file::check(&bytes, directory)?;
+        let digest = whole.then(|| Digest::of(&bytes));
+        let (first, signature) = match digest.and_then(|digest| runtime.known().signature(digest)) {
+            Some(signature) => (None, signature),
+            None => {
+                let session = runtime.session(&bytes, directory)?;
+                let signature = convert::signature(&session);
+                (Some(session), signature)
+            }
+        };
         for input in &signature.inputs {
             if let ValueKind::Unsupported(kind) = &input.kind {
                 return Err(ModelError::UnsupportedType { name: input.name.clone(), kind: kind.clone() });
@@ -70,7 +80,7 @@ impl OnnxModel {
         let supported = |output: &TensorSpec| !matches!(output.kind, ValueKind::Unsupported(_));
         let all = (0..signature.outputs.len()).filter(|at| supported(&signature.outputs[*at])).collect();
         let others = (1..sessions.max(1)).map(|_| Mutex::default());
-        let sessions = std::iter::once(Mutex::new(Some(first))).chain(others).collect();
+        let sessions = std::iter::once(Mutex::new(first)).chain(others).collect();
         let (runtime, path) = (runtime.clone(), path.to_owned());
         Ok(Self { runtime, signature, all, sessions, path, engines: Engines::default() })
     }
@@ -89,7 +99,12 @@ impl OnnxModel {
     /// # Errors
     /// As [`OnnxModel::load`].
     pub fn make_sessions(&self) -> Result<(), ModelError> {
-        for session in &self.sessions {
+        self.make_first(self.sessions.len())
+    }
+
+    /// The same for so many workers.
+    pub(super) fn make_first(&self, count: usize) -> Result<(), ModelError> {
+        for session in self.sessions.iter().take(count) {
             let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
             if session.is_none() {
                 *session = Some(self.session()?);
@@ -116,6 +131,11 @@ impl OnnxModel {
         let bytes = std::fs::read(&self.path)?;
         file::check(&bytes, directory)?;
         self.runtime.session(&bytes, directory)
+    }
+
+    /// What this process has learned of models.
+    pub(super) fn known(&self) -> &Known {
+        self.runtime.known()
     }
 
     /// Its file.

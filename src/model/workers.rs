@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 
 use self::backlog::Backlog;
 pub use self::call::{Call, Lane, Stop};
-pub use self::priority::give_way;
+pub use self::priority::{give_way, pause};
 
 /// Work that is known to cost no more than this is done where it is asked for, if it needs no session. About ten times what a
 /// hand-over costs, and short enough for a thread that serves connections.
@@ -149,7 +149,10 @@ impl Workers {
             std::thread::Builder::new().name(format!("bulk-{index}")).spawn(move || {
                 give_way();
                 let none = Worker::without_session();
-                jobs.iter().for_each(|job| job(&none));
+                jobs.iter().for_each(|job| {
+                    job(&none);
+                    pause();
+                });
             })?;
         }
         Ok(Self { interactive, bulk, idle, count, backlog: Arc::default() })
@@ -191,6 +194,9 @@ impl Workers {
         F: FnOnce(&Worker) -> T + Send + 'static,
     {
         call.check()?;
+        if call.lane() == Lane::Interactive {
+            priority::arrived();
+        }
         if needs.inline(call.lane()) {
             return guarded(|| work(&Worker::without_session()));
         }

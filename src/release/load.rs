@@ -12,7 +12,7 @@ use super::{ReleaseFiles, Store, Workspace};
 use crate::document::{Document, Problems, suggestion};
 use crate::feature::FeatureSchema;
 use crate::model::onnx::OnnxCache;
-use crate::model::{Cost, Layout, Manifest, Model, ModelKind, Pairing, Worker};
+use crate::model::{Cost, Layout, Manifest, Model, ModelKind, Pairing, Worker, pause};
 use crate::offer::{self, Catalog, NamedModel, Placement, feature_rows};
 use crate::segment::{FILE_NAME, Segmentation};
 
@@ -115,6 +115,7 @@ impl Release {
                 unsound.catalog.map(|catalog| *catalog)
             }
         };
+        pause();
         let mut models = Vec::new();
         let mut segmentations = BTreeMap::new();
         for (name, version) in source.pins {
@@ -131,8 +132,13 @@ impl Release {
         let scorers = assign_scorers(&catalog, &models, &segmentations, source.pins, &mut problems);
         let segmentation = choose_segmentation(&catalog, &mut segmentations, &models, &mut problems);
         let offers = feature_rows(catalog.library.offers());
-        let pairings = models.iter().map(|model: &Arc<Model>| model.pairing(&offers)).collect();
+        let pairing = |model: &Arc<Model>| {
+            pause();
+            model.pairing(&offers)
+        };
+        let pairings = models.iter().map(pairing).collect();
         drop(offers);
+        pause();
         let costs = catalog.policy.placements.iter().map(|_| Cost::default()).collect();
         let runs = |scorer: &Scorer| models[scorer.model].needs_session();
         let sessions = scorers.iter().map(|row| row.iter().flatten().any(runs)).collect();

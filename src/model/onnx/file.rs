@@ -26,11 +26,12 @@ const KNOWN_DOMAINS: [&str; 9] = [
     "com.ms.internal.nhwc",
 ];
 
-/// Refuses what is no model, has nothing to say, needs custom operators, or has weights outside `directory`.
+/// Refuses what is no model, has nothing to say, needs custom operators, or has weights outside `directory`. Whether the bytes
+/// are all of the model: whether it has no weights in other files.
 ///
 /// # Errors
 /// The first of these, with its cause.
-pub(super) fn check(bytes: &[u8], directory: &Path) -> Result<(), ModelError> {
+pub(super) fn check(bytes: &[u8], directory: &Path) -> Result<bool, ModelError> {
     if bytes.is_empty() {
         return Err(ModelError::EmptyFile);
     }
@@ -59,7 +60,8 @@ pub(super) fn check(bytes: &[u8], directory: &Path) -> Result<(), ModelError> {
         let (domain, operator) = ((*domain).to_owned(), (*operator).to_owned());
         return Err(ModelError::CustomOperator { operator, domain });
     }
-    contents.locations.iter().try_for_each(|location| check_location(location, directory))
+    contents.locations.iter().try_for_each(|location| check_location(location, directory))?;
+    Ok(contents.locations.is_empty())
 }
 
 /// Whether the weights at `location` are a regular file inside `directory`, symbolic links followed.

@@ -11,7 +11,8 @@ use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 
-use crate::model::ModelError;
+use super::known::Known;
+use crate::model::{ModelError, pause};
 
 /// The version of ONNX Runtime that `scripts/fetch_onnxruntime.py` fetches and this code is tested with.
 pub const VERSION: &str = "1.31.1";
@@ -21,12 +22,13 @@ pub const VERSION: &str = "1.31.1";
 const TELEMETRY_SWITCH: &str = "ORT_DISABLE_TELEMETRY";
 
 /// One environment per process, made by whoever asks first and never torn down.
-static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
+static SHARED: Mutex<Option<OnnxRuntime>> = Mutex::new(None);
 
 /// ONNX Runtime, ready to load models. Cheap to clone; all clones are the one environment of the process.
 #[derive(Debug, Clone)]
 pub struct OnnxRuntime {
     environment: Environment,
+    known: Arc<Known>,
 }
 
 /// Sets `ORT_DISABLE_TELEMETRY=1` for this process, unless it is set already. Belongs at the top of `main`.
@@ -68,9 +70,9 @@ impl OnnxRuntime {
     /// When no library is found or it is of the wrong version, with the command that fetches it; when telemetry is not
     /// off, see [`disable_telemetry`].
     pub fn load() -> Result<Self, ModelError> {
-        let mut shared = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(environment) = &*shared {
-            return Ok(Self { environment: environment.clone() });
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = &*shared {
+            return Ok(runtime.clone());
         }
         if !telemetry_is_off() {
             return Err(ModelError::TelemetryOn);
@@ -85,12 +87,19 @@ impl OnnxRuntime {
             .build()
             .map_err(|error| unusable(error.to_string()))?;
         environment.set_log_level(LogLevel::Warning);
-        *shared = Some(environment.clone());
-        Ok(Self { environment })
+        let runtime = Self { environment, known: Arc::default() };
+        *shared = Some(runtime.clone());
+        Ok(runtime)
+    }
+
+    /// What this process has learned of models.
+    pub(super) fn known(&self) -> &Known {
+        &self.known
     }
 
     /// A session of a model whose bytes were checked; weights in other files come from `directory`.
     pub(super) fn session(&self, model: &[u8], directory: &Path) -> Result<Session, ModelError> {
+        pause();
         let directory = directory.canonicalize()?;
         let directory = directory.to_str().ok_or(ModelError::Load("its path is not Unicode".to_owned()))?;
         // One thread per session: requests run side by side, not inside each other, and an idle thread that spins or an

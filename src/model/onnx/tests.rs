@@ -210,3 +210,28 @@ fn a_model_is_loaded_once_for_all_who_hold_it() {
     std::fs::remove_file(&path).unwrap();
     assert!(matches!(cache.load(&path), Err(ModelError::Unreadable(_))));
 }
+
+#[test]
+fn a_model_that_an_engine_of_ours_serves_has_no_session_until_somebody_runs_it() {
+    let runtime = OnnxRuntime::load().unwrap();
+    let bytes = std::fs::read(fixture("pair_logit.onnx")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    // Other bytes than those of the fixture, of which other tests may learn: a field that nobody reads.
+    std::fs::write(&path, [bytes.as_slice(), &[0x32, 0x01, b'x']].concat()).unwrap();
+    let load = || OnnxModel::load(&runtime, &path, 1).unwrap();
+    let has_session = |model: &OnnxModel| model.sessions[0].lock().unwrap().is_some();
+    let first = load();
+    assert!(has_session(&first) && has_session(&load()));
+    let digest = Digest::of(&std::fs::read(&path).unwrap());
+    assert!(!runtime.known().is_verified(digest, "its score"));
+    runtime.known().learn(digest, first.signature(), "its score".to_owned());
+    assert!(
+        runtime.known().is_verified(digest, "its score") && !runtime.known().is_verified(digest, "another")
+    );
+    let again = load();
+    assert_eq!(again.signature(), first.signature());
+    assert!(!has_session(&again));
+    again.make_sessions().unwrap();
+    assert!(has_session(&again));
+}

@@ -45,6 +45,8 @@ pub(super) struct Layer {
 #[derive(Debug, Clone)]
 pub(super) struct Network {
     features: Vec<Feature>,
+    /// Whether the columns are the values of a row as they came.
+    plain: bool,
     /// The first layer, in parts by side: the columns whose sums they are, in their order.
     first: [(Vec<u32>, Layer); 3],
     /// The others, with what happens before each.
@@ -119,7 +121,8 @@ impl Network {
         let nothing = || (Vec::new(), Layer::of(0, &vec![0.0; outputs], |_, _| 0.0));
         let all = (0..features.len() as u32).collect();
         let first = [(all, first), nothing(), nothing()];
-        Self { features, first, deeper: deeper.into(), after, machine: Machine::best() }
+        let plain = features.iter().all(|feature| feature.steps.is_empty());
+        Self { features, plain, first, deeper: deeper.into(), after, machine: Machine::best() }
     }
 
     /// The same network added up by these sides, one for each value of a row.
@@ -203,7 +206,12 @@ impl Network {
         sums.resize(rows.len() * layer.stride(), 0.0);
         values.clear();
         for row in rows {
-            values.extend(columns.iter().map(|column| self.features[*column as usize].value(row) as f32));
+            let features = columns.iter().map(|column| &self.features[*column as usize]);
+            if self.plain {
+                values.extend(features.map(|feature| row[feature.input].to_f32()));
+            } else {
+                values.extend(features.map(|feature| feature.value(row) as f32));
+            }
         }
         self.machine.work(Multiply {
             layer,
