@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use proffer::decision::Decider;
 use proffer::feature::store::CustomerTable;
@@ -11,16 +12,37 @@ use proffer::model::onnx::{OnnxCache, OnnxRuntime};
 use proffer::model::{Call, Workers};
 use proffer::release::{Publisher, Release, ReleaseSource, Snapshot, Workspace};
 use proffer::telemetry::Metrics;
+use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use crate::in_process::{CUSTOMERS, LOOKED_AT, take_turns};
+use crate::{answers, requests};
+
+/// First prints what the first customers are shown, for the check; then takes its turns. In a process apart from the other
+/// engines, since there is one environment of ONNX Runtime in a process.
+pub fn run(folder: &Path) {
+    let decisions = Decisions::load(&folder.join("workspace"));
+    let request = |customer: usize| requests::rank(customer..customer + 1, wire::Explain::Winners);
+    let decided = (0..LOOKED_AT).map(|customer| decisions.rank(request(customer)));
+    println!("{}", Value::Array(decided.map(|answer| answers::ranked(&answer)[0].take()).collect()));
+    take_turns(|_, _, call| {
+        let request = request(call % CUSTOMERS);
+        let asked = Instant::now();
+        let answer = std::hint::black_box(decisions.rank(request));
+        let took = asked.elapsed();
+        drop(answer);
+        took
+    });
+}
+
 /// The workspace, published.
-pub struct Decisions {
+struct Decisions {
     service: DecisionService,
     runtime: Runtime,
 }
 
 impl Decisions {
-    pub fn load(workspace: &Path) -> Self {
+    fn load(workspace: &Path) -> Self {
         let workspace = Workspace::open(workspace).unwrap();
         let cache = OnnxCache::new(OnnxRuntime::load().unwrap(), 1);
         let release = Arc::new(Release::load(&ReleaseSource::of_workspace(&workspace), &cache).unwrap());
@@ -37,7 +59,7 @@ impl Decisions {
         Self { service: DecisionService::new(decider, Arc::new(Limits::default())), runtime }
     }
 
-    pub fn rank(&self, request: wire::RankRequest) -> wire::RankResponse {
+    fn rank(&self, request: wire::RankRequest) -> wire::RankResponse {
         self.runtime.block_on(self.service.rank(request, &Call::default())).unwrap()
     }
 }

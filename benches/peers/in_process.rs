@@ -6,22 +6,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ort::session::Session;
-use proffer::grpc::proto::proffer::v1 as wire;
 use proffer::model::trees::{CustomerVectors, Factorised, InputPart, OfferVectors, Scratch, Side, TreeModel};
 use serde_json::{Value, json};
 
 use crate::data::{self, CUSTOMER, Data, OFFERS, WIDTH};
-use crate::decision::Decisions;
-use crate::{answers, requests};
 
 /// Customers whose pairs are scored in turn.
-const CUSTOMERS: usize = 256;
+pub const CUSTOMERS: usize = 256;
 
 /// Rows of a call of mixed pairs.
 const MIXED: usize = 1000;
 
 /// How many answers are looked at before anything is measured.
-const LOOKED_AT: usize = 16;
+pub const LOOKED_AT: usize = 16;
 
 struct Engines {
     data: Data,
@@ -34,20 +31,34 @@ struct Engines {
     customer: CustomerVectors,
     scratch: Scratch,
     out: Vec<f32>,
-    decisions: Decisions,
 }
 
-/// First prints scores of each engine for the check; then answers each line `<engine> <pairs|mixed> <seconds>` with the
-/// median time of a call in µs. The engine `decision` is all of a `Rank` of one customer.
+/// First prints scores of each engine for the check; then takes its turns.
 pub fn run(folder: &Path) {
     let mut engines = Engines::load(folder);
     println!("{}", engines.samples());
+    take_turns(|engine, rows, call| {
+        let asked = Instant::now();
+        std::hint::black_box(engines.score(engine, rows, call));
+        asked.elapsed()
+    });
+}
+
+/// Answers each line `<engine> <pairs|mixed> <seconds>` with the median time of a call in µs; `time` makes one and says how long
+/// it took.
+pub fn take_turns(mut time: impl FnMut(&str, &str, usize) -> Duration) {
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();
         let words: Vec<&str> = line.split_whitespace().collect();
         let [engine, rows, seconds] = words[..] else { panic!("not a turn: {line}") };
-        let (calls, micros) = engines.turn(engine, rows, seconds.parse().unwrap());
-        println!("{}", json!({"calls": calls, "micros": micros}));
+        let (began, seconds) = (Instant::now(), seconds.parse().unwrap());
+        let mut times = Vec::with_capacity(1 << 16);
+        while times.is_empty() || began.elapsed().as_secs_f64() < seconds {
+            times.push(time(engine, rows, times.len()));
+        }
+        times.sort_unstable();
+        let median: Duration = times[times.len() / 2];
+        println!("{}", json!({"calls": times.len(), "micros": median.as_secs_f64() * 1e6}));
     }
 }
 
@@ -75,7 +86,6 @@ impl Engines {
             customer: CustomerVectors::default(),
             scratch: Scratch::default(),
             out: vec![0.0; MIXED],
-            decisions: Decisions::load(&folder.join("workspace")),
         }
     }
 
@@ -91,37 +101,7 @@ impl Engines {
             let scored = (0..calls).map(|call| self.score(engine, rows, call).to_vec()).collect::<Vec<_>>();
             samples.insert(format!("{engine} {rows}"), json!(scored));
         }
-        let decided = (0..LOOKED_AT).map(|customer| self.decisions.rank(request(customer)));
-        let decided = decided.map(|answer| answers::ranked(&answer)[0].take()).collect();
-        samples.insert("decision pairs".to_owned(), Value::Array(decided));
         Value::Object(samples)
-    }
-
-    /// Calls for so long; returns how many and the median.
-    fn turn(&mut self, engine: &str, rows: &str, seconds: f64) -> (usize, f64) {
-        let began = Instant::now();
-        let mut times = Vec::with_capacity(1 << 16);
-        while times.is_empty() || began.elapsed().as_secs_f64() < seconds {
-            times.push(self.call(engine, rows, times.len()));
-        }
-        times.sort_unstable();
-        let median: Duration = times[times.len() / 2];
-        (times.len(), median.as_secs_f64() * 1e6)
-    }
-
-    /// How long a call takes.
-    fn call(&mut self, engine: &str, rows: &str, call: usize) -> Duration {
-        if engine == "decision" {
-            let request = request(call % self.pairs.len());
-            let asked = Instant::now();
-            let answer = std::hint::black_box(self.decisions.rank(request));
-            let took = asked.elapsed();
-            drop(answer);
-            return took;
-        }
-        let asked = Instant::now();
-        std::hint::black_box(self.score(engine, rows, call));
-        asked.elapsed()
     }
 
     fn score(&mut self, engine: &str, rows: &str, call: usize) -> &[f32] {
@@ -149,8 +129,4 @@ impl Engines {
         }
         out
     }
-}
-
-fn request(customer: usize) -> wire::RankRequest {
-    requests::rank(customer..customer + 1, wire::Explain::Winners)
 }

@@ -52,6 +52,8 @@ enum Command {
     Client(Target),
     /// Scores in this process what it is asked for on standard input.
     InProcess { folder: PathBuf },
+    /// Decides in this process what it is asked for on standard input.
+    Decide { folder: PathBuf },
 }
 
 #[derive(clap::Args)]
@@ -87,5 +89,6 @@ fn main() {
         Command::Echo => plain::serve(echo::Echo),
         Command::Client(target) => client::run(&target),
         Command::InProcess { folder } => in_process::run(&folder),
+        Command::Decide { folder } => decision::run(&folder),
     }
 }

@@ -1,4 +1,4 @@
-//! Where the time of one `Rank` goes: its parts, repeated alone on the threads that decide.
+//! Where the time of one `Rank` goes: its parts, repeated alone, on the thread that asks, as a short decision is made.
 //!
 //! The parts do what the decision does, through the same public functions, for the same customers, offers and rows; what
 //! is left of the whole is what cannot be reached from outside. Each part goes over all customers before the next
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use proffer::decision::{Explain, Stage};
 use proffer::feature::store::RowIndex;
 use proffer::feature::{Entity, Row, Value, ValueRef};
-use proffer::model::{Call, Layout, Matrix, Model, Needs, Worker};
+use proffer::model::{Call, Needs};
 use proffer::offer::{CustomerRules, Offer, RuleMemo};
 
 use crate::PLACEMENTS;
@@ -23,14 +23,12 @@ use crate::server::Process;
 /// How often each part goes over all customers.
 const SWEEPS: usize = 5;
 
-/// What a decision is taken apart into, in the order in which it happens; the hand-over to a worker comes before, the
-/// rest is the difference.
-const PARTS: [&str; 6] = [
+/// What a decision is taken apart into, in the order in which it happens; the rest is the difference.
+const PARTS: [&str; 5] = [
     "the customer's values from the store",
     "the segment",
     "rules of the offers",
-    "rows of the model's input, one by one",
-    "the model, row by row",
+    "the model, for the customer with these offers",
     "rules of the context weights",
 ];
 
@@ -61,23 +59,21 @@ pub async fn run(engine: Arc<Engine>, visits: Arc<[Visit]>) {
         cases.push(Arc::new(case(engine, visit, placement).await));
     }
     let candidates: Vec<usize> = candidates(engine, placement);
-    let all = candidates.clone();
-    let all_rows = move |engine: &Engine, case: &Case, worker: &Worker| {
-        let began = Instant::now();
-        score(engine, case, &all, worker);
-        [began.elapsed()]
-    };
     let watch = Watch::new(Process::this());
     let mut whole = Sweeps::<1>::new(cases.len());
-    let mut empty = OnWorkers::<0>::new(cases.len());
-    let mut taken = OnWorkers::<{ PARTS.len() }>::new(cases.len());
-    let mut ungated = OnWorkers::<1>::new(cases.len());
+    let mut taken = Sweeps::<{ PARTS.len() }>::new(cases.len());
+    let mut ungated = Sweeps::<1>::new(cases.len());
+    let mut handed_over = Sweeps::<1>::new(cases.len());
     // Taken in turns: what changes on the machine meanwhile changes for all of them.
     for _ in 0..SWEEPS {
         sweep_whole(engine, &cases, placement, &mut whole).await;
-        taken.sweep(engine, &cases, |engine, case, worker| take_apart(engine, case, worker).0).await;
-        empty.sweep(engine, &cases, |_, _, _| []).await;
-        ungated.sweep(engine, &cases, all_rows.clone()).await;
+        taken.sweep(&cases, |case| take_apart(engine, case).0);
+        ungated.sweep(&cases, |case| {
+            let began = Instant::now();
+            score(engine, case, &candidates);
+            [began.elapsed()]
+        });
+        sweep_hand_over(engine, cases.len(), &mut handed_over).await;
     }
 
     let others = watch.others();
@@ -85,10 +81,9 @@ pub async fn run(engine: Arc<Engine>, visits: Arc<[Visit]>) {
         "Where the time of Rank {placement} goes ({models}); mean of {} customers, {SWEEPS} sweeps",
         cases.len()
     ));
-    let ([whole], [hand_over]) = (whole.means(), taken.hand_over.means());
-    let mut rest = whole - hand_over;
-    print_share("hand-over to a worker and back", hand_over, whole);
-    for (name, micros) in PARTS.into_iter().zip(taken.parts.means()) {
+    let [whole] = whole.means();
+    let mut rest = whole;
+    for (name, micros) in PARTS.into_iter().zip(taken.means()) {
         print_share(name, micros, whole);
         rest -= micros;
     }
@@ -98,11 +93,11 @@ pub async fn run(engine: Arc<Engine>, visits: Arc<[Visit]>) {
     println!(
         "without gates the model would take all {} rows: {:.1} µs, input included",
         candidates.len(),
-        ungated.parts.means()[0]
+        ungated.means()[0]
     );
     println!(
-        "the hand-over of an empty job: {:.1} µs; others took {others} of the machine",
-        empty.hand_over.means()[0]
+        "handing over to a worker would add {:.1} µs; others took {others} of the machine",
+        handed_over.means()[0]
     );
 }
 
@@ -111,10 +106,9 @@ fn print_share(name: &str, micros: f64, whole: f64) {
 }
 
 fn print_counts(engine: &Engine, cases: &[Arc<Case>], candidates: usize) {
-    let worker = &Worker::tokens(1)[0];
     let mut sums = Counts::default();
     for case in cases {
-        let (_, counts) = take_apart(engine, case, worker);
+        let (_, counts) = take_apart(engine, case);
         sums.rules += counts.rules;
         sums.context_rules += counts.context_rules;
     }
@@ -170,47 +164,20 @@ async fn sweep_whole(engine: &Engine, cases: &[Arc<Case>], placement: &str, time
     }
 }
 
-/// Times of work on the threads that decide.
-struct OnWorkers<const N: usize> {
-    parts: Sweeps<N>,
-    /// On the way to the worker and back.
-    hand_over: Sweeps<1>,
-}
-
-impl<const N: usize> OnWorkers<N> {
-    fn new(customers: usize) -> Self {
-        Self { parts: Sweeps::new(customers), hand_over: Sweeps::new(customers) }
-    }
-
-    /// Does `work` for each customer.
-    async fn sweep(
-        &mut self,
-        engine: &Arc<Engine>,
-        cases: &[Arc<Case>],
-        work: impl Fn(&Engine, &Case, &Worker) -> [Duration; N] + Clone + Send + 'static,
-    ) {
-        for (index, case) in cases.iter().enumerate() {
-            let (shared, case, work) = (Arc::clone(engine), Arc::clone(case), work.clone());
-            let call = Call::default();
-            let began = Instant::now();
-            let run = engine.workers.run(&call, Needs::session(), move |worker| {
-                let began = Instant::now();
-                (work(&shared, &case, worker), began.elapsed())
-            });
-            let (parts, inside) = run.await.unwrap();
-            self.hand_over.add(index, [began.elapsed().saturating_sub(inside)]);
-            self.parts.add(index, parts);
-        }
+/// Hands nothing over to a worker, and waits for it.
+async fn sweep_hand_over(engine: &Engine, times: usize, sweeps: &mut Sweeps<1>) {
+    for index in 0..times {
+        let began = Instant::now();
+        engine.workers.run(&Call::default(), Needs::session(), |_| ()).await.unwrap();
+        sweeps.add(index, [began.elapsed()]);
     }
 }
 
 /// Does the parts of a decision one after the other, each timed.
-fn take_apart(engine: &Engine, case: &Case, worker: &Worker) -> ([Duration; PARTS.len()], Counts) {
+fn take_apart(engine: &Engine, case: &Case) -> ([Duration; PARTS.len()], Counts) {
     let (release, customers) = (&engine.snapshot.release, &engine.snapshot.customers);
     let (catalog, library) = (release.catalog(), release.catalog().library.offers());
     let context: Vec<ValueRef<'_>> = case.context.iter().map(ValueRef::from).collect();
-    let offers: Vec<Vec<ValueRef<'_>>> =
-        library.iter().map(|offer| offer.features.iter().map(ValueRef::from).collect()).collect();
     let mut counts = Counts::default();
     let mut last = Instant::now();
     let mut lap = || {
@@ -230,7 +197,6 @@ fn take_apart(engine: &Engine, case: &Case, worker: &Worker) -> ([Duration; PART
     let segment = release.segmentation().map(|known| known.assign(|index| customers.value(row, index)));
     let assign = lap();
     let segment = segment.as_ref().map(proffer::release::AssignedSegment::as_ref);
-    let row_of = |offer: usize| Row { customer: &values, context: &context, offer: &offers[offer], segment };
     let known = Row { customer: &values, context: &context, offer: &[], segment };
     let mut memo = RuleMemo::default();
     let mut survivors = Vec::with_capacity(case.ruled.len());
@@ -243,14 +209,9 @@ fn take_apart(engine: &Engine, case: &Case, worker: &Worker) -> ([Duration; PART
     let rules = lap();
     assert_eq!(survivors, case.scored, "the rules were not evaluated as in the decision");
     lap();
-    let (model, mut matrix) = model(engine, &survivors);
-    for offer in &survivors {
-        matrix.push(&row_of(*offer)).unwrap();
-    }
-    let input = lap();
-    let scores = model.score_columns(worker, &matrix, &[0]).unwrap();
+    let scored = score_offers(engine, &known, &survivors);
     let scoring = lap();
-    assert_eq!(scores.values.len(), survivors.len());
+    assert_eq!(scored, survivors.len());
     lap();
     let asked = catalog.rules_for(known, &mut memo);
     for offer in survivors {
@@ -261,7 +222,7 @@ fn take_apart(engine: &Engine, case: &Case, worker: &Worker) -> ([Duration; PART
         }
     }
     let weights = lap();
-    ([store, assign, rules, input, scoring, weights], counts)
+    ([store, assign, rules, scoring, weights], counts)
 }
 
 /// Whether the rules let the offer pass, as the gates evaluate them: until the first that does not.
@@ -278,30 +239,26 @@ fn passes(terms: &Offer, offer: usize, asked: &CustomerRules<'_>, counts: &mut C
     })
 }
 
-/// The model that scores these offers, and an empty matrix of it.
-fn model<'a>(engine: &'a Engine, offers: &[usize]) -> (&'a Model, Matrix) {
+/// Scores a customer with these offers as the decision does; how many have a score.
+fn score_offers(engine: &Engine, customer: &Row<'_>, offers: &[usize]) -> usize {
     let release = &engine.snapshot.release;
     let placement = release.catalog().policy.find_placement(PLACEMENTS[0].0).unwrap();
-    let position = offers.first().map_or(0, |offer| release.scorer(placement, *offer).unwrap().model);
-    let model = &release.models()[position];
-    assert!(offers.is_empty() || model.manifest().layout == Some(Layout::Pairwise));
-    (model, model.matrix())
+    let Some(first) = offers.first() else { return 0 };
+    let position = release.scorer(placement, *first).unwrap().model;
+    let pairing = release.pairing(position).unwrap();
+    let mut scored = 0;
+    let each = |answer: Result<f32, _>| scored += usize::from(std::hint::black_box(answer).is_ok());
+    release.models()[position].score_pairs(pairing, customer, offers, each).unwrap();
+    scored
 }
 
 /// Scores these offers for the customer, whatever the gates say.
-fn score(engine: &Engine, case: &Case, offers: &[usize], worker: &Worker) {
-    let library = engine.snapshot.release.catalog().library.offers();
+fn score(engine: &Engine, case: &Case, offers: &[usize]) {
     let mut customer = Vec::new();
     engine.snapshot.customers.read_row(case.row, &mut customer);
     let context: Vec<ValueRef<'_>> = case.context.iter().map(ValueRef::from).collect();
-    let (model, mut matrix) = model(engine, offers);
-    for offer in offers {
-        let offer: Vec<ValueRef<'_>> = library[*offer].features.iter().map(ValueRef::from).collect();
-        let row = Row { customer: &customer, context: &context, offer: &offer, segment: None };
-        matrix.push(&row).unwrap();
-    }
-    let scores = model.score_columns(worker, &matrix, &[0]).unwrap();
-    assert_eq!(scores.values.len(), offers.len());
+    let row = Row { customer: &customer, context: &context, offer: &[], segment: None };
+    assert_eq!(score_offers(engine, &row, offers), offers.len());
 }
 
 /// Times of `N` parts by customer, one per sweep.
@@ -310,6 +267,13 @@ struct Sweeps<const N: usize>(Vec<Vec<[Duration; N]>>);
 impl<const N: usize> Sweeps<N> {
     fn new(customers: usize) -> Self {
         Self(vec![Vec::with_capacity(SWEEPS); customers])
+    }
+
+    /// Does `work` for each customer.
+    fn sweep(&mut self, cases: &[Arc<Case>], work: impl Fn(&Case) -> [Duration; N]) {
+        for (index, case) in cases.iter().enumerate() {
+            self.add(index, work(case));
+        }
     }
 
     fn add(&mut self, customer: usize, times: [Duration; N]) {

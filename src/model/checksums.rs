@@ -8,6 +8,7 @@ use std::path::{Component, Path};
 
 use sha2::{Digest, Sha256};
 
+use super::pause;
 use crate::document::{Problems, Table};
 
 /// The manifest, which holds the checksums and so cannot be among them.
@@ -179,6 +180,7 @@ fn sha256(path: &Path) -> io::Result<String> {
             break;
         }
         digest.update(&piece[..read]);
+        pause();
     }
     Ok(hex(&digest.finalize()))
 }

@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::Finding;
 use super::bench::Bench;
 use super::files::plural;
-use crate::model::{Layout, Model, ModelError};
+use crate::model::{Layout, Model, ModelError, pause};
 use crate::release::load::Loaded;
 
 /// Runs that are measured; the 99th percentile is then the last but one.
@@ -93,6 +93,7 @@ fn measure<E>(budget: Duration, mut run: impl FnMut(usize) -> Result<(), E>) -> 
     let mut took = Vec::with_capacity(RUNS);
     let mut over = 0;
     while took.len() < RUNS && over < HOPELESS {
+        pause();
         let began = thread_time();
         run(took.len())?;
         let time = thread_time().saturating_sub(began);

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::StoreError;
 use super::objects::Listed;
+use crate::model::pause;
 
 /// The files below a directory by their path within it, those whose name or folder begins with a dot included; a directory
 /// that is not there holds none. What has a name that cannot be written down is passed over.
@@ -84,6 +85,7 @@ pub(super) fn sha256(path: &Path) -> io::Result<String> {
             0 => return Ok(hexadecimal(&digest.finalize())),
             count => digest.update(&buffer[..count]),
         }
+        pause();
     }
 }
 
