@@ -41,5 +41,5 @@ load=
 cat "$made/load"
 
 perf script --input "$made/perf.data" 2> /dev/null | "$inferno/inferno-collapse-perf" > "$made/stacks"
-"$inferno/inferno-flamegraph" --title "Rank at $rate calls per second, CPU time of the server" --minwidth 0.3 "$made/stacks" > docs/rank-flame.svg
-echo "docs/rank-flame.svg, $(awk '{ samples += $NF } END { print samples }' "$made/stacks") samples"
+"$inferno/inferno-flamegraph" --title "Rank at $rate calls per second, CPU time of the server" --minwidth 0.3 --countname ns "$made/stacks" > docs/rank-flame.svg
+echo "docs/rank-flame.svg, $(awk '{ sum += $NF } END { printf "%.1f", sum / 1e9 }' "$made/stacks") s of CPU time"
