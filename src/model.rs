@@ -21,7 +21,7 @@ mod version;
 mod workers;
 
 pub use calibration::{Calibration, Isotonic};
-pub use checksums::{Checksums, hex, sha256_of};
+pub use checksums::{Checksums, hex, sha256_of, sha256_of_file};
 pub use cost::Cost;
 pub use error::ModelError;
 pub use graph::{Engine, Why};

@@ -10,8 +10,7 @@ import time
 import numpy as np
 
 import workspace
-from report import TOLERANCE, difference, ranking_is_right
-from rules import expected
+from report import TOLERANCE, difference
 from servers import Child
 
 CUSTOMERS, LOOKED_AT = 256, 16
@@ -126,9 +125,7 @@ def measure(made, program, library, report, rounds):
 
 def check_decisions(engines, made, report):
     for customer, offers in enumerate(engines.decided):
-        scores = engines.reference(made.pairs(customer))
-        wanted = expected(scores, made.value, made.rules, made.customers[customer], workspace.COUNT)
-        if not ranking_is_right(offers, wanted, scores, workspace.offer_of):
+        if not made.is_ranked(customer, offers, engines.reference(made.pairs(customer))):
             report.failures.append(f"the decision in process of customer {customer} is wrong: {offers}")
 
 

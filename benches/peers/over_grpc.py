@@ -11,8 +11,7 @@ import onnxruntime
 
 import servers
 import workspace
-from report import TOLERANCE, difference, ranking_is_right
-from rules import expected
+from report import TOLERANCE, difference
 
 # What is asked for; the bare and the doing-nothing server are what the others are held against.
 RATIO_OF_RANK, RATIO_OF_SCORE, PAIRS_PER_SECOND = 8, 0.85, 1.5e6
@@ -59,8 +58,7 @@ class Clients:
 
     def is_ranked(self, customer, offers):
         scores = self.trees(self.made.pairs(customer))
-        wanted = expected(scores, self.made.value, self.made.rules, self.made.customers[customer], workspace.COUNT)
-        return ranking_is_right(offers, wanted, scores, workspace.offer_of)
+        return self.made.is_ranked(customer, offers, scores)
 
 
 def measure(made, programs, library, report, rounds, seconds):

@@ -19,7 +19,8 @@ from onnxmltools.convert.common.data_types import FloatTensorType
 from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
 
-from rules import rules_of
+from report import ranking_is_right
+from rules import expected, rules_of
 
 CUSTOMERS, OFFERS = 10_000, 100
 CUSTOMER, OFFER = 24, 8
@@ -53,6 +54,11 @@ class Made:
     def pairs(self, customer):
         """A customer with each of the offers: 100 × 32."""
         return np.hstack([np.tile(self.customers[customer], (OFFERS, 1)), self.offers])
+
+    def is_ranked(self, customer, offers, scores):
+        """Whether `offers` are what this customer should be shown; `scores` are those of all offers."""
+        wanted = expected(scores, self.value, self.rules, self.customers[customer], COUNT)
+        return ranking_is_right(offers, wanted, scores, offer_of)
 
 
 def customers_of(random, count):

@@ -26,7 +26,7 @@ impl Checksums {
     pub fn compute(directory: &Path) -> io::Result<Self> {
         let mut digests = BTreeMap::new();
         for name in files_of(directory)? {
-            let digest = sha256(&directory.join(&name))?;
+            let digest = sha256_of_file(&directory.join(&name))?;
             digests.insert(name, digest);
         }
         Ok(Self(digests))
@@ -102,7 +102,7 @@ impl Checksums {
                 );
                 continue;
             }
-            match sha256(&directory.join(name)) {
+            match sha256_of_file(&directory.join(name)) {
                 Ok(found) if found == expected => {}
                 Ok(found) => problems.push(
                     format!("{label}/{name}"),
@@ -169,8 +169,11 @@ fn collect_files(root: &Path, directory: &Path, prefix: &str, names: &mut Vec<St
     Ok(())
 }
 
-/// In lower-case hexadecimal; reads the file in pieces, however large it is.
-fn sha256(path: &Path) -> io::Result<String> {
+/// The SHA-256 of a file in lower-case hexadecimal; reads it in pieces, however large it is.
+///
+/// # Errors
+/// Whatever keeps the file from being read.
+pub fn sha256_of_file(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut digest = Sha256::new();
     let mut piece = vec![0; 1 << 16];

@@ -34,9 +34,55 @@ fn with_machine(mut model: TreeModel, machine: Machine) -> TreeModel {
 }
 
 fn scores(model: &TreeModel, rows: &[f64]) -> Vec<u32> {
-    let mut out = vec![0.0; rows.len() / model.row_width() * model.width()];
+    let mut out = vec![f32::NAN; rows.len() / model.row_width() * model.width()];
     model.score(rows, &mut Scratch::default(), &mut out);
     out.iter().map(|score| score.to_bits()).collect()
+}
+
+/// A customer and the offers that he is scored with.
+struct Meeting<'a> {
+    sides: &'a [Side],
+    customer: Vec<f64>,
+    offers: Vec<f64>,
+    wanted: Vec<usize>,
+    /// What is of neither alone, for each that is wanted.
+    pairs: Vec<f64>,
+    /// For each that is wanted, the row that a plain model takes.
+    whole: Vec<f64>,
+}
+
+impl<'a> Meeting<'a> {
+    fn of(
+        sides: &'a [Side],
+        customer: Vec<f64>,
+        offers: Vec<f64>,
+        pairs: &[f64],
+        wanted: Vec<usize>,
+    ) -> Self {
+        let width = sides.len();
+        let places = || wanted.iter().flat_map(|offer| (0..width).map(move |at| (offer * width + at, at)));
+        let whole = places().map(|(place, at)| match sides[at] {
+            Side::Customer => customer[at],
+            Side::Offer => offers[place],
+            Side::Pair => pairs[place],
+        });
+        let (whole, pairs) = (whole.collect(), places().map(|(place, _)| pairs[place]).collect());
+        Self { sides, customer, offers, wanted, pairs, whole }
+    }
+
+    /// The scores of a model that is split, as bits.
+    fn factorised(&self, model: &Arc<TreeModel>) -> Vec<u32> {
+        let factorised = model.split(self.sides).unwrap();
+        let vectors = factorised.offers(&self.offers);
+        let mut mine = CustomerVectors::default();
+        // Vectors that served another customer before.
+        factorised.customer(&self.offers[..self.sides.len()], &mut mine);
+        factorised.customer(&self.customer, &mut mine);
+        let mut out = vec![f32::NAN; self.wanted.len() * model.width()];
+        let mut scratch = Scratch::default();
+        factorised.score_pairs(&mine, &vectors, &self.wanted, &self.pairs, &mut scratch, &mut out).unwrap();
+        out.iter().map(|score| score.to_bits()).collect()
+    }
 }
 
 /// A sample whose scores are its sums.
@@ -89,33 +135,12 @@ proptest! {
         } else {
             (0..=random.below(2 * offers)).map(|_| random.below(offers)).collect()
         };
-        let pairs: Vec<f64> = wanted
-            .iter()
-            .flat_map(|offer| pair_rows[offer * sample.features..][..sample.features].to_vec())
-            .collect();
-        let whole: Vec<f64> = wanted
-            .iter()
-            .flat_map(|offer| (0..sample.features).map(|at| (offer * sample.features + at, at)).collect::<Vec<_>>())
-            .map(|(place, at)| match sides[at] {
-                Side::Customer => customer[at],
-                Side::Offer => offer_rows[place],
-                Side::Pair => pair_rows[place],
-            })
-            .collect();
+        let meeting = Meeting::of(&sides, customer, offer_rows, &pair_rows, wanted);
         for machine in Machine::all() {
             let parts = [InputPart { name: "x", columns: sample.features }];
             let model = Arc::new(with_machine(TreeModel::read(&sample.bytes(), "y", &parts).unwrap(), machine));
-            let factorised = model.split(&sides).unwrap();
-            let vectors = factorised.offers(&offer_rows);
-            let mut mine = CustomerVectors::default();
-            // Vectors that served another customer before.
-            factorised.customer(&offer_rows[..sample.features], &mut mine);
-            factorised.customer(&customer, &mut mine);
-            let mut out = vec![f32::NAN; wanted.len() * model.width()];
-            let mut scratch = Scratch::default();
-            factorised.score_pairs(&mine, &vectors, &wanted, &pairs, &mut scratch, &mut out).unwrap();
-            let found: Vec<u32> = out.iter().map(|score| score.to_bits()).collect();
-            prop_assert_eq!(found, scores(&model, &whole), "{:?} {:?}", machine, sides);
+            let found = meeting.factorised(&model);
+            prop_assert_eq!(found, scores(&model, &meeting.whole), "{:?} {:?}", machine, sides);
         }
         drop(model);
     }

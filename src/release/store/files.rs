@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
-use sha2::{Digest, Sha256};
 
 use super::StoreError;
 use super::objects::Listed;
-use crate::model::pause;
+use crate::model::sha256_of_file;
 
 /// The files below a directory by their path within it, those whose name or folder begins with a dot included; a directory
 /// that is not there holds none. What has a name that cannot be written down is passed over.
@@ -66,7 +65,7 @@ pub(super) fn describe(directory: &Path) -> Result<Vec<Described>, StoreError> {
     let files = list(directory)?.into_iter().filter(|(name, _)| counts(name));
     let described = files.map(|(name, listed)| {
         let path = directory.join(&name);
-        let sha256 = sha256(&path).map_err(|error| StoreError::io(&path, error))?;
+        let sha256 = sha256_of_file(&path).map_err(|error| StoreError::io(&path, error))?;
         Ok(Described { name, size: listed.size, sha256 })
     });
     described.collect()
@@ -75,28 +74,6 @@ pub(super) fn describe(directory: &Path) -> Result<Vec<Described>, StoreError> {
 /// Whether a path within a version names a file of it: an editor's and ours begin with a dot.
 pub(super) fn counts(name: &str) -> bool {
     !name.split('/').any(|part| part.starts_with('.'))
-}
-
-/// The SHA-256 of a file in lower-case hexadecimal, read piece by piece.
-pub(super) fn sha256(path: &Path) -> io::Result<String> {
-    let (mut file, mut digest, mut buffer) = (File::open(path)?, Sha256::new(), vec![0; 1 << 16]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hexadecimal(&digest.finalize())),
-            count => digest.update(&buffer[..count]),
-        }
-        pause();
-    }
-}
-
-/// Bytes in lower-case hexadecimal.
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Puts a directory and all that is in it on the disk.

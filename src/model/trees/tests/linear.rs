@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::sample::{Random, attribute, ints, value};
+use super::{Meeting, scores};
 use crate::model::onnx::proto::*;
-use crate::model::trees::{CustomerVectors, InputPart, Scratch, Side, TreeModel};
+use crate::model::trees::{InputPart, Side, TreeModel};
 
 const LABELS: [&str; 3] = ["no", "perhaps", "yes"];
 const TEXTS: [&str; 3] = ["low", "middle", "high"];
@@ -173,12 +174,6 @@ impl LinearSample {
     }
 }
 
-fn scores(model: &TreeModel, rows: &[f64]) -> Vec<u32> {
-    let mut out = vec![f32::NAN; rows.len() / model.row_width() * model.width()];
-    model.score(rows, &mut Scratch::default(), &mut out);
-    out.iter().map(|score| score.to_bits()).collect()
-}
-
 proptest! {
     #[test]
     fn factorised_sums_have_the_bits_of_plain_ones_for_every_split(seed: u64, offers in 1..40_usize) {
@@ -190,24 +185,8 @@ proptest! {
         let customer = model.probe_rows(1, true, seed ^ 3);
         let (offer_rows, pair_rows) = (model.probe_rows(offers, true, seed ^ 4), model.probe_rows(offers, true, seed ^ 5));
         let wanted: Vec<usize> = (0..=random.below(2 * offers)).map(|_| random.below(offers)).collect();
-        let places = || wanted.iter().flat_map(|offer| (0..width).map(move |at| (offer * width + at, at)));
-        let pairs: Vec<f64> = places().map(|(place, _)| pair_rows[place]).collect();
-        let whole: Vec<f64> = places()
-            .map(|(place, at)| match sides[at] {
-                Side::Customer => customer[at],
-                Side::Offer => offer_rows[place],
-                Side::Pair => pair_rows[place],
-            })
-            .collect();
-        let factorised = model.split(&sides).unwrap();
-        let vectors = factorised.offers(&offer_rows);
-        let mut mine = CustomerVectors::default();
-        factorised.customer(&offer_rows[..width], &mut mine);
-        factorised.customer(&customer, &mut mine);
-        let mut out = vec![f32::NAN; wanted.len() * model.width()];
-        factorised.score_pairs(&mine, &vectors, &wanted, &pairs, &mut Scratch::default(), &mut out).unwrap();
-        let found: Vec<u32> = out.iter().map(|score| score.to_bits()).collect();
-        prop_assert_eq!(found, scores(&model, &whole), "{:?}", sides);
+        let meeting = Meeting::of(&sides, customer, offer_rows, &pair_rows, wanted);
+        prop_assert_eq!(meeting.factorised(&model), scores(&model, &meeting.whole), "{:?}", sides);
     }
 
     #[test]

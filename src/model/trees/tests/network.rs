@@ -7,10 +7,10 @@ use prost::Message;
 
 use super::linear::{constant, node, number};
 use super::sample::{Random, attribute, value};
-use super::{scores, with_machine};
+use super::{Meeting, scores, with_machine};
 use crate::model::onnx::proto::*;
 use crate::model::trees::machine::Machine;
-use crate::model::trees::{CustomerVectors, InputPart, Scratch, Side, TreeModel};
+use crate::model::trees::{InputPart, Side, TreeModel};
 
 /// Layers over floats `x` and a whole number `count`, scaled, with their scores as `y`.
 pub(in crate::model::trees) struct NetworkSample {
@@ -146,30 +146,15 @@ proptest! {
         let customer = plain.probe_rows(1, true, seed ^ 3);
         let (offer_rows, pair_rows) = (plain.probe_rows(offers, true, seed ^ 4), plain.probe_rows(offers, true, seed ^ 5));
         let wanted: Vec<usize> = (0..=random.below(2 * offers)).map(|_| random.below(offers)).collect();
-        let places = || wanted.iter().flat_map(|offer| (0..width).map(move |at| (offer * width + at, at)));
-        let pairs: Vec<f64> = places().map(|(place, _)| pair_rows[place]).collect();
-        let whole: Vec<f64> = places()
-            .map(|(place, at)| match sides[at] {
-                Side::Customer => customer[at],
-                Side::Offer => offer_rows[place],
-                Side::Pair => pair_rows[place],
-            })
-            .collect();
-        let expected = scores(&plain, &whole);
+        let meeting = Meeting::of(&sides, customer, offer_rows, &pair_rows, wanted);
+        let whole = &meeting.whole;
+        let expected = scores(&plain, whole);
         for machine in Machine::all() {
             let model = Arc::new(with_machine(sample.model(), machine).grouped(&sides));
-            prop_assert_eq!(&scores(&model, &whole), &expected, "{:?}", machine);
+            prop_assert_eq!(&scores(&model, whole), &expected, "{:?}", machine);
             let alone: Vec<u32> = whole.chunks_exact(width).flat_map(|row| scores(&model, row)).collect();
             prop_assert_eq!(&alone, &expected, "one by one, {:?}", machine);
-            let factorised = model.split(&sides).unwrap();
-            let vectors = factorised.offers(&offer_rows);
-            let mut mine = CustomerVectors::default();
-            factorised.customer(&offer_rows[..width], &mut mine);
-            factorised.customer(&customer, &mut mine);
-            let mut out = vec![f32::NAN; wanted.len() * model.width()];
-            factorised.score_pairs(&mine, &vectors, &wanted, &pairs, &mut Scratch::default(), &mut out).unwrap();
-            let found: Vec<u32> = out.iter().map(|score| score.to_bits()).collect();
-            prop_assert_eq!(&found, &expected, "{:?} {:?}", machine, sides);
+            prop_assert_eq!(&meeting.factorised(&model), &expected, "{:?} {:?}", machine, sides);
         }
     }
 

@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use super::{Objects, Over, PART_PATIENCE, PATIENCE, Put, io_error_in, put_options, within};
-use crate::release::store::{StoreError, files};
+use crate::model::hex;
+use crate::release::store::StoreError;
 
 /// The bytes that are sent at once; what is larger goes in parts. S3 takes no smaller ones.
 const PART: usize = 5 << 20;
@@ -60,7 +61,7 @@ impl Objects {
         match self.stream(key, update) {
             Ok(()) => {
                 let digest = digest.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                Ok(files::hexadecimal(&digest.finalize()))
+                Ok(hex(&digest.finalize()))
             }
             Err(Streaming::Local(error)) => Err(StoreError::io(Path::new(key), error)),
             Err(Streaming::Remote(error)) => Err(error),
