@@ -19,6 +19,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
     let mut messages = prost_build::Config::new();
     messages.enable_type_names();
+    // A large part of many requests: decoded by code of our own.
+    messages.extern_path(".proffer.v1.DenseFeatures", "crate::grpc::dense::DenseFeatures");
     tonic_prost_build::configure()
         .build_client(true)
         .build_server(true)

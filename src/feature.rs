@@ -6,6 +6,7 @@
 //! Start reading at [`FeatureSchema`], then [`Row`], which is what rules and models see.
 
 mod batch;
+mod names;
 pub mod psi;
 mod recent;
 mod schema;
@@ -13,6 +14,7 @@ pub mod store;
 mod value;
 
 pub use batch::{BatchError, BoundBatch, Column, ColumnValues, FeatureBatch};
+pub use names::Names;
 pub use recent::{RecentRow, RecentRows, RereadRow};
 pub use schema::{Entity, Feature, FeatureSchema, OFFER_FIELDS, read_value};
 pub use value::{FeatureType, Value, ValueRef};

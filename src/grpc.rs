@@ -7,6 +7,7 @@ mod admission;
 pub mod client;
 mod codec;
 mod decision;
+pub mod dense;
 mod footprint;
 mod inference;
 mod limits;

@@ -129,9 +129,12 @@ pub fn rows(snapshot: &Snapshot, visits: &[Visit], model: &str, rows: usize) -> 
             value.as_f64().unwrap() as f32
         }));
     }
-    assert!(model.takes_dense(names, &values), "the rows are not in the form that the model takes");
+    assert!(
+        model.takes_dense(names.iter().map(String::as_str), &values),
+        "the rows are not in the form that the model takes"
+    );
     let features =
-        FeatureBatch { rows, dense_names: names.clone(), dense_values: values, columns: Vec::new() };
+        FeatureBatch { rows, dense_names: names.iter().collect(), dense_values: values, columns: Vec::new() };
     let request = ScoreRequest { model: model.name().to_owned(), features, ..ScoreRequest::default() };
     (request, names.len())
 }

@@ -59,7 +59,7 @@ pub(super) fn batch(names: &[String], rows: &[Vec<String>]) -> FeatureBatch {
     for (index, name) in names.iter().enumerate() {
         let written: Vec<Written> = rows.iter().map(|row| Written::read(&row[index])).collect();
         if let Some(numbers) = written.iter().map(Written::number).collect::<Option<Vec<f32>>>() {
-            batch.dense_names.push(name.clone());
+            batch.dense_names.push(name);
             dense.push(numbers);
             continue;
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::arbitration::{self, Scored};
+use super::arbitration::{self, Place, Scored};
 use super::customer::Known;
 use super::gates::Visit;
 use super::plan::{Context, Degraded, Plan};
@@ -34,6 +34,7 @@ struct Room {
     pairs: Vec<Pair>,
     scores: Scores,
     scored: Vec<Scored>,
+    order: Vec<Place>,
 }
 
 /// What is decided of a call, or of a part of it.
@@ -172,7 +173,7 @@ impl<'a> Piece<'a> {
     fn close(&self, index: usize, open: Open<'a>, room: &mut Room, tally: &mut Tally) -> RankResult {
         let plan = self.plan;
         let Open { known, pairs: hers, mut withheld } = open;
-        let Room { memo, pairs, scores, scored } = room;
+        let Room { memo, pairs, scores, scored, order } = room;
         let catalog = plan.snapshot.release.catalog();
         let rules = catalog.rules_for(known.row(&self.context), memo);
         scored.clear();
@@ -193,8 +194,9 @@ impl<'a> Piece<'a> {
                 }
             }
         }
-        arbitration::sort(scored, plan.placement().strategy);
-        let mut shown = arbitration::fill(scored.drain(..), catalog, plan.placement(), plan.count, |one| {
+        arbitration::sort(scored, plan.placement().strategy, order);
+        let in_order = order.iter().map(|(_, _, place)| scored[*place].clone());
+        let mut shown = arbitration::fill(in_order, catalog, plan.placement(), plan.count, |one| {
             self.withhold(one, &mut withheld, tally);
         });
         if shown.is_empty() {

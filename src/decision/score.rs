@@ -179,14 +179,20 @@ impl ScorePlan {
         let (names, values) = self.features.dense_only()?;
         let width = names.len();
         let values = values.get(range.start * width..range.end * width)?;
-        // A missing value takes the schema's default first, as it does in every other form of the request.
-        let schema = self.snapshot.release.schema();
-        let defaults =
-            names.iter().map(|name| schema.get(name).is_some_and(|feature| feature.default.is_some()));
-        let defaults: Vec<bool> = defaults.collect();
-        let as_sent = self.model.takes_dense(names, values)
-            && !values.iter().zip(defaults.iter().cycle()).any(|(value, default)| *default && value.is_nan());
-        as_sent.then_some(values)
+        if !self.model.takes_dense(names.iter(), values) {
+            return None;
+        }
+        if values.iter().any(|value| value.is_nan()) {
+            // A missing value takes the schema's default first, as it does in every other form of the request.
+            let schema = self.snapshot.release.schema();
+            let has_default = |name| schema.get(name).is_some_and(|feature| feature.default.is_some());
+            let defaults: Vec<bool> = names.iter().map(has_default).collect();
+            let mut values = values.iter().zip(defaults.iter().cycle());
+            if values.any(|(value, default)| *default && value.is_nan()) {
+                return None;
+            }
+        }
+        Some(values)
     }
 
     /// The library's offers made ready for the model, where each row is paired with offers.

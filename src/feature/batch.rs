@@ -1,6 +1,6 @@
 //! The features of a request: dense rows, typed columns, or both.
 
-use super::{Entity, FeatureSchema, FeatureType, ValueRef};
+use super::{Entity, FeatureSchema, FeatureType, Names, ValueRef};
 
 /// A batch as it was sent, before it is held against a schema. Row `i` is customer `i`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -8,7 +8,7 @@ pub struct FeatureBatch {
     /// The number of rows, whatever columns there are.
     pub rows: usize,
     /// Names of the dense columns.
-    pub dense_names: Vec<String>,
+    pub dense_names: Names,
     /// `rows × dense_names`, row-major; NaN is a missing value.
     pub dense_values: Vec<f32>,
     /// Columns with a type of their own.
@@ -158,7 +158,7 @@ impl FeatureBatch {
     fn check_dense(&self, schema: &FeatureSchema) -> Result<(), BatchError> {
         let width = self.dense_names.len();
         let feature_type = |name| schema.get(name).map_or(FeatureType::Float, |feature| feature.feature_type);
-        let types: Vec<FeatureType> = self.dense_names.iter().map(|name| feature_type(name)).collect();
+        let types: Vec<FeatureType> = self.dense_names.iter().map(feature_type).collect();
         for (index, value) in self.dense_values.iter().enumerate().filter(|(_, value)| !value.is_nan()) {
             let (row, column) = (index / width, index % width);
             let wanted = match types[column] {
@@ -236,7 +236,7 @@ impl BoundBatch {
     /// The names and values of the dense part as they were sent (`rows × names`, row-major), if the batch has nothing else:
     /// a model may be able to read them in place.
     #[must_use]
-    pub fn dense_only(&self) -> Option<(&[String], &[f32])> {
+    pub fn dense_only(&self) -> Option<(&Names, &[f32])> {
         self.batch.columns.is_empty().then_some((&self.batch.dense_names, &self.batch.dense_values))
     }
 
@@ -340,7 +340,7 @@ mod tests {
     fn batch() -> FeatureBatch {
         FeatureBatch {
             rows: 2,
-            dense_names: vec!["balance".into(), "tenure".into()],
+            dense_names: ["balance", "tenure"].into_iter().collect(),
             dense_values: vec![1.5, 12.0, f32::NAN, 6.0],
             columns: vec![Column {
                 name: "tier".into(),
@@ -369,11 +369,12 @@ mod tests {
 
     #[test]
     fn each_mistake_names_its_field() {
+        let named = |second| ["balance", second].into_iter().collect();
         assert_eq!(refused(|batch| batch.rows = 3).field, "dense.values");
         assert_eq!(refused(|batch| batch.rows = usize::MAX).field, "dense.values");
-        assert_eq!(refused(|batch| batch.dense_names[1] = "tenor".into()).field, "dense.names[1]");
-        assert_eq!(refused(|batch| batch.dense_names[1] = "balance".into()).field, "dense.names[1]");
-        assert_eq!(refused(|batch| batch.dense_names[1] = "fee".into()).field, "dense.names[1]");
+        assert_eq!(refused(|batch| batch.dense_names = named("tenor")).field, "dense.names[1]");
+        assert_eq!(refused(|batch| batch.dense_names = named("balance")).field, "dense.names[1]");
+        assert_eq!(refused(|batch| batch.dense_names = named("fee")).field, "dense.names[1]");
         assert_eq!(refused(|batch| batch.dense_values[3] = 6.5).field, "dense.values[3]");
         assert_eq!(refused(|batch| batch.dense_values[2] = f32::INFINITY).field, "dense.values[2]");
         assert_eq!(refused(|batch| batch.columns[0].null_rows[0] = 2).field, "columns[0].null_rows");

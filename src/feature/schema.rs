@@ -1,8 +1,8 @@
 //! The feature schema: `features.toml`, checked.
 
-use std::collections::HashMap;
 use std::fmt;
 
+use hashbrown::HashMap;
 use toml::de::DeValue;
 
 use super::{FeatureType, Value, ValueRef};

@@ -7,7 +7,6 @@
 //! There are four pools of permits ([`Pool`]), so that no flood of decisions keeps anybody from rolling back, and no
 //! number of uploads or watchers keeps customers from their offers.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
 use http::{HeaderMap, Request, Response};
 use tokio::sync::Semaphore;
 use tonic::body::Body;
@@ -35,11 +35,17 @@ pub(super) struct Admitted {
     pub call: Call,
     /// Whether the server goes away meanwhile; `None` where nobody admitted the call.
     pub readiness: Option<Readiness>,
+    shared: Arc<Shared>,
+}
+
+/// What all who hold a call share.
+#[derive(Default)]
+struct Shared {
     /// Held as long as the call is under way.
     #[expect(dead_code, reason = "dropping it is its use")]
     permit: Permit,
-    counted: Arc<Mutex<Option<RpcCall>>>,
-    own_time: Arc<AtomicBool>,
+    counted: Mutex<Option<RpcCall>>,
+    own_time: AtomicBool,
 }
 
 impl Admitted {
@@ -50,7 +56,7 @@ impl Admitted {
 
     /// From now on only the caller's deadline bounds the call: its request is here, and its answer may begin late.
     pub fn take_time(&self) {
-        self.own_time.store(true, Ordering::Relaxed);
+        self.shared.own_time.store(true, Ordering::Relaxed);
     }
 
     /// Resolves when a call should not go on waiting: the server drains, or the deadline passes. Says which.
@@ -63,7 +69,7 @@ impl Admitted {
 
     /// Takes over the counting: the call ends when the service says so, not when its answer begins.
     pub fn take_count(&self) -> Option<RpcCall> {
-        self.counted.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.shared.counted.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -154,7 +160,7 @@ impl Permits {
             Pool::Watching => (&self.watching, "too many watchers; try again later"),
         };
         let permit = Arc::clone(permits).try_acquire_owned();
-        permit.map(|permit| Some(Arc::new(permit))).map_err(|_| Status::resource_exhausted(refusal))
+        permit.map(Some).map_err(|_| Status::resource_exhausted(refusal))
     }
 }
 
@@ -272,12 +278,14 @@ where
         let admitted = Admitted {
             call: call.clone(),
             readiness: Some(self.layer.readiness.clone()),
-            permit,
-            counted: Arc::new(Mutex::new(Some(counted))),
-            own_time: Arc::default(),
+            shared: Arc::new(Shared {
+                permit,
+                counted: Mutex::new(Some(counted)),
+                own_time: AtomicBool::new(false),
+            }),
         };
         request.extensions_mut().insert(admitted.clone());
-        let span = tracing::info_span!("rpc", path, request_id = tracing::field::Empty);
+        let span = tracing::info_span!("rpc", %path, request_id = tracing::field::Empty);
         let limit = began.checked_add(self.layer.time);
         let answer = span.in_scope(|| self.inner.call(request));
         let guarded = async move {
@@ -285,7 +293,7 @@ where
             let answer = guard(answer);
             let response = match call.deadline() {
                 Some(deadline) => until(deadline, answer).await,
-                None => within(limit, &admitted.own_time, answer).await,
+                None => within(limit, &admitted.shared.own_time, answer).await,
             };
             let response = status::of_caller(response);
             abandoned.disarm();
@@ -301,7 +309,7 @@ where
     }
 }
 
-type Permit = Option<Arc<tokio::sync::OwnedSemaphorePermit>>;
+type Permit = Option<tokio::sync::OwnedSemaphorePermit>;
 
 impl<S> Admission<S> {
     fn admit(&self, path: &str, headers: &HeaderMap, began: Instant) -> Result<(Call, Permit), Status> {

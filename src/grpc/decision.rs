@@ -144,7 +144,7 @@ pub(super) fn request_id(given: impl Into<String>) -> String {
     if id.is_empty() {
         id = uuid::Uuid::now_v7().to_string();
     }
-    tracing::Span::current().record("request_id", id.as_str());
+    tracing::Span::current().record("request_id", tracing::field::display(&id));
     id
 }
 

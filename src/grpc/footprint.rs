@@ -49,6 +49,10 @@ fn register(message: &DescriptorProto, scope: &str, types: &mut Types) {
 /// Whether the entries of `message`, of the type called `name` (`proffer.v1.RankRequest`), would take more than `most` bytes
 /// beside their content. What is damaged is left to prost, which says where.
 pub(super) fn exceeds(name: &str, message: &[u8], most: usize) -> bool {
+    // An entry takes two bytes at least, its key and its length or value.
+    if message.len() / 2 <= most / MESSAGE_BYTES {
+        return false;
+    }
     let mut left = most;
     spend(&format!(".{name}"), message, DEPTH, &mut left).is_none()
 }

@@ -6,6 +6,7 @@
 pub mod proffer {
     /// Version 1.
     pub mod v1 {
+        pub use crate::grpc::dense::DenseFeatures;
         tonic::include_proto!("proffer.v1");
     }
 }

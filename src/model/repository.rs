@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use self::directory::{Source, Stamp};
+use self::directory::{Source, Stamp, Stamps};
 use super::ModelError;
 use super::onnx::{OnnxCache, OnnxModel};
 use crate::document::suggestion;
@@ -183,10 +183,10 @@ impl<M> Repository<M> {
         retired.retain(|model| Arc::strong_count(model) > 1);
         let layout = directory::scan(&self.root)?;
         let before = self.index.load_full();
-        let mut index = Index::new();
+        let (mut index, mut stamps) = (Index::new(), Stamps::default());
         for (name, sources) in layout {
             let model = name.split_once('/').map_or(name.as_str(), |(model, _)| model);
-            let entry = self.settle(&name, sources, pins.get(model).copied(), before.get(&name));
+            let entry = self.settle(&name, sources, pins.get(model).copied(), before.get(&name), &mut stamps);
             index.insert(name, entry);
         }
         retired.extend(before.iter().flat_map(|(name, entry)| {
@@ -204,6 +204,7 @@ impl<M> Repository<M> {
         sources: BTreeMap<u64, Source>,
         pin: Option<u64>,
         before: Option<&Entry<M>>,
+        stamps: &mut Stamps,
     ) -> Entry<M> {
         let highest = sources.keys().next_back().copied().unwrap_or_default();
         let mut entry = Entry { preferred: pin.unwrap_or(highest), versions: BTreeMap::new() };
@@ -211,7 +212,7 @@ impl<M> Repository<M> {
         for (version, source) in sources.into_iter().rev() {
             let wanted = !serving && pin.is_none_or(|pin| pin == version);
             let known = before.and_then(|entry| entry.versions.get(&version));
-            let slot = if wanted { self.fill(name, version, &source, known) } else { Slot::Idle };
+            let slot = if wanted { self.fill(name, version, &source, known, stamps) } else { Slot::Idle };
             if matches!(slot, Slot::Loaded(_)) {
                 serving = true;
                 entry.preferred = version;
@@ -221,7 +222,14 @@ impl<M> Repository<M> {
         entry
     }
 
-    fn fill(&self, name: &str, version: u64, source: &Source, known: Option<&Slot<M>>) -> Slot<M> {
+    fn fill(
+        &self,
+        name: &str,
+        version: u64,
+        source: &Source,
+        known: Option<&Slot<M>>,
+        stamps: &mut Stamps,
+    ) -> Slot<M> {
         let file = match source {
             Source::File(file) => file,
             Source::PerOffer => {
@@ -237,11 +245,11 @@ impl<M> Repository<M> {
             return Slot::Loaded(Arc::clone(model));
         }
         // Taken before the file is read: what is written meanwhile is seen next time.
-        let stamp = directory::stamp(file);
+        let stamp = stamps.of(file);
         if let Some(Slot::Failed { reason, stamp: tried }) = known
-            && *tried == stamp
+            && tried == stamp
         {
-            return Slot::Failed { reason: reason.clone(), stamp };
+            return Slot::Failed { reason: reason.clone(), stamp: stamp.clone() };
         }
         match (self.load)(file) {
             Ok(model) => {
@@ -252,7 +260,7 @@ impl<M> Repository<M> {
                 // A client learns what is wrong with the file, not where the store is.
                 let reason = reason.replace(&format!("{}/", self.root.display()), "");
                 tracing::warn!(model = name, version, reason, "model cannot be loaded");
-                Slot::Failed { reason, stamp }
+                Slot::Failed { reason, stamp: stamp.clone() }
             }
         }
     }

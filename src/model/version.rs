@@ -234,11 +234,11 @@ impl Model {
     /// Whether dense values under these names can be scored as they are: the model takes one tensor of float with these
     /// features in this order, and no value is missing unless the model accepts that.
     #[must_use]
-    pub fn takes_dense<S: AsRef<str>>(&self, names: &[S], values: &[f32]) -> bool {
+    pub fn takes_dense<'n>(&self, names: impl IntoIterator<Item = &'n str>, values: &[f32]) -> bool {
         let [tensor] = self.plan.tensors.as_slice() else { return false };
         let features = tensor.columns.iter().map(|input| input.feature.as_str());
         tensor.element == Element::Float32
-            && features.eq(names.iter().map(AsRef::as_ref))
+            && features.eq(names)
             && (self.plan.accepts_missing || !values.iter().any(|value| value.is_nan()))
     }
 

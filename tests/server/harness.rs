@@ -240,10 +240,7 @@ pub fn rank_request(placement: &str, customers: &[&str]) -> wire::RankRequest {
 pub fn dense(names: &[&str], rows: usize, values: &[f32]) -> wire::FeatureBatch {
     wire::FeatureBatch {
         rows: rows as u32,
-        dense: Some(wire::DenseFeatures {
-            names: names.iter().map(|name| (*name).to_owned()).collect(),
-            values: values.to_vec(),
-        }),
+        dense: Some(wire::DenseFeatures { names: names.iter().collect(), values: values.to_vec() }),
         columns: Vec::new(),
     }
 }

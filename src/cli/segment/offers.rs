@@ -82,7 +82,7 @@ pub(super) fn suitable(workspace: &Path, trained: &Trained) -> Result<Vec<Vec<Su
                 .collect(),
             features: FeatureBatch {
                 rows: rows.len(),
-                dense_names: known.iter().map(|index| features[*index].name.clone()).collect(),
+                dense_names: known.iter().map(|index| &features[*index].name).collect(),
                 dense_values: values.collect(),
                 columns: Vec::new(),
             },

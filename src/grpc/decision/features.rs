@@ -121,7 +121,7 @@ mod tests {
         wire::FeatureBatch {
             rows: 2,
             dense: Some(wire::DenseFeatures {
-                names: vec!["balance".to_owned(), "month".to_owned()],
+                names: ["balance", "month"].into_iter().collect(),
                 values: vec![1.5, 12.0, f32::NAN, 6.0],
             }),
             columns: vec![

@@ -3,6 +3,7 @@
 //! A subset: fields that nobody here reads are skipped. The check in `file.rs` has a smaller one of its own, which leaves
 //! weights where they lie. Start reading at [`ModelProto`].
 
+use bytes::Bytes;
 use prost::Message;
 
 /// A file.
@@ -74,8 +75,9 @@ pub(in crate::model) struct AttributeProto {
     pub(in crate::model) floats: Vec<f32>,
     #[prost(int64, repeated, tag = "8")]
     pub(in crate::model) ints: Vec<i64>,
-    #[prost(bytes = "vec", repeated, tag = "9")]
-    pub(in crate::model) strings: Vec<Vec<u8>>,
+    /// Slices of the file: trees have one for each node.
+    #[prost(bytes = "bytes", repeated, tag = "9")]
+    pub(in crate::model) strings: Vec<Bytes>,
     #[prost(int32, tag = "20")]
     pub(in crate::model) kind: i32,
 }

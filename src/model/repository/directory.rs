@@ -40,13 +40,22 @@ pub(super) fn scan(root: &Path) -> io::Result<Layout> {
     Ok(layout)
 }
 
-/// The stamp of everything in the version directory that holds `file`.
-pub(super) fn stamp(file: &Path) -> Stamp {
-    let mut files = Vec::new();
-    // A directory that cannot be read is stamped as empty: it is looked at again when that changes.
-    let _ = file.parent().map(|directory| add_stamps(directory, &mut files));
-    files.sort();
-    Stamp(files)
+/// The stamps of version directories, each taken once: a version may have a file for each offer.
+#[derive(Debug, Default)]
+pub(super) struct Stamps(BTreeMap<PathBuf, Stamp>);
+
+impl Stamps {
+    /// The stamp of everything in the version directory that holds `file`.
+    pub(super) fn of(&mut self, file: &Path) -> &Stamp {
+        let directory = file.parent().unwrap_or(Path::new("."));
+        self.0.entry(directory.to_owned()).or_insert_with(|| {
+            let mut files = Vec::new();
+            // A directory that cannot be read is stamped as empty: it is looked at again when that changes.
+            let _ = add_stamps(directory, &mut files);
+            files.sort();
+            Stamp(files)
+        })
+    }
 }
 
 fn add_version(layout: &mut Layout, name: &str, version: u64, directory: &Path) -> io::Result<()> {
@@ -156,9 +165,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         write(root.path(), "card/1/model.onnx", "x");
         let file = root.path().join("card/1/model.onnx");
-        let before = stamp(&file);
-        assert_eq!(stamp(&file), before);
+        let stamp = || Stamps::default().of(&file).clone();
+        let before = stamp();
+        assert_eq!(stamp(), before);
         write(root.path(), "card/1/model.onnx.data", "weights");
-        assert_ne!(stamp(&file), before);
+        assert_ne!(stamp(), before);
     }
 }

@@ -7,7 +7,7 @@
 mod build;
 pub(super) mod operators;
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::Unsupported;
 use super::finish::{Finish, ScoreKind, Transform};

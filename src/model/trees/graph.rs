@@ -8,8 +8,8 @@ mod behind;
 mod linear;
 mod network;
 
-use std::collections::HashMap;
-
+use bytes::Bytes;
+use hashbrown::HashMap;
 use prost::Message;
 
 use super::after::After;
@@ -64,7 +64,7 @@ struct Graph<'g> {
 }
 
 pub(super) fn read(bytes: &[u8], output: &str, inputs: &[InputPart<'_>]) -> Result<Recognised, Unsupported> {
-    let model = ModelProto::decode(bytes)
+    let model = ModelProto::decode(Bytes::copy_from_slice(bytes))
         .map_err(|error| Unsupported::because(format!("it cannot be read: {error}")))?;
     let proto =
         model.graph.as_ref().ok_or_else(|| Unsupported::because("the file has no graph".to_owned()))?;

@@ -267,16 +267,16 @@ fn a_missing_value_leaves_the_matrix_as_it_was() {
 fn dense_values_in_the_order_of_the_inputs_are_scored_as_they_are() {
     let model = load(PAIRWISE, "pair_logit");
     let values = [2.0, 10.0, 3.0, 4.0, 10.0, 3.0];
-    assert!(model.takes_dense(&["balance", "annual_fee", "segment"], &values));
+    assert!(model.takes_dense(["balance", "annual_fee", "segment"], &values));
     assert_eq!(model.score_dense(&worker(), 2, &values).unwrap().values, by_balance(&model, &[2.0, 4.0]));
-    assert!(!model.takes_dense(&["annual_fee", "balance", "segment"], &values));
-    assert!(!model.takes_dense(&["balance", "annual_fee"], &values));
-    assert!(!model.takes_dense(&["balance", "annual_fee", "segment"], &[f32::NAN; 3]));
+    assert!(!model.takes_dense(["annual_fee", "balance", "segment"], &values));
+    assert!(!model.takes_dense(["balance", "annual_fee"], &values));
+    assert!(!model.takes_dense(["balance", "annual_fee", "segment"], &[f32::NAN; 3]));
     for rows in [1, 3, usize::MAX] {
         assert!(matches!(model.score_dense(&worker(), rows, &values), Err(ModelError::Input { .. })));
     }
     let doubles = load("kind = 'generic'\ninputs = ['balance', 'has_card']", "dense_double");
-    assert!(!doubles.takes_dense(&["balance", "has_card"], &[1.0, 1.0]));
+    assert!(!doubles.takes_dense(["balance", "has_card"], &[1.0, 1.0]));
 }
 
 #[test]

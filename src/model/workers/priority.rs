@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 /// How long such a thread works before it rests, if calls arrive meanwhile.
 const SPELL: Duration = Duration::from_micros(200);
 
-/// How long it rests at least.
-const REST: Duration = Duration::from_micros(20);
+/// How long it rests at most.
+const REST: Duration = Duration::from_millis(2);
 
 /// Calls for which somebody waits, as many as have arrived.
 static ARRIVED: AtomicU64 = AtomicU64::new(0);
@@ -52,17 +52,19 @@ pub fn give_way() {
     SPELL_OF_THREAD.set(Some(Spell::begin()));
 }
 
-/// Rests for a moment, if this thread gives way, has worked for a while, and calls have arrived meanwhile. Does nothing on others.
+/// Rests for as long as it has worked, if this thread gives way, has worked for a while, and calls have arrived meanwhile. Does
+/// nothing on others.
 ///
 /// A core that has nothing to do takes over whoever waits for another core; one that works does so only at a tick of the
 /// scheduler, milliseconds later, however low the priority of its work.
 pub fn pause() {
     let Some(spell) = SPELL_OF_THREAD.get() else { return };
-    if spell.began.elapsed() < SPELL {
+    let worked = spell.began.elapsed();
+    if worked < SPELL {
         return;
     }
     if ARRIVED.load(Ordering::Relaxed) != spell.arrived {
-        std::thread::sleep(REST);
+        std::thread::sleep(worked.min(REST));
     }
     SPELL_OF_THREAD.set(Some(Spell::begin()));
 }

@@ -235,6 +235,6 @@ fn zip_map(attributes: Attributes<'_>) -> Result<Labels, Unsupported> {
     if texts.is_empty() {
         return Ok(Labels::Int64(attributes.ints("classlabels_int64s").to_vec()));
     }
-    let texts: Result<Vec<String>, _> = texts.iter().map(|text| String::from_utf8(text.clone())).collect();
+    let texts: Result<Vec<String>, _> = texts.iter().map(|text| String::from_utf8(text.to_vec())).collect();
     texts.map(Labels::String).map_err(|_| Unsupported::because("a label is no text".to_owned()))
 }

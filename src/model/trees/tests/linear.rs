@@ -50,7 +50,7 @@ fn floats(name: &str, floats: Vec<f32>) -> AttributeProto {
 
 fn texts(name: &str, texts: &[&str]) -> AttributeProto {
     AttributeProto {
-        strings: texts.iter().map(|text| text.as_bytes().to_vec()).collect(),
+        strings: texts.iter().map(|text| text.as_bytes().to_vec().into()).collect(),
         ..attribute(name, 8)
     }
 }

@@ -264,7 +264,10 @@ impl Sample {
         let kind = if self.kind == Kind::Classifier { "class" } else { "target" };
         let mut all: Vec<AttributeProto> =
             names.iter().zip(lists).map(|(name, list)| ints(&format!("nodes_{name}"), list)).collect();
-        all.push(AttributeProto { strings: modes, ..attribute("nodes_modes", 8) });
+        all.push(AttributeProto {
+            strings: modes.into_iter().map(Into::into).collect(),
+            ..attribute("nodes_modes", 8)
+        });
         for (name, list) in ["ids", "nodeids", "treeids"].iter().zip(weights.0) {
             all.push(ints(&format!("{kind}_{name}"), list));
         }

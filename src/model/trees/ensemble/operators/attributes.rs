@@ -1,5 +1,7 @@
 //! A node's constants by name.
 
+use bytes::Bytes;
+
 use crate::model::onnx::proto::NodeProto;
 use crate::model::trees::Unsupported;
 
@@ -19,7 +21,7 @@ impl<'n> Attributes<'n> {
     }
 
     /// Texts; none where there is no such attribute.
-    pub(in crate::model::trees) fn strings(self, name: &str) -> &'n [Vec<u8>] {
+    pub(in crate::model::trees) fn strings(self, name: &str) -> &'n [Bytes] {
         self.0.attribute(name).map_or(&[], |attribute| attribute.strings.as_slice())
     }
 

@@ -1,6 +1,6 @@
 //! `TreeEnsembleClassifier` and `TreeEnsembleRegressor`: nodes by tree and number, weights apart.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::attributes::{Attributes, index, same_length};
 use super::{regressor_transform, transform};
@@ -115,7 +115,7 @@ fn forest(attributes: Attributes<'_>, targets: usize, kind: &str) -> Result<Fore
     let mut places: HashMap<(i64, i64), Reference> = HashMap::with_capacity(ids.len());
     let mut leaf_values = Vec::new();
     for (at, mode) in modes.iter().enumerate() {
-        let place = if mode == b"LEAF" {
+        let place = if **mode == *b"LEAF" {
             leaf_values.push(values[at]);
             Reference::Leaf(leaf_values.len() - 1)
         } else {
