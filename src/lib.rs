@@ -12,6 +12,7 @@ pub mod feature;
 pub mod grpc;
 pub mod model;
 pub mod offer;
+pub mod priority;
 pub mod release;
 pub mod segment;
 pub mod telemetry;

@@ -30,6 +30,4 @@ pub use matrix::{InputError, Matrix};
 pub use pairing::Pairing;
 pub use repository::{Repository, RepositoryError, ServedModel};
 pub use version::{Model, Scores};
-pub use workers::{
-    Call, INLINE, Lane, Needs, Refusal, Stop, Worker, Workers, give_way, panic_message, pause,
-};
+pub use workers::{Call, INLINE, Lane, Needs, Refusal, Stop, Worker, Workers, panic_message};

@@ -20,6 +20,7 @@ pub use rule::{OfferFields, Rule, RuleError, RuleMemo, RuleProblem};
 
 use crate::document::{Document, Problems};
 use crate::feature::{FeatureSchema, Row};
+use crate::priority::pause;
 use reading::{Entries, Names};
 
 /// The offers and the policy of a release, checked against each other.
@@ -85,6 +86,7 @@ pub fn read(
 ) -> Result<Catalog, Unsound> {
     let mut problems = Problems::new();
     let offers_document = problems.absorb(Document::parse(offers_file, offers_text));
+    pause();
     let policy_document = problems.absorb(Document::parse(policy_file, policy_text));
     let (Some(offers_document), Some(policy_document)) = (offers_document, policy_document) else {
         return Err(Unsound { problems, catalog: None });
@@ -126,7 +128,10 @@ pub fn read(
     problems.absorb(policy_document.finish(()));
     let catalog = Catalog { library, policy, rules: rule::RuleSet::default() };
     match problems.into_result(()) {
-        Ok(()) => Ok(catalog.compiled()),
+        Ok(()) => {
+            pause();
+            Ok(catalog.compiled())
+        }
         Err(problems) => Err(Unsound { problems, catalog: Some(Box::new(catalog)) }),
     }
 }

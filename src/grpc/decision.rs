@@ -68,8 +68,9 @@ impl wire::decision_service_server::DecisionService for DecisionService {
         &self,
         request: Request<wire::RankRequest>,
     ) -> Result<Response<wire::RankResponse>, Status> {
-        let call = call_of(&request);
-        self.rank(request.into_inner(), &call).await.map(Response::new)
+        let (call, compressed) = (call_of(&request), takes_compressed(&request));
+        let answer = self.rank(request.into_inner(), &call).await?;
+        Ok(respond(answer, compressed))
     }
 
     type RankStreamStream = ReceiverStream<Result<wire::RankStreamResponse, Status>>;
@@ -93,8 +94,9 @@ impl wire::decision_service_server::DecisionService for DecisionService {
         &self,
         request: Request<wire::ScoreRequest>,
     ) -> Result<Response<wire::ScoreResponse>, Status> {
-        let call = call_of(&request);
-        self.score(request.into_inner(), &call).await.map(Response::new)
+        let (call, compressed) = (call_of(&request), takes_compressed(&request));
+        let answer = self.score(request.into_inner(), &call).await?;
+        Ok(respond(answer, compressed))
     }
 
     type ScoreStreamStream = ReceiverStream<Result<wire::ScoreStreamResponse, Status>>;
@@ -118,7 +120,7 @@ impl wire::decision_service_server::DecisionService for DecisionService {
         &self,
         request: Request<wire::AssignSegmentsRequest>,
     ) -> Result<Response<wire::AssignSegmentsResponse>, Status> {
-        let call = call_of(&request);
+        let (call, compressed) = (call_of(&request), takes_compressed(&request));
         let request_id = request_id("");
         let message = request.into_inner();
         let batch = message.features.ok_or_else(|| status::invalid("features", "is missing"))?;
@@ -126,11 +128,30 @@ impl wire::decision_service_server::DecisionService for DecisionService {
         let answered = self.decider.assign_segments(batch, &call).await;
         let (snapshot, segments) =
             answered.map_err(|error: DecisionError| status::from_decision(&error, &request_id))?;
-        Ok(Response::new(wire::AssignSegmentsResponse {
+        let answer = wire::AssignSegmentsResponse {
             release: snapshot.release.number(),
             segments: segments.iter().map(rank::write_segment).collect(),
-        }))
+        };
+        Ok(respond(answer, compressed))
     }
+}
+
+/// Answers of fewer bytes are not compressed for a caller who would take that: it costs more time than their bytes do on any network.
+const COMPRESSED_FROM: usize = 16 << 10;
+
+/// Whether the caller takes compressed answers.
+fn takes_compressed<T>(request: &Request<T>) -> bool {
+    request.metadata().contains_key("grpc-accept-encoding")
+}
+
+/// The answer, compressed where the caller takes that and it is large.
+fn respond<T: prost::Message>(answer: T, compressed: bool) -> Response<T> {
+    let small = compressed && answer.encoded_len() < COMPRESSED_FROM;
+    let mut response = Response::new(answer);
+    if small {
+        response.disable_compression();
+    }
+    response
 }
 
 /// What admission decided for this call: its deadline and whether anyone still waits.

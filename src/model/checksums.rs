@@ -8,8 +8,8 @@ use std::path::{Component, Path};
 
 use sha2::{Digest, Sha256};
 
-use super::pause;
 use crate::document::{Problems, Table};
+use crate::priority::pause;
 
 /// The manifest, which holds the checksums and so cannot be among them.
 const MANIFEST: &str = "model.toml";

@@ -14,7 +14,8 @@ use super::matrix::{Numbers, Rows};
 use super::onnx::{Digest, OnnxModel, Outputs, Tensor, TensorData};
 use super::output::ScoreOutput;
 use super::trees::{Disagreement, InputPart, PROBES, Scratch, Side, TreeModel, Unsupported};
-use super::{ModelError, Worker, pause};
+use super::{ModelError, Worker};
+use crate::priority::pause;
 
 /// Rows that go into one run of a graph without a fixed batch, so that the memory of a run is bounded.
 pub(super) const BLOCK_ROWS: usize = 4096;

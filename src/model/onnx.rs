@@ -18,7 +18,8 @@ use std::sync::{Mutex, PoisonError};
 use ort::session::{OutputSelector, RunOptions, Session};
 
 use super::graph::Engines;
-use super::{ModelError, Worker, pause};
+use super::{ModelError, Worker};
+use crate::priority::pause;
 pub use cache::OnnxCache;
 pub(super) use known::{Digest, Known};
 pub use runtime::{OnnxRuntime, VERSION, disable_telemetry};
@@ -63,6 +64,7 @@ impl OnnxModel {
         let directory = path.parent().unwrap_or(Path::new("."));
         let bytes = std::fs::read(path)?;
         let whole = file::check(&bytes, directory)?;
+        pause();
         let digest = whole.then(|| Digest::of(&bytes));
         let (first, signature) = match digest.and_then(|digest| runtime.known().signature(digest)) {
             Some(signature) => (None, signature),

@@ -18,6 +18,7 @@ use self::directory::{Source, Stamp, Stamps};
 use super::ModelError;
 use super::onnx::{OnnxCache, OnnxModel};
 use crate::document::suggestion;
+use crate::priority::pause;
 
 /// The directory `models/` of a store: `<name>/<version>/model.onnx`.
 ///
@@ -185,6 +186,7 @@ impl<M> Repository<M> {
         let before = self.index.load_full();
         let (mut index, mut stamps) = (Index::new(), Stamps::default());
         for (name, sources) in layout {
+            pause();
             let model = name.split_once('/').map_or(name.as_str(), |(model, _)| model);
             let entry = self.settle(&name, sources, pins.get(model).copied(), before.get(&name), &mut stamps);
             index.insert(name, entry);

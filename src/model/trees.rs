@@ -40,6 +40,7 @@ pub use verify::{Disagreement, PROBES, TOLERANCE};
 use std::collections::HashMap;
 
 use super::onnx::Labels;
+use crate::priority::pause;
 use engine::Engine;
 use graph::Core;
 use linear::Linear;
@@ -101,6 +102,7 @@ impl TreeModel {
     /// may run it all the same.
     pub fn read(bytes: &[u8], output: &str, inputs: &[InputPart<'_>]) -> Result<Self, Unsupported> {
         let found = graph::read(bytes, output, inputs)?;
+        pause();
         let (features, after) = (found.features, found.after);
         let mut turning_points = vec![Vec::new(); found.elements.len()];
         let (evaluator, trees) = match found.core {

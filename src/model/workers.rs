@@ -12,7 +12,6 @@
 
 mod backlog;
 mod call;
-mod priority;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +24,7 @@ use tokio::sync::oneshot;
 
 use self::backlog::Backlog;
 pub use self::call::{Call, Lane, Stop};
-pub use self::priority::{give_way, pause};
+use crate::priority::{self, give_way, pause};
 
 /// Work that is known to cost no more than this is done where it is asked for, if it needs no session. About ten times what a
 /// hand-over costs, and short enough for a thread that serves connections.
@@ -150,6 +149,7 @@ impl Workers {
                 give_way();
                 let none = Worker::without_session();
                 jobs.iter().for_each(|job| {
+                    priority::begin();
                     job(&none);
                     pause();
                 });

@@ -5,6 +5,7 @@ use toml::de::DeValue;
 use super::Rule;
 use crate::document::{FromToml, Table, suggestion};
 use crate::feature::FeatureSchema;
+use crate::priority::pause;
 
 /// The tables of one kind (`[[offer]]`), sorted by id, so that the order of a file never matters.
 ///
@@ -143,6 +144,7 @@ pub(super) fn money(table: &Table<'_, '_>, key: &str, value: f64) -> f64 {
 /// The rule under `key`, if there is one and it is sound.
 pub(super) fn rule(table: &Table<'_, '_>, key: &str, names: &Names<'_>) -> Option<Rule> {
     let source: String = table.optional(key)?;
+    pause();
     match Rule::compile(&source, names.schema) {
         Ok(rule) => {
             if rule.uses_segment() && !names.has_segments {

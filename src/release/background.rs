@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
 
-use crate::model::{give_way, panic_message};
+use crate::model::panic_message;
+use crate::priority::{self, give_way};
 
 /// Work that is done one after another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +65,7 @@ pub(super) fn start(lane: Lane, work: impl FnOnce() + Send + 'static) -> io::Res
     };
     send(slot, name, job, |jobs: Receiver<Job>| {
         for job in jobs {
+            priority::begin();
             // What `run` does not catch is lost work, not a lost thread.
             let _ = catch_unwind(AssertUnwindSafe(job));
         }

@@ -12,8 +12,9 @@ use super::{ReleaseFiles, Store, Workspace};
 use crate::document::{Document, Problems, suggestion};
 use crate::feature::FeatureSchema;
 use crate::model::onnx::OnnxCache;
-use crate::model::{Cost, Layout, Manifest, Model, ModelKind, Pairing, Worker, pause};
+use crate::model::{Cost, Layout, Manifest, Model, ModelKind, Pairing, Worker};
 use crate::offer::{self, Catalog, NamedModel, Placement, feature_rows};
+use crate::priority::pause;
 use crate::segment::{FILE_NAME, Segmentation};
 
 /// The texts and pins of a release, from a store or a workspace.
@@ -108,6 +109,7 @@ impl Release {
             problems.absorb(Document::parse(policy.0, policy.1));
             return Err(problems);
         };
+        pause();
         let catalog = match offer::read(&schema, offers, policy) {
             Ok(catalog) => Some(catalog),
             Err(unsound) => {

@@ -12,7 +12,8 @@ use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 
 use super::known::Known;
-use crate::model::{ModelError, pause};
+use crate::model::ModelError;
+use crate::priority::pause;
 
 /// The version of ONNX Runtime that `scripts/fetch_onnxruntime.py` fetches and this code is tested with.
 pub const VERSION: &str = "1.31.1";

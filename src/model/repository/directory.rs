@@ -8,6 +8,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::priority::pause;
+
 /// What a version directory offers under one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
@@ -32,6 +34,7 @@ const MODEL_FILE: &str = "model.onnx";
 pub(super) fn scan(root: &Path) -> io::Result<Layout> {
     let mut layout = Layout::new();
     for (name, model) in entries(root)? {
+        pause();
         for (version, directory) in entries(&model)? {
             let Some(version) = version_number(&version) else { continue };
             add_version(&mut layout, &name, version, &directory)?;

@@ -12,6 +12,7 @@ use super::leaves::Reached;
 use super::machine::LANES;
 use super::vectors::{Lanes, Set};
 use super::word::Word;
+use crate::priority::pause;
 
 /// Consecutive trees of an ensemble, all with vectors of one width.
 #[derive(Debug)]
@@ -95,6 +96,7 @@ impl<W: Word> Prefix<W> {
         /// A step of the whole ensemble costs as much as this share of its bytes in single conditions, measured; so much
         /// memory is spent per condition.
         const BYTES_PER_CONDITION: usize = 32;
+        pause();
         conditions.sort_unstable_by_key(|(cut, tree, _)| (*cut, *tree));
         let every = (trees * size_of::<W>() / BYTES_PER_CONDITION).max(16);
         let mut steps = Vec::with_capacity(conditions.len() / every * trees);

@@ -21,6 +21,7 @@ use super::probe::Element;
 use super::{InputPart, Unsupported};
 use crate::model::onnx::Labels;
 use crate::model::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto};
+use crate::priority::pause;
 
 /// What a graph was recognised as.
 #[derive(Debug)]
@@ -66,6 +67,7 @@ struct Graph<'g> {
 pub(super) fn read(bytes: &[u8], output: &str, inputs: &[InputPart<'_>]) -> Result<Recognised, Unsupported> {
     let model = ModelProto::decode(Bytes::copy_from_slice(bytes))
         .map_err(|error| Unsupported::because(format!("it cannot be read: {error}")))?;
+    pause();
     let proto =
         model.graph.as_ref().ok_or_else(|| Unsupported::because("the file has no graph".to_owned()))?;
     let graph = Graph::new(proto);

@@ -7,7 +7,8 @@ use rustix::time::{ClockId, clock_gettime};
 use super::Finding;
 use super::bench::Bench;
 use super::files::plural;
-use crate::model::{Layout, Model, ModelError, pause};
+use crate::model::{Layout, Model, ModelError};
+use crate::priority::pause;
 use crate::release::load::Loaded;
 
 /// Runs that are measured; the 99th percentile is then the last but one.

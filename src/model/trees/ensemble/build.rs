@@ -4,6 +4,7 @@ use super::{
     Child, Condition, Ensemble, Forest, Mode, Reference, Split, Tree, Values, View, ViewKind, Views,
 };
 use crate::model::trees::Unsupported;
+use crate::priority::pause;
 
 /// Nodes of a tree may be shared between branches, as LightGBM's sets are written; each use becomes a copy, and a tree
 /// may grow by this factor, not more.
@@ -21,7 +22,14 @@ pub(super) fn trees(forest: &Forest, double: bool, views: &mut Views) -> Result<
         on_path: vec![false; forest.nodes.len()],
         left: forest.nodes.len().saturating_add(forest.leaves.len()).saturating_mul(GROWTH).min(MOST_NODES),
     };
-    let trees = forest.roots.iter().map(|root| builder.tree(*root)).collect::<Result<_, _>>()?;
+    let trees = forest
+        .roots
+        .iter()
+        .map(|root| {
+            pause();
+            builder.tree(*root)
+        })
+        .collect::<Result<_, _>>()?;
     match builder.visited.iter().position(|visited| !visited) {
         Some(node) => Err(Unsupported::because(format!("no root leads to the node at position {node}"))),
         None => Ok(trees),

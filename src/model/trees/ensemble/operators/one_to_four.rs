@@ -7,6 +7,7 @@ use super::{regressor_transform, transform};
 use crate::model::trees::Unsupported;
 use crate::model::trees::ensemble::{Aggregate, Condition, Ensemble, Forest, Mode, Reference, Values};
 use crate::model::trees::finish::{Finish, ScoreKind, Transform};
+use crate::priority::pause;
 
 pub(super) fn regressor(attributes: Attributes<'_>, double: bool) -> Result<Ensemble, Unsupported> {
     let targets = index("n_targets", attributes.int("n_targets", 0))?;
@@ -115,6 +116,7 @@ fn forest(attributes: Attributes<'_>, targets: usize, kind: &str) -> Result<Fore
     let mut places: HashMap<(i64, i64), Reference> = HashMap::with_capacity(ids.len());
     let mut leaf_values = Vec::new();
     for (at, mode) in modes.iter().enumerate() {
+        pause_every(at);
         let place = if **mode == *b"LEAF" {
             leaf_values.push(values[at]);
             Reference::Leaf(leaf_values.len() - 1)
@@ -135,6 +137,7 @@ fn forest(attributes: Attributes<'_>, targets: usize, kind: &str) -> Result<Fore
         found.ok_or_else(|| Unsupported::because(format!("tree {tree} has no node {node}")))
     };
     for at in 0..ids.len() {
+        pause_every(at);
         let Some(mode) = mode(&modes[at])? else { continue };
         forest.nodes.push(Condition {
             feature: index("nodes_featureids", features[at])?,
@@ -151,6 +154,13 @@ fn forest(attributes: Attributes<'_>, targets: usize, kind: &str) -> Result<Fore
         return Err(Unsupported::because("a leaf has a value but no weight".to_owned()));
     }
     Ok(forest)
+}
+
+/// A large ensemble has millions of nodes, and reading it must give way.
+fn pause_every(at: usize) {
+    if at.is_multiple_of(1024) {
+        pause();
+    }
 }
 
 /// The mode of this name; none for leaves.
@@ -185,6 +195,7 @@ fn weights(
     }
     let mut found: Vec<Vec<(usize, f64)>> = vec![Vec::new(); leaves];
     for (at, weight) in weights.into_iter().enumerate() {
+        pause_every(at);
         let Reference::Leaf(leaf) = place(trees[at], nodes[at])? else {
             return Err(Unsupported::because("a weight that is not at a leaf".to_owned()));
         };

@@ -32,12 +32,12 @@ impl Spell {
 }
 
 /// Takes note of a call for which somebody waits.
-pub(super) fn arrived() {
+pub fn arrived() {
     ARRIVED.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Gives this thread the lowest priority for good, on Linux `SCHED_IDLE`: it runs where no other thread wants the core, and is put
-/// aside at once when one does. Its work must [`pause`] now and then.
+/// aside at once when one does. Its work must [`begin`], and [`pause`] now and then.
 pub fn give_way() {
     // macOS has no such policy; there the threads compete. A refusal (a sandbox without the call) costs speed alone.
     #[cfg(target_os = "linux")]
@@ -50,6 +50,13 @@ pub fn give_way() {
         }
     }
     SPELL_OF_THREAD.set(Some(Spell::begin()));
+}
+
+/// Work begins here: what this thread did before, if it gives way, was to wait for it.
+pub fn begin() {
+    if SPELL_OF_THREAD.get().is_some() {
+        SPELL_OF_THREAD.set(Some(Spell::begin()));
+    }
 }
 
 /// Rests for as long as it has worked, if this thread gives way, has worked for a while, and calls have arrived meanwhile. Does
