@@ -266,7 +266,7 @@ where
     fn call(&mut self, mut request: Request<Body>) -> Answer {
         let began = Instant::now();
         let path = request.uri().path().to_owned();
-        let counted = self.layer.rpcs.of(&path).begin();
+        let counted = self.layer.rpcs.of(&path).begin(began);
         let admitted = self.admit(&path, request.headers(), began);
         let (call, permit) = match admitted {
             Ok(admitted) => admitted,
@@ -301,8 +301,8 @@ where
             if let Some(counted) = admitted.take_count() {
                 counted.finish(code.into());
             }
-            let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-            tracing::debug!(code = status::code_name(code), micros, "answered");
+            // Neither is worked out unless it is logged.
+            tracing::debug!(code = status::code_name(code), took = ?began.elapsed(), "answered");
             Ok(response)
         };
         Box::pin(guarded.instrument(span))

@@ -27,6 +27,7 @@
 
 mod check;
 mod limits;
+mod parsed;
 mod scope;
 mod set;
 

@@ -8,10 +8,11 @@ use std::io::IsTerminal;
 use opentelemetry_sdk::trace::SdkTracer;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{Layer, Registry};
 
 use super::otlp::Exporter;
 
@@ -133,15 +134,23 @@ where
     Ok(tracing_subscriber::registry().with(lines).with(spans))
 }
 
-/// `ort`, the binding to ONNX Runtime, tells at `info` what it creates and drops.
-fn filter(text: &str) -> Result<EnvFilter, LoggingError> {
-    let refused = |reason: String| LoggingError::Filter { filter: text.to_owned(), reason };
-    let names_ort = text.split(',').any(|directive| {
-        let target = directive.trim().split(['=', '[']).next();
+/// Levels by target. `ort`, the binding to ONNX Runtime, tells at `info` what it creates and drops.
+///
+/// `tracing_subscriber`'s `EnvFilter` would know fields of spans, too, and costs every call that enters its span for it.
+fn filter(text: &str) -> Result<Targets, LoggingError> {
+    let directives: Vec<&str> = text.split(',').map(str::trim).filter(|one| !one.is_empty()).collect();
+    let names_ort = directives.iter().any(|directive| {
+        let target = directive.split('=').next();
         target.is_some_and(|target| target == "ort" || target.starts_with("ort::"))
     });
-    let whole = if names_ort { text.to_owned() } else { format!("{text},ort=warn") };
-    EnvFilter::try_new(whole).map_err(|error| refused(error.to_string()))
+    let mut whole = directives.join(",");
+    if !names_ort {
+        whole += if whole.is_empty() { "ort=warn" } else { ",ort=warn" };
+    }
+    whole.parse().map_err(|error: ParseError| LoggingError::Filter {
+        filter: text.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 fn wants_colour() -> bool {
@@ -211,6 +220,18 @@ mod tests {
     fn a_filter_that_is_not_understood_is_refused() {
         let refused = filter("proffer=loud").unwrap_err();
         assert!(refused.to_string().starts_with("the log filter \"proffer=loud\""), "{refused}");
+        assert!(filter("info[span{field=1}]").is_err(), "spans have no levels of their own");
+    }
+
+    #[test]
+    fn levels_by_target_may_have_spaces_and_nothing_between() {
+        let talk = || {
+            tracing::debug!(target: "proffer::app", "said");
+            tracing::info!(target: "h2", "hidden");
+        };
+        let text = log(&config(LogFormat::Text, " warn, proffer=debug,,"), talk);
+        assert!(text.contains("said") && !text.contains("hidden"), "{text}");
+        assert_eq!(log(&config(LogFormat::Text, "off"), talk), "");
     }
 
     fn otlp(endpoint: String) -> OtlpConfig {

@@ -46,10 +46,10 @@ impl RpcMetrics {
         Self { latency, in_flight, requests, resolved: Default::default() }
     }
 
-    /// A call begins.
-    pub fn begin(self: &Arc<Self>) -> RpcCall {
+    /// A call that arrived at `began`.
+    pub fn begin(self: &Arc<Self>, began: Instant) -> RpcCall {
         self.in_flight.inc();
-        RpcCall { metrics: Arc::clone(self), began: Instant::now(), code: CANCELLED }
+        RpcCall { metrics: Arc::clone(self), began, code: CANCELLED }
     }
 
     fn end(&self, began: Instant, code: i32) {

@@ -7,13 +7,13 @@
 mod call;
 mod names;
 
+use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, SourceInfo};
 use cel::common::types::CelDouble;
 use cel::parser::ParseErrors;
-use cel::{Env, IdedExpr};
 
-use super::RuleProblem;
 use super::scope::Slot;
+use super::{RuleProblem, parsed};
 use crate::feature::{FeatureSchema, FeatureType};
 
 /// Parses and checks a rule whose length and nesting are within their limits.
@@ -21,15 +21,11 @@ pub(super) fn compile(
     source: &str,
     schema: &FeatureSchema,
 ) -> Result<(IdedExpr, Vec<Slot>), Vec<RuleProblem>> {
-    // An environment without macros: `has` stays a call, and the others are refused by name. Without recovery the parser
-    // stops at the first mistake and never hands out a tree with holes.
-    let parser = Env::default().parser().error_recovery_limit(0);
-    let (tree, positions) =
-        parser.parse_with_source_info(source).map_err(|errors| vec![syntax_problem(source, &errors)])?;
-    let mut checker =
-        Checker { source, schema, positions: &positions, slots: Vec::new(), problems: Vec::new() };
+    let parsed = parsed::parse(source).map_err(|errors| vec![syntax_problem(source, &errors)])?;
+    let (tree, positions) = &*parsed;
+    let mut checker = Checker { source, schema, positions, slots: Vec::new(), problems: Vec::new() };
     let id = tree.id;
-    let rule = checker.check(tree);
+    let rule = checker.check(tree.clone());
     if let Some(rule) = &rule
         && rule.kind != FeatureType::Bool
     {

@@ -16,11 +16,11 @@ fn assert_has(metrics: &Metrics, expected: &str) {
 fn calls_are_counted_by_rpc_and_status() {
     let metrics = Metrics::new();
     let rank = metrics.rpc("Rank");
-    rank.begin().finish(0);
-    rank.begin().finish(3);
-    rank.begin().finish(99);
-    drop(rank.begin());
-    let _open = rank.begin();
+    rank.begin(Instant::now()).finish(0);
+    rank.begin(Instant::now()).finish(3);
+    rank.begin(Instant::now()).finish(99);
+    drop(rank.begin(Instant::now()));
+    let _open = rank.begin(Instant::now());
     for code in ["OK", "INVALID_ARGUMENT", "UNKNOWN", "CANCELLED"] {
         assert_has(&metrics, &format!("proffer_requests_total{{rpc=\"Rank\",code=\"{code}\"}} 1"));
     }
