@@ -31,7 +31,7 @@ pub enum LogFormat {
 pub struct LoggingConfig {
     /// How a line looks.
     pub format: LogFormat,
-    /// Levels by target, as in `RUST_LOG` (`info`, `warn,proffer=debug`). Messages of ONNX Runtime have the target `ort`
+    /// Levels by target (`info`, `warn,proffer=debug`). Messages of ONNX Runtime have the target `ort`
     /// and are shown from `warn` on unless it is named.
     pub filter: String,
     /// Where traces go; nowhere by default.
