@@ -97,7 +97,7 @@ mod tests {
         let now = Instant::now();
         let later = now + Duration::from_hours(1);
         assert_eq!(after_pause(later).began, later);
-        let rested = after_pause(now.checked_sub(2 * SPELL).unwrap());
+        let rested = after_pause(now.checked_sub(2 * REST).unwrap());
         assert!(rested.began >= now + REST, "it rested first");
         assert!(rested.arrived > 0, "and the next spell counts from the calls of now");
     }
