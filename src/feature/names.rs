@@ -1,4 +1,4 @@
-//! Names of columns, together in one piece of memory.
+//! Names of columns, or ids of rows, together in one piece of memory.
 
 use std::fmt;
 use std::ops::Index;

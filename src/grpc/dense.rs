@@ -43,9 +43,19 @@ impl Message for DenseFeatures {
         buffer: &mut impl Buf,
         context: DecodeContext,
     ) -> Result<(), DecodeError> {
+        if let Some((content, taken)) = whole(wire_type, buffer.chunk())
+            && self.take(tag, content)
+        {
+            buffer.advance(taken);
+            return Ok(());
+        }
         let (merged, field) = match tag {
-            NAMES => (self.merge_name(wire_type, buffer, context), "names"),
-            VALUES => (self.merge_values(wire_type, buffer, context), "values"),
+            NAMES => {
+                let mut name = String::new();
+                let merged = string::merge(wire_type, &mut name, buffer, context);
+                (merged.map(|()| self.names.push(&name)), "names")
+            }
+            VALUES => (float::merge_repeated(wire_type, &mut self.values, buffer, context), "values"),
             _ => return skip_field(wire_type, tag, buffer, context),
         };
         merged.map_err(|mut error| {
@@ -69,39 +79,21 @@ impl Message for DenseFeatures {
 }
 
 impl DenseFeatures {
-    fn merge_name(
-        &mut self,
-        wire_type: WireType,
-        buffer: &mut impl Buf,
-        context: DecodeContext,
-    ) -> Result<(), DecodeError> {
-        if let Some((content, taken)) = whole(wire_type, buffer.chunk())
+    /// Takes the content of a field that is here in one piece, unless it is damaged or of another field.
+    fn take(&mut self, tag: u32, content: &[u8]) -> bool {
+        if tag == NAMES
             && let Ok(name) = std::str::from_utf8(content)
         {
             self.names.push(name);
-            buffer.advance(taken);
-            return Ok(());
+            return true;
         }
-        let mut name = String::new();
-        string::merge(wire_type, &mut name, buffer, context)?;
-        self.names.push(&name);
-        Ok(())
-    }
-
-    fn merge_values(
-        &mut self,
-        wire_type: WireType,
-        buffer: &mut impl Buf,
-        context: DecodeContext,
-    ) -> Result<(), DecodeError> {
-        if let Some((content, taken)) = whole(wire_type, buffer.chunk())
+        if tag == VALUES
             && let (values, []) = content.as_chunks()
         {
             self.values.extend(values.iter().copied().map(f32::from_le_bytes));
-            buffer.advance(taken);
-            return Ok(());
+            return true;
         }
-        float::merge_repeated(wire_type, &mut self.values, buffer, context)
+        false
     }
 }
 

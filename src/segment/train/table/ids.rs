@@ -5,18 +5,16 @@ use std::hash::BuildHasher;
 use hashbrown::DefaultHashBuilder;
 use rayon::slice::ParallelSliceMut;
 
-/// One id per row: all texts one after another, and where each ends.
+use crate::feature::Names;
+
+/// One id per row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ids {
-    text: String,
-    ends: Vec<usize>,
-}
+pub struct Ids(Names);
 
 impl Ids {
     /// Adds the id of the next row.
     pub fn push(&mut self, id: &str) {
-        self.text.push_str(id);
-        self.ends.push(self.text.len());
+        self.0.push(id);
     }
 
     /// The id of a row.
@@ -25,26 +23,25 @@ impl Ids {
     /// Where there is no such row.
     #[must_use]
     pub fn get(&self, row: usize) -> &str {
-        let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.text[start..self.ends[row]]
+        &self.0[row]
     }
 
     /// The number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.0.len()
     }
 
     /// Whether there is no row.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.0.is_empty()
     }
 
     /// The ids in the order of the rows.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
-        (0..self.len()).map(|row| self.get(row))
+        self.0.iter()
     }
 
     /// The first row whose id an earlier row has already: that earlier row, then the row. Empty ids are no ids.
