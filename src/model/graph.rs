@@ -5,13 +5,14 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::inputs::{Element, Plan};
 use super::matrix::{Numbers, Rows};
-use super::onnx::{Digest, OnnxModel, Outputs, Tensor, TensorData};
+use super::onnx::{OnnxFile, OnnxModel, Outputs, Tensor, TensorData};
 use super::output::ScoreOutput;
 use super::trees::{Disagreement, InputPart, PROBES, Scratch, Side, TreeModel, Unsupported};
 use super::{ModelError, Worker};
@@ -57,7 +58,6 @@ impl Engine {
             Self::Native(_) => "verified",
             Self::OnnxRuntime(Why::Unsupported(_)) => "unsupported",
             Self::OnnxRuntime(Why::Disagreement(_)) => "disagreement",
-            Self::OnnxRuntime(Why::Unreadable(_)) => "unreadable",
         }
     }
 }
@@ -71,9 +71,6 @@ pub enum Why {
     /// The native engine says something else than ONNX Runtime.
     #[error("the native engine disagrees: {0}")]
     Disagreement(Arc<Disagreement>),
-    /// The file could not be read a second time.
-    #[error("the file cannot be read: {0}")]
-    Unreadable(Arc<str>),
 }
 
 /// The engines that were made for the outputs of a graph: made once, kept as long as the graph is loaded.
@@ -109,15 +106,21 @@ pub(super) struct Graph {
 impl Graph {
     /// The graph with the engine that serves it: the native one, if it knows such a graph and answers [`PROBES`] rows as ONNX Runtime
     /// does. Sessions that then serve nobody are given up.
-    pub(super) fn new(name: &str, onnx: Arc<OnnxModel>, output: ScoreOutput, plan: &Plan) -> Self {
+    pub(super) fn new(
+        name: &str,
+        file: &OnnxFile,
+        onnx: Arc<OnnxModel>,
+        output: ScoreOutput,
+        plan: &Plan,
+    ) -> Self {
         let mut fresh = false;
         let engine = onnx.engines().get(&output, || {
             let began = Instant::now();
             fresh = true;
-            let engine = choose(onnx.path(), &onnx, &output, plan);
+            let engine = choose(file, &onnx, &output, plan);
             let milliseconds = began.elapsed().as_millis() as u64;
             match &engine {
-                Engine::Native(trees) => tracing::info!(
+                Engine::Native(trees) => tracing::debug!(
                     graph = name,
                     trees = trees.trees(),
                     layers = trees.layers(),
@@ -196,41 +199,44 @@ fn run(
     output.read(value, batch, rows)
 }
 
-/// Reads the graph at `path` and holds it against what ONNX Runtime makes of it, which is `reference`.
+/// Reads the graph in `file` and holds it against what ONNX Runtime makes of it, which is `reference`.
 ///
 /// The comparison runs in a session of its own, since another may be serving.
-fn choose(path: &Path, reference: &OnnxModel, output: &ScoreOutput, plan: &Plan) -> Engine {
-    match verified(path, reference, output, plan) {
+fn choose(file: &OnnxFile, reference: &OnnxModel, output: &ScoreOutput, plan: &Plan) -> Engine {
+    match verified(file, reference, output, plan) {
         Ok(trees) => Engine::Native(Arc::new(trees)),
         Err(why) => Engine::OnnxRuntime(why),
     }
 }
 
 /// The engine, if it answers as the reference does, or did before in this process for the same bytes.
-fn verified(path: &Path, reference: &OnnxModel, output: &ScoreOutput, plan: &Plan) -> Result<TreeModel, Why> {
+fn verified(
+    file: &OnnxFile,
+    reference: &OnnxModel,
+    output: &ScoreOutput,
+    plan: &Plan,
+) -> Result<TreeModel, Why> {
     pause();
-    let bytes = std::fs::read(path).map_err(|error| Why::Unreadable(error.to_string().into()))?;
-    let trees = native(&bytes, output, plan)?;
-    // An engine knows no weights in other files, so the bytes are all of the model.
-    let (digest, asked) = (Digest::of(&bytes), format!("{output:?} {plan:?}"));
-    if !reference.known().is_verified(digest, &asked) {
+    let trees = native(file.bytes.clone(), output, plan)?;
+    let asked = format!("{output:?} {}", plan.in_words());
+    if !reference.known().is_verified(file.digest, &asked) {
         pause();
         let rows = trees.probe_rows(PROBES, true, SEED);
         trees
             .verify(&rows, |rows| answers(reference, output, plan, &trees, rows))
             .map_err(|disagreement| Why::Disagreement(Arc::new(disagreement)))?;
-        reference.known().learn(digest, reference.signature(), asked);
+        reference.learn(file, asked);
     }
     Ok(trees)
 }
 
-fn native(bytes: &[u8], output: &ScoreOutput, plan: &Plan) -> Result<TreeModel, Why> {
+fn native(bytes: Bytes, output: &ScoreOutput, plan: &Plan) -> Result<TreeModel, Why> {
     let unsupported = |why: String| Why::Unsupported(Arc::new(Unsupported { node: "graph".to_owned(), why }));
     let parts = plan.tensors.iter();
     let parts: Vec<InputPart<'_>> =
         parts.map(|tensor| InputPart { name: &tensor.name, columns: tensor.columns.len() }).collect();
     let trees =
-        TreeModel::read(bytes, &output.name, &parts).map_err(|why| Why::Unsupported(Arc::new(why)))?;
+        TreeModel::read_shared(bytes, &output.name, &parts).map_err(|why| Why::Unsupported(Arc::new(why)))?;
     let column =
         output.column(trees.labels(), trees.width()).map_err(|error| unsupported(error.to_string()))?;
     let sides: Vec<Side> = plan.sides().collect();

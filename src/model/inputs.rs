@@ -3,6 +3,8 @@
 //! Everything that the manifest, the schema and the graph can disagree about is found here, so that a row either fits or
 //! lacks a value, and nothing is looked up by name while a customer waits.
 
+use std::sync::OnceLock;
+
 use super::onnx::{ElementType, Signature, TensorSpec, ValueKind};
 use super::trees::Side;
 use super::{Inputs, Layout, Manifest};
@@ -21,6 +23,8 @@ pub(super) struct Plan {
     pub(super) batch: Option<usize>,
     /// Whether a missing number may reach the graph as NaN.
     pub(super) accepts_missing: bool,
+    /// See [`Plan::in_words`].
+    words: OnceLock<String>,
 }
 
 /// One tensor of the graph.
@@ -130,6 +134,12 @@ impl Element {
 }
 
 impl Plan {
+    /// All that it consists of, to be compared.
+    pub(super) fn in_words(&self) -> &str {
+        let Self { tensors, batch, accepts_missing, words } = self;
+        words.get_or_init(|| format!("{tensors:?} {batch:?} {accepts_missing}"))
+    }
+
     /// Matches a manifest with the schema and, where the graph could be loaded, with what the graph takes. `file` is what
     /// problems call the manifest.
     pub(super) fn resolve(
@@ -143,7 +153,8 @@ impl Plan {
             Inputs::Dense(names) => resolver.dense(names, graph),
             Inputs::PerFeature(names) => resolver.per_feature(names, graph),
         };
-        let plan = Self { tensors, batch: resolver.batch, accepts_missing: manifest.accepts_missing };
+        let (batch, accepts_missing) = (resolver.batch, manifest.accepts_missing);
+        let plan = Self { tensors, batch, accepts_missing, words: OnceLock::new() };
         resolver.problems.into_result(plan)
     }
 

@@ -4,6 +4,7 @@
 //! and their signatures ([`OnnxModel`]), and tensors in and out. It never loads a library of custom operators, never
 //! reads weights from outside the model's directory and never lets telemetry on. Start reading at [`OnnxModel::load`].
 
+mod attribute;
 mod cache;
 mod convert;
 mod file;
@@ -20,8 +21,10 @@ use ort::session::{OutputSelector, RunOptions, Session};
 use super::graph::Engines;
 use super::{ModelError, Worker};
 use crate::priority::pause;
+pub(super) use attribute::Attribute;
 pub use cache::OnnxCache;
-pub(super) use known::{Digest, Known};
+pub(super) use file::OnnxFile;
+pub(super) use known::Known;
 pub use runtime::{OnnxRuntime, VERSION, disable_telemetry};
 pub use tensor::{
     ElementType, LabelKind, Labels, OutputValue, Signature, Tensor, TensorData, TensorSpec, ValueKind,
@@ -40,6 +43,8 @@ pub struct OnnxModel {
     /// never contended: there is one [`Worker`] of each number.
     sessions: Vec<Mutex<Option<Session>>>,
     path: PathBuf,
+    /// Whether the file is all of it: whether it has no weights in other files.
+    whole: bool,
     engines: Engines,
 }
 
@@ -60,18 +65,28 @@ impl OnnxModel {
     /// A file that is missing, empty, a Git LFS pointer or no ONNX model; a graph without outputs, with custom operators,
     /// with inputs of unsupported types, or with weights outside its own directory; whatever ONNX Runtime refuses.
     pub fn load(runtime: &OnnxRuntime, path: &Path, sessions: usize) -> Result<Self, ModelError> {
+        Self::of_file(runtime, &OnnxFile::read(path.to_owned())?, sessions)
+    }
+
+    /// The same for a file that was read already.
+    ///
+    /// # Errors
+    /// As [`OnnxModel::load`].
+    pub(super) fn of_file(
+        runtime: &OnnxRuntime,
+        file: &OnnxFile,
+        sessions: usize,
+    ) -> Result<Self, ModelError> {
         pause();
-        let directory = path.parent().unwrap_or(Path::new("."));
-        let bytes = std::fs::read(path)?;
-        let whole = file::check(&bytes, directory)?;
-        pause();
-        let digest = whole.then(|| Digest::of(&bytes));
-        let (first, signature) = match digest.and_then(|digest| runtime.known().signature(digest)) {
-            Some(signature) => (None, signature),
+        // What is known passed the check, and has no weights in other files that could have changed since.
+        let (first, signature, whole) = match runtime.known().signature(file.digest) {
+            Some(signature) => (None, signature, true),
             None => {
-                let session = runtime.session(&bytes, directory)?;
+                let whole = file::check(&file.bytes, file.directory())?;
+                pause();
+                let session = runtime.session(&file.bytes, file.directory())?;
                 let signature = convert::signature(&session);
-                (Some(session), signature)
+                (Some(session), signature, whole)
             }
         };
         for input in &signature.inputs {
@@ -83,8 +98,8 @@ impl OnnxModel {
         let all = (0..signature.outputs.len()).filter(|at| supported(&signature.outputs[*at])).collect();
         let others = (1..sessions.max(1)).map(|_| Mutex::default());
         let sessions = std::iter::once(Mutex::new(first)).chain(others).collect();
-        let (runtime, path) = (runtime.clone(), path.to_owned());
-        Ok(Self { runtime, signature, all, sessions, path, engines: Engines::default() })
+        let (runtime, path) = (runtime.clone(), file.path.clone());
+        Ok(Self { runtime, signature, all, sessions, path, whole, engines: Engines::default() })
     }
 
     /// The same model in a session that nobody else uses: one that is idle, if there is one, so that it need not be made.
@@ -93,7 +108,8 @@ impl OnnxModel {
         let session = idle.map_or_else(|| self.session(), Ok)?;
         let (runtime, signature, all) = (self.runtime.clone(), self.signature.clone(), self.all.clone());
         let sessions = vec![Mutex::new(Some(session))];
-        Ok(Self { runtime, signature, all, sessions, path: self.path.clone(), engines: Engines::default() })
+        let (path, whole) = (self.path.clone(), self.whole);
+        Ok(Self { runtime, signature, all, sessions, path, whole, engines: Engines::default() })
     }
 
     /// Makes the sessions that are not there, so that no request waits for them.
@@ -140,9 +156,12 @@ impl OnnxModel {
         self.runtime.known()
     }
 
-    /// Its file.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// Remembers that an engine of ours answered what was `asked` as this model does, which is that of `file`.
+    pub(super) fn learn(&self, file: &OnnxFile, asked: String) {
+        // What is in other files may change.
+        if self.whole {
+            self.known().learn(file.digest, &self.signature, asked);
+        }
     }
 
     /// What else answers for the graph.

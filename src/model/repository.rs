@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use self::directory::{Source, Stamp, Stamps};
+use self::directory::{Layout, Source, Stamp, Stamps};
 use super::ModelError;
 use super::onnx::{OnnxCache, OnnxModel};
 use crate::document::suggestion;
@@ -29,8 +29,16 @@ pub struct Repository<M = OnnxModel> {
     root: PathBuf,
     load: Load<M>,
     index: ArcSwap<Index<M>>,
-    /// What was loaded once and may still be in use; also keeps two refreshes from meeting.
-    retired: Mutex<Vec<Arc<M>>>,
+    /// Keeps two refreshes from meeting.
+    refreshed: Mutex<Refreshed<M>>,
+}
+
+/// What one refresh leaves to the next.
+struct Refreshed<M> {
+    /// What was loaded once and may still be in use.
+    retired: Vec<Arc<M>>,
+    /// What the directory had when it was looked at last.
+    layout: Layout,
 }
 
 /// A version that is loaded.
@@ -142,7 +150,8 @@ impl<M> Repository<M> {
         root: impl Into<PathBuf>,
         load: impl Fn(&Path) -> Result<Arc<M>, String> + Send + Sync + 'static,
     ) -> Self {
-        Self { root: root.into(), load: Box::new(load), index: ArcSwap::default(), retired: Mutex::default() }
+        let refreshed = Mutex::new(Refreshed { retired: Vec::new(), layout: Layout::new() });
+        Self { root: root.into(), load: Box::new(load), index: ArcSwap::default(), refreshed }
     }
 
     /// The loaded model of that name and version; without a version, the pinned one, else the highest that can be loaded.
@@ -179,31 +188,52 @@ impl<M> Repository<M> {
     /// # Errors
     /// When the directory cannot be read for a reason that may pass; everything stays as it was.
     pub fn refresh(&self, pins: &BTreeMap<String, u64>) -> io::Result<()> {
-        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refreshed = self.refreshed.lock().unwrap_or_else(PoisonError::into_inner);
+        refreshed.layout = directory::scan(&self.root)?;
+        self.settle_all(&mut refreshed, pins);
+        Ok(())
+    }
+
+    /// The same after `pins` changed, without a look at what else is new in the directory if it had these versions at the last look.
+    ///
+    /// # Errors
+    /// As [`Repository::refresh`].
+    pub fn follow(&self, pins: &BTreeMap<String, u64>) -> io::Result<()> {
+        let mut refreshed = self.refreshed.lock().unwrap_or_else(PoisonError::into_inner);
+        let has = |(name, version): (&String, &u64)| {
+            refreshed.layout.get(name).is_some_and(|versions| versions.contains_key(version))
+        };
+        if !pins.iter().all(has) {
+            refreshed.layout = directory::scan(&self.root)?;
+        }
+        self.settle_all(&mut refreshed, pins);
+        Ok(())
+    }
+
+    fn settle_all(&self, refreshed: &mut Refreshed<M>, pins: &BTreeMap<String, u64>) {
+        let Refreshed { retired, layout } = refreshed;
         // What no request uses any more is destroyed here, and not by the request that happens to be the last.
         retired.retain(|model| Arc::strong_count(model) > 1);
-        let layout = directory::scan(&self.root)?;
         let before = self.index.load_full();
         let (mut index, mut stamps) = (Index::new(), Stamps::default());
-        for (name, sources) in layout {
+        for (name, sources) in &*layout {
             pause();
             let model = name.split_once('/').map_or(name.as_str(), |(model, _)| model);
-            let entry = self.settle(&name, sources, pins.get(model).copied(), before.get(&name), &mut stamps);
-            index.insert(name, entry);
+            let entry = self.settle(name, sources, pins.get(model).copied(), before.get(name), &mut stamps);
+            index.insert(name.clone(), entry);
         }
         retired.extend(before.iter().flat_map(|(name, entry)| {
             let kept = index.get(name);
             entry.loaded().filter(move |model| !kept.is_some_and(|kept| kept.holds(model))).map(Arc::clone)
         }));
         self.index.store(Arc::new(index));
-        Ok(())
     }
 
     /// The entry of one model: of the versions that may serve, the first that can be loaded.
     fn settle(
         &self,
         name: &str,
-        sources: BTreeMap<u64, Source>,
+        sources: &BTreeMap<u64, Source>,
         pin: Option<u64>,
         before: Option<&Entry<M>>,
         stamps: &mut Stamps,
@@ -211,10 +241,10 @@ impl<M> Repository<M> {
         let highest = sources.keys().next_back().copied().unwrap_or_default();
         let mut entry = Entry { preferred: pin.unwrap_or(highest), versions: BTreeMap::new() };
         let mut serving = false;
-        for (version, source) in sources.into_iter().rev() {
+        for (&version, source) in sources.iter().rev() {
             let wanted = !serving && pin.is_none_or(|pin| pin == version);
             let known = before.and_then(|entry| entry.versions.get(&version));
-            let slot = if wanted { self.fill(name, version, &source, known, stamps) } else { Slot::Idle };
+            let slot = if wanted { self.fill(name, version, source, known, stamps) } else { Slot::Idle };
             if matches!(slot, Slot::Loaded(_)) {
                 serving = true;
                 entry.preferred = version;
@@ -371,6 +401,23 @@ mod tests {
         assert_eq!(texts.find("affinity/gold", None), Ok((1, "gold 1".to_owned())));
         let whole = texts.find("affinity", None).unwrap_err();
         assert!(whole.ends_with("it has one model per offer; ask for `affinity/<offer id>`"), "{whole}");
+    }
+
+    #[test]
+    fn pins_are_followed_to_versions_that_are_known_and_to_new_ones() {
+        let texts = Texts::new();
+        texts.write("card/1/model.onnx", "one");
+        texts.refresh(&[("card", 1)]);
+        texts.write("card/2/model.onnx", "two");
+        texts.write("other/1/model.onnx", "new");
+        let follow = |pin| texts.repository.follow(&[("card".to_owned(), pin)].into()).unwrap();
+        follow(1);
+        assert!(texts.find("other", None).unwrap_err().contains("no model"), "nobody looked");
+        follow(2);
+        assert_eq!(texts.find("card", None), Ok((2, "two".to_owned())));
+        assert_eq!(texts.find("other", None), Ok((1, "new".to_owned())));
+        follow(1);
+        assert_eq!(texts.find("card", None), Ok((1, "one".to_owned())));
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub use verify::{Disagreement, PROBES, TOLERANCE};
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
+
 use super::onnx::Labels;
 use crate::priority::pause;
 use engine::Engine;
@@ -101,6 +103,15 @@ impl TreeModel {
     /// What is not recognised, with the node: a graph of something else than trees, or trees that are damaged. ONNX Runtime
     /// may run it all the same.
     pub fn read(bytes: &[u8], output: &str, inputs: &[InputPart<'_>]) -> Result<Self, Unsupported> {
+        Self::read_shared(Bytes::copy_from_slice(bytes), output, inputs)
+    }
+
+    /// The same without a copy of the bytes.
+    pub(super) fn read_shared(
+        bytes: Bytes,
+        output: &str,
+        inputs: &[InputPart<'_>],
+    ) -> Result<Self, Unsupported> {
         let found = graph::read(bytes, output, inputs)?;
         pause();
         let (features, after) = (found.features, found.after);

@@ -2,6 +2,7 @@
 //!
 //! Start reading at [`Model::load`] for what is checked, and at [`Model::score_columns`] for what a request pays.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,11 +12,12 @@ use super::graph::{BLOCK_ROWS, Graph};
 use super::inputs::{Element, Plan};
 use super::manifest::is_offer_id;
 use super::matrix::Rows;
-use super::onnx::{OnnxCache, OnnxModel};
+use super::onnx::{OnnxCache, OnnxFile, OnnxModel};
 use super::output::ScoreOutput;
 use super::{Calibration, Cost, Engine, Layout, Manifest, Matrix, ModelError, ModelKind, Worker};
 use crate::document::{Problem, Problems};
 use crate::feature::FeatureSchema;
+use crate::priority::pause;
 
 /// A loaded version of a model, ready to score.
 #[derive(Debug)]
@@ -31,8 +33,12 @@ pub struct Model {
     cost: Cost,
 }
 
-/// A graph with the name of its file and the score among its outputs.
-type Matched = (String, Arc<OnnxModel>, ScoreOutput);
+/// A graph in memory with its file, and what problems call that.
+struct Loaded {
+    label: String,
+    file: OnnxFile,
+    onnx: Arc<OnnxModel>,
+}
 
 /// Pairs of a column of a graph's output and its place among the columns that were asked for.
 type Moves = Vec<(usize, usize)>;
@@ -68,6 +74,7 @@ impl Model {
         schema: &FeatureSchema,
         cache: &OnnxCache,
     ) -> Result<Self, Problems> {
+        let began = Instant::now();
         let label = format!("{name}/{version}");
         let file = format!("{label}/model.toml");
         let text = fs::read_to_string(directory.join("model.toml"))
@@ -77,9 +84,6 @@ impl Model {
             return Err(Problems::one(&file, None, "a segmentation has no graph that could score"));
         }
         let mut problems = Problems::new();
-        if !manifest.checksums.is_empty() {
-            problems.absorb(manifest.checksums.verify(directory, &label));
-        }
         let per_offer = manifest.layout == Some(Layout::PerOffer);
         let offers = if per_offer {
             problems.absorb(offers_of(directory, &label)).unwrap_or_default()
@@ -87,31 +91,60 @@ impl Model {
             Vec::new()
         };
         let stems = if per_offer { offers.clone() } else { vec!["model".to_owned()] };
-        let mut loaded = Vec::with_capacity(stems.len());
-        for stem in &stems {
-            let graph = format!("{label}/{stem}.onnx");
-            match cache.load(&directory.join(format!("{stem}.onnx"))) {
-                Ok(onnx) => loaded.push((graph, onnx)),
-                Err(error) => problems.push(graph, None, error.to_string()),
+        let read = |stem: &String| {
+            pause();
+            let name = format!("{stem}.onnx");
+            let file = OnnxFile::read(directory.join(&name)).map_err(ModelError::from);
+            (name, file)
+        };
+        let files: Vec<(String, Result<OnnxFile, ModelError>)> = stems.iter().map(read).collect();
+        if !manifest.checksums.is_empty() {
+            let read = files.iter().filter_map(|(name, file)| Some((name.as_str(), file.as_ref().ok()?)));
+            let read: HashMap<&str, &OnnxFile> = read.collect();
+            let known = |name: &str| read.get(name).map(|file| file.sha256());
+            problems.absorb(manifest.checksums.verify_with(directory, &label, known));
+        }
+        let mut loaded = Vec::with_capacity(files.len());
+        for (name, file) in files {
+            let label = format!("{label}/{name}");
+            match file.and_then(|file| Ok((cache.load_file(&file)?, file))) {
+                Ok((onnx, file)) => loaded.push(Loaded { label, file, onnx }),
+                Err(error) => problems.push(label, None, error.to_string()),
             }
         }
-        let inputs = loaded.first().map(|(_, onnx)| onnx.signature());
+        let inputs = loaded.first().map(|loaded| loaded.onnx.signature());
         let plan = problems.absorb(Plan::resolve(&manifest, schema, inputs, &file));
-        let graphs = problems.absorb(match_graphs(&manifest, &loaded, &file)).unwrap_or_default();
+        let outputs = problems.absorb(match_graphs(&manifest, &loaded, &file)).unwrap_or_default();
         let columns = match manifest.layout {
             Some(Layout::MultiOffer) => manifest.offers.clone(),
             Some(Layout::PerOffer) => offers,
-            Some(Layout::Pairwise) | None => {
-                graphs.iter().map(|(_, _, output)| output.name.clone()).collect()
-            }
+            Some(Layout::Pairwise) | None => outputs.iter().map(|output| output.name.clone()).collect(),
         };
         let plan = problems.into_result(plan)?;
         // With nothing wrong there is a plan.
         let plan = plan.ok_or_else(|| Problems::one(&file, None, "it describes no inputs"))?;
-        let graphs = graphs.into_iter().map(|(file, onnx, output)| Graph::new(&file, onnx, output, &plan));
-        let graphs = graphs.collect();
+        let graphs = loaded.into_iter().zip(outputs);
+        let graph = |(Loaded { label, file, onnx }, output)| Graph::new(&label, &file, onnx, output, &plan);
+        let graphs = graphs.map(graph).collect();
         let (name, plan, cost) = (name.to_owned(), Arc::new(plan), Cost::default());
-        Ok(Self { name, version, manifest, plan, graphs, columns, cost })
+        let model = Self { name, version, manifest, plan, graphs, columns, cost };
+        let native = || {
+            model.engines().filter_map(|engine| match engine {
+                Engine::Native(trees) => Some(trees),
+                Engine::OnnxRuntime(_) => None,
+            })
+        };
+        tracing::info!(
+            model = model.name,
+            version,
+            graphs = model.graphs.len(),
+            native = native().count(),
+            trees = native().map(|trees| trees.trees()).sum::<usize>(),
+            bytes = native().map(|trees| trees.memory_bytes()).sum::<usize>(),
+            milliseconds = began.elapsed().as_millis() as u64,
+            "model loaded"
+        );
+        Ok(model)
     }
 
     /// The name of the model.
@@ -325,30 +358,26 @@ impl Model {
 }
 
 /// Finds the score among the outputs of each graph, and holds their inputs against those of the first: one matrix feeds
-/// them all. `loaded` has the name of each graph's file with it.
-fn match_graphs(
-    manifest: &Manifest,
-    loaded: &[(String, Arc<OnnxModel>)],
-    file: &str,
-) -> Result<Vec<Matched>, Problems> {
+/// them all.
+fn match_graphs(manifest: &Manifest, loaded: &[Loaded], file: &str) -> Result<Vec<ScoreOutput>, Problems> {
     let mut problems = Problems::new();
-    let mut graphs = Vec::with_capacity(loaded.len());
-    for (name, onnx) in loaded {
-        let (first, first_onnx) = &loaded[0];
-        if onnx.signature().inputs != first_onnx.signature().inputs {
-            let message = format!("its inputs differ from those of {first}; they must be the same");
-            problems.push(name, None, message);
+    let mut outputs = Vec::with_capacity(loaded.len());
+    for Loaded { label, onnx, .. } in loaded {
+        let first = &loaded[0];
+        if onnx.signature().inputs != first.onnx.signature().inputs {
+            let message = format!("its inputs differ from those of {}; they must be the same", first.label);
+            problems.push(label, None, message);
         }
         match ScoreOutput::resolve(manifest, onnx.signature(), file) {
-            Ok(output) => graphs.push((name.clone(), Arc::clone(onnx), output)),
+            Ok(output) => outputs.push(output),
             // Of several graphs, say which.
             Err(wrong) if manifest.layout == Some(Layout::PerOffer) => {
-                wrong.iter().for_each(|Problem { message, .. }| problems.push(name, None, message));
+                wrong.iter().for_each(|Problem { message, .. }| problems.push(label, None, message));
             }
             Err(wrong) => problems.extend(wrong),
         }
     }
-    problems.into_result(graphs)
+    problems.into_result(outputs)
 }
 
 /// The offers that a `per_offer` version has graphs for, in alphabetical order.

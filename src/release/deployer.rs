@@ -6,8 +6,9 @@
 
 mod follow;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -101,6 +102,9 @@ struct Published {
     warm: VecDeque<Arc<Snapshot>>,
 }
 
+/// Brings a repository in line with the pins of a release.
+type Update = fn(&Repository, &BTreeMap<String, u64>) -> io::Result<()>;
+
 impl Deployer {
     /// A deployer that has loaded nothing yet.
     #[must_use]
@@ -144,7 +148,7 @@ impl Deployer {
             tracing::warn!(%error, "not every model beside the release can be brought");
         }
         // Before anybody is told that this server is ready: the Open Inference Protocol has no other way to wait.
-        self.refresh_models(&snapshot.release);
+        self.update_models(&snapshot.release, Repository::refresh);
         self.publish(&mut self.lock(), snapshot, &current);
         tracing::info!(release = current.release, took = ?began.elapsed(), "serving");
         Ok(stamp)
@@ -247,7 +251,7 @@ impl Deployer {
             reason = current.reason,
             "promoted"
         );
-        self.refresh_models_beside();
+        self.follow_models_beside();
         let later = store.current().ok().map(|read| read.current);
         let overtaken_by =
             later.filter(|later| later.sequence > current.sequence).map_or(0, |later| later.release);
@@ -369,24 +373,26 @@ impl Deployer {
         });
     }
 
-    /// The models of the Open Inference Protocol follow the release that serves; nobody waits for them.
-    fn refresh_models_beside(&self) {
+    /// The models of the Open Inference Protocol follow the release that serves; nobody waits for them. What else is new in the
+    /// directory is for the next look.
+    fn follow_models_beside(&self) {
         let deployer = self.clone();
-        if let Err(error) = background::start(Lane::Load, move || deployer.refresh_models_of_serving()) {
+        let follow = move || deployer.models_of_serving(Repository::follow);
+        if let Err(error) = background::start(Lane::Load, follow) {
             tracing::warn!(%error, "no thread to load models on");
         }
     }
 
     /// By what serves when this runs, not when it was asked for.
-    fn refresh_models_of_serving(&self) {
+    fn models_of_serving(&self, update: Update) {
         if let Some(serving) = self.parts().publisher.serving() {
-            self.refresh_models(&serving.release);
+            self.update_models(&serving.release, update);
         }
     }
 
-    fn refresh_models(&self, release: &Release) {
+    fn update_models(&self, release: &Release, update: Update) {
         let Some(repository) = &self.parts().repository else { return };
-        if let Err(error) = repository.refresh(release.pins()) {
+        if let Err(error) = update(repository, release.pins()) {
             tracing::warn!(%error, "the models of the store cannot be listed");
         }
     }

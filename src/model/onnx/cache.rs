@@ -1,10 +1,10 @@
 //! Models that are loaded once, however many releases and protocols use them.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::SystemTime;
 
+use super::file::{Identity, OnnxFile};
 use super::{OnnxModel, OnnxRuntime};
 use crate::model::ModelError;
 
@@ -13,19 +13,11 @@ use crate::model::ModelError;
 pub struct OnnxCache {
     runtime: OnnxRuntime,
     sessions: usize,
-    slots: Mutex<HashMap<Key, Slot>>,
+    slots: Mutex<HashMap<Identity, Slot>>,
 }
 
 /// Who loads a model holds its slot, so that another who wants the same model waits, and nobody else does.
 type Slot = Arc<Mutex<Weak<OnnxModel>>>;
-
-/// A file as it is now: one that was replaced is another model.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
-    path: PathBuf,
-    bytes: u64,
-    modified: Option<SystemTime>,
-}
 
 impl OnnxCache {
     /// A cache whose models have `sessions` sessions each: one per worker.
@@ -40,12 +32,29 @@ impl OnnxCache {
     /// # Errors
     /// As [`OnnxModel::load`]; a failure is not remembered.
     pub fn load(&self, path: &Path) -> Result<Arc<OnnxModel>, ModelError> {
-        let slot = self.slot(path)?;
+        let identity = Identity::of(&path.metadata()?);
+        self.get(identity, || OnnxModel::load(&self.runtime, path, self.sessions))
+    }
+
+    /// The same for a file that was read already.
+    ///
+    /// # Errors
+    /// As [`OnnxModel::load`]; a failure is not remembered.
+    pub(in crate::model) fn load_file(&self, file: &OnnxFile) -> Result<Arc<OnnxModel>, ModelError> {
+        self.get(file.identity.clone(), || OnnxModel::of_file(&self.runtime, file, self.sessions))
+    }
+
+    fn get(
+        &self,
+        identity: Identity,
+        load: impl FnOnce() -> Result<OnnxModel, ModelError>,
+    ) -> Result<Arc<OnnxModel>, ModelError> {
+        let slot = self.slot(identity);
         let mut kept = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(model) = kept.upgrade() {
             return Ok(model);
         }
-        let model = Arc::new(OnnxModel::load(&self.runtime, path, self.sessions)?);
+        let model = Arc::new(load()?);
         *kept = Arc::downgrade(&model);
         Ok(model)
     }
@@ -62,15 +71,12 @@ impl OnnxCache {
         self.sessions
     }
 
-    fn slot(&self, path: &Path) -> Result<Slot, ModelError> {
-        let path = path.canonicalize()?;
-        let file = path.metadata()?;
-        let key = Key { path, bytes: file.len(), modified: file.modified().ok() };
+    fn slot(&self, identity: Identity) -> Slot {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         // Slots that nobody loads into and whose model is gone.
         slots.retain(|_, slot| {
             Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|model| model.strong_count() > 0)
         });
-        Ok(Arc::clone(slots.entry(key).or_default()))
+        Arc::clone(slots.entry(identity).or_default())
     }
 }

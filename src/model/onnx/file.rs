@@ -1,14 +1,20 @@
-//! The check of a model's bytes before ONNX Runtime sees them.
+//! A model's file in memory, and the check of its bytes before ONNX Runtime sees them.
 //!
-//! Reads the few fields of the ONNX format (`onnx.proto3`, IR version 13) that decide whether a file is a model at all,
+//! The check reads the few fields of the ONNX format (`onnx.proto3`, IR version 13) that decide whether a file is a model at all,
 //! which operators it needs and where its weights are. Everything else is skipped where it lies, weights included.
 
 use std::collections::HashSet;
-use std::path::{Component, Path};
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
 
+use bytes::Bytes;
 use prost::Message;
 
-use crate::model::ModelError;
+use super::known::Digest;
+use crate::model::{ModelError, hex};
 
 /// How every Git LFS pointer begins.
 const GIT_LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
@@ -25,6 +31,58 @@ const KNOWN_DOMAINS: [&str; 9] = [
     "com.microsoft.nchwc",
     "com.ms.internal.nhwc",
 ];
+
+/// A file that was read once, for whoever needs its bytes or their hash while a model is loaded.
+#[derive(Debug)]
+pub(in crate::model) struct OnnxFile {
+    pub(super) path: PathBuf,
+    pub(super) identity: Identity,
+    pub(in crate::model) bytes: Bytes,
+    pub(in crate::model) digest: Digest,
+}
+
+/// A file as it is now, whatever paths lead to it: one that was replaced is another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Identity {
+    device: u64,
+    number: u64,
+    bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Identity {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            number: metadata.ino(),
+            bytes: metadata.len(),
+            modified: metadata.modified().ok(),
+        }
+    }
+}
+
+impl OnnxFile {
+    /// # Errors
+    /// Whatever keeps the file from being read.
+    pub(in crate::model) fn read(path: PathBuf) -> io::Result<Self> {
+        let mut file = File::open(&path)?;
+        let metadata = file.metadata()?;
+        let mut bytes = Vec::with_capacity(metadata.len() as usize);
+        file.read_to_end(&mut bytes)?;
+        let digest = Digest::of(&bytes);
+        Ok(Self { path, identity: Identity::of(&metadata), bytes: bytes.into(), digest })
+    }
+
+    /// Its SHA-256 in lower-case hexadecimal.
+    pub(in crate::model) fn sha256(&self) -> String {
+        hex(&self.digest.0)
+    }
+
+    /// Where it lies, and other files of the model with it.
+    pub(super) fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+}
 
 /// Refuses what is no model, has nothing to say, needs custom operators, or has weights outside `directory`. Whether the bytes
 /// are all of the model: whether it has no weights in other files.

@@ -6,17 +6,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use sha2::{Digest as _, Sha256};
 
 use super::Signature;
+use crate::priority::pause;
 
 /// Models that are remembered; beyond, all are forgotten and learned anew.
 const MOST: usize = 4096;
 
 /// The SHA-256 of the bytes of a model that has no weights in other files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(in crate::model) struct Digest([u8; 32]);
+pub(in crate::model) struct Digest(pub(super) [u8; 32]);
 
 impl Digest {
     pub(in crate::model) fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+        let mut digest = Sha256::new();
+        for piece in bytes.chunks(1 << 16) {
+            digest.update(piece);
+            pause();
+        }
+        Self(digest.finalize().into())
     }
 }
 

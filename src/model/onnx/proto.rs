@@ -1,7 +1,7 @@
 //! The messages of the ONNX format (`onnx.proto3`, IR version 13) that a graph is read from, weights included.
 //!
-//! A subset: fields that nobody here reads are skipped. The check in `file.rs` has a smaller one of its own, which leaves
-//! weights where they lie. Start reading at [`ModelProto`].
+//! A subset: fields that nobody here reads are skipped, and the constants of nodes and the bytes of tensors stay where they are in
+//! the file. The check in `file.rs` has a smaller one of its own. Start reading at [`ModelProto`].
 
 use bytes::Bytes;
 use prost::Message;
@@ -52,34 +52,11 @@ pub(in crate::model) struct NodeProto {
     pub(in crate::model) name: String,
     #[prost(string, tag = "4")]
     pub(in crate::model) op_type: String,
-    #[prost(message, repeated, tag = "5")]
-    pub(in crate::model) attribute: Vec<AttributeProto>,
+    /// Each an [`Attribute`](super::attribute::Attribute).
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    pub(in crate::model) attribute: Vec<Bytes>,
     #[prost(string, tag = "7")]
     pub(in crate::model) domain: String,
-}
-
-/// A constant of a node. Which field holds it follows from the operator; `kind` says it again.
-#[derive(Clone, PartialEq, Message)]
-pub(in crate::model) struct AttributeProto {
-    #[prost(string, tag = "1")]
-    pub(in crate::model) name: String,
-    #[prost(float, tag = "2")]
-    pub(in crate::model) f: f32,
-    #[prost(int64, tag = "3")]
-    pub(in crate::model) i: i64,
-    #[prost(bytes = "vec", tag = "4")]
-    pub(in crate::model) s: Vec<u8>,
-    #[prost(message, optional, tag = "5")]
-    pub(in crate::model) t: Option<TensorProto>,
-    #[prost(float, repeated, tag = "7")]
-    pub(in crate::model) floats: Vec<f32>,
-    #[prost(int64, repeated, tag = "8")]
-    pub(in crate::model) ints: Vec<i64>,
-    /// Slices of the file: trees have one for each node.
-    #[prost(bytes = "bytes", repeated, tag = "9")]
-    pub(in crate::model) strings: Vec<Bytes>,
-    #[prost(int32, tag = "20")]
-    pub(in crate::model) kind: i32,
 }
 
 /// Numbers with a shape.
@@ -97,8 +74,8 @@ pub(in crate::model) struct TensorProto {
     pub(in crate::model) int64_data: Vec<i64>,
     #[prost(string, tag = "8")]
     pub(in crate::model) name: String,
-    #[prost(bytes = "vec", tag = "9")]
-    pub(in crate::model) raw_data: Vec<u8>,
+    #[prost(bytes = "bytes", tag = "9")]
+    pub(in crate::model) raw_data: Bytes,
     #[prost(double, repeated, tag = "10")]
     pub(in crate::model) double_data: Vec<f64>,
     #[prost(int32, tag = "14")]
@@ -155,13 +132,6 @@ pub(in crate::model) mod data_type {
     pub(in crate::model) const DOUBLE: i32 = 11;
 }
 
-impl NodeProto {
-    /// The attribute of this name.
-    pub(in crate::model) fn attribute(&self, name: &str) -> Option<&AttributeProto> {
-        self.attribute.iter().find(|attribute| attribute.name == name)
-    }
-}
-
 impl TensorProto {
     /// The elements as doubles, row-major; `None` for other types than float, double, int32, int64 and uint8, for weights in
     /// another file, and where the elements do not fill the shape.
@@ -194,4 +164,35 @@ impl TensorProto {
 fn words<const N: usize>(raw: &[u8]) -> Option<impl Iterator<Item = [u8; N]>> {
     let (words, rest) = raw.as_chunks::<N>();
     rest.is_empty().then(|| words.iter().copied())
+}
+
+/// A constant of a node, for tests that write one.
+#[cfg(test)]
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::model) struct AttributeProto {
+    #[prost(string, tag = "1")]
+    pub(in crate::model) name: String,
+    #[prost(float, tag = "2")]
+    pub(in crate::model) f: f32,
+    #[prost(int64, tag = "3")]
+    pub(in crate::model) i: i64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(in crate::model) s: Vec<u8>,
+    #[prost(message, optional, tag = "5")]
+    pub(in crate::model) t: Option<TensorProto>,
+    #[prost(float, repeated, tag = "7")]
+    pub(in crate::model) floats: Vec<f32>,
+    #[prost(int64, repeated, tag = "8")]
+    pub(in crate::model) ints: Vec<i64>,
+    #[prost(bytes = "vec", repeated, tag = "9")]
+    pub(in crate::model) strings: Vec<Vec<u8>>,
+    #[prost(int32, tag = "20")]
+    pub(in crate::model) kind: i32,
+}
+
+#[cfg(test)]
+impl From<AttributeProto> for Bytes {
+    fn from(attribute: AttributeProto) -> Self {
+        attribute.encode_to_vec().into()
+    }
 }

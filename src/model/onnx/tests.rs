@@ -6,6 +6,7 @@ use std::sync::Arc;
 use half::bf16;
 use serde_json::Value;
 
+use super::known::Digest;
 use super::*;
 
 /// The folder of models from public repositories, or a line that says that there is none.

@@ -56,8 +56,12 @@ struct Prefix<W> {
 impl<W: Word> BitRun<W> {
     /// `trees`: at most [`Word::LEAVES`] leaves each; `cut`: the cut of a condition as the keys of a row have it.
     pub(super) fn new(trees: &[Tree], columns: usize, cut: impl Fn(&Split) -> i32) -> Self {
-        let mut nodes = Nodes { starts: vec![0], all: Vec::new() };
-        let mut by_column: Vec<Vec<(i32, u32, W)>> = vec![Vec::new(); columns];
+        let splits = trees.iter().map(|tree| tree.splits.len()).sum();
+        let mut nodes = Nodes { starts: vec![0], all: Vec::with_capacity(splits) };
+        let mut counts = vec![0; columns];
+        let all = trees.iter().flat_map(|tree| &tree.splits);
+        all.for_each(|split| counts[split.column as usize] += 1);
+        let mut by_column: Vec<Vec<(i32, u32, W)>> = counts.into_iter().map(Vec::with_capacity).collect();
         for (at, tree) in trees.iter().enumerate() {
             for split in &tree.splits {
                 let (column, cut) = (split.column, cut(split));

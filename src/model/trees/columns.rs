@@ -187,17 +187,16 @@ impl Columns {
         split.cut as i32
     }
 
-    /// About the value of the row at which a condition turns, where it has one.
-    pub(super) fn turning_point(&self, split: &Split) -> Vec<f64> {
+    /// Adds about the values of the row at which a condition turns.
+    pub(super) fn add_turning_points(&self, split: &Split, points: &mut Vec<f64>) {
         let column = &self.all[split.column as usize];
         let value =
             |key: i64| if self.double { keys::double(key) } else { f64::from(keys::float(key as i32)) };
-        let values: Vec<f64> = match &column.kind {
-            ViewKind::Members { keys, .. } => keys.iter().map(|key| value(*key)).collect(),
-            ViewKind::MissingLow | ViewKind::MissingHigh => vec![value(split.cut)],
-        };
         let undo = |value| column.steps.iter().rev().fold(value, |value, step| step.undo(value));
-        values.into_iter().map(undo).collect()
+        match &column.kind {
+            ViewKind::Members { keys, .. } => points.extend(keys.iter().map(|key| undo(value(*key)))),
+            ViewKind::MissingLow | ViewKind::MissingHigh => points.push(undo(value(split.cut))),
+        }
     }
 
     /// The key of a row's value in a column.

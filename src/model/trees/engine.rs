@@ -101,7 +101,7 @@ impl<S: Real> Engine<S> {
         let mut runs = Vec::new();
         for trees in ensemble.trees.chunk_by(|one, other| small(one) == small(other)) {
             let (count, cut) = (columns.count(), |split: &_| columns.cut(split));
-            let tables = |size| Tables::new(trees, size, aggregate);
+            let tables = |size| Tables::new(trees, &ensemble.weights, size, aggregate);
             runs.push(if !trees.first().is_some_and(small) {
                 let most = trees.iter().map(|tree| tree.leaves.len()).max().unwrap_or(1);
                 Run::Walk(WalkRun::new(trees, cut), tables(most.next_power_of_two()))

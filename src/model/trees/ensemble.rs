@@ -21,6 +21,7 @@ pub(super) struct Ensemble {
     /// What the trees compare, in the order of [`Split::column`].
     pub(super) views: Vec<View>,
     pub(super) trees: Vec<Tree>,
+    pub(super) weights: Weights,
     /// Sums per row.
     pub(super) targets: usize,
     pub(super) aggregate: Aggregate,
@@ -65,8 +66,17 @@ pub(super) enum ViewKind {
 pub(super) struct Tree {
     pub(super) root: Child,
     pub(super) splits: Vec<Split>,
-    /// The weights of each leaf: target and value.
-    pub(super) leaves: Vec<Vec<(usize, f64)>>,
+    /// The position of each leaf's weights in [`Ensemble::weights`].
+    pub(super) leaves: Vec<u32>,
+}
+
+/// The weights of leaves, one after the other.
+#[derive(Debug)]
+pub(super) struct Weights {
+    /// Where those of each leaf begin, and the end.
+    starts: Vec<u32>,
+    /// Target and value.
+    all: Vec<(u32, f64)>,
 }
 
 /// Where a branch leads.
@@ -93,21 +103,21 @@ pub(super) struct Split {
 #[derive(Debug, Default)]
 pub(super) struct Forest {
     pub(super) nodes: Vec<Condition>,
-    pub(super) leaves: Vec<Vec<(usize, f64)>>,
+    pub(super) leaves: Weights,
     pub(super) roots: Vec<Reference>,
 }
 
 /// A node of a [`Forest`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reference {
-    Node(usize),
-    Leaf(usize),
+    Node(u32),
+    Leaf(u32),
 }
 
 /// A condition as the operator writes it.
 #[derive(Debug)]
 pub(super) struct Condition {
-    pub(super) feature: usize,
+    pub(super) feature: u32,
     pub(super) mode: Mode,
     /// The threshold; for [`Mode::Member`] the members.
     pub(super) values: Values,
@@ -136,19 +146,86 @@ pub(super) enum Mode {
     Member,
 }
 
+impl Default for Weights {
+    fn default() -> Self {
+        Self { starts: vec![0], all: Vec::new() }
+    }
+}
+
+impl Weights {
+    /// Of so many `leaves`: `all` are a leaf, a target and a value each, in any order.
+    ///
+    /// # Errors
+    /// A leaf with two weights for one target.
+    pub(super) fn new(leaves: usize, all: &[(u32, u32, f64)]) -> Result<Self, Unsupported> {
+        let mut starts = vec![0_u32; leaves + 1];
+        all.iter().for_each(|(leaf, _, _)| starts[*leaf as usize + 1] += 1);
+        let mut sum = 0;
+        for start in &mut starts {
+            sum += *start;
+            *start = sum;
+        }
+        let mut next = starts.clone();
+        let mut sorted = vec![(0, 0.0); all.len()];
+        for (leaf, target, value) in all {
+            let (first, place) = (starts[*leaf as usize] as usize, &mut next[*leaf as usize]);
+            if sorted[first..*place as usize].iter().any(|(other, _)| other == target) {
+                return Err(Unsupported::because("a leaf has two weights for one target".to_owned()));
+            }
+            sorted[*place as usize] = (*target, *value);
+            *place += 1;
+        }
+        Ok(Self { starts, all: sorted })
+    }
+
+    /// Another leaf.
+    pub(super) fn push(&mut self, target: u32, value: f64) {
+        self.all.push((target, value));
+        self.starts.push(self.all.len() as u32);
+    }
+
+    /// Adds the leaves of another ensemble, and says how many there were before.
+    fn append(&mut self, other: &Self) -> u32 {
+        let (leaves, weights) = (self.len() as u32, self.all.len() as u32);
+        self.starts.extend(other.starts[1..].iter().map(|start| weights + start));
+        self.all.extend_from_slice(&other.all);
+        leaves
+    }
+
+    /// The leaves.
+    pub(super) fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Those of a leaf.
+    pub(super) fn of(&self, leaf: u32) -> &[(u32, f64)] {
+        &self.all[self.starts[leaf as usize] as usize..self.starts[leaf as usize + 1] as usize]
+    }
+
+    /// Those of each leaf.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[(u32, f64)]> {
+        (0..self.len() as u32).map(|leaf| self.of(leaf))
+    }
+
+    /// All of them, leaf by leaf.
+    pub(super) fn all_mut(&mut self) -> &mut [(u32, f64)] {
+        &mut self.all
+    }
+}
+
 impl Ensemble {
     /// Turns a forest into trees.
     ///
     /// # Errors
     /// What is no tree: a cycle, a node that no root leads to, more nodes than there is room for.
     pub(super) fn build(
-        forest: &Forest,
+        forest: Forest,
         double: bool,
         targets: usize,
         aggregate: Aggregate,
         finish: Finish,
     ) -> Result<Self, Unsupported> {
-        let every = |leaf: &Vec<(usize, f64)>| leaf.len() == targets;
+        let every = |leaf: &[(u32, f64)]| leaf.len() == targets;
         if matches!(aggregate, Aggregate::Min | Aggregate::Max) && !forest.leaves.iter().all(every) {
             // Then it depends on the row whether a target has a value at all.
             return Err(Unsupported::because(
@@ -156,8 +233,9 @@ impl Ensemble {
             ));
         }
         let mut views = Views::default();
-        let trees = build::trees(forest, double, &mut views)?;
-        Ok(Self { double, views: views.all, trees, targets, aggregate, finish })
+        let trees = build::trees(&forest, double, &mut views)?;
+        let weights = forest.leaves;
+        Ok(Self { double, views: views.all, trees, weights, targets, aggregate, finish })
     }
 
     /// The sum of several ensembles over the same columns, or their mean.
@@ -187,6 +265,8 @@ impl Ensemble {
             match &mut all {
                 None => all = Some(part),
                 Some(all) if all.double == part.double && all.targets == part.targets => {
+                    let before = all.weights.append(&part.weights);
+                    part.trees.iter_mut().flat_map(|tree| &mut tree.leaves).for_each(|leaf| *leaf += before);
                     all.trees.append(&mut part.trees);
                 }
                 Some(_) => return Err(unlike()),

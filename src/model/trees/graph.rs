@@ -8,6 +8,8 @@ mod behind;
 mod linear;
 mod network;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use hashbrown::HashMap;
 use prost::Message;
@@ -19,8 +21,8 @@ use super::linear::Weights;
 use super::network::{Activation, Layer};
 use super::probe::Element;
 use super::{InputPart, Unsupported};
-use crate::model::onnx::Labels;
 use crate::model::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto};
+use crate::model::onnx::{Attribute, Labels};
 use crate::priority::pause;
 
 /// What a graph was recognised as.
@@ -60,12 +62,12 @@ impl Core {
 /// A graph with what it consists of by name.
 struct Graph<'g> {
     nodes: HashMap<&'g str, &'g NodeProto>,
-    constants: HashMap<&'g str, &'g TensorProto>,
+    constants: HashMap<&'g str, Cow<'g, TensorProto>>,
     proto: &'g GraphProto,
 }
 
-pub(super) fn read(bytes: &[u8], output: &str, inputs: &[InputPart<'_>]) -> Result<Recognised, Unsupported> {
-    let model = ModelProto::decode(Bytes::copy_from_slice(bytes))
+pub(super) fn read(bytes: Bytes, output: &str, inputs: &[InputPart<'_>]) -> Result<Recognised, Unsupported> {
+    let model = ModelProto::decode(bytes)
         .map_err(|error| Unsupported::because(format!("it cannot be read: {error}")))?;
     pause();
     let proto =
@@ -128,14 +130,14 @@ impl<'g> Graph<'g> {
     fn new(proto: &'g GraphProto) -> Self {
         let mut nodes = HashMap::new();
         let mut constants: HashMap<_, _> =
-            proto.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+            proto.initializer.iter().map(|tensor| (tensor.name.as_str(), Cow::Borrowed(tensor))).collect();
         for node in &proto.node {
+            let value = || node.attribute("value").and_then(Attribute::tensor);
+            let constant = if node.op_type == "Constant" { value() } else { None };
             for output in node.output.iter().filter(|output| !output.is_empty()) {
                 nodes.insert(output.as_str(), node);
-                if let ("Constant", Some(value)) = (node.op_type.as_str(), node.attribute("value"))
-                    && let Some(tensor) = &value.t
-                {
-                    constants.insert(output.as_str(), tensor);
+                if let Some(tensor) = &constant {
+                    constants.insert(output.as_str(), Cow::Owned(tensor.clone()));
                 }
             }
         }
@@ -153,7 +155,7 @@ impl<'g> Graph<'g> {
             let numbers = self.constant(name).unwrap_or_default();
             return numbers.into_iter().map(|number| number as i64).collect();
         }
-        node.attribute(attribute).map(|attribute| attribute.ints.clone()).unwrap_or_default()
+        node.attribute(attribute).map(Attribute::ints).unwrap_or_default()
     }
 }
 

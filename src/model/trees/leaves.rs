@@ -5,7 +5,7 @@
 
 #![expect(clippy::inline_always, reason = "it must become part of the function that has the instruction set")]
 
-use super::ensemble::{Aggregate, Tree};
+use super::ensemble::{Aggregate, Tree, Weights};
 use super::machine::LANES;
 use super::real::Real;
 use super::vectors::Leaves;
@@ -30,7 +30,7 @@ pub(super) struct Tables<S> {
 
 impl<S: Real> Tables<S> {
     /// `size`: a power of two that no tree has more leaves than.
-    pub(super) fn new(trees: &[Tree], size: usize, aggregate: Aggregate) -> Self {
+    pub(super) fn new(trees: &[Tree], weights: &Weights, size: usize, aggregate: Aggregate) -> Self {
         // What changes nothing where a leaf has no weight for a target.
         let nothing = S::of(match aggregate {
             Aggregate::Sum | Aggregate::Average => 0.0,
@@ -38,19 +38,23 @@ impl<S: Real> Tables<S> {
             Aggregate::Max => f64::NEG_INFINITY,
         });
         let mut tables = Self { size, values: Vec::new(), targets: Vec::new(), starts: vec![0] };
+        tables.values.reserve_exact(trees.len() * size);
+        let mut targets: Vec<u32> = Vec::new();
         for tree in trees {
-            let mut targets: Vec<usize> = tree.leaves.iter().flatten().map(|(target, _)| *target).collect();
+            let weighted = tree.leaves.iter().flat_map(|leaf| weights.of(*leaf));
+            targets.clear();
+            targets.extend(weighted.map(|(target, _)| *target));
             targets.sort_unstable();
             targets.dedup();
-            for target in targets {
+            for target in targets.drain(..) {
                 let table = tables.values.len();
                 tables.values.resize(table + size, nothing);
                 for (at, leaf) in tree.leaves.iter().enumerate() {
-                    if let Some((_, value)) = leaf.iter().find(|(other, _)| *other == target) {
+                    if let Some((_, value)) = weights.of(*leaf).iter().find(|(other, _)| *other == target) {
                         tables.values[table + at] = S::of(*value);
                     }
                 }
-                tables.targets.push(target as u32);
+                tables.targets.push(target);
             }
             tables.starts.push(tables.targets.len() as u32);
         }

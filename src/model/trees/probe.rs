@@ -31,7 +31,7 @@ pub const UNKNOWN: f64 = -1.0;
 /// Collects, for each value of a row, where conditions turn; a choice of them, spread over the ensemble.
 pub(super) fn turning_points(ensemble: &Ensemble, columns: &Columns, points: &mut [Vec<f64>]) {
     for split in ensemble.trees.iter().flat_map(|tree| &tree.splits) {
-        points[columns.input(split.column)].extend(columns.turning_point(split));
+        columns.add_turning_points(split, &mut points[columns.input(split.column)]);
     }
     for points in points {
         choose(points);

@@ -13,7 +13,7 @@ use super::{Deployer, Snapshot};
 use crate::document::Problems;
 use crate::feature::FeatureSchema;
 use crate::feature::store::CustomerTable;
-use crate::model::panic_message;
+use crate::model::{Repository, panic_message};
 use crate::release::RegistryError;
 use crate::release::background::{self, Lane};
 use crate::release::store::{Stamp, Stamped};
@@ -144,7 +144,7 @@ impl Deployer {
                 }
                 drop(published);
                 (seen.stamp, seen.refused) = (stamp, None);
-                self.refresh_models_beside();
+                self.follow_models_beside();
             }
             // Nothing is known of the release then, and the next look tries again.
             Err(error @ RegistryError::Store(_)) => return Err(error),
@@ -182,7 +182,9 @@ impl Deployer {
         told.not_brought = not_brought;
         let deployer = self.clone();
         // Waited for, so that looks do not pile up where threads of low priority get no time.
-        if let Err(error) = background::run(Lane::Load, move || deployer.refresh_models_of_serving()) {
+        if let Err(error) =
+            background::run(Lane::Load, move || deployer.models_of_serving(Repository::refresh))
+        {
             tracing::warn!(%error, "the models beside the release are not looked at");
         }
         self.renew_customers(told);

@@ -21,6 +21,9 @@ pub(super) fn trees(forest: &Forest, double: bool, views: &mut Views) -> Result<
         visited: vec![false; forest.nodes.len()],
         on_path: vec![false; forest.nodes.len()],
         left: forest.nodes.len().saturating_add(forest.leaves.len()).saturating_mul(GROWTH).min(MOST_NODES),
+        splits: Vec::new(),
+        leaves: Vec::new(),
+        steps: Vec::new(),
     };
     let trees = forest
         .roots
@@ -45,6 +48,10 @@ struct Builder<'f> {
     on_path: Vec<bool>,
     /// How many nodes there is still room for.
     left: usize,
+    /// Those of the tree at hand.
+    splits: Vec<Split>,
+    leaves: Vec<u32>,
+    steps: Vec<Step>,
 }
 
 /// What remains to be done, last first. Depth costs memory here and never the stack of the thread.
@@ -64,11 +71,13 @@ struct Canonical {
 
 impl Builder<'_> {
     fn tree(&mut self, root: Reference) -> Result<Tree, Unsupported> {
-        let mut tree = Tree { root: Child::Leaf(0), splits: Vec::new(), leaves: Vec::new() };
-        let mut steps = vec![Step::Enter { at: root, parent: None }];
-        while let Some(step) = steps.pop() {
+        let mut top = Child::Leaf(0);
+        self.splits.clear();
+        self.leaves.clear();
+        self.steps.push(Step::Enter { at: root, parent: None });
+        while let Some(step) = self.steps.pop() {
             match step {
-                Step::Middle { split } => tree.splits[split].middle = tree.leaves.len() as u32,
+                Step::Middle { split } => self.splits[split].middle = self.leaves.len() as u32,
                 Step::Leave { node } => self.on_path[node] = false,
                 Step::Enter { at, parent } => {
                     self.left = self.left.checked_sub(1).ok_or_else(|| {
@@ -76,43 +85,47 @@ impl Builder<'_> {
                     })?;
                     let child = match at {
                         Reference::Leaf(leaf) => {
-                            let weights = self.forest.leaves.get(leaf);
-                            let weights = weights.ok_or_else(|| missing("leaf", leaf))?;
-                            tree.leaves.push(weights.clone());
-                            Child::Leaf(tree.leaves.len() as u32 - 1)
+                            if leaf as usize >= self.forest.leaves.len() {
+                                return Err(missing("leaf", leaf));
+                            }
+                            self.leaves.push(leaf);
+                            Child::Leaf(self.leaves.len() as u32 - 1)
                         }
                         Reference::Node(node) => {
                             let found = self.condition(node)?;
-                            let (split, first) = (tree.splits.len(), tree.leaves.len() as u32);
+                            let (split, first) = (self.splits.len(), self.leaves.len() as u32);
                             let (holds, fails) = (Child::Leaf(0), Child::Leaf(0));
                             let (column, cut) = (found.column, found.cut);
-                            tree.splits.push(Split { column, cut, holds, fails, first, middle: first });
-                            steps.push(Step::Leave { node });
-                            steps.push(Step::Enter { at: found.fails, parent: Some((split, false)) });
-                            steps.push(Step::Middle { split });
-                            steps.push(Step::Enter { at: found.holds, parent: Some((split, true)) });
+                            self.splits.push(Split { column, cut, holds, fails, first, middle: first });
+                            self.steps.push(Step::Leave { node: node as usize });
+                            let side = |at, holds| Step::Enter { at, parent: Some((split, holds)) };
+                            self.steps.push(side(found.fails, false));
+                            self.steps.push(Step::Middle { split });
+                            self.steps.push(side(found.holds, true));
                             Child::Split(split as u32)
                         }
                     };
                     match parent {
-                        None => tree.root = child,
-                        Some((split, true)) => tree.splits[split].holds = child,
-                        Some((split, false)) => tree.splits[split].fails = child,
+                        None => top = child,
+                        Some((split, true)) => self.splits[split].holds = child,
+                        Some((split, false)) => self.splits[split].fails = child,
                     }
                 }
             }
         }
-        Ok(tree)
+        Ok(Tree { root: top, splits: self.splits.clone(), leaves: self.leaves.clone() })
     }
 
     /// The condition at `node` in the one form.
-    fn condition(&mut self, node: usize) -> Result<Canonical, Unsupported> {
-        let first = self.forest.nodes.get(node).ok_or_else(|| missing("node", node))?;
+    fn condition(&mut self, position: u32) -> Result<Canonical, Unsupported> {
+        let node = position as usize;
+        let first = self.forest.nodes.get(node).ok_or_else(|| missing("node", position))?;
         if std::mem::replace(&mut self.on_path[node], true) {
             return Err(Unsupported::because(format!("the node at position {node} is below itself")));
         }
         self.visited[node] = true;
         let &Condition { feature, mode, ref values, missing, holds, fails } = first;
+        let feature = feature as usize;
         // The threshold; sets have none.
         let (cut, comparable) = match values {
             Values::One(value) => (Ensemble::key(self.double, *value), !value.is_nan()),
@@ -151,7 +164,7 @@ impl Builder<'_> {
         let (mut keys, mut missing, mut end) = (self.keys(&head.values), head.missing, head.fails);
         let mut length = 1;
         while let Reference::Node(next) = end
-            && let Some(condition) = forest.nodes.get(next)
+            && let Some(condition) = forest.nodes.get(next as usize)
             && matches!(condition.mode, Mode::Equal | Mode::Member)
             && (condition.feature, condition.holds) == (head.feature, head.holds)
             && length < forest.nodes.len()
@@ -159,7 +172,7 @@ impl Builder<'_> {
             keys.extend(self.keys(&condition.values));
             missing |= condition.missing;
             end = condition.fails;
-            self.visited[next] = true;
+            self.visited[next as usize] = true;
             length += 1;
         }
         keys.sort_unstable();
@@ -186,6 +199,6 @@ const NEVER: i64 = i32::MIN as i64;
 /// A cut of floats that every number is below, and a missing one, where it is placed high, is not.
 const ALWAYS: i64 = i32::MAX as i64 - 1;
 
-fn missing(what: &str, at: usize) -> Unsupported {
+fn missing(what: &str, at: u32) -> Unsupported {
     Unsupported::because(format!("there is no {what} at position {at}"))
 }

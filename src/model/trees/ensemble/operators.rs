@@ -11,6 +11,7 @@ use super::Ensemble;
 use crate::model::onnx::proto::NodeProto;
 use crate::model::trees::Unsupported;
 use crate::model::trees::finish::Transform;
+use crate::priority::pause;
 
 /// Reads the ensemble of a node; `double` where its input is a tensor of doubles.
 ///
@@ -41,4 +42,11 @@ pub(in crate::model::trees) fn transform(name: &str) -> Result<Transform, Unsupp
 /// Of a single target ONNX Runtime transforms nothing but by PROBIT.
 fn regressor_transform(transform: Transform, targets: usize) -> Transform {
     if targets == 1 && transform != Transform::Probit { Transform::None } else { transform }
+}
+
+/// A large ensemble has millions of nodes, and reading it must give way.
+fn pause_every(at: usize) {
+    if at.is_multiple_of(1024) {
+        pause();
+    }
 }

@@ -177,7 +177,7 @@ impl Follower<'_, '_> {
             Element::Text if feature.steps.is_empty() => {
                 let mut vocabularies = self.vocabularies.borrow_mut();
                 let known = &mut vocabularies[feature.input];
-                let texts = texts.iter().map(|text| {
+                let texts = texts.map(|text| {
                     let text = std::str::from_utf8(text).ok()?;
                     let at = known.iter().position(|known| known == text);
                     Some(at.unwrap_or_else(|| {
@@ -282,7 +282,7 @@ fn cast(mut tensor: Tensor, node: &NodeProto) -> Result<Tensor, Unsupported> {
 
 fn scaler(mut tensor: Tensor, node: &NodeProto) -> Result<Tensor, Unsupported> {
     let attributes = Attributes(node);
-    let numbers = |name: &str| attributes.floats(name).iter().copied().map(f64::from).collect::<Vec<f64>>();
+    let numbers = |name: &str| attributes.floats(name).into_iter().map(f64::from).collect::<Vec<f64>>();
     if matches!(tensor.element, Element::Text | Element::Bool) {
         return unsupported(node, "its input is no number");
     }
@@ -298,8 +298,8 @@ fn scaler(mut tensor: Tensor, node: &NodeProto) -> Result<Tensor, Unsupported> {
 
 fn imputer(mut tensor: Tensor, node: &NodeProto) -> Result<Tensor, Unsupported> {
     let attributes = Attributes(node);
-    let by: Vec<f64> = attributes.floats("imputed_value_floats").iter().copied().map(f64::from).collect();
-    let of = node.attribute("replaced_value_float").map_or(0.0, |attribute| f64::from(attribute.f));
+    let by: Vec<f64> = attributes.floats("imputed_value_floats").into_iter().map(f64::from).collect();
+    let of = f64::from(attributes.float("replaced_value_float", 0.0));
     if !matches!(tensor.element, Element::Float | Element::Double) {
         return unsupported(node, "something else than floats or doubles is imputed");
     }

@@ -231,10 +231,10 @@ fn columns(graph: &Graph<'_>, node: &NodeProto) -> Result<Act, Unsupported> {
 }
 
 fn zip_map(attributes: Attributes<'_>) -> Result<Labels, Unsupported> {
-    let texts = attributes.strings("classlabels_strings");
-    if texts.is_empty() {
-        return Ok(Labels::Int64(attributes.ints("classlabels_int64s").to_vec()));
+    let texts = attributes.strings("classlabels_strings").map(|text| str::from_utf8(text).map(str::to_owned));
+    match texts.collect::<Result<Vec<String>, _>>() {
+        Ok(texts) if texts.is_empty() => Ok(Labels::Int64(attributes.ints("classlabels_int64s"))),
+        Ok(texts) => Ok(Labels::String(texts)),
+        Err(_) => Err(Unsupported::because("a label is no text".to_owned())),
     }
-    let texts: Result<Vec<String>, _> = texts.iter().map(|text| String::from_utf8(text.to_vec())).collect();
-    texts.map(Labels::String).map_err(|_| Unsupported::because("a label is no text".to_owned()))
 }

@@ -35,19 +35,19 @@ pub(super) fn read(graph: &Graph<'_>, node: &NodeProto, columns: usize) -> Resul
 fn classifier(node: &NodeProto, columns: usize) -> Result<Weights, Unsupported> {
     let attributes = Attributes(node);
     let (texts, numbers) = (attributes.strings("classlabels_strings"), attributes.ints("classlabels_ints"));
-    let classes = texts.len().max(numbers.len());
-    let base = widened(attributes.floats("intercepts"));
+    let classes = texts.count().max(numbers.len());
+    let base = widened(&attributes.floats("intercepts"));
     let transform = transform(attributes.string("post_transform", "NONE")?)?;
     if classes < 2 || base.len() != classes {
         return unsupported(node, "it has not an intercept for each class");
     }
-    by_column(node, attributes.floats("coefficients"), columns, Finish::per_target(base, transform), classes)
+    by_column(node, &attributes.floats("coefficients"), columns, Finish::per_target(base, transform), classes)
 }
 
 fn regressor(node: &NodeProto, columns: usize) -> Result<Weights, Unsupported> {
     let attributes = Attributes(node);
     let targets = attributes.int("targets", 1);
-    let base = widened(attributes.floats("intercepts"));
+    let base = widened(&attributes.floats("intercepts"));
     let transform = transform(attributes.string("post_transform", "NONE")?)?;
     let Some(targets) = usize::try_from(targets).ok().filter(|targets| (1..=1 << 16).contains(targets))
     else {
@@ -56,13 +56,12 @@ fn regressor(node: &NodeProto, columns: usize) -> Result<Weights, Unsupported> {
     if transform != Transform::None || !(base.is_empty() || base.len() == targets) {
         return unsupported(node, "it has a transform, or not an intercept for each target");
     }
-    by_column(node, attributes.floats("coefficients"), columns, Finish::per_target(base, transform), targets)
+    by_column(node, &attributes.floats("coefficients"), columns, Finish::per_target(base, transform), targets)
 }
 
 fn gemm(graph: &Graph<'_>, node: &NodeProto, columns: usize) -> Result<Weights, Unsupported> {
-    let scales =
-        |name: &str| node.attribute(name).is_some_and(|attribute| attribute.f.to_bits() != 1.0_f32.to_bits());
     let attributes = Attributes(node);
+    let scales = |name: &str| attributes.float(name, 1.0).to_bits() != 1.0_f32.to_bits();
     if scales("alpha") || scales("beta") || attributes.int("transA", 0) != 0 {
         return unsupported(node, "it scales or transposes its input");
     }

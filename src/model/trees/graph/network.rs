@@ -3,6 +3,7 @@
 use super::{Graph, linear, unsupported};
 use crate::model::onnx::proto::NodeProto;
 use crate::model::trees::Unsupported;
+use crate::model::trees::ensemble::operators::Attributes;
 use crate::model::trees::linear::Weights;
 use crate::model::trees::network::{Activation, Layer};
 
@@ -119,7 +120,7 @@ fn activation(node: &NodeProto) -> Option<Activation> {
         "Relu" => Some(Activation::Relu),
         "LeakyRelu" => {
             // As the specification says where nothing is said.
-            Some(Activation::LeakyRelu(node.attribute("alpha").map_or(0.01, |attribute| attribute.f)))
+            Some(Activation::LeakyRelu(Attributes(node).float("alpha", 0.01)))
         }
         "Sigmoid" => Some(Activation::Sigmoid),
         "Tanh" => Some(Activation::Tanh),
@@ -173,7 +174,7 @@ fn normalised<'g>(graph: &Graph<'g>, node: &'g NodeProto) -> Option<(Scale, &'g 
     let [scale, shift, mean, variance] = [scale, shift, mean, variance].map(|name| graph.constant(name));
     let (scale, shift, mean, variance) = (scale?, shift?, mean?, variance?);
     // As the specification says where nothing is said.
-    let least = node.attribute("epsilon").map_or(1e-5, |attribute| f64::from(attribute.f));
+    let least = f64::from(Attributes(node).float("epsilon", 1e-5));
     let factors: Vec<f64> =
         scale.iter().zip(&variance).map(|(scale, variance)| scale / (variance + least).sqrt()).collect();
     let moved = mean.iter().zip(&factors).map(|(mean, factor)| mean * factor);

@@ -41,8 +41,8 @@ fn why_with(attribute: AttributeProto) -> String {
     let stump = regressor(vec![branch(1, 2), leaf(1.0), leaf(2.0)]);
     let mut model = ModelProto::decode(stump.bytes().as_slice()).unwrap();
     let attributes = &mut model.graph.as_mut().unwrap().node[0].attribute;
-    attributes.retain(|other| other.name != attribute.name);
-    attributes.push(attribute);
+    attributes.retain(|other| AttributeProto::decode(other.clone()).unwrap().name != attribute.name);
+    attributes.push(attribute.into());
     read(&model.encode_to_vec()).unwrap_err().why
 }
 

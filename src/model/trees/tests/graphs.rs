@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::sample::{Kind, Node, Sample, attribute, ints, value};
+use super::sample::{Kind, Node, Sample, attribute, ints, value, written};
 use crate::model::onnx::Labels;
 use crate::model::onnx::proto::*;
 use crate::model::trees::{InputPart, Scratch, TreeModel, Unsupported};
@@ -34,7 +34,7 @@ fn node(operator: &str, input: &[&str], output: &str, attribute: Vec<AttributePr
         output: vec![output.to_owned()],
         op_type: operator.to_owned(),
         domain: if ml { "ai.onnx.ml" } else { "" }.to_owned(),
-        attribute,
+        attribute: written(attribute),
         ..NodeProto::default()
     }
 }

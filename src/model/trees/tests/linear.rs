@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use prost::Message;
 
-use super::sample::{Random, attribute, ints, value};
+use super::sample::{Random, attribute, ints, value, written};
 use super::{Meeting, scores};
 use crate::model::onnx::proto::*;
 use crate::model::trees::{InputPart, Side, TreeModel};
@@ -35,7 +35,7 @@ pub(super) fn node(
         output: vec![output.to_owned()],
         op_type: operator.to_owned(),
         domain: domain.to_owned(),
-        attribute,
+        attribute: written(attribute),
         ..NodeProto::default()
     }
 }
@@ -50,7 +50,7 @@ fn floats(name: &str, floats: Vec<f32>) -> AttributeProto {
 
 fn texts(name: &str, texts: &[&str]) -> AttributeProto {
     AttributeProto {
-        strings: texts.iter().map(|text| text.as_bytes().to_vec().into()).collect(),
+        strings: texts.iter().map(|text| text.as_bytes().to_vec()).collect(),
         ..attribute(name, 8)
     }
 }
@@ -136,12 +136,12 @@ impl LinearSample {
             "LinearClassifier" => {
                 let mut classifier = node(self.operator, "ai.onnx.ml", &["row"], "label", ml);
                 classifier.output.push("y".to_owned());
-                classifier.attribute.push(texts("classlabels_strings", &LABELS[..targets]));
+                classifier.attribute.push(texts("classlabels_strings", &LABELS[..targets]).into());
                 classifier
             }
             "LinearRegressor" => {
                 let mut regressor = node(self.operator, "ai.onnx.ml", &["row"], "y", ml);
-                regressor.attribute.push(number("targets", targets as i64));
+                regressor.attribute.push(number("targets", targets as i64).into());
                 regressor
             }
             "Gemm" => {
@@ -208,7 +208,7 @@ fn what_makes_no_linear_model_is_named() {
     let last = graph.node.last_mut().unwrap();
     *last = node("LinearClassifier", "ai.onnx.ml", &["row"], "label", vec![floats("intercepts", vec![0.5])]);
     last.output.push("y".to_owned());
-    last.attribute.push(ints("classlabels_ints", vec![0, 1]));
+    last.attribute.push(ints("classlabels_ints", vec![0, 1]).into());
     let parts = LinearSample::of(3).parts();
     let error = TreeModel::read(&model.encode_to_vec(), "y", &parts).unwrap_err();
     assert_eq!(error.to_string(), "LinearClassifier (label, y): it has not an intercept for each class");

@@ -1,5 +1,6 @@
 //! Random ensembles: a plain evaluator, written as the specification reads, and a writer of ONNX.
 
+use bytes::Bytes;
 use prost::Message;
 use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
@@ -216,7 +217,11 @@ impl Sample {
             output: outputs,
             op_type: name.to_owned(),
             domain: "ai.onnx.ml".to_owned(),
-            attribute: if self.kind == Kind::Five { self.five(element) } else { self.three(element) },
+            attribute: written(if self.kind == Kind::Five {
+                self.five(element)
+            } else {
+                self.three(element)
+            }),
             ..NodeProto::default()
         };
         let output = if self.kind == Kind::Five { element } else { data_type::FLOAT };
@@ -264,10 +269,7 @@ impl Sample {
         let kind = if self.kind == Kind::Classifier { "class" } else { "target" };
         let mut all: Vec<AttributeProto> =
             names.iter().zip(lists).map(|(name, list)| ints(&format!("nodes_{name}"), list)).collect();
-        all.push(AttributeProto {
-            strings: modes.into_iter().map(Into::into).collect(),
-            ..attribute("nodes_modes", 8)
-        });
+        all.push(AttributeProto { strings: modes, ..attribute("nodes_modes", 8) });
         for (name, list) in ["ids", "nodeids", "treeids"].iter().zip(weights.0) {
             all.push(ints(&format!("{kind}_{name}"), list));
         }
@@ -351,7 +353,7 @@ impl Sample {
         let t = TensorProto {
             dims: vec![modes.len() as i64],
             data_type: data_type::UINT8,
-            raw_data: modes,
+            raw_data: modes.into(),
             ..TensorProto::default()
         };
         all.push(AttributeProto { t: Some(t), ..attribute("nodes_modes", 4) });
@@ -398,6 +400,11 @@ fn reached<'t>(tree: &'t [Node], at: usize, row: &[f64]) -> &'t [(usize, f64)] {
 
 pub(in crate::model::trees) fn attribute(name: &str, kind: i32) -> AttributeProto {
     AttributeProto { name: name.to_owned(), kind, ..AttributeProto::default() }
+}
+
+/// Attributes as a node has them.
+pub(in crate::model::trees) fn written(attributes: Vec<AttributeProto>) -> Vec<Bytes> {
+    attributes.into_iter().map(Bytes::from).collect()
 }
 
 pub(in crate::model::trees) fn ints(name: &str, ints: Vec<i64>) -> AttributeProto {

@@ -1,7 +1,6 @@
 //! A node's constants by name.
 
-use bytes::Bytes;
-
+use crate::model::onnx::Attribute;
 use crate::model::onnx::proto::NodeProto;
 use crate::model::trees::Unsupported;
 
@@ -11,23 +10,28 @@ pub(in crate::model::trees) struct Attributes<'n>(pub(in crate::model::trees) &'
 
 impl<'n> Attributes<'n> {
     /// Whole numbers; none where there is no such attribute.
-    pub(in crate::model::trees) fn ints(self, name: &str) -> &'n [i64] {
-        self.0.attribute(name).map_or(&[], |attribute| attribute.ints.as_slice())
+    pub(in crate::model::trees) fn ints(self, name: &str) -> Vec<i64> {
+        self.0.attribute(name).map(Attribute::ints).unwrap_or_default()
     }
 
     /// Floats; none where there is no such attribute.
-    pub(in crate::model::trees) fn floats(self, name: &str) -> &'n [f32] {
-        self.0.attribute(name).map_or(&[], |attribute| attribute.floats.as_slice())
+    pub(in crate::model::trees) fn floats(self, name: &str) -> Vec<f32> {
+        self.0.attribute(name).map(Attribute::floats).unwrap_or_default()
     }
 
     /// Texts; none where there is no such attribute.
-    pub(in crate::model::trees) fn strings(self, name: &str) -> &'n [Bytes] {
-        self.0.attribute(name).map_or(&[], |attribute| attribute.strings.as_slice())
+    pub(in crate::model::trees) fn strings(self, name: &str) -> impl Iterator<Item = &'n [u8]> {
+        self.0.attribute(name).into_iter().flat_map(Attribute::strings)
     }
 
     /// A whole number.
     pub(in crate::model::trees) fn int(self, name: &str, default: i64) -> i64 {
-        self.0.attribute(name).map_or(default, |attribute| attribute.i)
+        self.0.attribute(name).map_or(default, Attribute::int)
+    }
+
+    /// A float.
+    pub(in crate::model::trees) fn float(self, name: &str, default: f32) -> f32 {
+        self.0.attribute(name).map_or(default, Attribute::float)
     }
 
     /// A text.
@@ -37,13 +41,23 @@ impl<'n> Attributes<'n> {
         default: &'n str,
     ) -> Result<&'n str, Unsupported> {
         let Some(attribute) = self.0.attribute(name) else { return Ok(default) };
-        std::str::from_utf8(&attribute.s).map_err(|_| Unsupported::because(format!("`{name}` is no text")))
+        str::from_utf8(attribute.string()).map_err(|_| Unsupported::because(format!("`{name}` is no text")))
     }
 
-    /// The numbers of a tensor; none where there is no such attribute.
-    pub(in crate::model::trees) fn tensor(self, name: &str) -> Result<Vec<f64>, Unsupported> {
+    /// The numbers of a tensor, of this type where one is `wanted`; none where there is no such attribute.
+    pub(in crate::model::trees) fn tensor(
+        self,
+        name: &str,
+        wanted: Option<i32>,
+    ) -> Result<Vec<f64>, Unsupported> {
         let Some(attribute) = self.0.attribute(name) else { return Ok(Vec::new()) };
-        let numbers = attribute.t.as_ref().and_then(crate::model::onnx::proto::TensorProto::numbers);
+        let tensor = attribute.tensor();
+        if let (Some(wanted), Some(tensor)) = (wanted, &tensor)
+            && tensor.data_type != wanted
+        {
+            return Err(Unsupported::because(format!("`{name}` is of another type than the input")));
+        }
+        let numbers = tensor.and_then(|tensor| tensor.numbers());
         numbers.ok_or_else(|| Unsupported::because(format!("the tensor `{name}` cannot be read")))
     }
 
@@ -51,9 +65,9 @@ impl<'n> Attributes<'n> {
     pub(in crate::model::trees) fn floats_or_tensor(self, name: &str) -> Result<Vec<f64>, Unsupported> {
         let floats = self.floats(name);
         if floats.is_empty() {
-            return self.tensor(&format!("{name}_as_tensor"));
+            return self.tensor(&format!("{name}_as_tensor"), None);
         }
-        Ok(floats.iter().copied().map(f64::from).collect())
+        Ok(floats.into_iter().map(f64::from).collect())
     }
 }
 

@@ -1,7 +1,7 @@
 //! `TreeEnsemble` of ai.onnx.ml 5: conditions and leaves in lists of their own.
 
 use super::attributes::{Attributes, index, same_length};
-use super::{regressor_transform, transform};
+use super::{pause_every, regressor_transform, transform};
 use crate::model::onnx::proto::data_type;
 use crate::model::trees::Unsupported;
 use crate::model::trees::ensemble::{Aggregate, Condition, Ensemble, Forest, Mode, Reference, Values};
@@ -23,12 +23,12 @@ pub(super) fn ensemble(attributes: Attributes<'_>, double: bool) -> Result<Ensem
     let forest = forest(attributes, targets, double)?;
     let divisor = if aggregate == Aggregate::Average { forest.roots.len() } else { 1 };
     let finish = Finish { base: Vec::new(), divisor, scores: ScoreKind::PerTarget, transform };
-    Ensemble::build(&forest, double, targets, aggregate, finish)
+    Ensemble::build(forest, double, targets, aggregate, finish)
 }
 
 fn forest(attributes: Attributes<'_>, targets: usize, double: bool) -> Result<Forest, Unsupported> {
     let splits = numbers(attributes, "nodes_splits", double)?;
-    let modes = attributes.tensor("nodes_modes")?;
+    let modes = attributes.tensor("nodes_modes", None)?;
     let features = attributes.ints("nodes_featureids");
     let missing = attributes.ints("nodes_missing_value_tracks_true");
     let (holds, fails) = (attributes.ints("nodes_truenodeids"), attributes.ints("nodes_falsenodeids"));
@@ -36,17 +36,17 @@ fn forest(attributes: Attributes<'_>, targets: usize, double: bool) -> Result<Fo
     let fail_leaves = attributes.ints("nodes_falseleafs");
     same_length("nodes_modes", modes.len(), splits.len())?;
     let lists = [
-        ("nodes_featureids", features),
-        ("nodes_truenodeids", holds),
-        ("nodes_falsenodeids", fails),
-        ("nodes_trueleafs", hold_leaves),
-        ("nodes_falseleafs", fail_leaves),
+        ("nodes_featureids", &features),
+        ("nodes_truenodeids", &holds),
+        ("nodes_falsenodeids", &fails),
+        ("nodes_trueleafs", &hold_leaves),
+        ("nodes_falseleafs", &fail_leaves),
     ];
     for (name, list) in lists {
         same_length(name, list.len(), splits.len())?;
     }
     let reference = |name: &str, id: i64, leaf: i64| {
-        let id = index(name, id)?;
+        let id = index(name, id)? as u32;
         Ok(if leaf == 0 { Reference::Node(id) } else { Reference::Leaf(id) })
     };
     let members = numbers(attributes, "membership_values", double)?;
@@ -54,6 +54,7 @@ fn forest(attributes: Attributes<'_>, targets: usize, double: bool) -> Result<Fo
     let mut sets = members.split(|value| value.is_nan());
     let mut forest = Forest::default();
     for at in 0..splits.len() {
+        pause_every(at);
         let mode = mode(modes[at])
             .ok_or_else(|| Unsupported::because(format!("no mode has the number {}", modes[at])))?;
         let values = if mode == Mode::Member {
@@ -63,7 +64,7 @@ fn forest(attributes: Attributes<'_>, targets: usize, double: bool) -> Result<Fo
             Values::One(splits[at])
         };
         forest.nodes.push(Condition {
-            feature: index("nodes_featureids", features[at])?,
+            feature: index("nodes_featureids", features[at])? as u32,
             mode,
             values,
             missing: missing.get(at) == Some(&1),
@@ -79,11 +80,11 @@ fn forest(attributes: Attributes<'_>, targets: usize, double: bool) -> Result<Fo
         if target >= targets {
             return Err(Unsupported::because(format!("a weight for target {target} of {targets}")));
         }
-        forest.leaves.push(vec![(target, weight)]);
+        forest.leaves.push(target as u32, weight);
     }
-    let roots = attributes.ints("tree_roots").iter();
-    forest.roots =
-        roots.map(|root| index("tree_roots", *root).map(Reference::Node)).collect::<Result<_, _>>()?;
+    let roots = attributes.ints("tree_roots").into_iter();
+    let root = |root| index("tree_roots", root).map(|root| Reference::Node(root as u32));
+    forest.roots = roots.map(root).collect::<Result<_, _>>()?;
     Ok(forest)
 }
 
@@ -97,9 +98,5 @@ fn mode(number: f64) -> Option<Mode> {
 /// A tensor of the type of the input: ONNX Runtime reads no other.
 fn numbers(attributes: Attributes<'_>, name: &str, double: bool) -> Result<Vec<f64>, Unsupported> {
     let wanted = if double { data_type::DOUBLE } else { data_type::FLOAT };
-    let tensor = attributes.0.attribute(name).and_then(|attribute| attribute.t.as_ref());
-    if tensor.is_some_and(|tensor| tensor.data_type != wanted) {
-        return Err(Unsupported::because(format!("`{name}` is of another type than the input")));
-    }
-    attributes.tensor(name)
+    attributes.tensor(name, Some(wanted))
 }

@@ -3,11 +3,12 @@
 use hashbrown::HashMap;
 
 use super::attributes::{Attributes, index, same_length};
-use super::{regressor_transform, transform};
+use super::{pause_every, regressor_transform, transform};
 use crate::model::trees::Unsupported;
-use crate::model::trees::ensemble::{Aggregate, Condition, Ensemble, Forest, Mode, Reference, Values};
+use crate::model::trees::ensemble::{
+    Aggregate, Condition, Ensemble, Forest, Mode, Reference, Values, Weights,
+};
 use crate::model::trees::finish::{Finish, ScoreKind, Transform};
-use crate::priority::pause;
 
 pub(super) fn regressor(attributes: Attributes<'_>, double: bool) -> Result<Ensemble, Unsupported> {
     let targets = index("n_targets", attributes.int("n_targets", 0))?;
@@ -26,11 +27,11 @@ pub(super) fn regressor(attributes: Attributes<'_>, double: bool) -> Result<Ense
     let transform = regressor_transform(transform(attributes.string("post_transform", "NONE")?)?, targets);
     let divisor = if aggregate == Aggregate::Average { forest.roots.len() } else { 1 };
     let finish = Finish { base, divisor, scores: ScoreKind::PerTarget, transform };
-    Ensemble::build(&forest, double, targets, aggregate, finish)
+    Ensemble::build(forest, double, targets, aggregate, finish)
 }
 
 pub(super) fn classifier(attributes: Attributes<'_>, double: bool) -> Result<Ensemble, Unsupported> {
-    let strings = attributes.strings("classlabels_strings").len();
+    let strings = attributes.strings("classlabels_strings").count();
     let classes = if strings > 0 { strings } else { attributes.ints("classlabels_int64s").len() };
     let transform = transform(attributes.string("post_transform", "NONE")?)?;
     let base = attributes.floats_or_tensor("base_values")?;
@@ -43,7 +44,7 @@ pub(super) fn classifier(attributes: Attributes<'_>, double: bool) -> Result<Ens
         }
         (classes, Finish { base, divisor: 1, scores: ScoreKind::PerTarget, transform })
     };
-    Ensemble::build(&forest, double, targets, Aggregate::Sum, finish)
+    Ensemble::build(forest, double, targets, Aggregate::Sum, finish)
 }
 
 /// The sums and the finish of a classifier of two classes, which may have weights for one only.
@@ -56,8 +57,8 @@ fn two_classes(
     if base.len() > 2 {
         return unclear("it has more base values than classes");
     }
-    let has = |class: usize| {
-        let weighted = |leaf: &Vec<(usize, f64)>| leaf.iter().any(|(other, _)| *other == class);
+    let has = |class: u32| {
+        let weighted = |leaf: &[(u32, f64)]| leaf.iter().any(|(other, _)| *other == class);
         match forest.leaves.iter().filter(|leaf| weighted(leaf)).count() {
             0 => Some(false),
             some if some == forest.leaves.len() => Some(true),
@@ -79,7 +80,7 @@ fn two_classes(
         (Some(true), Some(true), 2) => (2, ScoreKind::Opposite),
         (Some(true), Some(true), _) => (2, ScoreKind::PerTarget),
         (Some(false), Some(true), count) => {
-            forest.leaves.iter_mut().flatten().for_each(|(class, _)| *class = 0);
+            forest.leaves.all_mut().iter_mut().for_each(|(class, _)| *class = 0);
             base.drain(..count.min(1));
             (1, ScoreKind::Lone { class: 1 })
         }
@@ -94,53 +95,51 @@ fn two_classes(
 
 /// The nodes and weights; `kind` is how the names of the weights' attributes begin.
 fn forest(attributes: Attributes<'_>, targets: usize, kind: &str) -> Result<Forest, Unsupported> {
-    let ids = attributes.ints("nodes_nodeids");
-    let (tree_ids, modes) = (attributes.ints("nodes_treeids"), attributes.strings("nodes_modes"));
+    let (ids, tree_ids) = (attributes.ints("nodes_nodeids"), attributes.ints("nodes_treeids"));
     let features = attributes.ints("nodes_featureids");
     let (holds, fails) = (attributes.ints("nodes_truenodeids"), attributes.ints("nodes_falsenodeids"));
     let missing = attributes.ints("nodes_missing_value_tracks_true");
+    let modes = attributes.strings("nodes_modes").map(mode).collect::<Result<Vec<_>, _>>()?;
     let values = attributes.floats_or_tensor("nodes_values")?;
     same_length("nodes_modes", modes.len(), ids.len())?;
     same_length("nodes_values", values.len(), ids.len())?;
     let lists = [
-        ("nodes_treeids", tree_ids),
-        ("nodes_featureids", features),
-        ("nodes_truenodeids", holds),
-        ("nodes_falsenodeids", fails),
+        ("nodes_treeids", &tree_ids),
+        ("nodes_featureids", &features),
+        ("nodes_truenodeids", &holds),
+        ("nodes_falsenodeids", &fails),
     ];
     for (name, list) in lists {
         same_length(name, list.len(), ids.len())?;
     }
 
     let mut forest = Forest::default();
-    let mut places: HashMap<(i64, i64), Reference> = HashMap::with_capacity(ids.len());
+    let mut references = Vec::with_capacity(ids.len());
     let mut leaf_values = Vec::new();
     for (at, mode) in modes.iter().enumerate() {
-        pause_every(at);
-        let place = if **mode == *b"LEAF" {
+        let reference = if mode.is_none() {
             leaf_values.push(values[at]);
-            Reference::Leaf(leaf_values.len() - 1)
+            Reference::Leaf(leaf_values.len() as u32 - 1)
         } else {
-            Reference::Node(at - leaf_values.len())
+            Reference::Node((at - leaf_values.len()) as u32)
         };
-        if places.insert((tree_ids[at], ids[at]), place).is_some() {
-            let (tree, node) = (tree_ids[at], ids[at]);
-            return Err(Unsupported::because(format!("tree {tree} has a second node {node}")));
-        }
+        references.push(reference);
         // The first node of a tree is its root.
         if at == 0 || tree_ids[at - 1] != tree_ids[at] {
-            forest.roots.push(place);
+            forest.roots.push(reference);
         }
     }
+    let positions = Positions::new(&tree_ids, &ids)?;
     let place = |tree: i64, node: i64| {
-        let found = places.get(&(tree, node)).copied();
+        let found = positions.of(tree, node).map(|at| references[at]);
         found.ok_or_else(|| Unsupported::because(format!("tree {tree} has no node {node}")))
     };
-    for at in 0..ids.len() {
+    forest.nodes.reserve_exact(ids.len() - leaf_values.len());
+    for (at, mode) in modes.iter().enumerate() {
         pause_every(at);
-        let Some(mode) = mode(&modes[at])? else { continue };
+        let Some(mode) = *mode else { continue };
         forest.nodes.push(Condition {
-            feature: index("nodes_featureids", features[at])?,
+            feature: index("nodes_featureids", features[at])? as u32,
             mode,
             values: Values::One(values[at]),
             missing: missing.get(at) == Some(&1),
@@ -156,10 +155,66 @@ fn forest(attributes: Attributes<'_>, targets: usize, kind: &str) -> Result<Fore
     Ok(forest)
 }
 
-/// A large ensemble has millions of nodes, and reading it must give way.
-fn pause_every(at: usize) {
-    if at.is_multiple_of(1024) {
-        pause();
+/// Where in the lists of nodes the node of a tree and number stands.
+enum Positions {
+    /// Exporters number trees from 0 in the order of the lists, and the nodes of each from 0: where each tree begins, and the end,
+    /// and for each number of a node, tree by tree, its position.
+    Numbered {
+        starts: Vec<u32>,
+        positions: Vec<u32>,
+    },
+    Any(HashMap<(i64, i64), u32>),
+}
+
+impl Positions {
+    /// # Errors
+    /// Two nodes of one number in a tree.
+    fn new(trees: &[i64], nodes: &[i64]) -> Result<Self, Unsupported> {
+        if let Some(numbered) = Self::numbered(trees, nodes) {
+            return Ok(numbered);
+        }
+        let mut positions = HashMap::with_capacity(nodes.len());
+        for (at, (tree, node)) in trees.iter().zip(nodes).enumerate() {
+            pause_every(at);
+            if positions.insert((*tree, *node), at as u32).is_some() {
+                return Err(Unsupported::because(format!("tree {tree} has a second node {node}")));
+            }
+        }
+        Ok(Self::Any(positions))
+    }
+
+    fn numbered(trees: &[i64], nodes: &[i64]) -> Option<Self> {
+        /// No position.
+        const NOWHERE: u32 = u32::MAX;
+        let mut starts = vec![0];
+        let mut positions = vec![NOWHERE; nodes.len()];
+        for (number, tree) in trees.chunk_by(|one, next| one == next).enumerate() {
+            let start = *starts.last()?;
+            if tree[0] != number as i64 {
+                return None;
+            }
+            let end = start + tree.len() as u32;
+            let places = &mut positions[start as usize..end as usize];
+            for (at, node) in (start..end).zip(&nodes[start as usize..end as usize]) {
+                let place = places.get_mut(usize::try_from(*node).ok()?)?;
+                if std::mem::replace(place, at) != NOWHERE {
+                    return None;
+                }
+            }
+            starts.push(end);
+        }
+        Some(Self::Numbered { starts, positions })
+    }
+
+    fn of(&self, tree: i64, node: i64) -> Option<usize> {
+        match self {
+            Self::Numbered { starts, positions } => {
+                let (tree, node) = (usize::try_from(tree).ok()?, usize::try_from(node).ok()?);
+                let (start, end) = (*starts.get(tree)? as usize, *starts.get(tree + 1)? as usize);
+                positions[start..end].get(node).map(|at| *at as usize)
+            }
+            Self::Any(positions) => positions.get(&(tree, node)).map(|at| *at as usize),
+        }
     }
 }
 
@@ -186,14 +241,14 @@ fn weights(
     kind: &str,
     leaves: usize,
     place: impl Fn(i64, i64) -> Result<Reference, Unsupported>,
-) -> Result<Vec<Vec<(usize, f64)>>, Unsupported> {
+) -> Result<Weights, Unsupported> {
     let weights = attributes.floats_or_tensor(&format!("{kind}_weights"))?;
     let names = ["ids", "nodeids", "treeids"].map(|part| format!("{kind}_{part}"));
     let [ids, nodes, trees] = names.each_ref().map(|name| attributes.ints(name));
-    for (name, list) in names.iter().zip([ids, nodes, trees]) {
+    for (name, list) in names.iter().zip([&ids, &nodes, &trees]) {
         same_length(name, list.len(), weights.len())?;
     }
-    let mut found: Vec<Vec<(usize, f64)>> = vec![Vec::new(); leaves];
+    let mut found = Vec::with_capacity(weights.len());
     for (at, weight) in weights.into_iter().enumerate() {
         pause_every(at);
         let Reference::Leaf(leaf) = place(trees[at], nodes[at])? else {
@@ -203,10 +258,7 @@ fn weights(
         if target >= targets {
             return Err(Unsupported::because(format!("a weight for target {target} of {targets}")));
         }
-        if found[leaf].iter().any(|(other, _)| *other == target) {
-            return Err(Unsupported::because("a leaf has two weights for one target".to_owned()));
-        }
-        found[leaf].push((target, weight));
+        found.push((leaf, target as u32, weight));
     }
-    Ok(found)
+    Weights::new(leaves, &found)
 }
