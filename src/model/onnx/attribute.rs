@@ -124,24 +124,30 @@ enum Value<'b> {
 
 impl<'b> Field<'b> {
     fn number(self, tag: u32) -> Option<u64> {
-        match self.value {
-            Value::Number(number) if self.tag == tag => Some(number),
-            _ => None,
+        if let Value::Number(number) = self.value
+            && self.tag == tag
+        {
+            return Some(number);
         }
+        None
     }
 
     fn word(self, tag: u32) -> Option<[u8; 4]> {
-        match self.value {
-            Value::Word(word) if self.tag == tag => Some(word),
-            _ => None,
+        if let Value::Word(word) = self.value
+            && self.tag == tag
+        {
+            return Some(word);
         }
+        None
     }
 
     fn bytes(self, tag: u32) -> Option<&'b [u8]> {
-        match self.value {
-            Value::Bytes(bytes) if self.tag == tag => Some(bytes),
-            _ => None,
+        if let Value::Bytes(bytes) = self.value
+            && self.tag == tag
+        {
+            return Some(bytes);
         }
+        None
     }
 }
 

@@ -159,7 +159,9 @@ impl Weights {
     /// A leaf with two weights for one target.
     pub(super) fn new(leaves: usize, all: &[(u32, u32, f64)]) -> Result<Self, Unsupported> {
         let mut starts = vec![0_u32; leaves + 1];
-        all.iter().for_each(|(leaf, _, _)| starts[*leaf as usize + 1] += 1);
+        for (leaf, _, _) in all {
+            starts[*leaf as usize + 1] += 1;
+        }
         let mut sum = 0;
         for start in &mut starts {
             sum += *start;
