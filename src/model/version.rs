@@ -99,9 +99,9 @@ impl Model {
         };
         let files: Vec<(String, Result<OnnxFile, ModelError>)> = stems.iter().map(read).collect();
         if !manifest.checksums.is_empty() {
-            let read = files.iter().filter_map(|(name, file)| Some((name.as_str(), file.as_ref().ok()?)));
-            let read: HashMap<&str, &OnnxFile> = read.collect();
-            let known = |name: &str| read.get(name).map(|file| file.sha256());
+            let here = files.iter().filter_map(|(name, file)| Some((name.as_str(), file.as_ref().ok()?)));
+            let by_name: HashMap<&str, &OnnxFile> = here.collect();
+            let known = |name: &str| by_name.get(name).map(|file| file.sha256());
             problems.absorb(manifest.checksums.verify_with(directory, &label, known));
         }
         let mut loaded = Vec::with_capacity(files.len());

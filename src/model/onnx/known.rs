@@ -11,7 +11,7 @@ use crate::priority::pause;
 /// Models that are remembered; beyond, all are forgotten and learned anew.
 const MOST: usize = 4096;
 
-/// The SHA-256 of the bytes of a model that has no weights in other files.
+/// The SHA-256 of the bytes of a model's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::model) struct Digest(pub(super) [u8; 32]);
 

@@ -21,7 +21,7 @@ pub(super) struct Ensemble {
     /// What the trees compare, in the order of [`Split::column`].
     pub(super) views: Vec<View>,
     pub(super) trees: Vec<Tree>,
-    pub(super) weights: Weights,
+    pub(super) weights: LeafWeights,
     /// Sums per row.
     pub(super) targets: usize,
     pub(super) aggregate: Aggregate,
@@ -72,7 +72,7 @@ pub(super) struct Tree {
 
 /// The weights of leaves, one after the other.
 #[derive(Debug)]
-pub(super) struct Weights {
+pub(super) struct LeafWeights {
     /// Where those of each leaf begin, and the end.
     starts: Vec<u32>,
     /// Target and value.
@@ -103,7 +103,7 @@ pub(super) struct Split {
 #[derive(Debug, Default)]
 pub(super) struct Forest {
     pub(super) nodes: Vec<Condition>,
-    pub(super) leaves: Weights,
+    pub(super) leaves: LeafWeights,
     pub(super) roots: Vec<Reference>,
 }
 
@@ -146,13 +146,13 @@ pub(super) enum Mode {
     Member,
 }
 
-impl Default for Weights {
+impl Default for LeafWeights {
     fn default() -> Self {
         Self { starts: vec![0], all: Vec::new() }
     }
 }
 
-impl Weights {
+impl LeafWeights {
     /// Of so many `leaves`: `all` are a leaf, a target and a value each, in any order.
     ///
     /// # Errors

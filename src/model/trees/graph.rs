@@ -132,12 +132,12 @@ impl<'g> Graph<'g> {
         let mut constants: HashMap<_, _> =
             proto.initializer.iter().map(|tensor| (tensor.name.as_str(), Cow::Borrowed(tensor))).collect();
         for node in &proto.node {
-            let value = || node.attribute("value").and_then(Attribute::tensor);
-            let constant = if node.op_type == "Constant" { value() } else { None };
             for output in node.output.iter().filter(|output| !output.is_empty()) {
                 nodes.insert(output.as_str(), node);
-                if let Some(tensor) = &constant {
-                    constants.insert(output.as_str(), Cow::Owned(tensor.clone()));
+                if node.op_type == "Constant"
+                    && let Some(tensor) = node.attribute("value").and_then(Attribute::tensor)
+                {
+                    constants.insert(output.as_str(), Cow::Owned(tensor));
                 }
             }
         }

@@ -5,7 +5,7 @@
 
 #![expect(clippy::inline_always, reason = "it must become part of the function that has the instruction set")]
 
-use super::ensemble::{Aggregate, Tree, Weights};
+use super::ensemble::{Aggregate, LeafWeights, Tree};
 use super::machine::LANES;
 use super::real::Real;
 use super::vectors::Leaves;
@@ -30,7 +30,7 @@ pub(super) struct Tables<S> {
 
 impl<S: Real> Tables<S> {
     /// `size`: a power of two that no tree has more leaves than.
-    pub(super) fn new(trees: &[Tree], weights: &Weights, size: usize, aggregate: Aggregate) -> Self {
+    pub(super) fn new(trees: &[Tree], weights: &LeafWeights, size: usize, aggregate: Aggregate) -> Self {
         // What changes nothing where a leaf has no weight for a target.
         let nothing = S::of(match aggregate {
             Aggregate::Sum | Aggregate::Average => 0.0,

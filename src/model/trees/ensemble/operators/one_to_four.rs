@@ -6,7 +6,7 @@ use super::attributes::{Attributes, index, same_length};
 use super::{pause_every, regressor_transform, transform};
 use crate::model::trees::Unsupported;
 use crate::model::trees::ensemble::{
-    Aggregate, Condition, Ensemble, Forest, Mode, Reference, Values, Weights,
+    Aggregate, Condition, Ensemble, Forest, LeafWeights, Mode, Reference, Values,
 };
 use crate::model::trees::finish::{Finish, ScoreKind, Transform};
 
@@ -117,6 +117,7 @@ fn forest(attributes: Attributes<'_>, targets: usize, kind: &str) -> Result<Fore
     let mut references = Vec::with_capacity(ids.len());
     let mut leaf_values = Vec::new();
     for (at, mode) in modes.iter().enumerate() {
+        pause_every(at);
         let reference = if mode.is_none() {
             leaf_values.push(values[at]);
             Reference::Leaf(leaf_values.len() as u32 - 1)
@@ -189,6 +190,7 @@ impl Positions {
         let mut starts = vec![0];
         let mut positions = vec![NOWHERE; nodes.len()];
         for (number, tree) in trees.chunk_by(|one, next| one == next).enumerate() {
+            pause_every(number);
             let start = *starts.last()?;
             if tree[0] != number as i64 {
                 return None;
@@ -241,7 +243,7 @@ fn weights(
     kind: &str,
     leaves: usize,
     place: impl Fn(i64, i64) -> Result<Reference, Unsupported>,
-) -> Result<Weights, Unsupported> {
+) -> Result<LeafWeights, Unsupported> {
     let weights = attributes.floats_or_tensor(&format!("{kind}_weights"))?;
     let names = ["ids", "nodeids", "treeids"].map(|part| format!("{kind}_{part}"));
     let [ids, nodes, trees] = names.each_ref().map(|name| attributes.ints(name));
@@ -260,5 +262,5 @@ fn weights(
         }
         found.push((leaf, target as u32, weight));
     }
-    Weights::new(leaves, &found)
+    LeafWeights::new(leaves, &found)
 }
