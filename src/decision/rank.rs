@@ -18,6 +18,7 @@ use super::{CustomerError, Explain, Factors, RankResult, RankedOffer, Reason, Re
 use crate::feature::{RecentRow, RecentRows, Row};
 use crate::model::{Call, Stop, Worker, panic_message};
 use crate::offer::{CustomerRules, RuleMemo};
+use crate::priority::pause;
 
 /// How many customer × offer pairs are scored together: enough that a model's fixed cost vanishes, few enough that memory
 /// stays small and a deadline is noticed soon.
@@ -116,6 +117,7 @@ impl<'a> Piece<'a> {
         room.pairs.clear();
         let mut open: Vec<Result<Open<'a>, CustomerError>> = Vec::with_capacity(range.len());
         for (place, index) in range.clone().enumerate() {
+            pause();
             let before = room.pairs.len();
             let customer = guarded(|| self.open(place, index, room, tally));
             if customer.is_err() {

@@ -9,6 +9,7 @@ use crate::document::suggestion;
 use crate::feature::{BoundBatch, Entity, Row, ValueRef};
 use crate::model::{Call, Layout, Model, ModelError, Pairing, Stop, Worker};
 use crate::offer::feature_rows;
+use crate::priority::pause;
 use crate::release::{AssignedSegment, Snapshot};
 
 /// The most values that one answer may hold: 4 MiB of floats, well within a message.
@@ -159,6 +160,7 @@ impl ScorePlan {
         let library = self.snapshot.release.catalog().library.offers();
         let offers = feature_rows(self.offers.iter().map(|offer| &library[*offer]));
         for row in range.clone() {
+            pause();
             self.push_row(row, &offers, &mut |row| {
                 missing.push(matrix.push(row).err().map(|error| error.to_string()));
             });
@@ -216,6 +218,7 @@ impl ScorePlan {
         let (mut missing, mut scores) = (Vec::with_capacity(pairs), Vec::with_capacity(pairs));
         let began = Instant::now();
         for row in range.clone() {
+            pause();
             let Resolved { customer, context, segment } = self.resolve(row);
             let segment = segment.as_ref().map(AssignedSegment::as_ref);
             let row = Row { customer: &customer, context: &context, offer: &[], segment };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{DecisionError, Segment};
 use crate::feature::{BoundBatch, Entity, FeatureBatch};
 use crate::model::{Call, Stop};
+use crate::priority::pause;
 use crate::release::Snapshot;
 
 /// How many rows are assigned between two looks at the deadline.
@@ -51,6 +52,7 @@ impl SegmentPlan {
             if segments.len().is_multiple_of(ROWS_PER_BLOCK) {
                 call.check()?;
             }
+            pause();
             let sent = |index| self.features.value(Entity::Customer, index, row);
             segments.push(segmentation.assign(sent).into());
         }

@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 
 use self::backlog::Backlog;
 pub use self::call::{Call, Lane, Stop};
-use crate::priority::{self, give_way, pause};
+use crate::priority::{give_way, pause};
 
 /// Work that is known to cost no more than this is done where it is asked for, if it needs no session. About ten times what a
 /// hand-over costs, and short enough for a thread that serves connections.
@@ -149,7 +149,6 @@ impl Workers {
                 give_way();
                 let none = Worker::without_session();
                 jobs.iter().for_each(|job| {
-                    priority::begin();
                     job(&none);
                     pause();
                 });
@@ -194,9 +193,6 @@ impl Workers {
         F: FnOnce(&Worker) -> T + Send + 'static,
     {
         call.check()?;
-        if call.lane() == Lane::Interactive {
-            priority::arrived();
-        }
         if needs.inline(call.lane()) {
             return guarded(|| work(&Worker::without_session()));
         }

@@ -13,7 +13,7 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use crate::model::panic_message;
-use crate::priority::{self, give_way};
+use crate::priority::give_way;
 
 /// Work that is done one after another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,6 @@ pub(super) fn start(lane: Lane, work: impl FnOnce() + Send + 'static) -> io::Res
     };
     send(slot, name, job, |jobs: Receiver<Job>| {
         for job in jobs {
-            priority::begin();
             // What `run` does not catch is lost work, not a lost thread.
             let _ = catch_unwind(AssertUnwindSafe(job));
         }
