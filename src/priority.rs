@@ -29,9 +29,10 @@ pub fn give_way() {
 
 /// Yields the core, if this thread gives way and has worked for a while. Does nothing on others.
 ///
-/// The lowest priority is not enough: to Linux (6.6 and later) such a thread is owed a small share of the time, and once it is, a
-/// thread that wakes beside it waits until the debt is paid, which takes milliseconds. Who yields forfeits what it is owed
-/// (`yield_task_fair` of <https://github.com/torvalds/linux/blob/master/kernel/sched/fair.c>), so that the others go first at once.
+/// The lowest priority is not enough: to the scheduler of Linux since 6.6 (EEVDF) such a thread is owed a small share of the time, and
+/// while it is, a thread that wakes beside it may wait for milliseconds. Measured with 6.18, whose `sched_yield` forfeits what is owed
+/// (`yield_task_fair` of <https://github.com/torvalds/linux/blob/v6.18/kernel/sched/fair.c>), so that the others go first; before that
+/// it moves the deadline of the thread alone, and what it brings there is not measured.
 pub fn pause() {
     let Some(yielded) = YIELDED.get() else { return };
     let now = Instant::now();
