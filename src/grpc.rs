@@ -4,30 +4,31 @@
 //! status in [`status`]. Start reading at [`Grpc::serve`].
 
 mod admission;
+mod aside;
 pub mod client;
 mod codec;
+mod connection;
 mod decision;
 pub mod dense;
 mod footprint;
 mod inference;
 mod limits;
-mod linger;
 mod management;
 mod model;
 pub mod proto;
 mod records;
 mod release;
 mod status;
+mod threads;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio_stream::StreamExt;
+use tokio::runtime::Handle;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -41,8 +42,8 @@ use crate::model::{Repository, Workers};
 use crate::release::{Deployer, Registry};
 use crate::telemetry::{Metrics, Readiness};
 use admission::AdmissionLayer;
+use aside::AsideLayer;
 use decision::call_of;
-use linger::Lingering;
 use management::Writers;
 use model::ModelService;
 use proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
@@ -77,10 +78,11 @@ pub struct Grpc {
 const KEEPALIVE: Duration = Duration::from_mins(1);
 
 impl Grpc {
-    /// Serves on `listener` until `shutdown` resolves, then finishes the calls that are under way.
+    /// Serves on `listener` until `shutdown` resolves, then finishes the calls that are under way. Short calls are served by
+    /// threads of this function's own, long ones by the runtime in which it is called.
     ///
     /// # Errors
-    /// When the listener cannot be used or the descriptors cannot be read.
+    /// When a thread cannot be started or the descriptors cannot be read.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -125,23 +127,27 @@ impl Grpc {
                 .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
-        let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let connections = connections.map(|accepted| accepted.map(Lingering::new));
-        let served = Server::builder()
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_adaptive_window(Some(true))
-            .layer(AdmissionLayer::new(limits.concurrent_calls, limits.time, self.readiness, &self.metrics))
-            .add_service(decisions)
-            .add_service(inference)
-            .add_service(models)
-            .add_service(releases)
-            .add_service(health)
-            .add_service(reflection().build_v1()?)
-            .add_service(reflection().build_v1alpha()?)
-            .serve_with_incoming_shutdown(connections, shutdown)
-            .await;
+        let admission =
+            AdmissionLayer::new(limits.concurrent_calls, limits.time, self.readiness, &self.metrics);
+        let aside = AsideLayer(Handle::current());
+        let services = || {
+            let services = Server::builder()
+                .http2_keepalive_interval(Some(KEEPALIVE))
+                .http2_adaptive_window(Some(true))
+                .layer(admission.clone())
+                .layer(aside.clone())
+                .add_service(decisions.clone())
+                .add_service(inference.clone())
+                .add_service(models.clone())
+                .add_service(releases.clone())
+                .add_service(health.clone())
+                .add_service(reflection().build_v1()?)
+                .add_service(reflection().build_v1alpha()?);
+            Ok(services)
+        };
+        let served = threads::serve(listener, services, shutdown).await;
         following.abort();
-        Ok(served?)
+        served
     }
 }
 

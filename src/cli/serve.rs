@@ -82,7 +82,7 @@ pub(super) fn check_config(args: &ConfigArgs) -> Result<(), Failure> {
 
 pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let config = args.config.load()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("grpc").build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("aside").build()?;
     let served = runtime.block_on(async {
         let _logging = logging::init(&config.logging).map_err(Failure::configuration)?;
         let listeners = Listeners::bind(&config)?;

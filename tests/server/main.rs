@@ -7,6 +7,7 @@ mod bad_models;
 mod bad_requests;
 mod binary;
 mod command_line;
+mod connections;
 mod crashes;
 mod decisions;
 mod golden;

@@ -1,0 +1,78 @@
+//! Connections: answers of every length leave at once and whole, whoever serves them.
+
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::harness::{Server, dense, rank_request, wire};
+
+/// Numbers of rows whose messages and answers lie on both sides of every length at which something changes: what is copied into
+/// one frame, what a frame holds, what is held back, and what is read aside.
+const ROWS: [usize; 10] = [1, 60, 250, 260, 1000, 4090, 4100, 4300, 9000, 40_000];
+
+fn scores(rows: usize) -> wire::ScoreRequest {
+    let balances: Vec<f32> = (0..rows).map(|row| (row * 37 % 9001) as f32).collect();
+    wire::ScoreRequest {
+        model: Some(wire::ModelRef { name: "propensity".to_owned(), version: 0 }),
+        features: Some(dense(&["balance"], rows, &balances)),
+        offer_ids: vec!["travel_gold".to_owned()],
+    }
+}
+
+/// Nothing follows the message, so nothing but the server itself can push its answer out.
+#[tokio::test]
+async fn an_answer_of_any_length_waits_for_no_further_message() {
+    let mut client = Server::sample().client().await;
+    let (messages, taken) = mpsc::channel(1);
+    let message = |rows| wire::ScoreStreamRequest { request: Some(scores(rows)) };
+    messages.send(message(ROWS[0])).await.unwrap();
+    let mut answers = client.score_stream(ReceiverStream::new(taken)).await.unwrap().into_inner();
+    for (rows, next) in ROWS.into_iter().zip(ROWS.into_iter().skip(1).map(Some).chain([None])) {
+        let answer = answers.next().await.unwrap().unwrap().response.unwrap();
+        let alone = client.score(scores(rows)).await.unwrap().into_inner();
+        assert_eq!((answer.values.len(), alone.values.len()), (rows, rows));
+        let near = answer.values.iter().zip(&alone.values).all(|(one, other)| (one - other).abs() < 1e-5);
+        assert!(near, "{rows} rows");
+        if let Some(next) = next {
+            messages.send(message(next)).await.unwrap();
+        }
+    }
+}
+
+/// The customers of call `call`, a different number for each.
+fn customers(call: usize) -> Vec<String> {
+    (0..=call % 7).map(|index| format!("C{:06}", 1 + (call * 31 + index * 7) % 2000)).collect()
+}
+
+async fn ranked(channel: tonic::transport::Channel, call: usize) -> wire::RankResponse {
+    let customers = customers(call);
+    let ids: Vec<&str> = customers.iter().map(String::as_str).collect();
+    let mut client = wire::decision_service_client::DecisionServiceClient::new(channel);
+    let answer = client.rank(rank_request("app_home", &ids)).await.unwrap().into_inner();
+    let answered: Vec<&str> = answer.results.iter().map(|result| result.customer_id.as_str()).collect();
+    assert_eq!(answered, ids);
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_calls_on_one_connection_and_on_many_get_their_own_answers() {
+    const CALLS: usize = 64;
+    let server = Server::sample();
+    let shared = server.channel().await;
+    let (mut on_one, mut on_many) = (Vec::new(), Vec::new());
+    for call in 0..CALLS {
+        on_one.push(tokio::spawn(ranked(shared.clone(), call)));
+        let own = server.channel().await;
+        on_many.push(tokio::spawn(ranked(own, call)));
+    }
+    for (one, many) in on_one.into_iter().zip(on_many) {
+        let (one, many) = (one.await.unwrap(), many.await.unwrap());
+        for (one, many) in one.results.iter().zip(&many.results) {
+            let ids = |result: &wire::RankResult| -> Vec<String> {
+                result.offers.iter().map(|offer| offer.offer_id.clone()).collect()
+            };
+            assert_eq!(ids(one), ids(many), "{}", one.customer_id);
+            assert!(!one.offers.is_empty());
+        }
+    }
+}
