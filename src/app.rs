@@ -145,6 +145,7 @@ impl App {
             metrics: self.metrics,
             limits: config.limits.clone(),
             allow_remote_admin: config.allow_remote_admin,
+            connection_threads: config.connection_threads,
         };
         let stop = CancellationToken::new();
         let serving = tokio::spawn(services.serve(grpc, stop.clone().cancelled_owned()));

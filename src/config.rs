@@ -30,6 +30,8 @@ pub struct Config {
     pub admin: SocketAddr,
     /// Whether peers that are not on loopback may push, release, promote and roll back.
     pub allow_remote_admin: bool,
+    /// Threads that serve connections, at least 1.
+    pub connection_threads: usize,
     /// Worker threads, at least 1.
     pub workers: usize,
     /// Pieces of work that may wait.
@@ -99,6 +101,7 @@ impl Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
             allow_remote_admin: false,
+            connection_threads: 1,
             workers: 1,
             queue: 1,
             drain: Duration::ZERO,
@@ -133,9 +136,15 @@ impl Config {
             "server.listen" => self.listen = address(text)?,
             "server.admin" => self.admin = address(text)?,
             "server.allow_remote_admin" => self.allow_remote_admin = truth(text)?,
+            "server.connection_threads" => {
+                self.connection_threads = match whole(text, 0..=1024)? {
+                    0 => cores().div_ceil(2),
+                    count => count,
+                };
+            }
             "server.workers" => {
                 self.workers = match whole(text, 0..=1024)? {
-                    0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+                    0 => cores(),
                     count => count,
                 };
             }
@@ -263,6 +272,10 @@ fn read_file(name: &str, text: &str, known: Option<&[String]>) -> (Vec<Setting>,
     drop(root);
     let problems = document.finish(()).err().unwrap_or_default();
     (settings, problems)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn override_setting(settings: &mut [Setting], key: &str, text: String, origin: &str) {
@@ -397,8 +410,8 @@ mod tests {
                 let again = Config::load(Some(("x.toml", &printed)), |_| None, &[]);
                 let again = again.map_err(|problems| TestCaseError::fail(format!("{problems}\n{printed}")))?;
                 prop_assert_eq!(
-                    (&again.store, again.listen, again.admin, again.workers, again.queue, again.drain, again.poll),
-                    (&config.store, config.listen, config.admin, config.workers, config.queue, config.drain, config.poll)
+                    (&again.store, again.listen, again.admin, again.connection_threads, again.workers, again.queue, again.drain, again.poll),
+                    (&config.store, config.listen, config.admin, config.connection_threads, config.workers, config.queue, config.drain, config.poll)
                 );
                 prop_assert_eq!(again.allow_remote_admin, config.allow_remote_admin);
                 prop_assert_eq!(again.limits, config.limits);

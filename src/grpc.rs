@@ -66,6 +66,8 @@ pub struct Grpc {
     pub deployer: Deployer,
     /// Whether peers that are not on loopback may change anything.
     pub allow_remote_admin: bool,
+    /// How many threads serve connections.
+    pub connection_threads: usize,
     /// What health says.
     pub readiness: Readiness,
     /// What is counted.
@@ -145,7 +147,7 @@ impl Grpc {
                 .add_service(reflection().build_v1alpha()?);
             Ok(services)
         };
-        let served = threads::serve(listener, services, shutdown).await;
+        let served = threads::serve(listener, self.connection_threads, services, shutdown).await;
         following.abort();
         served
     }

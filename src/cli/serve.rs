@@ -87,7 +87,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
         let _logging = logging::init(&config.logging).map_err(Failure::configuration)?;
         let listeners = Listeners::bind(&config)?;
         let (grpc, admin) = (listeners.grpc.local_addr()?, listeners.admin.local_addr()?);
-        tracing::info!(%grpc, %admin, store = config.store, workers = config.workers, "starting");
+        tracing::info!(%grpc, %admin, store = config.store, connection_threads = config.connection_threads, workers = config.workers, "starting");
         App::build(config).await?.run(listeners, shutdown_signal()?).await?;
         tracing::info!("stopped");
         Ok(())

@@ -53,11 +53,10 @@ impl DecisionService {
     }
 
     async fn score(&self, request: wire::ScoreRequest, call: &Call) -> Result<wire::ScoreResponse, Status> {
-        let request_id = request_id("");
-        call.check().map_err(|stop| status::from_refusal(Refusal::Stopped(stop), &request_id))?;
+        call.check().map_err(|stop| status::from_refusal(Refusal::Stopped(stop), &request_id("")))?;
         let request = score::read(request, &self.limits)?;
         let answered = self.decider.score(request, call).await;
-        let answer = answered.map_err(|error| status::from_decision(&error, &request_id))?;
+        let answer = answered.map_err(|error| status::from_decision(&error, &request_id("")))?;
         Ok(score::write(answer))
     }
 }
@@ -121,13 +120,12 @@ impl wire::decision_service_server::DecisionService for DecisionService {
         request: Request<wire::AssignSegmentsRequest>,
     ) -> Result<Response<wire::AssignSegmentsResponse>, Status> {
         let (call, compressed) = (call_of(&request), takes_compressed(&request));
-        let request_id = request_id("");
         let message = request.into_inner();
         let batch = message.features.ok_or_else(|| status::invalid("features", "is missing"))?;
         let batch = features::read_batch(batch, self.limits.rows, &self.limits)?;
         let answered = self.decider.assign_segments(batch, &call).await;
         let (snapshot, segments) =
-            answered.map_err(|error: DecisionError| status::from_decision(&error, &request_id))?;
+            answered.map_err(|error: DecisionError| status::from_decision(&error, &request_id("")))?;
         let answer = wire::AssignSegmentsResponse {
             release: snapshot.release.number(),
             segments: segments.iter().map(rank::write_segment).collect(),
