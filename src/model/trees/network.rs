@@ -270,6 +270,11 @@ impl Network {
         for (row, out) in hidden.chunks_exact_mut(stride).zip(out.chunks_exact_mut(self.width())) {
             self.after.row(&mut row[..outputs], out);
         }
+        // Rust leaves sign and payload of a NaN to the compiler, which may swap the factors of a product on one machine only
+        // (<https://doc.rust-lang.org/std/primitive.f32.html#nan-bit-patterns>).
+        for score in out {
+            *score = if score.is_nan() { f32::NAN } else { *score };
+        }
     }
 
     /// Bytes on the heap.

@@ -33,16 +33,10 @@ fn with_machine(mut model: TreeModel, machine: Machine) -> TreeModel {
     model
 }
 
-/// What must be the same for every split and machine. Of what is no number only that: its sign and the rest of it are nobody's, and Rust
-/// leaves them to the compiler, which may swap the factors of a product (<https://doc.rust-lang.org/std/primitive.f32.html#nan-bit-patterns>).
-fn bits(score: f32) -> u32 {
-    if score.is_nan() { f32::NAN.to_bits() } else { score.to_bits() }
-}
-
 fn scores(model: &TreeModel, rows: &[f64]) -> Vec<u32> {
     let mut out = vec![f32::NAN; rows.len() / model.row_width() * model.width()];
     model.score(rows, &mut Scratch::default(), &mut out);
-    out.iter().map(|score| bits(*score)).collect()
+    out.iter().map(|score| score.to_bits()).collect()
 }
 
 /// A customer and the offers that he is scored with.
@@ -87,7 +81,7 @@ impl<'a> Meeting<'a> {
         let mut out = vec![f32::NAN; self.wanted.len() * model.width()];
         let mut scratch = Scratch::default();
         factorised.score_pairs(&mine, &vectors, &self.wanted, &self.pairs, &mut scratch, &mut out).unwrap();
-        out.iter().map(|score| bits(*score)).collect()
+        out.iter().map(|score| score.to_bits()).collect()
     }
 }
 
@@ -115,7 +109,7 @@ proptest! {
         let expected: Vec<u32> = rows
             .chunks_exact(sample.features)
             .flat_map(|row| sample.sums(row))
-            .map(|sum| bits(sum as f32))
+            .map(|sum| (sum as f32).to_bits())
             .collect();
         for machine in Machine::all() {
             let model = with_machine(plain(&sample), machine);
