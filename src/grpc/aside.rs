@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Body as _, Frame};
 use prost::bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -93,7 +93,7 @@ where
                 return run_aside(&aside, inner.call(request)).await;
             }
             let (head, mut body) = request.into_parts();
-            let first = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+            let first = next_frame(&mut body).await;
             let long = match &first {
                 Some(Ok(frame)) => frame.data_ref().is_some_and(|data| is_long(data)),
                 Some(Err(_)) | None => false,
@@ -106,6 +106,11 @@ where
             if long { run_aside(&aside, answer).await } else { answer.await }
         })
     }
+}
+
+/// The next frame of a body; `None` after the last.
+async fn next_frame(body: &mut Body) -> Option<Result<Frame<Bytes>, Status>> {
+    poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
 }
 
 /// A body whose first frame was looked at.
@@ -150,10 +155,6 @@ impl http_body::Body for Passed {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.frames.poll_recv(context)
     }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
-    }
 }
 
 /// Work aside, which ends when nobody wants it any more.
@@ -182,7 +183,7 @@ async fn run_aside(aside: &Handle, answer: impl Future<Output = Answered> + Send
         if head.send((parts, Some(passed))).is_err() {
             return;
         }
-        while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        while let Some(frame) = next_frame(&mut body).await {
             if frames.send(frame).await.is_err() {
                 return;
             }
@@ -252,7 +253,7 @@ mod tests {
                 assert_ne!(request.uri().path(), "/proffer.v1.DecisionService/ScoreStream", "as asked");
                 let mut body = request.into_body();
                 let mut bytes = 0;
-                while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+                while let Some(frame) = next_frame(&mut body).await {
                     bytes += frame.unwrap().data_ref().map_or(0, Bytes::len);
                 }
                 let text = Bytes::from(format!("{bytes} bytes by {thread}"));
@@ -273,8 +274,8 @@ mod tests {
         let request = Request::builder().uri(path).body(Body::new(body)).unwrap();
         let response = AsideLayer(aside.clone()).layer(Tells).call(request).await.unwrap();
         let mut body = response.into_body();
-        let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await.unwrap().unwrap();
-        assert!(poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await.is_none());
+        let frame = next_frame(&mut body).await.unwrap().unwrap();
+        assert!(next_frame(&mut body).await.is_none());
         String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
     }
 

@@ -72,7 +72,7 @@ impl Thread {
                     () = leave.cancelled() => {}
                 }
             });
-            // Neither do calls of management that wait for a disk.
+            // Nor for a look at the store that a call was waiting for.
             runtime.shutdown_background();
         })?;
         Ok(Self { connections, seat: Seat::default(), ended })

@@ -4,19 +4,15 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::harness::{Server, dense, rank_request, wire};
+use super::harness::{Server, rank_request, scores, wire};
 
 /// Numbers of rows whose messages and answers lie on both sides of every length at which something changes: what is copied into
 /// one frame, what a frame holds, what is held back, and what is read aside.
 const ROWS: [usize; 10] = [1, 60, 250, 260, 1000, 4090, 4100, 4300, 9000, 40_000];
 
-fn scores(rows: usize) -> wire::ScoreRequest {
-    let balances: Vec<f32> = (0..rows).map(|row| (row * 37 % 9001) as f32).collect();
-    wire::ScoreRequest {
-        model: Some(wire::ModelRef { name: "propensity".to_owned(), version: 0 }),
-        features: Some(dense(&["balance"], rows, &balances)),
-        offer_ids: vec!["travel_gold".to_owned()],
-    }
+/// So many rows, for one offer.
+fn rows_of(rows: usize) -> wire::ScoreRequest {
+    scores("propensity", rows, &["travel_gold"])
 }
 
 /// Nothing follows the message, so nothing but the server itself can push its answer out.
@@ -24,12 +20,12 @@ fn scores(rows: usize) -> wire::ScoreRequest {
 async fn an_answer_of_any_length_waits_for_no_further_message() {
     let mut client = Server::sample().client().await;
     let (messages, taken) = mpsc::channel(1);
-    let message = |rows| wire::ScoreStreamRequest { request: Some(scores(rows)) };
+    let message = |rows| wire::ScoreStreamRequest { request: Some(rows_of(rows)) };
     messages.send(message(ROWS[0])).await.unwrap();
     let mut answers = client.score_stream(ReceiverStream::new(taken)).await.unwrap().into_inner();
     for (rows, next) in ROWS.into_iter().zip(ROWS.into_iter().skip(1).map(Some).chain([None])) {
         let answer = answers.next().await.unwrap().unwrap().response.unwrap();
-        let alone = client.score(scores(rows)).await.unwrap().into_inner();
+        let alone = client.score(rows_of(rows)).await.unwrap().into_inner();
         assert_eq!((answer.values.len(), alone.values.len()), (rows, rows));
         let near = answer.values.iter().zip(&alone.values).all(|(one, other)| (one - other).abs() < 1e-5);
         assert!(near, "{rows} rows");

@@ -244,3 +244,13 @@ pub fn dense(names: &[&str], rows: usize, values: &[f32]) -> wire::FeatureBatch 
         columns: Vec::new(),
     }
 }
+
+/// Rows of balances, each for all of these offers, or all that the model has, for a model of the sample.
+pub fn scores(model: &str, rows: usize, offers: &[&str]) -> wire::ScoreRequest {
+    let balances: Vec<f32> = (0..rows).map(|row| (row * 37 % 9001) as f32).collect();
+    wire::ScoreRequest {
+        model: Some(wire::ModelRef { name: model.to_owned(), version: 0 }),
+        features: Some(dense(&["balance"], rows, &balances)),
+        offer_ids: offers.iter().map(|offer| (*offer).to_owned()).collect(),
+    }
+}

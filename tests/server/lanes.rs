@@ -9,21 +9,11 @@ use tokio_stream::StreamExt;
 use tonic::{Code, Request};
 
 use super::binary::{Process, init};
-use super::harness::{Server, dense, rank_request, sample_workspace, wire};
+use super::harness::{Server, rank_request, sample_workspace, scores, wire};
 use wire::decision_service_client::DecisionServiceClient;
 
 /// Rows of one message of the bulk stream.
 const ROWS: usize = 4000;
-
-/// Rows of balances, each for all of these offers, or all that the model has, for a model of the sample.
-fn scores(model: &str, rows: usize, offers: &[&str]) -> wire::ScoreRequest {
-    let balances: Vec<f32> = (0..rows).map(|row| (row * 37 % 9001) as f32).collect();
-    wire::ScoreRequest {
-        model: Some(wire::ModelRef { name: model.to_owned(), version: 0 }),
-        features: Some(dense(&["balance"], rows, &balances)),
-        offer_ids: offers.iter().map(|offer| (*offer).to_owned()).collect(),
-    }
-}
 
 const OFFERS: [&str; 2] = ["travel_gold", "cashback_fuel"];
 
