@@ -86,13 +86,19 @@ impl Problems {
     ///
     /// # Errors
     /// All problems that were recorded.
-    pub fn into_result<T>(mut self, value: T) -> Result<T, Problems> {
+    pub fn into_result<T>(self, value: T) -> Result<T, Problems> {
         if self.0.is_empty() {
             return Ok(value);
         }
+        Err(self.sorted())
+    }
+
+    /// The problems in the order of files and lines, each once.
+    #[must_use]
+    pub fn sorted(mut self) -> Self {
         self.0.sort();
         self.0.dedup();
-        Err(self)
+        self
     }
 
     /// Keeps the value of a part that was read well; takes over the problems of one that was not.

@@ -16,6 +16,7 @@ mod init;
 mod load;
 mod records;
 mod registry;
+mod review;
 mod snapshot;
 mod store;
 mod workspace;
@@ -31,6 +32,7 @@ pub use records::{
     ServingState, Verdict, VersionDetail, VersionFile, VersionState, VersionSummary,
 };
 pub use registry::{Holdings, Registry, UPLOAD_BYTES, Upload};
+pub use review::{Review, ShownWarnings, review};
 pub use snapshot::{Publisher, Snapshot};
 pub use store::{NewRelease, Placed, Staging, Stamp, Stamped, Store, StoreError, VersionRecord};
 pub use workspace::Workspace;

@@ -11,7 +11,7 @@ use crate::document::Problems;
 use crate::feature::FeatureSchema;
 use crate::feature::store::{CustomerSource, CustomerTable, LoadReport};
 use crate::model::onnx::{OnnxCache, OnnxRuntime};
-use crate::release::{Release, ReleaseSource, Store, StoreError, Workspace};
+use crate::release::{Release, ReleaseSource, ShownWarnings, Store, StoreError, Workspace, review};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -28,6 +28,8 @@ pub(super) struct Checked {
     pub release: Arc<Release>,
     pub customers: CustomerTable,
     report: Option<LoadReport>,
+    /// What is sound and most likely not meant.
+    pub warnings: Problems,
 }
 
 pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
@@ -69,13 +71,14 @@ fn check(source: &ReleaseSource<'_>, customers: Option<&Path>) -> Result<Checked
     let loaded = customers.zip(schema.as_ref()).map(|(path, schema)| CustomerTable::load(path, schema));
     let loaded = problems.absorb(loaded.transpose()).flatten();
     let release = problems.into_result(release)?.ok_or_else(Problems::new)?;
+    let warnings = review(&release, source).into_warnings()?;
     // A graph may load and yet not run.
     release.warm_up(cache.sessions(), &[])?;
     let (customers, report) = match loaded {
         Some((table, report)) => (table, Some(report)),
         None => (CustomerTable::empty(release.schema()), None),
     };
-    Ok(Checked { release: Arc::new(release), customers, report })
+    Ok(Checked { release: Arc::new(release), customers, report, warnings })
 }
 
 fn describe(checked: &Checked) -> String {
@@ -100,6 +103,9 @@ fn describe(checked: &Checked) -> String {
     let pins = checked.release.pins().iter();
     lines.extend(pins.map(|(name, version)| format!("model {name} version {version}")));
     lines.push(checked.report.as_ref().map_or_else(|| "no customers".to_owned(), ToString::to_string));
+    if !checked.warnings.is_empty() {
+        lines.push(ShownWarnings(&checked.warnings).to_string());
+    }
     lines.push("sound".to_owned());
     lines.join("\n")
 }

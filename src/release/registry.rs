@@ -18,7 +18,7 @@ use super::store::NewRelease;
 use super::{
     Deployer, Deployment, ModelSummary, Publisher, PushHeader, Pushed, RegistryError, Release, ReleaseDiff,
     ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseRecord, ReleaseSource, Store, Verdict, VersionDetail,
-    VersionState, VersionSummary, fault,
+    VersionState, VersionSummary, fault, review,
 };
 use crate::document::Problems;
 use crate::feature::store::CustomerSource;
@@ -319,6 +319,7 @@ impl Registry {
         // Sessions of its own, as gates have: those that serve are not kept from requests.
         let cache = OnnxCache::new(self.shared.cache.runtime().clone(), 1);
         let release = Release::load(&source, &cache)?;
+        review(&release, &source).into_warnings()?;
         release.warm_up(cache.sessions(), &[])?;
         let serving = self.shared.publisher.serving();
         // The customers were read under this schema already, unless it is another.
