@@ -1,7 +1,7 @@
 //! The arithmetic of rules: 64-bit floats that know how far rounding may have moved them.
 //!
-//! A rule means what a person reads in it: decimal numbers. 64 bits hold few decimals exactly, so that 0.07 × 1000 comes to
-//! 70.00000000000001, and a customer at exactly 7 % would be told that they are below. So each result carries a bound of its
+//! A rule means what a person reads in it: decimal numbers. 64 bits hold few decimals exactly, so that 0.07 × 100 comes to
+//! 7.000000000000001, and a customer at exactly 7 % would be told that they are below. So each result carries a bound of its
 //! rounding error, and a comparison takes two numbers as equal where they differ by no more than that. Numbers that were
 //! read or written, not calculated, have no error and compare as they are.
 //!

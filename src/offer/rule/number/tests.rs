@@ -13,15 +13,16 @@ fn of(value: f32) -> Number {
 #[test]
 fn a_calculated_number_equals_what_exact_arithmetic_says() {
     let equal = Some(Ordering::Equal);
-    assert!(0.07 * 1000.0 > 70.0, "doubles alone do not say so");
-    assert_eq!(of(70.0).order(exact(0.07).times(of(1000.0))), equal);
-    assert_eq!(of(70.0).over(of(1000.0)).order(exact(0.07)), equal);
+    let product: f64 = 0.07 * 100.0;
+    assert!(product > 7.0, "doubles alone do not say so");
+    assert_eq!(of(7.0).order(exact(0.07).times(of(100.0))), equal);
+    assert_eq!(of(7.0).over(of(100.0)).order(exact(0.07)), equal);
     assert_eq!(exact(0.1).plus(exact(0.2)).order(exact(0.3)), equal);
     assert_eq!(exact(0.1).plus(exact(0.2)).minus(exact(0.3)).order(exact(0.0)), equal);
-    assert_eq!(of(70.0).minus(exact(0.07).times(of(1000.0))).order(exact(0.0)), equal);
+    assert_eq!(of(7.0).minus(exact(0.07).times(of(100.0))).order(exact(0.0)), equal);
     assert_eq!(of(12_345_678.0).minus(exact(12_345_677.9)).order(exact(0.1)), equal);
     assert_eq!(of(1.0).over(of(3.0)).times(of(3.0)).order(of(1.0)), equal);
-    assert_eq!(exact(0.07).times(of(1000.0)).negated().order(of(-70.0)), equal);
+    assert_eq!(exact(0.07).times(of(100.0)).negated().order(of(-7.0)), equal);
 }
 
 #[test]

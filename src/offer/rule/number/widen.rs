@@ -129,7 +129,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(20_000))]
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
 
         #[test]
         fn every_pattern_of_bits_is_widened_to_its_shortest_decimal(bits: u32) {

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 
-use super::interval::Amount;
+use super::interval::{Amount, EXACT};
 use super::text::Text;
 use super::value_set::{Orders, Span, Words};
 use super::{Declared, OfferSeen, ValueSet};
@@ -16,9 +16,6 @@ use crate::offer::rule::shown::show;
 
 /// More ways than these are one that excludes nothing.
 const MOST_CLAUSES: usize = 32;
-
-/// Whole numbers beyond are not all doubles, and compare otherwise as floats.
-const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// What the comparison of a calculated amount with a number may blur, relative to both.
 const BLUR: f64 = 1e-4;

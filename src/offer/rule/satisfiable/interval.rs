@@ -15,11 +15,16 @@ const SLACK: f64 = 1e-9;
 /// More than any 32-bit float.
 const GREATEST: f64 = 3.5e38;
 
+/// Whole numbers beyond are not all doubles.
+pub(super) const EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// Numbers from the least to the greatest, both finite.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Interval {
     pub(super) low: f64,
     pub(super) high: f64,
+    /// Whether all of them are whole, and calculated as such.
+    is_whole: bool,
 }
 
 /// A part of a rule that is a number.
@@ -39,12 +44,12 @@ pub(super) enum Amount {
 
 impl Interval {
     /// Around corners, widened in proportion to `magnitude`; `None` where one is not finite.
-    fn around(corners: &[f64], magnitude: f64) -> Option<Self> {
-        let slack = SLACK * magnitude;
+    fn around(corners: &[f64], magnitude: f64, is_whole: bool) -> Option<Self> {
+        let slack = if is_whole && magnitude < EXACT { 0.0 } else { SLACK * magnitude };
         let low = corners.iter().copied().fold(f64::INFINITY, f64::min) - slack;
         let high = corners.iter().copied().fold(f64::NEG_INFINITY, f64::max) + slack;
         let is_sound = !corners.iter().any(|corner| corner.is_nan()) && low.is_finite() && high.is_finite();
-        is_sound.then_some(Self { low, high })
+        is_sound.then_some(Self { low, high, is_whole })
     }
 
     fn magnitude(self) -> f64 {
@@ -53,16 +58,20 @@ impl Interval {
 
     fn sum(self, other: Self) -> Option<Self> {
         let corners = [self.low + other.low, self.high + other.high];
-        Self::around(&corners, self.magnitude() + other.magnitude())
+        Self::around(&corners, self.magnitude() + other.magnitude(), self.is_whole && other.is_whole)
     }
 
     fn negated(self) -> Self {
-        Self { low: -self.high, high: -self.low }
+        Self { low: -self.high, high: -self.low, ..self }
     }
 
     fn product(self, other: Self) -> Option<Self> {
         let corners = [self.low, self.high].map(|one| [one * other.low, one * other.high]);
-        Self::around(corners.as_flattened(), self.magnitude() * other.magnitude())
+        Self::around(
+            corners.as_flattened(),
+            self.magnitude() * other.magnitude(),
+            self.is_whole && other.is_whole,
+        )
     }
 
     fn quotient(self, other: Self) -> Option<Self> {
@@ -71,11 +80,15 @@ impl Interval {
             return None;
         }
         let corners = [self.low, self.high].map(|one| [one / other.low, one / other.high]);
-        Self::around(corners.as_flattened(), self.magnitude() / least)
+        Self::around(corners.as_flattened(), self.magnitude() / least, false)
     }
 
     fn hull(self, other: Self) -> Self {
-        Self { low: self.low.min(other.low), high: self.high.max(other.high) }
+        Self {
+            low: self.low.min(other.low),
+            high: self.high.max(other.high),
+            is_whole: self.is_whole && other.is_whole,
+        }
     }
 }
 
@@ -104,9 +117,9 @@ impl Clauses<'_> {
         match amount {
             Amount::Known(number) => {
                 let (value, reach) = number.approximate();
-                Interval::around(&[value - reach, value + reach], 0.0)
+                Interval::around(&[value - reach, value + reach], 0.0, false)
             }
-            Amount::Whole(number) => Interval::around(&[number as f64], (number as f64).abs()),
+            Amount::Whole(number) => Interval::around(&[number as f64], (number as f64).abs(), true),
             Amount::Fails => None,
             Amount::Read(source, is_whole) => {
                 let (low, high) = self.range(source).unwrap_or(if is_whole {
@@ -114,7 +127,7 @@ impl Clauses<'_> {
                 } else {
                     (-GREATEST, GREATEST)
                 });
-                Interval::around(&[low, high], 0.0)
+                Interval::around(&[low, high], low.abs().max(high.abs()), is_whole)
             }
             Amount::Calculated(interval) => interval,
         }
@@ -129,7 +142,9 @@ impl Clauses<'_> {
             ("size", None, [text]) => Some(match self.text(text) {
                 Text::Known(text) => Amount::Whole(text.chars().count() as i64),
                 Text::Fails => Amount::Fails,
-                Text::Read(_) | Text::Other => Amount::Calculated(Some(Interval { low: 0.0, high: 1e18 })),
+                Text::Read(_) | Text::Other => {
+                    Amount::Calculated(Some(Interval { low: 0.0, high: 1e15, is_whole: true }))
+                }
             }),
             (operators::NEGATE, None, [inner]) => Some(match self.amount(inner) {
                 Amount::Fails => Amount::Fails,
@@ -147,7 +162,7 @@ impl Clauses<'_> {
     }
 
     fn operation(&self, name: &str, left: Amount, right: Amount) -> Option<Amount> {
-        let whole = match (left, right) {
+        match (left, right) {
             (Amount::Fails, _) | (_, Amount::Fails) => return Some(Amount::Fails),
             (Amount::Whole(left), Amount::Whole(right)) => {
                 let result = match name {
@@ -169,22 +184,17 @@ impl Clauses<'_> {
                     _ => return None,
                 }));
             }
-            // A whole number next to a float has become one, so that of two sides both or none are whole.
-            (Amount::Whole(_) | Amount::Read(_, true), _) | (_, Amount::Whole(_) | Amount::Read(_, true)) => {
-                true
-            }
-            (Amount::Calculated(_), Amount::Calculated(_)) => true,
-            _ => false,
-        };
+            _ => {}
+        }
         let (one, other) = (self.interval(left)?, self.interval(right)?);
         let interval = match name {
             operators::ADD => one.sum(other)?,
             operators::SUBSTRACT => one.sum(other.negated())?,
             operators::MULTIPLY => one.product(other)?,
-            // Whole numbers lose their decimals, towards zero.
-            operators::DIVIDE if whole => {
-                let quotient = one.quotient(other)?;
-                quotient.hull(Interval { low: quotient.low.trunc(), high: quotient.high.trunc() })
+            // Whole numbers lose their decimals, towards zero. (A whole number next to a float has become one.)
+            operators::DIVIDE if one.is_whole && other.is_whole => {
+                let Interval { low, high, .. } = one.quotient(other)?;
+                Interval { low: low.trunc(), high: high.trunc(), is_whole: true }
             }
             operators::DIVIDE => one.quotient(other)?,
             // Less than the divisor, with the sign of the dividend.
@@ -193,6 +203,7 @@ impl Clauses<'_> {
                 Interval {
                     low: if one.low >= 0.0 { 0.0 } else { -most },
                     high: if one.high <= 0.0 { 0.0 } else { most },
+                    is_whole: true,
                 }
             }
             _ => return None,

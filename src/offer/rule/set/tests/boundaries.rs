@@ -207,7 +207,7 @@ fn compare(values: [Decimal; 4], left: &str, right: &str, order: Ordering) -> Re
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn a_comparison_says_what_exact_arithmetic_says((values, left, right, _) in calculations()) {
