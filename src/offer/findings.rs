@@ -105,3 +105,105 @@ impl Kind<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feature::FeatureSchema;
+
+    const FEATURES: &str = r#"
+feature = [
+    { name = "trx", type = "int", entity = "customer" },
+    { name = "months", type = "int", entity = "customer" },
+    { name = "share", type = "float", entity = "customer", range = [0, 1] },
+    { name = "tier", type = "string", entity = "customer" },
+]
+"#;
+    const POLICY: &str = r#"
+segmentation = "groups"
+category = [{ id = "cards" }, { id = "loans" }]
+placement = [{ id = "home", channels = ["app"], count = 3, model = "base" }]
+"#;
+
+    fn findings(offer: &str, policy: &str) -> Vec<String> {
+        let schema = FeatureSchema::parse("features.toml", FEATURES).unwrap();
+        let offers = format!(
+            "[[offer]]\nid = \"gold\"\nname = \"Gold\"\ncategory = \"cards\"\nplacements = [\"home\"]\nvalue = 10.0\n{offer}"
+        );
+        let policy = format!("{POLICY}{policy}");
+        let catalog = crate::offer::read(&schema, ("offers.toml", &offers), ("policy.toml", &policy))
+            .unwrap_or_else(|unsound| panic!("{}", unsound.problems));
+        let segments = ["Savers".into(), "Spenders".into()];
+        let declared = Declared {
+            schema: &schema,
+            segments: Some(&segments),
+            offers: &["gold"],
+            categories: &["cards", "loans"],
+        };
+        catalog.findings(declared).into_iter().map(|finding| finding.message).collect()
+    }
+
+    #[test]
+    fn what_nobody_can_have_meant_is_found() {
+        for (offer, expected) in [
+            (
+                "eligibility = 'customer.trx / customer.months >= 0.5'",
+                "write `customer.trx * 1.0 / customer.months`",
+            ),
+            (
+                "eligibility = 'segment.name == \"Savres\"'",
+                "`segment.name` is never \"Savres\"; did you mean `Savers`?",
+            ),
+            (
+                "eligibility = 'segment.name in [\"Spenders\", \"Others\"]'",
+                "is one of \"Savers\", \"Spenders\"",
+            ),
+            ("eligibility = 'segment.id in [1, 2]'", "`segment.id` is never 2; the segmentation has 0 to 1"),
+            ("eligibility = 'offer.category != \"card\"'", "did you mean `cards`?"),
+            (
+                "suitability = 'customer.trx > 5 && customer.trx < 3'",
+                "`suitability` can never be true: the offer is never shown",
+            ),
+            (
+                "applicability = 'customer.share > 1'",
+                "never be true for the values that the release declares: the offer is",
+            ),
+            ("eligibility = 'true'", "`eligibility` is always true: it withholds nothing"),
+            (
+                "exclusion = 'customer.trx > 5 && customer.trx < 3'",
+                "`exclusion` can never be true: it withholds nothing",
+            ),
+            ("exclusion = 'offer.value > 5.0'", "`exclusion` is always true: the offer is never shown"),
+        ] {
+            let found = findings(offer, "");
+            assert_eq!(found.len(), 1, "{offer}: {found:?}");
+            assert!(found[0].contains(expected), "{offer}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_context_weight_may_always_apply_and_must_sometimes() {
+        let weight = |when: &str| {
+            findings("", &format!("[[context_weight]]\nid = \"w\"\npercent = 5\nwhen = '{when}'"))
+        };
+        assert_eq!(weight("true"), [""; 0]);
+        assert_eq!(weight("customer.trx > 1"), [""; 0]);
+        assert_eq!(weight("offer.value > 20.0"), ["`when` can never be true: the weight never applies"]);
+        assert_eq!(
+            weight("customer.trx > 1 || customer.trx < 2"),
+            ["`when` is always true: the weight always applies; write `true`"]
+        );
+    }
+
+    #[test]
+    fn rules_that_can_be_met_and_missed_are_left_alone() {
+        for offer in [
+            "eligibility = 'customer.trx * 1.0 / customer.months >= 0.5'",
+            "eligibility = 'customer.trx / customer.months >= 1'",
+            "eligibility = 'customer.share >= 0.5 && segment.name == \"Savers\" && customer.tier == \"gold\"'",
+            "exclusion = 'customer.tier in [\"gold\", \"black\"]'",
+        ] {
+            assert_eq!(findings(offer, ""), [""; 0], "{offer}");
+        }
+    }
+}

@@ -44,7 +44,7 @@ use cel::common::types::CelBool;
 use cel::{Context, Env, ExecutionError, IdedExpr, Value};
 
 use crate::feature::{FeatureSchema, Row};
-pub use satisfiable::{Declared, Outlook, allowed_values};
+pub use satisfiable::{Declared, Outlook};
 use scope::{Scope, Slot, Source};
 use set::Compiled;
 pub use set::RuleMemo;

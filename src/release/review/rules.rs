@@ -63,3 +63,17 @@ impl Lines {
         self.0.get(&(id.to_owned(), key)).copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_found_on_its_line() {
+        let text = "[[offer]]\nid = \"a\"\n\neligibility = \"true\"\n[[offer]]\nid = \"b\"\nexclusion = \"\"\"\nfalse\"\"\"\n";
+        let lines = Lines::of("offer", text);
+        assert_eq!(lines.find("a", "eligibility"), Some(4));
+        assert_eq!(lines.find("b", "exclusion"), Some(7));
+        assert_eq!(lines.find("b", "eligibility"), None);
+    }
+}

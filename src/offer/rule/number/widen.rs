@@ -106,7 +106,7 @@ mod tests {
     fn a_value_is_the_decimal_that_was_written() {
         for text in ["0.3", "0.07", "333.33", "1999.99", "12345.67", "16777216", "25000000", "1e10", "1.1e10"]
         {
-            assert_eq!(widen(text.parse().unwrap()), text.parse().unwrap(), "{text}");
+            assert_eq!(widen(text.parse().unwrap()), text.parse::<f64>().unwrap(), "{text}");
         }
         for value in
             [0.0, -0.0, f32::MIN_POSITIVE, 1e-45, f32::MAX, f32::MIN, f32::INFINITY, f32::NEG_INFINITY]

@@ -1,13 +1,11 @@
 //! Clauses: the ways in which a part of a rule can come to what is wanted.
 
-use std::cmp::Ordering;
-
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 
 use super::interval::{Amount, EXACT};
 use super::text::Text;
-use super::value_set::{Orders, Span, Words};
+use super::value_set::{Orders, Span};
 use super::{Declared, OfferSeen, ValueSet};
 use crate::feature::{FeatureType, Row};
 use crate::offer::rule::number::{Number, TO_NUMBER};
