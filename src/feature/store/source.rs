@@ -146,6 +146,7 @@ mod tests {
             entity,
             default: None,
             range: None,
+            values: Vec::new(),
             description,
         }])
     }
