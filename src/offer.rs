@@ -6,6 +6,7 @@
 //! Start reading at [`read`], then [`Offer`], [`Placement`], [`Rule`] and [`CustomerRules`].
 
 mod customer_rules;
+mod findings;
 mod library;
 mod policy;
 mod reading;
@@ -14,9 +15,10 @@ mod rule;
 mod tests;
 
 pub use customer_rules::CustomerRules;
+pub use findings::{RuleFinding, RulePlace};
 pub use library::{Attribute, Offer, OfferLibrary, feature_rows};
 pub use policy::{Candidate, Category, ContextWeight, NamedModel, Placement, Policy, Strategy};
-pub use rule::{OfferFields, Rule, RuleError, RuleMemo, RuleProblem};
+pub use rule::{Declared, OfferFields, Rule, RuleError, RuleMemo, RuleProblem};
 
 use crate::document::{Document, Problems};
 use crate::feature::{FeatureSchema, Row};

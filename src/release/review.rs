@@ -8,6 +8,7 @@
 
 mod lines;
 mod placements;
+mod rules;
 
 use std::fmt;
 
@@ -38,9 +39,7 @@ impl Review {
 type Reviewer = fn(&Release, &ReleaseSource<'_>, &mut Review);
 
 /// Every reviewer, in alphabetical order.
-const REVIEWERS: &[Reviewer] = &[
-    placements::placements, //
-];
+const REVIEWERS: &[Reviewer] = &[rules::review];
 
 /// Looks through a sound release; `source` is what it was loaded from.
 #[must_use]

@@ -1,5 +1,6 @@
 //! What compiled rules come to, held against the interpreter.
 
+mod boundaries;
 mod properties;
 mod sharing;
 
