@@ -112,7 +112,7 @@ impl Decider {
         };
         let mut all = rank::Decided::default();
         self.split(load, call, work, |part| all.append(part)).await?;
-        all.tally.record(&plan, &self.metrics);
+        all.tally.record(&plan, &all.results, &self.metrics);
         Ok((snapshot, all.results))
     }
 

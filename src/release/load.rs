@@ -16,6 +16,7 @@ use crate::model::{Cost, Layout, Manifest, Model, ModelKind, Pairing, Worker};
 use crate::offer::{self, Catalog, NamedModel, Placement, feature_rows};
 use crate::priority::pause;
 use crate::segment::{FILE_NAME, Segmentation};
+use crate::telemetry::OfferCounts;
 
 /// The texts and pins of a release, from a store or a workspace.
 #[derive(Debug, Clone)]
@@ -90,6 +91,8 @@ pub struct Release {
     costs: Vec<Cost>,
     /// Whether a model runs in ONNX Runtime, by placement.
     sessions: Vec<bool>,
+    /// By placement.
+    offer_counts: Vec<Arc<OfferCounts>>,
     segmentation: Option<Segmenter>,
     store: Option<Store>,
     pins: BTreeMap<String, u64>,
@@ -142,12 +145,14 @@ impl Release {
         drop(offers);
         pause();
         let costs = catalog.policy.placements.iter().map(|_| Cost::default()).collect();
+        let offer_counts = count_offers(&catalog);
         let runs = |scorer: &Scorer| models[scorer.model].needs_session();
         let sessions = scorers.iter().map(|row| row.iter().flatten().any(runs)).collect();
         problems.into_result(Self {
             pairings,
             costs,
             sessions,
+            offer_counts,
             number: source.number,
             schema: Arc::new(schema),
             catalog,
@@ -233,6 +238,17 @@ impl Release {
         self.sessions[placement]
     }
 
+    /// How often the offers of a placement were decided about and shown, to be counted whenever customers are decided.
+    #[must_use]
+    pub fn offer_counts(&self, placement: usize) -> &OfferCounts {
+        &self.offer_counts[placement]
+    }
+
+    /// The same of every placement.
+    pub(super) fn all_offer_counts(&self) -> &[Arc<OfferCounts>] {
+        &self.offer_counts
+    }
+
     /// The segmentation, where the policy names one.
     #[must_use]
     pub fn segmentation(&self) -> Option<&Segmenter> {
@@ -244,6 +260,16 @@ impl Release {
     pub fn store(&self) -> Option<&Store> {
         self.store.as_ref()
     }
+}
+
+/// Counts of nothing yet, by placement.
+fn count_offers(catalog: &Catalog) -> Vec<Arc<OfferCounts>> {
+    let named = |offer: usize| (offer, Arc::clone(&catalog.library.get(offer).id));
+    let of = |placement: &Placement| {
+        let candidates = placement.candidates.iter().map(|candidate| named(candidate.offer));
+        Arc::new(OfferCounts::new(placement.id.as_str(), candidates, placement.fallback.map(named)))
+    };
+    catalog.policy.placements.iter().map(of).collect()
 }
 
 /// A version in memory, of either sort.

@@ -15,6 +15,7 @@ mod harness;
 mod lanes;
 mod lifecycle;
 mod management;
+mod metrics;
 mod open_inference;
 mod pipeline;
 mod properties;
