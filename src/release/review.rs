@@ -39,7 +39,10 @@ impl Review {
 type Reviewer = fn(&Release, &ReleaseSource<'_>, &mut Review);
 
 /// Every reviewer, in alphabetical order.
-const REVIEWERS: &[Reviewer] = &[rules::review];
+const REVIEWERS: &[Reviewer] = &[
+    placements::placements, //
+    rules::review,
+];
 
 /// Looks through a sound release; `source` is what it was loaded from.
 #[must_use]
