@@ -29,3 +29,4 @@ mod stores;
 mod swap;
 mod swap_costs;
 mod telemetry;
+mod workspaces;
