@@ -29,4 +29,5 @@ mod stores;
 mod swap;
 mod swap_costs;
 mod telemetry;
+mod upgrades;
 mod workspaces;

@@ -264,6 +264,7 @@ mod tests {
             entity,
             default: None,
             range: None,
+            values: Vec::new(),
             description,
         }])
     }

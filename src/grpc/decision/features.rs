@@ -98,6 +98,7 @@ mod tests {
             entity,
             default: None,
             range: None,
+            values: Vec::new(),
             description: String::new(),
         };
         FeatureSchema::from_features([

@@ -22,6 +22,7 @@ fn schema() -> FeatureSchema {
                     entity,
                     default: None,
                     range: None,
+                    values: Vec::new(),
                     description: std::string::String::new(),
                 });
             }
