@@ -11,6 +11,7 @@ mod error;
 mod gates;
 mod plan;
 mod rank;
+mod reach;
 mod request;
 mod score;
 mod scoring;
@@ -32,6 +33,7 @@ pub use answer::{
     Stage,
 };
 pub use error::{Asked, DecisionError};
+pub use reach::{Reach, STAGES, reach};
 pub use request::{ContextValue, Customer, Explain, RankRequest, ScoreRequest};
 pub use score::MAX_SCORES;
 

@@ -200,7 +200,7 @@ fn promote(
     let models = [(name.clone(), *version)].into();
     let (author, note) = (args.author.clone(), args.note.clone());
     let draft = ReleaseDraft { base, models, features, author, note, ..ReleaseDraft::default() };
-    let release = outcome.release.insert(backend.create_release(draft)?).number;
+    let release = outcome.release.insert(backend.create_release(draft)?.record).number;
     let (author, reason) = (args.author.clone(), args.note.clone());
     let order = Order { release, expected_current: Some(base), author, reason };
     outcome.promotion = Some(backend.promote(order)?);

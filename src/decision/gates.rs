@@ -26,6 +26,18 @@ impl<'a> Visit<'a, '_> {
         self.without_rules(offer).or_else(|| by_rules(self.catalog.library.get(offer), offer, rules))
     }
 
+    /// The first gate but consent that withholds the offer.
+    pub fn withholds_whatever_the_consents(
+        &self,
+        offer: usize,
+        rules: &CustomerRules<'_>,
+    ) -> Option<Withheld<'a>> {
+        let terms = self.catalog.library.get(offer);
+        let fall = self.validity(terms).or_else(|| self.channel(terms));
+        let fall = fall.map(|(stage, reason, detail)| Withheld::new(offer, stage, reason, detail));
+        fall.or_else(|| by_rules(terms, offer, rules))
+    }
+
     /// The gates that a fallback has to pass, too: consent, validity, channel.
     pub fn without_rules(&self, offer: usize) -> Option<Withheld<'a>> {
         let terms = self.catalog.library.get(offer);

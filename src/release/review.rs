@@ -6,12 +6,17 @@
 //! stops a server that served yesterday. Each reviewer is a file here; none of them changes a release.
 //! Start reading at [`review`].
 
+mod channels;
 mod lines;
 mod placements;
 mod rules;
+mod terms;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
+pub use self::lines::{Kind, Lines};
 use super::{Release, ReleaseSource};
 use crate::document::Problems;
 
@@ -40,8 +45,10 @@ type Reviewer = fn(&Release, &ReleaseSource<'_>, &mut Review);
 
 /// Every reviewer, in alphabetical order.
 const REVIEWERS: &[Reviewer] = &[
-    placements::placements, //
+    channels::channels, //
+    placements::placements,
     rules::review,
+    terms::terms,
 ];
 
 /// Looks through a sound release; `source` is what it was loaded from.

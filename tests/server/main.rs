@@ -31,3 +31,4 @@ mod swap;
 mod swap_costs;
 mod telemetry;
 mod upgrades;
+mod workspaces;

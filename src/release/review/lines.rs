@@ -11,16 +11,21 @@ use crate::document::{Document, Problems, Table};
 
 /// A kind of entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// `[[feature]]`, called by its name.
     Feature,
+    /// `[[offer]]`.
     Offer,
+    /// `[[category]]`.
     Category,
+    /// `[[placement]]`.
     Placement,
+    /// `[[context_weight]]`.
     ContextWeight,
 }
 
 /// The line of each entry and of its keys.
-pub(super) struct Lines<'a> {
+pub struct Lines<'a> {
     source: &'a ReleaseSource<'a>,
     entries: OnceCell<BTreeMap<(Kind, String), Entry>>,
 }
@@ -34,6 +39,7 @@ impl Kind {
     const ALL: [Self; 5] = [Self::Feature, Self::Offer, Self::Category, Self::Placement, Self::ContextWeight];
 
     /// The file that has such entries.
+    #[must_use]
     pub fn file(self) -> &'static str {
         match self {
             Self::Feature => "features.toml",
@@ -43,6 +49,7 @@ impl Kind {
     }
 
     /// What the file calls them (`[[offer]]`).
+    #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Self::Feature => "feature",
@@ -63,11 +70,13 @@ impl Kind {
 
 impl<'a> Lines<'a> {
     /// Of the files that a release was loaded from; nothing is read yet.
+    #[must_use]
     pub fn new(source: &'a ReleaseSource<'a>) -> Self {
         Self { source, entries: OnceCell::new() }
     }
 
     /// The line of `key` of an entry, else of the entry's first line.
+    #[must_use]
     pub fn of(&self, kind: Kind, id: &str, key: &str) -> Option<usize> {
         let entry = self.entries.get_or_init(|| read(self.source)).get(&(kind, id.to_owned()))?;
         Some(entry.keys.get(key).copied().unwrap_or(entry.first))
