@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use super::{CustomerTable, Format, LoadReport};
 use crate::document::Problems;
 use crate::feature::FeatureSchema;
+use crate::table::Faults;
 
 /// The name of the file that is being installed; nobody reads it.
 const INCOMING: &str = ".incoming";
@@ -46,7 +47,7 @@ impl CustomerSource {
     pub fn install(&self, source_file: &Path, schema: &FeatureSchema) -> Result<LoadReport, Problems> {
         let shown = source_file.display().to_string();
         let Some(format) = Format::of(source_file) else {
-            return Err(Problems::one(shown, None, "customers are read from a .csv or a .parquet file"));
+            return Err(Problems::one(shown, None, super::OTHER_FORMAT));
         };
         let failed = |step: &str, error: &io::Error| Problems::one(&shown, None, format!("{step}: {error}"));
         let directory = self.directory.display();
@@ -57,7 +58,7 @@ impl CustomerSource {
         let incoming = Incoming(self.directory.join(INCOMING));
         // The copy is checked, not the source: nobody can change it between the check and the installation.
         copy(source_file, &incoming.0).map_err(|error| failed("the file could not be copied", &error))?;
-        let (_, report) = CustomerTable::load_as(&incoming.0, format, &shown, schema)?;
+        let (_, report) = CustomerTable::load_as(&incoming.0, format, &shown, schema, Faults::Refused)?;
         self.replace(&incoming, format).map_err(place)?;
         Ok(report)
     }
@@ -85,7 +86,11 @@ impl CustomerSource {
     /// Those of [`CustomerTable::load`].
     pub fn load(&self, schema: &FeatureSchema) -> Result<(CustomerTable, Option<LoadReport>), Problems> {
         let Some(path) = self.current() else { return Ok((CustomerTable::empty(schema), None)) };
-        CustomerTable::load(&path, schema).map(|(table, report)| (table, Some(report)))
+        let (table, report) = CustomerTable::load_stored(&path, schema)?;
+        for note in &report.notes {
+            tracing::warn!(file = report.file, "customers: {note}");
+        }
+        Ok((table, Some(report)))
     }
 
     fn file(&self, format: Format) -> PathBuf {
@@ -197,7 +202,7 @@ mod tests {
         assert!(problems.contains("bad.csv:2: `balance` is a float"), "{problems}");
         assert!(place.source.install(&place.directory.path().join("none.csv"), &schema()).is_err());
         let unknown = place.source.install(&place.write("x.json", "{}"), &schema()).unwrap_err().to_string();
-        assert!(unknown.contains(".csv or a .parquet"), "{unknown}");
+        assert!(unknown.contains(".csv.zst) or a .parquet"), "{unknown}");
         assert_eq!(place.source.fingerprint(), before);
         assert!(!place.source.directory.join(INCOMING).exists());
     }
