@@ -11,6 +11,7 @@ use super::losses::{self, Read};
 use super::{CustomerTable, Format, LoadReport};
 use crate::document::Problems;
 use crate::feature::FeatureSchema;
+use crate::table::Faults;
 
 /// The name of the file that is being installed; nobody reads it.
 const INCOMING: &str = ".incoming";
@@ -157,14 +158,18 @@ impl CustomerSource {
     /// Those of [`CustomerTable::load`].
     pub fn load(&self, schema: &FeatureSchema) -> Result<(CustomerTable, Option<LoadReport>), Problems> {
         let Some(path) = self.current() else { return Ok((CustomerTable::empty(schema), None)) };
-        CustomerTable::load(&path, schema).map(|(table, report)| (table, Some(report)))
+        let (table, report) = CustomerTable::load_stored(&path, schema)?;
+        for note in &report.notes {
+            tracing::warn!(file = report.file, "customers: {note}");
+        }
+        Ok((table, Some(report)))
     }
 
     /// Takes the lock and makes room for a copy of `source_file`.
     fn prepare(&self, source_file: &Path) -> Result<Place, Problems> {
         let shown = source_file.display().to_string();
         let Some(format) = Format::of(source_file) else {
-            return Err(Problems::one(shown, None, "customers are read from a .csv or a .parquet file"));
+            return Err(Problems::one(shown, None, super::OTHER_FORMAT));
         };
         let lock = self.lock().map_err(|error| self.failed(&shown, &error))?;
         Ok(Place { shown, format, incoming: Incoming(self.directory.join(INCOMING)), _lock: lock })
@@ -189,7 +194,7 @@ impl CustomerSource {
         copied.map_err(|error| {
             Problems::one(&place.shown, None, format!("the file could not be copied: {error}"))
         })?;
-        CustomerTable::load_as(&place.incoming.0, place.format, &place.shown, schema)
+        CustomerTable::load_as(&place.incoming.0, place.format, &place.shown, schema, Faults::Refused)
     }
 
     fn failed(&self, shown: &str, error: &io::Error) -> Problems {
@@ -316,7 +321,7 @@ mod tests {
         assert!(problems.contains("bad.csv:2: `balance` is a float"), "{problems}");
         assert!(place.source.install(&place.directory.path().join("none.csv"), &schema()).is_err());
         let unknown = place.source.install(&place.write("x.json", "{}"), &schema()).unwrap_err().to_string();
-        assert!(unknown.contains(".csv or a .parquet"), "{unknown}");
+        assert!(unknown.contains(".csv.zst) or a .parquet"), "{unknown}");
         assert_eq!(place.source.fingerprint(), before);
         assert!(!place.source.directory.join(INCOMING).exists());
     }

@@ -117,7 +117,7 @@ fn a_table_that_is_wrong_is_refused_with_line_and_column() {
         ("balance,balance,expected\n1,1,0.5\n", "golden.csv:1: column `balance` comes twice"),
         ("balance,annual_fee\n1,1\n", "golden.csv:1: no column `expected`"),
         ("balance,annual_fee,expected\n", "has no row below the header"),
-        ("", "golden.csv:1: no column `expected`"),
+        ("", "golden.csv: is empty; its first line must name the columns"),
         (
             "balance,annual_fee,expected\n1,1,0.5\n1,x,0.5\n",
             "golden.csv:3: `annual_fee` is a float: \"x\" is not a number",
@@ -127,6 +127,15 @@ fn a_table_that_is_wrong_is_refused_with_line_and_column() {
             "golden.csv:2: column `expected`: \"inf\" is not a finite number",
         ),
         ("balance,annual_fee,expected\n1,1,\n", "golden.csv:2: column `expected`: is empty"),
+        (
+            "balance,annual_fee,expected\n1,1,0.5\n1,\"1,0.5\n",
+            "golden.csv:3: the quote that opens here is never closed",
+        ),
+        ("balance,annual_fee,expected\n1,\"1\"x,0.5\n", "golden.csv:2: text stands behind the closing quote"),
+        (
+            "balance;annual_fee;expected\n5.891;0;0.5\n974;0;0.5\n",
+            "golden.csv:2: column `balance`: \"5.891\": every point of the column stands before three digits",
+        ),
         ("balance,annual_fee,expected\n1,1\n", "golden.csv:2: 2 fields where the header has 3"),
         (
             "balance,annual_fee,expected,tolerance\n1,1,0.5,-1\n",
@@ -139,6 +148,17 @@ fn a_table_that_is_wrong_is_refused_with_line_and_column() {
     let why = "golden.csv:4: `annual_fee`";
     assert_fails(pairwise(golden).path(), "golden", "1 mistake", why);
     assert_fails(pairwise(&golden.replace('\n', "\r\n")).path(), "golden", "1 mistake", why);
+}
+
+#[test]
+fn a_table_is_read_as_other_programs_write_it() {
+    for golden in [
+        "\u{feff}balance;annual_fee;expected\r\n0;0;0,5\r\n0,0;0,0;0,50\r\n",
+        "balance\tannual_fee\texpected\n0\t0\t0.5\n0\t0\t0,5\n",
+    ] {
+        let report = report_of(pairwise(golden).path(), "golden");
+        assert!(report.measured.contains("in 2 rows"), "{report:?}");
+    }
 }
 
 #[test]
