@@ -7,6 +7,7 @@
 //! Start reading at [`review`].
 
 mod channels;
+mod consents;
 mod lines;
 mod placements;
 mod rules;
@@ -46,6 +47,7 @@ type Reviewer = fn(&Release, &ReleaseSource<'_>, &mut Review);
 /// Every reviewer, in alphabetical order.
 const REVIEWERS: &[Reviewer] = &[
     channels::channels, //
+    consents::consents,
     placements::placements,
     rules::review,
     terms::terms,

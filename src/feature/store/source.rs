@@ -88,7 +88,7 @@ impl CustomerSource {
         let new = Read { table, report };
         if losses == Losses::Refused {
             // One that cannot be read under this schema serves nobody, so nothing is lost with it.
-            let present = self.current().and_then(|path| CustomerTable::load(&path, schema).ok());
+            let present = self.current().and_then(|path| CustomerTable::load_stored(&path, schema).ok());
             let present = present.map(|(table, report)| Read { table, report });
             losses::refuse(&place.shown, present.as_ref(), &new, schema)?;
         }
@@ -120,7 +120,7 @@ impl CustomerSource {
         let Some(format) = Format::of(&latest.path) else {
             return Err(Problems::one(latest.path.display().to_string(), None, "is no file of customers"));
         };
-        let (_, mut report) = CustomerTable::load(&latest.path, schema)?;
+        let (_, mut report) = CustomerTable::load_stored(&latest.path, schema)?;
         let present = self.current();
         let kept = present.map(|path| kept::keep_as_first(&self.directory, &path));
         let kept = kept.transpose().map_err(failed)?;
