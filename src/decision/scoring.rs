@@ -129,7 +129,9 @@ pub(super) fn score_pairs(
         }
         call.check()?;
         let mut ask = |wanted: &[Wanted], raw: &mut [RawScore]| {
+            let mut clamped = 0;
             let mut keep = |index: usize, answer: RawAnswer| {
+                clamped += usize::from(answer.as_ref().is_ok_and(|raw| model.is_clamped(*raw)));
                 raw[index] = answer.and_then(|raw| propensity(model, raw).map(|p| (position, raw, p)));
             };
             let (rows, took) = match release.pairing(position) {
@@ -137,6 +139,7 @@ pub(super) fn score_pairs(
                 None => ask_model(model, pairs, wanted, worker, &mut keep)?,
             };
             tally.scored(position, rows, took);
+            tally.clamped(position, clamped);
             Ok::<(), ModelError>(())
         };
         if ask(wanted, raw).is_ok() {

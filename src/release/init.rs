@@ -89,7 +89,7 @@ fn judged(
             schema,
             segments,
             champion: None,
-            recent: &[],
+            sample: &gates::Sample::default(),
             cache: &cache,
         };
         let verdict = Verdict::of(gates::judge(&candidate), 0);

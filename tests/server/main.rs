@@ -10,6 +10,7 @@ mod command_line;
 mod connections;
 mod crashes;
 mod decisions;
+mod directions;
 mod golden;
 mod harness;
 mod lanes;
