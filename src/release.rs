@@ -23,7 +23,7 @@ mod workspace;
 
 pub use deployer::{Deployer, Deployment, Follower, Order};
 pub use error::RegistryError;
-pub use gates::{Candidate, Champion, judge};
+pub use gates::{Candidate, Champion, Sample, judge};
 pub use init::{init, judge_workspace};
 pub use load::{
     AssignedSegment, CONSENT_PREFIX, ConsentFeature, Release, ReleaseSource, Scorer, Segmenter, WantedSet,

@@ -131,7 +131,9 @@ pub(super) fn score_pairs(
         call.check()?;
         let mut ask = |wanted: &[Wanted], raw: &mut [RawScore]| {
             let mut propensities = PropensityBatch::default();
+            let mut clamped = 0;
             let mut keep = |index: usize, answer: RawAnswer| {
+                clamped += usize::from(answer.as_ref().is_ok_and(|raw| model.is_clamped(*raw)));
                 raw[index] = answer.and_then(|raw| propensity(model, raw).map(|p| (position, raw, p)));
                 if let Ok((_, _, propensity)) = raw[index] {
                     propensities.add(propensity);
@@ -142,6 +144,7 @@ pub(super) fn score_pairs(
                 None => ask_model(model, pairs, wanted, worker, &mut keep)?,
             };
             tally.scored(position, rows, took, propensities);
+            tally.clamped(position, clamped);
             Ok::<(), ModelError>(())
         };
         if ask(wanted, raw).is_ok() {

@@ -23,6 +23,8 @@ pub(super) struct Tally {
     scored: Vec<(usize, usize, Duration, PropensityBatch)>,
     /// Rows without a usable score, by the model's position in the release.
     unavailable: BTreeMap<usize, usize>,
+    /// Scores that rounding led outside 0..=1, by the model's position in the release.
+    clamped: BTreeMap<usize, usize>,
 }
 
 impl Tally {
@@ -49,6 +51,13 @@ impl Tally {
         *self.unavailable.entry(model).or_default() += 1;
     }
 
+    /// Counts scores that lie outside 0..=1 by rounding alone.
+    pub fn clamped(&mut self, model: usize, scores: usize) {
+        if scores > 0 {
+            *self.clamped.entry(model).or_default() += scores;
+        }
+    }
+
     /// Adds what another part of the call counted.
     pub fn add(&mut self, other: Self) {
         self.decisions += other.decisions;
@@ -63,6 +72,9 @@ impl Tally {
         self.scored.extend(other.scored);
         for (model, rows) in other.unavailable {
             *self.unavailable.entry(model).or_default() += rows;
+        }
+        for (model, scores) in other.clamped {
+            self.clamped(model, scores);
         }
     }
 
@@ -89,6 +101,10 @@ impl Tally {
         for (model, rows) in &self.unavailable {
             let model = &release.models()[*model];
             metrics.model(model.name(), model.version()).unavailable(*rows);
+        }
+        for (model, scores) in &self.clamped {
+            let model = &release.models()[*model];
+            metrics.model(model.name(), model.version()).clamped(*scores);
         }
     }
 }

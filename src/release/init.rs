@@ -116,7 +116,7 @@ fn judged<S: AsRef<Path>>(
             schema,
             segments,
             champion: None,
-            recent: &[],
+            sample: &gates::Sample::default(),
             cache: &cache,
         };
         let verdict = Verdict::of(gates::judge(&candidate), 0);

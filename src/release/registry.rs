@@ -5,6 +5,7 @@
 //! [`Registry::create_release`].
 
 mod diff;
+mod sample;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -158,6 +159,10 @@ impl Registry {
             version: *version,
             schema: &present,
         });
+        let sample = match &champion {
+            Some(Champion { directory, .. }) => self.sample(&current, &present, directory),
+            None => gates::Sample::default(),
+        };
         let candidate = Candidate {
             directory: &directory,
             name,
@@ -165,7 +170,7 @@ impl Registry {
             schema: announced.as_ref().unwrap_or(&present),
             segments: self.segments_of(&current.record.models)?,
             champion,
-            recent: &self.shared.recent.snapshot(),
+            sample: &sample,
             // Sessions of its own: those that serve are not kept from requests.
             cache: &OnnxCache::new(self.shared.cache.runtime().clone(), 1),
         };

@@ -6,6 +6,7 @@
 //! stops a server that served yesterday. Each reviewer is a file here; none of them changes a release.
 //! Start reading at [`review`].
 
+mod calibration;
 mod channels;
 mod consents;
 mod lines;
@@ -46,7 +47,8 @@ type Reviewer = fn(&Release, &ReleaseSource<'_>, &mut Review);
 
 /// Every reviewer, in alphabetical order.
 const REVIEWERS: &[Reviewer] = &[
-    channels::channels, //
+    calibration::review, //
+    channels::channels,
     consents::consents,
     placements::placements,
     rules::review,

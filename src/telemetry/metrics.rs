@@ -69,6 +69,7 @@ pub struct Metrics {
     model_rows: Bounded<VersionLabels, Counter>,
     model_propensities: Bounded<VersionLabels, Propensities>,
     model_unavailable: Bounded<ModelLabels, Counter>,
+    propensities_clamped: Bounded<ModelLabels, Counter>,
 
     release: Gauge,
     release_info: Family<ReleaseLabels, Gauge>,
@@ -100,6 +101,7 @@ pub struct ModelMetrics {
     rows: Counter,
     propensities: Propensities,
     unavailable: Counter,
+    clamped: Counter,
 }
 
 impl ModelMetrics {
@@ -117,6 +119,11 @@ impl ModelMetrics {
     /// The model gave no usable score for `rows` rows.
     pub fn unavailable(&self, rows: usize) {
         self.unavailable.inc_by(rows as u64);
+    }
+
+    /// So many scores lay outside 0..=1 by rounding alone, and count as 0 or 1.
+    pub fn clamped(&self, scores: usize) {
+        self.clamped.inc_by(scores as u64);
     }
 }
 
@@ -214,6 +221,12 @@ impl Metrics {
                 own,
                 "model_unavailable",
                 "Rows for which a model gave no usable score, by model",
+                Family::default(),
+            )),
+            propensities_clamped: Bounded::new(plain(
+                own,
+                "propensities_clamped",
+                "Scores outside 0..=1 by no more than the rounding of 32-bit sums, taken as 0 or 1, by model",
                 Family::default(),
             )),
             release: plain(
@@ -330,6 +343,7 @@ impl Metrics {
             rows: self.model_rows.with((model, version)),
             propensities: self.model_propensities.with((model, version)),
             unavailable: self.model_unavailable.with(model),
+            clamped: self.propensities_clamped.with(model),
         }
     }
 

@@ -11,6 +11,7 @@ mod connections;
 mod consents;
 mod crashes;
 mod decisions;
+mod directions;
 mod golden;
 mod harness;
 mod lanes;

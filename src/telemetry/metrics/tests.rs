@@ -62,6 +62,8 @@ fn series_of_files_are_bounded() {
     metrics.model("propensity", 1).unavailable(2);
     assert_has(&metrics, "proffer_model_rows_total{model=\"propensity\",version=\"1\"} 40");
     assert_has(&metrics, "proffer_model_unavailable_total{model=\"propensity\"} 2");
+    metrics.model("propensity", 1).clamped(3);
+    assert_has(&metrics, "proffer_propensities_clamped_total{model=\"propensity\"} 3");
 }
 
 #[test]
