@@ -13,6 +13,7 @@ mod score;
 mod segment;
 mod serve;
 mod table;
+mod typed;
 mod upload;
 mod values;
 

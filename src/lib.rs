@@ -15,4 +15,5 @@ pub mod offer;
 pub mod priority;
 pub mod release;
 pub mod segment;
+pub mod table;
 pub mod telemetry;

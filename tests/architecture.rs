@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module → the modules that it may know. `telemetry`, `document` and `priority` may be known by all.
-const MAY_KNOW: [(&str, &[&str]); 15] = [
+const MAY_KNOW: [(&str, &[&str]); 16] = [
     ("main", &["cli"]),
     ("cli", &["*"]),
     ("config", &["*"]),
@@ -15,18 +15,19 @@ const MAY_KNOW: [(&str, &[&str]); 15] = [
     ("grpc", &["decision", "release", "event", "model", "feature", "offer", "admin"]),
     ("admin", &["decision", "release"]),
     ("decision", &["release", "model", "segment", "offer", "experiment", "feature", "event"]),
-    ("release", &["model", "segment", "offer", "experiment", "feature"]),
+    ("release", &["model", "segment", "offer", "experiment", "feature", "table"]),
     ("model", &["feature"]),
-    ("segment", &["feature"]),
+    ("segment", &["feature", "table"]),
     ("offer", &["feature"]),
-    ("feature", &[]),
+    ("feature", &["table"]),
+    ("table", &[]),
     ("telemetry", &[]),
     ("document", &[]),
     ("priority", &[]),
 ];
 
 /// Crate → the file or folder below `src/` that may name it.
-const NAMED_IN: [(&str, &[&str]); 15] = [
+const NAMED_IN: [(&str, &[&str]); 17] = [
     ("ort", &["model/onnx"]),
     ("tonic", &["grpc"]),
     ("prost_types", &["grpc"]),
@@ -42,6 +43,8 @@ const NAMED_IN: [(&str, &[&str]); 15] = [
     ("cel", &["offer/rule"]),
     ("parquet", &["feature/store", "segment/train/table"]),
     ("object_store", &["release/store"]),
+    ("flate2", &["table"]),
+    ("zstd", &["table"]),
 ];
 
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {

@@ -8,10 +8,14 @@ use clap::Args;
 use comfy_table::Table;
 
 use super::table::new_table;
+use super::typed::{TypedColumns, schema};
 use super::values::{Written, assignment, batch};
 use super::{Failure, block_on, print};
 use crate::decision::{ContextValue, Stage};
+use crate::feature::store::read_cell;
+use crate::feature::{FeatureBatch, FeatureSchema, ValueRef};
 use crate::grpc::client::{Client, RankAnswer, RankQuestion, RankedCustomer, WithheldOffer};
+use crate::table::Decimal;
 
 #[derive(Debug, Args)]
 pub(super) struct RankArgs {
@@ -57,34 +61,81 @@ pub(super) struct RankArgs {
 }
 
 pub(super) fn run(args: &RankArgs) -> Result<(), Failure> {
-    let names: Vec<String> = args.feature.iter().map(|(name, _)| name.clone()).collect();
-    let row: Vec<String> = args.feature.iter().map(|(_, value)| value.clone()).collect();
-    let features = (!names.is_empty()).then(|| batch(&names, &vec![row; args.customer.len()]));
-    let question = RankQuestion {
-        placement: args.placement.clone(),
-        channel: args.channel.clone(),
-        customers: args.customer.clone(),
-        consents: args.consent.clone(),
-        features,
-        context: args
-            .context
-            .iter()
-            .filter_map(|(name, text)| Some((name.clone(), context(text)?)))
-            .collect(),
-        candidates: args.candidates.clone(),
-        excluded: args.exclude.clone(),
-        count: args.count,
-        explain: args.explain,
-        as_of: args.as_of,
-    };
-    let answer = block_on(async { Ok(Client::connect(&args.server).await?.rank(question).await?) })?;
+    let answer = block_on(async {
+        let mut client = Client::connect(&args.server).await?;
+        let named = !args.feature.is_empty() || !args.context.is_empty();
+        let schema = if named { schema(&client).await } else { None };
+        let question = question(args, schema.as_ref())?;
+        Ok(client.rank(question).await?)
+    })?;
     if args.json {
         return print(serde_json::to_string_pretty(&answer)?);
     }
     print(describe(&answer).trim_end())
 }
 
-fn context(text: &str) -> Option<ContextValue> {
+fn question(args: &RankArgs, schema: Option<&FeatureSchema>) -> Result<RankQuestion, Failure> {
+    let mut given = Vec::with_capacity(args.context.len());
+    for (name, text) in &args.context {
+        given.extend(context(schema, name, text)?.map(|value| (name.clone(), value)));
+    }
+    Ok(RankQuestion {
+        placement: args.placement.clone(),
+        channel: args.channel.clone(),
+        customers: args.customer.clone(),
+        consents: args.consent.clone(),
+        features: features(args, schema)?,
+        context: given,
+        candidates: args.candidates.clone(),
+        excluded: args.exclude.clone(),
+        count: args.count,
+        explain: args.explain,
+        as_of: args.as_of,
+    })
+}
+
+/// The features of each customer: of the schema's types, and what it does not know as it looks, for the server to name.
+fn features(args: &RankArgs, schema: Option<&FeatureSchema>) -> Result<Option<FeatureBatch>, Failure> {
+    if args.feature.is_empty() {
+        return Ok(None);
+    }
+    let known = |name: &str| schema.and_then(|schema| schema.get(name));
+    let (mut names, mut row, mut typed) = (Vec::new(), Vec::new(), Vec::new());
+    for (position, (name, value)) in args.feature.iter().enumerate() {
+        match known(name) {
+            Some(feature) => typed.push((position, feature)),
+            None => {
+                names.push(name.clone());
+                row.push(value.clone());
+            }
+        }
+    }
+    let mut columns = TypedColumns::new(&typed, Decimal::Point);
+    for _ in &args.customer {
+        columns
+            .push(|position| args.feature[position].1.as_bytes())
+            .map_err(|wrong| Failure::new(format!("--feature: {}", wrong.join("\n"))))?;
+    }
+    let mut all = batch(&names, &vec![row; args.customer.len()]);
+    all.columns.extend(columns.take().columns);
+    Ok(Some(all))
+}
+
+fn context(schema: Option<&FeatureSchema>, name: &str, text: &str) -> Result<Option<ContextValue>, Failure> {
+    let Some(feature) = schema.and_then(|schema| schema.get(name)) else { return Ok(looks_like(text)) };
+    let value = read_cell(feature, text.as_bytes(), Decimal::Point)
+        .map_err(|message| Failure::new(format!("--context: {message}")))?;
+    Ok(match value {
+        ValueRef::Missing => None,
+        // As it is written: the server rounds it to 32 bits.
+        ValueRef::Float(number) => Some(ContextValue::Float(text.trim().parse().unwrap_or(number.into()))),
+        ValueRef::Int(number) => Some(ContextValue::Int(number)),
+        ValueRef::Bool(truth) => Some(ContextValue::Bool(truth)),
+        ValueRef::String(text) => Some(ContextValue::String(text.to_owned())),
+    })
+}
+
+fn looks_like(text: &str) -> Option<ContextValue> {
     Some(match Written::read(text) {
         Written::Missing => return None,
         Written::Int(whole) => ContextValue::Int(whole),

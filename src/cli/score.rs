@@ -1,12 +1,17 @@
 //! `proffer score`: rows of a CSV through one model of a server.
 
+use std::fs::File;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::values::batch;
+use super::typed::{TypedColumns, schema};
+use super::values::{batch, decimal, separator};
 use super::{Failure, block_on, print};
+use crate::document::Problems;
+use crate::feature::{FeatureBatch, FeatureSchema, FeatureType};
 use crate::grpc::client::{Client, Scored};
+use crate::table::{Decimal, Marks, Options, Reader, Record, SAY_DECIMAL, Writer};
 
 #[derive(Debug, Args)]
 pub(super) struct ScoreArgs {
@@ -16,9 +21,16 @@ pub(super) struct ScoreArgs {
     /// Its version [default: the current release's]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     version: u64,
-    /// A CSV with a header of feature names; a column `customer_id` is passed through
+    /// A CSV (also .csv.gz, .csv.zst) with a header of feature names; a column `customer_id` is passed through, and columns
+    /// that are no feature are ignored
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
+    /// What separates its fields: "," ";" "|" or tab [default: told from the file]
+    #[arg(long, value_name = "SEPARATOR", value_parser = separator)]
+    separator: Option<u8>,
+    /// What stands before decimals in it: comma (points stand between thousands) or point [default: told from the file]
+    #[arg(long, value_name = "MARK", value_parser = decimal)]
+    decimal: Option<Decimal>,
     /// Pairwise models: the offers to pair each row with. Others: the columns to print [default: all]
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     offers: Vec<String>,
@@ -33,58 +45,191 @@ pub(super) struct ScoreArgs {
 /// Rows per call, well within the limits of a server.
 const ROWS_PER_CALL: usize = 4096;
 
+/// Someone who has so many problems has understood.
+const MOST_PROBLEMS: usize = 100;
+
+/// The column that rows are known by.
+const ID_COLUMN: &str = "customer_id";
+
 pub(super) fn run(args: &ScoreArgs) -> Result<(), Failure> {
-    let input = args.input.display();
-    let unreadable = |error: csv::Error| Failure { message: format!("{input}: {error}"), code: 1 };
-    let mut reader = csv::Reader::from_path(&args.input).map_err(unreadable)?;
-    let mut names: Vec<String> = reader.headers().map_err(unreadable)?.iter().map(str::to_owned).collect();
-    let id_column = names.iter().position(|name| name == "customer_id");
-    let mut ids = Vec::new();
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    for record in reader.records() {
-        let mut row: Vec<String> =
-            record.map_err(unreadable)?.iter().map(|field| field.trim().to_owned()).collect();
-        ids.push(id_column.map_or_else(|| rows.len().to_string(), |index| row.remove(index)));
-        rows.push(row);
-    }
-    if rows.is_empty() {
-        return Err(Failure { message: format!("{input}: no row below the header"), code: 1 });
-    }
-    if let Some(index) = id_column {
-        names.remove(index);
-    }
-    let parts = block_on(async {
+    let (id, ids, parts) = block_on(async {
         let mut client = Client::connect(&args.server).await?;
+        let schema = schema(&client).await;
+        let rows = read(args, schema.as_ref())?;
+        for note in &rows.notes {
+            eprintln!("note: {}: {note}", args.input.display());
+        }
         let mut parts = Vec::new();
-        for part in rows.chunks(ROWS_PER_CALL) {
-            let features = batch(&names, part);
+        for features in rows.batches {
             parts.push(client.score(&args.model, args.version, features, args.offers.clone()).await?);
         }
-        Ok(parts)
+        Ok((rows.id, rows.ids, parts))
     })?;
     if args.json {
         return print(serde_json::to_string_pretty(&parts)?);
     }
-    write_csv(id_column.map_or("row", |_| "customer_id"), &ids, &parts)
+    write_csv(id, &ids, &parts)
+}
+
+/// What a file holds.
+#[derive(Debug)]
+struct Rows {
+    /// What rows are known by.
+    id: &'static str,
+    ids: Vec<String>,
+    batches: Vec<FeatureBatch>,
+    notes: Vec<String>,
+}
+
+/// Reads the file; without a schema its values are what they look like.
+fn read(args: &ScoreArgs, schema: Option<&FeatureSchema>) -> Result<Rows, Problems> {
+    let file = args.input.display().to_string();
+    let input = File::open(&args.input)
+        .map_err(|error| Problems::one(&*file, None, format!("the file could not be opened: {error}")))?;
+    let options = Options { separator: args.separator, decimal: args.decimal, ..Options::default() };
+    let mut reader = Reader::open(input, options).map_err(|fault| fault.of(&file))?;
+    let mut problems = Problems::new();
+    let names = reader.names().to_vec();
+    for (position, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+        if names[..position].contains(name) {
+            let message = format!("column `{name}` is there twice; rename or remove one");
+            problems.push(&*file, Some(reader.header_line()), message);
+        }
+    }
+    let mut fields = Fields::new(&names, schema, reader.decimal());
+    let (mut ids, mut batches, mut record) = (Vec::new(), Vec::new(), Record::default());
+    while problems.len() < MOST_PROBLEMS {
+        match reader.read(&mut record) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(fault) => {
+                problems.extend(fault.of(&file));
+                break;
+            }
+        }
+        let line = record.line();
+        let wrong = match reader.width_fault(&record) {
+            Some(message) => vec![message],
+            None => fields.push(&record, &mut ids),
+        };
+        wrong.into_iter().for_each(|message| problems.push(&*file, Some(line), message));
+        if fields.columns.rows() + fields.guessed.len() == ROWS_PER_CALL {
+            batches.push(fields.take());
+        }
+    }
+    if ids.is_empty() && problems.is_empty() {
+        problems.push(&*file, None, "no row below the header");
+    }
+    fields.thousands(&file, &mut problems);
+    if fields.columns.rows() + fields.guessed.len() > 0 {
+        batches.push(fields.take());
+    }
+    let id = fields.id.map_or("row", |_| ID_COLUMN);
+    problems.into_result(Rows { id, ids, batches, notes: fields.notes })
+}
+
+/// What the fields of a row are.
+struct Fields<'s> {
+    id: Option<usize>,
+    columns: TypedColumns<'s>,
+    /// The columns of numbers, and how they are written.
+    marks: Vec<(usize, &'s str, Marks)>,
+    /// Without a schema: names, and rows that are not sent yet.
+    names: Option<Vec<(usize, String)>>,
+    guessed: Vec<Vec<String>>,
+    notes: Vec<String>,
+}
+
+impl<'s> Fields<'s> {
+    fn new(names: &[String], schema: Option<&'s FeatureSchema>, decimal: Decimal) -> Self {
+        let id = names.iter().position(|name| name == ID_COLUMN);
+        let others = || names.iter().enumerate().filter(|(position, _)| Some(*position) != id);
+        let (mut features, mut notes) = (Vec::new(), Vec::new());
+        if let Some(schema) = schema {
+            for (position, name) in others() {
+                match schema.get(name) {
+                    Some(feature) => features.push((position, feature)),
+                    None => {
+                        let hint = schema.closest(name).map(|close| format!("; did you mean `{close}`?"));
+                        let hint = hint.unwrap_or_default();
+                        notes.push(format!("column `{name}` is no feature and was ignored{hint}"));
+                    }
+                }
+            }
+        }
+        let numbers = features
+            .iter()
+            .filter(|(_, feature)| matches!(feature.feature_type, FeatureType::Float | FeatureType::Int));
+        Self {
+            id,
+            columns: TypedColumns::new(&features, decimal),
+            marks: numbers.map(|(at, feature)| (*at, &*feature.name, Marks::new(decimal))).collect(),
+            names: schema
+                .is_none()
+                .then(|| others().map(|(position, name)| (position, name.clone())).collect()),
+            guessed: Vec::new(),
+            notes,
+        }
+    }
+
+    /// Takes a row; what is wrong with it.
+    fn push(&mut self, record: &Record, ids: &mut Vec<String>) -> Vec<String> {
+        let field = |position: usize| record.get(position).unwrap_or_default();
+        let text = |position: usize| String::from_utf8_lossy(field(position)).trim().to_owned();
+        ids.push(self.id.map_or_else(|| ids.len().to_string(), text));
+        if let Some(names) = &self.names {
+            self.guessed.push(names.iter().map(|(position, _)| text(*position)).collect());
+            return Vec::new();
+        }
+        for (position, _, marks) in &mut self.marks {
+            if marks.is_on() {
+                marks.look(record.line() as u64, &text(*position));
+            }
+        }
+        self.columns.push(field).err().unwrap_or_default()
+    }
+
+    fn take(&mut self) -> FeatureBatch {
+        match &self.names {
+            None => self.columns.take(),
+            Some(names) => {
+                let names: Vec<String> = names.iter().map(|(_, name)| name.clone()).collect();
+                batch(&names, &std::mem::take(&mut self.guessed))
+            }
+        }
+    }
+
+    /// Columns whose marks may stand between thousands.
+    fn thousands(&mut self, file: &str, problems: &mut Problems) {
+        let decimal_comma = self.marks.iter().any(|(_, _, marks)| marks.decimal_comma());
+        for (_, name, marks) in &self.marks {
+            let Some(found) = marks.thousands(decimal_comma, SAY_DECIMAL) else { continue };
+            let message = format!("`{name}`: {}", found.message);
+            if found.certain {
+                problems.push(file, Some(found.row as usize), message);
+            } else {
+                self.notes.push(format!("line {}: {message}", found.row));
+            }
+        }
+    }
 }
 
 fn write_csv(id: &str, ids: &[String], parts: &[Scored]) -> Result<(), Failure> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
+    let mut writer = Writer::default();
     let mut ids = ids.iter();
     let mut first = 0;
     for part in parts {
         if first == 0 {
-            writer.write_record(std::iter::once(id).chain(part.columns.iter().map(String::as_str)))?;
+            writer.write(std::iter::once(id).chain(part.columns.iter().map(String::as_str)));
         }
         for row in &part.rows {
             let cells = row.iter().map(|value| value.map(|value| value.to_string()).unwrap_or_default());
-            writer.write_record(ids.next().cloned().into_iter().chain(cells))?;
+            writer.write(ids.next().cloned().into_iter().chain(cells));
         }
         for (row, message) in &part.errors {
             eprintln!("row {}: {message}", first + *row as usize);
         }
         first += part.rows.len();
     }
-    let bytes = writer.into_inner()?;
-    print(String::from_utf8_lossy(&bytes).trim_end())
+    print(String::from_utf8_lossy(&writer.into_bytes()).trim_end())
 }

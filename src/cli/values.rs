@@ -1,6 +1,7 @@
 //! Values as a person writes them on a command line or in a CSV, typed without a schema at hand.
 
 use crate::feature::{Column, ColumnValues, FeatureBatch};
+use crate::table::{Decimal, SEPARATORS};
 
 /// What a text most plainly is.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +44,21 @@ impl Written {
             Self::Float(number) => Some(*number as f32),
             Self::Bool(_) | Self::Text(_) => None,
         }
+    }
+}
+
+/// What separates the fields of a CSV file.
+pub(super) fn separator(text: &str) -> Result<u8, String> {
+    let found = SEPARATORS.into_iter().find(|(name, byte)| text == *name || text.as_bytes() == [*byte]);
+    found.map(|(_, byte)| byte).ok_or_else(|| "write one of , ; | or tab".to_owned())
+}
+
+/// What stands before the decimals in a CSV file.
+pub(super) fn decimal(text: &str) -> Result<Decimal, String> {
+    match text {
+        "point" => Ok(Decimal::Point),
+        "comma" => Ok(Decimal::Comma),
+        _ => Err("write comma or point".to_owned()),
     }
 }
 

@@ -10,6 +10,8 @@ mod cell;
 mod columns;
 mod csv_file;
 mod findings;
+mod kept;
+mod losses;
 mod packed;
 mod parquet_file;
 mod source;
@@ -23,9 +25,12 @@ use self::packed::{Packed, PackedRows};
 use self::texts::{TextIndex, Texts};
 use super::{Entity, FeatureSchema, FeatureType, ValueRef};
 use crate::document::{Problems, suggestion};
+use crate::table::Faults;
 
 pub use cell::from_text as read_cell;
-pub use source::{CustomerSource, Fingerprint};
+pub use kept::{KEPT, KeptFile, PREVIOUS, kept_number};
+pub use losses::MOST_LOST;
+pub use source::{CustomerSource, Fingerprint, Losses, Replaced};
 
 /// The features of all customers, in memory.
 #[derive(Debug, Clone)]
@@ -59,7 +64,11 @@ pub struct LoadReport {
     pub ignored_columns: Vec<String>,
     /// Customer features that have no column, in the order of the schema. They are missing for everyone.
     pub absent_features: Vec<String>,
+    /// What else is to be said of the file.
+    pub notes: Vec<String>,
 }
+
+const OTHER_FORMAT: &str = "customers are read from a .csv (also .csv.gz, .csv.zst) or a .parquet file";
 
 /// The formats of a file of customers, by the ending of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +78,7 @@ enum Format {
 }
 
 impl CustomerTable {
-    /// Reads `path` (`.csv` or `.parquet`): a column `customer_id` of distinct ids of at most 256 bytes, and columns named
+    /// Reads `path` (`.csv`, also `.csv.gz` and `.csv.zst`, or `.parquet`): a column `customer_id` of distinct ids of at most 256 bytes, and columns named
     /// like the customer features of `schema`. A null, an empty field, an empty text and a NaN are missing values.
     /// Reads the file once; needs little more memory than the table (measured in `benches/customer_store.rs`).
     ///
@@ -78,9 +87,19 @@ impl CustomerTable {
     pub fn load(path: &Path, schema: &FeatureSchema) -> Result<(Self, LoadReport), Problems> {
         let file = path.display().to_string();
         let Some(format) = Format::of(path) else {
-            return Err(Problems::one(file, None, "customers are read from a .csv or a .parquet file"));
+            return Err(Problems::one(file, None, OTHER_FORMAT));
         };
-        Self::load_as(path, format, &file, schema)
+        Self::load_as(path, format, &file, schema, Faults::Refused)
+    }
+
+    /// As [`Self::load`], of a file that a store has already: what is refused since is read as it was, and noted.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    fn load_stored(path: &Path, schema: &FeatureSchema) -> Result<(Self, LoadReport), Problems> {
+        let file = path.display().to_string();
+        let Some(format) = Format::of(path) else { return Err(Problems::one(file, None, OTHER_FORMAT)) };
+        Self::load_as(path, format, &file, schema, Faults::Tolerated)
     }
 
     /// A table without customers.
@@ -104,11 +123,12 @@ impl CustomerTable {
         format: Format,
         file: &str,
         schema: &FeatureSchema,
+        faults: Faults,
     ) -> Result<(Self, LoadReport), Problems> {
         let input = File::open(path)
             .map_err(|error| Problems::one(file, None, format!("the file could not be opened: {error}")))?;
         match format {
-            Format::Csv => csv_file::read(input, file, schema),
+            Format::Csv => csv_file::read(input, file, schema, faults),
             Format::Parquet => parquet_file::read(input, file, schema),
         }
     }
@@ -198,6 +218,9 @@ impl fmt::Display for LoadReport {
         if self.customers == 0 {
             f.write_str("; the file has a header and nothing else")?;
         }
+        for note in &self.notes {
+            write!(f, "\n  {note}")?;
+        }
         for name in &self.ignored_columns {
             let hint = suggestion(name, self.absent_features.iter().map(String::as_str));
             write!(f, "\n  column `{name}` is no customer feature and was ignored{hint}")?;
@@ -212,9 +235,14 @@ impl fmt::Display for LoadReport {
 impl Format {
     const ALL: [Self; 2] = [Self::Csv, Self::Parquet];
 
+    /// A compressed CSV file is one, whatever its name in the store: what is compressed is told from its content.
     fn of(path: &Path) -> Option<Self> {
-        let ending = path.extension()?.to_str()?;
-        Self::ALL.into_iter().find(|format| ending.eq_ignore_ascii_case(format.ending()))
+        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        let unpacked = [".gz", ".zst"].into_iter().find_map(|packed| name.strip_suffix(packed));
+        match unpacked {
+            Some(inner) => inner.ends_with(".csv").then_some(Self::Csv),
+            None => Self::ALL.into_iter().find(|format| name.ends_with(&format!(".{}", format.ending()))),
+        }
     }
 
     fn ending(self) -> &'static str {

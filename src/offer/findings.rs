@@ -117,6 +117,7 @@ feature = [
     { name = "months", type = "int", entity = "customer" },
     { name = "share", type = "float", entity = "customer", range = [0, 1] },
     { name = "tier", type = "string", entity = "customer" },
+    { name = "income", type = "string", entity = "customer", values = ["low", "upper"] },
 ]
 "#;
     const POLICY: &str = r#"
@@ -157,6 +158,10 @@ placement = [{ id = "home", channels = ["app"], count = 3, model = "base" }]
             (
                 "eligibility = 'segment.name in [\"Spenders\", \"Others\"]'",
                 "is one of \"Savers\", \"Spenders\"",
+            ),
+            (
+                "eligibility = 'customer.income in [\"uper\", \"low\"]'",
+                "`customer.income` is never \"uper\"; did you mean `upper`?",
             ),
             ("eligibility = 'segment.id in [1, 2]'", "`segment.id` is never 2; the segmentation has 0 to 1"),
             ("eligibility = 'offer.category != \"card\"'", "did you mean `cards`?"),

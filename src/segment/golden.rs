@@ -5,6 +5,7 @@
 
 use super::assign::Segmentation;
 use super::prepare::FeaturePreparation;
+use crate::table::Writer;
 
 /// The name of the file in a version's directory.
 pub const GOLDEN_FILE: &str = "golden.csv";
@@ -13,22 +14,19 @@ impl Segmentation {
     /// The table: a column per raw feature and `expected`, a row per segment and one without a value. Features whose values in training
     /// begin and end with whole numbers get whole numbers, so that a schema may call them `int`; a text that is several features is
     /// one column, in which stands the text that is most frequent near the centroid.
-    ///
-    /// # Errors
-    /// None that writing to memory can cause; the type is that of the writer.
-    pub fn golden_csv(&self) -> Result<String, csv::Error> {
-        let mut writer = csv::Writer::from_writer(Vec::new());
+    #[must_use]
+    pub fn golden_csv(&self) -> String {
+        let mut writer = Writer::default();
         let columns = self.columns();
         let names = columns.iter().filter_map(|column| column.first()).map(|at| &self.features()[*at].name);
-        writer.write_record(names.map(String::as_str).chain(["expected"]))?;
+        writer.write(names.map(String::as_str).chain(["expected"]));
         let centroids = self.centroids.rows().map(|centroid| self.raw(centroid));
         for mut row in centroids.chain([vec![f32::NAN; self.features().len()]]) {
             let cells: Vec<String> = columns.iter().map(|column| self.cell(column, &mut row)).collect();
             let expected = self.assign(&row).id.to_string();
-            writer.write_record(cells.into_iter().chain([expected]))?;
+            writer.write(cells.into_iter().chain([expected]));
         }
-        let bytes = writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        String::from_utf8_lossy(&writer.into_bytes()).into_owned()
     }
 
     /// The positions of the features that are one column of a table, for each column, in the order of their first.

@@ -30,13 +30,13 @@ pub fn files(study: &Study) -> Result<Vec<(&'static str, Vec<u8>)>, io::Error> {
     let mut files = vec![
         (REPORT_FILE, page::page(study).map(String::into_bytes).map_err(io::Error::other)?),
         (STUDY_FILE, json(study)?),
-        ("profiles.csv", tables::profiles(study).map_err(io::Error::other)?),
-        ("choice.csv", tables::choice(study).map_err(io::Error::other)?),
-        ("columns.csv", tables::columns(study).map_err(io::Error::other)?),
-        ("correlation.csv", tables::correlation(study).map_err(io::Error::other)?),
+        ("profiles.csv", tables::profiles(study)),
+        ("choice.csv", tables::choice(study)),
+        ("columns.csv", tables::columns(study)),
+        ("correlation.csv", tables::correlation(study)),
     ];
     if let Some(migration) = &study.migration {
-        files.push(("migration.csv", tables::migration(study, migration).map_err(io::Error::other)?));
+        files.push(("migration.csv", tables::migration(study, migration)));
     }
     Ok(files)
 }

@@ -25,7 +25,6 @@ mod table;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::error::Error;
 
 use ndarray::ArrayView2;
 
@@ -47,6 +46,7 @@ use self::study::{Comparison, Migration, Pictures, Source, Stability, Study};
 use super::assign::{Centroids, Segmentation};
 use super::layout::{FILE_NAME, FORMAT_VERSION, Layout, SegmentLayout, TrainingNotes};
 use crate::document::Problems;
+use crate::table::Writer;
 
 /// Seed of the random generator where nobody gives one.
 pub const DEFAULT_SEED: u64 = 42;
@@ -160,18 +160,16 @@ impl Trained {
     }
 
     /// `id,segment` per row of the table, in its order; without an id column the id is the number of the row, from 1.
-    ///
-    /// # Errors
-    /// None that writing to memory can cause; the type is that of the writer.
-    pub fn assignments_csv(&self) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(["id", "segment"])?;
+    #[must_use]
+    pub fn assignments_csv(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        writer.write(["id", "segment"]);
         for (row, segment) in self.segments.iter().enumerate() {
             let number = || (row + 1).to_string();
             let id = self.ids.as_ref().map_or_else(number, |ids| ids.get(row).to_owned());
-            writer.write_record([id, segment.to_string()])?;
+            writer.write([id, segment.to_string()]);
         }
-        Ok(writer.into_inner()?)
+        writer.into_bytes()
     }
 }
 

@@ -349,9 +349,119 @@ fn scores_are_printed_as_csv() {
     std::fs::write(&input, "customer_id,balance\n").unwrap();
     assert_fails(&score(&[]), 1, &["rows.csv: no row below the header"]);
     std::fs::write(&input, "customer_id,balance\nA,1.0,2.0\n").unwrap();
-    assert_fails(&score(&[]), 1, &["rows.csv: ", "line: 2"]);
+    assert_fails(&score(&[]), 1, &["rows.csv:2: 3 fields where the header has 2"]);
     std::fs::remove_file(&input).unwrap();
-    assert_fails(&score(&[]), 1, &["rows.csv: No such file"]);
+    assert_fails(&score(&[]), 1, &["rows.csv: the file could not be opened: No such file"]);
+}
+
+#[test]
+fn values_have_the_types_of_the_schema_and_not_those_that_they_look_like() {
+    let directory = tempfile::tempdir().unwrap();
+    let input = directory.path().join("rows.csv");
+    let address = format!("http://{}", Server::sample().address);
+    let score = |text: &str| {
+        std::fs::write(&input, text).unwrap();
+        proffer([
+            "score",
+            "--model",
+            "propensity",
+            "--offers",
+            "travel_gold",
+            "--server",
+            &address,
+            "--input",
+            input.to_str().unwrap(),
+        ])
+    };
+    // A whole number that 32 bits do not hold, a word for nothing, a column that is no feature.
+    let ended = score("customer_id,balance,shoe_size\nA,20000001,x\nB,NaN,y\n");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("column `shoe_size` is no feature and was ignored"), "{ended:?}");
+    let plain = score("customer_id,balance\nA,20000000\nB,\n");
+    assert_eq!((ended.stdout.lines().count(), &ended.stdout), (3, &plain.stdout));
+    // As Excel writes it where the comma stands before decimals.
+    let excel = score("\u{feff}customer_id;balance\r\nA;10,5\r\n");
+    assert_eq!(excel.stdout, score("customer_id,balance\nA,10.5\n").stdout, "{excel:?}");
+    assert_fails(&score("customer_id,balance\nA,x\n"), 1, &["rows.csv:2: `balance` is a float: \"x\""]);
+
+    let rank = |more: &[&str]| {
+        let asked = ["rank", "--placement", "app_home", "--server", &address, "--as-of", AS_OF, "--customer"];
+        proffer(asked.iter().chain(&["C000001"]).chain(more))
+    };
+    let ended = rank(&["--feature", "balance=20000001", "--context", "month=7"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_fails(&rank(&["--feature", "balance=much"]), 1, &["--feature: `balance` is a float: \"much\""]);
+    assert_fails(&rank(&["--feature", "balanse=1"]), 1, &["INVALID_ARGUMENT", "balanse"]);
+}
+
+/// Files that are broken, and what every command that reads them says.
+const BROKEN: [(&str, &str); 8] = [
+    (
+        "customer_id,balance,credit_limit\nA,1,2\nB,3,\"4\nC,5,6\n",
+        ":3: the quote that opens here is never closed",
+    ),
+    (
+        "customer_id,balance,credit_limit\nA,1,\"2\nB,3,\"4\nC,5,6\n",
+        ":2: text stands behind the closing quote",
+    ),
+    (
+        "customer_id,balance,credit_limit\nA,1,2\nB,3\nC,5,6\n",
+        ":3: 2 fields where the header has 3; a missing value is",
+    ),
+    ("customer_id,balance,credit_limit\nA,1,2\nB,3,\0\n", ":3: a NUL byte"),
+    (
+        "customer_id,balance,credit_limit\nA,1,2\nB,3,\"1,234.50\"\nC,5,6\n",
+        "\"1,234.50\" is not a number; write it without",
+    ),
+    (
+        "customer_id;balance;credit_limit\nA;1;974\nB;2;5.891\n",
+        "\"5.891\": every point of the column stands before three",
+    ),
+    ("PK\u{3}\u{4}", ": is a workbook or a ZIP archive"),
+    ("", ": is empty; its first line must name the columns"),
+];
+
+#[test]
+fn every_command_says_the_same_of_a_broken_file() {
+    let (directory, store) = sample_store();
+    let file = directory.path().join("table.csv");
+    let address = format!("http://{}", Server::sample().address);
+    let (input, output) = (file.to_str().unwrap(), directory.path().join("out"));
+    let commands: [Vec<&str>; 3] = [
+        vec!["features", "load", "--store", store.to_str().unwrap(), input],
+        vec![
+            "segment",
+            "train",
+            "--output",
+            output.to_str().unwrap(),
+            "--id",
+            "customer_id",
+            "--input",
+            input,
+        ],
+        vec![
+            "score",
+            "--model",
+            "propensity",
+            "--offers",
+            "travel_gold",
+            "--server",
+            &address,
+            "--input",
+            input,
+        ],
+    ];
+    for (text, message) in BROKEN {
+        std::fs::write(&file, text).unwrap();
+        for command in &commands {
+            assert_fails(&proffer(command), 1, &["table.csv", message]);
+        }
+    }
+    let utf16: Vec<u8> = "\u{feff}customer_id\tbalance\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(&file, utf16).unwrap();
+    for command in &commands {
+        assert_fails(&proffer(command), 1, &["table.csv: is UTF-16; save it as UTF-8"]);
+    }
 }
 
 #[test]

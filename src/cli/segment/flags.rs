@@ -6,8 +6,10 @@ use clap::Args;
 
 use super::super::Failure;
 use super::super::upload::read_text;
+use super::super::values::{decimal, separator};
 use crate::segment::Scale;
 use crate::segment::train::settings::{Impute, Log1p, SETTINGS_FILE, TrainSettings};
+use crate::table::Decimal;
 
 pub(super) const AFTER_TRAIN: &str = "\
 Examples:
@@ -48,9 +50,15 @@ pub(in crate::cli) struct TrainArgs {
     /// Columns of text, each value of which becomes a feature of its own
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',', help_heading = "What is read")]
     pub one_hot: Vec<String>,
-    /// Words that mean a missing value, beside an empty field, NA and NaN
+    /// Words that mean a missing value, beside an empty field, NA, NaN, null, none, - and ?
     #[arg(long, value_name = "WORDS", value_delimiter = ',', help_heading = "What is read")]
     pub missing: Vec<String>,
+    /// What separates the fields of CSV: "," ";" "|" or tab [default: told from the file]
+    #[arg(long, value_name = "SEPARATOR", value_parser = separator, help_heading = "What is read")]
+    pub separator: Option<u8>,
+    /// What stands before decimals in CSV: comma (points stand between thousands) or point [default: told from the file]
+    #[arg(long, value_name = "MARK", value_parser = decimal, help_heading = "What is read")]
+    pub decimal: Option<Decimal>,
 
     /// What stands in for a missing value: median, mean or a number [default: median]
     #[arg(long, value_name = "HOW", value_parser = impute, help_heading = "How it is prepared")]
@@ -173,6 +181,8 @@ impl TrainArgs {
                 list.clone_from(flag);
             }
         }
+        replace_option(&mut settings.read.separator, self.separator.as_ref());
+        replace_option(&mut settings.read.decimal, self.decimal.as_ref());
         if !self.only.is_empty() {
             settings.read.only = Some(self.only.clone());
         }

@@ -98,7 +98,7 @@ fn show(trained: &Trained) -> Result<(), Failure> {
 /// Everything that is written, the version first.
 fn files(args: &TrainArgs, trained: &Trained) -> Result<Vec<File>, Failure> {
     let artefact = trained.segmentation.to_json()?.into_bytes();
-    let golden = trained.segmentation.golden_csv()?.into_bytes();
+    let golden = trained.segmentation.golden_csv().into_bytes();
     let checksums = Checksums::of([(FILE_NAME, artefact.as_slice()), (GOLDEN_FILE, golden.as_slice())]);
     let manifest = manifest(trained, &checksums).into_bytes();
     let file = |name: &str, bytes| File { name: name.into(), bytes };
@@ -108,8 +108,7 @@ fn files(args: &TrainArgs, trained: &Trained) -> Result<Vec<File>, Failure> {
         files.extend(report.into_iter().map(|(name, bytes)| file(&format!("report/{name}"), bytes)));
     }
     if args.assignments {
-        let assignments = trained.assignments_csv().map_err(|error| Failure::new(error.to_string()))?;
-        files.push(file("report/assignments.csv", assignments));
+        files.push(file("report/assignments.csv", trained.assignments_csv()));
     }
     Ok(files)
 }

@@ -9,6 +9,7 @@ use super::texts::{Added, TextIndex};
 use super::{Column, CustomerTable, LoadReport};
 use crate::document::Problems;
 use crate::feature::{Feature, FeatureType, ValueRef};
+use crate::table::NOT_UTF8;
 
 /// The longest customer id, in bytes.
 const ID_BYTES: usize = 256;
@@ -111,6 +112,7 @@ impl<'s> TableBuilder<'s> {
             customers: self.rows.len(),
             ignored_columns: columns.ignored,
             absent_features: columns.absent,
+            notes: Vec::new(),
         };
         let table = CustomerTable { columns: columns_by_feature.collect(), rows: self.rows, ids: self.ids };
         self.findings.into_result((table, report))
@@ -125,7 +127,7 @@ impl<'s> TableBuilder<'s> {
             return Err(format!("`customer_id` {} has {length} bytes; at most {ID_BYTES}", shown(id)));
         }
         let Ok(id) = std::str::from_utf8(id) else {
-            return Err(format!("`customer_id` {} is not valid UTF-8; save the file as UTF-8", shown(id)));
+            return Err(format!("`customer_id` {} {NOT_UTF8}", shown(id)));
         };
         match self.ids.add(id) {
             Ok(Added::New(_)) => {

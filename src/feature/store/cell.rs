@@ -2,40 +2,41 @@
 
 use super::findings::shown;
 use crate::feature::{Feature, FeatureType, ValueRef};
+use crate::table::{Decimal, INFINITE, NOT_UTF8, advice, is_missing, truth};
+
+const BOOL_ADVICE: &str = "write true or false, yes or no, 1 or 0";
 
 /// Beyond ±2⁵³ a double skips whole numbers, so one that is read from it may not be the one that was meant.
 const EXACT_DOUBLE: f64 = 9_007_199_254_740_992.0;
 
-/// Reads a cell of a CSV file. Empty is missing, and so is NaN; white space around numbers does not matter.
-pub fn from_text<'a>(feature: &Feature, cell: &'a [u8]) -> Result<ValueRef<'a>, String> {
+/// Reads a cell of a CSV file that writes numbers with `decimal`. Empty is missing, and so are NaN and the words for
+/// nothing where the feature is no string; white space around numbers does not matter.
+pub fn from_text<'a>(feature: &Feature, cell: &'a [u8], decimal: Decimal) -> Result<ValueRef<'a>, String> {
     if cell.is_empty() {
         return Ok(ValueRef::Missing);
     }
-    let text = std::str::from_utf8(cell).map_err(|_| {
-        format!("`{}`: {} is not valid UTF-8; save the file as UTF-8", feature.name, shown(cell))
-    })?;
+    let text =
+        std::str::from_utf8(cell).map_err(|_| format!("`{}`: {} {NOT_UTF8}", feature.name, shown(cell)))?;
     if feature.feature_type == FeatureType::String {
         return Ok(ValueRef::String(text));
     }
-    let word = text.trim_ascii();
+    let word = text.trim();
     match feature.feature_type {
-        _ if word.is_empty() => Ok(ValueRef::Missing),
-        FeatureType::Float => match word.parse::<f32>() {
-            Ok(number) if number.is_nan() => Ok(ValueRef::Missing),
-            Ok(number) if number.is_finite() => Ok(ValueRef::Float(number)),
-            Ok(_) => Err(not_finite(feature, cell)),
-            Err(_) => Err(refusal(feature, cell, "is not a number", number_hint(word))),
+        FeatureType::Float => match decimal.number::<f32>(word) {
+            Some(number) if number.is_nan() => Ok(ValueRef::Missing),
+            Some(number) if number.is_finite() => Ok(ValueRef::Float(number)),
+            Some(_) => Err(not_finite(feature, cell)),
+            None if is_missing(word) => Ok(ValueRef::Missing),
+            None => Err(refusal(feature, cell, "is not a number", advice(word))),
         },
         FeatureType::Int => match word.parse::<i64>() {
             Ok(number) => Ok(ValueRef::Int(number)),
-            Err(_) => whole_float(feature, cell, word),
+            Err(_) => whole_float(feature, cell, word, decimal),
         },
-        FeatureType::Bool | FeatureType::String => match word {
-            "1" => Ok(ValueRef::Bool(true)),
-            "0" => Ok(ValueRef::Bool(false)),
-            _ if word.eq_ignore_ascii_case("true") => Ok(ValueRef::Bool(true)),
-            _ if word.eq_ignore_ascii_case("false") => Ok(ValueRef::Bool(false)),
-            _ => Err(refusal(feature, cell, "is neither true nor false", "write true, false, 1 or 0")),
+        FeatureType::Bool | FeatureType::String => match truth(word) {
+            Some(truth) => Ok(ValueRef::Bool(truth)),
+            None if is_missing(word) => Ok(ValueRef::Missing),
+            None => Err(refusal(feature, cell, "is neither true nor false", BOOL_ADVICE)),
         },
     }
 }
@@ -59,43 +60,42 @@ pub(super) fn from_number(feature: &Feature, number: f64) -> Result<ValueRef<'st
         FeatureType::Bool | FeatureType::String => match number {
             0.0 => Ok(ValueRef::Bool(false)),
             1.0 => Ok(ValueRef::Bool(true)),
-            _ => Err(refusal(feature, &cell(), "is neither true nor false", "write true, false, 1 or 0")),
+            _ => Err(refusal(feature, &cell(), "is neither true nor false", BOOL_ADVICE)),
         },
     }
 }
 
-/// Reads an int that some other program wrote as a float (`12.0`).
-fn whole_float(feature: &Feature, cell: &[u8], word: &str) -> Result<ValueRef<'static>, String> {
-    match word.parse::<f64>() {
-        Ok(number) => from_number(feature, number).map_err(|_| not_whole(feature, cell)),
-        Err(_) => Err(refusal(feature, cell, "is not a whole number", number_hint(word))),
+/// Reads an int that some other program wrote as a float (`12.0`), or with thousands between its marks.
+fn whole_float(
+    feature: &Feature,
+    cell: &[u8],
+    word: &str,
+    decimal: Decimal,
+) -> Result<ValueRef<'static>, String> {
+    match decimal.number::<f64>(word) {
+        Some(number) => from_number(feature, number).map_err(|_| not_whole(feature, cell)),
+        None if is_missing(word) => Ok(ValueRef::Missing),
+        None => Err(refusal(feature, cell, "is not a whole number", advice(word))),
     }
 }
 
 fn refusal(feature: &Feature, cell: &[u8], what: &str, remedy: &str) -> String {
+    of_type(feature, &format!("{} {what}; {remedy}", shown(cell)))
+}
+
+fn of_type(feature: &Feature, message: &str) -> String {
     let article = if feature.feature_type == FeatureType::Int { "an" } else { "a" };
     let Feature { name, feature_type, .. } = feature;
-    format!("`{name}` is {article} {feature_type}: {} {what}; {remedy}", shown(cell))
+    format!("`{name}` is {article} {feature_type}: {message}")
 }
 
 fn not_finite(feature: &Feature, cell: &[u8]) -> String {
-    let remedy = "leave it empty where the value is not known";
-    refusal(feature, cell, "is infinite or beyond ±3.4e38", remedy)
+    of_type(feature, &format!("{} {INFINITE}", shown(cell)))
 }
 
 fn not_whole(feature: &Feature, cell: &[u8]) -> String {
     let remedy = "round it, or make the feature a float";
     refusal(feature, cell, "is not a whole number of 64 bits", remedy)
-}
-
-fn number_hint(word: &str) -> &'static str {
-    if word.replace(',', ".").parse::<f64>().is_ok() {
-        "use a point"
-    } else if word.contains(',') && word.replace(',', "").parse::<f64>().is_ok() {
-        "write it without separators"
-    } else {
-        "leave it empty where the value is not known"
-    }
 }
 
 #[cfg(test)]
@@ -105,11 +105,12 @@ mod tests {
 
     fn feature(feature_type: FeatureType) -> Feature {
         let (name, description) = ("balance".to_owned(), String::new());
-        Feature { name, feature_type, entity: Entity::Customer, default: None, range: None, description }
+        let (entity, values) = (Entity::Customer, Vec::new());
+        Feature { name, feature_type, entity, default: None, range: None, values, description }
     }
 
     fn read(feature_type: FeatureType, cell: &str) -> Result<ValueRef<'_>, String> {
-        from_text(&feature(feature_type), cell.as_bytes())
+        from_text(&feature(feature_type), cell.as_bytes(), Decimal::Point)
     }
 
     #[test]
@@ -124,6 +125,11 @@ mod tests {
             (Int, " ", ValueRef::Missing),
             (Bool, "True", ValueRef::Bool(true)),
             (Bool, "0", ValueRef::Bool(false)),
+            (Bool, "yes", ValueRef::Bool(true)),
+            (Bool, "?", ValueRef::Missing),
+            (Float, "NA", ValueRef::Missing),
+            (Int, "null", ValueRef::Missing),
+            (String, "NA", ValueRef::String("NA")),
             (String, " null ", ValueRef::String(" null ")),
             (String, "", ValueRef::Missing),
         ];
@@ -138,7 +144,7 @@ mod tests {
         let cases = [
             (Float, "12,5", "`balance` is a float: \"12,5\" is not a number; use a point"),
             (Float, "1,234.5", "is not a number; write it without separators"),
-            (Float, "NA", "is not a number; leave it empty where the value is not known"),
+            (Float, "x", "is not a number; leave it empty where the value is not known"),
             (Float, "-inf", "\"-inf\" is infinite or beyond ±3.4e38"),
             (Float, "1e39", "\"1e39\" is infinite or beyond ±3.4e38"),
             (Int, "3.7", "`balance` is an int: \"3.7\" is not a whole number of 64 bits; round it"),
@@ -146,15 +152,15 @@ mod tests {
             (Int, "x", "\"x\" is not a whole number; leave it empty"),
             (
                 Bool,
-                "yes",
-                "`balance` is a bool: \"yes\" is neither true nor false; write true, false, 1 or 0",
+                "on",
+                "`balance` is a bool: \"on\" is neither true nor false; write true or false, yes or no, 1 or 0",
             ),
         ];
         for (feature_type, cell, message) in cases {
             let found = read(feature_type, cell).unwrap_err();
             assert!(found.contains(message), "{found}");
         }
-        let broken = from_text(&feature(FeatureType::String), b"caf\xe9").unwrap_err();
+        let broken = from_text(&feature(FeatureType::String), b"caf\xe9", Decimal::Point).unwrap_err();
         assert!(broken.contains("not valid UTF-8"), "{broken}");
     }
 

@@ -55,13 +55,6 @@ impl Columns {
 }
 
 fn missing_id(names: &[String]) -> String {
-    if let [only] = names
-        && let Some(separator) = [';', '\t', '|'].into_iter().find(|separator| only.contains(*separator))
-    {
-        return format!(
-            "no column `{ID_COLUMN}`; the columns seem to be separated by {separator:?}, use commas"
-        );
-    }
     let hint = suggestion(ID_COLUMN, names.iter().map(String::as_str));
     let hint = hint.replace("did you mean", "is it");
     format!("no column `{ID_COLUMN}`; every customer needs an id{hint}")
@@ -82,7 +75,6 @@ mod tests {
     fn a_header_without_ids_says_what_to_do() {
         assert!(problem(&["id", "x"]).contains("every customer needs an id"));
         assert!(problem(&["customer_ids"]).ends_with("; is it `customer_ids`?"));
-        assert!(problem(&["customer_id;balance"]).contains("separated by ';', use commas"));
         assert_eq!(
             problem(&["customer_id", "x", "x"]),
             "c.csv:1: column `x` is there twice; rename or remove one"

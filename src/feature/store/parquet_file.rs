@@ -93,6 +93,7 @@ impl Reading {
     }
 
     fn of_id(column: &DataType) -> Option<Self> {
+        let column = decoded(column);
         if is_text(column) {
             return Some(Self::Texts);
         }
@@ -103,6 +104,7 @@ impl Reading {
     }
 
     fn of_feature(feature_type: FeatureType, column: &DataType) -> Option<Self> {
+        let column = decoded(column);
         match feature_type {
             FeatureType::String => is_text(column).then_some(Self::Texts),
             FeatureType::Bool if *column == DataType::Boolean => Some(Self::Truths),
@@ -115,10 +117,15 @@ impl Reading {
     }
 }
 
-fn is_text(column: &DataType) -> bool {
-    if let DataType::Dictionary(_, values) = column {
-        return is_text(values);
+/// The type of the values, whether or not they stand in a dictionary: pandas writes categories of numbers so.
+fn decoded(column: &DataType) -> &DataType {
+    match column {
+        DataType::Dictionary(_, values) => decoded(values),
+        plain => plain,
     }
+}
+
+fn is_text(column: &DataType) -> bool {
     matches!(column, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null)
 }
 

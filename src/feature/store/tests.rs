@@ -22,6 +22,7 @@ fn schema(features: &[(&str, FeatureType)]) -> FeatureSchema {
         entity: Entity::Customer,
         default: None,
         range: None,
+        values: Vec::new(),
         description: String::new(),
     }))
 }
@@ -32,7 +33,7 @@ fn four() -> FeatureSchema {
 }
 
 fn read_csv(bytes: impl AsRef<[u8]>) -> Result<(CustomerTable, LoadReport), Problems> {
-    csv_file::read(bytes.as_ref(), "customers.csv", &four())
+    csv_file::read(bytes.as_ref(), "customers.csv", &four(), Faults::Refused)
 }
 
 fn problems(bytes: impl AsRef<[u8]>) -> Vec<String> {
@@ -93,14 +94,61 @@ fn every_bad_cell_is_named_with_its_line() {
         problems(text),
         [
             "customers.csv:2: `balance` is a float: \"12,5\" is not a number; use a point",
-            "customers.csv:3: 4 fields where the header has 5; quote a field that contains a comma or a line break",
-            "customers.csv:4: `active` is a bool: \"maybe\" is neither true nor false; write true, false, 1 or 0",
+            "customers.csv:3: 4 fields where the header has 5; a missing value is an empty field",
+            "customers.csv:4: `active` is a bool: \"maybe\" is neither true nor false; write true or false, yes or no, 1 or 0",
             "customers.csv:4: `age` is an int: \"1.5\" is not a whole number of 64 bits; round it, or make the feature a float",
             "customers.csv:4: customer \"A\" is on line 2 already; keep one of them",
             "customers.csv:6: `customer_id` is empty; every customer needs an id",
             "customers.csv:7: `balance` is a float: \"inf\" is infinite or beyond ±3.4e38; leave it empty where the value is not known",
         ]
     );
+}
+
+#[test]
+fn a_file_that_is_not_whole_is_refused_with_the_line_where_the_quote_opened() {
+    let never = problems("customer_id,balance,city\nA,1,x\nB,2,\"Bob\nC,3,y\nD,4,z\n");
+    assert!(never[0].starts_with("customers.csv:3: the quote that opens here is never closed"), "{never:?}");
+    let behind = problems("customer_id,balance,city\nA,1,\"Ann\nB,2,Bob\nC,3,\"Cy\nD,4,z\n");
+    assert!(behind[0].starts_with("customers.csv:2: text stands behind the closing quote"), "{behind:?}");
+}
+
+#[test]
+fn a_file_that_a_store_has_already_is_read_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("customers.csv");
+    std::fs::write(&path, "customer_id,city\nA,x\nB,\"Bob\nC,y\n").unwrap();
+    assert!(CustomerTable::load(&path, &four()).is_err());
+    let (table, report) = CustomerTable::load_stored(&path, &four()).unwrap();
+    assert_eq!((table.len(), row(&table, "B")[2]), (2, ValueRef::String("Bob\nC,y\n")));
+    assert!(report.notes[0].starts_with("line 3: the quote that opens here"), "{:?}", report.notes);
+}
+
+#[test]
+fn files_of_excel_and_compressed_files_are_read() {
+    let text = "\u{feff}customer_id;balance;age;active\r\nA;1.974,02;41;yes\r\nB;0,5;NA;0\r\nC;;-;\r\n";
+    let (table, _) = read_csv(text).unwrap();
+    let active = [ValueRef::Float(1974.02), ValueRef::Int(41), ValueRef::Missing, ValueRef::Bool(true)];
+    assert_eq!(row(&table, "A"), active);
+    assert_eq!(row(&table, "B")[..2], [ValueRef::Float(0.5), ValueRef::Missing]);
+    assert_eq!(row(&table, "C"), [ValueRef::Missing; 4]);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("customers.csv.gz");
+    let mut writer =
+        flate2::write::GzEncoder::new(std::fs::File::create(&path).unwrap(), flate2::Compression::fast());
+    writer.write_all(text.as_bytes()).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(CustomerTable::load(&path, &four()).unwrap().0.len(), 3);
+}
+
+#[test]
+fn points_between_thousands_are_refused_or_noted() {
+    let found = problems("customer_id;balance\nA;974\nB;5.891\n");
+    assert!(found[0].starts_with("customers.csv:3: `balance`: \"5.891\": every point"), "{found:?}");
+    let (_, report) = read_csv("customer_id;balance\nA;2.974\nB;5.891\n").unwrap();
+    assert!(report.notes[0].starts_with("line 2: `balance`: \"2.974\""), "{:?}", report.notes);
+    for sound in ["customer_id,balance\nA,974\nB,5.891\n", "customer_id;balance\nA;0.125\nB;5.891\nC;7\n"] {
+        assert!(read_csv(sound).unwrap().1.notes.is_empty(), "{sound}");
+    }
 }
 
 #[test]
@@ -139,7 +187,7 @@ fn a_file_without_rows_is_sound_and_a_file_without_a_header_is_not() {
         report.to_string().lines().next(),
         Some("customers.csv: 0 customers; the file has a header and nothing else")
     );
-    assert!(problems("")[0].contains("the file is empty"));
+    assert!(problems("")[0].contains("is empty; its first line must name the columns"));
     assert!(problems("A,1\n")[0].contains("no column `customer_id`"));
     let missing = CustomerTable::load(Path::new("no/such.csv"), &four()).unwrap_err().to_string();
     assert!(missing.starts_with("no/such.csv: the file could not be opened"), "{missing}");
@@ -157,7 +205,7 @@ fn the_table_is_the_same_after_twenty_thousand_rows_of_ten_features() {
         let cells: Vec<String> = (0..10).map(|column| cell(row, column).to_string()).collect();
         writeln!(text, "C{row},{}", cells.join(",")).unwrap();
     }
-    let (table, report) = csv_file::read(&text[..], "c.csv", &schema(&features)).unwrap();
+    let (table, report) = csv_file::read(&text[..], "c.csv", &schema(&features), Faults::Refused).unwrap();
     assert_eq!(report.customers, 20_000);
     for row in (0..20_000).step_by(7) {
         let found = table.find(&format!("C{row}")).unwrap();
@@ -216,6 +264,33 @@ fn parquet_columns_are_converted_where_nothing_is_lost() {
     assert_eq!(row(&table, "-8"), [ValueRef::Missing; 4]);
     assert_eq!(row(&table, "9")[0], ValueRef::Float(-0.03));
     assert_eq!(row(&table, "9")[2..], [ValueRef::Missing, ValueRef::Bool(false)]);
+}
+
+#[test]
+fn dictionaries_of_numbers_and_brotli_are_read() {
+    let ages = DictionaryArray::<Int32Type>::new(
+        vec![Some(1), Some(0), None].into(),
+        Arc::new(Int64Array::from(vec![41, 42])),
+    );
+    let balances =
+        DictionaryArray::<Int32Type>::new(vec![0, 0, 1].into(), Arc::new(Float64Array::from(vec![1.5, 2.5])));
+    let batch = RecordBatch::try_from_iter_with_nullable([
+        ("customer_id", Arc::new(StringArray::from(vec!["A", "B", "C"])) as ArrayRef, true),
+        ("age", Arc::new(ages), true),
+        ("balance", Arc::new(balances), true),
+    ])
+    .unwrap();
+    let level = parquet::basic::BrotliLevel::try_new(1).unwrap();
+    let properties = parquet::file::properties::WriterProperties::builder()
+        .set_compression(parquet::basic::Compression::BROTLI(level))
+        .build();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let (table, _) = read_parquet(&bytes).unwrap();
+    assert_eq!(row(&table, "A")[..2], [ValueRef::Float(1.5), ValueRef::Int(42)]);
+    assert_eq!(row(&table, "C")[..2], [ValueRef::Float(2.5), ValueRef::Missing]);
 }
 
 #[test]

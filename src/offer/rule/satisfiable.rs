@@ -43,9 +43,8 @@ pub struct Declared<'a> {
 }
 
 /// The words that a text feature can have, where the schema lists them.
-fn allowed_values(feature: &Feature) -> Option<&[String]> {
-    let _ = feature;
-    None
+fn allowed_values(feature: &Feature) -> Option<&[Arc<str>]> {
+    (!feature.values.is_empty()).then_some(&feature.values)
 }
 
 impl<'a> Declared<'a> {
@@ -72,7 +71,7 @@ impl<'a> Declared<'a> {
             Source::OfferId => Some(self.offers.to_vec()),
             Source::OfferCategory => Some(self.categories.to_vec()),
             Source::Customer(_) | Source::Context(_) | Source::Offer(_) => {
-                Some(allowed_values(self.feature(source)?)?.iter().map(String::as_str).collect())
+                Some(allowed_values(self.feature(source)?)?.iter().map(|word| &**word).collect())
             }
             Source::OfferValue | Source::OfferCost | Source::OfferWeight | Source::SegmentId => None,
         }

@@ -15,6 +15,7 @@ fn schema() -> FeatureSchema {
         entity,
         default: None,
         range: None,
+        values: Vec::new(),
         description: std::string::String::new(),
     };
     FeatureSchema::from_features(

@@ -1,17 +1,13 @@
 //! The figures of the report as CSV, one file per table, numbers in full.
 
 use crate::segment::train::study::{Migration, Study};
+use crate::table::Writer;
 
-/// A CSV file cannot be put together; no study can cause it.
-pub(super) type Csv = Result<Vec<u8>, csv::Error>;
-
-fn file(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Csv {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(header)?;
-    for row in rows {
-        writer.write_record(&row)?;
-    }
-    writer.into_inner().map_err(|error| error.into_error().into())
+fn file(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Vec<u8> {
+    let mut writer = Writer::default();
+    writer.write(header.iter().map(|name| name.as_bytes()));
+    rows.for_each(|row| writer.write(&row));
+    writer.into_bytes()
 }
 
 fn or_empty<T: ToString>(value: Option<T>) -> String {
@@ -19,7 +15,7 @@ fn or_empty<T: ToString>(value: Option<T>) -> String {
 }
 
 /// `profiles.csv`: a row per segment and feature.
-pub(super) fn profiles(study: &Study) -> Csv {
+pub(super) fn profiles(study: &Study) -> Vec<u8> {
     let header = [
         "segment",
         "name",
@@ -58,7 +54,7 @@ pub(super) fn profiles(study: &Study) -> Csv {
 }
 
 /// `choice.csv`: a row per number of segments.
-pub(super) fn choice(study: &Study) -> Csv {
+pub(super) fn choice(study: &Study) -> Vec<u8> {
     let header = [
         "k",
         "inertia",
@@ -105,7 +101,7 @@ pub(super) fn choice(study: &Study) -> Csv {
 }
 
 /// `columns.csv`: a row per column of the table.
-pub(super) fn columns(study: &Study) -> Csv {
+pub(super) fn columns(study: &Study) -> Vec<u8> {
     let header = [
         "column",
         "type",
@@ -146,7 +142,7 @@ pub(super) fn columns(study: &Study) -> Csv {
 }
 
 /// `correlation.csv`: features × features.
-pub(super) fn correlation(study: &Study) -> Csv {
+pub(super) fn correlation(study: &Study) -> Vec<u8> {
     let names = study.features.iter().map(|feature| feature.name.as_str());
     let header: Vec<&str> = std::iter::once("feature").chain(names).collect();
     let rows = study.features.iter().zip(&study.correlation).map(|(feature, row)| {
@@ -156,7 +152,7 @@ pub(super) fn correlation(study: &Study) -> Csv {
 }
 
 /// `migration.csv`: a row per pair of an old and a new segment.
-pub(super) fn migration(study: &Study, migration: &Migration) -> Csv {
+pub(super) fn migration(study: &Study, migration: &Migration) -> Vec<u8> {
     let header = ["before", "before_name", "now", "now_name", "continues", "customers"];
     let rows = migration.matrix.iter().enumerate().flat_map(|(old, counts)| {
         counts.iter().enumerate().map(move |(new, count)| {

@@ -13,6 +13,7 @@ pub use check::{Unfit, UnfitSetting};
 
 use super::{DEFAULT_N_INIT, DEFAULT_SEED};
 use crate::segment::prepare::Scale;
+use crate::table::Decimal;
 
 /// The name of the file that settings are kept in.
 pub const SETTINGS_FILE: &str = "segmentation.toml";
@@ -48,6 +49,10 @@ pub struct ReadSettings {
     pub missing: Vec<String>,
     /// The only columns that take part, beside the id; all where absent.
     pub only: Option<Vec<String>>,
+    /// What separates the fields of a CSV file; told from the file where absent.
+    pub separator: Option<u8>,
+    /// What stands before the decimals in a CSV file; told from the file where absent.
+    pub decimal: Option<Decimal>,
 }
 
 /// How columns become coordinates; the steps in this order.

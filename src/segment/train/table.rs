@@ -8,7 +8,6 @@
 mod cell;
 mod column;
 mod csv_file;
-mod dialect;
 mod distinct;
 mod facts;
 mod gather;
@@ -31,17 +30,10 @@ pub use self::ids::Ids;
 use super::progress::{Progress, Silent};
 use super::settings::ReadSettings;
 use crate::document::Problems;
+use crate::table::{Decimal, EMPTY};
 
 /// How a Parquet file begins and ends.
 const PARQUET_MAGIC: &[u8] = b"PAR1";
-
-/// Files of other kinds that people mistake for tables: how they begin, and what to do.
-const OTHER_KINDS: [(&[u8], &str); 4] = [
-    (b"\x1f\x8b", "is compressed with gzip; unpack it first"),
-    (b"PK\x03\x04", "is a workbook or a ZIP archive; export the table as CSV (UTF-8) or Parquet"),
-    (b"\xff\xfe", "is UTF-16; save it as UTF-8"),
-    (b"\xfe\xff", "is UTF-16; save it as UTF-8"),
-];
 
 /// What a person says about the columns of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,8 +44,12 @@ pub struct ReadOptions {
     pub drop: Vec<String>,
     /// Columns of text that become a column of 0 and 1 per value.
     pub one_hot: Vec<String>,
-    /// Words that stand for a missing value beside an empty field, `NA` and `NaN`; case does not matter.
+    /// Words that stand for a missing value beside those that always do; case does not matter.
     pub missing: Vec<String>,
+    /// What separates the fields of a CSV file; told from the file where absent.
+    pub separator: Option<u8>,
+    /// What stands before the decimals in a CSV file; told from the file where absent.
+    pub decimal: Option<Decimal>,
     /// The only columns that are read, beside the id column; all where absent.
     pub only: Option<Vec<String>>,
 }
@@ -83,6 +79,8 @@ impl From<&ReadSettings> for ReadOptions {
             one_hot: settings.one_hot.clone(),
             missing: settings.missing.clone(),
             only: settings.only.clone(),
+            separator: settings.separator,
+            decimal: settings.decimal,
         }
     }
 }
@@ -127,7 +125,7 @@ impl Table {
         let refused = |message: String| Problems::one(file.clone(), None, message);
         let head = head(path).map_err(refused)?;
         match Format::of(path, &head).map_err(refused)? {
-            Format::Csv => csv_file::read(path, &file, &head, options, progress),
+            Format::Csv => csv_file::read(path, &file, options, progress),
             Format::Parquet => parquet_file::read(path, &file, options, progress),
         }
     }
@@ -156,19 +154,13 @@ impl Format {
     /// By content, and where that does not tell by the name of the file.
     fn of(path: &Path, head: &[u8]) -> Result<Self, String> {
         if head.is_empty() {
-            return Err("is empty; a header and one row per customer are needed".to_owned());
+            return Err(EMPTY.to_owned());
         }
         if head.starts_with(PARQUET_MAGIC) {
             return Ok(Self::Parquet);
         }
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet")) {
             return Err("is named as Parquet but does not begin as Parquet does; write it again".to_owned());
-        }
-        if let Some((_, message)) = OTHER_KINDS.iter().find(|(magic, _)| head.starts_with(magic)) {
-            return Err((*message).to_owned());
-        }
-        if head.contains(&0) {
-            return Err("is not text; export the table as CSV (UTF-8) or Parquet".to_owned());
         }
         Ok(Self::Csv)
     }
@@ -186,6 +178,6 @@ fn head(path: &Path) -> Result<Vec<u8>, String> {
     }
     let mut head = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
-    file.take(dialect::HEAD_BYTES).read_to_end(&mut head).map_err(unreadable)?;
+    file.take(PARQUET_MAGIC.len() as u64).read_to_end(&mut head).map_err(unreadable)?;
     Ok(head)
 }

@@ -20,6 +20,7 @@ fn schema() -> FeatureSchema {
             entity,
             default: None,
             range,
+            values: if name == "grade" { vec!["a".into(), "b".into()] } else { Vec::new() },
             description: std::string::String::new(),
         };
     FeatureSchema::from_features(
@@ -30,6 +31,7 @@ fn schema() -> FeatureSchema {
             (Entity::Customer, "balance", Float, None),
             (Entity::Customer, "tier", String, None),
             (Entity::Customer, "active", Bool, None),
+            (Entity::Customer, "grade", String, None),
             (Entity::Offer, "fee", Float, None),
             (Entity::Offer, "months", Int, None),
         ]
@@ -73,6 +75,9 @@ fn a_rule_that_no_customer_can_meet_is_never_true() {
         "customer.tier.startsWith('g') && !customer.tier.startsWith('g')",
         "customer.balance < customer.balance",
         "segment.id == 2",
+        "customer.grade == 'c'",
+        "customer.grade > 'b' || customer.grade.endsWith('c')",
+        "customer.grade != 'a' && customer.grade != 'b'",
         "segment.name == 'c'",
         "segment.name.startsWith('c')",
         "segment.name != 'a' && segment.name != 'b'",
@@ -96,6 +101,7 @@ fn a_rule_that_every_customer_meets_is_never_false() {
         "customer.tier != 'a' || customer.tier != 'b'",
         "segment.name in ['a', 'b']",
         "segment.id >= 0",
+        "customer.grade in ['a', 'b', 'c']",
         "offer.fee < 100.0 || customer.active",
         "has(offer.fee) || customer.age > 3",
         "customer.share * 2.0 <= 3.0",
@@ -154,7 +160,7 @@ fn rules() -> impl Strategy<Value = String> {
             ],
             &["-2", "0", "0.5", "1", "2.0", "5", "80.0", "customer.share", "customer.count"],
         ),
-        2 => comparison(&["customer.tier", "segment.name"], &["'a'", "'b'", "'c'", "offer.id"]),
+        2 => comparison(&["customer.tier", "customer.grade", "segment.name"], &["'a'", "'b'", "'c'", "offer.id"]),
         1 => one_of(&[
             "customer.active", "has(customer.age)", "has(customer.share)", "has(offer.fee)", "true", "false",
             "customer.tier in ['a', 'c']", "segment.name in ['b', 'c']", "segment.id in [0, 2]", "segment.id < 2",
@@ -184,11 +190,12 @@ fn rows() -> impl Strategy<Value = (Vec<ValueRef<'static>>, Option<SegmentRef<'s
         float(&[-1.0, 0.0, 0.1, 0.25, 1.0, 2.0, 5.0, 95.5, f32::MAX]),
         some(select(vec!["a", "b", "c", "gold"]).prop_map(ValueRef::String).boxed()),
         some(any::<bool>().prop_map(ValueRef::Bool).boxed()),
+        some(select(vec!["a", "b"]).prop_map(ValueRef::String).boxed()),
     );
     let segment = prop::option::weighted(0.9, select(vec![(0, "a"), (1, "b")]));
-    (customer, segment).prop_map(|((share, count, age, balance, tier, active), segment)| {
+    (customer, segment).prop_map(|((share, count, age, balance, tier, active, grade), segment)| {
         let segment = segment.map(|(id, name)| SegmentRef { id, name });
-        (vec![share, count, age, balance, tier, active], segment)
+        (vec![share, count, age, balance, tier, active, grade], segment)
     })
 }
 

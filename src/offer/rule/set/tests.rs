@@ -23,6 +23,7 @@ fn schema() -> FeatureSchema {
                     entity,
                     default: None,
                     range: None,
+                    values: Vec::new(),
                     description: std::string::String::new(),
                 });
             }

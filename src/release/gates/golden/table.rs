@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use csv::{ByteRecord, ReaderBuilder};
-
 use crate::document::{Problems, suggestion};
 use crate::feature::store::read_cell;
-use crate::feature::{Entity, Feature, FeatureSchema, Value, ValueRef};
+use crate::feature::{Entity, Feature, FeatureSchema, FeatureType, Value, ValueRef};
 use crate::model::{Layout, Model};
 use crate::release::load::Segmenter;
+use crate::table::{Decimal, Marks, Options, Reader, Record, advice, is_missing};
+
+/// The most bytes that a compressed file is unpacked to: rows are kept whole, beside what serves.
+const MOST_UNPACKED: u64 = 64 << 20;
 
 /// A row of the table.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,6 +22,8 @@ pub(in crate::release::gates) struct GoldenRow {
     pub segment: Option<i64>,
     /// Column of the model and the answer that it must give.
     pub expected: Vec<(usize, f64)>,
+    /// The same before calibration.
+    pub raw: Vec<(usize, f64)>,
     pub tolerance: Option<f64>,
 }
 
@@ -67,6 +71,7 @@ enum Column {
     Feature(Entity, usize),
     Segment,
     Expected(usize),
+    Raw(usize),
     Tolerance,
 }
 
@@ -89,30 +94,48 @@ impl<'a> Reading<'a> {
     /// # Errors
     /// Every column that means nothing, every cell that cannot be read, a file without rows.
     pub fn read(&self, bytes: &[u8]) -> Result<Vec<GoldenRow>, Problems> {
-        let unreadable = |error: csv::Error| {
-            Problems::one(self.file, None, format!("the file could not be read: {error}"))
-        };
-        let mut reader = ReaderBuilder::new().flexible(true).from_reader(bytes);
-        let header = reader.byte_headers().map_err(unreadable)?;
-        let names: Vec<String> =
-            header.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
-        let columns = self.columns(&names)?;
-        let (mut problems, mut rows) = (Problems::new(), Vec::new());
-        let (mut record, mut lines) = (ByteRecord::new(), Lines { bytes, passed: 0, line: 1 });
-        while reader.read_byte_record(&mut record).map_err(unreadable)? {
-            let line = lines.of(&record);
-            if record.len() != names.len() {
-                let message = format!("{} fields where the header has {}", record.len(), names.len());
+        let options = Options { most_unpacked: Some(MOST_UNPACKED), ..Options::default() };
+        let mut reader = Reader::open(bytes, options).map_err(|fault| fault.of(self.file))?;
+        let names = reader.names().to_vec();
+        let columns = self.columns(&names, reader.header_line())?;
+        let decimal = reader.decimal();
+        let mut marks = vec![Marks::new(decimal); names.len()];
+        let (mut problems, mut rows, mut record) = (Problems::new(), Vec::new(), Record::default());
+        loop {
+            match reader.read(&mut record) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(fault) => {
+                    problems.push(self.file, fault.line, fault.message);
+                    break;
+                }
+            }
+            let line = record.line();
+            if let Some(message) = reader.width_fault(&record) {
                 problems.push(self.file, Some(line), message);
                 continue;
             }
             let mut row = GoldenRow { line, ..GoldenRow::default() };
-            for ((column, name), cell) in columns.iter().zip(&names).zip(&record) {
-                if let Err(message) = self.cell(*column, name, cell, &mut row) {
+            for (((column, name), cell), marks) in
+                columns.iter().zip(&names).zip(record.iter()).zip(&mut marks)
+            {
+                if let Err(message) = self.cell(*column, name, cell, decimal, &mut row) {
                     problems.push(self.file, Some(line), message);
+                } else if self.is_number(*column) {
+                    marks.look(line as u64, str::from_utf8(cell).unwrap_or_default().trim());
                 }
             }
             rows.push(row);
+        }
+        let decimal_comma = marks.iter().any(Marks::decimal_comma);
+        for (name, marks) in names.iter().zip(&marks) {
+            if let Some(found) = marks.thousands(decimal_comma, "").filter(|found| found.certain) {
+                problems.push(
+                    self.file,
+                    Some(found.row as usize),
+                    format!("column `{name}`: {}", found.message),
+                );
+            }
         }
         if rows.is_empty() && problems.is_empty() {
             problems.push(self.file, None, "has no row below the header");
@@ -121,9 +144,9 @@ impl<'a> Reading<'a> {
     }
 
     /// What each column means.
-    fn columns(&self, names: &[String]) -> Result<Vec<Column>, Problems> {
+    fn columns(&self, names: &[String], line: usize) -> Result<Vec<Column>, Problems> {
         let mut problems = Problems::new();
-        let mut report = |message: String| problems.push(self.file, Some(1), message);
+        let mut report = |message: String| problems.push(self.file, Some(line), message);
         let (mut columns, mut seen) = (Vec::with_capacity(names.len()), BTreeSet::new());
         for name in names {
             match self.column(name) {
@@ -132,7 +155,7 @@ impl<'a> Reading<'a> {
                 Err(message) => report(message),
             }
         }
-        if !seen.iter().any(|column| matches!(column, Column::Expected(_))) {
+        if !seen.iter().any(|column| matches!(column, Column::Expected(_) | Column::Raw(_))) {
             report(match self.answers {
                 Answers::Score | Answers::Segment(_) => {
                     "no column `expected` says what the answer must be".to_owned()
@@ -154,11 +177,18 @@ impl<'a> Reading<'a> {
                         .to_owned(),
                 );
             }
+            ("raw", Answers::Score) => return Ok(Column::Raw(0)),
             ("tolerance", Answers::Score | Answers::Offers(_)) => return Ok(Column::Tolerance),
             _ => {}
         }
         if let (Some(offer), Answers::Offers(offers)) = (name.strip_prefix("expected:"), &self.answers) {
             let found = offers.iter().position(|id| id == offer).map(Column::Expected);
+            let hint = || suggestion(offer, offers.iter().map(String::as_str));
+            return found
+                .ok_or_else(|| format!("column `{name}`: the model has no offer `{offer}`{}", hint()));
+        }
+        if let (Some(offer), Answers::Offers(offers)) = (name.strip_prefix("raw:"), &self.answers) {
+            let found = offers.iter().position(|id| id == offer).map(Column::Raw);
             let hint = || suggestion(offer, offers.iter().map(String::as_str));
             return found
                 .ok_or_else(|| format!("column `{name}`: the model has no offer `{offer}`{}", hint()));
@@ -174,21 +204,42 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn cell(&self, column: Column, name: &str, cell: &[u8], row: &mut GoldenRow) -> Result<(), String> {
+    /// Whether a column holds numbers.
+    fn is_number(&self, column: Column) -> bool {
         match column {
             Column::Feature(entity, index) => {
-                let value = read_cell(&self.schema.of(entity)[index], cell)?.to_value();
+                matches!(self.schema.of(entity)[index].feature_type, FeatureType::Float | FeatureType::Int)
+            }
+            Column::Segment | Column::Expected(_) | Column::Tolerance => true,
+        }
+    }
+
+    fn cell(
+        &self,
+        column: Column,
+        name: &str,
+        cell: &[u8],
+        decimal: Decimal,
+        row: &mut GoldenRow,
+    ) -> Result<(), String> {
+        match column {
+            Column::Feature(entity, index) => {
+                let value = read_cell(&self.schema.of(entity)[index], cell, decimal)?.to_value();
                 row.given.extend(value.map(|value| ((entity, index), value)));
             }
-            Column::Segment => row.segment = number(name, cell)?.map(|id| id as i64),
+            Column::Segment => row.segment = number(name, cell, decimal)?.map(|id| id as i64),
             Column::Tolerance => {
-                row.tolerance = number(name, cell)?;
+                row.tolerance = number(name, cell, decimal)?;
                 if row.tolerance.is_some_and(|tolerance| tolerance < 0.0) {
                     return Err(format!("column `{name}`: must not be negative"));
                 }
             }
+            Column::Raw(at) => match (&self.answers, number(name, cell)?) {
+                (Answers::Score, None) => return Err(format!("column `{name}`: is empty")),
+                (_, raw) => row.raw.extend(raw.map(|raw| (at, raw))),
+            },
             Column::Expected(at) => {
-                let expected = number(name, cell)?;
+                let expected = number(name, cell, decimal)?;
                 match (&self.answers, expected) {
                     (Answers::Segment(segments), Some(id))
                         if id.fract() != 0.0 || !(0.0..*segments as f64).contains(&id) =>
@@ -209,40 +260,15 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Tells lines, record by record. The reader counts a record from the end of the one before, empty lines and the second half of
-/// a carriage return and line feed included.
-struct Lines<'b> {
-    bytes: &'b [u8],
-    /// Bytes whose line ends are counted.
-    passed: usize,
-    /// The line on which the next byte is.
-    line: usize,
-}
-
-impl Lines<'_> {
-    /// The line on which `record` begins; must be asked in the order of the file.
-    #[expect(
-        clippy::naive_bytecount,
-        reason = "a file of this kind is short, and a crate for one line is too much"
-    )]
-    fn of(&mut self, record: &ByteRecord) -> usize {
-        let from = record.position().map_or(self.passed, |position| position.byte() as usize);
-        let rest = self.bytes.get(from..).unwrap_or_default();
-        let begins = from + rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-        let between = self.bytes.get(self.passed..begins).unwrap_or_default();
-        self.line += between.iter().filter(|byte| **byte == b'\n').count();
-        self.passed = begins;
-        self.line
-    }
-}
-
 /// A finite number; `None` of an empty cell.
-fn number(name: &str, cell: &[u8]) -> Result<Option<f64>, String> {
+fn number(name: &str, cell: &[u8], decimal: Decimal) -> Result<Option<f64>, String> {
     let text = String::from_utf8_lossy(cell);
     let word = text.trim();
-    if word.is_empty() {
+    if let Some(number) = decimal.number(word).filter(|number: &f64| number.is_finite()) {
+        return Ok(Some(number));
+    }
+    if is_missing(word) {
         return Ok(None);
     }
-    let number = word.parse().ok().filter(|number: &f64| number.is_finite());
-    number.map(Some).ok_or_else(|| format!("column `{name}`: {word:?} is not a finite number"))
+    Err(format!("column `{name}`: {word:?} is not a finite number; {}", advice(word)))
 }

@@ -15,7 +15,10 @@ const LOGISTIC_OF_1: f64 = 0.731_058_578_630_004_9;
 
 #[test]
 fn rows_are_answered_as_expected() {
-    assert_skips(good("").path(), "golden", "the version has no golden.csv");
+    assert_skips(good("").path(), "golden", "warning: the version has no golden.csv");
+    assert_skips(good("").path(), "golden", "--check-against ROWS.csv");
+    let required = good("[gates]\ngolden = 'required'\n");
+    assert_fails(required.path(), "golden", "no golden rows", "golden = \"required\" under [gates]");
     let golden = format!("annual_fee,balance,expected\n100,10000,0.5\n 0 ,10000,{LOGISTIC_OF_1}\n");
     assert_passes(pairwise(&golden).path(), "golden", "in 2 rows");
     assert_eq!(report_of(pairwise(&golden).path(), "golden").limit, "1e-5");
@@ -56,6 +59,18 @@ fn what_is_expected_is_the_calibrated_answer() {
     let calibrated = format!("{PAIRWISE}[calibration]\nmethod = 'platt'\na = 2.0\nb = 0.0");
     let golden = format!("balance,annual_fee,expected\n10000,100,{LOGISTIC_OF_1}\n");
     assert_passes(with_golden(&calibrated, "pushed_good", &golden).path(), "golden", "in 1 row");
+}
+
+#[test]
+fn what_the_library_predicts_is_compared_before_calibration() {
+    let calibrated = format!("{PAIRWISE}[calibration]\nmethod = 'platt'\na = 2.0\nb = 0.0");
+    let golden = "balance,annual_fee,raw\n10000,100,0.5\n";
+    assert_passes(with_golden(&calibrated, "pushed_good", golden).path(), "golden", "in 1 row");
+    let taken_for_answers = golden.replace("raw", "expected");
+    let folder = with_golden(&calibrated, "pushed_good", &taken_for_answers);
+    assert_fails(folder.path(), "golden", "1 of 1 row differ", "call the column `raw`, not `expected`");
+    let both = format!("balance,annual_fee,raw,expected\n10000,100,0.5,{LOGISTIC_OF_1}\n");
+    assert_passes(with_golden(&calibrated, "pushed_good", &both).path(), "golden", "in 1 row");
 }
 
 #[test]
@@ -117,7 +132,7 @@ fn a_table_that_is_wrong_is_refused_with_line_and_column() {
         ("balance,balance,expected\n1,1,0.5\n", "golden.csv:1: column `balance` comes twice"),
         ("balance,annual_fee\n1,1\n", "golden.csv:1: no column `expected`"),
         ("balance,annual_fee,expected\n", "has no row below the header"),
-        ("", "golden.csv:1: no column `expected`"),
+        ("", "golden.csv: is empty; its first line must name the columns"),
         (
             "balance,annual_fee,expected\n1,1,0.5\n1,x,0.5\n",
             "golden.csv:3: `annual_fee` is a float: \"x\" is not a number",
@@ -127,6 +142,15 @@ fn a_table_that_is_wrong_is_refused_with_line_and_column() {
             "golden.csv:2: column `expected`: \"inf\" is not a finite number",
         ),
         ("balance,annual_fee,expected\n1,1,\n", "golden.csv:2: column `expected`: is empty"),
+        (
+            "balance,annual_fee,expected\n1,1,0.5\n1,\"1,0.5\n",
+            "golden.csv:3: the quote that opens here is never closed",
+        ),
+        ("balance,annual_fee,expected\n1,\"1\"x,0.5\n", "golden.csv:2: text stands behind the closing quote"),
+        (
+            "balance;annual_fee;expected\n5.891;0;0.5\n974;0;0.5\n",
+            "golden.csv:2: column `balance`: \"5.891\": every point of the column stands before three digits",
+        ),
         ("balance,annual_fee,expected\n1,1\n", "golden.csv:2: 2 fields where the header has 3"),
         (
             "balance,annual_fee,expected,tolerance\n1,1,0.5,-1\n",
@@ -139,6 +163,17 @@ fn a_table_that_is_wrong_is_refused_with_line_and_column() {
     let why = "golden.csv:4: `annual_fee`";
     assert_fails(pairwise(golden).path(), "golden", "1 mistake", why);
     assert_fails(pairwise(&golden.replace('\n', "\r\n")).path(), "golden", "1 mistake", why);
+}
+
+#[test]
+fn a_table_is_read_as_other_programs_write_it() {
+    for golden in [
+        "\u{feff}balance;annual_fee;expected\r\n0;0;0,5\r\n0,0;0,0;0,50\r\n",
+        "balance\tannual_fee\texpected\n0\t0\t0.5\n0\t0\t0,5\n",
+    ] {
+        let report = report_of(pairwise(golden).path(), "golden");
+        assert!(report.measured.contains("in 2 rows"), "{report:?}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use toml::de::DeValue;
 use super::{ClusterSettings, Impute, Log1p, PrepareSettings, ReadSettings, RetrainSettings, TrainSettings};
 use crate::document::{Document, FromToml, Problems, Table};
 use crate::segment::prepare::Scale;
+use crate::table::{Decimal, SEPARATORS};
 
 impl TrainSettings {
     /// Reads `segmentation.toml`; `file` is the name that problems carry. What is absent has its default.
@@ -72,6 +73,8 @@ fn read(table: &Table<'_, '_>) -> ReadSettings {
         one_hot: table.or("one_hot", Vec::new()),
         missing: table.or("missing", Vec::new()),
         only: table.optional("only"),
+        separator: table.choice("separator", &SEPARATORS),
+        decimal: table.choice("decimal", &[("point", Decimal::Point), ("comma", Decimal::Comma)]),
     };
     table.finish();
     settings
@@ -202,6 +205,8 @@ mod tests {
                 one_hot: names(&["job"]),
                 missing: names(&["unknown"]),
                 only: None,
+                separator: Some(b';'),
+                decimal: Some(Decimal::Comma),
             }
         );
         assert_eq!(settings.prepare.winsorise, Some([0.01, 0.99]));

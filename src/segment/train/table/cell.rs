@@ -2,11 +2,15 @@
 
 use std::str;
 
+use crate::table::{self, Decimal};
+
 /// A field, without the white space around it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Cell<'t> {
-    /// Empty, `NA`, `NaN` or a word that stands for a missing value.
+    /// Empty, `NA`, `NaN` or a word that a person says to stand for a missing value.
     Missing,
+    /// Another word that stands for a missing number, and is a text among texts.
+    Nothing(&'t str),
     /// Finite.
     Number(f32),
     /// Infinite, or too large for a 32-bit float.
@@ -21,12 +25,13 @@ pub(super) enum Cell<'t> {
     NotUtf8,
 }
 
-/// What stands for a missing value beside an empty field, `NA` and `NaN`.
+/// What stands for a missing value beside the words that always do, and how numbers are written.
 #[derive(Debug, Default)]
 pub(super) struct MissingWords {
     words: Vec<String>,
     /// Those words that are numbers: `-1` is missing as `-1.0` too, and in a column of Parquet that has no words.
     numbers: Vec<f32>,
+    decimal: Decimal,
 }
 
 impl MissingWords {
@@ -37,7 +42,12 @@ impl MissingWords {
             .filter_map(|word| word.parse().ok())
             .filter(|number: &f32| number.is_finite())
             .collect();
-        Self { words, numbers }
+        Self { words, numbers, decimal: Decimal::Point }
+    }
+
+    /// The same of a table that writes numbers with `decimal`.
+    pub(super) fn with_decimal(self, decimal: Decimal) -> Self {
+        Self { decimal, ..self }
     }
 
     fn has_word(&self, text: &str) -> bool {
@@ -59,12 +69,12 @@ pub(super) fn classify<'t>(field: &'t [u8], missing: &MissingWords) -> Cell<'t> 
     let Ok(text) = str::from_utf8(field) else { return Cell::NotUtf8 };
     // Beside the white space of ASCII only text that begins or ends beyond ASCII can have any: mostly none does.
     let text = if field.is_ascii() { text } else { text.trim() };
-    match text.parse::<f32>() {
-        Ok(value) if value.is_nan() || missing.has_number(value) => Cell::Missing,
-        Ok(value) if value.is_finite() => Cell::Number(value),
-        Ok(_) if missing.has_word(text) => Cell::Missing,
-        Ok(_) => Cell::Infinite(text),
-        Err(_) => no_number(text, missing),
+    match missing.decimal.number::<f32>(text) {
+        Some(value) if value.is_nan() || missing.has_number(value) => Cell::Missing,
+        Some(value) if value.is_finite() => Cell::Number(value),
+        Some(_) if missing.has_word(text) => Cell::Missing,
+        Some(_) => Cell::Infinite(text),
+        None => no_number(text, missing),
     }
 }
 
@@ -72,10 +82,10 @@ fn no_number<'t>(text: &'t str, missing: &MissingWords) -> Cell<'t> {
     let is = |word: &str| text.eq_ignore_ascii_case(word);
     if text.is_empty() || is("na") || missing.has_word(text) {
         Cell::Missing
-    } else if is("yes") || is("true") {
-        Cell::Truth(true, text)
-    } else if is("no") || is("false") {
-        Cell::Truth(false, text)
+    } else if table::is_missing(text) {
+        Cell::Nothing(text)
+    } else if let Some(truth) = table::truth(text) {
+        Cell::Truth(truth, text)
     } else if has_decimal_comma(text) {
         Cell::Comma(text)
     } else {
@@ -98,11 +108,13 @@ mod tests {
     #[test]
     fn every_kind_of_field_is_told_apart() {
         let missing = MissingWords::new(&["unknown".into(), " -1 ".into(), "inf".into()]);
-        let cases: [(&[u8], Cell<'_>); 20] = [
+        let cases: [(&[u8], Cell<'_>); 22] = [
             (b"", Cell::Missing),
             (b" \t", Cell::Missing),
             (b"na", Cell::Missing),
             (b"-nan", Cell::Missing),
+            (b"N/A", Cell::Nothing("N/A")),
+            (b"?", Cell::Nothing("?")),
             (b" Unknown ", Cell::Missing),
             (b"-1.0", Cell::Missing),
             (b"INF", Cell::Missing),

@@ -10,6 +10,7 @@ use super::cell::{Cell, MissingWords, classify};
 use super::distinct::{DistinctNumbers, DistinctTexts};
 use super::facts::{ColumnFacts, Kind};
 use super::one_hot::MOST_VALUES;
+use crate::table::{INFINITE, Marks, NOT_UTF8, advice};
 
 /// A column that begins with so many numbers is one of numbers, however many texts follow.
 const BEGINS_WITH_NUMBERS: u64 = 100;
@@ -43,6 +44,8 @@ pub(super) struct ColumnReader {
     first_bad: Option<Bad>,
     /// The first row that is not UTF-8.
     not_utf8: Option<u64>,
+    /// How its numbers are written.
+    pub(super) marks: Marks,
 }
 
 #[derive(Debug)]
@@ -93,6 +96,7 @@ impl ColumnReader {
             distinct_texts: DistinctTexts::default(),
             first_bad: None,
             not_utf8: None,
+            marks: Marks::default(),
         }
     }
 
@@ -100,6 +104,8 @@ impl ColumnReader {
     pub(super) fn read_field(&mut self, row: u64, field: &[u8], words: &MissingWords) {
         let value = match classify(field, words) {
             Cell::Missing => self.take_missing(),
+            Cell::Nothing(text) if self.one_hot => self.take_bad(row, Why::Text, text),
+            Cell::Nothing(_) => self.take_missing(),
             Cell::NotUtf8 => {
                 self.not_utf8.get_or_insert(row);
                 f32::NAN
@@ -109,7 +115,12 @@ impl ColumnReader {
                 self.numbers += 1;
                 self.code(str::from_utf8(field).unwrap_or_default().trim())
             }
-            Cell::Number(value) => self.take_number(value),
+            Cell::Number(value) => {
+                if self.marks.is_on() {
+                    self.marks.look(row, str::from_utf8(field).unwrap_or_default().trim());
+                }
+                self.take_number(value)
+            }
             Cell::Infinite(text) => self.take_bad(row, Why::Infinite, text),
             Cell::Comma(text) => self.take_bad(row, Why::Comma, text),
             Cell::Text(text) => self.take_bad(row, Why::Text, text),
@@ -185,7 +196,7 @@ impl ColumnReader {
     pub(super) fn judge(&self) -> Result<Judged, Refused> {
         let refused = |row, message: String| Err(Refused { row, message });
         if self.not_utf8.is_some() {
-            return refused(self.not_utf8, "the text is not UTF-8; convert the file to UTF-8".to_owned());
+            return refused(self.not_utf8, format!("the text {NOT_UTF8}"));
         }
         if self.one_hot {
             return self.judge_texts().map_err(|message| Refused { row: None, message });
@@ -255,9 +266,9 @@ impl ColumnReader {
         let text = shown(&bad.text);
         match bad.why {
             Why::Infinite => {
-                format!("{text} is infinite or beyond 32-bit floats; leave a missing value empty")
+                format!("{text:?} {INFINITE}")
             }
-            Why::Comma => format!("{text:?} has a comma; write a decimal point and no thousands separators"),
+            Why::Comma => format!("{text:?} is not a number; {}", advice(&bad.text)),
             Why::Text => format!(
                 "{text:?} is not a number, but {} of {known} values are; correct it, say --missing {} if it stands for \
                  a missing value, or leave the column out with --drop {}",

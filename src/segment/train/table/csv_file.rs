@@ -2,42 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::str;
 
-use csv::{ByteRecord, Reader};
-
-use super::dialect::Dialect;
 use super::gather::Gather;
 use super::header::Plan;
 use super::{ReadOptions, Table};
 use crate::document::Problems;
 use crate::segment::train::progress::Progress;
+use crate::table::{Fault, Options, Reader, Record, width_fault};
 
 /// Records that are read at a time: enough to keep all threads busy, few enough to stay in the caches.
 const BLOCK_RECORDS: usize = 4_096;
 
-/// Bytes that are read from the file at a time.
-const BUFFER_BYTES: usize = 1 << 20;
-
-/// Line of the header.
-const HEADER_LINE: usize = 1;
-
-/// Reads a whole file; `file` is its name in messages, `head` its first bytes.
+/// Reads a whole file; `file` is its name in messages.
 pub(super) fn read(
     path: &Path,
     file: &str,
-    head: &[u8],
     options: &ReadOptions,
     progress: &dyn Progress,
 ) -> Result<Table, Problems> {
-    let dialect = Dialect::detect(head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head));
-    let unreadable = |error: &csv::Error| Problems::one(file, None, format!("cannot be read: {error}"));
-    let mut reader = open(path, dialect).map_err(|error| unreadable(&error))?;
-    let header = reader.byte_headers().map_err(|error| unreadable(&error))?;
-    let plan = plan(file, header, options)?;
-    let mut gather = Gather::new(file, Some(HEADER_LINE), plan, options);
+    let mut reader = open(path, options).map_err(|fault| fault.of(file))?;
+    let header_line = Some(reader.header_line());
+    let plan = Plan::new(file, header_line, reader.names().to_vec(), options, Problems::new())?;
+    let mut gather = Gather::new(file, header_line, plan, options).with_decimal(reader.decimal());
     let mut ragged = Ragged::default();
     progress.begin("reading the table", path.metadata().map_or(0, |kind| kind.len()));
     let (mut ready, mut next) = (Block::default(), Block::default());
@@ -45,10 +32,8 @@ pub(super) fn read(
     loop {
         match filled {
             Ok(bytes) => progress.advance(bytes),
-            Err(error) => {
-                gather.problem(None, format!("cannot be read to its end: {error}"));
-                break;
-            }
+            // What stands before it is not looked at: a file that is not whole is no table.
+            Err(fault) => return Err(fault.of(file)),
         }
         if progress.stopped() {
             return Err(Problems::one(file, None, "was not read to its end, as asked; nothing was written"));
@@ -61,54 +46,46 @@ pub(super) fn read(
             rayon::join(|| next.fill(&mut reader), || read_block(&mut gather, &mut ragged, ready.records()));
     }
     ragged.report(&mut gather);
-    gather.finish("line", |rows| lines(path, dialect, rows))
+    gather.finish("line", |rows| lines(path, options, rows))
 }
 
-fn open(path: &Path, dialect: Dialect) -> csv::Result<Reader<File>> {
-    dialect.builder().buffer_capacity(BUFFER_BYTES).from_path(path)
-}
-
-fn plan(file: &str, header: &ByteRecord, options: &ReadOptions) -> Result<Plan, Problems> {
-    let mut problems = Problems::new();
-    if header.is_empty() {
-        return Err(Problems::one(file, None, "is empty; a header and one row per customer are needed"));
-    }
-    let mut names = Vec::with_capacity(header.len());
-    for (number, name) in (1..).zip(header) {
-        if str::from_utf8(name).is_err() {
-            let message = format!("the name of column {number} is not UTF-8; convert the file to UTF-8");
-            problems.push(file, Some(HEADER_LINE), message);
-        }
-        names.push(String::from_utf8_lossy(name).trim().to_owned());
-    }
-    Plan::new(file, Some(HEADER_LINE), names, options, problems)
+fn open(path: &Path, options: &ReadOptions) -> Result<Reader<'static>, Fault> {
+    let input = File::open(path)
+        .map_err(|error| Fault { line: None, message: format!("cannot be read: {error}") })?;
+    let options = Options {
+        separator: options.separator,
+        decimal: options.decimal,
+        column: options.id_column.as_deref(),
+        ..Options::default()
+    };
+    Reader::open(input, options)
 }
 
 /// Records that are used again and again, so that none is allocated per row.
 #[derive(Default)]
 struct Block {
-    records: Vec<ByteRecord>,
+    records: Vec<Record>,
     len: usize,
 }
 
 impl Block {
-    fn records(&self) -> &[ByteRecord] {
+    fn records(&self) -> &[Record] {
         &self.records[..self.len]
     }
 
     /// Cuts the next records; returns the bytes that they take.
-    fn fill(&mut self, reader: &mut Reader<File>) -> Result<u64, csv::Error> {
-        let start = reader.position().byte();
-        self.records.resize_with(BLOCK_RECORDS, ByteRecord::new);
+    fn fill(&mut self, reader: &mut Reader<'_>) -> Result<u64, Fault> {
+        let start = reader.position();
+        self.records.resize_with(BLOCK_RECORDS, Record::default);
         self.len = 0;
-        while self.len < BLOCK_RECORDS && reader.read_byte_record(&mut self.records[self.len])? {
+        while self.len < BLOCK_RECORDS && reader.read(&mut self.records[self.len])? {
             self.len += 1;
         }
-        Ok(reader.position().byte() - start)
+        Ok(reader.position() - start)
     }
 }
 
-fn read_block(gather: &mut Gather<'_>, ragged: &mut Ragged, records: &[ByteRecord]) {
+fn read_block(gather: &mut Gather<'_>, ragged: &mut Ragged, records: &[Record]) {
     let width = gather.width();
     ragged.look(gather.rows(), width, records);
     let Ok(()) = gather.block::<std::convert::Infallible>(
@@ -143,22 +120,12 @@ struct Ragged {
 }
 
 impl Ragged {
-    fn look(&mut self, first_row: u64, width: usize, records: &[ByteRecord]) {
+    fn look(&mut self, first_row: u64, width: usize, records: &[Record]) {
         for (row, record) in (first_row..).zip(records) {
-            if record.len() == width {
-                continue;
+            if let Some(message) = width_fault(record, width) {
+                self.count += 1;
+                self.first.get_or_insert((row, message));
             }
-            self.count += 1;
-            self.first.get_or_insert_with(|| {
-                let advice = if record.as_slice().contains(&b'\n') {
-                    "a quote that opens here may not be closed"
-                } else if record.len() > width {
-                    "put a value that has the separator in it into quotes, and write decimal points"
-                } else {
-                    "a missing value is an empty field"
-                };
-                (row, format!("{} fields, but the header has {width}; {advice}", record.len()))
-            });
         }
     }
 
@@ -172,30 +139,17 @@ impl Ragged {
 }
 
 /// The lines in which rows begin: the file is read again up to the last of them, only once somebody is to be told.
-fn lines(path: &Path, dialect: Dialect, rows: &BTreeSet<u64>) -> BTreeMap<u64, usize> {
+fn lines(path: &Path, options: &ReadOptions, rows: &BTreeSet<u64>) -> BTreeMap<u64, usize> {
     let mut found = BTreeMap::new();
-    let (Some(last), Ok(mut reader)) = (rows.last(), open(path, dialect)) else { return found };
-    let mut record = ByteRecord::new();
+    let (Some(last), Ok(mut reader)) = (rows.last(), open(path, options)) else { return found };
+    let mut record = Record::default();
     for row in 0..=*last {
-        if !reader.read_byte_record(&mut record).unwrap_or(false) {
+        if !reader.read(&mut record).unwrap_or(false) {
             break;
         }
-        if rows.contains(&row)
-            && let Some(line) = line_of(path, &record)
-        {
-            found.insert(row, line);
+        if rows.contains(&row) {
+            found.insert(row, record.line());
         }
     }
     found
-}
-
-/// The line where a record begins. The reader counts the blank lines before a record as part of it, so they are looked
-/// up in the file.
-fn line_of(path: &Path, record: &ByteRecord) -> Option<usize> {
-    let start = record.position()?;
-    let mut file = File::open(path).ok()?;
-    file.seek(SeekFrom::Start(start.byte())).ok()?;
-    let before = BufReader::new(file).bytes().map_while(Result::ok);
-    let ends = before.take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|byte| *byte == b'\n');
-    Some(start.line() as usize + ends.count())
 }

@@ -15,6 +15,7 @@ use super::ids::Ids;
 use super::one_hot::{self, Width};
 use super::{ReadOptions, Table};
 use crate::document::Problems;
+use crate::table::{Decimal, Marks, NOT_UTF8, SAY_DECIMAL};
 
 /// A table while it is read.
 pub(super) struct Gather<'f> {
@@ -71,7 +72,7 @@ impl IdReader {
     fn found(&self) -> Option<Found> {
         let label = format!("column `{}`", self.name);
         if let Some(row) = self.not_utf8 {
-            let message = format!("{label}: the text is not UTF-8; convert the file to UTF-8");
+            let message = format!("{label}: the text {NOT_UTF8}");
             return Some(Found { row: Some(row), message, earlier: None });
         }
         if let Some(row) = self.first_missing {
@@ -125,6 +126,13 @@ impl<'f> Gather<'f> {
             found: Vec::new(),
             plan,
         }
+    }
+
+    /// The same of a table that writes numbers with `decimal`.
+    pub(super) fn with_decimal(mut self, decimal: Decimal) -> Self {
+        self.words = self.words.with_decimal(decimal);
+        self.columns.iter_mut().for_each(|reader| reader.marks = Marks::new(decimal));
+        self
     }
 
     /// Columns of the file, those included that are left out.
@@ -194,9 +202,16 @@ impl<'f> Gather<'f> {
             _ => {}
         }
         let mut judged = Vec::with_capacity(self.columns.len());
+        let decimal_comma = self.columns.iter().any(|reader| reader.marks.decimal_comma());
         for reader in &self.columns {
             match reader.judge() {
-                Ok(sound) => judged.push(sound),
+                Ok(sound) => {
+                    judged.push(sound);
+                    if let Some(found) = reader.marks.thousands(decimal_comma, SAY_DECIMAL) {
+                        let message = format!("column `{}`: {}", reader.name, found.message);
+                        self.found.push(Found { row: Some(found.row), message, earlier: None });
+                    }
+                }
                 Err(refused) => {
                     let message = format!("column `{}`: {}", reader.name, refused.message);
                     self.found.push(Found { row: refused.row, message, earlier: None });

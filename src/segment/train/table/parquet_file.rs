@@ -74,9 +74,7 @@ fn line_per_row(rows: &BTreeSet<u64>) -> BTreeMap<u64, usize> {
 
 /// The type that the cells of a column are read as.
 fn canonical(column: &DataType) -> Option<DataType> {
-    if let DataType::Dictionary(_, values) = column {
-        return canonical(values);
-    }
+    let column = decoded(column);
     if is_text(column) {
         return Some(DataType::LargeUtf8);
     }
@@ -90,11 +88,16 @@ fn canonical(column: &DataType) -> Option<DataType> {
     number.then_some(if exact { DataType::Float32 } else { DataType::Float64 })
 }
 
-fn is_text(column: &DataType) -> bool {
-    if let DataType::Dictionary(_, values) = column {
-        return is_text(values);
+/// The type of the values, whether or not they stand in a dictionary: pandas writes categories of numbers so.
+fn decoded(column: &DataType) -> &DataType {
+    match column {
+        DataType::Dictionary(_, values) => decoded(values),
+        plain => plain,
     }
-    matches!(column, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+fn is_text(column: &DataType) -> bool {
+    matches!(decoded(column), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
 /// What is wrong with the columns before any row is read.
@@ -117,7 +120,9 @@ fn check_types(
         }
     }
     let id = fields.iter().find(|field| options.id_column.as_deref() == Some(field.name().trim()));
-    if let Some(field) = id.filter(|field| !is_text(field.data_type()) && !field.data_type().is_integer()) {
+    if let Some(field) =
+        id.filter(|field| !is_text(field.data_type()) && !decoded(field.data_type()).is_integer())
+    {
         let found = field.data_type();
         problem(format!("column `{}`: is {found}; ids are texts or whole numbers", field.name().trim()));
     }

@@ -98,10 +98,10 @@ fn each_column_reports_its_first_bad_value() {
         [
             "customers.csv:3: column `b`: \"x\" is not a number, but 2 of 4 values are; correct it, say --missing x if \
              it stands for a missing value, or leave the column out with --drop b",
-            "customers.csv:3: column `c`: 1e39 is infinite or beyond 32-bit floats; leave a missing value empty",
-            "customers.csv:3: column `d`: \"1,5\" has a comma; write a decimal point and no thousands separators",
-            "customers.csv:5: 3 fields, but the header has 4; a missing value is an empty field",
-            "customers.csv:7: column `a`: the text is not UTF-8; convert the file to UTF-8",
+            "customers.csv:3: column `c`: \"1e39\" is infinite or beyond ±3.4e38; leave it empty where the value is not known",
+            "customers.csv:3: column `d`: \"1,5\" is not a number; use a point",
+            "customers.csv:5: 3 fields where the header has 4; a missing value is an empty field",
+            "customers.csv:7: column `a`: the text is not valid UTF-8; save the file as UTF-8",
         ]
     );
 }
@@ -134,7 +134,7 @@ fn a_broken_header_names_every_problem() {
     );
     assert_eq!(
         problems(b"n\xfcm,b\n1,2\n3,4\n", &ReadOptions::default()),
-        ["customers.csv:1: the name of column 1 is not UTF-8; convert the file to UTF-8"]
+        ["customers.csv:1: the name of column 1 is not valid UTF-8; save the file as UTF-8"]
     );
 }
 
@@ -144,15 +144,46 @@ fn rows_of_another_width_are_counted_and_explained() {
     assert_eq!(
         wide,
         [
-            "customers.csv:2: 3 fields, but the header has 2; put a value that has the separator in it into quotes, and \
+            "customers.csv:2: 3 fields where the header has 2; put a field that contains the separator into quotes, and \
              write decimal points (2 rows in all)"
         ]
     );
     let open = problems(b"a,b\n1,2\n\"1,2\n3,4\n", &ReadOptions::default());
     assert_eq!(
         open,
-        ["customers.csv:3: 1 fields, but the header has 2; a quote that opens here may not be closed"]
+        [
+            "customers.csv:3: the quote that opens here is never closed; close it, or remove it (a quote within quotes is \
+             doubled)"
+        ]
     );
+}
+
+#[test]
+fn tables_are_read_as_other_programs_write_them() {
+    let excel = "\u{feff}id;balance;freq\r\na;1.974,02;0,46\r\nb;5891,62;0,85\r\n";
+    let table = read(excel.as_bytes(), &by("id")).unwrap();
+    assert_eq!(bits(&table), [1974.02_f32, 0.46, 5891.62, 0.85].map(f32::to_bits));
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, excel.as_bytes()).unwrap();
+    assert_same(&read(&gzip.finish().unwrap(), &by("id")).unwrap(), &table);
+}
+
+#[test]
+fn points_between_thousands_are_asked_about() {
+    let text = b"id;purchases\na;5.891\nb;974\nc;0\n";
+    assert_eq!(
+        problems(text, &by("id")),
+        [
+            "customers.csv:2: column `purchases`: \"5.891\": every point of the column stands before three digits, so it may \
+          stand between thousands, for no number without one has more than three; write numbers without thousands \
+          separators, or say what stands before decimals: --decimal comma, or --decimal point"
+        ]
+    );
+    let with = |decimal| bits(&read(text, &ReadOptions { decimal: Some(decimal), ..by("id") }).unwrap());
+    assert_eq!(with(Decimal::Comma), [5891.0_f32, 974.0, 0.0].map(f32::to_bits));
+    assert_eq!(with(Decimal::Point), [5.891_f32, 974.0, 0.0].map(f32::to_bits));
+    // Of points in front of other than three digits nobody is asked.
+    assert!(read(b"id;purchases\na;5.891\nb;974\nc;0.5\n", &by("id")).is_ok());
 }
 
 #[test]
@@ -170,20 +201,23 @@ fn ids_must_be_there_and_differ() {
         ["customers.csv:3: column `id`: the id is missing; give each customer one or remove the row"]
     );
     let latin = problems(b"id,a\nx,1\nM\xfcller,2\n", &by("id"));
-    assert_eq!(latin, ["customers.csv:3: column `id`: the text is not UTF-8; convert the file to UTF-8"]);
+    assert_eq!(latin, ["customers.csv:3: column `id`: the text is not valid UTF-8; save the file as UTF-8"]);
 }
 
 #[test]
 fn files_that_are_no_tables_say_what_they_are() {
-    let cases: [(&str, &[u8], &str); 9] = [
-        ("x.csv", b"", "x.csv: is empty; a header and one row per customer are needed"),
-        ("x.parquet", b"", "x.parquet: is empty; a header and one row per customer are needed"),
-        ("x.csv", b"\n\n", "x.csv: is empty; a header and one row per customer are needed"),
+    let cases: [(&str, &[u8], &str); 8] = [
+        ("x.csv", b"", "x.csv: is empty; its first line must name the columns"),
+        ("x.parquet", b"", "x.parquet: is empty; its first line must name the columns"),
+        ("x.csv", b"\n\n", "x.csv: is empty; its first line must name the columns"),
         ("x.csv", b"a,b\n", "x.csv: has a header, but no rows"),
         ("x.csv", b"a,b\n1,2\n", "x.csv: has one row only; segments are made of at least 2 customers"),
-        ("x.csv", b"\x1f\x8b\x08", "x.csv: is compressed with gzip; unpack it first"),
         ("x.csv", b"\xff\xfea\0,\0", "x.csv: is UTF-16; save it as UTF-8"),
-        ("x.csv", b"\x7fELF\0\0", "x.csv: is not text; export the table as CSV (UTF-8) or Parquet"),
+        (
+            "x.csv",
+            b"\x7fELF\0\0",
+            "x.csv:1: a NUL byte; the file is damaged or is not UTF-8; save it as CSV (UTF-8)",
+        ),
         (
             "x.parquet",
             b"a,b\n1,2\n",
@@ -205,13 +239,13 @@ fn files_that_are_no_tables_say_what_they_are() {
 #[test]
 fn a_text_from_row_9000_on_is_found_in_its_line() {
     let mut text = "a;b\r\n".to_owned();
-    (0..12_000).for_each(|row| text.push_str(if row < 8_999 { "1;2\r\n" } else { "1;n/a\r\n" }));
+    (0..12_000).for_each(|row| text.push_str(if row < 8_999 { "1;2\r\n" } else { "1;x/a\r\n" }));
     let found = problems(text.as_bytes(), &ReadOptions::default());
     assert_eq!(found.len(), 1);
     assert!(
-        found[0].starts_with("customers.csv:9001: column `b`: \"n/a\" is not a number, but 8999 of 12000")
+        found[0].starts_with("customers.csv:9001: column `b`: \"x/a\" is not a number, but 8999 of 12000")
     );
-    let options = ReadOptions { missing: owned(&["N/A"]), ..ReadOptions::default() };
+    let options = ReadOptions { missing: owned(&["X/A"]), ..ReadOptions::default() };
     assert_eq!(missing(&read(text.as_bytes(), &options).unwrap()), [0, 3_001]);
 }
 
@@ -310,7 +344,7 @@ fn problems_of_parquet_carry_the_row() {
         [
             "x.parquet: column `b`: is text (2 different values, such as \"x\"); leave it out with --drop b, or encode it \
              with --one-hot b",
-            "x.parquet:3: column `a`: inf is infinite or beyond 32-bit floats; leave a missing value empty",
+            "x.parquet:3: column `a`: \"inf\" is infinite or beyond ±3.4e38; leave it empty where the value is not known",
             "x.parquet:3: column `id`: \"a\" names two rows; keep one row per customer (the first is row 1)",
         ]
     );

@@ -1,15 +1,10 @@
-//! How a CSV file is written: its separator and its quotes, told from the head of the file.
+//! How a file is written: its separator and its quotes, told from its head.
 
-use csv::{ReaderBuilder, Trim};
-
-/// Bytes of the head that are looked at.
-pub(super) const HEAD_BYTES: u64 = 64 * 1024;
+use super::record::{Record, Records};
+use super::{Faults, HEAD_BYTES, SEPARATORS};
 
 /// Records of the head that are looked at.
 const RECORDS: usize = 200;
-
-/// Separators, the likelier first: where the head does not tell, the first is taken.
-const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// A separator and a quote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,13 +14,24 @@ pub(super) struct Dialect {
 }
 
 impl Dialect {
-    /// The separator with which the records of the head agree best with its header, and then the one that makes more
-    /// fields. Separators within quotes separate nothing.
-    pub(super) fn detect(head: &[u8]) -> Self {
+    /// The separator with which the header has the column `wanted`; of several, the one with which the records of the head
+    /// agree best with the header, and then the one that makes more fields. Separators within quotes separate nothing.
+    /// `separator` and `quote`: those to take whatever the head looks like.
+    pub(super) fn detect(
+        head: &[u8],
+        separator: Option<u8>,
+        quote: Option<u8>,
+        wanted: Option<&str>,
+    ) -> Self {
         let head = whole_lines(head);
-        let quote = quote(head);
-        let fits =
-            SEPARATORS.map(|separator| Self { separator, quote }).map(|dialect| (dialect, dialect.fit(head)));
+        let quote = quote.unwrap_or_else(|| self::quote(head));
+        if let Some(separator) = separator {
+            return Self { separator, quote };
+        }
+        // The likelier first: where the head does not tell, the first is taken.
+        let fits = SEPARATORS
+            .map(|(_, separator)| Self { separator, quote })
+            .map(|dialect| (dialect, dialect.fit(head, wanted)));
         let mut best = fits[0];
         for fit in &fits[1..] {
             if fit.1.is_better_than(&best.1) {
@@ -35,29 +41,33 @@ impl Dialect {
         best.0
     }
 
-    /// A reader's settings; lengths of records are left to the caller.
-    pub(super) fn builder(self) -> ReaderBuilder {
-        let mut builder = ReaderBuilder::new();
-        builder.delimiter(self.separator).quote(self.quote).flexible(true).trim(Trim::None);
-        builder
-    }
-
-    fn fit(self, head: &[u8]) -> Fit {
-        let mut reader = self.builder().has_headers(false).from_reader(head);
-        let mut widths = reader.byte_records().take(RECORDS).map_while(Result::ok).map(|record| record.len());
-        let width = widths.next().unwrap_or(0);
-        let (mut records, mut agreeing) = (0, 0);
-        for found in widths {
-            records += 1;
-            agreeing += usize::from(found == width);
+    fn fit(self, head: &[u8], wanted: Option<&str>) -> Fit {
+        let mut records = Records::new(head.to_vec(), 0, std::io::empty(), self, Faults::Tolerated);
+        let mut record = Record::default();
+        let mut fit = Fit { wanted: false, width: 0, records: 0, agreeing: 0 };
+        for number in 0..=RECORDS {
+            if !records.read(&mut record).unwrap_or(false) {
+                break;
+            }
+            if number == 0 {
+                fit.width = record.len();
+                fit.wanted = record
+                    .iter()
+                    .any(|name| wanted.is_some_and(|wanted| String::from_utf8_lossy(name).trim() == wanted));
+            } else {
+                fit.records += 1;
+                fit.agreeing += usize::from(record.len() == fit.width);
+            }
         }
-        Fit { width, records, agreeing }
+        fit
     }
 }
 
 /// How well a separator explains the head.
 #[derive(Debug, Clone, Copy)]
 struct Fit {
+    /// Whether the header has the column that it must have.
+    wanted: bool,
     /// Fields of the header.
     width: usize,
     /// Records after the header.
@@ -68,7 +78,7 @@ struct Fit {
 
 impl Fit {
     fn is_better_than(&self, other: &Self) -> bool {
-        let order = (self.width > 1).cmp(&(other.width > 1));
+        let order = self.wanted.cmp(&other.wanted).then((self.width > 1).cmp(&(other.width > 1)));
         // Shares of different totals, multiplied out.
         let order =
             order.then((self.agreeing * other.records.max(1)).cmp(&(other.agreeing * self.records.max(1))));
@@ -86,8 +96,9 @@ fn whole_lines(head: &[u8]) -> &[u8] {
 
 /// The apostrophe where it begins as many fields as it ends and no quotation mark begins any, else the quotation mark.
 fn quote(head: &[u8]) -> u8 {
-    let borders =
-        |byte: Option<&u8>| byte.is_none_or(|byte| SEPARATORS.contains(byte) || b"\r\n".contains(byte));
+    let borders = |byte: Option<&u8>| {
+        byte.is_none_or(|byte| SEPARATORS.iter().any(|(_, known)| known == byte) || b"\r\n".contains(byte))
+    };
     let (mut begins, mut ends) = (0, 0);
     for (at, byte) in head.iter().enumerate() {
         let after_border = borders(at.checked_sub(1).and_then(|before| head.get(before)));
@@ -106,7 +117,7 @@ mod tests {
     use super::*;
 
     fn detected(head: &str) -> (char, char) {
-        let dialect = Dialect::detect(head.as_bytes());
+        let dialect = Dialect::detect(head.as_bytes(), None, None, None);
         (dialect.separator.into(), dialect.quote.into())
     }
 
