@@ -121,11 +121,7 @@ fn features(args: &RankArgs, schema: Option<&FeatureSchema>) -> Result<Option<Fe
     Ok(Some(all))
 }
 
-fn context(
-    schema: Option<&FeatureSchema>,
-    name: &str,
-    text: &str,
-) -> Result<Option<ContextValue>, Failure> {
+fn context(schema: Option<&FeatureSchema>, name: &str, text: &str) -> Result<Option<ContextValue>, Failure> {
     let Some(feature) = schema.and_then(|schema| schema.get(name)) else { return Ok(looks_like(text)) };
     let value = read_cell(feature, text.as_bytes(), Decimal::Point)
         .map_err(|message| Failure::new(format!("--context: {message}")))?;

@@ -157,9 +157,9 @@ impl<'s> Fields<'s> {
                 }
             }
         }
-        let numbers = features.iter().filter(|(_, feature)| {
-            matches!(feature.feature_type, FeatureType::Float | FeatureType::Int)
-        });
+        let numbers = features
+            .iter()
+            .filter(|(_, feature)| matches!(feature.feature_type, FeatureType::Float | FeatureType::Int));
         Self {
             id,
             columns: TypedColumns::new(&features, decimal),

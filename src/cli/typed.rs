@@ -8,11 +8,15 @@ use crate::table::Decimal;
 /// The schema of the server's current release; `None`, said to the person, where the server does not tell.
 pub(super) async fn schema(client: &Client) -> Option<FeatureSchema> {
     let told = match client.release(0).await {
-        Ok(files) => FeatureSchema::parse("features.toml", &files.features).map_err(|error| error.to_string()),
+        Ok(files) => {
+            FeatureSchema::parse("features.toml", &files.features).map_err(|error| error.to_string())
+        }
         Err(error) => Err(error.to_string()),
     };
     told.map_err(|error| {
-        eprintln!("note: the server does not tell its features ({error}); values are sent as what they look like");
+        eprintln!(
+            "note: the server does not tell its features ({error}); values are sent as what they look like"
+        );
     })
     .ok()
 }

@@ -52,11 +52,12 @@ impl Workspace {
         let models = highest_versions(&root, |version| version.join("model.toml").is_file());
         let mut bare = highest_versions(&root, |version| version.join("model.onnx").is_file());
         bare.retain(|name, _| !models.contains_key(name));
-        let mut sources: Vec<PathBuf> = ["customers.csv", "customers.csv.gz", "customers.csv.zst", "customers.parquet"]
-            .into_iter()
-            .map(|name| root.join(name))
-            .filter(|path| path.is_file())
-            .collect();
+        let mut sources: Vec<PathBuf> =
+            ["customers.csv", "customers.csv.gz", "customers.csv.zst", "customers.parquet"]
+                .into_iter()
+                .map(|name| root.join(name))
+                .filter(|path| path.is_file())
+                .collect();
         if sources.len() > 1 {
             problems.push("customers.csv", None, "lies beside customers.parquet; keep one of them");
         }

@@ -51,9 +51,9 @@ impl Dialect {
             }
             if number == 0 {
                 fit.width = record.len();
-                fit.wanted = record.iter().any(|name| {
-                    wanted.is_some_and(|wanted| String::from_utf8_lossy(name).trim() == wanted)
-                });
+                fit.wanted = record
+                    .iter()
+                    .any(|name| wanted.is_some_and(|wanted| String::from_utf8_lossy(name).trim() == wanted));
             } else {
                 fit.records += 1;
                 fit.agreeing += usize::from(record.len() == fit.width);
@@ -96,8 +96,9 @@ fn whole_lines(head: &[u8]) -> &[u8] {
 
 /// The apostrophe where it begins as many fields as it ends and no quotation mark begins any, else the quotation mark.
 fn quote(head: &[u8]) -> u8 {
-    let borders =
-        |byte: Option<&u8>| byte.is_none_or(|byte| SEPARATORS.iter().any(|(_, known)| known == byte) || b"\r\n".contains(byte));
+    let borders = |byte: Option<&u8>| {
+        byte.is_none_or(|byte| SEPARATORS.iter().any(|(_, known)| known == byte) || b"\r\n".contains(byte))
+    };
     let (mut begins, mut ends) = (0, 0);
     for (at, byte) in head.iter().enumerate() {
         let after_border = borders(at.checked_sub(1).and_then(|before| head.get(before)));

@@ -173,7 +173,8 @@ impl Marks {
     #[must_use]
     pub fn thousands(&self, decimal_comma: bool, remedy: &str) -> Option<Thousands> {
         let sides = [(&self.points, &self.commas, "point"), (&self.commas, &self.points, "comma")];
-        let (mark, other, name) = sides.into_iter().find(|(mark, _, _)| mark.first.is_some() && !mark.decimal)?;
+        let (mark, other, name) =
+            sides.into_iter().find(|(mark, _, _)| mark.first.is_some() && !mark.decimal)?;
         let (row, word) = mark.first.as_ref()?;
         if self.long {
             return None;

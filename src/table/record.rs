@@ -373,9 +373,10 @@ impl<R: Read> Records<R> {
     fn too_long(&self, record: &Record, state: State) -> Fault {
         let most = MOST_RECORD_BYTES >> 20;
         match state {
-            State::Quoted { opened } => {
-                Fault::at(opened, format!("the quote that opens here is not closed within {most} MiB; close it"))
-            }
+            State::Quoted { opened } => Fault::at(
+                opened,
+                format!("the quote that opens here is not closed within {most} MiB; close it"),
+            ),
             State::Plain { .. } | State::Closing { .. } | State::Closed { .. } => {
                 Fault::at(record.line, format!("the row is longer than {most} MiB; is this a table?"))
             }

@@ -46,7 +46,9 @@ impl io::Read for Drops<'_> {
 
 #[test]
 fn a_quote_that_is_never_closed_is_named_by_the_line_where_it_opened() {
-    assert!(fault("id,f0,name\na,1,Ann\nb,2,\"Bob\nc,3,Cy\nd,4,Di\n").starts_with("3: the quote that opens here"));
+    assert!(
+        fault("id,f0,name\na,1,Ann\nb,2,\"Bob\nc,3,Cy\nd,4,Di\n").starts_with("3: the quote that opens here")
+    );
     // The next quote closes it, and the text behind that tells.
     let two = "id,f0,name\na,1,\"Ann\nb,2,Bob\nc,3,\"Cy\nd,4,Di\n";
     assert!(fault(two).starts_with("2: text stands behind the closing quote"));
@@ -63,7 +65,11 @@ fn a_stored_file_that_is_not_whole_is_read_as_it_was_and_noted() {
     let options = Options { faults: Faults::Tolerated, ..Options::default() };
     let never = read_with(&b"id,n\na,Ann\nb,\"Bob\nc,Cy\n"[..], options).unwrap();
     assert_eq!(never.records.len(), 2);
-    assert!(never.notes[0].starts_with("line 3: the quote that opens here is never closed"), "{:?}", never.notes);
+    assert!(
+        never.notes[0].starts_with("line 3: the quote that opens here is never closed"),
+        "{:?}",
+        never.notes
+    );
     let behind = read_with(&b"id,n\na,\"An\"n\nb,Bo\n"[..], options).unwrap();
     assert_eq!(behind.records[0][1], b"Ann");
     assert!(behind.notes[0].starts_with("line 2: text stands behind"), "{:?}", behind.notes);
@@ -107,7 +113,10 @@ fn encodings_and_other_kinds_of_file_are_named() {
     assert!(fault(b"PK\x03\x04").contains("workbook"));
     assert_eq!(fault(""), format!("0: {EMPTY}"));
     assert_eq!(fault("\r\n\n"), format!("0: {EMPTY}"));
-    assert_eq!(fault(b"id,n\na,1\nb,\0\n"), format!("3: {}", "a NUL byte; the file is damaged or is not UTF-8; save it as CSV (UTF-8)"));
+    assert_eq!(
+        fault(b"id,n\na,1\nb,\0\n"),
+        format!("3: {}", "a NUL byte; the file is damaged or is not UTF-8; save it as CSV (UTF-8)")
+    );
     assert_eq!(fault(b"id,n\xfc\na,1\n"), format!("1: the name of column 2 {NOT_UTF8}"));
 }
 
@@ -172,9 +181,8 @@ fn field() -> impl Strategy<Value = String> {
 }
 
 fn rows() -> impl Strategy<Value = Vec<Vec<String>>> {
-    (2..5_usize).prop_flat_map(|width| {
-        proptest::collection::vec(proptest::collection::vec(field(), width), 0..12)
-    })
+    (2..5_usize)
+        .prop_flat_map(|width| proptest::collection::vec(proptest::collection::vec(field(), width), 0..12))
 }
 
 /// The file that another implementation writes of rows below a header.

@@ -396,12 +396,27 @@ fn values_have_the_types_of_the_schema_and_not_those_that_they_look_like() {
 
 /// Files that are broken, and what every command that reads them says.
 const BROKEN: [(&str, &str); 8] = [
-    ("customer_id,balance,credit_limit\nA,1,2\nB,3,\"4\nC,5,6\n", ":3: the quote that opens here is never closed"),
-    ("customer_id,balance,credit_limit\nA,1,\"2\nB,3,\"4\nC,5,6\n", ":2: text stands behind the closing quote"),
-    ("customer_id,balance,credit_limit\nA,1,2\nB,3\nC,5,6\n", ":3: 2 fields where the header has 3; a missing value is"),
+    (
+        "customer_id,balance,credit_limit\nA,1,2\nB,3,\"4\nC,5,6\n",
+        ":3: the quote that opens here is never closed",
+    ),
+    (
+        "customer_id,balance,credit_limit\nA,1,\"2\nB,3,\"4\nC,5,6\n",
+        ":2: text stands behind the closing quote",
+    ),
+    (
+        "customer_id,balance,credit_limit\nA,1,2\nB,3\nC,5,6\n",
+        ":3: 2 fields where the header has 3; a missing value is",
+    ),
     ("customer_id,balance,credit_limit\nA,1,2\nB,3,\0\n", ":3: a NUL byte"),
-    ("customer_id,balance,credit_limit\nA,1,2\nB,3,\"1,234.50\"\nC,5,6\n", "\"1,234.50\" is not a number; write it without"),
-    ("customer_id;balance;credit_limit\nA;1;974\nB;2;5.891\n", "\"5.891\": every point of the column stands before three"),
+    (
+        "customer_id,balance,credit_limit\nA,1,2\nB,3,\"1,234.50\"\nC,5,6\n",
+        "\"1,234.50\" is not a number; write it without",
+    ),
+    (
+        "customer_id;balance;credit_limit\nA;1;974\nB;2;5.891\n",
+        "\"5.891\": every point of the column stands before three",
+    ),
     ("PK\u{3}\u{4}", ": is a workbook or a ZIP archive"),
     ("", ": is empty; its first line must name the columns"),
 ];
@@ -414,8 +429,27 @@ fn every_command_says_the_same_of_a_broken_file() {
     let (input, output) = (file.to_str().unwrap(), directory.path().join("out"));
     let commands: [Vec<&str>; 3] = [
         vec!["features", "load", "--store", store.to_str().unwrap(), input],
-        vec!["segment", "train", "--output", output.to_str().unwrap(), "--id", "customer_id", "--input", input],
-        vec!["score", "--model", "propensity", "--offers", "travel_gold", "--server", &address, "--input", input],
+        vec![
+            "segment",
+            "train",
+            "--output",
+            output.to_str().unwrap(),
+            "--id",
+            "customer_id",
+            "--input",
+            input,
+        ],
+        vec![
+            "score",
+            "--model",
+            "propensity",
+            "--offers",
+            "travel_gold",
+            "--server",
+            &address,
+            "--input",
+            input,
+        ],
     ];
     for (text, message) in BROKEN {
         std::fs::write(&file, text).unwrap();

@@ -8,8 +8,8 @@ use super::packed::{ColumnKind, Packed, PackedRows};
 use super::texts::{Added, TextIndex};
 use super::{Column, CustomerTable, LoadReport};
 use crate::document::Problems;
-use crate::table::NOT_UTF8;
 use crate::feature::{Feature, FeatureType, ValueRef};
+use crate::table::NOT_UTF8;
 
 /// The longest customer id, in bytes.
 const ID_BYTES: usize = 256;

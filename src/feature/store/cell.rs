@@ -15,7 +15,8 @@ pub fn from_text<'a>(feature: &Feature, cell: &'a [u8], decimal: Decimal) -> Res
     if cell.is_empty() {
         return Ok(ValueRef::Missing);
     }
-    let text = std::str::from_utf8(cell).map_err(|_| format!("`{}`: {} {NOT_UTF8}", feature.name, shown(cell)))?;
+    let text =
+        std::str::from_utf8(cell).map_err(|_| format!("`{}`: {} {NOT_UTF8}", feature.name, shown(cell)))?;
     if feature.feature_type == FeatureType::String {
         return Ok(ValueRef::String(text));
     }

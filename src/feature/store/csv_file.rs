@@ -8,7 +8,7 @@ use super::findings::Findings;
 use super::{CustomerTable, LoadReport, cell};
 use crate::document::Problems;
 use crate::feature::{Entity, Feature, FeatureSchema, FeatureType};
-use crate::table::{Faults, Fault, Marks, Options, Reader, Record};
+use crate::table::{Fault, Faults, Marks, Options, Reader, Record};
 
 /// What a person can do who needs three decimals; the server that reads the file again can be told nothing.
 const THREE_DECIMALS: &str = " (three decimals: separate the fields with commas)";
@@ -25,8 +25,7 @@ pub(super) fn read(
     // Quotes are quotation marks, as in the files that stores have already.
     let options = Options { quote: Some(b'"'), column: Some(ID_COLUMN), faults, ..Options::default() };
     let mut reader = Reader::open(input, options).map_err(|fault| fault.of(file))?;
-    let Some(columns) =
-        Columns::resolve(reader.names(), Some(reader.header_line()), schema, &mut findings)
+    let Some(columns) = Columns::resolve(reader.names(), Some(reader.header_line()), schema, &mut findings)
     else {
         return Err(findings.into_result(()).err().unwrap_or_default());
     };

@@ -271,10 +271,8 @@ fn dictionaries_of_numbers_and_brotli_are_read() {
         vec![Some(1), Some(0), None].into(),
         Arc::new(Int64Array::from(vec![41, 42])),
     );
-    let balances = DictionaryArray::<Int32Type>::new(
-        vec![0, 0, 1].into(),
-        Arc::new(Float64Array::from(vec![1.5, 2.5])),
-    );
+    let balances =
+        DictionaryArray::<Int32Type>::new(vec![0, 0, 1].into(), Arc::new(Float64Array::from(vec![1.5, 2.5])));
     let batch = RecordBatch::try_from_iter_with_nullable([
         ("customer_id", Arc::new(StringArray::from(vec!["A", "B", "C"])) as ArrayRef, true),
         ("age", Arc::new(ages), true),

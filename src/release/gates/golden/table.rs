@@ -113,7 +113,9 @@ impl<'a> Reading<'a> {
                 continue;
             }
             let mut row = GoldenRow { line, ..GoldenRow::default() };
-            for (((column, name), cell), marks) in columns.iter().zip(&names).zip(record.iter()).zip(&mut marks) {
+            for (((column, name), cell), marks) in
+                columns.iter().zip(&names).zip(record.iter()).zip(&mut marks)
+            {
                 if let Err(message) = self.cell(*column, name, cell, decimal, &mut row) {
                     problems.push(self.file, Some(line), message);
                 } else if self.is_number(*column) {
@@ -125,7 +127,11 @@ impl<'a> Reading<'a> {
         let decimal_comma = marks.iter().any(Marks::decimal_comma);
         for (name, marks) in names.iter().zip(&marks) {
             if let Some(found) = marks.thousands(decimal_comma, "").filter(|found| found.certain) {
-                problems.push(self.file, Some(found.row as usize), format!("column `{name}`: {}", found.message));
+                problems.push(
+                    self.file,
+                    Some(found.row as usize),
+                    format!("column `{name}`: {}", found.message),
+                );
             }
         }
         if rows.is_empty() && problems.is_empty() {

@@ -120,7 +120,9 @@ fn check_types(
         }
     }
     let id = fields.iter().find(|field| options.id_column.as_deref() == Some(field.name().trim()));
-    if let Some(field) = id.filter(|field| !is_text(field.data_type()) && !decoded(field.data_type()).is_integer()) {
+    if let Some(field) =
+        id.filter(|field| !is_text(field.data_type()) && !decoded(field.data_type()).is_integer())
+    {
         let found = field.data_type();
         problem(format!("column `{}`: is {found}; ids are texts or whole numbers", field.name().trim()));
     }

@@ -173,9 +173,11 @@ fn points_between_thousands_are_asked_about() {
     let text = b"id;purchases\na;5.891\nb;974\nc;0\n";
     assert_eq!(
         problems(text, &by("id")),
-        ["customers.csv:2: column `purchases`: \"5.891\": every point of the column stands before three digits, so it may \
+        [
+            "customers.csv:2: column `purchases`: \"5.891\": every point of the column stands before three digits, so it may \
           stand between thousands, for no number without one has more than three; write numbers without thousands \
-          separators, or say what stands before decimals: --decimal comma, or --decimal point"]
+          separators, or say what stands before decimals: --decimal comma, or --decimal point"
+        ]
     );
     let with = |decimal| bits(&read(text, &ReadOptions { decimal: Some(decimal), ..by("id") }).unwrap());
     assert_eq!(with(Decimal::Comma), [5891.0_f32, 974.0, 0.0].map(f32::to_bits));
@@ -211,7 +213,11 @@ fn files_that_are_no_tables_say_what_they_are() {
         ("x.csv", b"a,b\n", "x.csv: has a header, but no rows"),
         ("x.csv", b"a,b\n1,2\n", "x.csv: has one row only; segments are made of at least 2 customers"),
         ("x.csv", b"\xff\xfea\0,\0", "x.csv: is UTF-16; save it as UTF-8"),
-        ("x.csv", b"\x7fELF\0\0", "x.csv:1: a NUL byte; the file is damaged or is not UTF-8; save it as CSV (UTF-8)"),
+        (
+            "x.csv",
+            b"\x7fELF\0\0",
+            "x.csv:1: a NUL byte; the file is damaged or is not UTF-8; save it as CSV (UTF-8)",
+        ),
         (
             "x.parquet",
             b"a,b\n1,2\n",
