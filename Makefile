@@ -14,6 +14,9 @@ TREES     := var/trees
 VERSITYGW := v1.8.0
 S3        := $(if $(shell command -v go),var/s3/versitygw-$(VERSITYGW))
 
+# Prometheus's own judge of metrics: the one that is installed, else the one of Debian's package, which is unpacked and not installed.
+PROMTOOL  := $(or $(shell command -v promtool),$(if $(shell command -v apt-get),var/promtool/usr/bin/promtool))
+
 # The load generator, by exact version: https://github.com/bojand/ghz, Apache-2.0.
 GHZ_VERSION := v0.121.0
 GHZ         := $(if $(shell command -v go),var/ghz/ghz-$(GHZ_VERSION))
@@ -28,9 +31,9 @@ SETTINGS    := RPS P99_MS SECONDS WARMUP CALL ADDRESS ADMIN MODELS ERRORS_PERCEN
 run: build var/store/CURRENT
 	@scripts/run.sh
 
-test: lint build $(VENV)/.installed $(TREES)/.trained $(S3)
+test: lint build $(VENV)/.installed $(TREES)/.trained $(S3) $(PROMTOOL)
 	@test -n "$(S3)" || echo "Go is not installed: the tests that need an S3-compatible server are skipped"
-	PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) PROFFER_TREES=$(CURDIR)/$(TREES) $(CARGO) test --locked --lib --bins --tests
+	PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) PROFFER_TEST_PROMTOOL=$(abspath $(PROMTOOL)) PROFFER_TREES=$(CURDIR)/$(TREES) $(CARGO) test --locked --lib --bins --tests
 	$(CARGO) test --locked --doc
 	$(PYTHON) -B -m unittest discover --quiet --start-directory benches/load
 	$(PYTHON) -B -m unittest discover --quiet --start-directory benches/peers
@@ -68,6 +71,13 @@ $(TREES)/.trained: tests/golden/trees.py tests/golden/requirements-trees.txt
 var/s3/versitygw-$(VERSITYGW):
 	GOBIN=$(CURDIR)/var/s3 CGO_ENABLED=0 go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW)
 	mv var/s3/versitygw $@
+
+# Without it the test that wants it is skipped. Any version will do: what it finds has grown little in years.
+var/promtool/usr/bin/promtool:
+	@mkdir -p var/promtool
+	@cd var/promtool && { apt-get -qq download prometheus || { apt-get -qq update && apt-get -qq download prometheus; }; } \
+		&& dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb \
+		|| echo "promtool cannot be had: the test that judges the metrics is skipped"
 
 # A thousand swaps under load, at most ten minutes: what `make test` shows in a short form, with its figures held to their limits.
 swap-test: build

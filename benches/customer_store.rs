@@ -48,6 +48,7 @@ fn schema() -> FeatureSchema {
         entity: Entity::Customer,
         default: None,
         range: None,
+        values: Vec::new(),
         description: String::new(),
     }))
 }

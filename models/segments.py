@@ -97,7 +97,7 @@ def manifest(text, source):
         "seed": artefact["training"]["seed"],
         "inertia": round(artefact["inertia"], 3),
     }
-    lines = ['kind = "segmentation"', "latency_budget_ms = 50", "", "[checksums]"]
+    lines = ['kind = "segmentation"', "latency_budget_ms = 50", "", "[gates]", 'golden = "required"', "", "[checksums]"]
     lines += [f'"segments.json" = "{hashlib.sha256(text.encode()).hexdigest()}"', "", "[training]"]
     lines += [f"{key} = {json.dumps(value)}" for key, value in notes.items()]
     return "\n".join(lines) + "\n"

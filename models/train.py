@@ -357,7 +357,7 @@ def write_version(directory, files, head, output, calibration, training):
     for name, content in files.items():
         (directory / name).write_bytes(content)
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
-    tables = {"output": output, "calibration": calibration, "checksums": sums, "training": training}
+    tables = {"output": output, "calibration": calibration, "gates": {"golden": "required"}, "checksums": sums, "training": training}
     lines = [f"{key} = {literal(value)}" for key, value in head.items()]
     for title, table in tables.items():
         lines += ["", f"[{title}]"]

@@ -123,8 +123,12 @@ mod tests {
     }
 
     async fn request(admin: &AdminHandle, line: &str) -> Answer {
+        request_with(admin, line, "x-none: 1").await
+    }
+
+    async fn request_with(admin: &AdminHandle, line: &str, header: &str) -> Answer {
         let mut stream = TcpStream::connect(admin.address()).await.unwrap();
-        let request = format!("{line} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+        let request = format!("{line} HTTP/1.1\r\nhost: test\r\n{header}\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();
@@ -174,10 +178,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn metrics_are_open_metrics() {
+    async fn metrics_are_text_or_open_metrics_as_the_reader_accepts() {
         let (admin, _, metrics) = start();
         metrics.offers_returned.inc_by(3);
-        let answer = request(&admin, "GET /metrics").await;
+        let text = request(&admin, "GET /metrics").await;
+        assert!(
+            text.head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"),
+            "{}",
+            text.head
+        );
+        assert!(text.head.contains("vary: accept"), "{}", text.head);
+        let described = "\n# TYPE proffer_offers_returned_total counter\nproffer_offers_returned_total 3\n";
+        assert!(text.body.contains(described) && !text.body.contains("# EOF"), "{}", text.body);
+        let accept =
+            "accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3";
+        let answer = request_with(&admin, "GET /metrics", accept).await;
         assert_eq!(answer.status, 200);
         let media = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8";
         assert!(answer.head.contains(media), "{}", answer.head);

@@ -435,8 +435,16 @@ impl<T: FromToml> FromToml for Vec<T> {
     }
 }
 
-/// A moment: an offset date-time, or a local one or a date, which are taken as UTC.
-impl FromToml for DateTime<Utc> {
+/// A date or a date and time as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WrittenTime {
+    /// With an offset: one moment everywhere.
+    Moment(DateTime<Utc>),
+    /// Without: which moment it is, a time zone says. A date is its midnight.
+    Local(NaiveDateTime),
+}
+
+impl FromToml for WrittenTime {
     const EXPECTED: &'static str = "a date or a date and time (2026-01-31 or 2026-01-31T08:00:00Z)";
     fn from_toml(value: &DeValue<'_>) -> Option<Self> {
         let DeValue::Datetime(written) = value else { return None };
@@ -454,10 +462,11 @@ impl FromToml for DateTime<Utc> {
         let local = NaiveDateTime::new(date, time);
         let seconds = match written.offset {
             Some(toml::value::Offset::Custom { minutes }) => i32::from(minutes) * 60,
-            Some(toml::value::Offset::Z) | None => 0,
+            Some(toml::value::Offset::Z) => 0,
+            None => return Some(Self::Local(local)),
         };
-        let zone = FixedOffset::east_opt(seconds)?;
-        local.and_local_timezone(zone).single().map(|moment| moment.with_timezone(&Utc))
+        let moment = local.and_local_timezone(FixedOffset::east_opt(seconds)?).single()?;
+        Some(Self::Moment(moment.with_timezone(&Utc)))
     }
 }
 
@@ -513,11 +522,13 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_midnight_in_utc() {
+    fn a_date_is_a_local_midnight_and_an_offset_makes_a_moment() {
         let document = Document::parse("x.toml", "a = 2026-01-31\nb = 2026-01-31T08:00:00+01:00").unwrap();
         let root = document.root();
-        assert_eq!(root.required::<DateTime<Utc>>("a").to_rfc3339(), "2026-01-31T00:00:00+00:00");
-        assert_eq!(root.required::<DateTime<Utc>>("b").to_rfc3339(), "2026-01-31T07:00:00+00:00");
+        let WrittenTime::Local(local) = root.optional("a").unwrap() else { panic!("an offset") };
+        assert_eq!(local.to_string(), "2026-01-31 00:00:00");
+        let WrittenTime::Moment(moment) = root.optional("b").unwrap() else { panic!("no offset") };
+        assert_eq!(moment.to_rfc3339(), "2026-01-31T07:00:00+00:00");
     }
 
     #[test]

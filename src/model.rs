@@ -16,16 +16,19 @@ pub mod onnx;
 mod output;
 mod pairing;
 mod repository;
+mod rounding;
 pub mod trees;
 mod version;
 mod workers;
 
-pub use calibration::{Calibration, Isotonic};
+pub use calibration::{Calibration, Direction, FALLING, Isotonic};
 pub use checksums::{Checksums, hex, sha256_of, sha256_of_file};
 pub use cost::Cost;
 pub use error::ModelError;
 pub use graph::{Engine, Why};
-pub use manifest::{Class, Inputs, Layout, Manifest, ModelKind, PSI_LIMIT};
+pub use manifest::{
+    Class, GateLimits, Inputs, Layout, MEAN_LIMIT, Manifest, ModelKind, PSI_LIMIT, RANK_LIMIT,
+};
 pub use matrix::{InputError, Matrix};
 pub use pairing::Pairing;
 pub use repository::{Repository, RepositoryError, ServedModel};

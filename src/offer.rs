@@ -6,17 +6,20 @@
 //! Start reading at [`read`], then [`Offer`], [`Placement`], [`Rule`] and [`CustomerRules`].
 
 mod customer_rules;
+mod findings;
 mod library;
 mod policy;
 mod reading;
 mod rule;
 #[cfg(test)]
 mod tests;
+mod zone;
 
 pub use customer_rules::CustomerRules;
+pub use findings::{RuleFinding, RulePlace};
 pub use library::{Attribute, Offer, OfferLibrary, feature_rows};
 pub use policy::{Candidate, Category, ContextWeight, NamedModel, Placement, Policy, Strategy};
-pub use rule::{OfferFields, Rule, RuleError, RuleMemo, RuleProblem};
+pub use rule::{Declared, OfferFields, Rule, RuleError, RuleMemo, RuleProblem};
 
 use crate::document::{Document, Problems};
 use crate::feature::{FeatureSchema, Row};
@@ -99,6 +102,7 @@ pub fn read(
     let placements = Entries::open(&policy_root, policy_file, "placement");
     let context_weights = Entries::open(&policy_root, policy_file, "context_weight");
     let segmentation = policy::read_segmentation(&policy_root);
+    let zone = zone::read_zone(&policy_root);
     for (root, entries) in [(&offers_root, &offers), (&policy_root, &categories), (&policy_root, &placements)]
     {
         entries.require_one(root);
@@ -106,6 +110,7 @@ pub fn read(
     let names = Names {
         schema,
         has_segments: segmentation.is_some(),
+        zone,
         policy_file,
         offers: &offers.ids,
         categories: &categories.ids,

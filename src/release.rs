@@ -23,16 +23,19 @@ mod workspace;
 
 pub use deployer::{Deployer, Deployment, Follower, Order};
 pub use error::RegistryError;
-pub use gates::{Candidate, Champion, judge};
-pub use init::init;
-pub use load::{AssignedSegment, Release, ReleaseSource, Scorer, Segmenter};
+pub use gates::{Candidate, Champion, Sample, judge};
+pub use init::{init, judge_workspace};
+pub use load::{
+    AssignedSegment, CONSENT_PREFIX, ConsentFeature, Release, ReleaseSource, Scorer, Segmenter, WantedSet,
+    Wants,
+};
 pub use records::{
-    Current, FileChange, GateOutcome, GateReport, ModelChange, ModelSummary, Promotion, PushHeader, Pushed,
-    RELEASE_FILES, RefusedRelease, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseRecord,
-    ServingState, Verdict, VersionDetail, VersionFile, VersionState, VersionSummary,
+    CreatedRelease, Current, FileChange, GateOutcome, GateReport, ModelChange, ModelSummary, Promotion,
+    PushHeader, Pushed, RELEASE_FILES, RefusedRelease, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList,
+    ReleaseRecord, ServingState, Verdict, VersionDetail, VersionFile, VersionState, VersionSummary,
 };
 pub use registry::{Holdings, Registry, UPLOAD_BYTES, Upload};
-pub use review::{Review, ShownWarnings, review};
+pub use review::{Kind, Lines, Review, ShownWarnings, review};
 pub use snapshot::{Publisher, Snapshot};
 pub use store::{NewRelease, Placed, Staging, Stamp, Stamped, Store, StoreError, VersionRecord};
 pub use workspace::Workspace;

@@ -6,13 +6,19 @@
 
 pub mod logging;
 
+mod exposition;
 mod labels;
 mod metrics;
+mod offers;
 mod otlp;
 mod process;
+mod propensities;
 mod readiness;
 mod rpc;
 
+pub use exposition::Format;
 pub use metrics::{Metrics, ModelMetrics};
+pub use offers::OfferCounts;
+pub use propensities::PropensityBatch;
 pub use readiness::{Readiness, State};
 pub use rpc::{RpcCall, RpcMetrics};

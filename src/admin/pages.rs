@@ -4,19 +4,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State as Shared;
-use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, VARY};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-use crate::telemetry::{Metrics, Readiness, State};
-
-/// The media type of [`Metrics::encode`].
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use crate::telemetry::{Format, Metrics, Readiness, State};
 
 /// Every page with its purpose; `/` lists them.
 const PAGES: [(&str, &str); 3] = [
-    ("/metrics", "metrics in the OpenMetrics format, for Prometheus"),
+    ("/metrics", "metrics for Prometheus, as text or in the OpenMetrics format"),
     ("/livez", "200 while the process runs"),
     ("/readyz", "200 while requests are answered, else 503 with the reason"),
 ];
@@ -65,6 +62,8 @@ async fn ready(Shared(readiness): Shared<Readiness>) -> impl IntoResponse {
     page(status, "application/json", format!("{body}\n"))
 }
 
-async fn read_metrics(Shared(metrics): Shared<Arc<Metrics>>) -> impl IntoResponse {
-    page(StatusCode::OK, OPEN_METRICS, metrics.encode())
+async fn read_metrics(Shared(metrics): Shared<Arc<Metrics>>, headers: HeaderMap) -> impl IntoResponse {
+    let wanted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = Format::of_accept(wanted);
+    ([(VARY, "accept")], page(StatusCode::OK, format.media_type(), metrics.encode(format)))
 }

@@ -14,8 +14,8 @@ use super::Failure;
 use crate::grpc::client::{Client, ClientError, PIECE};
 use crate::model::Call;
 use crate::release::{
-    Current, Deployer, ModelSummary, Order, Promotion, PushHeader, Pushed, Registry, RegistryError,
-    ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseRecord, ServingState, Store, VersionDetail,
+    CreatedRelease, Current, Deployer, ModelSummary, Order, Promotion, PushHeader, Pushed, Registry,
+    RegistryError, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ServingState, Store, VersionDetail,
 };
 
 /// How often the CURRENT of a store is looked at.
@@ -159,7 +159,7 @@ impl Backend {
         Ok(())
     }
 
-    pub fn create_release(&self, draft: ReleaseDraft) -> Result<ReleaseRecord, BackendError> {
+    pub fn create_release(&self, draft: ReleaseDraft) -> Result<CreatedRelease, BackendError> {
         Ok(match self {
             Self::Server { client, runtime } => runtime.block_on(client.create_release(draft))?,
             Self::Store { registry, .. } => registry.create_release(&draft, &Call::default())?,

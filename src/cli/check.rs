@@ -1,4 +1,7 @@
-//! `proffer check`: everything that a workspace or a store would be refused for, at once.
+//! `proffer check`: everything that a workspace or a store would be refused for, at once, what is most likely a mistake in it, and
+//! whom its offers reach.
+
+mod reached;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,12 +9,16 @@ use std::sync::Arc;
 use clap::Args;
 use comfy_table::{CellAlignment, Table};
 
+use self::reached::Reached;
 use super::{Failure, print};
 use crate::document::Problems;
 use crate::feature::FeatureSchema;
 use crate::feature::store::{CustomerSource, CustomerTable, LoadReport};
 use crate::model::onnx::{OnnxCache, OnnxRuntime};
-use crate::release::{Release, ReleaseSource, ShownWarnings, Store, StoreError, Workspace, review};
+use crate::release::{
+    Release, ReleaseFiles, ReleaseSource, ShownWarnings, Snapshot, Store, StoreError, Workspace,
+    judge_workspace, review,
+};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -21,25 +28,57 @@ pub(super) struct CheckArgs {
     /// Check the current release of this store instead
     #[arg(long, value_name = "STORE", conflicts_with = "workspace")]
     store: Option<String>,
+    /// Exit with 1 if there is any warning
+    #[arg(long)]
+    strict: bool,
 }
 
 /// A workspace or store that passed.
 pub(super) struct Checked {
-    pub release: Arc<Release>,
-    pub customers: CustomerTable,
+    pub snapshot: Arc<Snapshot>,
     report: Option<LoadReport>,
     /// What is sound and most likely not meant.
     pub warnings: Problems,
 }
 
 pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
-    let checked = match (&args.workspace, &args.store) {
-        (Some(workspace), _) => check_workspace(&Workspace::open(workspace)?)?,
-        (None, Some(store)) => check_store(&Store::open(store, None)?)?,
+    let (mut checked, reached) = match (&args.workspace, &args.store) {
+        (Some(workspace), _) => {
+            let workspace = Workspace::open(workspace)?;
+            let checked = check_workspace(&workspace)?;
+            // What `init` refuses beyond it.
+            judge_workspace(&workspace, checked.release.schema(), &OnnxRuntime::load()?)?;
+            let source = ReleaseSource::of_workspace(&workspace);
+            with_reach(checked, &source)?
+        }
+        (None, Some(store)) => {
+            let store = Store::open(store, None)?;
+            let (checked, files) = check_store(&store)?;
+            with_reach(checked, &ReleaseSource::of_store(&store, &files))?
+        }
         // clap requires one of the two.
         (None, None) => return Ok(()),
     };
-    print(describe(&checked))
+    checked.warnings = checked.warnings.sorted();
+    print(describe(&checked, reached.as_ref()))?;
+    match checked.warnings.len() {
+        0 => Ok(()),
+        count if args.strict => Err(Failure::new(format!("{count} warnings, and --strict allows none"))),
+        _ => Ok(()),
+    }
+}
+
+/// Whom the offers reach, where there are customers, and its warnings among the others.
+fn with_reach(
+    mut checked: Checked,
+    source: &ReleaseSource<'_>,
+) -> Result<(Checked, Option<Reached>), Failure> {
+    if checked.snapshot.customers.is_empty() {
+        return Ok((checked, None));
+    }
+    let reached = Reached::of(&checked.snapshot)?;
+    reached.warn(&checked.snapshot.release, source, &mut checked.warnings);
+    Ok((checked, Some(reached)))
 }
 
 /// Checks a workspace as `init` would.
@@ -47,7 +86,7 @@ pub(super) fn check_workspace(workspace: &Workspace) -> Result<Checked, Failure>
     check(&ReleaseSource::of_workspace(workspace), workspace.customers.as_deref())
 }
 
-fn check_store(store: &Store) -> Result<Checked, Failure> {
+fn check_store(store: &Store) -> Result<(Checked, ReleaseFiles), Failure> {
     let number = store.current()?.current.release;
     let files = store.release(number)?;
     for (name, version) in &files.record.models {
@@ -59,7 +98,8 @@ fn check_store(store: &Store) -> Result<Checked, Failure> {
     }
     store.sync_customers()?;
     let source = ReleaseSource::of_store(store, &files);
-    check(&source, CustomerSource::new(store.customers_dir()).current().as_deref())
+    let checked = check(&source, CustomerSource::new(store.customers_dir()).current().as_deref())?;
+    Ok((checked, files))
 }
 
 fn check(source: &ReleaseSource<'_>, customers: Option<&Path>) -> Result<Checked, Failure> {
@@ -78,11 +118,13 @@ fn check(source: &ReleaseSource<'_>, customers: Option<&Path>) -> Result<Checked
         Some((table, report)) => (table, Some(report)),
         None => (CustomerTable::empty(release.schema()), None),
     };
-    Ok(Checked { release: Arc::new(release), customers, report, warnings })
+    let snapshot = Snapshot { release: Arc::new(release), customers: Arc::new(customers) };
+    Ok(Checked { snapshot: Arc::new(snapshot), report, warnings })
 }
 
-fn describe(checked: &Checked) -> String {
-    let catalog = checked.release.catalog();
+fn describe(checked: &Checked, reached: Option<&Reached>) -> String {
+    let release = &checked.snapshot.release;
+    let catalog = release.catalog();
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["placement", "offers", "models", "fallback"]);
@@ -100,9 +142,10 @@ fn describe(checked: &Checked) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     let mut lines = vec![table.to_string(), String::new()];
-    let pins = checked.release.pins().iter();
+    let pins = release.pins().iter();
     lines.extend(pins.map(|(name, version)| format!("model {name} version {version}")));
     lines.push(checked.report.as_ref().map_or_else(|| "no customers".to_owned(), ToString::to_string));
+    lines.extend(reached.map(|reached| format!("\n{}\n", reached.shown(release))));
     if !checked.warnings.is_empty() {
         lines.push(ShownWarnings(&checked.warnings).to_string());
     }

@@ -6,8 +6,18 @@ use clap::{Args, Subcommand};
 
 use super::{Failure, print};
 use crate::feature::FeatureSchema;
-use crate::feature::store::CustomerSource;
+use crate::feature::store::{CustomerSource, KEPT, Losses, MOST_LOST, Replaced};
 use crate::release::Store;
+
+/// What `--help` says of losses.
+fn after_load() -> String {
+    format!(
+        "A file that would lose more than {} % of the customers or of those who gave or refused a consent, or a column that the \
+         present file has, is refused without --force. The last {KEPT} files are kept: --undo brings the latest back, and repeated the \
+         one before it.",
+        MOST_LOST * 100.0
+    )
+}
 
 #[derive(Debug, Subcommand)]
 pub(super) enum FeaturesCommand {
@@ -16,13 +26,20 @@ pub(super) enum FeaturesCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = after_load())]
 pub(super) struct LoadArgs {
     /// The store
     #[arg(long, value_name = "STORE")]
     store: String,
     /// A .csv or .parquet file with a column `customer_id` and a column per customer feature
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    #[arg(value_name = "FILE", required_unless_present = "undo")]
+    file: Option<PathBuf>,
+    /// Load it whatever would be lost
+    #[arg(long, conflicts_with = "undo")]
+    force: bool,
+    /// Bring the file back that was present before the last load
+    #[arg(long, conflicts_with = "file")]
+    undo: bool,
 }
 
 pub(super) fn run(command: &FeaturesCommand) -> Result<(), Failure> {
@@ -31,9 +48,59 @@ pub(super) fn run(command: &FeaturesCommand) -> Result<(), Failure> {
     let files = store.release(store.current()?.current.release)?;
     let schema = FeatureSchema::parse("features.toml", &files.features)?;
     let source = CustomerSource::new(store.customers_dir());
-    let report = source.install(&args.file, &schema)?;
+    // What is present in a bucket is what another machine may have loaded.
+    store.sync_customers()?;
+    let replaced = match &args.file {
+        Some(file) => {
+            let losses = if args.force { Losses::Allowed } else { Losses::Refused };
+            source.exchange(file, &schema, losses)?
+        }
+        None => {
+            store.sync_kept_customers()?;
+            source.undo(&schema)?
+        }
+    };
+    let Replaced { report, kept, restored } = replaced;
+    // Kept before it is replaced, whenever this is cut short.
+    if let (Some(kept), None) = (&kept, &restored) {
+        store.put_kept_customers(kept)?;
+    }
     if let Some(installed) = source.current() {
         store.put_customers(&installed)?;
     }
-    print(report)
+    if let Some(restored) = &restored {
+        store.delete_kept_customers(restored)?;
+        if let Some(kept) = &kept {
+            store.put_kept_customers(kept)?;
+        }
+    }
+    let before = if kept.is_some() { "\n  the file before it is kept: features load --undo" } else { "" };
+    print(format_args!("{report}{before}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        load: LoadArgs,
+    }
+
+    #[test]
+    fn a_load_has_a_file_and_an_undo_has_none() {
+        let parse = |line: &str| {
+            let words = std::iter::once("load").chain(line.split_whitespace());
+            Line::try_parse_from(words).map(|_| ()).map_err(|error| error.kind())
+        };
+        assert_eq!(parse("--store s customers.csv --force"), Ok(()));
+        assert_eq!(parse("--store s --undo"), Ok(()));
+        assert_eq!(parse("--store s"), Err(ErrorKind::MissingRequiredArgument));
+        assert_eq!(parse("--store s --undo customers.csv"), Err(ErrorKind::ArgumentConflict));
+        assert_eq!(parse("--store s --undo --force"), Err(ErrorKind::ArgumentConflict));
+    }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use super::check::check_workspace;
 use super::{Failure, print};
 use crate::model::onnx::OnnxRuntime;
-use crate::release::{Store, Workspace, init};
+use crate::release::{ShownWarnings, Store, Workspace, init};
 
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
@@ -30,12 +30,15 @@ pub(super) fn run(args: &InitArgs) -> Result<(), Failure> {
     let checked = check_workspace(&workspace)?;
     let store = Store::create(&args.store, args.mirror.as_deref())?;
     let current = init(&store, &workspace, &args.author, &OnnxRuntime::load()?)?;
+    if !checked.warnings.is_empty() {
+        eprintln!("{}", ShownWarnings(&checked.warnings));
+    }
     print(format_args!(
         "{}: release {} with {} offers, {} models, {} customers",
         store.location(),
         current.release,
-        checked.release.catalog().library.offers().len(),
-        checked.release.pins().len(),
-        checked.customers.len(),
+        checked.snapshot.release.catalog().library.offers().len(),
+        checked.snapshot.release.pins().len(),
+        checked.snapshot.customers.len(),
     ))
 }

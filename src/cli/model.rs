@@ -1,5 +1,7 @@
 //! `proffer model`: push, list, show and delete versions.
 
+mod check_against;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +12,7 @@ use serde::Serialize;
 use super::backend::{Backend, Place};
 use super::release::{say_promotion, settled};
 use super::table::{failed_gates, new_table, verdict};
-use super::upload::{Progress, VersionDirectory, read_optional};
+use super::upload::{Progress, VersionDirectory, read_optional, read_text};
 use super::{Failure, print, print_json};
 use crate::release::{
     ModelSummary, Order, Promotion, Pushed, ReleaseDraft, ReleaseRecord, VersionDetail, VersionState,
@@ -25,6 +27,7 @@ Examples:
 const AFTER_PUSH: &str = "\
 Examples:
   proffer model push propensity models/propensity/2 --version 2
+  proffer model push propensity build/model --check-against predictions.csv
   proffer model push propensity build/model --promote --note 'retrained on May' --json
 
 Exit code 1 when a gate failed, or when the promotion was overtaken.";
@@ -83,6 +86,13 @@ struct PushArgs {
     /// A features.toml to judge the version by, and to make the release with [default: the current release's]
     #[arg(long, value_name = "FILE")]
     features: Option<PathBuf>,
+    /// Rows with features and the training library's own predictions: makes golden.csv in DIRECTORY of them, which the gate `golden` checks
+    #[arg(long, value_name = "ROWS.csv")]
+    check_against: Option<PathBuf>,
+    /// The column of ROWS.csv with the predictions, as `Score` must answer them; columns `raw` are compared before calibration [default:
+    /// prediction]
+    #[arg(long, value_name = "COLUMN", requires = "check_against")]
+    prediction: Option<String>,
     /// If it passes, make a release of the current one with this version, and promote it
     #[arg(long)]
     promote: bool,
@@ -148,10 +158,19 @@ pub(super) fn push_directory(
 ) -> Result<(), Failure> {
     let author = std::env::var("USER").unwrap_or_else(|_| "proffer".to_owned());
     let (name, directory) = (name.to_owned(), directory.to_owned());
-    push(&PushArgs { name, directory, version: None, features: None, promote, author, note }, place)
+    let (version, features, check_against, prediction) = (None, None, None, None);
+    let args =
+        PushArgs { name, directory, version, features, check_against, prediction, promote, author, note };
+    push(&args, place)
 }
 
 fn push(args: &PushArgs, place: &Place) -> Result<(), Failure> {
+    if let Some(rows) = &args.check_against {
+        let said = check_against::make_golden(&args.directory, rows, args.prediction.as_deref())?;
+        if !place.json {
+            print(said)?;
+        }
+    }
     let directory = VersionDirectory::read(&args.directory)?;
     let features = read_optional(args.features.as_ref())?;
     let backend = Backend::open(place)?;
@@ -200,7 +219,7 @@ fn promote(
     let models = [(name.clone(), *version)].into();
     let (author, note) = (args.author.clone(), args.note.clone());
     let draft = ReleaseDraft { base, models, features, author, note, ..ReleaseDraft::default() };
-    let release = outcome.release.insert(backend.create_release(draft)?).number;
+    let release = outcome.release.insert(backend.create_release(draft)?.record).number;
     let (author, reason) = (args.author.clone(), args.note.clone());
     let order = Order { release, expected_current: Some(base), author, reason };
     outcome.promotion = Some(backend.promote(order)?);

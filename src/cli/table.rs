@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use crate::release::{GateOutcome, Verdict};
+use crate::release::{GateOutcome, GateReport, Verdict};
 
 /// An empty table with these headings; the columns of `numbers` are aligned to the right.
 pub(super) fn new_table(header: &[&str], numbers: Range<usize>) -> Table {
@@ -23,13 +23,7 @@ pub(super) fn new_table(header: &[&str], numbers: Range<usize>) -> Table {
 pub(super) fn verdict(verdict: &Verdict) -> String {
     let mut table = new_table(&["gate", "outcome", "measured", "limit", "why"], 0..0);
     for report in &verdict.gates {
-        table.add_row([
-            report.gate.as_str(),
-            outcome(report.outcome),
-            &report.measured,
-            &report.limit,
-            &report.why,
-        ]);
+        table.add_row([report.gate.as_str(), outcome(report), &report.measured, &report.limit, &report.why]);
     }
     let against = match verdict.release {
         0 => String::new(),
@@ -39,8 +33,10 @@ pub(super) fn verdict(verdict: &Verdict) -> String {
     format!("{table}\n\n{said}; judged{against} at {}", verdict.time)
 }
 
-fn outcome(outcome: GateOutcome) -> &'static str {
-    match outcome {
+fn outcome(report: &GateReport) -> &'static str {
+    match report.outcome {
+        // Nothing to judge by, and a person ought to know.
+        GateOutcome::Skipped if report.why.starts_with("warning: ") => "WARNING",
         GateOutcome::Passed => "passed",
         GateOutcome::Failed => "FAILED",
         GateOutcome::Skipped => "skipped",
@@ -59,8 +55,6 @@ pub(super) fn failed_gates(verdict: &Verdict) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::release::GateReport;
-
     fn judged(outcomes: &[(&str, GateOutcome)]) -> Verdict {
         let report = |(gate, outcome): &(&str, GateOutcome)| GateReport {
             gate: (*gate).to_owned(),

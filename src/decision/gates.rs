@@ -13,7 +13,10 @@ use crate::offer::{Catalog, CustomerRules, Offer, Rule};
 pub(super) struct Visit<'a, 'k> {
     pub catalog: &'a Catalog,
     pub known: &'k Known<'a>,
-    pub channel: &'a str,
+    /// `None` for a channel over which the placement is not shown.
+    pub channel: Option<&'a str>,
+    /// Those over which it is.
+    pub channels: &'a [String],
     pub as_of: DateTime<Utc>,
 }
 
@@ -24,6 +27,18 @@ impl<'a> Visit<'a, '_> {
     /// The first gate that withholds the offer with this index, if any. `rules` are asked about the customer.
     pub fn withholds(&self, offer: usize, rules: &CustomerRules<'_>) -> Option<Withheld<'a>> {
         self.without_rules(offer).or_else(|| by_rules(self.catalog.library.get(offer), offer, rules))
+    }
+
+    /// The first gate but consent that withholds the offer.
+    pub fn withholds_whatever_the_consents(
+        &self,
+        offer: usize,
+        rules: &CustomerRules<'_>,
+    ) -> Option<Withheld<'a>> {
+        let terms = self.catalog.library.get(offer);
+        let fall = self.validity(terms).or_else(|| self.channel(terms));
+        let fall = fall.map(|(stage, reason, detail)| Withheld::new(offer, stage, reason, detail));
+        fall.or_else(|| by_rules(terms, offer, rules))
     }
 
     /// The gates that a fallback has to pass, too: consent, validity, channel.
@@ -49,8 +64,10 @@ impl<'a> Visit<'a, '_> {
     }
 
     fn channel(&self, offer: &'a Offer) -> Option<Fall<'a>> {
-        let allowed = offer.channels.is_empty() || offer.channels.iter().any(|known| known == self.channel);
-        (!allowed).then(|| (Stage::Channel, Reason::ChannelNotAllowed, Detail::Channels(&offer.channels)))
+        let fall = |allowed| (Stage::Channel, Reason::ChannelNotAllowed, Detail::Channels(allowed));
+        let Some(channel) = self.channel else { return Some(fall(self.channels)) };
+        let allowed = offer.channels.is_empty() || offer.channels.iter().any(|known| known == channel);
+        (!allowed).then(|| fall(&offer.channels))
     }
 }
 

@@ -10,6 +10,7 @@ use super::tally::Tally;
 use crate::feature::{Row, ValueRef};
 use crate::model::{Call, Layout, Matrix, Model, ModelError, Pairing, Stop, Worker};
 use crate::offer::Offer;
+use crate::telemetry::PropensityBatch;
 
 /// One pair to score.
 #[derive(Debug, Clone, Copy)]
@@ -129,14 +130,21 @@ pub(super) fn score_pairs(
         }
         call.check()?;
         let mut ask = |wanted: &[Wanted], raw: &mut [RawScore]| {
+            let mut propensities = PropensityBatch::default();
+            let mut clamped = 0;
             let mut keep = |index: usize, answer: RawAnswer| {
+                clamped += usize::from(answer.as_ref().is_ok_and(|raw| model.is_clamped(*raw)));
                 raw[index] = answer.and_then(|raw| propensity(model, raw).map(|p| (position, raw, p)));
+                if let Ok((_, _, propensity)) = raw[index] {
+                    propensities.add(propensity);
+                }
             };
             let (rows, took) = match release.pairing(position) {
                 Some(pairing) => ask_native(model, pairing, pairs, wanted, offers, &mut keep)?,
                 None => ask_model(model, pairs, wanted, worker, &mut keep)?,
             };
-            tally.scored(position, rows, took);
+            tally.scored(position, rows, took, propensities);
+            tally.clamped(position, clamped);
             Ok::<(), ModelError>(())
         };
         if ask(wanted, raw).is_ok() {

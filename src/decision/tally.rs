@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Reason;
 use super::plan::Plan;
 use super::withheld::Withheld;
-use crate::telemetry::Metrics;
+use super::{RankResult, Reason};
+use crate::telemetry::{Metrics, PropensityBatch};
 
 /// Counts of one part of a call.
 #[derive(Debug, Default)]
@@ -19,10 +19,12 @@ pub(super) struct Tally {
     withheld: [u64; Reason::ALL.len()],
     /// Offer and rule gate of each rule that could not be evaluated.
     rule_errors: BTreeMap<(usize, &'static str), u64>,
-    /// The model's position in the release, rows and time of each batch that was scored.
-    scored: Vec<(usize, usize, Duration)>,
+    /// The model's position in the release, rows, time and propensities of each batch that was scored.
+    scored: Vec<(usize, usize, Duration, PropensityBatch)>,
     /// Rows without a usable score, by the model's position in the release.
     unavailable: BTreeMap<usize, usize>,
+    /// Scores that rounding led outside 0..=1, by the model's position in the release.
+    clamped: BTreeMap<usize, usize>,
 }
 
 impl Tally {
@@ -40,13 +42,20 @@ impl Tally {
     }
 
     /// Counts a batch that a model scored.
-    pub fn scored(&mut self, model: usize, rows: usize, took: Duration) {
-        self.scored.push((model, rows, took));
+    pub fn scored(&mut self, model: usize, rows: usize, took: Duration, propensities: PropensityBatch) {
+        self.scored.push((model, rows, took, propensities));
     }
 
     /// Counts a row that a model could not score.
     pub fn unavailable(&mut self, model: usize) {
         *self.unavailable.entry(model).or_default() += 1;
+    }
+
+    /// Counts scores that lie outside 0..=1 by rounding alone.
+    pub fn clamped(&mut self, model: usize, scores: usize) {
+        if scores > 0 {
+            *self.clamped.entry(model).or_default() += scores;
+        }
     }
 
     /// Adds what another part of the call counted.
@@ -64,10 +73,14 @@ impl Tally {
         for (model, rows) in other.unavailable {
             *self.unavailable.entry(model).or_default() += rows;
         }
+        for (model, scores) in other.clamped {
+            self.clamped(model, scores);
+        }
     }
 
-    /// Records the counts.
-    pub fn record(&self, plan: &Plan, metrics: &Metrics) {
+    /// Records the counts, and what the results show.
+    pub fn record(&self, plan: &Plan, results: &[RankResult], metrics: &Metrics) {
+        record_offers(plan, results);
         let release = &plan.snapshot.release;
         metrics.decisions(&plan.placement().id).inc_by(self.decisions);
         metrics.offers_returned.inc_by(self.offers);
@@ -79,13 +92,35 @@ impl Tally {
             let id: &Arc<str> = &release.catalog().library.offers()[*offer].id;
             metrics.rule_errors(id, gate).inc_by(*count);
         }
-        for (model, rows, took) in &self.scored {
+        for (model, rows, took, propensities) in &self.scored {
             let model = &release.models()[*model];
-            metrics.model(model.name(), model.version()).scored(*rows, *took);
+            let metrics = metrics.model(model.name(), model.version());
+            metrics.scored(*rows, *took);
+            metrics.propensities(propensities);
         }
         for (model, rows) in &self.unavailable {
             let model = &release.models()[*model];
             metrics.model(model.name(), model.version()).unavailable(*rows);
         }
+        for (model, scores) in &self.clamped {
+            let model = &release.models()[*model];
+            metrics.model(model.name(), model.version()).clamped(*scores);
+        }
+    }
+}
+
+/// Counts the offers that the results show, and whom they were decided for: a few atomic additions, however many are withheld.
+fn record_offers(plan: &Plan, results: &[RankResult]) {
+    let counts = plan.snapshot.release.offer_counts(plan.placement);
+    let decided = || results.iter().filter(|result| result.error.is_none());
+    let customers = decided().count() as u64;
+    // A request narrows the candidates by leaving some out.
+    if plan.candidates().len() == plan.placement().candidates.len() {
+        counts.decided(customers);
+    } else {
+        plan.candidates().iter().for_each(|candidate| counts.decided_among(candidate.offer, customers));
+    }
+    for shown in decided().flat_map(|result| &result.offers) {
+        counts.shown(shown.offer, shown.fallback);
     }
 }

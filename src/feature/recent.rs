@@ -201,6 +201,7 @@ mod tests {
             entity: *entity,
             default: (*feature_type == FeatureType::Float).then_some(Value::Float(0.5)),
             range: None,
+            values: Vec::new(),
             description: String::new(),
         })))
     }

@@ -1,12 +1,13 @@
 //! The feature schema: `features.toml`, checked.
 
 use std::fmt;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use toml::de::DeValue;
 
 use super::{FeatureType, Value, ValueRef};
-use crate::document::{Document, FromToml, Problems, Table, closest};
+use crate::document::{Document, FromToml, Problems, Table, closest, suggestion};
 
 /// What a feature describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +43,8 @@ pub struct Feature {
     pub default: Option<Value>,
     /// The least and the greatest expected value, both included; numeric features only.
     pub range: Option<(f64, f64)>,
+    /// The texts that are expected, sorted, each once; string features only. Empty: any text is.
+    pub values: Vec<Arc<str>>,
     /// For people.
     pub description: String,
 }
@@ -53,13 +56,22 @@ impl Feature {
         ValueRef::from(&self.default)
     }
 
-    /// Whether a known numeric `value` lies outside the expected range.
+    /// Whether a known `value` is none of those that are expected: a number outside the range, a text that is not listed.
     #[must_use]
     pub fn is_out_of_range(&self, value: ValueRef<'_>) -> bool {
+        if let ValueRef::String(text) = value {
+            return !self.takes_text(text);
+        }
         match (self.range, value.as_f64()) {
             (Some((least, greatest)), Some(number)) => number < least || number > greatest,
             _ => false,
         }
+    }
+
+    /// Whether `text` is listed, or nothing is. In O(log values).
+    #[must_use]
+    pub fn takes_text(&self, text: &str) -> bool {
+        self.values.is_empty() || self.values.binary_search_by(|known| (**known).cmp(text)).is_ok()
     }
 }
 
@@ -71,6 +83,9 @@ pub struct FeatureSchema {
     context: Vec<Feature>,
     by_name: HashMap<String, (Entity, usize)>,
 }
+
+/// The most texts that a string feature can list. Beyond, a feature is an id or free text, and no category.
+const MOST_VALUES: usize = 10_000;
 
 /// Names that features cannot have because rules and models use them for something else.
 const RESERVED: [&str; 2] = ["segment", "customer_id"];
@@ -240,13 +255,48 @@ fn read_feature(table: &Table<'_, '_>) -> Feature {
     if range.is_some() && !matches!(feature_type, FeatureType::Float | FeatureType::Int) {
         table.problem_at("range", format!("a {feature_type} has no `range`; remove it"));
     }
+    let values = read_values(table, feature_type);
     let description = table.or("description", String::new());
     table.finish();
-    let feature = Feature { name, feature_type, entity, default, range, description };
-    if feature.is_out_of_range(feature.default_ref()) {
-        table.problem_at("default", "`default` lies outside `range`");
+    let feature = Feature { name, feature_type, entity, default, range, values, description };
+    match feature.default_ref() {
+        ValueRef::String(text) if !feature.takes_text(text) => {
+            let hint = suggestion(text, feature.values.iter().map(|value| &**value));
+            table.problem_at("default", format!("`default` must be one of `values`, not {text:?}{hint}"));
+        }
+        default if feature.is_out_of_range(default) => {
+            table.problem_at("default", "`default` lies outside `range`");
+        }
+        _ => {}
     }
     feature
+}
+
+/// The texts of `values`, sorted; none where the key is absent or wrong.
+fn read_values(table: &Table<'_, '_>, feature_type: FeatureType) -> Vec<Arc<str>> {
+    let Some(listed) = table.optional::<Vec<String>>("values") else { return Vec::new() };
+    if feature_type != FeatureType::String {
+        table.problem_at("values", format!("a {feature_type} has no `values`; remove it"));
+        return Vec::new();
+    }
+    if listed.is_empty() {
+        table.problem_at("values", "`values` must list at least one text, or be left out");
+    }
+    if listed.len() > MOST_VALUES {
+        let message = format!(
+            "`values` lists {} texts, more than {MOST_VALUES}; leave it out for free text",
+            listed.len()
+        );
+        table.problem_at("values", message);
+        return Vec::new();
+    }
+    let mut values: Vec<Arc<str>> = listed.into_iter().map(Arc::from).collect();
+    values.sort_unstable();
+    for pair in values.windows(2).filter(|pair| pair[0] == pair[1]) {
+        table.problem_at("values", format!("{:?} comes twice in `values`", pair[0]));
+    }
+    values.dedup();
+    values
 }
 
 #[cfg(test)]
@@ -302,6 +352,29 @@ default = 0.5
         assert!(problems("").contains("no [[feature]]"));
         assert!(problems(&SOUND.replace("[0, 100]", "[20, 100]")).contains("outside `range`"));
         assert!(problems(&SOUND.replace("\"fee\"", "\"value\"")).contains("field `value`"));
+    }
+
+    #[test]
+    fn a_string_feature_lists_its_values() {
+        let text =
+            "[[feature]]\nname = 'plan'\ntype = 'string'\nentity = 'customer'\nvalues = ['c', 'a', 'b']\n";
+        let schema = FeatureSchema::parse("features.toml", &format!("{text}default = 'b'")).unwrap();
+        let plan = schema.get("plan").unwrap();
+        assert_eq!(plan.values.iter().map(|value| &**value).collect::<Vec<_>>(), ["a", "b", "c"]);
+        for (value, out) in [("a", false), ("c", false), ("d", true), ("", true), ("A", true)] {
+            assert_eq!(plan.is_out_of_range(ValueRef::String(value)), out, "{value}");
+        }
+        assert!(!plan.is_out_of_range(ValueRef::Missing));
+        let default = problems(&format!("{text}default = 'bb'"));
+        assert!(default.contains("`default` must be one of `values`, not \"bb\""), "{default}");
+        let listed = |values: &str| problems(&text.replace("['c', 'a', 'b']", values));
+        assert!(listed("[]").contains("at least one text"));
+        assert!(listed("['a', 'b', 'a']").contains("\"a\" comes twice"));
+        assert!(listed("['a', 1]").contains("`values` must be"));
+        let many: Vec<String> = (0..=MOST_VALUES).map(|at| format!("'{at}'")).collect();
+        assert!(listed(&format!("[{}]", many.join(", "))).contains("10001 texts"));
+        let number = problems(&SOUND.replace("range = [0, 100]", "values = ['a']"));
+        assert!(number.contains("a float has no `values`"), "{number}");
     }
 
     proptest! {

@@ -10,6 +10,8 @@ mod cell;
 mod columns;
 mod csv_file;
 mod findings;
+mod kept;
+mod losses;
 mod packed;
 mod parquet_file;
 mod source;
@@ -26,7 +28,9 @@ use crate::document::{Problems, suggestion};
 use crate::table::Faults;
 
 pub use cell::from_text as read_cell;
-pub use source::{CustomerSource, Fingerprint};
+pub use kept::{KEPT, KeptFile, PREVIOUS, kept_number};
+pub use losses::MOST_LOST;
+pub use source::{CustomerSource, Fingerprint, Losses, Replaced};
 
 /// The features of all customers, in memory.
 #[derive(Debug, Clone)]

@@ -4,9 +4,9 @@
 
 use super::proto::proffer::v1 as wire;
 use crate::release::{
-    Current, FileChange, GateOutcome, GateReport, ModelChange, ModelSummary, Promotion, PushHeader, Pushed,
-    RefusedRelease, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseRecord, ServingState,
-    Verdict, VersionDetail, VersionFile, VersionState, VersionSummary,
+    CreatedRelease, Current, FileChange, GateOutcome, GateReport, ModelChange, ModelSummary, Promotion,
+    PushHeader, Pushed, RefusedRelease, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseRecord,
+    ServingState, Verdict, VersionDetail, VersionFile, VersionState, VersionSummary,
 };
 
 /// An answer that lacks something, or says it in a way that is not known.
@@ -286,11 +286,17 @@ impl From<wire::ReleaseInfo> for ReleaseRecord {
     }
 }
 
-impl TryFrom<wire::CreateReleaseResponse> for ReleaseRecord {
+impl From<CreatedRelease> for wire::CreateReleaseResponse {
+    fn from(created: CreatedRelease) -> Self {
+        Self { release: Some(created.record.into()), warnings: created.warnings }
+    }
+}
+
+impl TryFrom<wire::CreateReleaseResponse> for CreatedRelease {
     type Error = Unreadable;
 
     fn try_from(answer: wire::CreateReleaseResponse) -> Result<Self, Unreadable> {
-        present("release", answer.release).map(Into::into)
+        Ok(Self { record: present("release", answer.release)?.into(), warnings: answer.warnings })
     }
 }
 

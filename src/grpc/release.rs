@@ -45,8 +45,8 @@ impl wire::release_service_server::ReleaseService for ReleaseService {
         let admitted = self.writers.take_on(&request)?;
         let draft = read_draft(request.into_inner())?;
         let registry = self.registry.clone();
-        let record = blocking(admitted, move |call| registry.create_release(&draft, call)).await?;
-        Ok(Response::new(wire::CreateReleaseResponse { release: Some(record.into()) }))
+        let created = blocking(admitted, move |call| registry.create_release(&draft, call)).await?;
+        Ok(Response::new(created.into()))
     }
 
     async fn get_release(

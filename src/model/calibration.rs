@@ -9,7 +9,8 @@ pub enum Calibration {
     #[default]
     None,
     /// Platt scaling: `p = 1 / (1 + exp(-(a · s + b)))`. Source: Platt (1999), with the sign of `a` turned round, so that
-    /// a positive `a` keeps the order of the scores.
+    /// a positive `a` keeps the order of the scores. `sklearn_sigmoid` of a manifest, `p = 1 / (1 + exp(a · s + b))` with the
+    /// `a_` and `b_` of scikit-learn's `_SigmoidCalibration`, is this with both signs turned round.
     Platt {
         /// The slope; not 0.
         a: f64,
@@ -20,21 +21,38 @@ pub enum Calibration {
     Isotonic(Isotonic),
 }
 
-/// A piecewise linear, non-decreasing function given by its corners; constant beyond the first and the last. Source:
+/// A piecewise linear, monotonic function given by its corners; constant beyond the first and the last. Source:
 /// Zadrozny and Elkan (2002).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Isotonic {
     /// Scores, strictly increasing, at least one.
     x: Vec<f64>,
-    /// Propensities in 0..=1, non-decreasing, as many as scores.
+    /// Propensities in 0..=1, as many as scores: non-decreasing, or non-increasing where the manifest says that it falls.
     y: Vec<f64>,
 }
 
 impl Calibration {
-    /// Reads `[calibration]`, which may be absent.
-    pub(super) fn read(table: Option<&Table<'_, '_>>) -> Self {
-        let Some(table) = table else { return Self::None };
-        let methods = [("none", Method::None), ("platt", Method::Platt), ("isotonic", Method::Isotonic)];
+    /// Reads `[calibration]`, which may be absent, and whether it says that it falls: `falling`.
+    ///
+    /// Platt scaling that falls without saying so is no problem here: stored releases may have it. The gate `calibration` and the
+    /// review of new releases refuse it.
+    pub(super) fn read(table: Option<&Table<'_, '_>>) -> (Self, bool) {
+        let Some(table) = table else { return (Self::None, false) };
+        let falling = table.or("falling", false);
+        let calibration = Self::read_method(table, falling);
+        if falling && calibration != Self::None && calibration.direction() == Direction::Rising {
+            table.problem_at("falling", "`falling` is true, but the calibration rises; remove it");
+        }
+        (calibration, falling)
+    }
+
+    fn read_method(table: &Table<'_, '_>, falling: bool) -> Self {
+        let methods = [
+            ("none", Method::None),
+            ("platt", Method::Platt),
+            ("sklearn_sigmoid", Method::SklearnSigmoid),
+            ("isotonic", Method::Isotonic),
+        ];
         let Some(method) =
             table.choice("method", &methods).or((!table.has("method")).then_some(Method::None))
         else {
@@ -43,20 +61,21 @@ impl Calibration {
         };
         let calibration = match method {
             Method::None => Self::None,
-            Method::Platt => {
-                let (a, b) = (table.required("a"), table.required("b"));
+            Method::Platt | Method::SklearnSigmoid => {
+                let (a, b): (f64, f64) = (table.required("a"), table.required("b"));
                 if table.has("a") && a == 0.0 {
                     table.problem_at(
                         "a",
                         "`a` must not be 0, which would give every score the same propensity",
                     );
                 }
-                Self::Platt { a, b }
+                let sign = if matches!(method, Method::SklearnSigmoid) { -1.0 } else { 1.0 };
+                Self::Platt { a: sign * a, b: sign * b }
             }
             Method::Isotonic => {
                 let (x, y) = (table.required::<Vec<f64>>("x"), table.required::<Vec<f64>>("y"));
                 if table.has("x") && table.has("y") {
-                    check_corners(table, &x, &y);
+                    check_corners(table, &x, &y, falling);
                 }
                 Self::Isotonic(Isotonic { x, y })
             }
@@ -65,10 +84,21 @@ impl Calibration {
         calibration
     }
 
-    /// The propensity of a raw score, in double precision; `None` where the score is not finite or the result lies
-    /// outside 0..=1.
+    /// Whether a higher score means a higher propensity.
     #[must_use]
-    pub fn propensity(&self, raw: f32) -> Option<f64> {
+    pub fn direction(&self) -> Direction {
+        let rises = match self {
+            Self::None => true,
+            Self::Platt { a, .. } => *a >= 0.0,
+            Self::Isotonic(isotonic) => isotonic.y.first() <= isotonic.y.last(),
+        };
+        if rises { Direction::Rising } else { Direction::Falling }
+    }
+
+    /// The propensity of a raw score, in double precision; `None` where the score is not finite or the result lies
+    /// outside 0..=1 by more than `rounding`. What lies outside by less is 0 or 1.
+    #[must_use]
+    pub fn propensity(&self, raw: f32, rounding: f64) -> Option<f64> {
         if !raw.is_finite() {
             return None;
         }
@@ -78,18 +108,33 @@ impl Calibration {
             Self::Platt { a, b } => 1.0 / (1.0 + (-(a * score + b)).exp()),
             Self::Isotonic(isotonic) => isotonic.at(score),
         };
-        (0.0..=1.0).contains(&propensity).then_some(propensity)
+        (-rounding..=1.0 + rounding).contains(&propensity).then(|| propensity.clamp(0.0, 1.0))
     }
 }
+
+/// What a calibration does to the order of scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Keeps it: the highest score is the highest propensity.
+    Rising,
+    /// Turns it round.
+    Falling,
+}
+
+/// Why a calibration that falls is refused, and what to do about it.
+pub const FALLING: &str = "the calibration falls: the highest score becomes the lowest propensity. `a` and `b` of scikit-learn \
+                           or LIBSVM go with method = \"sklearn_sigmoid\" (platt has the other sign); if the model's scores \
+                           are upside down, say falling = true under [calibration]";
 
 #[derive(Debug, Clone, Copy)]
 enum Method {
     None,
     Platt,
+    SklearnSigmoid,
     Isotonic,
 }
 
-fn check_corners(table: &Table<'_, '_>, x: &[f64], y: &[f64]) {
+fn check_corners(table: &Table<'_, '_>, x: &[f64], y: &[f64], falling: bool) {
     if x.is_empty() || x.len() != y.len() {
         let message =
             format!("`x` and `y` must be equally long and not empty, not {} and {}", x.len(), y.len());
@@ -98,8 +143,18 @@ fn check_corners(table: &Table<'_, '_>, x: &[f64], y: &[f64]) {
     if let Some((left, right)) = x.iter().zip(x.iter().skip(1)).find(|(left, right)| left >= right) {
         table.problem_at("x", format!("`x` must increase, but {left} is followed by {right}"));
     }
-    if let Some((left, right)) = y.iter().zip(y.iter().skip(1)).find(|(left, right)| left > right) {
-        table.problem_at("y", format!("`y` must not decrease, but {left} is followed by {right}"));
+    let mut pairs = y.iter().zip(y.iter().skip(1));
+    if falling {
+        if let Some((left, right)) = pairs.find(|(left, right)| left < right) {
+            let message =
+                format!("`y` must not increase where `falling` is true, but {left} is followed by {right}");
+            table.problem_at("y", message);
+        }
+    } else if let Some((left, right)) = pairs.find(|(left, right)| left > right) {
+        let message = format!(
+            "`y` must not decrease, but {left} is followed by {right}; if the model's scores are upside down, say falling = true"
+        );
+        table.problem_at("y", message);
     }
     if let Some(value) = y.iter().find(|value| !(0.0..=1.0).contains(*value)) {
         table.problem_at("y", format!("`y` must lie in 0..=1, but has {value}"));
@@ -128,18 +183,18 @@ mod tests {
 
     fn read(text: &str) -> Result<Calibration, Problems> {
         let document = Document::parse("model.toml", text)?;
-        let calibration = Calibration::read(document.root().table("calibration").as_ref());
+        let (calibration, _) = Calibration::read(document.root().table("calibration").as_ref());
         document.finish(calibration)
     }
 
     #[test]
     fn platt_is_a_logistic_curve() {
         let platt = read("[calibration]\nmethod = 'platt'\na = 2.0\nb = -1.0").unwrap();
-        assert_eq!(platt.propensity(0.5), Some(0.5));
+        assert_eq!(platt.propensity(0.5, 0.0), Some(0.5));
         let expected = 1.0 / (1.0 + f64::exp(-5.0));
-        assert!((platt.propensity(3.0).unwrap() - expected).abs() < 1e-15);
-        assert_eq!(platt.propensity(f32::MAX), Some(1.0));
-        assert_eq!(platt.propensity(f32::MIN), Some(0.0));
+        assert!((platt.propensity(3.0, 0.0).unwrap() - expected).abs() < 1e-15);
+        assert_eq!(platt.propensity(f32::MAX, 0.0), Some(1.0));
+        assert_eq!(platt.propensity(f32::MIN, 0.0), Some(0.0));
     }
 
     #[test]
@@ -149,19 +204,19 @@ mod tests {
         for (score, expected) in
             [(-7.0, 0.0), (0.0, 0.0), (0.25, 0.15), (0.5, 0.3), (0.75, 0.6), (1.0, 0.9), (2.0, 0.9)]
         {
-            let found = isotonic.propensity(score).unwrap();
+            let found = isotonic.propensity(score, 0.0).unwrap();
             assert!((found - expected).abs() < 1e-15, "{score}: {found}");
         }
         let single = read("[calibration]\nmethod = 'isotonic'\nx = [0.5]\ny = [0.25]").unwrap();
-        assert_eq!(single.propensity(9.0), Some(0.25));
+        assert_eq!(single.propensity(9.0, 0.0), Some(0.25));
     }
 
     #[test]
     fn without_a_method_a_score_must_be_a_propensity() {
         for none in [read("").unwrap(), read("[calibration]").unwrap()] {
-            assert_eq!(none.propensity(0.25), Some(0.25));
+            assert_eq!(none.propensity(0.25, 0.0), Some(0.25));
             for score in [-0.1, 1.5, f32::NAN, f32::INFINITY] {
-                assert_eq!(none.propensity(score), None, "{score}");
+                assert_eq!(none.propensity(score, 0.0), None, "{score}");
             }
         }
     }
@@ -185,6 +240,37 @@ mod tests {
         refused("method = 'isotonic'\nx = [0.0, nan]\ny = [0.5, 0.7]", "`x` must be a list");
     }
 
+    /// The public numbers of scikit-learn's `_SigmoidCalibration`: a_ = -1.5, b_ = 0.25.
+    #[test]
+    fn scikit_learns_sigmoid_has_its_own_name_and_sign() {
+        let sklearn = read("[calibration]\nmethod = 'sklearn_sigmoid'\na = -1.5\nb = 0.25").unwrap();
+        assert_eq!(sklearn, Calibration::Platt { a: 1.5, b: -0.25 });
+        assert_eq!(sklearn.direction(), Direction::Rising);
+        for score in [-3.0_f32, 0.0, 0.7, 4.0] {
+            let expected = 1.0 / (1.0 + f64::exp(-1.5 * f64::from(score) + 0.25));
+            assert!((sklearn.propensity(score, 0.0).unwrap() - expected).abs() < 1e-15);
+        }
+        let pasted = read("[calibration]\nmethod = 'platt'\na = -1.5\nb = 0.25").unwrap();
+        assert_eq!(pasted.direction(), Direction::Falling);
+    }
+
+    #[test]
+    fn what_falls_can_say_so() {
+        let falling =
+            read("[calibration]\nmethod = 'isotonic'\nfalling = true\nx = [0.0, 1.0]\ny = [0.9, 0.1]")
+                .unwrap();
+        assert_eq!(falling.direction(), Direction::Falling);
+        assert_eq!(falling.propensity(0.5, 0.0), Some(0.5));
+        for (text, message) in [
+            ("method = 'isotonic'\nx = [0.0, 1.0]\ny = [0.9, 0.1]", "say falling = true"),
+            ("method = 'isotonic'\nfalling = true\nx = [0.0, 1.0]\ny = [0.1, 0.9]", "must not increase"),
+            ("method = 'platt'\nfalling = true\na = 1.0\nb = 0.0", "but the calibration rises"),
+        ] {
+            let problems = read(&format!("[calibration]\n{text}")).unwrap_err().to_string();
+            assert!(problems.contains(message), "{text}: {problems}");
+        }
+    }
+
     proptest! {
         #[test]
         fn isotonic_never_decreases_and_never_leaves_its_range(
@@ -198,7 +284,7 @@ mod tests {
             let calibration = Calibration::Isotonic(Isotonic { x, y });
             scores.sort_by(f32::total_cmp);
             let propensities: Vec<f64> =
-                scores.iter().map(|score| calibration.propensity(*score).unwrap()).collect();
+                scores.iter().map(|score| calibration.propensity(*score, 0.0).unwrap()).collect();
             // Rounding of the interpolation may cost a few units in the last place.
             prop_assert!(propensities.windows(2).all(|pair| pair[0] <= pair[1] + 1e-15));
             prop_assert!(propensities.iter().all(|p| (least - 1e-15..=greatest + 1e-15).contains(p)));

@@ -85,6 +85,32 @@ impl Checksums {
         format!("{}\n\n{}", manifest.trim_end(), self.render())
     }
 
+    /// The text of a manifest with this digest for `file` in its table `[checksums]`, in place of another or besides the others;
+    /// `None` where it has no such table. `file` is a plain name: letters, digits, `.`.
+    #[must_use]
+    pub fn set_in(manifest: &str, file: &str, digest: &str) -> Option<String> {
+        let lines: Vec<&str> = manifest.lines().collect();
+        let header = lines.iter().position(|line| line.trim().starts_with("[checksums]"))?;
+        let of_file = |line: &&str| {
+            let key = line.split('=').next().unwrap_or_default().trim();
+            key.trim_matches(|quote| quote == '"' || quote == '\'') == file
+        };
+        let table = lines[header + 1..].iter().take_while(|line| !line.trim_start().starts_with('['));
+        let known = table.enumerate().find(|(_, line)| of_file(line)).map(|(at, _)| header + 1 + at);
+        let entry = format!("\"{file}\" = \"{digest}\"");
+        let mut text = String::with_capacity(manifest.len() + entry.len() + 1);
+        for (at, line) in lines.iter().enumerate() {
+            let replaced = known == Some(at);
+            text.push_str(if replaced { entry.as_str() } else { *line });
+            text.push('\n');
+            if known.is_none() && at == header {
+                text.push_str(&entry);
+                text.push('\n');
+            }
+        }
+        Some(text)
+    }
+
     /// Holds the files in `directory` against the checksums; `label` is what problems call the directory. Nothing outside the
     /// directory is read, whatever links lie in it.
     ///

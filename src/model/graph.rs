@@ -12,9 +12,10 @@ use bytes::Bytes;
 
 use super::inputs::{Element, Plan};
 use super::matrix::{Numbers, Rows};
-use super::onnx::{OnnxFile, OnnxModel, Outputs, Tensor, TensorData};
+use super::onnx::{OnnxFile, OnnxModel, Outputs, Tensor, TensorData, ValueKind};
 use super::output::ScoreOutput;
-use super::trees::{Disagreement, InputPart, PROBES, Scratch, Side, TreeModel, Unsupported};
+use super::rounding;
+use super::trees::{Disagreement, InputPart, PROBES, Scratch, Side, TreeModel, Unsupported, tree_count};
 use super::{ModelError, Worker};
 use crate::priority::pause;
 
@@ -73,25 +74,26 @@ pub enum Why {
     Disagreement(Arc<Disagreement>),
 }
 
-/// The engines that were made for the outputs of a graph: made once, kept as long as the graph is loaded.
+/// The engines that were made for the outputs of a graph, each with what rounding may do to its scores: made once, kept as long as the
+/// graph is loaded.
 #[derive(Debug, Default)]
-pub(super) struct Engines(Mutex<Vec<(ScoreOutput, Engine)>>);
+pub(super) struct Engines(Mutex<Vec<(ScoreOutput, Engine, f64)>>);
 
 impl Engines {
-    fn get(&self, output: &ScoreOutput, make: impl FnOnce() -> Engine) -> Engine {
+    fn get(&self, output: &ScoreOutput, make: impl FnOnce() -> (Engine, f64)) -> (Engine, f64) {
         let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, engine)) = made.iter().find(|(of, _)| of == output) {
-            return engine.clone();
+        if let Some((_, engine, rounding)) = made.iter().find(|(of, ..)| of == output) {
+            return (engine.clone(), *rounding);
         }
-        let engine = make();
-        made.push((output.clone(), engine.clone()));
-        engine
+        let (engine, rounding) = make();
+        made.push((output.clone(), engine.clone(), rounding));
+        (engine, rounding)
     }
 
     /// Whether an engine of ours serves all that was asked for, so that ONNX Runtime need not be ready.
     pub(super) fn all_native(&self) -> bool {
         let made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        !made.is_empty() && made.iter().all(|(_, engine)| matches!(engine, Engine::Native(_)))
+        !made.is_empty() && made.iter().all(|(_, engine, _)| matches!(engine, Engine::Native(_)))
     }
 }
 
@@ -101,6 +103,7 @@ pub(super) struct Graph {
     onnx: Arc<OnnxModel>,
     pub(super) output: ScoreOutput,
     engine: Engine,
+    rounding: f64,
 }
 
 impl Graph {
@@ -114,7 +117,7 @@ impl Graph {
         plan: &Plan,
     ) -> Self {
         let mut fresh = false;
-        let engine = onnx.engines().get(&output, || {
+        let (engine, rounding) = onnx.engines().get(&output, || {
             let began = Instant::now();
             fresh = true;
             let engine = choose(file, &onnx, &output, plan);
@@ -135,7 +138,8 @@ impl Graph {
                     tracing::warn!(graph = name, %why, milliseconds, "served by ONNX Runtime");
                 }
             }
-            engine
+            let rounding = rounding_of(&engine, file, &onnx, &output);
+            (engine, rounding)
         });
         if fresh && onnx.engines().all_native() {
             onnx.drop_sessions();
@@ -143,7 +147,12 @@ impl Graph {
             // Whoever runs it will be told why.
             tracing::debug!(graph = name, "ONNX Runtime has no session yet");
         }
-        Self { onnx, output, engine }
+        Self { onnx, output, engine, rounding }
+    }
+
+    /// How far a score may be off because it was added up in 32 bits; see [`rounding`].
+    pub(super) fn rounding(&self) -> f64 {
+        self.rounding
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -197,6 +206,21 @@ fn run(
         message: "nothing came back".to_owned(),
     })?;
     output.read(value, batch, rows)
+}
+
+/// How far the scores of a graph may be off by rounding alone.
+fn rounding_of(engine: &Engine, file: &OnnxFile, onnx: &OnnxModel, output: &ScoreOutput) -> f64 {
+    let sums = match engine {
+        Engine::Native(trees) => match trees.trees() {
+            0 => rounding::bound(rounding::USUAL_TERMS, 1.0),
+            trees_in_all => rounding::bound(trees_in_all, trees.magnitude()),
+        },
+        Engine::OnnxRuntime(_) => {
+            rounding::bound(rounding::USUAL_TERMS + tree_count(file.bytes.clone()), 1.0)
+        }
+    };
+    let kind = onnx.signature().outputs.get(output.index).map(|spec| &spec.kind);
+    if let Some(ValueKind::Tensor(element)) = kind { sums + rounding::of_type(*element) } else { sums }
 }
 
 /// Reads the graph in `file` and holds it against what ONNX Runtime makes of it, which is `reference`.

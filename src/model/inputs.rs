@@ -58,7 +58,7 @@ pub(super) struct Input {
     pub(super) feature: String,
     /// Where a row has it.
     pub(super) source: Source,
-    /// A value of its type for warming up: the default, or nothing at all.
+    /// A value of its type for warming up: the default, the first of the listed texts, or nothing at all.
     pub(super) stand_in: Value,
     feature_type: FeatureType,
 }
@@ -250,7 +250,8 @@ impl Resolver<'_> {
             FeatureType::Float => Value::Float(0.0),
             FeatureType::Int => Value::Int(0),
             FeatureType::Bool => Value::Bool(false),
-            FeatureType::String => Value::String("".into()),
+            // A graph may fail on a text that it was not trained with.
+            FeatureType::String => Value::String(feature.values.first().cloned().unwrap_or_default()),
         });
         let feature_type = feature.feature_type;
         Some(Input { feature: name.to_owned(), source, stand_in, feature_type })

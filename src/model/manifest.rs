@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::{Calibration, Checksums};
+use super::{Calibration, Checksums, Direction};
 use crate::document::{Document, FromToml, Problems, Table};
 
 /// What a model is for.
@@ -77,6 +77,27 @@ impl fmt::Display for Class {
 /// of thumb of Siddiqi, "Credit Risk Scorecards" (2006).
 pub const PSI_LIMIT: f64 = 0.25;
 
+/// The factor by which the mean propensity may differ from that of the version that serves, where a manifest says nothing else: acceptance
+/// rates move by seasons and campaigns, and seldom double between two trainings.
+pub const MEAN_LIMIT: f64 = 2.0;
+
+/// The least rank correlation with the version that serves, where a manifest says nothing else: below 0 the order of customers and
+/// offers is turned round. Source of the coefficient: Spearman (1904).
+pub const RANK_LIMIT: f64 = 0.0;
+
+/// `[gates]`: what the gates may find.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GateLimits {
+    /// The largest population stability index against the version that serves: `psi_limit`.
+    pub psi: f64,
+    /// The largest factor between the mean propensities of both: `mean_limit`.
+    pub mean: f64,
+    /// The least rank correlation of both: `rank_limit`.
+    pub rank: f64,
+    /// Whether a version without golden rows fails: `golden = "required"`.
+    pub golden_required: bool,
+}
+
 /// A checked `model.toml`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
@@ -95,15 +116,16 @@ pub struct Manifest {
     /// that one core spends on 100 rows of a pairwise model (a customer with 100 offers), and on one row of any other, at the
     /// 99th percentile of 100 runs.
     pub latency_budget: Option<Duration>,
-    /// The largest population stability index against the version that serves, for the gates: `psi_limit` of `[gates]`;
-    /// `None` = [`PSI_LIMIT`].
-    pub psi_limit: Option<f64>,
+    /// What the gates may find: `[gates]`.
+    pub gates: GateLimits,
     /// The output with the score; `None` = the only one that can be it.
     pub output: Option<String>,
     /// The class that is the score; `None` = the last of two columns, or the only one.
     pub class: Option<Class>,
     /// From score to propensity.
     pub calibration: Calibration,
+    /// Whether the manifest says that the calibration falls, and that this is meant: `falling` of `[calibration]`.
+    pub falling: bool,
     /// Of the files of the version; empty where the manifest has none.
     pub checksums: Checksums,
     /// Notes on the training, as text.
@@ -119,9 +141,51 @@ pub(super) struct Lines {
     pub(super) offers: usize,
     pub(super) output: usize,
     pub(super) class: usize,
+    calibration: usize,
+}
+
+impl GateLimits {
+    fn read(root: &Table<'_, '_>) -> Self {
+        let mut limits = Self::default();
+        let Some(table) = root.table("gates") else { return limits };
+        let words = [("required", true), ("optional", false)];
+        limits.golden_required = table.choice("golden", &words).unwrap_or_default();
+        limits.psi = table.or("psi_limit", limits.psi);
+        limits.mean = table.or("mean_limit", limits.mean);
+        limits.rank = table.or("rank_limit", limits.rank);
+        if limits.psi <= 0.0 {
+            table.problem_at("psi_limit", "`psi_limit` must be greater than 0");
+        }
+        if limits.mean < 1.0 {
+            table.problem_at("mean_limit", "`mean_limit` is a factor, and must be at least 1");
+        }
+        if !(-1.0..=1.0).contains(&limits.rank) {
+            table.problem_at("rank_limit", "`rank_limit` is a rank correlation, and must lie in -1..=1");
+        }
+        table.finish();
+        limits
+    }
+}
+
+impl Default for GateLimits {
+    fn default() -> Self {
+        Self { psi: PSI_LIMIT, mean: MEAN_LIMIT, rank: RANK_LIMIT, golden_required: false }
+    }
 }
 
 impl Manifest {
+    /// Whether the calibration turns the order of scores round, and the manifest does not say that this is meant.
+    #[must_use]
+    pub fn falls_unsaid(&self) -> bool {
+        self.calibration.direction() == Direction::Falling && !self.falling
+    }
+
+    /// The line of `[calibration]`, counted from 1; of the file's first line where there is none.
+    #[must_use]
+    pub fn calibration_line(&self) -> usize {
+        self.lines.calibration
+    }
+
     /// Reads a `model.toml`; `file` is the name that problems carry.
     ///
     /// # Errors
@@ -189,7 +253,10 @@ fn read(root: &Table<'_, '_>) -> Manifest {
             "`class` means nothing for a multi_offer model, whose columns are its offers",
         );
     }
+    let calibration_table = root.table("calibration");
+    let (calibration, falling) = Calibration::read(calibration_table.as_ref());
     let lines = Lines {
+        calibration: calibration_table.as_ref().map_or(1, Table::first_line),
         inputs: root.line("inputs"),
         offers: root.line("offers"),
         output: output.as_ref().map_or(1, |table| table.line("name")),
@@ -205,10 +272,11 @@ fn read(root: &Table<'_, '_>) -> Manifest {
         accepts_missing: root.or("accepts_missing", false),
         offers,
         latency_budget: read_latency_budget(root),
-        psi_limit: read_psi_limit(root),
+        gates: GateLimits::read(root),
         output: name,
         class,
-        calibration: Calibration::read(root.table("calibration").as_ref()),
+        calibration,
+        falling,
         checksums: Checksums::read(root.table("checksums").as_ref()),
         training: read_training(root),
         lines,
@@ -280,16 +348,6 @@ fn read_latency_budget(root: &Table<'_, '_>) -> Option<Duration> {
     budget
 }
 
-fn read_psi_limit(root: &Table<'_, '_>) -> Option<f64> {
-    let gates = root.table("gates")?;
-    let limit: Option<f64> = gates.optional("psi_limit");
-    if limit.is_some_and(|limit| limit <= 0.0) {
-        gates.problem_at("psi_limit", "`psi_limit` must be greater than 0");
-    }
-    gates.finish();
-    limit
-}
-
 fn read_training(root: &Table<'_, '_>) -> BTreeMap<String, String> {
     let Some(table) = root.table("training") else { return BTreeMap::new() };
     let note = |name: String| table.optional::<Note>(&name).map(|note| (name, note.0));
@@ -358,13 +416,13 @@ on = 2026-01-31
         assert_eq!(manifest.inputs, Inputs::Dense(names));
         assert!(manifest.accepts_missing);
         assert_eq!(manifest.latency_budget, Some(Duration::from_micros(12_500)));
-        assert_eq!(manifest.psi_limit, Some(0.1));
+        assert_eq!(manifest.gates, GateLimits { psi: 0.1, ..GateLimits::default() });
         assert_eq!(manifest.output.as_deref(), Some("probabilities"));
         assert_eq!(manifest.class, Some(Class::Int(1)));
         assert_eq!(manifest.calibration, Calibration::Platt { a: 1.2, b: -0.1 });
         assert_eq!(manifest.training["rows"], "20000");
         assert_eq!(manifest.training["on"], "2026-01-31");
-        assert_eq!(manifest.lines, Lines { inputs: 3, offers: 1, output: 7, class: 8 });
+        assert_eq!(manifest.lines, Lines { inputs: 3, offers: 1, output: 7, class: 8, calibration: 9 });
     }
 
     #[test]

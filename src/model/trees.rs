@@ -48,6 +48,11 @@ use graph::Core;
 use linear::Linear;
 use network::Network;
 
+/// The trees in a graph, whether or not an engine of ours knows it.
+pub(super) fn tree_count(bytes: Bytes) -> usize {
+    graph::tree_count(bytes)
+}
+
 /// Why a graph is left to ONNX Runtime.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{node}: {why}")]
@@ -76,6 +81,7 @@ pub struct TreeModel {
     /// The places of the texts that make a difference, for each value of a row that is a text.
     vocabularies: Vec<HashMap<String, usize>>,
     trees: usize,
+    magnitude: f64,
 }
 
 #[derive(Debug)]
@@ -115,6 +121,10 @@ impl TreeModel {
         let found = graph::read(bytes, output, inputs)?;
         pause();
         let (features, after) = (found.features, found.after);
+        let magnitude = match &found.core {
+            Core::Trees(ensemble) => after.magnitude(ensemble.magnitude()),
+            Core::Linear(_) | Core::Network { .. } => 1.0,
+        };
         let mut turning_points = vec![Vec::new(); found.elements.len()];
         let (evaluator, trees) = match found.core {
             Core::Linear(weights) => {
@@ -140,7 +150,7 @@ impl TreeModel {
         let places = |texts: Vec<String>| texts.into_iter().zip(0..).collect();
         let vocabularies = found.vocabularies.into_iter().map(places).collect();
         let (elements, labels) = (found.elements, found.labels);
-        let model = Self { evaluator, elements, labels, turning_points, vocabularies, trees };
+        let model = Self { evaluator, elements, labels, turning_points, vocabularies, trees, magnitude };
         if model.width() == 0 {
             return Err(Unsupported::because("nothing comes out of it".to_owned()));
         }
@@ -221,6 +231,13 @@ impl TreeModel {
     #[must_use]
     pub fn trees(&self) -> usize {
         self.trees
+    }
+
+    /// At most so much come the absolute values of a score's terms to: the largest leaf of each tree and what stands behind
+    /// them; 1 where no trees are added up to the score.
+    #[must_use]
+    pub fn magnitude(&self) -> f64 {
+        self.magnitude
     }
 
     /// Layers of sums: one of a linear model, more of a perceptron; none where it has trees.

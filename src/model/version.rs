@@ -29,6 +29,8 @@ pub struct Model {
     /// One, or for [`Layout::PerOffer`] one per offer, in the order of the columns.
     graphs: Vec<Graph>,
     columns: Vec<String>,
+    /// How far beyond 0..=1 a score may lie by rounding alone: the most of any graph.
+    rounding: f64,
     /// Of a row.
     cost: Cost,
 }
@@ -125,9 +127,10 @@ impl Model {
         let plan = plan.ok_or_else(|| Problems::one(&file, None, "it describes no inputs"))?;
         let graphs = loaded.into_iter().zip(outputs);
         let graph = |(Loaded { label, file, onnx }, output)| Graph::new(&label, &file, onnx, output, &plan);
-        let graphs = graphs.map(graph).collect();
+        let graphs: Vec<Graph> = graphs.map(graph).collect();
+        let rounding = graphs.iter().map(Graph::rounding).fold(0.0, f64::max);
         let (name, plan, cost) = (name.to_owned(), Arc::new(plan), Cost::default());
-        let model = Self { name, version, manifest, plan, graphs, columns, cost };
+        let model = Self { name, version, manifest, plan, graphs, columns, rounding, cost };
         let native = || {
             model.engines().filter_map(|engine| match engine {
                 Engine::Native(trees) => Some(trees),
@@ -197,18 +200,34 @@ impl Model {
         self.manifest.calibration != Calibration::None
     }
 
-    /// The propensity of a raw score, in 0..=1; `None` where the score is not finite or the result lies outside.
+    /// The propensity of a raw score, in 0..=1; `None` where the score is not finite or the result lies outside by more than
+    /// [`Model::rounding`].
     #[must_use]
     pub fn propensity(&self, raw: f32) -> Option<f64> {
-        self.manifest.calibration.propensity(raw)
+        self.manifest.calibration.propensity(raw, self.rounding)
     }
 
-    /// What a caller is told of a raw score: the propensity where the model is calibrated, else the score itself; `None` where
-    /// that is not usable.
+    /// How far beyond 0..=1 a score may lie for no other reason than that it was added up in 32 bits.
+    #[must_use]
+    pub fn rounding(&self) -> f64 {
+        self.rounding
+    }
+
+    /// Whether the propensity of a raw score is 0 or 1 because the score lies outside 0..=1 by no more than rounding.
+    #[must_use]
+    pub fn is_clamped(&self, raw: f32) -> bool {
+        !(0.0..=1.0).contains(&raw) && !self.is_calibrated() && self.propensity(raw).is_some()
+    }
+
+    /// What a caller is told of a raw score: the propensity where the model is calibrated, else the score itself (of a propensity
+    /// model within 0..=1, where rounding alone led it outside); `None` where that is not usable.
     #[must_use]
     pub fn answer(&self, raw: f32) -> Option<f32> {
         if self.is_calibrated() {
             return self.propensity(raw).map(|propensity| propensity as f32);
+        }
+        if self.manifest.kind == ModelKind::Propensity && self.is_clamped(raw) {
+            return Some(raw.clamp(0.0, 1.0));
         }
         raw.is_finite().then_some(raw)
     }

@@ -67,6 +67,6 @@ pub(super) fn compile(library: &mut OfferLibrary, policy: &mut Policy) -> RuleSe
     builder.finish()
 }
 
-fn features(offer: &Offer) -> Vec<ValueRef<'_>> {
+pub(super) fn features(offer: &Offer) -> Vec<ValueRef<'_>> {
     offer.features.iter().map(ValueRef::from).collect()
 }

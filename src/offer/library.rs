@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use toml::de::DeValue;
 
 use super::reading::{self, Entries, Names};
+use super::zone::{self, Twice};
 use super::{Category, Rule};
 use crate::document::{FromToml, Table, suggestion};
 use crate::feature::{Entity, Value, ValueRef, read_value};
@@ -144,8 +145,8 @@ fn read_offer(id: &str, table: &Table<'_, '_>, names: &Names<'_>, categories: &[
         category: read_category(table, names, categories, weight),
         placements: names.placements.find_all(table, "placements").unwrap_or_default(),
         channels: reading::words(table, "channels"),
-        valid_from: table.optional("valid_from"),
-        valid_until: table.optional("valid_until"),
+        valid_from: zone::moment(table, "valid_from", names.zone, Twice::Earlier),
+        valid_until: zone::moment(table, "valid_until", names.zone, Twice::Later),
         value: reading::money(table, "value", table.required("value")),
         cost: reading::money(table, "cost", table.or("cost", 0.0)),
         weight,

@@ -27,6 +27,8 @@ pub(super) struct Names<'a> {
     pub(super) schema: &'a FeatureSchema,
     /// Whether the policy names a segmentation, without which no rule can use `segment`.
     pub(super) has_segments: bool,
+    /// What dates and local times are read in.
+    pub(super) zone: chrono_tz::Tz,
     pub(super) policy_file: &'a str,
     pub(super) offers: &'a Ids,
     pub(super) categories: &'a Ids,

@@ -13,8 +13,10 @@
 //! Everything else of CEL is refused by name when the rule is compiled.
 //!
 //! **Numbers.** Whole numbers and floats compare and calculate with each other; a whole number then counts as a float.
-//! Features are 32-bit floats, so every float that a rule writes or reads (literals, and the money and weight of an
-//! offer) is rounded to 32 bits: 0.3 in a file, in a request and in a rule is one number. Calculations are in 64 bits.
+//! Floats are CEL's doubles. The value of a feature, which is kept in 32 bits, counts as the shortest decimal that reads as
+//! it: 0.3 in a file, in a request and in a rule is one number. Calculations are in 64 bits, and a comparison takes numbers
+//! that differ by no more than the rounding of their calculation as equal, so that `customer.balance >= 0.07 *
+//! customer.limit` holds at exactly 7 % (`number.rs`).
 //!
 //! **Missing values.** Using a missing value is [`RuleError::Missing`]; `has` tests for it. An error on one side of `&&` or
 //! `||` does not matter where the other side decides, whichever comes first: `customer.x > 1.0 && false` is false
@@ -27,9 +29,12 @@
 
 mod check;
 mod limits;
+mod number;
 mod parsed;
+mod satisfiable;
 mod scope;
 mod set;
+mod shown;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -38,7 +43,8 @@ use std::sync::{Arc, LazyLock};
 use cel::common::types::CelBool;
 use cel::{Context, Env, ExecutionError, IdedExpr, Value};
 
-use crate::feature::{FeatureSchema, Row};
+use crate::feature::{Entity, FeatureSchema, Row};
+pub use satisfiable::{Declared, Outlook, allowed_values};
 use scope::{Scope, Slot, Source};
 use set::Compiled;
 pub use set::RuleMemo;
@@ -51,6 +57,7 @@ pub struct Rule {
     /// The checked expression: every variable is the number of its slot, and types fit without conversion at run time.
     expression: Arc<IdedExpr>,
     slots: Arc<[Slot]>,
+    warnings: Arc<[RuleProblem]>,
     /// What it is in the rule set of its catalog.
     compiled: Compiled,
 }
@@ -99,7 +106,7 @@ pub enum RuleError {
 }
 
 /// The functions of the language, shared by all rules.
-static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(number::environment()));
 
 impl Rule {
     /// Parses `source` and checks it against `schema`.
@@ -109,13 +116,14 @@ impl Rule {
     /// wrong.
     pub fn compile(source: &str, schema: &FeatureSchema) -> Result<Self, Vec<RuleProblem>> {
         limits::check(source).map_err(|problem| vec![problem])?;
-        let (expression, slots) = check::compile(source, schema)?;
+        let check::Checked { expression, slots, warnings } = check::compile(source, schema)?;
         // Made now, so that no customer waits for it.
         LazyLock::force(&ENVIRONMENT);
         Ok(Self {
             source: source.into(),
             expression: Arc::new(expression),
             slots: slots.into(),
+            warnings: warnings.into(),
             compiled: Compiled::Not,
         })
     }
@@ -148,10 +156,21 @@ impl Rule {
         Arc::clone(&self.source)
     }
 
+    /// What is sound and most likely a mistake: a quotient of whole numbers, which has lost its decimals, next to a float.
+    #[must_use]
+    pub fn warnings(&self) -> &[RuleProblem] {
+        &self.warnings
+    }
+
     /// Whether it reads `segment.id` or `segment.name`.
     #[must_use]
     pub fn uses_segment(&self) -> bool {
         self.slots.iter().any(|slot| matches!(slot.source(), Some(Source::SegmentId | Source::SegmentName)))
+    }
+
+    /// The features that it reads, or asks for with `has`: entity and position in the schema.
+    pub fn features(&self) -> impl Iterator<Item = (Entity, usize)> {
+        self.slots.iter().filter_map(|slot| slot.source()?.feature())
     }
 
     /// Whether its catalog evaluates it without the interpreter.

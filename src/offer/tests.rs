@@ -160,6 +160,23 @@ fn a_sound_pair_of_files_is_read() {
 }
 
 #[test]
+fn dates_without_an_offset_are_read_in_the_time_zone_of_the_policy() {
+    let policy = format!("time_zone = \"Europe/Berlin\"{POLICY}");
+    let gold = |policy: &str| catalog(OFFERS, policy).unwrap().library.get(3).clone();
+    let (here, utc) = (gold(&policy), gold(POLICY));
+    assert_eq!(here.valid_from.unwrap().to_rfc3339(), "2025-12-31T23:00:00+00:00");
+    assert_eq!(utc.valid_from.unwrap().to_rfc3339(), "2026-01-01T00:00:00+00:00");
+    // An offset says which moment it is.
+    assert_eq!(here.valid_until, utc.valid_until);
+    let unknown = catalog(OFFERS, &format!("time_zone = \"Berlin\"{POLICY}")).unwrap_err();
+    assert_eq!(
+        unknown.to_string(),
+        "policy.toml:1: `time_zone`: there is no time zone \"Berlin\"; name one of the IANA database, such as \
+         \"Europe/Berlin\"; did you mean `Europe/Berlin`?"
+    );
+}
+
+#[test]
 fn the_first_scorer_that_claims_an_offer_scores_it() {
     let policy = catalog(OFFERS, POLICY).unwrap().policy;
     let app = &policy.placements[0];

@@ -351,6 +351,7 @@ impl Deployer {
             model.engines().map(words)
         });
         parts.metrics.release_published(release.number(), pins, engines);
+        parts.metrics.follow_offers(release.all_offer_counts());
         parts.metrics.release_wanted.set(current.release as i64);
         parts.metrics.customers_loaded(customers, bytes);
         parts.readiness.ready(release.number());

@@ -8,11 +8,13 @@
 //! Start reading at [`judge`], then at any of the gates.
 
 mod bench;
+mod calibration;
 mod distribution;
 mod files;
 mod finite;
 mod golden;
 mod latency;
+mod ranks;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,7 @@ use crate::model::onnx::OnnxCache;
 use crate::model::trees::{PROBES, TOLERANCE};
 use crate::segment::Segmentation;
 use bench::Bench;
+pub use distribution::LEAST_ROWS;
 
 /// A version that wants to serve, and what it is judged by.
 #[derive(Debug, Clone, Copy)]
@@ -43,10 +46,19 @@ pub struct Candidate<'a> {
     pub segments: Option<usize>,
     /// What serves under the same name now.
     pub champion: Option<Champion<'a>>,
-    /// Recent requests, for the distribution of the scores.
-    pub recent: &'a [RecentRow],
+    /// What both versions are asked, to compare what they say.
+    pub sample: &'a Sample,
     /// Sessions for judging; must not be those that serve, because a gate may keep one busy for long.
     pub cache: &'a OnnxCache,
+}
+
+/// Rows that the candidate and the version that serves are both asked.
+#[derive(Debug, Clone, Default)]
+pub struct Sample {
+    /// The rows.
+    pub rows: Vec<RecentRow>,
+    /// What they are, for people: `recent rows`.
+    pub source: String,
 }
 
 /// The version of the same name that serves.
@@ -83,10 +95,11 @@ enum Check {
     Loaded(fn(&Bench<'_>, &Loaded) -> Finding),
 }
 
-const GATES: [Gate; 8] = [
+const GATES: [Gate; 9] = [
     Gate { name: "checksums", check: Check::Version(files::checksums) },
     Gate { name: "loads", check: Check::Version(files::loads) },
     Gate { name: "signature", check: Check::Version(files::signature) },
+    Gate { name: "calibration", check: Check::Loaded(calibration::check) },
     Gate { name: "finite", check: Check::Loaded(finite::check) },
     Gate { name: "golden", check: Check::Loaded(golden::check) },
     Gate { name: "latency", check: Check::Loaded(latency::check) },

@@ -1,7 +1,8 @@
 //! A new store out of a workspace: judged whole before anything is written.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 
 use super::gates::{self, Candidate};
 use super::store::{NewRelease, Staging};
@@ -27,7 +28,16 @@ pub fn init(
     runtime: &OnnxRuntime,
 ) -> Result<Current, RegistryError> {
     let schema = FeatureSchema::parse("features.toml", &workspace.features)?;
-    let versions = judged(store, workspace, &schema, runtime)?;
+    let stage = |from: &Path| -> Result<Staging, RegistryError> {
+        let staged = store.stage()?;
+        copy(from, staged.path())?;
+        Ok(staged)
+    };
+    let mut versions = judged(workspace, &schema, runtime, stage)?;
+    for (name, version) in &workspace.bare {
+        let staged = stage(&workspace.version_dir(name, *version))?;
+        versions.push(Judged { name: name.clone(), version: *version, staged, verdict: None });
+    }
     if let Some(customers) = &workspace.customers {
         CustomerSource::new(store.customers_dir()).install(customers, &schema)?;
         store.put_customers(customers)?;
@@ -59,37 +69,54 @@ pub fn init(
     Ok(current)
 }
 
+/// Judges the versions of a workspace as [`init`] does, and stores nothing: what is copied goes again.
+///
+/// # Errors
+/// The versions that failed their gates, and why; [`RegistryError::Internal`] where there is no room for a copy.
+pub fn judge_workspace(
+    workspace: &Workspace,
+    schema: &FeatureSchema,
+    runtime: &OnnxRuntime,
+) -> Result<(), RegistryError> {
+    judged(workspace, schema, runtime, |from: &Path| {
+        let scratch = Scratch::new()?;
+        copy(from, &scratch.0)?;
+        Ok(scratch)
+    })
+    .map(drop)
+}
+
 /// A version that may go into the store.
-struct Judged {
+struct Judged<S> {
     name: String,
     version: u64,
-    staged: Staging,
+    staged: S,
     /// Models without a manifest, which serve the Open Inference Protocol alone, are not judged.
     verdict: Option<Verdict>,
 }
 
-fn judged(
-    store: &Store,
+/// Judges copies of the versions, which `stage` makes.
+fn judged<S: AsRef<Path>>(
     workspace: &Workspace,
     schema: &FeatureSchema,
     runtime: &OnnxRuntime,
-) -> Result<Vec<Judged>, RegistryError> {
+    stage: impl Fn(&Path) -> Result<S, RegistryError>,
+) -> Result<Vec<Judged<S>>, RegistryError> {
     let cache = OnnxCache::new(runtime.clone(), 1);
     let directories = workspace.models.iter().map(|(name, version)| workspace.version_dir(name, *version));
     let segments = directories.into_iter().find_map(|directory| gates::segments_in(&directory));
     let (mut versions, mut problems) = (Vec::new(), Problems::new());
     for (name, version) in &workspace.models {
-        let staged = store.stage()?;
-        copy(&workspace.version_dir(name, *version), staged.path())?;
-        fill_in_checksums(staged.path())?;
+        let staged = stage(&workspace.version_dir(name, *version))?;
+        fill_in_checksums(staged.as_ref())?;
         let candidate = Candidate {
-            directory: staged.path(),
+            directory: staged.as_ref(),
             name,
             version: *version,
             schema,
             segments,
             champion: None,
-            recent: &[],
+            sample: &gates::Sample::default(),
             cache: &cache,
         };
         let verdict = Verdict::of(gates::judge(&candidate), 0);
@@ -100,12 +127,32 @@ fn judged(
         versions.push(Judged { name: name.clone(), version: *version, staged, verdict: Some(verdict) });
     }
     problems.into_result(())?;
-    for (name, version) in &workspace.bare {
-        let staged = store.stage()?;
-        copy(&workspace.version_dir(name, *version), staged.path())?;
-        versions.push(Judged { name: name.clone(), version: *version, staged, verdict: None });
-    }
     Ok(versions)
+}
+
+/// A directory for temporary files of this value's own, which goes with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self, RegistryError> {
+        let path = std::env::temp_dir().join(format!("proffer-{}", uuid::Uuid::now_v7()));
+        let failed = |error: std::io::Error| RegistryError::Internal(format!("{}: {error}", path.display()));
+        fs::DirBuilder::new().mode(0o700).create(&path).map_err(failed)?;
+        Ok(Self(path))
+    }
+}
+
+impl AsRef<Path> for Scratch {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed now is a temporary file like any other.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Completes a manifest that has no checksums.

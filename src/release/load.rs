@@ -1,6 +1,7 @@
 //! Loading a release: parse its files, load its models, hold everything against everything else.
 
 mod segmenter;
+mod wants;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use self::segmenter::{AssignedSegment, Segmenter};
+pub use self::wants::{CONSENT_PREFIX, ConsentFeature, WantedSet, Wants};
 use super::{ReleaseFiles, Store, Workspace};
 use crate::document::{Document, Problems, suggestion};
 use crate::feature::FeatureSchema;
@@ -16,6 +18,7 @@ use crate::model::{Cost, Layout, Manifest, Model, ModelKind, Pairing, Worker};
 use crate::offer::{self, Catalog, NamedModel, Placement, feature_rows};
 use crate::priority::pause;
 use crate::segment::{FILE_NAME, Segmentation};
+use crate::telemetry::OfferCounts;
 
 /// The texts and pins of a release, from a store or a workspace.
 #[derive(Debug, Clone)]
@@ -90,7 +93,10 @@ pub struct Release {
     costs: Vec<Cost>,
     /// Whether a model runs in ONNX Runtime, by placement.
     sessions: Vec<bool>,
+    /// By placement.
+    offer_counts: Vec<Arc<OfferCounts>>,
     segmentation: Option<Segmenter>,
+    wants: Wants,
     store: Option<Store>,
     pins: BTreeMap<String, u64>,
 }
@@ -142,12 +148,16 @@ impl Release {
         drop(offers);
         pause();
         let costs = catalog.policy.placements.iter().map(|_| Cost::default()).collect();
+        let offer_counts = count_offers(&catalog);
         let runs = |scorer: &Scorer| models[scorer.model].needs_session();
         let sessions = scorers.iter().map(|row| row.iter().flatten().any(runs)).collect();
+        let wants = Wants::new(&schema, &catalog, &models, &scorers, segmentation.as_ref());
         problems.into_result(Self {
+            wants,
             pairings,
             costs,
             sessions,
+            offer_counts,
             number: source.number,
             schema: Arc::new(schema),
             catalog,
@@ -233,10 +243,27 @@ impl Release {
         self.sessions[placement]
     }
 
+    /// How often the offers of a placement were decided about and shown, to be counted whenever customers are decided.
+    #[must_use]
+    pub fn offer_counts(&self, placement: usize) -> &OfferCounts {
+        &self.offer_counts[placement]
+    }
+
+    /// The same of every placement.
+    pub(super) fn all_offer_counts(&self) -> &[Arc<OfferCounts>] {
+        &self.offer_counts
+    }
+
     /// The segmentation, where the policy names one.
     #[must_use]
     pub fn segmentation(&self) -> Option<&Segmenter> {
         self.segmentation.as_ref()
+    }
+
+    /// What its decisions look at.
+    #[must_use]
+    pub fn wants(&self) -> &Wants {
+        &self.wants
     }
 
     /// The store that the release is in, to tell what exists and is not loaded from what does not exist.
@@ -244,6 +271,16 @@ impl Release {
     pub fn store(&self) -> Option<&Store> {
         self.store.as_ref()
     }
+}
+
+/// Counts of nothing yet, by placement.
+fn count_offers(catalog: &Catalog) -> Vec<Arc<OfferCounts>> {
+    let named = |offer: usize| (offer, Arc::clone(&catalog.library.get(offer).id));
+    let of = |placement: &Placement| {
+        let candidates = placement.candidates.iter().map(|candidate| named(candidate.offer));
+        Arc::new(OfferCounts::new(placement.id.as_str(), candidates, placement.fallback.map(named)))
+    };
+    catalog.policy.placements.iter().map(of).collect()
 }
 
 /// A version in memory, of either sort.

@@ -43,6 +43,15 @@ pub struct ReleaseRecord {
     pub hashes: BTreeMap<String, String>,
 }
 
+/// A release that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CreatedRelease {
+    /// Its record.
+    pub record: ReleaseRecord,
+    /// What is sound and most likely a mistake, each with file and line.
+    pub warnings: Vec<String>,
+}
+
 /// The texts of a release's files, checked against their hashes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReleaseFiles {

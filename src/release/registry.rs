@@ -5,6 +5,7 @@
 //! [`Registry::create_release`].
 
 mod diff;
+mod sample;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -16,9 +17,9 @@ use super::background::{self, Lane};
 use super::gates::{self, Candidate, Champion};
 use super::store::NewRelease;
 use super::{
-    Deployer, Deployment, ModelSummary, Publisher, PushHeader, Pushed, RegistryError, Release, ReleaseDiff,
-    ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseRecord, ReleaseSource, Store, Verdict, VersionDetail,
-    VersionState, VersionSummary, fault, review,
+    CreatedRelease, Deployer, Deployment, ModelSummary, Publisher, PushHeader, Pushed, RegistryError,
+    Release, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseRecord, ReleaseSource, Store,
+    Verdict, VersionDetail, VersionState, VersionSummary, fault, review,
 };
 use crate::document::Problems;
 use crate::feature::store::CustomerSource;
@@ -158,6 +159,10 @@ impl Registry {
             version: *version,
             schema: &present,
         });
+        let sample = match &champion {
+            Some(Champion { directory, .. }) => self.sample(&current, &present, directory),
+            None => gates::Sample::default(),
+        };
         let candidate = Candidate {
             directory: &directory,
             name,
@@ -165,7 +170,7 @@ impl Registry {
             schema: announced.as_ref().unwrap_or(&present),
             segments: self.segments_of(&current.record.models)?,
             champion,
-            recent: &self.shared.recent.snapshot(),
+            sample: &sample,
             // Sessions of its own: those that serve are not kept from requests.
             cache: &OnnxCache::new(self.shared.cache.runtime().clone(), 1),
         };
@@ -274,7 +279,7 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::Precondition`] where a version did not pass its gates, [`RegistryError::Unsound`] with everything
     /// that is wrong.
-    pub fn create_release(&self, draft: &ReleaseDraft, call: &Call) -> Result<ReleaseRecord, RegistryError> {
+    pub fn create_release(&self, draft: &ReleaseDraft, call: &Call) -> Result<CreatedRelease, RegistryError> {
         let store = &self.shared.store;
         let base = if draft.base == 0 { store.current()?.current.release } else { draft.base };
         let base = store.release(base)?;
@@ -296,7 +301,7 @@ impl Registry {
         }
         let (registry, pins) = (self.clone(), models.clone());
         let texts = [features, offers, policy].map(String::clone);
-        background::run(Lane::Judge, move || registry.check(&texts, &pins))
+        let warnings = background::run(Lane::Judge, move || registry.check(&texts, &pins))
             .map_err(|error| RegistryError::Internal(error.to_string()))?
             .map_err(RegistryError::Unsound)?;
         fault::point("create.checked");
@@ -305,28 +310,28 @@ impl Registry {
         let record =
             store.add_release(&NewRelease { author, note, models: &models, features, offers, policy })?;
         tracing::info!(release = record.number, by = record.author, "release made");
-        Ok(record)
+        Ok(CreatedRelease { record, warnings: warnings.iter().map(ToString::to_string).collect() })
     }
 
-    /// Everything that would keep a release of these files and versions from serving.
+    /// Everything that would keep a release of these files and versions from serving, else what it is warned of.
     fn check(
         &self,
         [features, offers, policy]: &[String; 3],
         pins: &BTreeMap<String, u64>,
-    ) -> Result<(), Problems> {
+    ) -> Result<Problems, Problems> {
         let models_dir = self.shared.store.models_dir().to_owned();
         let source = ReleaseSource { number: 0, features, offers, policy, models_dir, store: None, pins };
         // Sessions of its own, as gates have: those that serve are not kept from requests.
         let cache = OnnxCache::new(self.shared.cache.runtime().clone(), 1);
         let release = Release::load(&source, &cache)?;
-        review(&release, &source).into_warnings()?;
+        let warnings = review(&release, &source).into_warnings()?;
         release.warm_up(cache.sessions(), &[])?;
         let serving = self.shared.publisher.serving();
         // The customers were read under this schema already, unless it is another.
         if serving.is_none_or(|serving| serving.release.schema() != release.schema()) {
             CustomerSource::new(self.shared.store.customers_dir()).load(release.schema())?;
         }
-        Ok(())
+        Ok(warnings)
     }
 
     /// Every pinned version must be there and have passed its gates.

@@ -6,8 +6,19 @@
 //! stops a server that served yesterday. Each reviewer is a file here; none of them changes a release.
 //! Start reading at [`review`].
 
+mod calibration;
+mod channels;
+mod consents;
+mod lines;
+mod placements;
+mod rules;
+mod terms;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
+pub use self::lines::{Kind, Lines};
 use super::{Release, ReleaseSource};
 use crate::document::Problems;
 
@@ -31,12 +42,24 @@ impl Review {
     }
 }
 
+/// Looks at one thing of a sound release.
+type Reviewer = fn(&Release, &ReleaseSource<'_>, &mut Review);
+
+/// Every reviewer, in alphabetical order.
+const REVIEWERS: &[Reviewer] = &[
+    calibration::review, //
+    channels::channels,
+    consents::consents,
+    placements::placements,
+    rules::review,
+    terms::terms,
+];
+
 /// Looks through a sound release; `source` is what it was loaded from.
 #[must_use]
 pub fn review(release: &Release, source: &ReleaseSource<'_>) -> Review {
     let mut review = Review::default();
-    let reviewers: [fn(&Release, &ReleaseSource<'_>, &mut Review); 0] = [];
-    for reviewer in reviewers {
+    for reviewer in REVIEWERS {
         reviewer(release, source, &mut review);
     }
     review

@@ -30,6 +30,12 @@ pub(super) struct PlacementLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OfferLabels {
+    pub(super) placement: String,
+    pub(super) offer: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct RuleLabels {
     pub(super) offer: String,
     pub(super) rule: String,
@@ -69,7 +75,7 @@ pub(super) struct ReleaseLabels {
 pub(super) const SERIES_LIMIT: usize = 1_000;
 
 /// Stands for every name beyond the limit of series.
-const OTHER: &str = "other";
+pub(super) const OTHER: &str = "other";
 
 /// Labels with texts that come from files.
 pub(super) trait Labels: Clone + Hash + Eq {

@@ -16,11 +16,14 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+use super::exposition::{self, Format};
 use super::labels::{
     Bounded, EngineLabels, GateLabels, ModelLabels, PlacementLabels, ReasonLabels, ReleaseLabels,
     RequestLabels, RpcLabels, RuleLabels, VersionLabels,
 };
+use super::offers::{OfferCounts, OfferTotals};
 use super::process;
+use super::propensities::{Propensities, PropensityBatch};
 use super::rpc::RpcMetrics;
 
 /// From 50 µs to 5 s: an answer takes about a millisecond, a caller rarely waits for more than a second.
@@ -57,13 +60,16 @@ pub struct Metrics {
     /// Offers in answers.
     pub offers_returned: Counter,
     offers_withheld: Counters<ReasonLabels>,
+    placement_offers: OfferTotals,
     rule_errors: Bounded<RuleLabels, Counter>,
     /// Values that were taken from the defaults of the schema.
     pub features_defaulted: Counter,
 
     model_scoring_seconds: Bounded<VersionLabels, Histogram>,
     model_rows: Bounded<VersionLabels, Counter>,
+    model_propensities: Bounded<VersionLabels, Propensities>,
     model_unavailable: Bounded<ModelLabels, Counter>,
+    propensities_clamped: Bounded<ModelLabels, Counter>,
 
     release: Gauge,
     release_info: Family<ReleaseLabels, Gauge>,
@@ -93,7 +99,9 @@ pub struct Metrics {
 pub struct ModelMetrics {
     scoring_seconds: Histogram,
     rows: Counter,
+    propensities: Propensities,
     unavailable: Counter,
+    clamped: Counter,
 }
 
 impl ModelMetrics {
@@ -103,9 +111,19 @@ impl ModelMetrics {
         self.rows.inc_by(rows as u64);
     }
 
+    /// A decision took these propensities from the model.
+    pub fn propensities(&self, batch: &PropensityBatch) {
+        self.propensities.add(batch);
+    }
+
     /// The model gave no usable score for `rows` rows.
     pub fn unavailable(&self, rows: usize) {
         self.unavailable.inc_by(rows as u64);
+    }
+
+    /// So many scores lay outside 0..=1 by rounding alone, and count as 0 or 1.
+    pub fn clamped(&self, scores: usize) {
+        self.clamped.inc_by(scores as u64);
     }
 }
 
@@ -123,6 +141,8 @@ impl Metrics {
         let mut registry = Registry::default();
         let own = registry.sub_registry_with_prefix("proffer");
         own.register("build", "Version of the server", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        let placement_offers = OfferTotals::default();
+        own.register_collector(Box::new(placement_offers.clone()));
         let metrics = Self {
             samplers: Mutex::default(),
             started: Instant::now(),
@@ -165,6 +185,7 @@ impl Metrics {
                 "Offers not shown, by reason code",
                 Family::default(),
             ),
+            placement_offers,
             rule_errors: Bounded::new(plain(
                 own,
                 "rule_errors",
@@ -190,10 +211,22 @@ impl Metrics {
                 "Rows scored, by model and version",
                 Family::default(),
             )),
+            model_propensities: Bounded::new(plain(
+                own,
+                "model_propensity",
+                "Propensities that decisions took from a model, by model and version",
+                Family::default(),
+            )),
             model_unavailable: Bounded::new(plain(
                 own,
                 "model_unavailable",
                 "Rows for which a model gave no usable score, by model",
+                Family::default(),
+            )),
+            propensities_clamped: Bounded::new(plain(
+                own,
+                "propensities_clamped",
+                "Scores outside 0..=1 by no more than the rounding of 32-bit sums, taken as 0 or 1, by model",
                 Family::default(),
             )),
             release: plain(
@@ -308,7 +341,9 @@ impl Metrics {
         ModelMetrics {
             scoring_seconds: self.model_scoring_seconds.with((model, version)),
             rows: self.model_rows.with((model, version)),
+            propensities: self.model_propensities.with((model, version)),
             unavailable: self.model_unavailable.with(model),
+            clamped: self.propensities_clamped.with(model),
         }
     }
 
@@ -363,6 +398,11 @@ impl Metrics {
         self.snapshots_published.inc();
     }
 
+    /// A release that answers from now on counts its offers here; one for each of its placements.
+    pub fn follow_offers(&self, counts: &[Arc<OfferCounts>]) {
+        self.placement_offers.follow(counts);
+    }
+
     /// The embedded store was loaded.
     pub fn customers_loaded(&self, customers: usize, bytes: usize) {
         self.customers.set(customers as i64);
@@ -375,9 +415,9 @@ impl Metrics {
         self.samplers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(sampler));
     }
 
-    /// All metrics as text, in the format that Prometheus reads.
+    /// All metrics as text.
     #[must_use]
-    pub fn encode(&self) -> String {
+    pub fn encode(&self, format: Format) -> String {
         self.uptime.set(self.started.elapsed().as_secs_f64());
         self.resident_memory.set(process::resident_bytes().unwrap_or_default() as i64);
         for sampler in self.samplers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -387,7 +427,10 @@ impl Metrics {
         if text::encode(&mut text, &self.registry).is_err() {
             tracing::error!("the metrics could not be written");
         }
-        text
+        match format {
+            Format::Text => exposition::to_text(&text),
+            Format::OpenMetrics => text,
+        }
     }
 
     /// Metrics that every Prometheus client has under the same name.

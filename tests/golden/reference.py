@@ -9,7 +9,6 @@ import csv
 import datetime as dt
 import json
 import math
-import re
 import tomllib
 from pathlib import Path
 
@@ -19,7 +18,6 @@ import onnxruntime
 from celpy import celtypes
 
 UTC = dt.timezone.utc
-FLOAT_LITERAL = re.compile(r"""("[^"]*"|'[^']*')|(?<![\w.])(\d+\.\d+(?:[eE][+-]?\d+)?)""")
 GATES = [
     # gate, what the rule must say for the offer to pass, reason if it does not
     ("exclusion", False, "EXCLUDED"),
@@ -34,14 +32,18 @@ def as_float32(value):
     return float(np.float32(value))
 
 
+def widened(value):
+    """The shortest decimal that reads as a 32-bit float, as Python's float: what rules calculate with."""
+    return float(str(np.float32(value)))
+
+
 class Rule:
-    """A CEL rule whose float literals are 32-bit floats, as features are."""
+    """A CEL rule; floats are doubles, and those of features the decimals that were written."""
 
     environment = celpy.Environment()
 
     def __init__(self, source):
-        rounded = FLOAT_LITERAL.sub(lambda found: found[1] or repr(as_float32(found[2])), source)
-        self.program = self.environment.program(self.environment.compile(rounded))
+        self.program = self.environment.program(self.environment.compile(source))
 
     def evaluate(self, variables):
         """True or False; None where the rule errs or yields something else."""
@@ -50,6 +52,11 @@ class Rule:
         except celpy.CELEvalError:
             return None
         return bool(value) if isinstance(value, (bool, celtypes.BoolType)) else None
+
+
+def widened_floats(values):
+    """Feature values as rules see them."""
+    return {name: widened(value) if isinstance(value, float) else value for name, value in values.items()}
 
 
 def cel_map(values):
@@ -265,7 +272,7 @@ class Workspace:
             name.removeprefix("consent_"): value for name, value in customer.items() if name.startswith("consent_")
         }
         granted = set(request.get("consents", [])) | {name for name, value in opted.items() if value is True}
-        seen = {name: cel_map(values) for name, values in (("customer", customer), ("context", context))}
+        seen = {name: cel_map(widened_floats(values)) for name, values in (("customer", customer), ("context", context))}
         seen["segment"] = cel_map({"id": segment["id"], "name": segment["name"]})
 
         rejected, variables, features = {}, {}, {}
@@ -273,8 +280,8 @@ class Workspace:
         for offer in candidates:
             offer_id = offer["id"]
             features[offer_id] = self.resolve("offer", offer.get("features", {}))
-            money = {name: as_float32(offer.get(name, 0.0)) for name in ("value", "cost", "weight")}
-            own = features[offer_id] | money | {"id": offer_id, "category": offer["category"]}
+            money = {name: float(offer.get(name, 0.0)) for name in ("value", "cost", "weight")}
+            own = widened_floats(features[offer_id]) | money | {"id": offer_id, "category": offer["category"]}
             variables[offer_id] = seen | {"offer": cel_map(own)}
             refusal = self.first_gates(offer, granted, opted, now, channel) or self.rules(offer, variables[offer_id])
             if refusal:

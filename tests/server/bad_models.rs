@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use proffer::feature::FeatureSchema;
 use proffer::model::Checksums;
 use proffer::model::onnx::{OnnxCache, OnnxRuntime};
-use proffer::release::{Candidate, GateOutcome, judge};
+use proffer::release::{Candidate, GateOutcome, Sample, judge};
 
 use super::harness::sample_workspace;
 
@@ -128,6 +128,10 @@ layout = "pairwise"
 inputs = ["balance", "annual_fee"]
 accepts_missing = false
 latency_budget_ms = 50
+[gates] # It has nothing to do with what serves, and need not.
+psi_limit = 1000.0
+mean_limit = 1000.0
+rank_limit = -1.0
 "#;
 
 /// Writes a version that passes every gate into `directory`, which is made. Versions of different `salt` have different bytes
@@ -179,7 +183,7 @@ fn judged(directory: &Path) -> Vec<proffer::release::GateReport> {
         schema: &schema,
         segments: None,
         champion: None,
-        recent: &[],
+        sample: &Sample::default(),
         cache: &cache,
     })
 }

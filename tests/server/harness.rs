@@ -177,7 +177,8 @@ impl Copy {
     }
 }
 
-fn copy_directory(from: &Path, to: &Path) {
+/// Copies a directory with all that is in it.
+pub fn copy_directory(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();

@@ -9,8 +9,8 @@ use proffer::feature::{Entity, RecentRows};
 use proffer::model::onnx::{OnnxCache, OnnxRuntime};
 use proffer::model::{Call, Checksums, Manifest, Workers};
 use proffer::release::{
-    Candidate, Champion, GateOutcome, GateReport, Publisher, Release, ReleaseSource, Snapshot, Workspace,
-    judge,
+    Candidate, Champion, GateOutcome, GateReport, Publisher, Release, ReleaseSource, Sample, Snapshot,
+    Workspace, judge,
 };
 use proffer::telemetry::Metrics;
 
@@ -95,7 +95,7 @@ fn distribution(engine: &Engine, directory: &Path) -> GateReport {
         schema,
         segments: None,
         champion: Some(Champion { directory: &champion, version: 1, schema }),
-        recent: &engine.recent.snapshot(),
+        sample: &Sample { rows: engine.recent.snapshot(), source: "recent rows".to_owned() },
         cache: &cache,
     });
     reports.into_iter().find(|report| report.gate == "distribution").unwrap()
@@ -116,6 +116,7 @@ async fn scores_that_moved_are_noticed_on_what_customers_asked_for() {
     // The other class: what was likely is unlikely now. Golden rows would notice too, and are not kept.
     copy.replace("propensity/1/model.toml", "class = 1", "class = 0");
     std::fs::remove_file(directory.join("golden.csv")).unwrap();
+    copy.replace("propensity/1/model.toml", "golden = \"required\"", "golden = \"optional\"");
     let manifest = std::fs::read_to_string(directory.join("model.toml")).unwrap();
     let listed = Manifest::parse("model.toml", &manifest).unwrap().checksums.render();
     let found = Checksums::compute(&directory).unwrap().render();

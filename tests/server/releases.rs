@@ -42,7 +42,17 @@ async fn a_new_version_is_pushed_judged_released_promoted_and_rolled_back() {
     let verdict = pushed.verdict.unwrap();
     assert!(verdict.passed, "{verdict:#?}");
     let gates: Vec<&str> = verdict.gates.iter().map(|gate| gate.gate.as_str()).collect();
-    let all = ["checksums", "loads", "signature", "finite", "golden", "latency", "distribution", "engine"];
+    let all = [
+        "checksums",
+        "loads",
+        "signature",
+        "calibration",
+        "finite",
+        "golden",
+        "latency",
+        "distribution",
+        "engine",
+    ];
     assert_eq!(gates, all);
     assert_eq!(who_answers(&server).await, (1, 1), "a push changes nothing that serves");
 

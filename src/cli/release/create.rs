@@ -1,26 +1,32 @@
 //! `proffer release create`: of a workspace, whose versions are pushed first, or of a release with changes.
 
+mod pins;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
+use serde::Serialize;
 
+use self::pins::{Change, Pin};
 use super::shown;
 use crate::cli::backend::{Backend, Place};
 use crate::cli::table::{failed_gates, verdict};
 use crate::cli::upload::{Progress, VersionDirectory, read_optional};
 use crate::cli::values::assignment;
 use crate::cli::{Failure, print, print_json};
-use crate::release::{ReleaseDraft, ReleaseRecord, Workspace};
+use crate::release::{CreatedRelease, ReleaseDraft, ReleaseRecord, Workspace};
 
 const AFTER_HELP: &str = "\
 Examples:
   proffer release create models --note 'spring offers'
   proffer release create --model propensity=3 --offers offers.toml
   proffer release create --base 4 --model affinity=0
+  proffer release create models --downgrade propensity
 
-Of a workspace, the highest version of each model is pushed and pinned, and nothing else.
-Versions that fail their gates make no release. To serve what was made:
+Of a workspace, the highest version of each model is pushed and pinned. A higher version that is current
+stays, unless --downgrade names the model; so does a model that the workspace lacks and its policy names.
+--model and --base pin what they say. Versions that fail their gates make no release. To serve what was made:
   proffer release promote N";
 
 #[derive(Debug, Args)]
@@ -38,6 +44,9 @@ pub(super) struct CreateArgs {
     /// Pin this version of a model; version 0 takes the model out; may be given several times
     #[arg(long, value_name = "NAME=VERSION", value_parser = pin)]
     model: Vec<(String, u64)>,
+    /// Pin the workspace's version of this model though a higher one is current; may be given several times
+    #[arg(long, value_name = "NAME", requires = "workspace")]
+    downgrade: Vec<String>,
     /// The features.toml of the release [default: the base's]
     #[arg(long, value_name = "FILE")]
     features: Option<PathBuf>,
@@ -62,15 +71,30 @@ pub(super) struct CreateArgs {
     note: String,
 }
 
+/// What is told of a release that was made.
+#[derive(Debug, Serialize)]
+struct Made {
+    #[serde(flatten)]
+    record: ReleaseRecord,
+    /// Against the release that was current.
+    pins: Vec<Pin>,
+    warnings: Vec<String>,
+}
+
 pub(super) fn run(args: &CreateArgs, place: &Place) -> Result<(), Failure> {
     let made = match &args.workspace {
         Some(workspace) => of_workspace(workspace, args, place)?,
-        None => {
-            let draft = changes(args)?;
-            Backend::open(place)?.create_release(draft)?
-        }
+        None => of_changes(args, place)?,
     };
-    if place.json { print_json(&made) } else { print(shown::record(&made)) }
+    if place.json {
+        return print_json(&made);
+    }
+    let mut text = format!("{}\n\n{}", shown::record(&made.record), pins::shown(&made.pins));
+    for warning in &made.warnings {
+        text.push_str("\nwarning: ");
+        text.push_str(warning);
+    }
+    print(text)
 }
 
 /// `NAME=VERSION`.
@@ -101,17 +125,27 @@ fn changes(args: &CreateArgs) -> Result<ReleaseDraft, Failure> {
     })
 }
 
-fn of_workspace(root: &Path, args: &CreateArgs, place: &Place) -> Result<ReleaseRecord, Failure> {
+fn of_changes(args: &CreateArgs, place: &Place) -> Result<Made, Failure> {
+    let draft = changes(args)?;
+    let backend = Backend::open(place)?;
+    let current = backend.release(0)?.record;
+    let CreatedRelease { record, warnings } = backend.create_release(draft)?;
+    Ok(Made { pins: pins::between(&current.models, &record.models), record, warnings })
+}
+
+fn of_workspace(root: &Path, args: &CreateArgs, place: &Place) -> Result<Made, Failure> {
     let workspace = Workspace::open(root)?;
-    let directories: Vec<(&String, u64, VersionDirectory)> = workspace
-        .models
-        .iter()
-        .map(|(name, version)| {
-            let directory = VersionDirectory::read(&workspace.version_dir(name, *version))?;
-            Ok((name, *version, directory))
+    let backend = Backend::open(place)?;
+    let current = backend.release(0)?.record;
+    let pins = pins::of_workspace(&workspace, &current.models, &args.downgrade)?;
+    // What is kept is in the store; the workspace's lower version need not be.
+    let pushed = pins.iter().filter(|pin| !matches!(pin.change, Change::Kept | Change::Removed));
+    let directories: Vec<(&String, u64, VersionDirectory)> = pushed
+        .map(|pin| {
+            let directory = VersionDirectory::read(&workspace.version_dir(&pin.name, pin.to))?;
+            Ok((&pin.name, pin.to, directory))
         })
         .collect::<Result<_, Failure>>()?;
-    let backend = Backend::open(place)?;
     for (name, version, directory) in directories {
         let features = Some(workspace.features.clone());
         let pushed = directory.push(&backend, name, version, features, Progress::of(place.json));
@@ -129,17 +163,16 @@ fn of_workspace(root: &Path, args: &CreateArgs, place: &Place) -> Result<Release
             return Err(Failure::new(format!("{name} version {version} failed its gates: {gates}")));
         }
     }
-    let base = backend.release(0)?.record;
-    Ok(backend.create_release(draft(&workspace, &base, args))?)
+    let CreatedRelease { record, warnings } =
+        backend.create_release(draft(&workspace, &current, &pins, args))?;
+    Ok(Made { record, pins, warnings })
 }
 
-/// The workspace's files and exactly its pins: what only the base pins is taken out.
-fn draft(workspace: &Workspace, base: &ReleaseRecord, args: &CreateArgs) -> ReleaseDraft {
-    let mut models: BTreeMap<String, u64> = base.models.keys().map(|name| (name.clone(), 0)).collect();
-    models.extend(workspace.models.clone());
+/// The workspace's files with these pins over those of `base`.
+fn draft(workspace: &Workspace, base: &ReleaseRecord, pins: &[Pin], args: &CreateArgs) -> ReleaseDraft {
     ReleaseDraft {
         base: base.number,
-        models,
+        models: pins.iter().map(|pin| (pin.name.clone(), pin.to)).collect(),
         features: Some(workspace.features.clone()),
         offers: Some(workspace.offers.clone()),
         policy: Some(workspace.policy.clone()),
@@ -168,7 +201,8 @@ mod tests {
     #[test]
     fn a_release_is_made_of_a_workspace_or_of_changes_never_of_both_or_nothing() {
         use clap::error::ErrorKind;
-        assert!(parse("models --note x").is_ok());
+        assert!(parse("models --note x --downgrade a --downgrade b").is_ok());
+        assert_eq!(parse("--base 3 --downgrade a").unwrap_err(), ErrorKind::MissingRequiredArgument);
         assert!(parse("--base 3").is_ok());
         assert!(parse("--model a=1 --model b=0").is_ok());
         assert_eq!(parse("--note x").unwrap_err(), ErrorKind::MissingRequiredArgument);
@@ -188,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_workspace_pins_its_own_models_and_takes_the_others_out() {
+    fn a_draft_of_a_workspace_has_its_files_and_says_what_is_taken_out() {
         let directory = tempfile::tempdir().unwrap();
         for name in ["features.toml", "offers.toml", "policy.toml"] {
             std::fs::write(directory.path().join(name), format!("# {name}")).unwrap();
@@ -207,7 +241,8 @@ mod tests {
             models: [("kept".to_owned(), 2), ("gone".to_owned(), 5)].into(),
             hashes: BTreeMap::new(),
         };
-        let draft = draft(&workspace, &base, &parse("models").unwrap());
+        let pins = pins::of_workspace(&workspace, &base.models, &[]).unwrap();
+        let draft = draft(&workspace, &base, &pins, &parse("models").unwrap());
         let pins = [("gone".to_owned(), 0), ("kept".to_owned(), 3), ("new".to_owned(), 1)];
         assert_eq!((draft.base, draft.models), (7, pins.into()));
         assert_eq!(draft.policy.as_deref(), Some("# policy.toml"));

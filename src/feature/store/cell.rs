@@ -105,7 +105,8 @@ mod tests {
 
     fn feature(feature_type: FeatureType) -> Feature {
         let (name, description) = ("balance".to_owned(), String::new());
-        Feature { name, feature_type, entity: Entity::Customer, default: None, range: None, description }
+        let (entity, values) = (Entity::Customer, Vec::new());
+        Feature { name, feature_type, entity, default: None, range: None, values, description }
     }
 
     fn read(feature_type: FeatureType, cell: &str) -> Result<ValueRef<'_>, String> {

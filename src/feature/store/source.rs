@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::kept::{self, KeptFile};
+use super::losses::{self, Read};
 use super::{CustomerTable, Format, LoadReport};
 use crate::document::Problems;
 use crate::feature::FeatureSchema;
@@ -32,6 +34,26 @@ pub struct Fingerprint {
     inode: u64,
 }
 
+/// Whether a load may lose what the present file has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Losses {
+    /// It is refused where it loses more than [`MOST_LOST`](super::MOST_LOST) of the customers or of a consent, or a column.
+    Refused,
+    /// It is meant.
+    Allowed,
+}
+
+/// What a load or its undoing did.
+#[derive(Debug)]
+pub struct Replaced {
+    /// What the file held that is present now.
+    pub report: LoadReport,
+    /// Where the file is that was present before.
+    pub kept: Option<KeptFile>,
+    /// Where the present file came from, if it was a kept one; it is no longer there.
+    pub restored: Option<KeptFile>,
+}
+
 impl CustomerSource {
     /// The source in `directory`, which need not exist yet.
     #[must_use]
@@ -45,22 +67,72 @@ impl CustomerSource {
     /// # Errors
     /// What is wrong with the file, or why it could not be copied; the present file is then as it was.
     pub fn install(&self, source_file: &Path, schema: &FeatureSchema) -> Result<LoadReport, Problems> {
-        let shown = source_file.display().to_string();
-        let Some(format) = Format::of(source_file) else {
-            return Err(Problems::one(shown, None, super::OTHER_FORMAT));
-        };
-        let failed = |step: &str, error: &io::Error| Problems::one(&shown, None, format!("{step}: {error}"));
-        let directory = self.directory.display();
-        let place = |error| failed(&format!("{directory} could not be written to"), &error);
-        fs::create_dir_all(&self.directory).map_err(place)?;
-        let lock = File::create(self.directory.join(LOCK)).map_err(place)?;
-        lock.lock().map_err(place)?;
-        let incoming = Incoming(self.directory.join(INCOMING));
-        // The copy is checked, not the source: nobody can change it between the check and the installation.
-        copy(source_file, &incoming.0).map_err(|error| failed("the file could not be copied", &error))?;
-        let (_, report) = CustomerTable::load_as(&incoming.0, format, &shown, schema, Faults::Refused)?;
-        self.replace(&incoming, format).map_err(place)?;
+        let place = self.prepare(source_file)?;
+        let (_, report) = self.take_in(&place, source_file, schema)?;
+        self.replace(&place.incoming.0, place.format).map_err(|error| self.failed(&place.shown, &error))?;
         Ok(report)
+    }
+
+    /// As [`install`](Self::install), and keeps the present file for [`undo`](Self::undo).
+    ///
+    /// # Errors
+    /// Those of `install`; what would be lost, where `losses` are refused.
+    pub fn exchange(
+        &self,
+        source_file: &Path,
+        schema: &FeatureSchema,
+        losses: Losses,
+    ) -> Result<Replaced, Problems> {
+        let place = self.prepare(source_file)?;
+        let (table, report) = self.take_in(&place, source_file, schema)?;
+        let new = Read { table, report };
+        if losses == Losses::Refused {
+            // One that cannot be read under this schema serves nobody, so nothing is lost with it.
+            let present = self.current().and_then(|path| CustomerTable::load_stored(&path, schema).ok());
+            let present = present.map(|(table, report)| Read { table, report });
+            losses::refuse(&place.shown, present.as_ref(), &new, schema)?;
+        }
+        let failed = |error: io::Error| self.failed(&place.shown, &error);
+        let present = self.current();
+        let kept =
+            present.map(|present| kept::keep(&self.directory, &present)).transpose().map_err(failed)?;
+        self.replace(&place.incoming.0, place.format).map_err(failed)?;
+        kept::prune(&self.directory).map_err(failed)?;
+        Ok(Replaced { report: new.report, kept, restored: None })
+    }
+
+    /// Puts the latest kept file in the place of the present one, which becomes the last that is brought back: repeated, it goes
+    /// further back, and comes round to the present one.
+    ///
+    /// # Errors
+    /// Where no file is kept, or it cannot be read under `schema`; the present file is then as it was.
+    pub fn undo(&self, schema: &FeatureSchema) -> Result<Replaced, Problems> {
+        let shown = self.directory.display().to_string();
+        let failed = |error: io::Error| self.failed(&shown, &error);
+        let _lock = self.lock().map_err(failed)?;
+        let Some(latest) = kept::latest(&self.directory, self.current().as_deref()).map_err(failed)? else {
+            return Err(Problems::one(
+                shown,
+                None,
+                "no file of customers is kept, so there is nothing to undo",
+            ));
+        };
+        let Some(format) = Format::of(&latest.path) else {
+            return Err(Problems::one(latest.path.display().to_string(), None, "is no file of customers"));
+        };
+        let (_, mut report) = CustomerTable::load_stored(&latest.path, schema)?;
+        let present = self.current();
+        let kept = present.map(|path| kept::keep_as_first(&self.directory, &path));
+        let kept = kept.transpose().map_err(failed)?;
+        // Of two formats the later one is read.
+        let now = File::options()
+            .append(true)
+            .open(&latest.path)
+            .and_then(|file| file.set_modified(SystemTime::now()));
+        now.map_err(failed)?;
+        self.replace(&latest.path, format).map_err(failed)?;
+        report.file = self.file(format).display().to_string();
+        Ok(Replaced { report, kept, restored: Some(latest) })
     }
 
     /// The present file, if there is one. Where both formats are there (an installation was cut short, or someone copied a
@@ -93,12 +165,49 @@ impl CustomerSource {
         Ok((table, Some(report)))
     }
 
+    /// Takes the lock and makes room for a copy of `source_file`.
+    fn prepare(&self, source_file: &Path) -> Result<Place, Problems> {
+        let shown = source_file.display().to_string();
+        let Some(format) = Format::of(source_file) else {
+            return Err(Problems::one(shown, None, super::OTHER_FORMAT));
+        };
+        let lock = self.lock().map_err(|error| self.failed(&shown, &error))?;
+        Ok(Place { shown, format, incoming: Incoming(self.directory.join(INCOMING)), _lock: lock })
+    }
+
+    fn lock(&self) -> io::Result<File> {
+        fs::create_dir_all(&self.directory)?;
+        let lock = File::create(self.directory.join(LOCK))?;
+        lock.lock()?;
+        Ok(lock)
+    }
+
+    /// Copies and reads `source_file`. The copy is checked, not the source: nobody can change it between the check and the
+    /// installation.
+    fn take_in(
+        &self,
+        place: &Place,
+        source_file: &Path,
+        schema: &FeatureSchema,
+    ) -> Result<(CustomerTable, LoadReport), Problems> {
+        let copied = copy(source_file, &place.incoming.0);
+        copied.map_err(|error| {
+            Problems::one(&place.shown, None, format!("the file could not be copied: {error}"))
+        })?;
+        CustomerTable::load_as(&place.incoming.0, place.format, &place.shown, schema, Faults::Refused)
+    }
+
+    fn failed(&self, shown: &str, error: &io::Error) -> Problems {
+        let directory = self.directory.display();
+        Problems::one(shown, None, format!("{directory} could not be written to: {error}"))
+    }
+
     fn file(&self, format: Format) -> PathBuf {
         self.directory.join("customers").with_extension(format.ending())
     }
 
-    fn replace(&self, incoming: &Incoming, format: Format) -> io::Result<()> {
-        fs::rename(&incoming.0, self.file(format))?;
+    fn replace(&self, incoming: &Path, format: Format) -> io::Result<()> {
+        fs::rename(incoming, self.file(format))?;
         // The name must be on the disk before the file of the other format goes.
         let directory = File::open(&self.directory)?;
         directory.sync_all()?;
@@ -120,6 +229,15 @@ impl Fingerprint {
     }
 }
 
+/// A load under way.
+struct Place {
+    /// The file as people know it.
+    shown: String,
+    format: Format,
+    incoming: Incoming,
+    _lock: File,
+}
+
 /// The copy that is being checked; removed unless it was renamed.
 struct Incoming(PathBuf);
 
@@ -130,7 +248,7 @@ impl Drop for Incoming {
     }
 }
 
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut target = File::create(to)?;
     io::copy(&mut File::open(from)?, &mut target)?;
     target.sync_all()
@@ -151,6 +269,7 @@ mod tests {
             entity,
             default: None,
             range: None,
+            values: Vec::new(),
             description,
         }])
     }
@@ -220,5 +339,63 @@ mod tests {
         place.source.install(&csv, &schema()).unwrap();
         assert!(!parquet.exists());
         assert_eq!(place.source.current(), Some(place.source.file(Format::Csv)));
+    }
+
+    #[test]
+    fn a_load_is_undone_and_undoing_goes_round() {
+        let place = Place::new();
+        let present = || {
+            let (table, _) = place.source.load(&schema()).unwrap();
+            table.value(table.find("A").unwrap(), 0)
+        };
+        assert!(place.source.undo(&schema()).unwrap_err().to_string().contains("nothing to undo"));
+        for balance in 1..=5 {
+            let file = place.write("new.csv", &format!("customer_id,balance\nA,{balance}\n"));
+            place.source.exchange(&file, &schema(), Losses::Refused).unwrap();
+        }
+        // Three are kept.
+        for balance in [4.0, 3.0, 2.0, 5.0, 4.0] {
+            let before = place.source.fingerprint();
+            let undone = place.source.undo(&schema()).unwrap();
+            assert_eq!(present(), ValueRef::Float(balance));
+            assert_ne!(place.source.fingerprint(), before);
+            assert!(undone.kept.unwrap().path.exists());
+            assert_eq!(kept::list(&place.source.directory).len(), kept::KEPT);
+        }
+    }
+
+    #[test]
+    fn a_load_that_loses_customers_is_refused_unless_it_is_meant_and_can_be_undone() {
+        let place = Place::new();
+        let good = place.write("good.csv", "customer_id,balance\nA,1\nB,2\n");
+        place.source.exchange(&good, &schema(), Losses::Refused).unwrap();
+        let before = place.source.fingerprint();
+        let empty = place.write("empty.csv", "customer_id,balance\n");
+        let problems = place.source.exchange(&empty, &schema(), Losses::Refused).unwrap_err().to_string();
+        assert!(problems.contains("empty.csv: the file has a header and no customers: all 2"), "{problems}");
+        assert_eq!(place.source.fingerprint(), before);
+        assert!(kept::list(&place.source.directory).is_empty());
+        assert_eq!(place.source.exchange(&empty, &schema(), Losses::Allowed).unwrap().report.customers, 0);
+        assert!(place.source.load(&schema()).unwrap().0.is_empty());
+        assert_eq!(place.source.undo(&schema()).unwrap().report.customers, 2);
+        assert_eq!(place.source.load(&schema()).unwrap().0.len(), 2);
+    }
+
+    #[test]
+    fn undoing_brings_the_other_format_back_though_its_file_is_older() {
+        let place = Place::new();
+        let csv = place.write("good.csv", "customer_id,balance\nA,1\n");
+        place.source.exchange(&csv, &schema(), Losses::Refused).unwrap();
+        let kept = kept::keep(&place.source.directory, &place.source.current().unwrap()).unwrap();
+        assert_eq!(kept.path.extension().unwrap(), "csv");
+        // A Parquet file that was installed since.
+        let parquet = place.source.file(Format::Parquet);
+        fs::write(&parquet, "later").unwrap();
+        fs::remove_file(place.source.file(Format::Csv)).unwrap();
+        place.source.undo(&schema()).unwrap();
+        assert_eq!(place.source.current(), Some(place.source.file(Format::Csv)));
+        let files = kept::list(&place.source.directory);
+        assert_eq!(files.len(), 1);
+        assert_eq!(files[0].path.extension().unwrap(), "parquet");
     }
 }

@@ -22,6 +22,7 @@ fn schema(features: &[(&str, FeatureType)]) -> FeatureSchema {
         entity: Entity::Customer,
         default: None,
         range: None,
+        values: Vec::new(),
         description: String::new(),
     }))
 }

@@ -11,8 +11,8 @@ use tonic::Streaming;
 
 use super::{Client, ClientError, wire};
 use crate::release::{
-    ModelSummary, Order, Promotion, PushHeader, Pushed, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList,
-    ReleaseRecord, ServingState, VersionDetail, VersionFile,
+    CreatedRelease, ModelSummary, Order, Promotion, PushHeader, Pushed, ReleaseDiff, ReleaseDraft,
+    ReleaseFiles, ReleaseList, ServingState, VersionDetail, VersionFile,
 };
 use wire::push_model_version_request::Part;
 
@@ -86,7 +86,7 @@ impl Client {
     ///
     /// # Errors
     /// What the server refuses.
-    pub async fn create_release(&self, draft: ReleaseDraft) -> Result<ReleaseRecord, ClientError> {
+    pub async fn create_release(&self, draft: ReleaseDraft) -> Result<CreatedRelease, ClientError> {
         let request = wire::CreateReleaseRequest::from(draft);
         Ok(self.releases().create_release(request).await?.into_inner().try_into()?)
     }

@@ -102,11 +102,13 @@ proptest! {
         base: u64, models in btree_map(text(), any::<u64>(), 0..4), features in option::of(text()),
         offers in option::of(text()), policy in option::of(text()), author in text(), note in text(),
         record in record(), list in vec(record(), 0..3), current in current(), state in option::of(state()),
+        warnings in vec(text(), 0..3),
     ) {
         let draft = ReleaseDraft { base, models, features, offers, policy, author, note };
         prop_assert_eq!(ReleaseDraft::from(wire::CreateReleaseRequest::from(draft.clone())), draft.clone());
-        let created = wire::CreateReleaseResponse { release: Some(record.clone().into()) };
-        prop_assert_eq!(ReleaseRecord::try_from(created), Ok(record.clone()));
+        let created = CreatedRelease { record: record.clone(), warnings };
+        let read = CreatedRelease::try_from(wire::CreateReleaseResponse::from(created.clone()));
+        prop_assert_eq!(read, Ok(created));
         let [features, offers, policy] = [draft.features, draft.offers, draft.policy].map(Option::unwrap_or_default);
         let files = ReleaseFiles { record, features, offers, policy };
         prop_assert_eq!(ReleaseFiles::try_from(wire::GetReleaseResponse::from(files.clone())), Ok(files));

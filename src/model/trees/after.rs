@@ -42,6 +42,11 @@ impl After {
         if self.only.is_some() { 1 } else { own }
     }
 
+    /// What becomes of `before`, which the absolute values of a score's terms come to at most.
+    pub(super) fn magnitude(&self, before: f64) -> f64 {
+        through_magnitude(&self.steps, before)
+    }
+
     /// Turns the scores of a row into those that are wanted; `scores` is used up.
     #[inline]
     pub(super) fn row(&self, scores: &mut [f32], out: &mut [f32]) {
@@ -121,6 +126,20 @@ impl Act {
             Self::Columns(_) | Self::Join(_) => {}
         }
     }
+}
+
+fn through_magnitude(steps: &[Act], before: f64) -> f64 {
+    let largest = |values: &[f32]| values.iter().map(|value| f64::from(value.abs())).fold(0.0, f64::max);
+    steps.iter().fold(before, |now, step| match step {
+        Act::Add(other) | Act::From(other) => now + largest(&[*other]),
+        Act::AddEach(others) => now + largest(others),
+        Act::Multiply(factor) => now * largest(&[*factor]),
+        Act::Divide(divisor) => now / largest(&[*divisor]),
+        // What comes of these lies within -1..=1.
+        Act::Sigmoid | Act::Softmax | Act::Max | Act::L1 | Act::L2 => 1.0,
+        Act::Columns(_) => now,
+        Act::Join(ways) => ways.iter().map(|way| through_magnitude(way, now)).fold(0.0, f64::max),
+    })
 }
 
 /// What `steps` make of a row's scores.

@@ -280,6 +280,25 @@ impl Ensemble {
         Ok(all)
     }
 
+    /// At most so much come the absolute values of what is added up to a score to; 1 where a transform maps any sum to 0..=1.
+    pub(super) fn magnitude(&self) -> f64 {
+        if self.finish.transform != Transform::None {
+            return 1.0;
+        }
+        let largest = |tree: &Tree| {
+            let weights = tree.leaves.iter().flat_map(|leaf| self.weights.of(*leaf));
+            weights.map(|(_, value)| value.abs()).fold(0.0, f64::max)
+        };
+        let trees = self.trees.iter().map(largest);
+        let sums = match self.aggregate {
+            Aggregate::Sum => trees.sum::<f64>(),
+            Aggregate::Average => trees.sum::<f64>() / self.trees.len().max(1) as f64,
+            Aggregate::Min | Aggregate::Max => trees.fold(0.0, f64::max),
+        };
+        let base = self.finish.base.iter().map(|base| base.abs()).fold(0.0, f64::max);
+        sums / self.finish.divisor as f64 + base
+    }
+
     /// The key of a threshold or member.
     fn key(double: bool, value: f64) -> i64 {
         if double { keys::of_double(value) } else { i64::from(keys::of_float(value as f32)) }

@@ -66,6 +66,22 @@ struct Graph<'g> {
     proto: &'g GraphProto,
 }
 
+/// The trees of all ensembles in the graph, whether or not the graph is one that is known here; 0 where it cannot be read.
+pub(super) fn tree_count(bytes: Bytes) -> usize {
+    let Some(graph) = ModelProto::decode(bytes).ok().and_then(|model| model.graph) else { return 0 };
+    let of_node = |node: &NodeProto| {
+        if let Some(roots) = node.attribute("tree_roots") {
+            return roots.ints().len();
+        }
+        let mut ids = node.attribute("nodes_treeids").map(Attribute::ints).unwrap_or_default();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.len()
+    };
+    let ensembles = graph.node.iter().filter(|node| node.op_type.starts_with("TreeEnsemble"));
+    ensembles.map(of_node).fold(0, usize::saturating_add)
+}
+
 pub(super) fn read(bytes: Bytes, output: &str, inputs: &[InputPart<'_>]) -> Result<Recognised, Unsupported> {
     let model = ModelProto::decode(bytes)
         .map_err(|error| Unsupported::because(format!("it cannot be read: {error}")))?;

@@ -6,24 +6,32 @@
 
 mod call;
 mod names;
+mod quotient;
 
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, SourceInfo};
 use cel::common::types::CelDouble;
 use cel::parser::ParseErrors;
 
+use super::number::TO_NUMBER;
 use super::scope::Slot;
 use super::{RuleProblem, parsed};
 use crate::feature::{FeatureSchema, FeatureType};
 
+/// A rule that is sound.
+pub(super) struct Checked {
+    pub(super) expression: IdedExpr,
+    pub(super) slots: Vec<Slot>,
+    /// What fits in type and is most likely a mistake.
+    pub(super) warnings: Vec<RuleProblem>,
+}
+
 /// Parses and checks a rule whose length and nesting are within their limits.
-pub(super) fn compile(
-    source: &str,
-    schema: &FeatureSchema,
-) -> Result<(IdedExpr, Vec<Slot>), Vec<RuleProblem>> {
+pub(super) fn compile(source: &str, schema: &FeatureSchema) -> Result<Checked, Vec<RuleProblem>> {
     let parsed = parsed::parse(source).map_err(|errors| vec![syntax_problem(source, &errors)])?;
     let (tree, positions) = &*parsed;
-    let mut checker = Checker { source, schema, positions, slots: Vec::new(), problems: Vec::new() };
+    let (slots, problems, warnings) = (Vec::new(), Vec::new(), Vec::new());
+    let mut checker = Checker { source, schema, positions, slots, problems, warnings };
     let id = tree.id;
     let rule = checker.check(tree.clone());
     if let Some(rule) = &rule
@@ -34,7 +42,9 @@ pub(super) fn compile(
         checker.report(id, message);
     }
     match rule {
-        Some(rule) if checker.problems.is_empty() => Ok((rule.node, checker.slots)),
+        Some(rule) if checker.problems.is_empty() => {
+            Ok(Checked { expression: rule.node, slots: checker.slots, warnings: checker.warnings })
+        }
         _ => Err(checker.problems),
     }
 }
@@ -45,6 +55,7 @@ struct Checker<'a> {
     positions: &'a SourceInfo,
     slots: Vec<Slot>,
     problems: Vec<RuleProblem>,
+    warnings: Vec<RuleProblem>,
 }
 
 /// A part of a rule that has a type.
@@ -53,6 +64,8 @@ struct Typed {
     node: IdedExpr,
     /// What to call it in a message, where it is a variable or a literal.
     label: Option<String>,
+    /// The division of two whole numbers that it was made of, where it is whole itself.
+    quotient: Option<u64>,
 }
 
 impl Typed {
@@ -76,9 +89,9 @@ impl Typed {
             return node;
         }
         if let Expr::Literal(LiteralValue::Int(value)) = &node.expr {
-            return literal_float(node.id, *value.inner() as f32);
+            return literal_float(node.id, *value.inner() as f64);
         }
-        call_node(node.id, "double", vec![node])
+        call_node(node.id, TO_NUMBER, vec![node])
     }
 }
 
@@ -105,13 +118,13 @@ impl Checker<'_> {
             LiteralValue::String(text) => (FeatureType::String, format!("{:?}", text.inner())),
             LiteralValue::Double(number) => {
                 let number = *number.inner();
-                let rounded = number as f32;
-                if !rounded.is_finite() {
+                if !(number as f32).is_finite() {
                     return self
                         .refuse(id, &format!("{number:e} is beyond a 32-bit float; write a smaller number"));
                 }
                 let label = Some(number.to_string());
-                return Some(Typed { kind: FeatureType::Float, node: literal_float(id, rounded), label });
+                let node = literal_float(id, number);
+                return Some(Typed { kind: FeatureType::Float, node, label, quotient: None });
             }
             LiteralValue::UInt(number) => {
                 let message = format!(
@@ -128,12 +141,18 @@ impl Checker<'_> {
                     .refuse(id, "null is not supported in rules; test a value with `has(customer.x)`");
             }
         };
-        Some(Typed { kind, node: IdedExpr { id, expr: Expr::Literal(literal) }, label: Some(label) })
+        let node = IdedExpr { id, expr: Expr::Literal(literal) };
+        Some(Typed { kind, node, label: Some(label), quotient: None })
     }
 
     fn report(&mut self, id: u64, message: impl Into<String>) {
+        let problem = self.problem(id, message);
+        self.problems.push(problem);
+    }
+
+    fn problem(&self, id: u64, message: impl Into<String>) -> RuleProblem {
         let offset = self.positions.offset_for(id).map_or(0, |(start, _)| start as usize);
-        self.problems.push(RuleProblem::new(self.source, offset, message));
+        RuleProblem::new(self.source, offset, message)
     }
 
     fn refuse(&mut self, id: u64, message: &str) -> Option<Typed> {
@@ -142,9 +161,9 @@ impl Checker<'_> {
     }
 }
 
-fn literal_float(id: u64, value: f32) -> IdedExpr {
-    let value = CelDouble::from(f64::from(value));
-    IdedExpr { id, expr: Expr::Literal(LiteralValue::Double(value)) }
+fn literal_float(id: u64, value: f64) -> IdedExpr {
+    let value = LiteralValue::Double(CelDouble::from(value));
+    call_node(id, TO_NUMBER, vec![IdedExpr { id, expr: Expr::Literal(value) }])
 }
 
 fn call_node(id: u64, function: &str, args: Vec<IdedExpr>) -> IdedExpr {

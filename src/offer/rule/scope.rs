@@ -7,12 +7,13 @@ use std::fmt;
 
 use cel::ExecutionError;
 use cel::common::traits::Container;
-use cel::common::types::{CelBool, CelDouble, CelInt, CelString, Type};
+use cel::common::types::{CelBool, CelInt, CelString, Type};
 use cel::common::value::{CowVal, StaticVal, Val};
 use cel::context::VariableResolver;
 
 use super::OfferFields;
-use crate::feature::{FeatureType, Row, ValueRef};
+use super::number::Number;
+use crate::feature::{Entity, FeatureType, Row, ValueRef};
 
 /// Something of a row or an offer that a rule reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,6 +47,22 @@ impl Source {
         }
     }
 
+    /// The feature that it is, if it is one.
+    pub(super) fn feature(self) -> Option<(Entity, usize)> {
+        match self {
+            Self::Customer(index) => Some((Entity::Customer, index as usize)),
+            Self::Context(index) => Some((Entity::Context, index as usize)),
+            Self::Offer(index) => Some((Entity::Offer, index as usize)),
+            Self::OfferId
+            | Self::OfferCategory
+            | Self::OfferValue
+            | Self::OfferCost
+            | Self::OfferWeight
+            | Self::SegmentId
+            | Self::SegmentName => None,
+        }
+    }
+
     /// What a row knows of it; a row does not know the fields of an offer.
     pub(super) fn in_row<'a>(self, row: &Row<'a>) -> ValueRef<'a> {
         let value = match self {
@@ -62,16 +79,38 @@ impl Source {
     }
 
     /// What a row and an offer know of it.
-    pub(super) fn read<'a>(self, row: &Row<'a>, offer: &OfferFields<'a>) -> ValueRef<'a> {
+    pub(super) fn read<'a>(self, row: &Row<'a>, offer: &OfferFields<'a>) -> Operand<'a> {
         match self {
-            Self::OfferId => ValueRef::String(offer.id),
-            Self::OfferCategory => ValueRef::String(offer.category),
-            Self::OfferValue => ValueRef::Float(offer.value as f32),
-            Self::OfferCost => ValueRef::Float(offer.cost as f32),
-            Self::OfferWeight => ValueRef::Float(offer.weight as f32),
+            Self::OfferId => Operand::String(offer.id),
+            Self::OfferCategory => Operand::String(offer.category),
+            Self::OfferValue => Operand::Float(Number::exact(offer.value)),
+            Self::OfferCost => Operand::Float(Number::exact(offer.cost)),
+            Self::OfferWeight => Operand::Float(Number::exact(offer.weight)),
             Self::Customer(_) | Self::Context(_) | Self::Offer(_) | Self::SegmentId | Self::SegmentName => {
-                self.in_row(row)
+                self.in_row(row).into()
             }
+        }
+    }
+}
+
+/// A value as rules calculate with it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Operand<'a> {
+    Missing,
+    Float(Number),
+    Int(i64),
+    String(&'a str),
+    Bool(bool),
+}
+
+impl<'a> From<ValueRef<'a>> for Operand<'a> {
+    fn from(value: ValueRef<'a>) -> Self {
+        match value {
+            ValueRef::Missing => Self::Missing,
+            ValueRef::Float(value) => Self::Float(Number::of_feature(value)),
+            ValueRef::Int(value) => Self::Int(value),
+            ValueRef::String(value) => Self::String(value),
+            ValueRef::Bool(value) => Self::Bool(value),
         }
     }
 }
@@ -119,14 +158,15 @@ impl VariableResolver for Scope<'_> {
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
         match find(self.slots, variable)? {
             Slot::Value { source, .. } => match source.read(self.row, self.offer) {
-                ValueRef::Missing => None,
-                ValueRef::Float(value) => Some(CowVal::owned(CelDouble::from(f64::from(value)))),
-                ValueRef::Int(value) => Some(CowVal::owned(CelInt::from(value))),
-                ValueRef::String(value) => Some(CowVal::owned(CelString::from(value))),
-                ValueRef::Bool(value) => Some(CowVal::owned(CelBool::from(value))),
+                Operand::Missing => None,
+                Operand::Float(value) => Some(CowVal::owned(value)),
+                Operand::Int(value) => Some(CowVal::owned(CelInt::from(value))),
+                Operand::String(value) => Some(CowVal::owned(CelString::from(value))),
+                Operand::Bool(value) => Some(CowVal::owned(CelBool::from(value))),
             },
             Slot::Presence { source, .. } => {
-                Some(CowVal::owned(CelBool::from(!source.read(self.row, self.offer).is_missing())))
+                let value = source.read(self.row, self.offer);
+                Some(CowVal::owned(CelBool::from(value != Operand::Missing)))
             }
             Slot::Pattern(pattern) => Some(CowVal::Borrowed(pattern)),
         }

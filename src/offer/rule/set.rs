@@ -63,7 +63,7 @@ pub(in crate::offer) struct OfferSeen<'a> {
 
 impl OfferSeen<'_> {
     /// Stands in where a rule reads nothing of an offer.
-    const NONE: Self = Self {
+    pub(super) const NONE: Self = Self {
         index: 0,
         fields: OfferFields { id: "", category: "", value: 0.0, cost: 0.0, weight: 0.0 },
         features: Vec::new(),

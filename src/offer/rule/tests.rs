@@ -1,6 +1,7 @@
 //! What sound rules evaluate to: operators, missing values, and calculations without a result.
 
 mod properties;
+mod quotients;
 mod refusals;
 
 use super::*;
@@ -14,6 +15,7 @@ fn schema() -> FeatureSchema {
         entity,
         default: None,
         range: None,
+        values: Vec::new(),
         description: std::string::String::new(),
     };
     FeatureSchema::from_features(
@@ -58,7 +60,9 @@ fn a_rule_says_what_cel_says() {
         ("!false && (false || true)", true),
         ("customer.balance == 0.3", true),
         ("customer.balance <= 0.3 && customer.balance >= 0.3", true),
-        ("customer.balance * 10.0 > 3", true),
+        ("customer.balance * 10.0 == 3 && customer.balance * 10.0 >= 3", true),
+        ("customer.balance * 10.0 > 3", false),
+        ("customer.balance * 0.1 >= 0.03 && customer.balance + 0.1 + 0.2 <= 0.6", true),
         ("customer.balance < 1", true),
         ("1 > customer.balance", true),
         ("customer.age == 40.0", true),

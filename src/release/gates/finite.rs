@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::Finding;
 use super::bench::{Bench, answer};
 use super::rows::ROWS;
-use crate::feature::{Entity, FeatureSchema, Row, ValueRef};
-use crate::model::{Model, ModelError};
+use crate::feature::{Entity, FeatureSchema, FeatureType, Row, ValueRef};
+use crate::model::{Model, ModelError, ModelKind};
 use crate::release::load::{Loaded, Segmenter};
 
 /// A distance at which the square of it was beyond the range of floats.
@@ -18,7 +18,15 @@ pub(super) fn check(bench: &Bench<'_>, loaded: &Loaded) -> Finding {
         Loaded::Model(model) => of_model(bench, model),
         Loaded::Segmentation(segmenter) => of_segmentation(bench, segmenter),
     };
-    let measured = format!("{} of {ROWS} generated rows failed", failures.count);
+    let mut measured = format!("{} of {ROWS} generated rows failed", failures.count);
+    if failures.clamped > 0 {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            measured,
+            "; in {} a score outside 0..=1 by rounding alone counts as 0 or 1",
+            failures.clamped
+        );
+    }
     match failures.first {
         None => Finding::passed(measured, "0 rows"),
         Some(first) => Finding::failed(measured, "0 rows", first),
@@ -31,6 +39,8 @@ struct Failures {
     count: usize,
     /// What is wrong with the first.
     first: Option<String>,
+    /// Rows with a score that counts as 0 or 1, because it lies outside by no more than rounding.
+    clamped: usize,
 }
 
 impl Failures {
@@ -56,10 +66,13 @@ fn of_model(bench: &Bench<'_>, model: &Model) -> Failures {
     let mut judge = |row: &Row<'_>, scores: Result<&[f32], &ModelError>| {
         let wrong = match scores {
             Ok(scores) => {
+                let clamped = model.manifest().kind == ModelKind::Propensity
+                    && scores.iter().any(|raw| model.is_clamped(*raw));
+                failures.clamped += usize::from(clamped);
                 let at = scores.iter().position(|raw| answer(model, *raw).is_none());
                 at.map(|at| refusal(model, at, scores[at]))
             }
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(format!("{error}{}", remedy(schema, model))),
         };
         if let Some(wrong) = wrong {
             failures.add(|| format!("{wrong}; the first such row: {}", shown(row)));
@@ -84,13 +97,35 @@ fn of_model(bench: &Bench<'_>, model: &Model) -> Failures {
     failures
 }
 
+/// What to do where a graph fails on a row, if texts may be the cause: an encoder as scikit-learn has it by default fails on a text that it
+/// was not trained with.
+fn remedy(schema: &FeatureSchema, model: &Model) -> String {
+    let open = |name: &&str| {
+        let feature = schema.get(name);
+        feature
+            .is_some_and(|feature| feature.feature_type == FeatureType::String && feature.values.is_empty())
+    };
+    let texts: Vec<String> = model.features().filter(open).map(|name| format!("`{name}`")).collect();
+    if texts.is_empty() {
+        return String::new();
+    }
+    format!(
+        "; an encoder that fails on texts it does not know needs handle_unknown=\"ignore\" when it is trained, or `values` with the texts \
+         that it knows in features.toml, for {}",
+        texts.join(", ")
+    )
+}
+
 /// What is wrong with a raw score.
 fn refusal(model: &Model, column: usize, raw: f32) -> String {
     let name = &model.columns()[column];
     if !raw.is_finite() {
         return format!("`{name}` is {raw}");
     }
-    format!("`{name}` is {raw}, which is no propensity: it must lie in 0..=1, or be calibrated")
+    let rounding = model.rounding();
+    format!(
+        "`{name}` is {raw}, which is no propensity: it must lie in 0..=1, or be calibrated (rounding excuses {rounding:.1e})"
+    )
 }
 
 fn of_segmentation(bench: &Bench<'_>, segmenter: &Segmenter) -> Failures {

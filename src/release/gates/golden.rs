@@ -7,26 +7,32 @@
 //! | a feature | its value; an empty cell is a value that nobody knows, as in a request |
 //! | `expected` | models with one score a row: what the `Score` call answers, the propensity where the model is calibrated; segmentations: the id of the segment |
 //! | `expected:<offer id>` | models with a score per offer: the same for this offer; empty: not compared |
+//! | `raw`, `raw:<offer id>` | models only: the same before calibration, what the training library itself predicts |
 //! | `tolerance` | optional, models only: how far the answer may be off, times max(1, \|expected\|); empty or absent: 1e-5 |
 //!
 //! The table is read in `table.rs`; here it is held against the version.
 
 mod table;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::sync::Arc;
 
-use super::Finding;
 use super::bench::{Bench, answer};
 use super::files::plural;
+use super::{Champion, Finding, Sample};
 use crate::document::Problems;
-use crate::feature::Entity;
-use crate::model::{Model, ModelError};
+use crate::feature::{Entity, FeatureSchema, RecentRow, Row, SegmentRef, ValueRef};
+use crate::model::{Layout, Model, ModelError};
 use crate::release::load::{Loaded, Segmenter};
 use table::{GoldenRow, Reading};
 
 /// The name of the file in a version's directory.
 const FILE: &str = "golden.csv";
+
+/// How the reason begins where it is a warning that there was nothing to judge by.
+const WARNING: &str = "warning: ";
 
 /// How far an answer may be off where the row does not say.
 const TOLERANCE: f64 = 1e-5;
@@ -48,7 +54,7 @@ pub(super) fn check(bench: &Bench<'_>, loaded: &Loaded) -> Finding {
     let bytes = match fs::read(bench.candidate.directory.join(FILE)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Finding::skipped("the version has no golden.csv");
+            return without_rows(bench);
         }
         Err(error) => return Finding::failed("", "", format!("{file} cannot be read: {error}")),
     };
@@ -69,12 +75,60 @@ pub(super) fn check(bench: &Bench<'_>, loaded: &Loaded) -> Finding {
     }
 }
 
+/// The golden rows of the version that serves, a row per answer, to compare others on where there are no customers; `None` where there
+/// are none, or they cannot be read.
+pub(super) fn rows_of(champion: &Champion<'_>, served: &Model) -> Option<Sample> {
+    let path = champion.directory.join(FILE);
+    if fs::metadata(&path).ok()?.len() > MOST_BYTES {
+        return None;
+    }
+    let schema = Arc::new(champion.schema.clone());
+    let rows = Reading::of_model(FILE, champion.schema, served).read(&fs::read(&path).ok()?).ok()?;
+    let per_offer = matches!(served.manifest().layout, Some(Layout::MultiOffer | Layout::PerOffer));
+    let mut found = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let [customer, context, offer] = features_of(&schema, row);
+        let segment = row.segment.map(|id| SegmentRef { id, name: "" });
+        let features = Row { customer: &customer, context: &context, offer: &offer, segment };
+        let columns: BTreeSet<usize> =
+            row.expected.iter().chain(&row.raw).map(|(column, _)| *column).collect();
+        for column in columns {
+            let offer: Arc<str> =
+                if per_offer { served.columns()[column].as_str().into() } else { "".into() };
+            found.push(RecentRow::new(&schema, &offer, &features));
+        }
+    }
+    Some(Sample { rows: found, source: format!("golden rows of version {}", champion.version) })
+}
+
+/// What a model sees of a row, by entity: as in a request, the default stands in for what nobody knows.
+fn features_of<'r>(schema: &'r FeatureSchema, row: &'r GoldenRow) -> [Vec<ValueRef<'r>>; 3] {
+    [Entity::Customer, Entity::Context, Entity::Offer]
+        .map(|entity| row.values(schema, entity, |value, feature| value.or(feature.default_ref())))
+}
+
+/// Without golden rows nobody knows whether the graph answers what the training library does: a warning, or a failure where the
+/// manifest wants them.
+fn without_rows(bench: &Bench<'_>) -> Finding {
+    let why = format!(
+        "the version has no {FILE}, so nobody has checked that its answers are those of the training library: push it with \
+         --check-against ROWS.csv, which has features and the library's own predictions"
+    );
+    if bench.manifest().is_ok_and(|manifest| manifest.gates.golden_required) {
+        let why = format!("{why}; model.toml says golden = \"required\" under [gates]");
+        return Finding::failed("no golden rows", "golden rows", why);
+    }
+    Finding::skipped(format!("{WARNING}{why}"))
+}
+
 fn of_model(bench: &Bench<'_>, model: &Model, file: &str, rows: &[GoldenRow]) -> Finding {
     let mut problems = Problems::new();
     let (mut largest, mut wrong) = (0.0_f64, 0);
+    // Answers that differ, and those of them that are what the model says before calibration.
+    let (mut different, mut uncalibrated) = (0_usize, 0_usize);
     for row in rows {
-        let found = match answers_of(bench, model, row) {
-            Ok(found) => found,
+        let scores = match scores_of(bench, model, row) {
+            Ok(scores) => scores,
             Err(message) => {
                 problems.push(file, Some(row.line), message);
                 wrong += 1;
@@ -82,9 +136,14 @@ fn of_model(bench: &Bench<'_>, model: &Model, file: &str, rows: &[GoldenRow]) ->
             }
         };
         let before = problems.len();
-        for (column, expected) in &row.expected {
+        let told =
+            row.expected.iter().map(|(column, expected)| (column, expected, answer(model, scores[*column])));
+        let raw = row.raw.iter().map(|(column, expected)| {
+            (column, expected, Some(scores[*column]).filter(|score| score.is_finite()))
+        });
+        for (column, expected, found) in told.chain(raw) {
             let name = &model.columns()[*column];
-            let Some(found) = found[*column].map(f64::from) else {
+            let Some(found) = found.map(f64::from) else {
                 problems.push(
                     file,
                     Some(row.line),
@@ -96,6 +155,9 @@ fn of_model(bench: &Bench<'_>, model: &Model, file: &str, rows: &[GoldenRow]) ->
             largest = largest.max(off);
             let tolerance = row.tolerance.unwrap_or(TOLERANCE);
             if off > tolerance {
+                different += 1;
+                let before = f64::from(scores[*column]) - expected;
+                uncalibrated += usize::from(before.abs() <= tolerance * expected.abs().max(1.0));
                 let message = format!(
                     "expected {expected} as `{name}`, found {found}: off by {off:.1e}, allowed {tolerance:.1e}"
                 );
@@ -115,25 +177,28 @@ fn of_model(bench: &Bench<'_>, model: &Model, file: &str, rows: &[GoldenRow]) ->
             limit,
         );
     }
-    Finding::failed(format!("{wrong} of {} differ", plural(rows.len(), "row")), limit, told(&problems))
+    let mut why = told(&problems);
+    if different > 0 && different == uncalibrated {
+        why.push_str(
+            "\nthese are the model's scores before calibration: call the column `raw`, not `expected`",
+        );
+    }
+    Finding::failed(format!("{wrong} of {} differ", plural(rows.len(), "row")), limit, why)
 }
 
-/// What a caller would be told for one row, a value per column.
-fn answers_of(bench: &Bench<'_>, model: &Model, row: &GoldenRow) -> Result<Vec<Option<f32>>, String> {
-    let schema = bench.candidate.schema;
-    // As in a request: the default stands in for what nobody knows.
-    let of = |entity| row.values(schema, entity, |value, feature| value.or(feature.default_ref()));
-    let (customer, context, offer) = (of(Entity::Customer), of(Entity::Context), of(Entity::Offer));
+/// What the model says of one row, a raw score per column.
+fn scores_of(bench: &Bench<'_>, model: &Model, row: &GoldenRow) -> Result<Vec<f32>, String> {
+    let [customer, context, offer] = features_of(bench.candidate.schema, row);
     let mut matrix = model.matrix();
-    let pushed = matrix.push(&crate::feature::Row {
+    let pushed = matrix.push(&Row {
         customer: &customer,
         context: &context,
         offer: &offer,
-        segment: row.segment.map(|id| crate::feature::SegmentRef { id, name: "" }),
+        segment: row.segment.map(|id| SegmentRef { id, name: "" }),
     });
     pushed.map_err(|error| error.to_string())?;
     let scores = model.score(bench.worker(), &matrix).map_err(|error: ModelError| error.to_string())?;
-    Ok(scores.values.iter().map(|raw| answer(model, *raw)).collect())
+    Ok(scores.values)
 }
 
 fn of_segmentation(segmenter: &Segmenter, file: &str, rows: &[GoldenRow]) -> Finding {

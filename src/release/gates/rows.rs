@@ -151,6 +151,17 @@ impl Chance {
                 Sort::Greatest => true,
                 Sort::Defaults | Sort::Mixed => share < 0.5,
             }),
+            FeatureType::String if !feature.values.is_empty() => {
+                let last = feature.values.len() - 1;
+                let at = match sort {
+                    Sort::Least => 0,
+                    Sort::Greatest => last,
+                    Sort::Defaults | Sort::Mixed => {
+                        ((share * feature.values.len() as f64) as usize).min(last)
+                    }
+                };
+                ValueRef::String(&feature.values[at])
+            }
             FeatureType::String => match (sort, &feature.default) {
                 (Sort::Least, _) => ValueRef::String(""),
                 (Sort::Mixed, Some(default)) if share < 0.5 => default.as_ref(),
@@ -259,6 +270,20 @@ default = 1.0
             assert!(seen.contains(expected), "{expected} never came");
         }
         assert!(!seen.contains("segment 3"));
+    }
+
+    #[test]
+    fn texts_are_drawn_from_those_that_the_schema_lists() {
+        let listed = FEATURES
+            .replace("default = \"home\"", "default = \"home\"\nvalues = [\"home\", \"cards\", \"travel\"]");
+        let schema = FeatureSchema::parse("features.toml", &listed).unwrap();
+        let rows = generate(&schema, None);
+        let text = |row: Row<'_>| match row.context {
+            [_, ValueRef::String(page)] => (*page).to_owned(),
+            other => panic!("{other:?}"),
+        };
+        let drawn: std::collections::BTreeSet<String> = rows.iter().map(|row| text(row.whole())).collect();
+        assert_eq!(drawn.iter().map(String::as_str).collect::<Vec<_>>(), ["cards", "home", "travel"]);
     }
 
     #[test]

@@ -69,6 +69,7 @@ fn judge_against(
     recent: &[RecentRow],
 ) -> Vec<GateReport> {
     let cache = cache();
+    let sample = Sample { rows: recent.to_vec(), source: "recent rows".to_owned() };
     judge(&Candidate {
         directory,
         name: "affinity",
@@ -76,7 +77,7 @@ fn judge_against(
         schema,
         segments: None,
         champion,
-        recent,
+        sample: &sample,
         cache: &cache,
     })
 }
@@ -138,18 +139,27 @@ fn the_sample_passes_every_gate_that_has_something_to_judge_by() {
             schema: &schema,
             segments: Some(6),
             champion: None,
-            recent: &[],
+            sample: &Sample::default(),
             cache: &cache,
         };
         let reports = judge(&candidate);
         let gates: Vec<&str> = reports.iter().map(|report| report.gate.as_str()).collect();
-        let all =
-            ["checksums", "loads", "signature", "finite", "golden", "latency", "distribution", "engine"];
+        let all = [
+            "checksums",
+            "loads",
+            "signature",
+            "calibration",
+            "finite",
+            "golden",
+            "latency",
+            "distribution",
+            "engine",
+        ];
         assert_eq!(gates, all);
         for report in reports {
             let expected = match report.gate.as_str() {
                 "distribution" => GateOutcome::Skipped,
-                "engine" if name == "segments" => GateOutcome::Skipped,
+                "calibration" | "engine" if name == "segments" => GateOutcome::Skipped,
                 _ => GateOutcome::Passed,
             };
             assert_eq!(report.outcome, expected, "{name}: {report:?}");
@@ -246,6 +256,70 @@ fn every_generated_row_needs_a_usable_answer() {
     assert_passes(of_kind(&logit.replace("propensity", "recommendation")).path(), "finite", "0 of");
     let calibrated = format!("{logit}[calibration]\nmethod = 'platt'\na = 0.001\nb = 0.0");
     assert_passes(of_kind(&calibrated).path(), "finite", "0 of");
+}
+
+#[test]
+fn a_forest_that_rounds_beyond_one_is_a_propensity() {
+    // 130 leaves of 1 / 130 add up to 1.0000019 in 32 bits.
+    let forest = version(
+        PAIRWISE,
+        &[("model.onnx", "forest_of_130")],
+        &[("golden.csv", "balance,expected\n20000,1\n5000,0\n")],
+    );
+    let report = report_of(forest.path(), "finite");
+    assert_eq!(report.outcome, GateOutcome::Passed, "{report:?}");
+    assert!(
+        report.measured.contains("a score outside 0..=1 by rounding alone counts as 0 or 1"),
+        "{report:?}"
+    );
+    assert_passes(forest.path(), "golden", "off by at most 0.0e0 in 2 rows");
+    assert_passes(forest.path(), "engine", "130 trees");
+}
+
+#[test]
+fn a_calibration_that_falls_is_refused_unless_it_says_so() {
+    assert_passes(good("").path(), "calibration", "not calibrated");
+    assert_passes(
+        good("[calibration]\nmethod = 'sklearn_sigmoid'\na = -2.0\nb = 1.0\n").path(),
+        "calibration",
+        "rising",
+    );
+    let pasted = "[calibration]\nmethod = 'platt'\na = -2.0\nb = 1.0\n";
+    let why = "affinity/2/model.toml:4: the calibration falls";
+    assert_fails(good(pasted).path(), "calibration", "falling", why);
+    assert_fails(good(pasted).path(), "calibration", "falling", "method = \"sklearn_sigmoid\"");
+    let meant = good(&format!("{pasted}falling = true\n"));
+    assert_passes(meant.path(), "calibration", "falling, as the manifest says");
+}
+
+#[test]
+fn an_encoder_that_knows_no_other_texts_can_serve_where_the_schema_lists_them() {
+    let features = "[[feature]]\nname = 'plan'\ntype = 'string'\nentity = 'customer'\ndefault = 'basic'\n";
+    let manifest = "kind = 'propensity'\nlayout = 'pairwise'\ninputs = ['plan']\n";
+    let folder = version(manifest, &[("model.onnx", "one_hot_strict")], &[]);
+    let finite = |features: &str| {
+        let schema = FeatureSchema::parse("features.toml", features).unwrap();
+        let reports = judge_against(folder.path(), &schema, None, &[]);
+        reports.into_iter().find(|report| report.gate == "finite").unwrap()
+    };
+    let open = finite(features);
+    assert_eq!(open.outcome, GateOutcome::Failed, "{open:?}");
+    assert!(open.why.contains("handle_unknown=\"ignore\"") && open.why.contains("for `plan`"), "{open:?}");
+    let listed = format!("{features}values = ['basic', 'plus', 'gold']\n");
+    let listed = finite(&listed);
+    assert_eq!(
+        (listed.outcome, listed.measured.as_str()),
+        (GateOutcome::Passed, "0 of 1200 generated rows failed")
+    );
+    // Nor does it take a default to be loaded.
+    let schema = listed_without_default(features);
+    let model = crate::model::Model::load(folder.path(), "affinity", 2, &schema, &cache()).unwrap();
+    model.warm_up(&crate::model::Worker::only()).unwrap();
+}
+
+fn listed_without_default(features: &str) -> FeatureSchema {
+    let features = features.replace("default = 'basic'", "values = ['plus', 'gold']");
+    FeatureSchema::parse("features.toml", &features).unwrap()
 }
 
 #[test]

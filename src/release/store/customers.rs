@@ -6,6 +6,7 @@ use std::path::Path;
 use super::mirror::SOURCE;
 use super::objects::{Listed, Over};
 use super::{Place, Store, StoreError, files, keys};
+use crate::feature::store::{KEPT, KeptFile, PREVIOUS, kept_number};
 
 /// What the source can be called: one name per format.
 const NAMES: [&str; 2] = ["customers.csv", "customers.parquet"];
@@ -80,6 +81,87 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// The files that a load can be undone to: the mirror has those that it needs, the bucket has all.
+impl Store {
+    /// Brings the kept files of a bucket into the mirror, and removes those from it that the bucket has not. For a directory there is
+    /// nothing to do.
+    ///
+    /// # Errors
+    /// The operating system's, or the bucket's.
+    pub fn sync_kept_customers(&self) -> Result<(), StoreError> {
+        if let Place::Directory(_) = self.0.place {
+            return Ok(());
+        }
+        let names = self.kept_names()?;
+        self.forget_kept_customers(&names)?;
+        let folder = self.0.customers.join(PREVIOUS);
+        files::make_directory(&folder)?;
+        for name in names.into_iter().filter(|name| !folder.join(name).exists()) {
+            let staged = self.stage()?;
+            let made = staged.path().join(&name);
+            self.0.objects.download(&kept_key(&name), &made)?;
+            files::sync(&made)?;
+            let target = folder.join(&name);
+            fs::rename(&made, &target).map_err(|error| StoreError::io(&target, error))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps `kept` in the bucket, and no more than the latest few there and in the mirror. For a directory there is nothing to do.
+    ///
+    /// # Errors
+    /// The operating system's, or the bucket's.
+    pub fn put_kept_customers(&self, kept: &KeptFile) -> Result<(), StoreError> {
+        if let Place::Directory(_) = self.0.place {
+            return Ok(());
+        }
+        let Some(name) = kept.path.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
+        self.0.objects.upload(&kept_key(name), &kept.path, Over::Anything)?;
+        let mut names = self.kept_names()?;
+        for old in names.drain(..names.len().saturating_sub(KEPT)) {
+            self.0.objects.delete(&kept_key(&old))?;
+        }
+        self.forget_kept_customers(&names)
+    }
+
+    /// Removes a kept file that is present again from the bucket. For a directory there is nothing to do.
+    ///
+    /// # Errors
+    /// The bucket's.
+    pub fn delete_kept_customers(&self, kept: &KeptFile) -> Result<(), StoreError> {
+        if let Place::Directory(_) = self.0.place {
+            return Ok(());
+        }
+        let Some(name) = kept.path.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
+        self.0.objects.delete(&kept_key(name))
+    }
+
+    /// The names of the kept files of the bucket, the latest last.
+    fn kept_names(&self) -> Result<Vec<String>, StoreError> {
+        let listed = self.0.objects.list(&format!("{}/{PREVIOUS}", keys::CUSTOMERS))?;
+        let mut names: Vec<String> =
+            listed.into_iter().map(|(name, _)| name).filter(|name| kept_number(name).is_some()).collect();
+        names.sort_by_key(|name| kept_number(name).map(|(number, _)| number));
+        Ok(names)
+    }
+
+    /// Removes the kept files of the mirror that are not among `names`.
+    fn forget_kept_customers(&self, names: &[String]) -> Result<(), StoreError> {
+        let Ok(entries) = fs::read_dir(self.0.customers.join(PREVIOUS)) else { return Ok(()) };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if kept_number(name).is_some() && !names.iter().any(|known| known == name) {
+                fs::remove_file(&path).map_err(|error| StoreError::io(&path, error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn kept_key(name: &str) -> String {
+    format!("{}/{PREVIOUS}/{name}", keys::CUSTOMERS)
 }
 
 /// What the mirror's file was made of, and which file that is: one that was put there since is another.

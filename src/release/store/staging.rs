@@ -53,6 +53,12 @@ impl Staging {
     }
 }
 
+impl AsRef<Path> for Staging {
+    fn as_ref(&self) -> &Path {
+        self.path()
+    }
+}
+
 impl Drop for Staging {
     fn drop(&mut self) {
         // What cannot be removed now is swept when a store is opened next. The lock goes last: without it the directory is

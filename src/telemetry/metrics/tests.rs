@@ -4,7 +4,7 @@ use super::*;
 use crate::telemetry::labels::SERIES_LIMIT;
 
 fn lines(metrics: &Metrics) -> Vec<String> {
-    metrics.encode().lines().map(str::to_owned).collect()
+    metrics.encode(Format::OpenMetrics).lines().map(str::to_owned).collect()
 }
 
 fn assert_has(metrics: &Metrics, expected: &str) {
@@ -45,7 +45,7 @@ fn the_models_of_the_release_that_answers_are_the_only_ones_named() {
     assert_has(&metrics, "proffer_snapshots_published_total 2");
     assert_has(&metrics, "proffer_release_info{release=\"2\"} 1");
     assert_has(&metrics, "proffer_release_model_info{model=\"affinity\",version=\"4\"} 1");
-    let text = metrics.encode();
+    let text = metrics.encode(Format::OpenMetrics);
     assert!(!text.contains("release=\"1\"") && !text.contains("version=\"1\""), "{text}");
 }
 
@@ -62,6 +62,8 @@ fn series_of_files_are_bounded() {
     metrics.model("propensity", 1).unavailable(2);
     assert_has(&metrics, "proffer_model_rows_total{model=\"propensity\",version=\"1\"} 40");
     assert_has(&metrics, "proffer_model_unavailable_total{model=\"propensity\"} 2");
+    metrics.model("propensity", 1).clamped(3);
+    assert_has(&metrics, "proffer_propensities_clamped_total{model=\"propensity\"} 3");
 }
 
 #[test]

@@ -29,10 +29,18 @@ fn a_workspace_becomes_a_store_on_s3_and_its_customers_are_replaced() {
     let fewer = place.directory.path().join("fewer.csv");
     let lines: Vec<&str> = sample.lines().take(4).collect();
     fs::write(&fewer, lines.join("\n")).unwrap();
-    let loaded = proffer(s3, &["features", "load", "--store", &place.location, fewer.to_str().unwrap()]);
+    let loaded =
+        proffer(s3, &["features", "load", "--store", &place.location, fewer.to_str().unwrap(), "--force"]);
     assert_eq!(loaded.code, Some(0), "{loaded:?}");
     replica.sync_customers().unwrap();
     assert_eq!(fs::read_to_string(&customers).unwrap(), lines.join("\n"));
+
+    let undone = proffer(s3, &["features", "load", "--store", &place.location, "--undo"]);
+    assert_eq!(undone.code, Some(0), "{undone:?}");
+    replica.sync_customers().unwrap();
+    assert!(fs::read_to_string(&customers).unwrap() == sample);
+    let again = proffer(s3, &["features", "load", "--store", &place.location, "--undo"]);
+    assert_eq!(again.code, Some(0), "{again:?}");
 
     let checked = proffer(s3, &["check", "--store", &place.location]);
     assert_eq!(checked.code, Some(0), "{checked:?}");

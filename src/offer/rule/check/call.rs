@@ -4,7 +4,7 @@ use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, ListExpr, LiteralValue, operators};
 
 use super::names::unknown_function;
-use super::{Checker, Typed, call_node};
+use super::{Checker, Typed, call_node, quotient};
 use crate::feature::FeatureType;
 use crate::offer::rule::scope::{Pattern, Slot};
 
@@ -96,7 +96,9 @@ impl Checker<'_> {
                 format!("`?` follows a condition, not {}; compare it with something", condition.say());
             return self.refuse(id, &message);
         }
+        let quotient = yes.quotient.or(no.quotient);
         let (kind, yes, no) = if yes.is_number() && no.is_number() {
+            self.warn_of_quotients(&yes, &no);
             same_number(yes, no)
         } else if yes.kind == no.kind {
             (yes.kind, yes.node, no.node)
@@ -105,7 +107,8 @@ impl Checker<'_> {
             return self.refuse(id, &message);
         };
         let node = call_node(id, operators::CONDITIONAL, vec![condition.node, yes, no]);
-        Some(Typed { kind, node, label: None })
+        let quotient = quotient.filter(|_| kind == FeatureType::Int);
+        Some(Typed { kind, node, label: None, quotient })
     }
 
     fn comparison(&mut self, id: u64, name: &str, left: IdedExpr, right: IdedExpr) -> Option<Typed> {
@@ -136,8 +139,10 @@ impl Checker<'_> {
                 return self.refuse(id, &message);
             }
         }
+        self.warn_of_quotients(&left, &right);
+        let quotient = quotient::of_operation(id, name, &left, &right);
         let (kind, left, right) = same_number(left, right);
-        Some(Typed { kind, node: call_node(id, name, vec![left, right]), label: None })
+        Some(Typed { kind, node: call_node(id, name, vec![left, right]), label: None, quotient })
     }
 
     fn negation(&mut self, id: u64, operand: IdedExpr) -> Option<Typed> {
@@ -146,7 +151,7 @@ impl Checker<'_> {
             return self.refuse(id, &format!("`-` takes a number, not {}", operand.say()));
         }
         let node = call_node(id, operators::NEGATE, vec![operand.node]);
-        Some(Typed { kind: operand.kind, node, label: None })
+        Some(Typed { kind: operand.kind, node, label: None, quotient: operand.quotient })
     }
 
     fn membership(&mut self, id: u64, item: IdedExpr, list: IdedExpr) -> Option<Typed> {
@@ -172,6 +177,9 @@ impl Checker<'_> {
             );
             return self.refuse(id, &message);
         }
+        for element in elements.iter().filter(|_| all_numbers) {
+            self.warn_of_quotients(&item, element);
+        }
         let is_float = item.kind == FeatureType::Float;
         let node = |element: Typed| if is_float { element.into_float() } else { element.node };
         let elements = ListExpr::new(elements.into_iter().map(node).collect());
@@ -184,7 +192,8 @@ impl Checker<'_> {
             return self.refuse(id, "the size of a list that the rule writes out is known; write the number");
         }
         let text = self.text("size", text)?;
-        Some(Typed { kind: FeatureType::Int, node: call_node(id, "size", vec![text]), label: None })
+        let node = call_node(id, "size", vec![text]);
+        Some(Typed { kind: FeatureType::Int, node, label: None, quotient: None })
     }
 
     fn text_test(&mut self, id: u64, name: &str, text: IdedExpr, part: IdedExpr) -> Option<Typed> {
@@ -238,6 +247,7 @@ impl Checker<'_> {
         right: Typed,
     ) -> Option<(IdedExpr, IdedExpr)> {
         if left.is_number() && right.is_number() {
+            self.warn_of_quotients(&left, &right);
             let (_, left, right) = same_number(left, right);
             return Some((left, right));
         }
@@ -288,7 +298,7 @@ fn same_number(left: Typed, right: Typed) -> (FeatureType, IdedExpr, IdedExpr) {
 }
 
 fn truth(node: IdedExpr) -> Typed {
-    Typed { kind: FeatureType::Bool, node, label: None }
+    Typed { kind: FeatureType::Bool, node, label: None, quotient: None }
 }
 
 /// An operator as people write it.

@@ -23,14 +23,14 @@ impl Checker<'_> {
         let Variable { source, kind, name } = self.resolve(id, select)?;
         let label = Some(format!("`{name}`"));
         let node = self.slot(id, Slot::Value { source, kind, name });
-        Some(Typed { kind, node, label })
+        Some(Typed { kind, node, label, quotient: None })
     }
 
     /// Whether a variable has a value.
     pub(super) fn presence(&mut self, id: u64, select: SelectExpr) -> Option<Typed> {
         let Variable { source, name, .. } = self.resolve(id, select)?;
         let node = self.slot(id, Slot::Presence { source, name });
-        Some(Typed { kind: FeatureType::Bool, node, label: None })
+        Some(Typed { kind: FeatureType::Bool, node, label: None, quotient: None })
     }
 
     /// A name on its own is never a value.

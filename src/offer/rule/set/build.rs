@@ -94,7 +94,7 @@ impl RuleSetBuilder {
             }
         }
         for id in (0..self.set.floats.len()).map(Id::new).filter(|id| shared(AnyId::Float(*id))) {
-            if !matches!(self.set.floats.get(id).node, Float::Known(_) | Float::Read(_)) {
+            if !matches!(self.set.floats.get(id).node, Float::Known(_)) {
                 self.set.floats.share(id);
             }
         }
@@ -247,14 +247,16 @@ impl RuleSetBuilder {
         left: Id<Float>,
         right: Id<Float>,
     ) -> Id<Truth> {
-        let node = match (self.set.floats.get(left).node, self.set.floats.get(right).node) {
-            (Float::Read(read), Float::Known(Ok(number))) => Truth::FloatAgainst(comparison, read, number),
-            (Float::Known(Ok(number)), Float::Read(read)) => {
-                Truth::FloatAgainst(comparison.exchanged(), read, number)
-            }
-            _ => Truth::Floats(comparison, left, right),
+        let against = |comparison: Comparison, read, bits: Bits| {
+            let (comparison, nearest) = comparison.of_feature(bits.value().as_exact()?);
+            Some(Truth::FloatAgainst(comparison, read, nearest))
         };
-        self.truth(node)
+        let node = match (self.set.floats.get(left).node, self.set.floats.get(right).node) {
+            (Float::Read(read), Float::Known(Ok(number))) => against(comparison, read, number),
+            (Float::Known(Ok(number)), Float::Read(read)) => against(comparison.exchanged(), read, number),
+            _ => None,
+        };
+        self.truth(node.unwrap_or(Truth::Floats(comparison, left, right)))
     }
 
     /// Whether the node is a value, not an error, that is the same for every customer.

@@ -6,6 +6,7 @@ use super::RuleSet;
 use super::node::{Bits, Choice, Comparison, Fault, Float, Id, Members, Part, Read, Text, Truth, Whole};
 use super::table::{Entry, Table};
 use crate::feature::{Row, ValueRef};
+use crate::offer::rule::number::Number;
 
 type Outcome<V> = Result<V, Fault>;
 
@@ -17,7 +18,7 @@ type Kept<V> = Cell<Option<Outcome<V>>>;
 pub struct RuleMemo {
     truths: Vec<Kept<bool>>,
     wholes: Vec<Kept<i64>>,
-    floats: Vec<Kept<f64>>,
+    floats: Vec<Kept<Number>>,
     /// How many nodes were computed since the memo was made.
     #[cfg(test)]
     pub(in crate::offer::rule) computed: Cell<usize>,
@@ -91,9 +92,9 @@ impl<'a> Evaluation<'a> {
         Ok(value)
     }
 
-    fn float(&self, read: Read) -> Outcome<f64> {
+    fn float(&self, read: Read) -> Outcome<f32> {
         let ValueRef::Float(value) = read.source.in_row(self.row) else { return Err(read.missing) };
-        Ok(f64::from(value))
+        Ok(value)
     }
 
     /// Whether all (`decisive` is false) or any (it is true) of the members hold. One that is decisive decides, whatever is
@@ -141,7 +142,7 @@ impl Node for Truth {
                 Ok(comparison.holds(&evaluation.ask(left)?, &evaluation.ask(right)?))
             }
             Self::Floats(comparison, left, right) => {
-                comparison.of_floats(evaluation.ask(left)?, evaluation.ask(right)?)
+                comparison.of_numbers(evaluation.ask(left)?, evaluation.ask(right)?)
             }
             Self::Texts(comparison, left, right) => {
                 let (left, right) = (evaluation.text(left)?, evaluation.text(right)?);
@@ -156,7 +157,7 @@ impl Node for Truth {
                 Ok(comparison.holds(&evaluation.whole(read)?, &number))
             }
             Self::FloatAgainst(comparison, read, number) => {
-                comparison.of_floats(evaluation.float(read)?, number.value())
+                comparison.of_features(evaluation.float(read)?, number.value())
             }
             Self::Part(part, text, tested) => {
                 // The interpreter evaluates what stands in the brackets first.
@@ -201,24 +202,24 @@ impl Node for Whole {
 }
 
 impl Node for Float {
-    type Value = f64;
+    type Value = Number;
 
     fn table(set: &RuleSet) -> &Table<Self> {
         &set.floats
     }
 
-    fn kept(memo: &RuleMemo) -> &[Kept<f64>] {
+    fn kept(memo: &RuleMemo) -> &[Kept<Number>] {
         &memo.floats
     }
 
-    fn compute(&self, evaluation: &Evaluation<'_>) -> Outcome<f64> {
+    fn compute(&self, evaluation: &Evaluation<'_>) -> Outcome<Number> {
         match *self {
             Self::Known(outcome) => outcome.map(Bits::value),
-            Self::Read(read) => evaluation.float(read),
-            Self::Of(whole) => Ok(evaluation.ask(whole)? as f64),
-            Self::Negated(inner) => Ok(-evaluation.ask(inner)?),
+            Self::Read(read) => evaluation.float(read).map(Number::of_feature),
+            Self::Of(whole) => evaluation.ask(whole).map(Number::of_whole),
+            Self::Negated(inner) => evaluation.ask(inner).map(Number::negated),
             Self::Calculated(operation, left, right) => {
-                Ok(operation.of_floats(evaluation.ask(left)?, evaluation.ask(right)?))
+                Ok(operation.of_numbers(evaluation.ask(left)?, evaluation.ask(right)?))
             }
             Self::Choice(choice) => evaluation.ask(evaluation.choose(choice)?),
         }

@@ -9,9 +9,10 @@ use cel::common::ast::{CallExpr, Expr, ListExpr, LiteralValue, operators};
 use super::OfferSeen;
 use super::build::RuleSetBuilder;
 use super::node::{AnyId, Bits, Choice, Comparison, Float, Id, Operation, Part, Text, Truth, Whole};
-use crate::feature::{FeatureType, Row, ValueRef};
+use crate::feature::{FeatureType, Row};
 use crate::offer::rule::Rule;
-use crate::offer::rule::scope::{self, Slot, Source};
+use crate::offer::rule::number::{Number, TO_NUMBER};
+use crate::offer::rule::scope::{self, Operand, Slot, Source};
 
 /// The node that stands for the rule; `None` where a part of it has none.
 pub(super) fn rule(builder: &mut RuleSetBuilder, rule: &Rule, offer: &OfferSeen<'_>) -> Option<Id<Truth>> {
@@ -41,26 +42,22 @@ impl<'a> Lowering<'a> {
 
     fn literal(&mut self, literal: &LiteralValue) -> Option<AnyId> {
         Some(match literal {
-            LiteralValue::Boolean(truth) => self.value(ValueRef::Bool(*truth.inner()))?,
-            LiteralValue::Int(number) => self.value(ValueRef::Int(*number.inner()))?,
-            LiteralValue::String(text) => self.value(ValueRef::String(text.inner()))?,
-            LiteralValue::Double(number) => {
-                AnyId::Float(self.builder.float(Float::Known(Ok(Bits::of(*number.inner())))))
-            }
+            LiteralValue::Boolean(truth) => self.value(Operand::Bool(*truth.inner()))?,
+            LiteralValue::Int(number) => self.value(Operand::Int(*number.inner()))?,
+            LiteralValue::String(text) => self.value(Operand::String(text.inner()))?,
+            LiteralValue::Double(number) => self.value(Operand::Float(Number::exact(*number.inner())))?,
             LiteralValue::UInt(_) | LiteralValue::Bytes(_) | LiteralValue::Null => return None,
         })
     }
 
     /// A value that is the same for every customer; `None` for a missing one.
-    fn value(&mut self, value: ValueRef<'_>) -> Option<AnyId> {
+    fn value(&mut self, value: Operand<'_>) -> Option<AnyId> {
         Some(match value {
-            ValueRef::Bool(value) => AnyId::Truth(self.builder.truth(Truth::Known(Ok(value)))),
-            ValueRef::Int(value) => AnyId::Whole(self.builder.whole(Whole::Known(Ok(value)))),
-            ValueRef::Float(value) => {
-                AnyId::Float(self.builder.float(Float::Known(Ok(Bits::of(f64::from(value))))))
-            }
-            ValueRef::String(value) => AnyId::Text(self.builder.written(value)),
-            ValueRef::Missing => return None,
+            Operand::Bool(value) => AnyId::Truth(self.builder.truth(Truth::Known(Ok(value)))),
+            Operand::Int(value) => AnyId::Whole(self.builder.whole(Whole::Known(Ok(value)))),
+            Operand::Float(value) => AnyId::Float(self.builder.float(Float::Known(Ok(Bits::of(value))))),
+            Operand::String(value) => AnyId::Text(self.builder.written(value)),
+            Operand::Missing => return None,
         })
     }
 
@@ -89,15 +86,15 @@ impl<'a> Lowering<'a> {
                 })
             }
             Slot::Presence { source, .. } if source.is_of_offer() => {
-                let has = !self.of_offer(*source).is_missing();
-                self.value(ValueRef::Bool(has))
+                let has = self.of_offer(*source) != Operand::Missing;
+                self.value(Operand::Bool(has))
             }
             Slot::Presence { source, .. } => Some(AnyId::Truth(self.builder.truth(Truth::Has(*source)))),
             Slot::Pattern(_) => None,
         }
     }
 
-    fn of_offer(&self, source: Source) -> ValueRef<'a> {
+    fn of_offer(&self, source: Source) -> Operand<'a> {
         let OfferSeen { features, fields, .. } = self.offer;
         source.read(&Row { customer: &[], context: &[], offer: features, segment: None }, fields)
     }
@@ -114,10 +111,11 @@ impl<'a> Lowering<'a> {
             (operators::CONDITIONAL, None, [condition, yes, no]) => self.conditional(condition, yes, no),
             (operators::NEGATE, None, [inner]) => self.negation(inner),
             (operators::IN, None, [item, list]) => self.membership(item, list),
-            ("double", None, [whole]) => {
-                let whole = self.whole(whole)?;
-                Some(AnyId::Float(self.builder.float(Float::Of(whole))))
-            }
+            (TO_NUMBER, None, [inner]) => match self.lower(inner)? {
+                AnyId::Whole(whole) => Some(AnyId::Float(self.builder.float(Float::Of(whole)))),
+                float @ AnyId::Float(_) => Some(float),
+                AnyId::Truth(_) | AnyId::Text(_) => None,
+            },
             ("size", None, [text]) => {
                 let text = self.text(text)?;
                 Some(AnyId::Whole(self.builder.whole(Whole::Size(text))))
@@ -245,11 +243,6 @@ impl<'a> Lowering<'a> {
 
     fn truth(&mut self, node: &IdedExpr) -> Option<Id<Truth>> {
         let AnyId::Truth(id) = self.lower(node)? else { return None };
-        Some(id)
-    }
-
-    fn whole(&mut self, node: &IdedExpr) -> Option<Id<Whole>> {
-        let AnyId::Whole(id) = self.lower(node)? else { return None };
         Some(id)
     }
 

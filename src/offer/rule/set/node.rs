@@ -4,8 +4,10 @@
 //! have in common exists once. The type of a node is the type of its value, so that nothing is checked when it is
 //! evaluated. Nothing here reads an offer: what a rule reads of one is a constant in it.
 
+use std::cmp::Ordering;
 use std::marker::PhantomData;
 
+use crate::offer::rule::number::{Number, widen};
 use crate::offer::rule::scope::Source;
 
 /// Where a node stands in the table of its type.
@@ -63,15 +65,25 @@ pub struct Members {
 
 /// A float that equals only what has the same bits, so that nodes can be found by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Bits(u64);
+pub struct Bits((u64, u64));
 
 impl Bits {
-    pub(super) fn of(value: f64) -> Self {
-        Self(value.to_bits())
+    pub(super) fn of(value: Number) -> Self {
+        Self(value.bits())
     }
 
-    pub(super) fn value(self) -> f64 {
-        f64::from_bits(self.0)
+    pub(super) fn value(self) -> Number {
+        Number::from_bits(self.0)
+    }
+}
+
+/// A 32-bit float, likewise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FeatureBits(u32);
+
+impl FeatureBits {
+    pub(super) fn value(self) -> f32 {
+        f32::from_bits(self.0)
     }
 }
 
@@ -94,7 +106,8 @@ pub enum Truth {
     Texts(Comparison, Id<Text>, Id<Text>),
     /// A comparison of what most rules compare: a feature with a number that the rule writes.
     WholeAgainst(Comparison, Read, i64),
-    FloatAgainst(Comparison, Read, Bits),
+    /// The float is compared as it is kept, in 32 bits: see [`Comparison::of_feature`].
+    FloatAgainst(Comparison, Read, FeatureBits),
     /// A test of the left text with the right one.
     Part(Part, Id<Text>, Id<Text>),
     /// Whether a text matches the pattern at that place of the set.
@@ -164,11 +177,40 @@ impl Comparison {
         self.0 & Self::order(left, right) != 0
     }
 
+    /// The comparison of a feature with `number`, as one of the 32-bit values: they are in the order of the decimals that
+    /// they stand for, so that only the one that `number` rounds to may be on another side of it.
+    pub(super) fn of_feature(self, number: f64) -> (Self, FeatureBits) {
+        let nearest = number as f32;
+        let order_of_nearest = match widen(nearest).partial_cmp(&number) {
+            Some(Ordering::Less) => Self::LESS,
+            Some(Ordering::Greater) => Self::GREATER,
+            Some(Ordering::Equal) | None => Self::EQUAL,
+        };
+        let holds_at_nearest = u8::from(self.0 & order_of_nearest.0 != 0) << 1;
+        (Self(self.0 & 0b101 | holds_at_nearest), FeatureBits(nearest.to_bits()))
+    }
+
     /// What is not a number equals nothing and has no order.
     #[inline]
-    pub(super) fn of_floats(self, left: f64, right: f64) -> Result<bool, Fault> {
-        let order = Self::order(&left, &right);
-        if order == 0 && self != Self::EQUAL {
+    pub(super) fn of_numbers(self, left: Number, right: Number) -> Result<bool, Fault> {
+        self.of_order(match left.order(right) {
+            Some(Ordering::Less) => Self::LESS.0,
+            Some(Ordering::Equal) => Self::EQUAL.0,
+            Some(Ordering::Greater) => Self::GREATER.0,
+            None => 0,
+        })
+    }
+
+    /// See [`Comparison::of_feature`].
+    #[inline]
+    pub(super) fn of_features(self, left: f32, right: f32) -> Result<bool, Fault> {
+        self.of_order(Self::order(&left, &right))
+    }
+
+    #[inline]
+    fn of_order(self, order: u8) -> Result<bool, Fault> {
+        // What asks for no order but equality, if for that, has an answer.
+        if order == 0 && self.0 & 0b101 != 0 {
             return Err(Fault::UNORDERED);
         }
         Ok(self.0 & order != 0)
@@ -210,13 +252,14 @@ impl Operation {
         result.ok_or(Fault::OVERFLOW)
     }
 
-    pub(super) fn of_floats(self, left: f64, right: f64) -> f64 {
+    pub(super) fn of_numbers(self, left: Number, right: Number) -> Number {
         match self {
-            Self::Add => left + right,
-            Self::Subtract => left - right,
-            Self::Multiply => left * right,
-            Self::Divide => left / right,
-            Self::Remainder => left % right,
+            Self::Add => left.plus(right),
+            Self::Subtract => left.minus(right),
+            Self::Multiply => left.times(right),
+            Self::Divide => left.over(right),
+            // The checker lets none through.
+            Self::Remainder => Number::exact(f64::NAN),
         }
     }
 }

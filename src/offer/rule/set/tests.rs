@@ -1,5 +1,6 @@
 //! What compiled rules come to, held against the interpreter.
 
+mod boundaries;
 mod properties;
 mod sharing;
 
@@ -22,6 +23,7 @@ fn schema() -> FeatureSchema {
                     entity,
                     default: None,
                     range: None,
+                    values: Vec::new(),
                     description: std::string::String::new(),
                 });
             }

@@ -22,6 +22,8 @@ pub(in crate::release::gates) struct GoldenRow {
     pub segment: Option<i64>,
     /// Column of the model and the answer that it must give.
     pub expected: Vec<(usize, f64)>,
+    /// The same before calibration.
+    pub raw: Vec<(usize, f64)>,
     pub tolerance: Option<f64>,
 }
 
@@ -69,6 +71,7 @@ enum Column {
     Feature(Entity, usize),
     Segment,
     Expected(usize),
+    Raw(usize),
     Tolerance,
 }
 
@@ -152,7 +155,7 @@ impl<'a> Reading<'a> {
                 Err(message) => report(message),
             }
         }
-        if !seen.iter().any(|column| matches!(column, Column::Expected(_))) {
+        if !seen.iter().any(|column| matches!(column, Column::Expected(_) | Column::Raw(_))) {
             report(match self.answers {
                 Answers::Score | Answers::Segment(_) => {
                     "no column `expected` says what the answer must be".to_owned()
@@ -174,11 +177,18 @@ impl<'a> Reading<'a> {
                         .to_owned(),
                 );
             }
+            ("raw", Answers::Score) => return Ok(Column::Raw(0)),
             ("tolerance", Answers::Score | Answers::Offers(_)) => return Ok(Column::Tolerance),
             _ => {}
         }
         if let (Some(offer), Answers::Offers(offers)) = (name.strip_prefix("expected:"), &self.answers) {
             let found = offers.iter().position(|id| id == offer).map(Column::Expected);
+            let hint = || suggestion(offer, offers.iter().map(String::as_str));
+            return found
+                .ok_or_else(|| format!("column `{name}`: the model has no offer `{offer}`{}", hint()));
+        }
+        if let (Some(offer), Answers::Offers(offers)) = (name.strip_prefix("raw:"), &self.answers) {
+            let found = offers.iter().position(|id| id == offer).map(Column::Raw);
             let hint = || suggestion(offer, offers.iter().map(String::as_str));
             return found
                 .ok_or_else(|| format!("column `{name}`: the model has no offer `{offer}`{}", hint()));
@@ -224,6 +234,10 @@ impl<'a> Reading<'a> {
                     return Err(format!("column `{name}`: must not be negative"));
                 }
             }
+            Column::Raw(at) => match (&self.answers, number(name, cell)?) {
+                (Answers::Score, None) => return Err(format!("column `{name}`: is empty")),
+                (_, raw) => row.raw.extend(raw.map(|raw| (at, raw))),
+            },
             Column::Expected(at) => {
                 let expected = number(name, cell, decimal)?;
                 match (&self.answers, expected) {

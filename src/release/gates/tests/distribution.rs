@@ -67,9 +67,12 @@ fn the_same_scores_pass_and_shifted_ones_do_not() {
     let same = compared(folder.path(), folder.path(), 1, 2000);
     assert_eq!(
         (same.outcome, same.measured.as_str()),
-        (GateOutcome::Passed, "PSI 0.0000 over 2000 recent rows")
+        (
+            GateOutcome::Passed,
+            "PSI 0.0000, mean propensity 0.6774, PSI of propensities 0.0000, rank correlation 1.000 over 2000 recent rows"
+        )
     );
-    assert_eq!(same.limit, "PSI 0.25");
+    assert_eq!(same.limit, "PSI 0.25, 0.3387 to 1.0000, PSI of propensities 0.25, at least 0");
     let moved = compared(shifted.path(), folder.path(), 1, 2000);
     assert_eq!(moved.outcome, GateOutcome::Failed, "{moved:?}");
     assert!(moved.why.starts_with("against version 1, the mean score went from 0.67"), "{moved:?}");
@@ -79,9 +82,60 @@ fn the_same_scores_pass_and_shifted_ones_do_not() {
 #[test]
 fn the_manifest_may_allow_more_or_less() {
     let folder = good("");
-    let lenient = shifted("[gates]\npsi_limit = 50.0\n");
+    let lenient = shifted("[gates]\npsi_limit = 50.0\nmean_limit = 100.0\nrank_limit = -1.0\n");
     let report = compared(lenient.path(), folder.path(), 1, 2000);
-    assert_eq!((report.outcome, report.limit.as_str()), (GateOutcome::Passed, "PSI 50"), "{report:?}");
+    assert_eq!(report.outcome, GateOutcome::Passed, "{report:?}");
+    assert!(report.limit.starts_with("PSI 50, ") && report.limit.ends_with("at least -1"), "{report:?}");
+}
+
+#[test]
+fn a_calibration_that_turns_the_ranking_round_fails_though_the_scores_are_the_same() {
+    let folder = good("");
+    // 1 / (1 + exp(10 p - 6.7)): falls, and has about the same mean; a manifest may say that it falls.
+    let calibration = "[calibration]\nmethod = 'platt'\nfalling = true\na = -10.0\nb = 6.7\n";
+    let report = compared(good(calibration).path(), folder.path(), 1, 2000);
+    assert_eq!(report.outcome, GateOutcome::Failed, "{report:?}");
+    assert!(
+        report.measured.starts_with("PSI 0.0000, ") && report.measured.contains("rank correlation -"),
+        "{report:?}"
+    );
+    assert!(report.why.contains("is the calibration upside down"), "{report:?}");
+    let meant = good(&format!("{calibration}[gates]\nrank_limit = -1\npsi_limit = 100\n"));
+    assert_eq!(compared(meant.path(), folder.path(), 1, 2000).outcome, GateOutcome::Passed);
+}
+
+#[test]
+fn a_calibration_that_makes_everyone_accept_fails_though_the_scores_are_the_same() {
+    let sober = good("[calibration]\nmethod = 'platt'\na = 4.0\nb = -4.0\n");
+    let sure = good("[calibration]\nmethod = 'platt'\na = 4.0\nb = 5.0\n");
+    let report = compared(sure.path(), sober.path(), 1, 2000);
+    assert_eq!(report.outcome, GateOutcome::Failed, "{report:?}");
+    assert!(
+        report.why.contains("the mean propensity went from 0.2266") && report.why.contains("`mean_limit`"),
+        "{report:?}"
+    );
+    assert!(report.measured.contains("rank correlation 1.000"), "{report:?}");
+}
+
+#[test]
+fn the_verdict_says_what_the_rows_are() {
+    let (folder, schema) = (good(""), Arc::new(schema()));
+    let cache = cache();
+    let sample =
+        Sample { rows: recent(&schema, 1500), source: "rows from 500 customers of the store".to_owned() };
+    let champion = Champion { directory: folder.path(), version: 1, schema: &schema };
+    let reports = judge(&Candidate {
+        directory: folder.path(),
+        name: "affinity",
+        version: 2,
+        schema: &schema,
+        segments: None,
+        champion: Some(champion),
+        sample: &sample,
+        cache: &cache,
+    });
+    let report = reports.into_iter().find(|report| report.gate == "distribution").unwrap();
+    assert!(report.measured.ends_with("over 1500 rows from 500 customers of the store"), "{report:?}");
 }
 
 #[test]

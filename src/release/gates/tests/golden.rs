@@ -15,7 +15,10 @@ const LOGISTIC_OF_1: f64 = 0.731_058_578_630_004_9;
 
 #[test]
 fn rows_are_answered_as_expected() {
-    assert_skips(good("").path(), "golden", "the version has no golden.csv");
+    assert_skips(good("").path(), "golden", "warning: the version has no golden.csv");
+    assert_skips(good("").path(), "golden", "--check-against ROWS.csv");
+    let required = good("[gates]\ngolden = 'required'\n");
+    assert_fails(required.path(), "golden", "no golden rows", "golden = \"required\" under [gates]");
     let golden = format!("annual_fee,balance,expected\n100,10000,0.5\n 0 ,10000,{LOGISTIC_OF_1}\n");
     assert_passes(pairwise(&golden).path(), "golden", "in 2 rows");
     assert_eq!(report_of(pairwise(&golden).path(), "golden").limit, "1e-5");
@@ -56,6 +59,18 @@ fn what_is_expected_is_the_calibrated_answer() {
     let calibrated = format!("{PAIRWISE}[calibration]\nmethod = 'platt'\na = 2.0\nb = 0.0");
     let golden = format!("balance,annual_fee,expected\n10000,100,{LOGISTIC_OF_1}\n");
     assert_passes(with_golden(&calibrated, "pushed_good", &golden).path(), "golden", "in 1 row");
+}
+
+#[test]
+fn what_the_library_predicts_is_compared_before_calibration() {
+    let calibrated = format!("{PAIRWISE}[calibration]\nmethod = 'platt'\na = 2.0\nb = 0.0");
+    let golden = "balance,annual_fee,raw\n10000,100,0.5\n";
+    assert_passes(with_golden(&calibrated, "pushed_good", golden).path(), "golden", "in 1 row");
+    let taken_for_answers = golden.replace("raw", "expected");
+    let folder = with_golden(&calibrated, "pushed_good", &taken_for_answers);
+    assert_fails(folder.path(), "golden", "1 of 1 row differ", "call the column `raw`, not `expected`");
+    let both = format!("balance,annual_fee,raw,expected\n10000,100,0.5,{LOGISTIC_OF_1}\n");
+    assert_passes(with_golden(&calibrated, "pushed_good", &both).path(), "golden", "in 1 row");
 }
 
 #[test]

@@ -1,0 +1,248 @@
+//! `--check-against`: golden rows for a version, out of the training library's own predictions.
+//!
+//! A graph can be sound and still answer otherwise than the library it was exported from. Only the library can tell, so its rows
+//! become `golden.csv`, and the gate `golden` of the push holds the version against them. Start reading at [`make_golden`].
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use csv::{ReaderBuilder, StringRecord, Writer};
+
+use super::{Failure, read_text};
+use crate::document::suggestion;
+use crate::model::onnx::{OnnxCache, OnnxRuntime};
+use crate::model::{Checksums, Inputs, Layout, Manifest, ModelKind, sha256_of};
+use crate::segment::{FILE_NAME, Segmentation};
+
+/// The name of the file in a version's directory.
+const GOLDEN: &str = "golden.csv";
+
+/// The column with the predictions, where nobody says another.
+const PREDICTION: &str = "prediction";
+
+/// Rows that are kept, evenly from the whole file: each costs a run when the version is judged.
+const MOST_ROWS: usize = 1000;
+
+/// Makes `golden.csv` in `directory` out of the rows in `rows`, lists it in the manifest's checksums if there are any, and says what it did.
+/// `prediction` is the column with the library's predictions; `expected` and `raw`, and columns per offer, mean what they do in
+/// `golden.csv`.
+///
+/// # Errors
+/// A directory that is no version, a file that cannot be read, has no predictions or none of the features.
+pub(super) fn make_golden(
+    directory: &Path,
+    rows: &Path,
+    prediction: Option<&str>,
+) -> Result<String, Failure> {
+    let path = directory.join("model.toml");
+    let text = read_text(&path)?;
+    let manifest = Manifest::parse(&path.display().to_string(), &text)?;
+    let features = features_of(directory, &manifest)?;
+    let table = Table { file: rows, features: &features, prediction: prediction.unwrap_or(PREDICTION) };
+    let (golden, said) = table.golden(prediction.is_some())?;
+    let write = |path: &Path, bytes: &[u8]| {
+        fs::write(path, bytes).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+    };
+    if !manifest.checksums.is_empty() {
+        let Some(text) = Checksums::set_in(&text, GOLDEN, &sha256_of(&golden)) else {
+            let message = "has checksums, but no line [checksums]; write them as a table of their own";
+            return Err(Failure::new(format!("{}: {message}", path.display())));
+        };
+        write(&path, text.as_bytes())?;
+    }
+    write(&directory.join(GOLDEN), &golden)?;
+    Ok(format!("{}: {said}", directory.join(GOLDEN).display()))
+}
+
+/// The names of the features that the version takes.
+fn features_of(directory: &Path, manifest: &Manifest) -> Result<BTreeSet<String>, Failure> {
+    if manifest.kind == ModelKind::Segmentation {
+        let path = directory.join(FILE_NAME);
+        let json = fs::read(&path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+        let segmentation = Segmentation::parse(&path.display().to_string(), &json)?;
+        return Ok(segmentation.features().iter().map(|feature| feature.name.clone()).collect());
+    }
+    let (Inputs::Dense(names) | Inputs::PerFeature(names)) = &manifest.inputs;
+    if !names.is_empty() {
+        return Ok(names.iter().cloned().collect());
+    }
+    // The inputs of the graph are the features.
+    let graph = if manifest.layout == Some(Layout::PerOffer) {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+        entries.filter(|path| path.extension().is_some_and(|ending| ending == "onnx")).min()
+    } else {
+        Some(directory.join("model.onnx"))
+    };
+    let graph = graph.ok_or_else(|| Failure::new(format!("{} has no graph", directory.display())))?;
+    let loaded = OnnxCache::new(OnnxRuntime::load()?, 1).load(&graph);
+    let loaded = loaded.map_err(|error| Failure::new(format!("{}: {error}", graph.display())))?;
+    Ok(loaded.signature().inputs.iter().map(|input| input.name.clone()).collect())
+}
+
+/// The rows that somebody wrote with the training library.
+struct Table<'a> {
+    file: &'a Path,
+    features: &'a BTreeSet<String>,
+    prediction: &'a str,
+}
+
+impl Table<'_> {
+    /// The bytes of `golden.csv`, and what became of the table, for people.
+    fn golden(&self, named: bool) -> Result<(Vec<u8>, String), Failure> {
+        let shown = self.file.display();
+        let unreadable = |error: csv::Error| Failure::new(format!("{shown}: {error}"));
+        let open = || ReaderBuilder::new().from_path(self.file).map_err(unreadable);
+        let mut reader = open()?;
+        let header: Vec<String> = reader.headers().map_err(unreadable)?.iter().map(plain).collect();
+        let columns: Vec<Option<String>> = header.iter().map(|name| self.column(name)).collect();
+        let kept: Vec<&String> = columns.iter().flatten().collect();
+        if !kept.iter().any(|name| is_answer(name)) {
+            let hint = if named {
+                suggestion(self.prediction, header.iter().map(String::as_str))
+            } else {
+                String::new()
+            };
+            return Err(Failure::new(format!(
+                "{shown}: no column `{}` has the library's predictions{hint}; name it by --prediction (the header is {})",
+                self.prediction,
+                header.join(", ")
+            )));
+        }
+        let lacking: Vec<&str> =
+            self.features.iter().filter(|feature| !kept.contains(feature)).map(String::as_str).collect();
+        if lacking.len() == self.features.len() {
+            return Err(Failure::new(format!(
+                "{shown}: no column is a feature of the model ({})",
+                lacking.join(", ")
+            )));
+        }
+        let mut count = 0_usize;
+        let mut record = StringRecord::new();
+        while reader.read_record(&mut record).map_err(unreadable)? {
+            count += 1;
+        }
+        if count == 0 {
+            return Err(Failure::new(format!("{shown}: no row below the header")));
+        }
+        let mut writer = Writer::from_writer(Vec::new());
+        writer.write_record(&kept)?;
+        let (mut reader, mut at, mut written) = (open()?, 0_usize, 0_usize);
+        while reader.read_record(&mut record).map_err(unreadable)? {
+            // Evenly: row `at` is kept where at · most / count reaches the next whole number.
+            if written < MOST_ROWS && at * MOST_ROWS.min(count) / count >= written {
+                let cells = columns.iter().zip(&record).filter(|(column, _)| column.is_some());
+                writer.write_record(cells.map(|(_, cell)| cell.trim()))?;
+                written += 1;
+            }
+            at += 1;
+        }
+        let golden = writer.into_inner()?;
+        let dropped: Vec<&str> = header
+            .iter()
+            .zip(&columns)
+            .filter(|(_, to)| to.is_none())
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let mut said = format!("{written} of {count} rows of {shown}");
+        if !dropped.is_empty() {
+            said.push_str(&format!("; columns that the model does not take: {}", dropped.join(", ")));
+        }
+        if !lacking.is_empty() {
+            said.push_str(&format!("; the schema's defaults stand in for {}", lacking.join(", ")));
+        }
+        Ok((golden, said))
+    }
+
+    /// What a column is called in `golden.csv`; `None` where it has no place there.
+    fn column(&self, name: &str) -> Option<String> {
+        if name == self.prediction {
+            return Some("expected".to_owned());
+        }
+        if let Some(offer) = name.strip_prefix(self.prediction).and_then(|rest| rest.strip_prefix(':')) {
+            return Some(format!("expected:{offer}"));
+        }
+        let known = self.features.contains(name) || is_answer(name) || name == "tolerance";
+        known.then(|| name.to_owned())
+    }
+}
+
+/// Whether a column of `golden.csv` says what must be answered.
+fn is_answer(name: &str) -> bool {
+    name == "expected" || name == "raw" || name.starts_with("expected:") || name.starts_with("raw:")
+}
+
+/// A name of a header, without the mark that spreadsheets put before the first.
+fn plain(name: &str) -> String {
+    name.trim_start_matches('\u{feff}').trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANIFEST: &str = "kind = 'propensity'\nlayout = 'pairwise'\ninputs = ['balance', 'annual_fee']\n";
+
+    fn golden(
+        manifest: &str,
+        rows: &str,
+        prediction: Option<&str>,
+    ) -> Result<(String, String, String), String> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("rows.csv");
+        fs::write(directory.path().join("model.toml"), manifest).unwrap();
+        fs::write(&file, rows).unwrap();
+        let said = make_golden(directory.path(), &file, prediction).map_err(|failure| failure.message)?;
+        let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
+        Ok((read(GOLDEN), read("model.toml"), said))
+    }
+
+    #[test]
+    fn rows_of_the_training_library_become_golden_rows() {
+        let rows = "\u{feff}Unnamed: 0,balance,annual_fee,label,prediction\n0,10000,100,1,0.5\n1,0,,0,0.25\n";
+        let (golden, manifest, said) = golden(MANIFEST, rows, None).unwrap();
+        assert_eq!(golden, "balance,annual_fee,expected\n10000,100,0.5\n0,,0.25\n");
+        assert_eq!(manifest, MANIFEST);
+        assert!(said.contains("2 of 2 rows") && said.contains("does not take: Unnamed: 0, label"), "{said}");
+    }
+
+    #[test]
+    fn the_manifests_checksums_list_the_rows() {
+        let listed = format!(
+            "{MANIFEST}[checksums]\n\"model.onnx\" = \"{0}\"\n[training]\nrows = 1\n",
+            "0".repeat(64)
+        );
+        let (golden_rows, manifest, _) = golden(&listed, "balance,p\n1,0.5\n", Some("p")).unwrap();
+        let parsed = Manifest::parse("model.toml", &manifest).unwrap();
+        let sums: Vec<(&str, &str)> = parsed.checksums.iter().collect();
+        assert_eq!(sums[0], ("golden.csv", sha256_of(golden_rows.as_bytes()).as_str()));
+        assert_eq!((sums.len(), parsed.training.len()), (2, 1));
+        let (_, again, _) = golden(&manifest, "balance,p\n1,0.75\n", Some("p")).unwrap();
+        assert_eq!(Manifest::parse("model.toml", &again).unwrap().checksums.iter().count(), 2);
+    }
+
+    #[test]
+    fn many_rows_are_thinned_evenly() {
+        let rows: String = (0..2500).map(|at| format!("{at},0.5\n")).collect();
+        let (golden, _, said) = golden(MANIFEST, &format!("balance,raw\n{rows}"), None).unwrap();
+        assert!(said.contains("1000 of 2500 rows"), "{said}");
+        let kept: Vec<usize> =
+            golden.lines().skip(1).map(|line| line.split(',').next().unwrap().parse().unwrap()).collect();
+        assert_eq!((kept.len(), kept[0], kept[1]), (1000, 0, 3));
+        assert!(*kept.last().unwrap() > 2490, "{kept:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_refused() {
+        for (rows, named, message) in [
+            ("balance,score\n1,0.5\n", None, "no column `prediction` has the library's predictions"),
+            ("balance,score\n1,0.5\n", Some("scores"), "did you mean `score`?"),
+            ("age,prediction\n1,0.5\n", None, "no column is a feature of the model"),
+            ("balance,prediction\n", None, "no row below the header"),
+            ("balance,prediction\n1\n", None, "line: 2"),
+        ] {
+            let found = golden(MANIFEST, rows, named).unwrap_err();
+            assert!(found.contains(message), "{found}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Channels that nothing else names: an offer is silently never shown over one that is mistyped.
+
+use std::collections::BTreeSet;
+
+use super::lines::{Kind, Lines};
+use super::{Release, ReleaseSource, Review};
+use crate::document::suggestion;
+
+/// Warns of channels of offers that none of their placements has, of placements where an offer's channels leave none, and of
+/// channels of placements where no offer may be shown.
+pub(super) fn channels(release: &Release, source: &ReleaseSource<'_>, review: &mut Review) {
+    let (lines, catalog) = (Lines::new(source), release.catalog());
+    let placements = &catalog.policy.placements;
+    let everywhere: BTreeSet<&str> =
+        placements.iter().flat_map(|placement| &placement.channels).map(String::as_str).collect();
+    for (position, offer) in catalog.library.offers().iter().enumerate() {
+        let shown_at = placements.iter().enumerate().filter(|(index, placement)| {
+            offer.placements.contains(index) || placement.fallback == Some(position)
+        });
+        let shown_at: Vec<_> = shown_at.map(|(_, placement)| placement).collect();
+        let mut warn = |message: String| {
+            lines.push(&mut review.warnings, (Kind::Offer, &offer.id), "channels", message);
+        };
+        let here: BTreeSet<&str> =
+            shown_at.iter().flat_map(|placement| &placement.channels).map(String::as_str).collect();
+        for channel in offer.channels.iter().filter(|channel| !here.contains(channel.as_str())) {
+            let hint = suggestion(channel, here.iter().copied());
+            let message = if !everywhere.contains(channel.as_str()) {
+                format!("`channels`: no placement has the channel `{channel}`{hint}")
+            } else if shown_at.is_empty() {
+                // Said of the offer itself.
+                continue;
+            } else {
+                format!("`channels`: none of the offer's placements has the channel `{channel}`{hint}")
+            };
+            warn(message);
+        }
+        let closed = |channels: &[String]| channels.iter().all(|channel| !offer.channels.contains(channel));
+        for placement in shown_at.iter().filter(|one| !offer.channels.is_empty() && closed(&one.channels)) {
+            warn(format!(
+                "`channels` leaves none of placement `{}`, which has {}: it is never shown there",
+                placement.id,
+                placement.channels.join(", ")
+            ));
+        }
+    }
+    for placement in placements {
+        for channel in &placement.channels {
+            let open = placement.candidates.iter().any(|candidate| {
+                let allowed = &catalog.library.get(candidate.offer).channels;
+                allowed.is_empty() || allowed.contains(channel)
+            });
+            if !open && !placement.candidates.is_empty() {
+                let message = format!("`channels`: no offer may be shown over `{channel}`");
+                lines.push(&mut review.warnings, (Kind::Placement, &placement.id), "channels", message);
+            }
+        }
+    }
+}
