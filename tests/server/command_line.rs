@@ -391,7 +391,9 @@ fn values_have_the_types_of_the_schema_and_not_those_that_they_look_like() {
     let ended = rank(&["--feature", "balance=20000001", "--context", "month=7"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_fails(&rank(&["--feature", "balance=much"]), 1, &["--feature: `balance` is a float: \"much\""]);
-    assert_fails(&rank(&["--feature", "balanse=1"]), 1, &["INVALID_ARGUMENT", "balanse"]);
+    // What the schema does not know is for the server to name.
+    let ended = rank(&["--feature", "balanse=1"]);
+    assert!(format!("{ended:?}").contains("balanse"), "{ended:?}");
 }
 
 /// Files that are broken, and what every command that reads them says.
