@@ -7,6 +7,7 @@
 mod answer;
 mod arbitration;
 mod customer;
+mod degraded;
 mod error;
 mod gates;
 mod plan;
@@ -29,10 +30,10 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 pub use answer::{
     CustomerError, Factors, RankResult, RankedOffer, Reason, RejectedOffer, Rejection, ScoreAnswer, Segment,
-    Stage,
+    SegmentAnswer, Stage,
 };
 pub use error::{Asked, DecisionError};
-pub use request::{ContextValue, Customer, Explain, RankRequest, ScoreRequest};
+pub use request::{ContextValue, Customer, Explain, RankRequest, RowProblem, RowProblems, ScoreRequest};
 pub use score::MAX_SCORES;
 
 use crate::feature::{FeatureBatch, RecentRows};
@@ -162,7 +163,7 @@ impl Decider {
         })
     }
 
-    /// Assigns each row to a segment, with the snapshot that did it.
+    /// Assigns each row to a segment; those of `unreadable` have an error.
     ///
     /// # Errors
     /// When the release has no segmentation, the batch does not fit its schema, the work is refused, or the call is over
@@ -170,10 +171,11 @@ impl Decider {
     pub async fn assign_segments(
         &self,
         features: FeatureBatch,
+        unreadable: RowProblems,
         call: &Call,
-    ) -> Result<(Arc<Snapshot>, Vec<Segment>), DecisionError> {
+    ) -> Result<SegmentAnswer, DecisionError> {
         let snapshot = self.snapshot()?;
-        let plan = Arc::new(segments::SegmentPlan::new(Arc::clone(&snapshot), features)?);
+        let plan = Arc::new(segments::SegmentPlan::new(Arc::clone(&snapshot), features, unreadable)?);
         let shared = Arc::clone(&plan);
         let (cost, assigning) = (&*self.assigning, Arc::clone(&self.assigning));
         let load = Load { items: plan.rows(), least: ROWS_PER_PART, cost, units: 1, session: false };
@@ -183,9 +185,13 @@ impl Decider {
             assigning.record(rows, began.elapsed());
             Ok(assigned)
         };
-        let mut all = Vec::with_capacity(plan.rows());
-        self.split(load, call, work, |part: Vec<Segment>| all.extend(part)).await?;
-        Ok((snapshot, all))
+        let (mut segments, mut errors) = (Vec::with_capacity(plan.rows()), Vec::new());
+        self.split(load, call, work, |part: segments::SegmentPart| {
+            segments.extend(part.segments);
+            errors.extend(part.errors);
+        })
+        .await?;
+        Ok(SegmentAnswer { release: snapshot.release.number(), segments, errors })
     }
 
     /// Runs `work` over `0..items` on as many threads as the size is worth, and hands the parts to `take` in order. Long work and that of streams is bulk

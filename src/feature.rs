@@ -13,7 +13,7 @@ mod schema;
 pub mod store;
 mod value;
 
-pub use batch::{BatchError, BoundBatch, Column, ColumnValues, FeatureBatch};
+pub use batch::{BatchError, BoundBatch, Column, ColumnValues, FeatureBatch, UnknownNames};
 pub use names::Names;
 pub use recent::{RecentRow, RecentRows, RereadRow};
 pub use schema::{Entity, Feature, FeatureSchema, OFFER_FIELDS, read_value};

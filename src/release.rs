@@ -25,7 +25,10 @@ pub use deployer::{Deployer, Deployment, Follower, Order};
 pub use error::RegistryError;
 pub use gates::{Candidate, Champion, judge};
 pub use init::init;
-pub use load::{AssignedSegment, Release, ReleaseSource, Scorer, Segmenter};
+pub use load::{
+    AssignedSegment, CONSENT_PREFIX, ConsentFeature, Release, ReleaseSource, Scorer, Segmenter, WantedSet,
+    Wants,
+};
 pub use records::{
     Current, FileChange, GateOutcome, GateReport, ModelChange, ModelSummary, Promotion, PushHeader, Pushed,
     RELEASE_FILES, RefusedRelease, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseRecord,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::RowProblem;
+
 /// One decision: the offers for one customer, or why there are none.
 #[derive(Debug, Clone)]
 pub struct RankResult {
@@ -18,7 +20,7 @@ pub struct RankResult {
     pub segment: Option<Segment>,
     /// Candidates that were withheld, in the order of their ids; only with [`Explain::All`](super::Explain::All).
     pub rejected: Vec<RejectedOffer>,
-    /// `default:<feature>`, `missing:<feature>`, `out_of_range:<feature>`, `unknown_customer`.
+    /// What the decision had to do without, and what of the call it could not use; as `proffer.v1.RankResult` has it.
     pub degraded: Vec<String>,
     /// Why this customer alone could not be decided.
     pub error: Option<CustomerError>,
@@ -29,6 +31,8 @@ pub struct RankResult {
 pub enum CustomerError {
     /// The request does not say who it is.
     Anonymous,
+    /// What the request says of them cannot be.
+    Invalid(RowProblem),
     /// Our fault; the log has the details.
     Internal,
 }
@@ -195,6 +199,25 @@ pub struct Segment {
     pub distance: f64,
     /// 0..=1; 0 is a tie.
     pub margin: f64,
+}
+
+impl Segment {
+    /// What stands in the place of a row that could not be assigned.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { id: -1, name: "".into(), distance: f64::NAN, margin: f64::NAN }
+    }
+}
+
+/// What `AssignSegments` answers.
+#[derive(Debug, Clone)]
+pub struct SegmentAnswer {
+    /// The release whose segmentation answered.
+    pub release: u64,
+    /// One per row; [`Segment::none`] for one that has an error.
+    pub segments: Vec<Segment>,
+    /// Rows that could not be assigned, and why.
+    pub errors: Vec<(usize, String)>,
 }
 
 /// What `Score` answers.

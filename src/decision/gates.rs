@@ -13,7 +13,10 @@ use crate::offer::{Catalog, CustomerRules, Offer, Rule};
 pub(super) struct Visit<'a, 'k> {
     pub catalog: &'a Catalog,
     pub known: &'k Known<'a>,
-    pub channel: &'a str,
+    /// `None` for a channel over which the placement is not shown.
+    pub channel: Option<&'a str>,
+    /// Those over which it is.
+    pub channels: &'a [String],
     pub as_of: DateTime<Utc>,
 }
 
@@ -49,8 +52,10 @@ impl<'a> Visit<'a, '_> {
     }
 
     fn channel(&self, offer: &'a Offer) -> Option<Fall<'a>> {
-        let allowed = offer.channels.is_empty() || offer.channels.iter().any(|known| known == self.channel);
-        (!allowed).then(|| (Stage::Channel, Reason::ChannelNotAllowed, Detail::Channels(&offer.channels)))
+        let fall = |allowed| (Stage::Channel, Reason::ChannelNotAllowed, Detail::Channels(allowed));
+        let Some(channel) = self.channel else { return Some(fall(self.channels)) };
+        let allowed = offer.channels.is_empty() || offer.channels.iter().any(|known| known == channel);
+        (!allowed).then(|| fall(&offer.channels))
     }
 }
 

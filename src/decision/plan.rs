@@ -5,27 +5,32 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::{Asked, ContextValue, Customer, DecisionError, Explain, RankRequest};
+use super::degraded::{self, Degraded};
+use super::{Asked, ContextValue, Customer, DecisionError, Explain, RankRequest, RowProblem, RowProblems};
 use crate::document::suggestion;
-use crate::feature::{BoundBatch, Entity, Feature, FeatureBatch, ValueRef};
-use crate::offer::{Candidate, Placement};
-use crate::release::Snapshot;
+use crate::feature::{BoundBatch, Entity, FeatureBatch, UnknownNames, ValueRef};
+use crate::offer::{Candidate, Catalog, Placement};
+use crate::release::{Snapshot, WantedSet};
 
 /// Everything that deciding a batch needs; shared by the workers that share the batch.
 pub(super) struct Plan {
     pub snapshot: Arc<Snapshot>,
     pub placement: usize,
-    /// The position of the channel among those of the placement.
-    channel: usize,
-    /// The candidates, where the request names some or excludes some.
-    narrowed: Option<Vec<Candidate>>,
+    /// The position of the channel among those of the placement; `None` for one that it does not have.
+    channel: Option<usize>,
+    /// The candidates, where the request names some or excludes some, and what deciding between them looks at.
+    narrowed: Option<(Vec<Candidate>, WantedSet)>,
     pub customers: Vec<Customer>,
+    /// Those of them that cannot be decided.
+    unreadable: RowProblems,
     /// The placement's fallback, unless the request excludes it.
     pub fallback: Option<usize>,
     /// `None` where the request brought no rows.
     pub features: Option<BoundBatch>,
-    /// As it was sent; names and types fit the schema.
+    /// As it was sent; the types of those that the schema has fit.
     context: Vec<(String, Option<ContextValue>)>,
+    /// What of the call could not be used, as it is answered.
+    unused: Vec<String>,
     pub count: usize,
     pub explain: Explain,
     pub as_of: DateTime<Utc>,
@@ -37,39 +42,6 @@ pub(super) struct Context<'a> {
     pub values: Vec<ValueRef<'a>>,
     /// What every decision of the call has to do without.
     pub degraded: Vec<Degraded<'a>>,
-}
-
-/// Something that a decision has to do without; features by their names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Degraded<'a> {
-    /// The default stands in.
-    Default(&'a str),
-    /// Nothing does.
-    Missing(&'a str),
-    OutOfRange(&'a str),
-    UnknownCustomer,
-}
-
-impl<'a> Degraded<'a> {
-    /// What is wrong with `value`, which is known of `feature`, if anything.
-    pub fn of(feature: &'a Feature, value: ValueRef<'_>) -> Option<Self> {
-        let name = &feature.name;
-        match (value, &feature.default) {
-            (ValueRef::Missing, Some(_)) => Some(Self::Default(name)),
-            (ValueRef::Missing, None) => Some(Self::Missing(name)),
-            _ => feature.is_out_of_range(value).then_some(Self::OutOfRange(name)),
-        }
-    }
-
-    /// As it is answered.
-    pub fn text(self) -> String {
-        match self {
-            Self::Default(name) => ["default:", name].concat(),
-            Self::Missing(name) => ["missing:", name].concat(),
-            Self::OutOfRange(name) => ["out_of_range:", name].concat(),
-            Self::UnknownCustomer => "unknown_customer".to_owned(),
-        }
-    }
 }
 
 impl Plan {
@@ -95,8 +67,9 @@ impl Plan {
             let names = policy.placements.iter().map(|known| known.id.as_str());
             return Err(not_found("placement", "placement", &request.placement, names));
         };
-        let channel = resolve_channel(&policy.placements[placement], &request.channel)?;
-        let (narrowed, fallback) = resolve_candidates(&snapshot, placement, &request)?;
+        let mut unused = Vec::new();
+        let channel = resolve_channel(&policy.placements[placement], &request.channel, &mut unused);
+        let (narrowed, fallback) = resolve_candidates(&snapshot, placement, &request, &mut unused);
         if request.customers.is_empty() {
             return Err(DecisionError::invalid("customers", "there are none; send at least one customer"));
         }
@@ -105,7 +78,7 @@ impl Plan {
             rows if rows == request.customers.len() => Some(
                 request
                     .features
-                    .bind(release.schema(), &[Entity::Customer])
+                    .bind(release.schema(), &[Entity::Customer], UnknownNames::Ignored)
                     .map_err(DecisionError::in_features)?,
             ),
             rows => {
@@ -117,6 +90,12 @@ impl Plan {
             }
         };
         check_context(&snapshot, &request.context)?;
+        let schema = release.schema();
+        let unknown_keys = request.context.iter().map(|(name, _)| name.as_str());
+        let unknown_keys =
+            unknown_keys.filter(|name| !matches!(schema.find(name), Some((Entity::Context, _))));
+        let unknown_columns = features.iter().flat_map(BoundBatch::unknown).map(String::as_str);
+        degraded::list("unknown_feature", unknown_columns.chain(unknown_keys), &mut unused);
         let count = match request.count {
             0 => policy.placements[placement].count,
             count if count <= 100 => count,
@@ -130,8 +109,10 @@ impl Plan {
             narrowed,
             fallback,
             customers: request.customers,
+            unreadable: request.unreadable,
             features,
             context: request.context,
+            unused,
             count,
             explain: request.explain,
             as_of: request.as_of.unwrap_or(now),
@@ -144,29 +125,45 @@ impl Plan {
         &self.snapshot.release.catalog().policy.placements[self.placement]
     }
 
-    /// The channel.
-    pub fn channel(&self) -> &str {
-        &self.placement().channels[self.channel]
+    /// The channel; `None` for one over which the placement is not shown.
+    pub fn channel(&self) -> Option<&str> {
+        self.channel.map(|channel| self.placement().channels[channel].as_str())
     }
 
     /// What may be shown, by position in the library, ascending, which is the order of the ids.
     pub fn candidates(&self) -> &[Candidate] {
-        self.narrowed.as_deref().unwrap_or(&self.placement().candidates)
+        self.narrowed.as_ref().map_or(&self.placement().candidates, |(candidates, _)| candidates)
+    }
+
+    /// What deciding between the candidates looks at.
+    pub fn wanted(&self) -> &WantedSet {
+        let at_placement = || self.snapshot.release.wants().at(self.placement);
+        self.narrowed.as_ref().map_or_else(at_placement, |(_, wanted)| wanted)
+    }
+
+    /// Why the customer at this place of the request cannot be decided, if what was sent of them is wrong.
+    pub fn problem(&self, index: usize) -> Option<RowProblem> {
+        let of_row = || self.features.as_ref()?.fault(index).map(RowProblem::in_features);
+        self.unreadable.get(&index).cloned().or_else(of_row)
     }
 
     /// What is known of the context: what was sent over the schema's defaults.
     pub fn context(&self) -> Context<'_> {
         let schema = self.snapshot.release.schema();
         let features = schema.of(Entity::Context);
-        let mut context = Context { values: vec![ValueRef::Missing; features.len()], degraded: Vec::new() };
+        let degraded = self.unused.iter().map(|text| Degraded::OfCall(text)).collect();
+        let mut context = Context { values: vec![ValueRef::Missing; features.len()], degraded };
         for (name, value) in &self.context {
-            let known = schema.find(name).map(|(_, index)| (index, features[index].feature_type));
-            if let (Some((index, feature_type)), Some(value)) = (known, value) {
+            if let (Some((Entity::Context, index)), Some(value)) = (schema.find(name), value) {
+                let feature_type = features[index].feature_type;
                 context.values[index] = value.typed(feature_type).unwrap_or(ValueRef::Missing);
             }
         }
-        for (value, feature) in context.values.iter_mut().zip(features) {
-            context.degraded.extend(Degraded::of(feature, *value));
+        let wanted = self.wanted();
+        for (index, (value, feature)) in context.values.iter_mut().zip(features).enumerate() {
+            if wanted.has_context(index) {
+                context.degraded.extend(Degraded::of(feature, *value));
+            }
             *value = value.or(feature.default_ref());
         }
         context
@@ -187,69 +184,66 @@ fn not_found<'a>(
     }
 }
 
-fn resolve_channel(placement: &Placement, channel: &str) -> Result<usize, DecisionError> {
+/// The position of the channel; `None`, and a word about it, where the placement is not shown over it (any more): nothing may be.
+fn resolve_channel(placement: &Placement, channel: &str, unused: &mut Vec<String>) -> Option<usize> {
     if channel.is_empty() {
-        return Ok(0);
+        return Some(0);
     }
-    if let Some(known) = placement.channels.iter().position(|known| known == channel) {
-        return Ok(known);
+    let known = placement.channels.iter().position(|known| known == channel);
+    if known.is_none() {
+        degraded::list("unknown_channel", [channel], unused);
     }
-    let message = format!(
-        "placement `{}` is not shown over `{channel}`; it has {}",
-        placement.id,
-        placement.channels.join(", ")
-    );
-    Err(DecisionError::invalid("channel", message))
+    known
 }
 
-/// The candidates, where the request narrows them, and the fallback behind them.
+/// The candidates, where the request narrows them, and the fallback behind them. What the release does not have (any more)
+/// cannot be shown and need not be excluded: it is passed over and named.
 fn resolve_candidates(
     snapshot: &Snapshot,
     placement: usize,
     request: &RankRequest,
-) -> Result<(Option<Vec<Candidate>>, Option<usize>), DecisionError> {
-    let catalog = snapshot.release.catalog();
-    let positions = |field: &str, ids: &[String]| -> Result<Vec<usize>, DecisionError> {
-        let find = |(index, id): (usize, &String)| {
-            catalog.library.find(id).ok_or_else(|| {
-                let known = catalog.library.offers().iter().map(|offer| &*offer.id);
-                not_found(format!("{field}[{index}]"), "offer", id, known)
-            })
-        };
-        ids.iter().enumerate().map(find).collect()
-    };
-    let wanted = positions("candidate_offer_ids", &request.candidate_offer_ids)?;
-    let unwanted = positions("exclude_offer_ids", &request.exclude_offer_ids)?;
-    let placement = &catalog.policy.placements[placement];
-    let fallback = placement.fallback.filter(|offer| !unwanted.contains(offer));
-    if wanted.is_empty() && unwanted.is_empty() {
-        return Ok((None, fallback));
+    unused: &mut Vec<String>,
+) -> (Option<(Vec<Candidate>, WantedSet)>, Option<usize>) {
+    let (release, catalog) = (&snapshot.release, snapshot.release.catalog());
+    let RankRequest { candidate_offer_ids, exclude_offer_ids, .. } = request;
+    let wanted = positions(catalog, candidate_offer_ids);
+    let unwanted = positions(catalog, exclude_offer_ids);
+    if wanted.len() < candidate_offer_ids.len() || unwanted.len() < exclude_offer_ids.len() {
+        let named = candidate_offer_ids.iter().chain(exclude_offer_ids).map(String::as_str);
+        let unknown = named.filter(|id| catalog.library.find(id).is_none());
+        degraded::list("unknown_offer", unknown, unused);
+    }
+    let of_placement = &catalog.policy.placements[placement];
+    let fallback = of_placement.fallback.filter(|offer| unwanted.binary_search(offer).is_err());
+    if candidate_offer_ids.is_empty() && unwanted.is_empty() {
+        return (None, fallback);
     }
     let remains = |Candidate { offer, .. }: &Candidate| {
-        (wanted.is_empty() || wanted.contains(offer)) && !unwanted.contains(offer)
+        (candidate_offer_ids.is_empty() || wanted.binary_search(offer).is_ok())
+            && unwanted.binary_search(offer).is_err()
     };
-    Ok((Some(placement.candidates.iter().copied().filter(remains).collect()), fallback))
+    let candidates: Vec<Candidate> = of_placement.candidates.iter().copied().filter(remains).collect();
+    let scored = candidates.iter().map(|one| (one.offer, release.scorer(placement, one.offer)));
+    let looked_at = release.wants().of(scored, fallback);
+    (Some((candidates, looked_at)), fallback)
 }
 
-/// Holds the names and types of the context against the schema.
+/// The positions of the offers that the release has, sorted.
+fn positions(catalog: &Catalog, ids: &[String]) -> Vec<usize> {
+    let mut found: Vec<usize> = ids.iter().filter_map(|id| catalog.library.find(id)).collect();
+    found.sort_unstable();
+    found
+}
+
+/// Holds the types of the context against the schema. What the schema does not have is passed over.
 fn check_context(snapshot: &Snapshot, given: &[(String, Option<ContextValue>)]) -> Result<(), DecisionError> {
     let schema = snapshot.release.schema();
-    let features = schema.of(Entity::Context);
-    let refuse = |name: &str, message: String| DecisionError::invalid(format!("context[{name}]"), message);
     for (name, value) in given {
-        let Some((Entity::Context, index)) = schema.find(name) else {
-            let message = match schema.find(name) {
-                Some((entity, _)) => format!("`{name}` is a feature of the {entity}, not of the context"),
-                None => {
-                    let known = features.iter().map(|feature| feature.name.as_str());
-                    format!("the release has no context feature `{name}`{}", suggestion(name, known))
-                }
-            };
-            return Err(refuse(name, message));
-        };
-        let feature_type = features[index].feature_type;
+        let Some((Entity::Context, index)) = schema.find(name) else { continue };
+        let feature_type = schema.of(Entity::Context)[index].feature_type;
         if value.as_ref().is_some_and(|value| value.typed(feature_type).is_none()) {
-            return Err(refuse(name, format!("feature `{name}` takes a finite {feature_type}")));
+            let message = format!("feature `{name}` takes a finite {feature_type}");
+            return Err(DecisionError::invalid(format!("context[{name}]"), message));
         }
     }
     Ok(())

@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use super::arbitration::{self, Place, Scored};
 use super::customer::Known;
+use super::degraded::Degraded;
 use super::gates::Visit;
-use super::plan::{Context, Degraded, Plan};
+use super::plan::{Context, Plan};
 use super::scoring::{OfferRows, Pair, Pairs, Scores, score_pairs};
 use super::tally::Tally;
 use super::withheld::{Detail, Withheld};
@@ -151,12 +152,15 @@ impl<'a> Piece<'a> {
         tally: &mut Tally,
     ) -> Result<Open<'a>, CustomerError> {
         let plan = self.plan;
+        if let Some(problem) = plan.problem(index) {
+            return Err(CustomerError::Invalid(problem));
+        }
         if plan.customers[index].id.is_empty() && plan.features.is_none() {
             return Err(CustomerError::Anonymous);
         }
         let known = Known::resolve(plan, index, &self.context);
         let catalog = plan.snapshot.release.catalog();
-        let visit = Visit { catalog, known: &known, channel: plan.channel(), as_of: plan.as_of };
+        let visit = visit(plan, &known);
         let Room { memo, pairs, .. } = room;
         let rules = catalog.rules_for(known.row(&self.context), memo);
         pairs.reserve(plan.candidates().len());
@@ -210,6 +214,7 @@ impl<'a> Piece<'a> {
         tally.defaulted += defaulted.count() as u64;
         let mut degraded: Vec<String> = known.degraded.iter().map(|one| one.text()).collect();
         degraded.sort_unstable();
+        degraded.dedup();
         RankResult {
             customer_id: plan.customers[index].id.clone(),
             decision_id: Uuid::now_v7(),
@@ -296,12 +301,17 @@ fn factors(
     }
 }
 
+fn visit<'a, 'k>(plan: &'a Plan, known: &'k Known<'a>) -> Visit<'a, 'k> {
+    let catalog = plan.snapshot.release.catalog();
+    let channels = &plan.placement().channels;
+    Visit { catalog, known, channel: plan.channel(), channels, as_of: plan.as_of }
+}
+
 /// The plan's fallback, unless consent, validity or channel withhold it.
 fn fallback<'a>(plan: &'a Plan, known: &Known<'a>) -> Option<RankedOffer> {
     let offer = plan.fallback?;
     let catalog = plan.snapshot.release.catalog();
-    let visit = Visit { catalog, known, channel: plan.channel(), as_of: plan.as_of };
-    visit.without_rules(offer).is_none().then(|| RankedOffer {
+    visit(plan, known).without_rules(offer).is_none().then(|| RankedOffer {
         offer,
         offer_id: Arc::clone(&catalog.library.get(offer).id),
         priority: 0.0,

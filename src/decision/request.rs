@@ -1,8 +1,10 @@
 //! What is asked of a decision.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
-use crate::feature::{FeatureBatch, FeatureType, ValueRef};
+use crate::feature::{BatchError, FeatureBatch, FeatureType, ValueRef};
 
 /// How much an answer explains.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +16,26 @@ pub enum Explain {
     Winners,
     /// Offers with factors, and what was withheld and why.
     All,
+}
+
+/// What is wrong with one customer, or with one row: it fails that one alone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {message}")]
+pub struct RowProblem {
+    /// The path of the field.
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// The first problem of each customer or row that has one.
+pub type RowProblems = BTreeMap<usize, RowProblem>;
+
+impl RowProblem {
+    /// A value that its feature cannot have.
+    pub(super) fn in_features(error: BatchError) -> Self {
+        Self { field: format!("features.{}", error.field), message: error.message }
+    }
 }
 
 /// A customer of a [`RankRequest`].
@@ -52,6 +74,8 @@ pub struct RankRequest {
     pub release: u64,
     /// Whether the answer is only looked at: nothing is remembered of it.
     pub dry_run: bool,
+    /// Customers that could not be read, by their place: the others are decided.
+    pub unreadable: RowProblems,
 }
 
 /// A value of the context as the caller wrote it, before the schema says what it must be.
@@ -70,17 +94,19 @@ pub enum ContextValue {
 impl ContextValue {
     /// The value as a feature of the given type, `None` where it is of another.
     pub(super) fn typed(&self, feature_type: FeatureType) -> Option<ValueRef<'_>> {
-        match (feature_type, self) {
-            (FeatureType::Float, Self::Float(value)) => {
-                Some(*value as f32).filter(|value| value.is_finite()).map(ValueRef::Float)
+        let sent = match self {
+            // Beyond 2^53 a float of 64 bits need not be the number that was written.
+            Self::Float(value) if feature_type == FeatureType::Int => {
+                let whole = value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0;
+                return whole.then_some(ValueRef::Int(*value as i64));
             }
-            // A caller without a schema at hand writes 7 where 7.0 is meant.
-            (FeatureType::Float, Self::Int(value)) => Some(ValueRef::Float(*value as f32)),
-            (FeatureType::Int, Self::Int(value)) => Some(ValueRef::Int(*value)),
-            (FeatureType::String, Self::String(value)) => Some(ValueRef::String(value)),
-            (FeatureType::Bool, Self::Bool(value)) => Some(ValueRef::Bool(*value)),
-            _ => None,
-        }
+            Self::Float(value) => ValueRef::Float(*value as f32),
+            Self::Int(value) => ValueRef::Int(*value),
+            Self::String(value) => ValueRef::String(value),
+            Self::Bool(value) => ValueRef::Bool(*value),
+        };
+        // A caller without a schema at hand writes 7 where 7.0 is meant.
+        sent.cast(feature_type)
     }
 }
 
@@ -95,4 +121,6 @@ pub struct ScoreRequest {
     pub features: FeatureBatch,
     /// Pairwise: each row × each of these. Others: the columns wanted, empty = all.
     pub offer_ids: Vec<String>,
+    /// Rows that could not be read: the others are scored.
+    pub unreadable: RowProblems,
 }

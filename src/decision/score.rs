@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Asked, DecisionError, ScoreRequest};
+use super::{Asked, DecisionError, RowProblem, RowProblems, ScoreRequest};
 use crate::document::suggestion;
-use crate::feature::{BoundBatch, Entity, Row, ValueRef};
+use crate::feature::{BoundBatch, Entity, Row, UnknownNames, ValueRef};
 use crate::model::{Call, Layout, Model, ModelError, Pairing, Stop, Worker};
 use crate::offer::feature_rows;
 use crate::priority::pause;
@@ -23,6 +23,8 @@ pub(super) struct ScorePlan {
     pub snapshot: Arc<Snapshot>,
     pub model: Arc<Model>,
     features: BoundBatch,
+    /// Rows that cannot be scored, beside those with a fault.
+    unreadable: RowProblems,
     /// Pairwise: the offers that each row is paired with; empty where the rows carry the offer's features themselves.
     offers: Vec<usize>,
     /// The model's columns that are wanted; always 0 alone for pairwise.
@@ -89,15 +91,18 @@ impl ScorePlan {
             );
             return Err(DecisionError::invalid("features.rows", message));
         }
-        let features =
-            request.features.bind(snapshot.release.schema(), entities).map_err(DecisionError::in_features)?;
+        let features = request
+            .features
+            .bind(snapshot.release.schema(), entities, UnknownNames::Refused)
+            .map_err(DecisionError::in_features)?;
         // Rows without anything of an offer would all be scored for an offer of defaults that does not exist.
         if pairs_in_rows && !features.has_any(Entity::Offer) {
             let message =
                 "is empty; name the offers to pair each row with, or send the offer's features in the rows";
             return Err(DecisionError::invalid("offer_ids", message));
         }
-        Ok(Self { snapshot, model, features, offers, columns, column_names })
+        let unreadable = request.unreadable;
+        Ok(Self { snapshot, model, features, unreadable, offers, columns, column_names })
     }
 
     /// The number of rows.
@@ -161,6 +166,10 @@ impl ScorePlan {
         let offers = feature_rows(self.offers.iter().map(|offer| &library[*offer]));
         for row in range.clone() {
             pause();
+            if let Some(problem) = self.problem(row) {
+                missing.extend(std::iter::repeat_n(Some(problem), self.pairs_per_row()));
+                continue;
+            }
             self.push_row(row, &offers, &mut |row| {
                 missing.push(matrix.push(row).err().map(|error| error.to_string()));
             });
@@ -175,7 +184,10 @@ impl ScorePlan {
     /// The dense rows of `range` as they were sent, where they are exactly what the model takes: the usual form of a bulk call.
     fn in_place(&self, range: &Range<usize>) -> Option<&[f32]> {
         let every_column = 0..self.model.columns().len();
-        if !self.offers.is_empty() || !self.columns.iter().copied().eq(every_column) {
+        if self.features.has_faults()
+            || !self.offers.is_empty()
+            || !self.columns.iter().copied().eq(every_column)
+        {
             return None;
         }
         let (names, values) = self.features.dense_only()?;
@@ -219,6 +231,10 @@ impl ScorePlan {
         let began = Instant::now();
         for row in range.clone() {
             pause();
+            if let Some(problem) = self.problem(row) {
+                missing.extend(std::iter::repeat_n(Some(problem), self.offers.len()));
+                continue;
+            }
             let Resolved { customer, context, segment } = self.resolve(row);
             let segment = segment.as_ref().map(AssignedSegment::as_ref);
             let row = Row { customer: &customer, context: &context, offer: &[], segment };
@@ -233,6 +249,12 @@ impl ScorePlan {
         part.batches.push((pairs, began.elapsed()));
         self.append(&range, &missing, &scores, part);
         Ok(())
+    }
+
+    /// Why a row of the request cannot be scored, if what was sent is wrong.
+    fn problem(&self, row: usize) -> Option<String> {
+        let fault = || self.features.fault(row).map(RowProblem::in_features);
+        self.unreadable.get(&row).cloned().or_else(fault).map(|problem| problem.to_string())
     }
 
     /// What is known of a row of the request, over the schema's defaults.

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{DecisionError, Segment};
-use crate::feature::{BoundBatch, Entity, FeatureBatch};
+use super::{DecisionError, RowProblem, RowProblems, Segment};
+use crate::feature::{BoundBatch, Entity, FeatureBatch, UnknownNames};
 use crate::model::{Call, Stop};
 use crate::priority::pause;
 use crate::release::Snapshot;
@@ -16,6 +16,17 @@ const ROWS_PER_BLOCK: usize = 4096;
 pub(super) struct SegmentPlan {
     pub snapshot: Arc<Snapshot>,
     features: BoundBatch,
+    /// Rows that cannot be assigned, beside those with a fault.
+    unreadable: RowProblems,
+}
+
+/// The segments of a run of rows.
+#[derive(Default)]
+pub(super) struct SegmentPart {
+    /// One per row; [`Segment::none`] for one that cannot be assigned.
+    pub segments: Vec<Segment>,
+    /// Those rows, and why.
+    pub errors: Vec<(usize, String)>,
 }
 
 impl SegmentPlan {
@@ -23,7 +34,11 @@ impl SegmentPlan {
     ///
     /// # Errors
     /// When the release has no segmentation, or the batch does not fit its schema.
-    pub fn new(snapshot: Arc<Snapshot>, features: FeatureBatch) -> Result<Self, DecisionError> {
+    pub fn new(
+        snapshot: Arc<Snapshot>,
+        features: FeatureBatch,
+        unreadable: RowProblems,
+    ) -> Result<Self, DecisionError> {
         if snapshot.release.segmentation().is_none() {
             return Err(DecisionError::NoSegmentation { release: snapshot.release.number() });
         }
@@ -31,9 +46,9 @@ impl SegmentPlan {
             return Err(DecisionError::invalid("features.rows", "there are none; send at least one row"));
         }
         let features = features
-            .bind(snapshot.release.schema(), &[Entity::Customer])
+            .bind(snapshot.release.schema(), &[Entity::Customer], UnknownNames::Refused)
             .map_err(DecisionError::in_features)?;
-        Ok(Self { snapshot, features })
+        Ok(Self { snapshot, features, unreadable })
     }
 
     /// The number of rows.
@@ -45,17 +60,25 @@ impl SegmentPlan {
     ///
     /// # Errors
     /// When the call is over before the last row is assigned.
-    pub fn assign(&self, range: Range<usize>, call: &Call) -> Result<Vec<Segment>, Stop> {
-        let Some(segmentation) = self.snapshot.release.segmentation() else { return Ok(Vec::new()) };
-        let mut segments: Vec<Segment> = Vec::with_capacity(range.len());
+    pub fn assign(&self, range: Range<usize>, call: &Call) -> Result<SegmentPart, Stop> {
+        let Some(segmentation) = self.snapshot.release.segmentation() else {
+            return Ok(SegmentPart::default());
+        };
+        let mut part = SegmentPart { segments: Vec::with_capacity(range.len()), errors: Vec::new() };
         for row in range {
-            if segments.len().is_multiple_of(ROWS_PER_BLOCK) {
+            if part.segments.len().is_multiple_of(ROWS_PER_BLOCK) {
                 call.check()?;
             }
             pause();
+            let fault = || self.features.fault(row).map(RowProblem::in_features);
+            if let Some(problem) = self.unreadable.get(&row).cloned().or_else(fault) {
+                part.segments.push(Segment::none());
+                part.errors.push((row, problem.to_string()));
+                continue;
+            }
             let sent = |index| self.features.value(Entity::Customer, index, row);
-            segments.push(segmentation.assign(sent).into());
+            part.segments.push(segmentation.assign(sent).into());
         }
-        Ok(segments)
+        Ok(part)
     }
 }

@@ -119,6 +119,34 @@ impl ValueRef<'_> {
         }
     }
 
+    /// The value as one of another type that says the same, so that a caller need not know which numeric type a schema has: 7
+    /// is 7.0, true is 1. A missing value stays missing.
+    ///
+    /// `None` where the type has no such value: a fraction for an int, 2 for a bool, anything but text for text, what is not
+    /// finite.
+    #[must_use]
+    pub fn cast(self, wanted: FeatureType) -> Option<Self> {
+        match (wanted, self) {
+            (_, Self::Missing) => Some(self),
+            (FeatureType::Float, Self::Float(value)) => Some(self).filter(|_| value.is_finite()),
+            (FeatureType::Int, Self::Int(_))
+            | (FeatureType::Bool, Self::Bool(_))
+            | (FeatureType::String, Self::String(_)) => Some(self),
+            (FeatureType::Float, Self::Int(value)) => Some(Self::Float(value as f32)),
+            (FeatureType::Float, Self::Bool(truth)) => Some(Self::Float(f32::from(u8::from(truth)))),
+            // Beyond 64 bits every float is whole, and none of them is the number that was meant.
+            (FeatureType::Int, Self::Float(value)) => {
+                (value.fract() == 0.0 && value.abs() < 9.223_372e18).then_some(Self::Int(value as i64))
+            }
+            (FeatureType::Int, Self::Bool(truth)) => Some(Self::Int(i64::from(truth))),
+            (FeatureType::Bool, Self::Float(value)) => {
+                (value == 0.0 || (value - 1.0).abs() == 0.0).then_some(Self::Bool(value != 0.0))
+            }
+            (FeatureType::Bool, Self::Int(value)) => matches!(value, 0 | 1).then_some(Self::Bool(value == 1)),
+            (FeatureType::String, _) | (_, Self::String(_)) => None,
+        }
+    }
+
     /// The value with text of its own; `None` where it is missing.
     #[must_use]
     pub fn to_value(&self) -> Option<Value> {

@@ -16,7 +16,7 @@ use super::admission::{Admitted, caught};
 use super::limits::{Limits, check_id};
 use super::proto::proffer::v1 as wire;
 use super::status;
-use crate::decision::{Decider, DecisionError};
+use crate::decision::{Decider, DecisionError, RowProblems};
 use crate::model::{Call, Lane, Refusal};
 
 /// The service, cheap to clone.
@@ -122,13 +122,15 @@ impl wire::decision_service_server::DecisionService for DecisionService {
         let (call, compressed) = (call_of(&request), takes_compressed(&request));
         let message = request.into_inner();
         let batch = message.features.ok_or_else(|| status::invalid("features", "is missing"))?;
-        let batch = features::read_batch(batch, self.limits.rows, &self.limits)?;
-        let answered = self.decider.assign_segments(batch, &call).await;
-        let (snapshot, segments) =
+        let mut unreadable = RowProblems::new();
+        let batch = features::read_batch(batch, self.limits.rows, &self.limits, &mut unreadable)?;
+        let answered = self.decider.assign_segments(batch, unreadable, &call).await;
+        let answer =
             answered.map_err(|error: DecisionError| status::from_decision(&error, &request_id("")))?;
         let answer = wire::AssignSegmentsResponse {
-            release: snapshot.release.number(),
-            segments: segments.iter().map(rank::write_segment).collect(),
+            release: answer.release,
+            segments: answer.segments.iter().map(rank::write_segment).collect(),
+            errors: score::write_errors(answer.errors),
         };
         Ok(respond(answer, compressed))
     }

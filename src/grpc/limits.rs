@@ -45,10 +45,7 @@ const LIST_ENTRIES: usize = 10_000;
 
 /// Refuses an identifier that is too long.
 pub(super) fn check_id(field: impl Display, id: &str) -> Result<(), Status> {
-    if id.len() <= ID_BYTES {
-        return Ok(());
-    }
-    Err(invalid(field, format_args!("{} bytes are more than {ID_BYTES}", id.len())))
+    id_too_long(id).map_or(Ok(()), |message| Err(invalid(field, message)))
 }
 
 /// Bytes of the name of whoever does something.
@@ -86,21 +83,48 @@ pub(super) fn check_model_name(field: impl Display, name: &str) -> Result<(), St
 
 /// Refuses a list of identifiers that is too long, or has one that is.
 pub(super) fn check_ids(field: impl Display + Copy, ids: &[String]) -> Result<(), Status> {
-    check_count(field, "entries", ids.len(), LIST_ENTRIES)?;
-    ids.iter().enumerate().try_for_each(|(index, id)| check_id(format_args!("{field}[{index}]"), id))
+    match ids_too_long(ids) {
+        None => Ok(()),
+        Some((None, message)) => Err(invalid(field, message)),
+        Some((Some(index), message)) => Err(invalid(format_args!("{field}[{index}]"), message)),
+    }
 }
 
 /// Refuses more of something than there may be.
 pub(super) fn check_count(field: impl Display, what: &str, count: usize, most: usize) -> Result<(), Status> {
-    if count <= most {
-        return Ok(());
-    }
-    Err(invalid(field, format_args!("{count} {what} are more than {most}")))
+    excess(what, count, most).map_or(Ok(()), |message| Err(invalid(field, message)))
 }
 
 /// Refuses a text value that is too long.
 pub(super) fn check_text(field: impl Display, text: &str, limits: &Limits) -> Result<(), Status> {
-    check_count(field, "bytes", text.len(), limits.text_bytes)
+    too_long(text, limits).map_or(Ok(()), |message| Err(invalid(field, message)))
+}
+
+/// What is wrong with a text value that is too long.
+pub(super) fn too_long(text: &str, limits: &Limits) -> Option<String> {
+    excess("bytes", text.len(), limits.text_bytes)
+}
+
+/// What is wrong with an identifier that is too long.
+pub(super) fn id_too_long(id: &str) -> Option<String> {
+    (id.len() > ID_BYTES).then(|| format!("{} bytes are more than {ID_BYTES}", id.len()))
+}
+
+/// The beginning of an identifier, as long as one may be.
+pub(super) fn cut_id(id: &str) -> &str {
+    &id[..id.floor_char_boundary(ID_BYTES)]
+}
+
+/// What is wrong with a list of identifiers, and which of them, where one alone is to blame.
+pub(super) fn ids_too_long(ids: &[String]) -> Option<(Option<usize>, String)> {
+    if let Some(message) = excess("entries", ids.len(), LIST_ENTRIES) {
+        return Some((None, message));
+    }
+    ids.iter().enumerate().find_map(|(index, id)| Some((Some(index), id_too_long(id)?)))
+}
+
+fn excess(what: &str, count: usize, most: usize) -> Option<String> {
+    (count > most).then(|| format!("{count} {what} are more than {most}"))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ use std::sync::{Arc, LazyLock};
 use cel::common::types::CelBool;
 use cel::{Context, Env, ExecutionError, IdedExpr, Value};
 
-use crate::feature::{FeatureSchema, Row};
+use crate::feature::{Entity, FeatureSchema, Row};
 use scope::{Scope, Slot, Source};
 use set::Compiled;
 pub use set::RuleMemo;
@@ -152,6 +152,11 @@ impl Rule {
     #[must_use]
     pub fn uses_segment(&self) -> bool {
         self.slots.iter().any(|slot| matches!(slot.source(), Some(Source::SegmentId | Source::SegmentName)))
+    }
+
+    /// The features that it reads, or asks for with `has`: entity and position in the schema.
+    pub fn features(&self) -> impl Iterator<Item = (Entity, usize)> {
+        self.slots.iter().filter_map(|slot| slot.source()?.feature())
     }
 
     /// Whether its catalog evaluates it without the interpreter.

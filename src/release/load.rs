@@ -1,6 +1,7 @@
 //! Loading a release: parse its files, load its models, hold everything against everything else.
 
 mod segmenter;
+mod wants;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use self::segmenter::{AssignedSegment, Segmenter};
+pub use self::wants::{CONSENT_PREFIX, ConsentFeature, WantedSet, Wants};
 use super::{ReleaseFiles, Store, Workspace};
 use crate::document::{Document, Problems, suggestion};
 use crate::feature::FeatureSchema;
@@ -91,6 +93,7 @@ pub struct Release {
     /// Whether a model runs in ONNX Runtime, by placement.
     sessions: Vec<bool>,
     segmentation: Option<Segmenter>,
+    wants: Wants,
     store: Option<Store>,
     pins: BTreeMap<String, u64>,
 }
@@ -144,7 +147,9 @@ impl Release {
         let costs = catalog.policy.placements.iter().map(|_| Cost::default()).collect();
         let runs = |scorer: &Scorer| models[scorer.model].needs_session();
         let sessions = scorers.iter().map(|row| row.iter().flatten().any(runs)).collect();
+        let wants = Wants::new(&schema, &catalog, &models, &scorers, segmentation.as_ref());
         problems.into_result(Self {
+            wants,
             pairings,
             costs,
             sessions,
@@ -237,6 +242,12 @@ impl Release {
     #[must_use]
     pub fn segmentation(&self) -> Option<&Segmenter> {
         self.segmentation.as_ref()
+    }
+
+    /// What its decisions look at.
+    #[must_use]
+    pub fn wants(&self) -> &Wants {
+        &self.wants
     }
 
     /// The store that the release is in, to tell what exists and is not loaded from what does not exist.

@@ -6,6 +6,7 @@
 //! stops a server that served yesterday. Each reviewer is a file here; none of them changes a release.
 //! Start reading at [`review`].
 
+mod consents;
 mod lines;
 mod placements;
 
@@ -39,6 +40,7 @@ type Reviewer = fn(&Release, &ReleaseSource<'_>, &mut Review);
 
 /// Every reviewer, in alphabetical order.
 const REVIEWERS: &[Reviewer] = &[
+    consents::consents,
     placements::placements, //
 ];
 

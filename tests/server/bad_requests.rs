@@ -44,11 +44,6 @@ async fn unknown_names_are_not_found_and_the_likely_one_is_suggested() {
         Code::NotFound,
         "placement: there is no placement `app_hme`; did you mean `app_home`?",
     );
-    let status = refused_rank(|request| request.candidate_offer_ids = vec!["travel_glod".into()]).await;
-    assert_status(&status, Code::NotFound, "candidate_offer_ids[0]");
-    let status =
-        refused_rank(|request| request.exclude_offer_ids = vec!["travel_gold".into(), "x".into()]).await;
-    assert_status(&status, Code::NotFound, "exclude_offer_ids[1]");
     let status = refused_score(|request| request.model.as_mut().unwrap().name = "propencity".into()).await;
     assert_status(
         &status,
@@ -66,12 +61,9 @@ async fn unknown_names_are_not_found_and_the_likely_one_is_suggested() {
 
 #[tokio::test]
 async fn features_that_do_not_fit_the_schema_name_their_field() {
-    let unknown = refused_rank(|request| request.features = Some(dense(&["balanse"], 1, &[1.0]))).await;
+    let unknown = refused_score(|request| request.features = Some(dense(&["balanse"], 1, &[1.0]))).await;
     assert_status(&unknown, Code::InvalidArgument, "features.dense.names[0]");
     assert_status(&unknown, Code::InvalidArgument, "did you mean `balance`?");
-    let infinite =
-        refused_rank(|request| request.features = Some(dense(&["balance"], 1, &[f32::INFINITY]))).await;
-    assert_status(&infinite, Code::InvalidArgument, "features.dense.values[0]");
     let short = refused_rank(|request| request.features = Some(dense(&["balance"], 1, &[]))).await;
     assert_status(&short, Code::InvalidArgument, "features.dense.values");
     let rows = refused_rank(|request| request.features = Some(dense(&["balance"], 2, &[1.0, 2.0]))).await;
@@ -98,6 +90,134 @@ async fn features_that_do_not_fit_the_schema_name_their_field() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_one_customer_fails_that_one_alone() {
+    use wire::feature_column::Values;
+    let column = |name: &str, values| wire::FeatureColumn {
+        name: name.to_owned(),
+        values: Some(values),
+        null_rows: vec![],
+    };
+    let ids = ["C000001", "C000002", "C000003", "C000004", "C000005", "C000006", "C000007"];
+    let mut request = rank_request("app_home", &ids);
+    let long = "ä".repeat(200);
+    request.customers[1].customer_id = long.clone();
+    request.customers[2].consents = vec!["marketing".to_owned(), "x".repeat(300)];
+    let mut batch = dense(&["balance", "age"], 7, &[1.0, 40.0].repeat(7));
+    let mut values = vec![5.0; 7];
+    values[3] = f32::NEG_INFINITY;
+    batch.columns.push(column("purchases", Values::Floats(wire::FloatValues { values })));
+    let mut texts = vec!["middle".to_owned(); 7];
+    texts[4] = "x".repeat(70_000);
+    batch.columns.push(column("income_band", Values::Strings(wire::StringValues { values: texts })));
+    let dense = batch.dense.as_mut().unwrap();
+    (dense.values[10], dense.values[13]) = (f32::INFINITY, 40.5);
+    request.features = Some(batch.clone());
+    let mut client = Server::sample().client().await;
+    let results = client.rank(request).await.unwrap().into_inner().results;
+    let expected = [
+        None,
+        Some("customers[1].customer_id"),
+        Some("customers[2].consents[1]"),
+        Some("features.columns[0].floats[3]"),
+        Some("features.columns[1].strings[4]"),
+        Some("features.dense.values[10]"),
+        Some("features.dense.values[13]"),
+    ];
+    for (result, expected) in results.iter().zip(expected) {
+        assert_eq!(result.error.as_ref().map(|error| error.field.as_str()), expected, "{result:?}");
+        assert_eq!(result.offers.is_empty(), expected.is_some());
+        assert!(result.error.as_ref().is_none_or(|error| error.code == "INVALID_ARGUMENT"));
+    }
+    assert_eq!(results[1].customer_id, "ä".repeat(128), "of an id that is too long, the beginning");
+    // The one that is sound is decided as alone.
+    let mut alone = rank_request("app_home", &ids[..1]);
+    alone.features = Some(wire::FeatureBatch {
+        rows: 1,
+        dense: Some(wire::DenseFeatures {
+            names: ["balance", "age"].iter().collect(),
+            values: vec![1.0, 40.0],
+        }),
+        columns: vec![
+            column("purchases", Values::Floats(wire::FloatValues { values: vec![5.0] })),
+            column("income_band", Values::Strings(wire::StringValues { values: vec!["middle".to_owned()] })),
+        ],
+    });
+    let alone = client.rank(alone).await.unwrap().into_inner().results.remove(0);
+    let shown = |result: &wire::RankResult| -> Vec<String> {
+        result.offers.iter().map(|offer| offer.offer_id.clone()).collect()
+    };
+    assert_eq!((shown(&results[0]), &results[0].degraded), (shown(&alone), &alone.degraded));
+
+    // Rows of the other calls fail alone, too.
+    let score = wire::ScoreRequest {
+        model: Some(wire::ModelRef { name: "propensity".to_owned(), version: 0 }),
+        features: Some(batch.clone()),
+        offer_ids: vec!["travel_gold".to_owned(), "cashback_dining".to_owned()],
+    };
+    let scored = client.score(score).await.unwrap().into_inner();
+    let rows: Vec<u32> = scored.errors.iter().map(|error| error.row).collect();
+    assert_eq!(rows, [3, 4, 5, 6], "{:?}", scored.errors);
+    assert!(
+        scored.errors[2].message.contains("features.dense.values[10]: row 5 of feature `balance` is inf")
+    );
+    for row in 0..7 {
+        let all_nan = scored.values[row * 2..row * 2 + 2].iter().all(|value| value.is_nan());
+        assert_eq!(all_nan, row >= 3, "{:?}", scored.values);
+    }
+    let request = wire::AssignSegmentsRequest { features: Some(batch) };
+    let assigned = client.assign_segments(request).await.unwrap().into_inner();
+    assert_eq!(assigned.errors.iter().map(|error| error.row).collect::<Vec<_>>(), rows);
+    for (row, segment) in assigned.segments.iter().enumerate() {
+        assert_eq!((segment.id < 0, segment.distance.is_nan()), (row >= 3, row >= 3), "{segment:?}");
+    }
+    assert_serving().await;
+}
+
+#[tokio::test]
+async fn dense_rows_with_an_infinite_value_are_nan_also_where_they_are_read_in_place() {
+    let manifest =
+        std::fs::read_to_string(super::harness::sample_workspace().join("propensity/1/model.toml")).unwrap();
+    let manifest = proffer::model::Manifest::parse("model.toml", &manifest).unwrap();
+    let proffer::model::Inputs::Dense(names) = &manifest.inputs else {
+        panic!("propensity takes dense rows")
+    };
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut values = vec![1.0; 3 * names.len()];
+    values[names.len() + 2] = f32::INFINITY;
+    let request = wire::ScoreRequest {
+        model: Some(wire::ModelRef { name: "propensity".to_owned(), version: 0 }),
+        features: Some(dense(&names, 3, &values)),
+        offer_ids: Vec::new(),
+    };
+    let scored = Server::sample().client().await.score(request).await.unwrap().into_inner();
+    assert_eq!(scored.errors.iter().map(|error| error.row).collect::<Vec<_>>(), [1], "{:?}", scored.errors);
+    let missing: Vec<bool> = scored.values.iter().map(|value| value.is_nan()).collect();
+    assert_eq!(missing, [false, true, false]);
+}
+
+#[tokio::test]
+async fn what_the_release_does_not_have_is_named_and_the_rest_of_the_call_answered() {
+    let mut client = Server::sample().client().await;
+    let mut ask = async |change: &dyn Fn(&mut wire::RankRequest)| {
+        let mut request = rank_request("app_home", &["C000001"]);
+        change(&mut request);
+        client.rank(request).await.unwrap().into_inner().results.remove(0)
+    };
+    let plain = ask(&|_| {}).await;
+    let says = |result: &wire::RankResult, entry: &str| result.degraded.iter().any(|one| one == entry);
+    let features = ask(&|request| request.features = Some(dense(&["balanse"], 1, &[f32::INFINITY]))).await;
+    assert!(says(&features, "unknown_feature:balanse") && features.offers == plain.offers);
+    let value = |kind| wire::FeatureValue { kind: Some(kind) };
+    let number = value(wire::feature_value::Kind::FloatValue(1.0));
+    let context = ask(&|request| request.context = [("balance".to_owned(), number.clone())].into()).await;
+    assert!(says(&context, "unknown_feature:balance") && context.offers == plain.offers);
+    let channel = ask(&|request| request.channel = "carrier_pigeon".to_owned()).await;
+    assert!(says(&channel, "unknown_channel:carrier_pigeon") && channel.offers.is_empty());
+    let reasons = channel.rejected.iter().filter(|rejected| rejected.reason == "CHANNEL_NOT_ALLOWED");
+    assert!(reasons.clone().count() > 0 && reasons.clone().all(|rejected| rejected.detail.contains("app")));
+}
+
+#[tokio::test]
 async fn sizes_are_bounded() {
     let none = refused_rank(|request| request.customers.clear()).await;
     assert_status(&none, Code::InvalidArgument, "customers");
@@ -105,17 +225,10 @@ async fn sizes_are_bounded() {
     let many = refused_rank(|request| request.customers = vec![customer; 100_000]).await;
     assert_status(&many, Code::InvalidArgument, "customers: 100000 customers are more than 1024");
     let long = "x".repeat(1 << 20);
-    let id = refused_rank(|request| request.customers[0].customer_id = long.clone()).await;
-    assert_status(&id, Code::InvalidArgument, "customers[0].customer_id");
-    let strings = wire::StringValues { values: vec![long] };
-    let column = wire::FeatureColumn {
-        name: "income_band".into(),
-        values: Some(wire::feature_column::Values::Strings(strings)),
-        null_rows: vec![],
-    };
-    let batch = wire::FeatureBatch { rows: 1, dense: None, columns: vec![column] };
-    let text = refused_rank(|request| request.features = Some(batch)).await;
-    assert_status(&text, Code::InvalidArgument, "features.columns[0].strings[0]");
+    let id = refused_rank(|request| request.request_id = long.clone()).await;
+    assert_status(&id, Code::InvalidArgument, "request_id");
+    let id = refused_rank(|request| request.candidate_offer_ids = vec![long]).await;
+    assert_status(&id, Code::InvalidArgument, "candidate_offer_ids[0]");
     let message = "x".repeat(64 << 20);
     let message = refused_rank(|request| request.request_id = message).await;
     assert_eq!(message.code(), Code::OutOfRange, "{message:?}");
@@ -133,8 +246,6 @@ async fn values_outside_their_type_are_refused() {
     let nanos = prost_types::Timestamp { seconds: 0, nanos: -5 };
     let as_of = refused_rank(|request| request.as_of = Some(nanos)).await;
     assert_status(&as_of, Code::InvalidArgument, "as_of");
-    let channel = refused_rank(|request| request.channel = "carrier_pigeon".into()).await;
-    assert_status(&channel, Code::InvalidArgument, "channel");
     assert_serving().await;
 }
 

@@ -4,20 +4,22 @@ use std::fmt::Display;
 
 use tonic::Status;
 
-use crate::decision::ContextValue;
+use crate::decision::{ContextValue, RowProblem, RowProblems};
 use crate::feature::{Column, ColumnValues, FeatureBatch};
-use crate::grpc::limits::{Limits, check_count, check_id, check_text};
+use crate::grpc::limits::{Limits, check_count, check_id, check_text, too_long};
 use crate::grpc::proto::proffer::v1 as wire;
 use crate::grpc::status::invalid;
 
 /// Features that one batch may name.
 const COLUMNS: usize = 10_000;
 
-/// Reads a batch of at most `most_rows` rows. What it says about features is checked against the release later.
+/// Reads a batch of at most `most_rows` rows. What it says about features is checked against the release later; rows with a text
+/// that is too long are added to `unreadable`.
 pub(super) fn read_batch(
     batch: wire::FeatureBatch,
     most_rows: usize,
     limits: &Limits,
+    unreadable: &mut RowProblems,
 ) -> Result<FeatureBatch, Status> {
     let rows = batch.rows as usize;
     check_count("features.rows", "rows", rows, most_rows)?;
@@ -31,12 +33,17 @@ pub(super) fn read_batch(
         .columns
         .into_iter()
         .enumerate()
-        .map(|(index, column)| read_column(index, column, limits))
+        .map(|(index, column)| read_column(index, column, limits, unreadable))
         .collect::<Result<_, _>>()?;
     Ok(FeatureBatch { rows, dense_names: dense.names, dense_values: dense.values, columns })
 }
 
-fn read_column(index: usize, column: wire::FeatureColumn, limits: &Limits) -> Result<Column, Status> {
+fn read_column(
+    index: usize,
+    column: wire::FeatureColumn,
+    limits: &Limits,
+    unreadable: &mut RowProblems,
+) -> Result<Column, Status> {
     use wire::feature_column::Values;
     check_id(format_args!("features.columns[{index}].name"), &column.name)?;
     let values = match column.values {
@@ -45,7 +52,10 @@ fn read_column(index: usize, column: wire::FeatureColumn, limits: &Limits) -> Re
         Some(Values::Bools(values)) => ColumnValues::Bools(values.values),
         Some(Values::Strings(values)) => {
             for (row, text) in values.values.iter().enumerate() {
-                check_text(format_args!("features.columns[{index}].strings[{row}]"), text, limits)?;
+                if let Some(message) = too_long(text, limits) {
+                    let field = format!("features.columns[{index}].strings[{row}]");
+                    unreadable.entry(row).or_insert(RowProblem { field, message });
+                }
             }
             ColumnValues::Strings(values.values)
         }
@@ -87,7 +97,7 @@ mod tests {
     use tonic::Code;
 
     use super::*;
-    use crate::feature::{Entity, Feature, FeatureSchema, FeatureType, ValueRef};
+    use crate::feature::{Entity, Feature, FeatureSchema, FeatureType, UnknownNames, ValueRef};
 
     const ENTITIES: [Entity; 3] = [Entity::Customer, Entity::Context, Entity::Offer];
 
@@ -140,9 +150,12 @@ mod tests {
     /// Reads bytes as a batch and, where they are one, every value of it; the worst that may come of it is a status.
     fn read_every_value(bytes: &[u8]) -> Result<usize, Status> {
         let message = wire::FeatureBatch::decode(bytes).map_err(|error| invalid("features", error))?;
-        let batch = read_batch(message, 1000, &Limits::default())?;
+        let mut unreadable = RowProblems::new();
+        let batch = read_batch(message, 1000, &Limits::default(), &mut unreadable)?;
         let schema = schema();
-        let bound = batch.bind(&schema, &ENTITIES).map_err(|error| invalid(&error.field, &error.message))?;
+        let bound = batch
+            .bind(&schema, &ENTITIES, UnknownNames::Refused)
+            .map_err(|error| invalid(&error.field, &error.message))?;
         let mut found = 0;
         for entity in ENTITIES {
             for (row, index) in

@@ -5,10 +5,11 @@ use tonic::{Code, Status};
 
 use super::features::{read_batch, read_value};
 use crate::decision::{
-    Customer, CustomerError, Explain, Factors, RankRequest, RankResult, RankedOffer, RejectedOffer, Segment,
+    Customer, CustomerError, Explain, Factors, RankRequest, RankResult, RankedOffer, RejectedOffer,
+    RowProblem, RowProblems, Segment,
 };
 use crate::feature::FeatureBatch;
-use crate::grpc::limits::{Limits, check_count, check_id, check_ids};
+use crate::grpc::limits::{Limits, check_count, check_id, check_ids, cut_id, id_too_long, ids_too_long};
 use crate::grpc::proto::proffer::v1 as wire;
 use crate::grpc::status::{code_name, invalid};
 use crate::offer::Attribute;
@@ -25,19 +26,16 @@ pub(super) fn read(request: wire::RankRequest, limits: &Limits) -> Result<RankRe
     }
     check_id("channel", &request.channel)?;
     check_count("customers", "customers", request.customers.len(), limits.customers)?;
+    let mut unreadable = RowProblems::new();
     let customers = request
         .customers
         .into_iter()
         .enumerate()
-        .map(|(index, customer)| {
-            check_id(format_args!("customers[{index}].customer_id"), &customer.customer_id)?;
-            check_ids(format_args!("customers[{index}].consents"), &customer.consents)?;
-            Ok(Customer { id: customer.customer_id, consents: customer.consents })
-        })
-        .collect::<Result<Vec<_>, Status>>()?;
+        .map(|(index, customer)| read_customer(index, customer, &mut unreadable))
+        .collect();
     let features = match request.features {
         None => FeatureBatch::default(),
-        Some(batch) => read_batch(batch, limits.customers, limits)?,
+        Some(batch) => read_batch(batch, limits.customers, limits, &mut unreadable)?,
     };
     check_count("context", "entries", request.context.len(), CONTEXT_ENTRIES)?;
     let context = request
@@ -72,7 +70,23 @@ pub(super) fn read(request: wire::RankRequest, limits: &Limits) -> Result<RankRe
         as_of: request.as_of.map(read_timestamp).transpose()?,
         release: request.release,
         dry_run: request.dry_run,
+        unreadable,
     })
+}
+
+/// Reads a customer; one whose id or consents are too long is `unreadable` and costs the others nothing.
+fn read_customer(index: usize, customer: wire::Customer, unreadable: &mut RowProblems) -> Customer {
+    let wire::Customer { customer_id, consents } = customer;
+    let problem = match id_too_long(&customer_id) {
+        Some(message) => Some((format!("customers[{index}].customer_id"), message)),
+        None => ids_too_long(&consents).map(|(which, message)| {
+            let which = which.map(|which| format!("[{which}]")).unwrap_or_default();
+            (format!("customers[{index}].consents{which}"), message)
+        }),
+    };
+    let Some((field, message)) = problem else { return Customer { id: customer_id, consents } };
+    unreadable.insert(index, RowProblem { field, message });
+    Customer { id: cut_id(&customer_id).to_owned(), consents: Vec::new() }
 }
 
 fn read_timestamp(timestamp: prost_types::Timestamp) -> Result<DateTime<Utc>, Status> {
@@ -190,6 +204,9 @@ fn write_error(index: usize, error: &CustomerError) -> wire::RankError {
             "neither an id nor features: name the customer or send features",
             format!("customers[{index}].customer_id"),
         ),
+        CustomerError::Invalid(RowProblem { field, message }) => {
+            (Code::InvalidArgument, message.as_str(), field.clone())
+        }
         CustomerError::Internal => {
             (Code::Internal, "internal error while deciding for this customer", String::new())
         }

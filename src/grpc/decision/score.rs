@@ -3,7 +3,7 @@
 use tonic::Status;
 
 use super::features::read_batch;
-use crate::decision::{ScoreAnswer, ScoreRequest};
+use crate::decision::{RowProblems, ScoreAnswer, ScoreRequest};
 use crate::grpc::limits::{Limits, check_id, check_ids};
 use crate::grpc::proto::proffer::v1 as wire;
 use crate::grpc::status::invalid;
@@ -17,10 +17,12 @@ pub(super) fn read(request: wire::ScoreRequest, limits: &Limits) -> Result<Score
     check_id("model.name", &model.name)?;
     check_ids("offer_ids", &request.offer_ids)?;
     let batch = request.features.ok_or_else(|| invalid("features", "is missing"))?;
+    let mut unreadable = RowProblems::new();
     Ok(ScoreRequest {
         model: model.name,
         version: model.version,
-        features: read_batch(batch, limits.rows, limits)?,
+        features: read_batch(batch, limits.rows, limits, &mut unreadable)?,
+        unreadable,
         offer_ids: request.offer_ids,
     })
 }
@@ -35,10 +37,11 @@ pub(super) fn write(answer: ScoreAnswer) -> wire::ScoreResponse {
         columns: answer.columns,
         values: answer.values,
         calibrated: answer.calibrated,
-        errors: answer
-            .errors
-            .into_iter()
-            .map(|(row, message)| wire::RowError { row: row as u32, message })
-            .collect(),
+        errors: write_errors(answer.errors),
     }
+}
+
+/// Writes what is wrong with rows.
+pub(super) fn write_errors(errors: Vec<(usize, String)>) -> Vec<wire::RowError> {
+    errors.into_iter().map(|(row, message)| wire::RowError { row: row as u32, message }).collect()
 }

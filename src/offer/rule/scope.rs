@@ -12,7 +12,7 @@ use cel::common::value::{CowVal, StaticVal, Val};
 use cel::context::VariableResolver;
 
 use super::OfferFields;
-use crate::feature::{FeatureType, Row, ValueRef};
+use crate::feature::{Entity, FeatureType, Row, ValueRef};
 
 /// Something of a row or an offer that a rule reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,6 +43,22 @@ impl Source {
             | Self::OfferCost
             | Self::OfferWeight => true,
             Self::Customer(_) | Self::Context(_) | Self::SegmentId | Self::SegmentName => false,
+        }
+    }
+
+    /// The feature that it is, if it is one.
+    pub(super) fn feature(self) -> Option<(Entity, usize)> {
+        match self {
+            Self::Customer(index) => Some((Entity::Customer, index as usize)),
+            Self::Context(index) => Some((Entity::Context, index as usize)),
+            Self::Offer(index) => Some((Entity::Offer, index as usize)),
+            Self::OfferId
+            | Self::OfferCategory
+            | Self::OfferValue
+            | Self::OfferCost
+            | Self::OfferWeight
+            | Self::SegmentId
+            | Self::SegmentName => None,
         }
     }
 

@@ -1,0 +1,120 @@
+//! Releases of a few lines in this process, deciding: for tests that write dozens of them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use proffer::decision::Decider;
+use proffer::feature::store::CustomerTable;
+use proffer::grpc::{DecisionService, Limits};
+use proffer::model::onnx::{OnnxCache, OnnxRuntime};
+use proffer::model::{Call, Workers};
+use proffer::release::{Publisher, Release, ReleaseSource, Review, Snapshot, review};
+use proffer::telemetry::Metrics;
+use tonic::Status;
+
+use super::harness::wire;
+
+/// The texts of a release and its customers.
+#[derive(Debug, Clone, Default)]
+pub struct Texts {
+    pub features: String,
+    pub offers: String,
+    pub policy: String,
+    pub customers: String,
+}
+
+/// What every release must have beside what it is about: the inputs of the model `base`, which scores
+/// `m0 + 2 · m1 + 4 · m2`.
+pub const INPUTS: &str = r#"
+[[feature]]
+name = "m0"
+type = "float"
+entity = "customer"
+default = 0.5
+[[feature]]
+name = "m1"
+type = "float"
+entity = "context"
+default = 0.0
+[[feature]]
+name = "m2"
+type = "float"
+entity = "offer"
+default = 0.0
+"#;
+
+/// Decides with the release that was published last.
+pub struct Small {
+    directory: tempfile::TempDir,
+    cache: OnnxCache,
+    publisher: Publisher,
+    service: DecisionService,
+}
+
+impl Small {
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let version = directory.path().join("base/1");
+        std::fs::create_dir_all(&version).unwrap();
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/onnx");
+        std::fs::copy(fixtures.join("pair_logit.onnx"), version.join("model.onnx")).unwrap();
+        let manifest = "kind = 'propensity'\nlayout = 'pairwise'\ninputs = ['m0', 'm1', 'm2']\n\
+                        [calibration]\nmethod = 'platt'\na = 1.0\nb = 0.0\n";
+        std::fs::write(version.join("model.toml"), manifest).unwrap();
+        let cache = OnnxCache::new(OnnxRuntime::load().unwrap(), 1);
+        let publisher = Publisher::default();
+        let (workers, metrics) = (Workers::start(1, 64).unwrap(), Arc::new(Metrics::new()));
+        let decider = Decider::new(publisher.pointer(), workers, metrics, Arc::default());
+        let service = DecisionService::new(decider, Arc::new(Limits::default()));
+        Self { directory, cache, publisher, service }
+    }
+
+    /// Loads a release and lets it serve from now on; answers what reviewers say of it.
+    pub fn publish(&self, texts: &Texts) -> Review {
+        let pins = BTreeMap::from([("base".to_owned(), 1)]);
+        let source = ReleaseSource {
+            number: 1,
+            features: &texts.features,
+            offers: &texts.offers,
+            policy: &texts.policy,
+            models_dir: self.directory.path().to_owned(),
+            store: None,
+            pins: &pins,
+        };
+        let release =
+            Release::load(&source, &self.cache).unwrap_or_else(|error| panic!("{error}\n{texts:?}"));
+        let found = review(&release, &source);
+        let path = self.directory.path().join("customers.csv");
+        std::fs::write(&path, &texts.customers).unwrap();
+        let (customers, _) = CustomerTable::load(&path, release.schema()).unwrap();
+        let snapshot = Snapshot { release: Arc::new(release), customers: Arc::new(customers) };
+        drop(self.publisher.publish(Arc::new(snapshot)));
+        found
+    }
+
+    pub async fn rank(&self, request: wire::RankRequest) -> Result<wire::RankResponse, Status> {
+        self.service.rank(request, &Call::default()).await
+    }
+
+    /// The one result of a call for one customer.
+    pub async fn one(&self, request: wire::RankRequest) -> wire::RankResult {
+        let mut response = self.rank(request).await.unwrap();
+        assert_eq!(response.results.len(), 1);
+        response.results.remove(0)
+    }
+}
+
+/// The ids of what is shown.
+pub fn shown(result: &wire::RankResult) -> Vec<&str> {
+    result.offers.iter().map(|offer| offer.offer_id.as_str()).collect()
+}
+
+/// The reason why an offer was withheld, if it was.
+pub fn reason<'a>(result: &'a wire::RankResult, offer: &str) -> Option<&'a str> {
+    result
+        .rejected
+        .iter()
+        .find(|rejected| rejected.offer_id == offer)
+        .map(|rejected| rejected.reason.as_str())
+}
