@@ -30,3 +30,4 @@ mod stores;
 mod swap;
 mod swap_costs;
 mod telemetry;
+mod traces;
