@@ -183,9 +183,8 @@ impl Trace {
     /// Measures what is done by turns.
     #[must_use]
     pub fn laps<const N: usize>(&self, names: [&'static str; N]) -> Laps<N> {
-        let now = || (SystemTime::now(), Instant::now());
         Laps(self.0.as_ref().map(|sampled| {
-            let (began, last) = now();
+            let (began, last) = (SystemTime::now(), Instant::now());
             Box::new(Running { sampled: Arc::clone(sampled), names, sums: [Duration::ZERO; N], began, last })
         }))
     }
