@@ -25,8 +25,9 @@ use tower::{Layer, Service};
 use tracing::Instrument;
 
 use super::status;
+use super::traced::Ending;
 use crate::model::{Call, panic_message};
-use crate::telemetry::{Metrics, Readiness, RpcCall, RpcMetrics, State};
+use crate::telemetry::{Metrics, Readiness, RpcCall, RpcMetrics, State, begin_call, refuse_call};
 
 /// What a service is given of a call that was admitted; found in the request's extensions.
 #[derive(Clone, Default)]
@@ -223,6 +224,20 @@ const COUNTED: [(&str, &str); 22] = [
     ("/inference.GRPCInferenceService/ModelInfer", "ModelInfer"),
 ];
 
+/// The other calls that exist, all counted together.
+const UNCOUNTED: [&str; 4] = [
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
+/// The service and the method of a path, as traces name them; `None` where a client made it up.
+fn method_of(path: &str) -> Option<&'static str> {
+    let mut known = COUNTED.into_iter().map(|(known, _)| known).chain(UNCOUNTED);
+    known.find(|known| *known == path)?.strip_prefix('/')
+}
+
 /// What probes of other servers ask.
 const PROBES: [&str; 4] = [
     "/inference.GRPCInferenceService/ServerLive",
@@ -272,9 +287,12 @@ where
             Ok(admitted) => admitted,
             Err(refused) => {
                 counted.finish(refused.code().into());
+                refuse_call(&path, method_of, header_of(request.headers()), refused.code().into());
                 return Box::pin(std::future::ready(Ok(refused.into_http())));
             }
         };
+        let (span, trace) = begin_call(&path, method_of, header_of(request.headers()));
+        let call = call.traced(trace.clone());
         let admitted = Admitted {
             call: call.clone(),
             readiness: Some(self.layer.readiness.clone()),
@@ -285,10 +303,10 @@ where
             }),
         };
         request.extensions_mut().insert(admitted.clone());
-        let span = tracing::info_span!("rpc", %path, request_id = tracing::field::Empty);
         let limit = began.checked_add(self.layer.time);
         let answer = span.in_scope(|| self.inner.call(request));
         let guarded = async move {
+            let ending = Ending::of(trace);
             let abandoned = call.abandon_on_drop();
             let answer = guard(answer);
             let response = match call.deadline() {
@@ -303,7 +321,7 @@ where
             }
             // Neither is worked out unless it is logged.
             tracing::debug!(code = status::code_name(code), took = ?began.elapsed(), "answered");
-            Ok(response)
+            Ok(ending.answer(response))
         };
         Box::pin(guarded.instrument(span))
     }
@@ -376,6 +394,11 @@ pub(super) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Status
         }
     })
     .await
+}
+
+/// Looks headers up that are plain text.
+fn header_of<'h>(headers: &'h HeaderMap) -> impl Fn(&str) -> Option<&'h str> {
+    move |name| headers.get(name)?.to_str().ok()
 }
 
 /// The status of a response that has no body; a stream's own status comes at its end and counts as `OK` here.

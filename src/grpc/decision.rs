@@ -42,20 +42,26 @@ impl DecisionService {
         mut request: wire::RankRequest,
         call: &Call,
     ) -> Result<wire::RankResponse, Status> {
+        let began = call.trace().message_began();
         check_id("request_id", &request.request_id)?;
         let request_id = request_id(std::mem::take(&mut request.request_id));
         call.check().map_err(|stop| status::from_refusal(Refusal::Stopped(stop), &request_id))?;
         let request = rank::read(request, &self.limits)?;
+        call.trace().step("decode", began);
         let explain = request.explain;
         let answered = self.decider.rank(request, call).await;
+        call.trace().answered();
         let (snapshot, results) = answered.map_err(|error| status::from_decision(&error, &request_id))?;
         Ok(rank::write(request_id, &snapshot, results, explain))
     }
 
     async fn score(&self, request: wire::ScoreRequest, call: &Call) -> Result<wire::ScoreResponse, Status> {
+        let began = call.trace().message_began();
         call.check().map_err(|stop| status::from_refusal(Refusal::Stopped(stop), &request_id("")))?;
         let request = score::read(request, &self.limits)?;
+        call.trace().step("decode", began);
         let answered = self.decider.score(request, call).await;
+        call.trace().answered();
         let answer = answered.map_err(|error| status::from_decision(&error, &request_id("")))?;
         Ok(score::write(answer))
     }
@@ -120,11 +126,14 @@ impl wire::decision_service_server::DecisionService for DecisionService {
         request: Request<wire::AssignSegmentsRequest>,
     ) -> Result<Response<wire::AssignSegmentsResponse>, Status> {
         let (call, compressed) = (call_of(&request), takes_compressed(&request));
+        let began = call.trace().message_began();
         let message = request.into_inner();
         let batch = message.features.ok_or_else(|| status::invalid("features", "is missing"))?;
         let mut unreadable = RowProblems::new();
         let batch = features::read_batch(batch, self.limits.rows, &self.limits, &mut unreadable)?;
+        call.trace().step("decode", began);
         let answered = self.decider.assign_segments(batch, unreadable, &call).await;
+        call.trace().answered();
         let answer =
             answered.map_err(|error: DecisionError| status::from_decision(&error, &request_id("")))?;
         let answer = wire::AssignSegmentsResponse {

@@ -34,5 +34,6 @@ mod stores;
 mod swap;
 mod swap_costs;
 mod telemetry;
+mod traces;
 mod upgrades;
 mod workspaces;
