@@ -24,6 +24,7 @@ mod replicas;
 mod s3;
 mod segment_command;
 mod segments;
+mod statuses;
 mod store_trouble;
 mod stores;
 mod swap;
