@@ -24,6 +24,7 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
+use super::decision::request_id;
 use super::status;
 use super::traced::Ending;
 use crate::model::{Call, panic_message};
@@ -161,7 +162,7 @@ impl Permits {
             Pool::Watching => (&self.watching, "too many watchers; try again later"),
         };
         let permit = Arc::clone(permits).try_acquire_owned();
-        permit.map(Some).map_err(|_| Status::resource_exhausted(refusal))
+        permit.map(Some).map_err(|_| status::exhausted(refusal))
     }
 }
 
@@ -199,7 +200,7 @@ pub(super) struct Admission<S> {
 }
 
 /// The paths of the calls that are counted by name.
-const COUNTED: [(&str, &str); 22] = [
+const COUNTED: [(&str, &str); 23] = [
     ("/proffer.v1.DecisionService/Rank", "Rank"),
     ("/proffer.v1.DecisionService/RankStream", "RankStream"),
     ("/proffer.v1.DecisionService/Score", "Score"),
@@ -216,6 +217,7 @@ const COUNTED: [(&str, &str); 22] = [
     ("/proffer.v1.ReleaseService/RollbackRelease", "RollbackRelease"),
     ("/proffer.v1.ReleaseService/WatchReleases", "WatchReleases"),
     ("/proffer.v1.ReleaseService/DiffReleases", "DiffReleases"),
+    ("/proffer.v1.ReleaseService/ListPromotions", "ListPromotions"),
     ("/inference.GRPCInferenceService/ServerLive", "ServerLive"),
     ("/inference.GRPCInferenceService/ServerReady", "ServerReady"),
     ("/inference.GRPCInferenceService/ModelReady", "ModelReady"),
@@ -287,7 +289,10 @@ where
             Ok(admitted) => admitted,
             Err(refused) => {
                 counted.finish(refused.code().into());
+                let request_id = uuid::Uuid::now_v7().to_string();
+                tracing::debug!(%path, request_id, code = status::code_name(refused.code()), "refused");
                 refuse_call(&path, method_of, header_of(request.headers()), refused.code().into());
+                let refused = status::of_request(refused, &request_id);
                 return Box::pin(std::future::ready(Ok(refused.into_http())));
             }
         };
@@ -313,7 +318,7 @@ where
                 Some(deadline) => until(deadline, answer).await,
                 None => within(limit, &admitted.shared.own_time, answer).await,
             };
-            let response = status::of_caller(response);
+            let response = status::of_caller(response, || request_id(""));
             abandoned.disarm();
             let code = code_of(&response);
             if let Some(counted) = admitted.take_count() {
@@ -335,8 +340,9 @@ impl<S> Admission<S> {
         let call = Call::new(timeout.and_then(|timeout| began.checked_add(timeout)));
         let Some(pool) = Pool::of(path) else { return Ok((call, None)) };
         match self.layer.readiness.state() {
-            State::Ready { .. } => {}
-            State::Starting => return Err(Status::unavailable("no release is loaded yet; call again soon")),
+            // Who leaves has told so, and answers those who have not heard.
+            State::Ready { .. } | State::Leaving => {}
+            State::Starting => return Err(status::starting()),
             State::Draining => return Err(status::draining()),
         }
         if timeout == Some(Duration::ZERO) {

@@ -29,6 +29,7 @@ mod s3;
 mod segment_command;
 mod segments;
 mod small;
+mod statuses;
 mod store_trouble;
 mod stores;
 mod swap;
