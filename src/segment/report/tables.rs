@@ -122,6 +122,7 @@ pub(super) fn columns(study: &Study) -> Csv {
         "log1p",
         "left_out",
         "out_of_range",
+        "warning",
     ];
     let rows = study.columns.iter().map(|column| {
         vec![
@@ -140,6 +141,7 @@ pub(super) fn columns(study: &Study) -> Csv {
             column.log1p.to_string(),
             column.left_out.clone().unwrap_or_default(),
             or_empty(column.out_of_range),
+            column.warning.clone().unwrap_or_default(),
         ]
     });
     file(&header, rows)

@@ -72,9 +72,16 @@ fn read(table: &Table<'_, '_>) -> ReadSettings {
         one_hot: table.or("one_hot", Vec::new()),
         missing: table.or("missing", Vec::new()),
         only: table.optional("only"),
+        keep: table.or("keep", Vec::new()),
+        rename: table.table("rename").as_ref().map(rename).unwrap_or_default(),
     };
     table.finish();
     settings
+}
+
+fn rename(table: &Table<'_, '_>) -> BTreeMap<String, String> {
+    let keys = table.keys().into_iter();
+    keys.filter_map(|old| table.optional::<String>(&old).map(|new| (old, new))).collect()
 }
 
 fn prepare(table: &Table<'_, '_>) -> PrepareSettings {
@@ -202,6 +209,8 @@ mod tests {
                 one_hot: names(&["job"]),
                 missing: names(&["unknown"]),
                 only: None,
+                keep: names(&["Exited"]),
+                rename: BTreeMap::from([("Credit Limit (k$)".to_owned(), "credit_limit_k".to_owned())]),
             }
         );
         assert_eq!(settings.prepare.winsorise, Some([0.01, 0.99]));
