@@ -17,8 +17,8 @@ use super::background::{self, Lane};
 use super::gates::{self, Candidate, Champion};
 use super::store::NewRelease;
 use super::{
-    CreatedRelease, Current, Deployer, Deployment, ModelSummary, Publisher, PushHeader, Pushed, RegistryError,
-    Release, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseSource, Store,
+    CreatedRelease, Current, Deployer, Deployment, ModelSummary, Publisher, PushHeader, Pushed,
+    RegistryError, Release, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseSource, Store,
     Verdict, VersionDetail, VersionState, VersionSummary, fault, review,
 };
 use crate::document::Problems;

@@ -10,8 +10,8 @@ use super::cell::{Cell, MissingWords, classify};
 use super::distinct::{DistinctNumbers, DistinctTexts};
 use super::facts::{ColumnFacts, Kind};
 use super::one_hot::MOST_VALUES;
-use crate::table::{INFINITE, Marks, NOT_UTF8, advice};
 use super::suspect::{Known, Suspect, Verdict, no_name};
+use crate::table::{INFINITE, Marks, NOT_UTF8, advice};
 
 /// A column that begins with so many numbers is one of numbers, however many texts follow.
 const BEGINS_WITH_NUMBERS: u64 = 100;
