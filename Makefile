@@ -14,6 +14,9 @@ TREES     := var/trees
 VERSITYGW := v1.8.0
 S3        := $(if $(shell command -v go),var/s3/versitygw-$(VERSITYGW))
 
+# An OpenTelemetry collector for tests, by the exact versions of its go.mod: https://github.com/open-telemetry/opentelemetry-collector, Apache-2.0.
+COLLECTOR := $(if $(shell command -v go),var/collector/collector)
+
 # Prometheus's own judge of metrics: the one that is installed, else the one of Debian's package, which is unpacked and not installed.
 PROMTOOL  := $(or $(shell command -v promtool),$(if $(shell command -v apt-get),var/promtool/usr/bin/promtool))
 
@@ -31,9 +34,9 @@ SETTINGS    := RPS P99_MS SECONDS WARMUP CALL ADDRESS ADMIN MODELS ERRORS_PERCEN
 run: build var/store/CURRENT
 	@scripts/run.sh
 
-test: lint build $(VENV)/.installed $(TREES)/.trained $(S3) $(PROMTOOL)
-	@test -n "$(S3)" || echo "Go is not installed: the tests that need an S3-compatible server are skipped"
-	PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) PROFFER_TEST_PROMTOOL=$(abspath $(PROMTOOL)) PROFFER_TREES=$(CURDIR)/$(TREES) $(CARGO) test --locked --lib --bins --tests
+test: lint build $(VENV)/.installed $(TREES)/.trained $(S3) $(PROMTOOL) $(COLLECTOR)
+	@test -n "$(S3)" || echo "Go is not installed: the tests that need an S3-compatible server or a collector of traces are skipped"
+	PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) PROFFER_TEST_PROMTOOL=$(abspath $(PROMTOOL)) PROFFER_TEST_COLLECTOR=$(abspath $(COLLECTOR)) PROFFER_TREES=$(CURDIR)/$(TREES) $(CARGO) test --locked --lib --bins --tests
 	$(CARGO) test --locked --doc
 	$(PYTHON) -B -m unittest discover --quiet --start-directory benches/load
 	$(PYTHON) -B -m unittest discover --quiet --start-directory benches/peers
@@ -71,6 +74,10 @@ $(TREES)/.trained: tests/golden/trees.py tests/golden/requirements-trees.txt
 var/s3/versitygw-$(VERSITYGW):
 	GOBIN=$(CURDIR)/var/s3 CGO_ENABLED=0 go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW)
 	mv var/s3/versitygw $@
+
+# Takes two to three minutes of one core, once.
+var/collector/collector: tests/collector/go.mod tests/collector/main.go
+	cd tests/collector && CGO_ENABLED=0 go build -buildvcs=false -ldflags "-s -w" -o $(CURDIR)/$@ .
 
 # Without it the test that wants it is skipped. Any version will do: what it finds has grown little in years.
 var/promtool/usr/bin/promtool:

@@ -162,6 +162,9 @@ mod tests {
         let ready = request(&admin, "GET /readyz").await;
         assert_eq!(ready.status, 200);
         assert_eq!(json(&ready), serde_json::json!({ "state": "ready", "release": 12, "reason": null }));
+        readiness.leave();
+        let leaving = request(&admin, "GET /readyz").await;
+        assert_eq!((leaving.status, json(&leaving)["state"].as_str()), (503, Some("leaving")));
         readiness.drain();
         let draining = request(&admin, "GET /readyz").await;
         assert_eq!((draining.status, json(&draining)["state"].as_str()), (503, Some("draining")));

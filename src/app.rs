@@ -123,12 +123,18 @@ impl App {
         Ok(Self { config, decider, registry, deployer, repository, workers, readiness, metrics })
     }
 
-    /// Serves on `listeners` until `shutdown` resolves, then drains within the configured bound. Probes answer from the first
-    /// moment, calls as soon as the release is loaded.
+    /// Serves on `listeners` until `shutdown` resolves, then says for the configured delay that it is not ready, and drains, both
+    /// within the configured bound. When `hurry` resolves the rest of the delay is left out. Probes answer from the first moment, calls
+    /// as soon as the release is loaded.
     ///
     /// # Errors
     /// When the release cannot be loaded or the sockets fail.
-    pub async fn run(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
+    pub async fn run(
+        self,
+        listeners: Listeners,
+        shutdown: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()>,
+    ) -> Result<(), AppError> {
         let admin = Admin::start(listeners.admin, self.readiness.clone(), Arc::clone(&self.metrics))
             .map_err(|source| AppError::Io { what: "cannot serve the admin address".to_owned(), source })?;
         let grpc = grpc_listener(listeners.grpc)?;
@@ -167,7 +173,13 @@ impl App {
                 return Err(error);
             }
         };
-        let ended = wait_for(serving, shutdown, &readiness, &stop, config.drain).await;
+        let leave = Leave {
+            readiness: &readiness,
+            stop: &stop,
+            delay: config.drain_delay.unwrap_or_default().min(config.drain),
+            within: config.drain,
+        };
+        let ended = leave.after(serving, shutdown, hurry).await;
         stop.cancel();
         drop(following);
         admin.stop();
@@ -196,32 +208,115 @@ fn grpc_listener(listener: TcpListener) -> Result<tokio::net::TcpListener, AppEr
 
 type Serving = tokio::task::JoinHandle<Result<(), Box<dyn std::error::Error + Send + Sync>>>;
 
-/// Until the server ends by itself, or the shutdown and the draining after it are over.
-async fn wait_for(
-    mut serving: Serving,
-    shutdown: impl Future<Output = ()>,
-    readiness: &Readiness,
-    stop: &CancellationToken,
-    drain: Duration,
+/// How a server goes away.
+struct Leave<'a> {
+    readiness: &'a Readiness,
+    stop: &'a CancellationToken,
+    /// How long it says that it is not ready, and still answers: whoever sends it calls looks only now and then.
+    delay: Duration,
+    /// How long all of it may take.
+    within: Duration,
+}
+
+impl Leave<'_> {
+    /// Until the server ends by itself, or the shutdown, the delay and the draining after it are over.
+    async fn after(
+        self,
+        mut serving: Serving,
+        shutdown: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()>,
+    ) -> Result<(), AppError> {
+        tokio::select! {
+            ended = &mut serving => return finished(ended),
+            () = shutdown => {}
+        }
+        let end = tokio::time::Instant::now() + self.within;
+        if !self.delay.is_zero() {
+            tracing::info!(
+                delay = ?self.delay,
+                "leaving: not ready any more, and still answering; another signal ends the delay"
+            );
+            self.readiness.leave();
+            tokio::select! {
+                ended = &mut serving => return finished(ended),
+                () = tokio::time::sleep(self.delay) => {}
+                () = hurry => {}
+            }
+        }
+        let left = end.saturating_duration_since(tokio::time::Instant::now());
+        tracing::info!(within = ?left, "draining: calls under way are finished, new ones are refused");
+        self.readiness.drain();
+        self.stop.cancel();
+        if let Ok(ended) = tokio::time::timeout_at(end, &mut serving).await {
+            return finished(ended);
+        }
+        tracing::warn!(after = ?self.within, "calls are still under way; leaving without them");
+        serving.abort();
+        Ok(())
+    }
+}
+
+/// What a server that was spawned says at its end.
+fn finished(
+    ended: Result<Result<(), Box<dyn std::error::Error + Send + Sync>>, tokio::task::JoinError>,
 ) -> Result<(), AppError> {
-    let finished = |ended: Result<Result<(), _>, tokio::task::JoinError>| match ended {
+    match ended {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
             Err(AppError::Serving(Box::<dyn std::error::Error + Send + Sync>::to_string(&error)))
         }
         Err(error) => Err(AppError::Serving(error.to_string())),
-    };
-    tokio::select! {
-        ended = &mut serving => return finished(ended),
-        () = shutdown => {}
     }
-    tracing::info!(within = ?drain, "draining: calls under way are finished, new ones are refused");
-    readiness.drain();
-    stop.cancel();
-    if let Ok(ended) = tokio::time::timeout(drain, &mut serving).await {
-        return finished(ended);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::telemetry::State;
+
+    const DELAY: Duration = Duration::from_secs(5);
+    const WITHIN: Duration = Duration::from_secs(30);
+
+    /// After how many seconds a server whose calls end `busy` after they are told to is told so, and after how many it has ended.
+    async fn leaving(busy: Duration, hurry: impl Future<Output = ()>) -> (u64, u64) {
+        let (readiness, stop) = (Readiness::new(), CancellationToken::new());
+        readiness.ready(1);
+        let stopped = stop.clone();
+        let began = Instant::now();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let state = readiness.clone();
+        let serving = tokio::spawn(async move {
+            stopped.cancelled().await;
+            assert_eq!(state.state(), State::Draining);
+            _ = tell.send(began.elapsed());
+            tokio::time::sleep(busy).await;
+            Ok(())
+        });
+        let leave = Leave { readiness: &readiness, stop: &stop, delay: DELAY, within: WITHIN };
+        leave.after(serving, ready(()), hurry).await.unwrap();
+        (told.await.unwrap().as_secs(), began.elapsed().as_secs())
     }
-    tracing::warn!(after = ?drain, "calls are still under way; leaving without them");
-    serving.abort();
-    Ok(())
+
+    #[tokio::test(start_paused = true)]
+    async fn the_delay_and_the_draining_are_bounded_together() {
+        let seconds = Duration::from_secs;
+        assert_eq!(leaving(seconds(1), pending()).await, (5, 6));
+        assert_eq!(leaving(seconds(100), pending()).await, (5, 30));
+        let hurry = tokio::time::sleep(seconds(2));
+        assert_eq!(leaving(seconds(1), hurry).await, (2, 3));
+        assert_eq!(leaving(seconds(100), ready(())).await, (0, 30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_ends_by_itself_is_not_waited_for() {
+        let (readiness, stop) = (Readiness::new(), CancellationToken::new());
+        let serving = tokio::spawn(async { Err("the sockets are gone".into()) });
+        let leave = Leave { readiness: &readiness, stop: &stop, delay: DELAY, within: WITHIN };
+        let ended = leave.after(serving, pending(), pending()).await.unwrap_err();
+        assert!(ended.to_string().contains("the sockets are gone"), "{ended}");
+    }
 }

@@ -103,6 +103,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Failure> {
+    if !matches!(command, Command::Serve(_) | Command::CheckConfig(_)) {
+        serve::check_environment()?;
+    }
     match command {
         Command::Serve(args) => serve::run(&args),
         Command::Init(args) => init::run(&args),

@@ -3,6 +3,8 @@
 //! The defaults are `deploy/proffer.toml` itself, compiled in, so that what it documents is what holds. Every layer arrives as text
 //! by key, so that there is one place that knows what a key means: [`Config::set`].
 
+mod environment;
+
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,9 +15,14 @@ use toml::de::DeValue;
 use crate::document::{Document, FromToml, Problems, suggestion};
 use crate::grpc::Limits;
 use crate::telemetry::logging::{LogFormat, LoggingConfig, OtlpConfig};
+pub use environment::unknown_variables;
 
 /// The reference configuration, which is also the defaults.
 pub const REFERENCE: &str = include_str!("../deploy/proffer.toml");
+
+/// How long a server that nobody watches goes on answering after it has said that it is not ready: as long as a load balancer or a
+/// Kubernetes Service takes to hear of it.
+const DRAIN_DELAY: Duration = Duration::from_secs(5);
 
 /// One validated configuration.
 #[derive(Debug, Clone)]
@@ -36,8 +43,11 @@ pub struct Config {
     pub workers: usize,
     /// Pieces of work that may wait.
     pub queue: usize,
-    /// How long draining may take.
+    /// How long going away may take, the delay before the draining included.
     pub drain: Duration,
+    /// How long the server still answers after it has said that it is not ready; `None`: by whether somebody watches
+    /// ([`Config::settle_drain_delay`]).
+    pub drain_delay: Option<Duration>,
     /// How often the store is looked at.
     pub poll: Duration,
     /// How many releases stay in memory after they served.
@@ -105,6 +115,7 @@ impl Config {
             workers: 1,
             queue: 1,
             drain: Duration::ZERO,
+            drain_delay: None,
             poll: Duration::ZERO,
             warm_releases: 0,
             recent_rows: 0,
@@ -116,16 +127,37 @@ impl Config {
         let mut otlp = OtlpConfig { endpoint: String::new(), service_name: String::new(), sample_ratio: 1.0 };
         for setting in &settings {
             if let Err(message) = config.set(&mut otlp, &setting.key, &setting.text) {
-                let (file, line) = match setting.origin.rsplit_once(':') {
-                    Some((file, line)) => (file.to_owned(), line.parse().ok()),
-                    None => (setting.origin.clone(), None),
-                };
+                let (file, line) = place_of(&setting.origin);
                 problems.push(file, line, format!("`{}` = {:?}: {message}", setting.key, setting.text));
             }
         }
+        problems.extend(config.too_long_a_delay(&settings));
         config.logging.otlp = Some(otlp).filter(|otlp| !otlp.endpoint.is_empty());
         config.settings = settings;
         problems.into_result(config)
+    }
+
+    /// A delay that leaves nothing of the time for draining.
+    fn too_long_a_delay(&self, settings: &[Setting]) -> Problems {
+        let mut problems = Problems::new();
+        let delay = self.drain_delay.filter(|delay| !delay.is_zero() && *delay >= self.drain);
+        let setting = settings.iter().find(|setting| setting.key == "server.drain_delay");
+        if let (Some(_), Some(Setting { key, text, origin })) = (delay, setting) {
+            let (file, line) = place_of(origin);
+            let drain = self.drain;
+            let message = format!(
+                "`{key}` = {text:?}: must be less than `server.drain`, {drain:?}, which bounds delay and draining together"
+            );
+            problems.push(file, line, message);
+        }
+        problems
+    }
+
+    /// Decides `server.drain_delay = "auto"`: none where somebody watches on a terminal and waits for the end, else 5 s, or half of
+    /// `server.drain` where that is less.
+    pub fn settle_drain_delay(&mut self, on_a_terminal: bool) {
+        let of_itself = if on_a_terminal { Duration::ZERO } else { DRAIN_DELAY.min(self.drain / 2) };
+        self.drain_delay.get_or_insert(of_itself);
     }
 
     /// What `key` means: the one place that knows.
@@ -150,6 +182,13 @@ impl Config {
             }
             "server.queue" => self.queue = whole(text, 1..=1_000_000)?,
             "server.drain" => self.drain = duration(text)?,
+            "server.drain_delay" => {
+                self.drain_delay = if text == "auto" {
+                    None
+                } else {
+                    Some(duration(text).map_err(|message| format!("{message}, or auto"))?)
+                };
+            }
             "server.poll" => {
                 self.poll = Some(duration(text)?)
                     .filter(|poll| !poll.is_zero())
@@ -159,6 +198,7 @@ impl Config {
             "server.recent_rows" => self.recent_rows = whole(text, 0..=1_000_000)?,
             "limits.upload" => self.upload_bytes = size(text)? as u64,
             "limits.message" => self.limits.message_bytes = size(text)?,
+            "limits.answer" => self.limits.answer_bytes = size(text)?,
             "limits.customers" => self.limits.customers = whole(text, 1..=1024)?,
             "limits.rows" => self.limits.rows = whole(text, 1..=10_000_000)?,
             "limits.text" => self.limits.text_bytes = size(text)?,
@@ -219,6 +259,14 @@ fn is_bare(text: &str) -> bool {
 /// The environment variable of a key: `server.listen` → `PROFFER_SERVER_LISTEN`.
 fn variable_of(key: &str) -> String {
     format!("PROFFER_{}", key.replace('.', "_").to_uppercase())
+}
+
+/// The file, and the line in it, that an origin names.
+fn place_of(origin: &str) -> (String, Option<usize>) {
+    match origin.rsplit_once(':') {
+        Some((file, line)) => (file.to_owned(), line.parse().ok()),
+        None => (origin.to_owned(), None),
+    }
 }
 
 /// An address may carry a user and a password.
@@ -361,6 +409,30 @@ mod tests {
         assert!(problems.contains("PROFFER_LOG_FORMAT: `log.format` = \"xml\": must be text or json"));
         assert!(problems.contains("x.toml:2: `server.queue` = \"0\": must be a whole number"), "{problems}");
         assert!(problems.contains("x.toml:5: `limits.message` = \"16\": must be a size"), "{problems}");
+    }
+
+    #[test]
+    fn the_delay_of_a_drain_depends_on_who_watches_unless_somebody_says_it() {
+        let load = |flags: &[(&str, &str)]| {
+            let flags: Vec<_> = flags.iter().map(|(key, text)| (*key, (*text).to_owned())).collect();
+            Config::load(None, |_| None, &flags).map_err(|problems| problems.to_string())
+        };
+        let delay = |flags: &[(&str, &str)], terminal| {
+            let mut config = load(flags).unwrap();
+            config.settle_drain_delay(terminal);
+            config.drain_delay.unwrap()
+        };
+        let seconds = Duration::from_secs;
+        assert_eq!((delay(&[], true), delay(&[], false)), (Duration::ZERO, seconds(5)));
+        assert_eq!(delay(&[("server.drain", "4s")], false), seconds(2));
+        assert_eq!(delay(&[("server.drain_delay", "9s")], true), seconds(9));
+        assert_eq!(delay(&[("server.drain_delay", "0s"), ("server.drain", "0s")], false), Duration::ZERO);
+        let wrong = load(&[("server.drain_delay", "30s")]).unwrap_err();
+        assert!(
+            wrong.contains("flag: `server.drain_delay` = \"30s\": must be less than `server.drain`"),
+            "{wrong}"
+        );
+        assert!(load(&[("server.drain_delay", "soon")]).unwrap_err().contains("or auto"));
     }
 
     #[test]

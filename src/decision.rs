@@ -97,10 +97,12 @@ impl Decider {
     ) -> Result<(Arc<Snapshot>, Vec<RankResult>), DecisionError> {
         let snapshot = self.snapshot()?;
         let recent = (!request.dry_run).then(|| Arc::clone(&self.recent));
+        let began = call.trace().now();
         let plan = match plan::Plan::new(Arc::clone(&snapshot), request, Utc::now()) {
             Ok(plan) => Arc::new(plan),
             Err(error) => return Err(explain(error, &snapshot).await),
         };
+        call.trace().step("plan", began);
         let customers = plan.customers.len();
         let (shared, cost) = (Arc::clone(&plan), snapshot.release.cost(plan.placement));
         let session = snapshot.release.needs_session(plan.placement);
@@ -109,7 +111,8 @@ impl Decider {
             let (began, customers) = (Instant::now(), range.len());
             // A call leaves one pair, however many pieces it is done in, so that no campaign drowns the others.
             let recent = recent.as_deref().filter(|_| range.start == 0);
-            let decided = rank::decide(&shared, range, recent, worker, call)?;
+            let deciding = call.trace().open("decide");
+            let decided = rank::decide(&shared, range, recent, worker, call, deciding.trace())?;
             shared.snapshot.release.cost(shared.placement).record(customers, began.elapsed());
             Ok(decided)
         };
@@ -125,10 +128,12 @@ impl Decider {
     /// When the request does not fit the release or its model, the work is refused, or the call is over before it is done.
     pub async fn score(&self, request: ScoreRequest, call: &Call) -> Result<ScoreAnswer, DecisionError> {
         let snapshot = self.snapshot()?;
+        let began = call.trace().now();
         let plan = match score::ScorePlan::new(Arc::clone(&snapshot), request) {
             Ok(plan) => Arc::new(plan),
             Err(error) => return Err(explain(error, &snapshot).await),
         };
+        call.trace().step("plan", began);
         let (shared, cost, units) = (Arc::clone(&plan), plan.model.cost(), plan.pairs_per_row());
         let load = Load {
             items: plan.rows(),
@@ -140,7 +145,10 @@ impl Decider {
         let rows = plan.rows();
         let mut values = Vec::with_capacity(rows * plan.column_names.len());
         let (mut errors, mut batches) = (Vec::new(), Vec::new());
-        let work = move |range: Range<usize>, worker: &Worker, call: &Call| shared.score(range, worker, call);
+        let work = move |range: Range<usize>, worker: &Worker, call: &Call| {
+            let _scoring = call.trace().open("scoring");
+            shared.score(range, worker, call)
+        };
         self.split(load, call, work, |part| {
             values.extend(part.values);
             errors.extend(part.errors);
@@ -183,6 +191,7 @@ impl Decider {
         let load = Load { items: plan.rows(), least: ROWS_PER_PART, cost, units: 1, session: false };
         let work = move |range: Range<usize>, _: &Worker, call: &Call| {
             let (began, rows) = (Instant::now(), range.len());
+            let _assigning = call.trace().open("assign");
             let assigned = shared.assign(range, call)?;
             assigning.record(rows, began.elapsed());
             Ok(assigned)

@@ -16,7 +16,7 @@ mod value;
 pub use batch::{BatchError, BoundBatch, Column, ColumnValues, FeatureBatch, UnknownNames};
 pub use names::Names;
 pub use recent::{RecentRow, RecentRows, RereadRow};
-pub use schema::{Entity, Feature, FeatureSchema, OFFER_FIELDS, read_value};
+pub use schema::{Entity, Feature, FeatureSchema, OFFER_FIELDS, is_feature_name, read_value};
 pub use value::{FeatureType, Value, ValueRef};
 
 /// What rules and models see of one customer × offer: one slice per entity, in the order of the schema's features

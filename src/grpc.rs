@@ -20,6 +20,7 @@ mod records;
 mod release;
 mod status;
 mod threads;
+mod traced;
 
 use std::future::Future;
 use std::sync::Arc;

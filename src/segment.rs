@@ -94,6 +94,7 @@ pub mod drift;
 mod golden;
 mod lanes;
 mod layout;
+mod percent;
 mod prepare;
 pub mod report;
 pub mod train;

@@ -15,6 +15,7 @@ mod process;
 mod propensities;
 mod readiness;
 mod rpc;
+mod trace;
 
 pub use exposition::Format;
 pub use metrics::{Metrics, ModelMetrics};
@@ -22,3 +23,4 @@ pub use offers::OfferCounts;
 pub use propensities::PropensityBatch;
 pub use readiness::{Readiness, State};
 pub use rpc::{RpcCall, RpcMetrics};
+pub use trace::{Laps, Step, Trace, begin_call, refuse_call};

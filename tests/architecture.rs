@@ -27,11 +27,12 @@ const MAY_KNOW: [(&str, &[&str]); 16] = [
 ];
 
 /// Crate → the file or folder below `src/` that may name it.
-const NAMED_IN: [(&str, &[&str]); 17] = [
+const NAMED_IN: [(&str, &[&str]); 18] = [
     ("ort", &["model/onnx"]),
     ("tonic", &["grpc"]),
     ("prost_types", &["grpc"]),
     ("tonic_prost", &["grpc"]),
+    ("tonic_types", &["grpc/status"]),
     ("linfa", &["segment/train"]),
     ("linfa_clustering", &["segment/train/compare"]),
     ("linfa_linalg", &["segment/train"]),

@@ -43,7 +43,7 @@ class Server:
             self.child = subprocess.Popen(
                 [self.options.PROFFER, "serve", "--store", store, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
                  "--log-format", "text", "--log-filter", "info"],
-                stdout=subprocess.DEVNULL, stderr=log)
+                stdout=subprocess.DEVNULL, stderr=log, env={**os.environ, "PROFFER_SERVER_DRAIN_DELAY": "0s"})
         self.process = self.child.pid
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until and self.child.poll() is None:

@@ -93,7 +93,8 @@ def proffer(program, workspace, folder, **environment):
         raise Trouble(f"proffer init failed: {done.stderr.strip()}")
     print(done.stdout.strip().rpartition(": ")[2])
     serve = [program, "serve", "--store", store, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
-    child = Child("proffer", [*serve, "--log-format", "text", "--log-filter", "info"], folder, **environment)
+    child = Child("proffer", [*serve, "--log-format", "text", "--log-filter", "info"], folder,
+                  PROFFER_SERVER_DRAIN_DELAY="0s", **environment)
     with stopped_on_trouble(child):
         found = child.wait_until(lambda: re.search(r"grpc=(\S+) admin=(\S+) ", child.log.read_text()))
         child.address, admin = found.groups()

@@ -52,7 +52,7 @@ async fn ready(Shared(readiness): Shared<Readiness>) -> impl IntoResponse {
     let state = readiness.state();
     let status = match state {
         State::Ready { .. } => StatusCode::OK,
-        State::Starting | State::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        State::Starting | State::Leaving | State::Draining => StatusCode::SERVICE_UNAVAILABLE,
     };
     let body = serde_json::json!({
         "state": state.to_string(),

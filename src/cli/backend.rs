@@ -182,6 +182,14 @@ impl Backend {
         })
     }
 
+    /// At most `count` promotions and rollbacks below `before` (0: from the latest), latest first.
+    pub fn promotions(&self, count: u32, before: u64) -> Result<Vec<Current>, BackendError> {
+        Ok(match self {
+            Self::Server { client, runtime } => runtime.block_on(client.list_promotions(count, before))?,
+            Self::Store { registry, .. } => registry.promotions(count as usize, before)?,
+        })
+    }
+
     /// What is current.
     pub fn current(&self) -> Result<Current, BackendError> {
         Ok(self.releases(1, 0)?.current)

@@ -9,7 +9,7 @@ use comfy_table::Table;
 
 use super::table::new_table;
 use super::typed::{TypedColumns, schema};
-use super::values::{Written, assignment, batch};
+use super::values::{Written, assignment, batch, moment};
 use super::{Failure, block_on, print};
 use crate::decision::{ContextValue, Stage};
 use crate::feature::store::read_cell;
@@ -46,8 +46,8 @@ pub(super) struct RankArgs {
     /// Do not consider these offers
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     exclude: Vec<String>,
-    /// When the offers would be shown, such as 2026-12-24T18:00:00Z [default: now]
-    #[arg(long, value_name = "TIME")]
+    /// When the offers would be shown, such as 2026-12-24T18:00:00Z, or a day: its midnight in UTC [default: now]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     as_of: Option<DateTime<Utc>>,
     /// Also print the offers that were withheld, and why
     #[arg(long)]

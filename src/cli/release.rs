@@ -49,6 +49,15 @@ enum ReleaseCommand {
         #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
         before: u64,
     },
+    /// List promotions and rollbacks, latest first: when, who, why
+    Log {
+        /// The most to list
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        count: u32,
+        /// Only those before this one, by its number, for the next page
+        #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+        before: u64,
+    },
     /// Show one release: who made it, what for, what it pins
     Show {
         /// The number [default: the current release]
@@ -117,6 +126,10 @@ pub(super) fn run(args: &ReleaseArgs) -> Result<(), Failure> {
         ReleaseCommand::List { count, before } => {
             let list = backend.releases(*count, *before)?;
             if json { print_json(&list) } else { print(shown::list(&list)) }
+        }
+        ReleaseCommand::Log { count, before } => {
+            let promotions = backend.promotions(*count, *before)?;
+            if json { print_json(&promotions) } else { print(shown::log(&promotions)) }
         }
         ReleaseCommand::Show { release, file } => {
             let files = backend.release(*release)?;
@@ -207,6 +220,8 @@ mod tests {
         for line in [
             "create models --store var/store",
             "list --count 5 --before 9 --json",
+            "log",
+            "log --count 3 --before 8 --json",
             "show",
             "show 3 --file offers.toml",
             "diff",

@@ -66,9 +66,23 @@ pub(super) fn run(args: &ScoreArgs) -> Result<(), Failure> {
         Ok((rows.id, rows.ids, parts))
     })?;
     if args.json {
-        return print(serde_json::to_string_pretty(&parts)?);
+        print(serde_json::to_string_pretty(&parts)?)?;
+    } else {
+        write_csv(id, &ids, &parts)?;
     }
-    write_csv(id, &ids, &parts)
+    some_scored(&parts)
+}
+
+/// Refuses answers in which every row failed: whoever reads only the exit code must not take them for scores.
+fn some_scored(parts: &[Scored]) -> Result<(), Failure> {
+    let rows: usize = parts.iter().map(|part| part.rows.len()).sum();
+    let failed: usize = parts.iter().map(|part| part.errors.len()).sum();
+    match parts.iter().flat_map(|part| &part.errors).next() {
+        Some((_, message)) if failed >= rows => {
+            Err(Failure::new(format!("not one of the {failed} rows has a score; the first: {message}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What a file holds.
@@ -232,4 +246,27 @@ fn write_csv(id: &str, ids: &[String], parts: &[Scored]) -> Result<(), Failure> 
         first += part.rows.len();
     }
     print(String::from_utf8_lossy(&writer.into_bytes()).trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_answers_without_any_score_are_a_failure() {
+        let part = |rows: usize, failed: u32| Scored {
+            model: String::new(),
+            version: 1,
+            release: 1,
+            columns: vec!["a".to_owned()],
+            rows: vec![vec![None]; rows],
+            calibrated: true,
+            errors: (0..failed).map(|row| (row, format!("row {row} failed"))).collect(),
+        };
+        assert!(some_scored(&[part(2, 2), part(3, 2)]).is_ok());
+        assert!(some_scored(&[part(2, 0)]).is_ok());
+        let failure = some_scored(&[part(2, 2), part(3, 3)]).unwrap_err();
+        assert_eq!(failure.code, 1);
+        assert_eq!(failure.message, "not one of the 5 rows has a score; the first: row 0 failed");
+    }
 }

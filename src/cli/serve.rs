@@ -1,5 +1,6 @@
 //! `proffer serve` and `proffer check-config`.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use clap::Args;
 
 use super::{Failure, print};
 use crate::app::{App, Listeners};
-use crate::config::Config;
+use crate::config::{Config, unknown_variables};
 use crate::telemetry::logging;
 
 /// Where the configuration comes from. A flag wins over the environment (`PROFFER_SERVER_LISTEN`), which wins over the file.
@@ -71,9 +72,27 @@ impl ConfigArgs {
             }
         };
         let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-        Config::load(file, |name| std::env::var(name).ok(), &flags)
-            .map_err(|problems| Failure::configuration(format!("the configuration is wrong:\n{problems}")))
+        let mut problems = unknown_variables(environment());
+        match Config::load(file, |name| std::env::var(name).ok(), &flags) {
+            Ok(config) if problems.is_empty() => return Ok(config),
+            Ok(_) => {}
+            Err(wrong) => problems.extend(wrong),
+        }
+        Err(Failure::configuration(format!("the configuration is wrong:\n{problems}")))
     }
+}
+
+/// The environment of this process, as far as it is text.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+}
+
+/// Refuses variables that nothing reads, for every command that has no configuration.
+pub(super) fn check_environment() -> Result<(), Failure> {
+    unknown_variables(environment())
+        .into_result(())
+        .map_err(|problems| Failure::configuration(format!("the environment is wrong:\n{problems}")))
 }
 
 pub(super) fn check_config(args: &ConfigArgs) -> Result<(), Failure> {
@@ -81,14 +100,16 @@ pub(super) fn check_config(args: &ConfigArgs) -> Result<(), Failure> {
 }
 
 pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
-    let config = args.config.load()?;
+    let mut config = args.config.load()?;
+    config.settle_drain_delay(std::io::stderr().is_terminal());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("aside").build()?;
     let served = runtime.block_on(async {
         let _logging = logging::init(&config.logging).map_err(Failure::configuration)?;
         let listeners = Listeners::bind(&config)?;
         let (grpc, admin) = (listeners.grpc.local_addr()?, listeners.admin.local_addr()?);
-        tracing::info!(%grpc, %admin, store = config.store, connection_threads = config.connection_threads, workers = config.workers, "starting");
-        App::build(config).await?.run(listeners, shutdown_signal()?).await?;
+        tracing::info!(%grpc, %admin, store = config.store, connection_threads = config.connection_threads, workers = config.workers, drain_delay = ?config.drain_delay.unwrap_or_default(), "starting");
+        ignore_hangups()?;
+        App::build(config).await?.run(listeners, shutdown_signal()?, another_signal()).await?;
         tracing::info!("stopped");
         Ok(())
     });
@@ -97,7 +118,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     served
 }
 
-/// Resolves at the first SIGTERM or SIGINT.
+/// Resolves at the next SIGTERM or SIGINT from now on.
 fn shutdown_signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -107,4 +128,29 @@ fn shutdown_signal() -> std::io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// Resolves at the next SIGTERM or SIGINT from when this is first waited for, which is after the one that began the shutdown.
+async fn another_signal() {
+    match shutdown_signal() {
+        Ok(signal) => signal.await,
+        // The delay then takes its time.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// SIGHUP is what a terminal that closes sends, and what other servers take for "read the configuration again". Nothing is read again
+/// here, and nothing ends.
+fn ignore_hangups() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangups = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            tracing::warn!(
+                "SIGHUP is ignored: the configuration is not read again, restart the server to change it; releases and \
+                 customers are followed without a signal"
+            );
+        }
+    });
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! Values as a person writes them on a command line or in a CSV, typed without a schema at hand.
 
+use chrono::{DateTime, NaiveDate, Utc};
+
 use crate::feature::{Column, ColumnValues, FeatureBatch};
 use crate::table::{Decimal, SEPARATORS};
 
@@ -68,6 +70,17 @@ pub(super) fn assignment(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
+/// A moment with its time zone, or a day, which is its midnight in UTC.
+pub(super) fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+    let text = text.trim();
+    let midnight = text.parse().ok().and_then(|day: NaiveDate| day.and_hms_opt(0, 0, 0));
+    midnight.map(|midnight| midnight.and_utc()).or_else(|| text.parse().ok()).ok_or_else(|| {
+        "must be a day, such as 2026-12-24 (its midnight in UTC), or a moment with its time zone, such as 2026-12-24T18:00:00Z or \
+         2026-12-24T18:00:00+01:00"
+            .to_owned()
+    })
+}
+
 /// A batch of named columns of written values: columns of numbers go dense, others as what all their values are.
 pub(super) fn batch(names: &[String], rows: &[Vec<String>]) -> FeatureBatch {
     let mut batch = FeatureBatch { rows: rows.len(), ..FeatureBatch::default() };
@@ -112,4 +125,32 @@ pub(super) fn batch(names: &[String], rows: &[Vec<String>]) -> FeatureBatch {
         batch.dense_values.extend(dense.iter().map(|column| column[row]));
     }
     batch
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_day_is_its_midnight_and_a_moment_has_a_time_zone() {
+        let read = |text: &str| moment(text).map(|moment| moment.to_rfc3339());
+        assert_eq!(read("2026-07-01").as_deref(), Ok("2026-07-01T00:00:00+00:00"));
+        assert_eq!(read("2026-07-01T09:30:00Z").as_deref(), Ok("2026-07-01T09:30:00+00:00"));
+        assert_eq!(read("2026-07-01T09:30:00+02:00").as_deref(), Ok("2026-07-01T07:30:00+00:00"));
+        for wrong in
+            ["", "today", "2026-07", "2026-02-30", "2026-07-01T09:30:00", "01.07.2026", "2026-07-01 9"]
+        {
+            assert!(read(wrong).unwrap_err().contains("its midnight in UTC"), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_day_is_read(days in 0_i64..40_000) {
+            let day = DateTime::from_timestamp(days * 86_400, 0).unwrap();
+            prop_assert_eq!(moment(&day.format("%Y-%m-%d").to_string()), Ok(day));
+        }
+    }
 }

@@ -20,10 +20,18 @@ use crate::feature::{RecentRow, RecentRows, Row};
 use crate::model::{Call, Stop, Worker, panic_message};
 use crate::offer::{CustomerRules, RuleMemo};
 use crate::priority::pause;
+use crate::telemetry::{Laps, Trace};
 
 /// How many customer × offer pairs are scored together: enough that a model's fixed cost vanishes, few enough that memory
 /// stays small and a deadline is noticed soon.
 const PAIRS_PER_BLOCK: usize = 4096;
+
+/// The steps of deciding, as a trace names them; they are done by turns.
+const STEPS: [&str; 4] = ["features", "gates", "scoring", "arbitration"];
+const FEATURES: usize = 0;
+const GATES: usize = 1;
+const SCORING: usize = 2;
+const ARBITRATION: usize = 3;
 
 thread_local! {
     /// Room that deciding needs, kept by each thread that decides.
@@ -59,7 +67,8 @@ impl Decided {
     }
 }
 
-/// Decides for the customers of `range`, in order; `recent` may keep one of the pairs that are scored.
+/// Decides for the customers of `range`, in order; `recent` may keep one of the pairs that are scored. The steps are told to
+/// `trace`.
 ///
 /// # Errors
 /// When the deadline passes or the caller goes before the last customer is decided.
@@ -69,10 +78,11 @@ pub(super) fn decide(
     mut recent: Option<&RecentRows>,
     worker: &Worker,
     call: &Call,
+    trace: &Trace,
 ) -> Result<Decided, Stop> {
     let block = (PAIRS_PER_BLOCK / plan.candidates().len().max(1)).max(1);
     let offers = OfferRows::new(plan.snapshot.release.catalog().library.offers());
-    let piece = Piece { plan, context: plan.context(), offers, worker, call };
+    let piece = Piece { plan, context: plan.context(), offers, worker, call, trace };
     let mut decided = Decided { results: Vec::with_capacity(range.len()), tally: Tally::default() };
     ROOM.with_borrow_mut(|room| {
         let mut start = range.start;
@@ -93,6 +103,7 @@ struct Piece<'a> {
     offers: OfferRows<'a>,
     worker: &'a Worker,
     call: &'a Call,
+    trace: &'a Trace,
 }
 
 /// One customer on the way to a decision.
@@ -115,12 +126,13 @@ impl<'a> Piece<'a> {
         decided: &mut Decided,
     ) -> Result<(), Stop> {
         let Decided { results, tally } = decided;
+        let mut laps = self.trace.laps(STEPS);
         room.pairs.clear();
         let mut open: Vec<Result<Open<'a>, CustomerError>> = Vec::with_capacity(range.len());
         for (place, index) in range.clone().enumerate() {
             pause();
             let before = room.pairs.len();
-            let customer = guarded(|| self.open(place, index, room, tally));
+            let customer = guarded(|| self.open(place, index, room, tally, &mut laps));
             if customer.is_err() {
                 // It may have panicked half way.
                 room.pairs.truncate(before);
@@ -135,11 +147,13 @@ impl<'a> Piece<'a> {
         if let Some(recent) = recent {
             remember(self.plan, &pairs, recent);
         }
+        laps.lap(SCORING);
         results.extend(range.zip(open).map(|(index, customer)| {
             let closed =
                 customer.and_then(|customer| guarded(|| Ok(self.close(index, customer, room, tally))));
             closed.unwrap_or_else(|error| failed(self.plan, index, error))
         }));
+        laps.lap(ARBITRATION);
         Ok(())
     }
 
@@ -150,6 +164,7 @@ impl<'a> Piece<'a> {
         index: usize,
         room: &mut Room,
         tally: &mut Tally,
+        laps: &mut Laps<{ STEPS.len() }>,
     ) -> Result<Open<'a>, CustomerError> {
         let plan = self.plan;
         if let Some(problem) = plan.problem(index) {
@@ -159,6 +174,7 @@ impl<'a> Piece<'a> {
             return Err(CustomerError::Anonymous);
         }
         let known = Known::resolve(plan, index, &self.context);
+        laps.lap(FEATURES);
         let catalog = plan.snapshot.release.catalog();
         let visit = visit(plan, &known);
         let Room { memo, pairs, .. } = room;
@@ -172,6 +188,7 @@ impl<'a> Piece<'a> {
             }
         }
         let pairs = first..pairs.len();
+        laps.lap(GATES);
         Ok(Open { known, pairs, withheld })
     }
 

@@ -375,6 +375,8 @@ impl BoundBatch {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::feature::Feature;
 
@@ -418,6 +420,70 @@ mod tests {
         assert_eq!(bound.value(Entity::Customer, 1, 1), ValueRef::Int(6));
         assert_eq!(bound.value(Entity::Customer, 2, 0), ValueRef::String("gold"));
         assert_eq!(bound.value(Entity::Customer, 2, 1), ValueRef::Missing);
+    }
+
+    #[test]
+    fn a_value_that_a_feature_cannot_have_is_the_fault_of_its_row() {
+        let mut batch = batch();
+        batch.dense_values = vec![1.5, 6.5, f32::INFINITY, 0.5];
+        batch.columns.push(Column {
+            name: "visits".into(),
+            values: ColumnValues::Floats(vec![f32::INFINITY, 7.0]),
+            null_rows: vec![0],
+        });
+        let schema = FeatureSchema::from_features(
+            [Entity::Customer, Entity::Offer].iter().flat_map(|entity| schema().of(*entity).to_vec()).chain(
+                [Feature {
+                    name: "visits".into(),
+                    feature_type: FeatureType::Int,
+                    ..schema().of(Entity::Customer)[0].clone()
+                }],
+            ),
+        );
+        let bound = batch.bind(&schema, &[Entity::Customer], UnknownNames::Refused).unwrap();
+        assert!(bound.has_faults());
+        let told = |row| bound.fault(row).unwrap().to_string();
+        assert_eq!(
+            told(0),
+            "dense.values[1]: row 0 of feature `tenure` is 6.5; it must be a whole number of 64 bits"
+        );
+        // The first of the row; what it has of others does not matter.
+        assert_eq!(
+            told(1),
+            "dense.values[2]: row 1 of feature `balance` is inf; it must be finite or NaN (missing)"
+        );
+        assert_eq!(bound.value(Entity::Customer, 3, 0), ValueRef::Missing);
+        assert_eq!(bound.value(Entity::Customer, 3, 1), ValueRef::Int(7));
+    }
+
+    #[test]
+    fn unknown_names_are_refused_or_passed_over() {
+        let mut with_unknown = batch();
+        with_unknown.dense_names = ["balance", "gone"].into_iter().collect();
+        with_unknown.dense_values[1] = f32::INFINITY;
+        with_unknown.columns[0].name = "fee".to_owned();
+        let bound = with_unknown.bind(&schema(), &[Entity::Customer], UnknownNames::Ignored).unwrap();
+        assert_eq!(bound.unknown(), ["gone", "fee"]);
+        assert!(!bound.has_faults(), "nobody looks at them");
+        assert_eq!(bound.value(Entity::Customer, 0, 0), ValueRef::Float(1.5));
+        assert_eq!(bound.value(Entity::Customer, 2, 0), ValueRef::Missing);
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_of_another_type_says_the_same_or_is_none(number in any::<i64>(), small in -3..3_i64, float in any::<f32>()) {
+            for int in [number, small] {
+                let as_bool = ValueRef::Int(int).cast(FeatureType::Bool);
+                prop_assert_eq!(as_bool, [ValueRef::Bool(false), ValueRef::Bool(true)].get(usize::try_from(int).unwrap_or(9)).copied());
+                prop_assert_eq!(ValueRef::Int(int).cast(FeatureType::Float), Some(ValueRef::Float(int as f32)));
+                prop_assert_eq!(ValueRef::Int(int).cast(FeatureType::String), None);
+            }
+            let back = ValueRef::Float(float).cast(FeatureType::Int).map(|int| int.cast(FeatureType::Float));
+            let whole = float.fract() == 0.0 && float.abs() < 9.0e18;
+            prop_assert!(!whole || back == Some(Some(ValueRef::Float(float))));
+            prop_assert!(whole || float.abs() >= 9.0e18 || back.is_none());
+            prop_assert_eq!(ValueRef::Float(float).cast(FeatureType::Float).is_some(), float.is_finite());
+        }
     }
 
     fn refused(change: impl FnOnce(&mut FeatureBatch)) -> BatchError {

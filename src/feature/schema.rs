@@ -90,6 +90,18 @@ const MOST_VALUES: usize = 10_000;
 /// Names that features cannot have because rules and models use them for something else.
 const RESERVED: [&str; 2] = ["segment", "customer_id"];
 
+/// Whether a feature of a customer may have this name.
+#[must_use]
+pub fn is_feature_name(name: &str) -> bool {
+    is_identifier(name) && !RESERVED.contains(&name)
+}
+
+/// Letters, digits and _, not beginning with a digit.
+fn is_identifier(name: &str) -> bool {
+    name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+        && name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+}
+
 /// Fields of an offer that rules read as `offer.<name>`, so that an offer feature cannot be called so.
 pub const OFFER_FIELDS: [&str; 5] = ["id", "category", "value", "cost", "weight"];
 
@@ -218,9 +230,7 @@ pub fn read_value(table: &Table<'_, '_>, key: &str, feature_type: FeatureType) -
 fn read_feature(table: &Table<'_, '_>) -> Feature {
     let name: String = table.required("name");
     table.label(format!("feature `{name}`"));
-    let named = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
-        && name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
-    if !named && !name.is_empty() {
+    if !is_identifier(&name) && !name.is_empty() {
         table.problem_at("name", "`name` must be letters, digits and _, and must not begin with a digit");
     }
     if RESERVED.contains(&name.as_str()) {

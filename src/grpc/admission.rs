@@ -24,9 +24,11 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
+use super::decision::request_id;
 use super::status;
+use super::traced::Ending;
 use crate::model::{Call, panic_message};
-use crate::telemetry::{Metrics, Readiness, RpcCall, RpcMetrics, State};
+use crate::telemetry::{Metrics, Readiness, RpcCall, RpcMetrics, State, begin_call, refuse_call};
 
 /// What a service is given of a call that was admitted; found in the request's extensions.
 #[derive(Clone, Default)]
@@ -160,7 +162,7 @@ impl Permits {
             Pool::Watching => (&self.watching, "too many watchers; try again later"),
         };
         let permit = Arc::clone(permits).try_acquire_owned();
-        permit.map(Some).map_err(|_| Status::resource_exhausted(refusal))
+        permit.map(Some).map_err(|_| status::exhausted(refusal))
     }
 }
 
@@ -198,7 +200,7 @@ pub(super) struct Admission<S> {
 }
 
 /// The paths of the calls that are counted by name.
-const COUNTED: [(&str, &str); 22] = [
+const COUNTED: [(&str, &str); 23] = [
     ("/proffer.v1.DecisionService/Rank", "Rank"),
     ("/proffer.v1.DecisionService/RankStream", "RankStream"),
     ("/proffer.v1.DecisionService/Score", "Score"),
@@ -215,6 +217,7 @@ const COUNTED: [(&str, &str); 22] = [
     ("/proffer.v1.ReleaseService/RollbackRelease", "RollbackRelease"),
     ("/proffer.v1.ReleaseService/WatchReleases", "WatchReleases"),
     ("/proffer.v1.ReleaseService/DiffReleases", "DiffReleases"),
+    ("/proffer.v1.ReleaseService/ListPromotions", "ListPromotions"),
     ("/inference.GRPCInferenceService/ServerLive", "ServerLive"),
     ("/inference.GRPCInferenceService/ServerReady", "ServerReady"),
     ("/inference.GRPCInferenceService/ModelReady", "ModelReady"),
@@ -222,6 +225,20 @@ const COUNTED: [(&str, &str); 22] = [
     ("/inference.GRPCInferenceService/ModelMetadata", "ModelMetadata"),
     ("/inference.GRPCInferenceService/ModelInfer", "ModelInfer"),
 ];
+
+/// The other calls that exist, all counted together.
+const UNCOUNTED: [&str; 4] = [
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
+/// The service and the method of a path, as traces name them; `None` where a client made it up.
+fn method_of(path: &str) -> Option<&'static str> {
+    let mut known = COUNTED.into_iter().map(|(known, _)| known).chain(UNCOUNTED);
+    known.find(|known| *known == path)?.strip_prefix('/')
+}
 
 /// What probes of other servers ask.
 const PROBES: [&str; 4] = [
@@ -272,9 +289,15 @@ where
             Ok(admitted) => admitted,
             Err(refused) => {
                 counted.finish(refused.code().into());
+                let request_id = uuid::Uuid::now_v7().to_string();
+                tracing::debug!(%path, request_id, code = status::code_name(refused.code()), "refused");
+                refuse_call(&path, method_of, header_of(request.headers()), refused.code().into());
+                let refused = status::of_request(refused, &request_id);
                 return Box::pin(std::future::ready(Ok(refused.into_http())));
             }
         };
+        let (span, trace) = begin_call(&path, method_of, header_of(request.headers()));
+        let call = call.traced(trace.clone());
         let admitted = Admitted {
             call: call.clone(),
             readiness: Some(self.layer.readiness.clone()),
@@ -285,17 +308,17 @@ where
             }),
         };
         request.extensions_mut().insert(admitted.clone());
-        let span = tracing::info_span!("rpc", %path, request_id = tracing::field::Empty);
         let limit = began.checked_add(self.layer.time);
         let answer = span.in_scope(|| self.inner.call(request));
         let guarded = async move {
+            let ending = Ending::of(trace);
             let abandoned = call.abandon_on_drop();
             let answer = guard(answer);
             let response = match call.deadline() {
                 Some(deadline) => until(deadline, answer).await,
                 None => within(limit, &admitted.shared.own_time, answer).await,
             };
-            let response = status::of_caller(response);
+            let response = status::of_caller(response, || request_id(""));
             abandoned.disarm();
             let code = code_of(&response);
             if let Some(counted) = admitted.take_count() {
@@ -303,7 +326,7 @@ where
             }
             // Neither is worked out unless it is logged.
             tracing::debug!(code = status::code_name(code), took = ?began.elapsed(), "answered");
-            Ok(response)
+            Ok(ending.answer(response))
         };
         Box::pin(guarded.instrument(span))
     }
@@ -317,8 +340,9 @@ impl<S> Admission<S> {
         let call = Call::new(timeout.and_then(|timeout| began.checked_add(timeout)));
         let Some(pool) = Pool::of(path) else { return Ok((call, None)) };
         match self.layer.readiness.state() {
-            State::Ready { .. } => {}
-            State::Starting => return Err(Status::unavailable("no release is loaded yet; call again soon")),
+            // Who leaves has told so, and answers those who have not heard.
+            State::Ready { .. } | State::Leaving => {}
+            State::Starting => return Err(status::starting()),
             State::Draining => return Err(status::draining()),
         }
         if timeout == Some(Duration::ZERO) {
@@ -376,6 +400,11 @@ pub(super) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Status
         }
     })
     .await
+}
+
+/// Looks headers up that are plain text.
+fn header_of<'h>(headers: &'h HeaderMap) -> impl Fn(&str) -> Option<&'h str> {
+    move |name| headers.get(name)?.to_str().ok()
 }
 
 /// The status of a response that has no body; a stream's own status comes at its end and counts as `OK` here.

@@ -1,5 +1,6 @@
 //! A client of the server's own services for the command line: domain types in, printable answers out.
 
+mod address;
 mod decisions;
 mod management;
 
@@ -9,7 +10,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::proto::proffer::v1 as wire;
 use super::records::Unreadable;
-use super::status::code_name;
+use super::status::{code_name, retry_delay};
 use wire::decision_service_client::DecisionServiceClient;
 use wire::model_service_client::ModelServiceClient;
 use wire::release_service_client::ReleaseServiceClient;
@@ -23,8 +24,15 @@ pub use management::{PIECE, Watch};
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The address is none.
-    #[error("`{0}` is no address of a server; write http://HOST:PORT")]
-    Address(String),
+    #[error("`{address}` is no address of a server: {wrong}; write {instead}")]
+    Address {
+        /// As it was given.
+        address: String,
+        /// What is wrong with it.
+        wrong: String,
+        /// An address of the right form, as near to what was meant as can be.
+        instead: String,
+    },
     /// Nobody answers there.
     #[error("no server answers at {address}: {reason}; is `proffer serve` running?")]
     Unreachable {
@@ -38,7 +46,7 @@ pub enum ClientError {
     Refused {
         /// The status code's name.
         code: &'static str,
-        /// What the server said.
+        /// What the server said, and when the call may be tried again.
         message: String,
     },
     /// The server is of another version.
@@ -60,7 +68,9 @@ pub enum ClientError {
 
 impl From<tonic::Status> for ClientError {
     fn from(status: tonic::Status) -> Self {
-        Self::Refused { code: code_name(status.code()), message: status.message().to_owned() }
+        let again = retry_delay(&status).map(|after| format!(" (try again after {after:?})"));
+        let message = status.message().to_owned() + &again.unwrap_or_default();
+        Self::Refused { code: code_name(status.code()), message }
     }
 }
 
@@ -71,13 +81,15 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to `address` (`http://127.0.0.1:50051`; the scheme may be left out).
+    /// Connects to `address` (`http://127.0.0.1:50051`; the scheme may be left out, the port may not).
     ///
     /// # Errors
     /// When the address is none, or nobody answers there.
     pub async fn connect(address: &str) -> Result<Self, ClientError> {
-        let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-        let endpoint = Endpoint::from_shared(url).map_err(|_| ClientError::Address(address.to_owned()))?;
+        let refused = |(wrong, instead)| ClientError::Address { address: address.to_owned(), wrong, instead };
+        let url = address::url(address).map_err(refused)?;
+        let endpoint = Endpoint::from_shared(url)
+            .map_err(|error| refused((error.to_string(), format!("http://{}", address::EXAMPLE))))?;
         let channel = endpoint.connect_timeout(Duration::from_secs(5)).connect().await.map_err(|error| {
             let cause =
                 std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);

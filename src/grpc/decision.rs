@@ -6,6 +6,7 @@ mod score;
 
 use std::sync::Arc;
 
+use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -13,7 +14,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::Instrument;
 
 use super::admission::{Admitted, caught};
-use super::limits::{Limits, check_id};
+use super::limits::{Limits, check_answer, check_id};
 use super::proto::proffer::v1 as wire;
 use super::status;
 use crate::decision::{Decider, DecisionError, RowProblems};
@@ -42,24 +43,44 @@ impl DecisionService {
         mut request: wire::RankRequest,
         call: &Call,
     ) -> Result<wire::RankResponse, Status> {
+        let began = call.trace().message_began();
         check_id("request_id", &request.request_id)?;
         let request_id = request_id(std::mem::take(&mut request.request_id));
-        call.check().map_err(|stop| status::from_refusal(Refusal::Stopped(stop), &request_id))?;
-        let request = rank::read(request, &self.limits)?;
+        let named = |status| status::of_request(status, &request_id);
+        call.check().map_err(|stop| named(status::from_refusal(Refusal::Stopped(stop), &request_id)))?;
+        let request = rank::read(request, &self.limits).map_err(named)?;
+        call.trace().step("decode", began);
         let explain = request.explain;
         let answered = self.decider.rank(request, call).await;
+        call.trace().answered();
         let (snapshot, results) = answered.map_err(|error| status::from_decision(&error, &request_id))?;
         Ok(rank::write(request_id, &snapshot, results, explain))
     }
 
     async fn score(&self, request: wire::ScoreRequest, call: &Call) -> Result<wire::ScoreResponse, Status> {
+        let began = call.trace().message_began();
         call.check().map_err(|stop| status::from_refusal(Refusal::Stopped(stop), &request_id("")))?;
         let request = score::read(request, &self.limits)?;
+        call.trace().step("decode", began);
         let answered = self.decider.score(request, call).await;
+        call.trace().answered();
         let answer = answered.map_err(|error| status::from_decision(&error, &request_id("")))?;
         Ok(score::write(answer))
     }
+
+    /// The bytes of an answer, unless they are too many; `less` says what to ask for instead.
+    fn measure(&self, answer: &impl Message, less: &str) -> Result<usize, Status> {
+        let bytes = answer.encoded_len();
+        check_answer(bytes, &self.limits, less)?;
+        Ok(bytes)
+    }
 }
+
+/// What to do about an answer to `Rank` that is too long.
+const FEWER_CUSTOMERS: &str = "ask for fewer customers at a time, or for `explain` = WINNERS or NONE";
+
+/// What to do about an answer of rows that is too long.
+const FEWER_ROWS: &str = "send fewer rows at a time, or name fewer offers";
 
 #[tonic::async_trait]
 impl wire::decision_service_server::DecisionService for DecisionService {
@@ -69,7 +90,9 @@ impl wire::decision_service_server::DecisionService for DecisionService {
     ) -> Result<Response<wire::RankResponse>, Status> {
         let (call, compressed) = (call_of(&request), takes_compressed(&request));
         let answer = self.rank(request.into_inner(), &call).await?;
-        Ok(respond(answer, compressed))
+        let measured = self.measure(&answer, FEWER_CUSTOMERS);
+        let bytes = measured.map_err(|status| status::of_request(status, &answer.request_id))?;
+        Ok(respond(answer, bytes, compressed))
     }
 
     type RankStreamStream = ReceiverStream<Result<wire::RankStreamResponse, Status>>;
@@ -84,7 +107,12 @@ impl wire::decision_service_server::DecisionService for DecisionService {
             async move {
                 let request = message.request.ok_or_else(|| status::invalid("request", "is missing"))?;
                 let response = service.rank(request, &call).await?;
-                Ok(wire::RankStreamResponse { response: Some(response) })
+                let answer = wire::RankStreamResponse { response: Some(response) };
+                service.measure(&answer, FEWER_CUSTOMERS).map_err(|status| {
+                    let named = answer.response.as_ref().map_or("", |response| response.request_id.as_str());
+                    status::of_request(status, named)
+                })?;
+                Ok(answer)
             }
         }))
     }
@@ -95,7 +123,8 @@ impl wire::decision_service_server::DecisionService for DecisionService {
     ) -> Result<Response<wire::ScoreResponse>, Status> {
         let (call, compressed) = (call_of(&request), takes_compressed(&request));
         let answer = self.score(request.into_inner(), &call).await?;
-        Ok(respond(answer, compressed))
+        let bytes = self.measure(&answer, FEWER_ROWS)?;
+        Ok(respond(answer, bytes, compressed))
     }
 
     type ScoreStreamStream = ReceiverStream<Result<wire::ScoreStreamResponse, Status>>;
@@ -110,7 +139,9 @@ impl wire::decision_service_server::DecisionService for DecisionService {
             async move {
                 let request = message.request.ok_or_else(|| status::invalid("request", "is missing"))?;
                 let response = service.score(request, &call).await?;
-                Ok(wire::ScoreStreamResponse { response: Some(response) })
+                let answer = wire::ScoreStreamResponse { response: Some(response) };
+                service.measure(&answer, FEWER_ROWS)?;
+                Ok(answer)
             }
         }))
     }
@@ -120,11 +151,14 @@ impl wire::decision_service_server::DecisionService for DecisionService {
         request: Request<wire::AssignSegmentsRequest>,
     ) -> Result<Response<wire::AssignSegmentsResponse>, Status> {
         let (call, compressed) = (call_of(&request), takes_compressed(&request));
+        let began = call.trace().message_began();
         let message = request.into_inner();
         let batch = message.features.ok_or_else(|| status::invalid("features", "is missing"))?;
         let mut unreadable = RowProblems::new();
         let batch = features::read_batch(batch, self.limits.rows, &self.limits, &mut unreadable)?;
+        call.trace().step("decode", began);
         let answered = self.decider.assign_segments(batch, unreadable, &call).await;
+        call.trace().answered();
         let answer =
             answered.map_err(|error: DecisionError| status::from_decision(&error, &request_id("")))?;
         let answer = wire::AssignSegmentsResponse {
@@ -132,7 +166,8 @@ impl wire::decision_service_server::DecisionService for DecisionService {
             segments: answer.segments.iter().map(rank::write_segment).collect(),
             errors: score::write_errors(answer.errors),
         };
-        Ok(respond(answer, compressed))
+        let bytes = self.measure(&answer, "send fewer rows at a time")?;
+        Ok(respond(answer, bytes, compressed))
     }
 }
 
@@ -144,11 +179,10 @@ fn takes_compressed<T>(request: &Request<T>) -> bool {
     request.metadata().contains_key("grpc-accept-encoding")
 }
 
-/// The answer, compressed where the caller takes that and it is large.
-fn respond<T: prost::Message>(answer: T, compressed: bool) -> Response<T> {
-    let small = compressed && answer.encoded_len() < COMPRESSED_FROM;
+/// The answer of so many bytes, compressed where the caller takes that and it is large.
+fn respond<T>(answer: T, bytes: usize, compressed: bool) -> Response<T> {
     let mut response = Response::new(answer);
-    if small {
+    if compressed && bytes < COMPRESSED_FROM {
         response.disable_compression();
     }
     response
@@ -170,7 +204,8 @@ pub(super) fn request_id(given: impl Into<String>) -> String {
 }
 
 /// Answers the messages of a stream one by one, in order, until it ends, one fails, the deadline passes, the server drains, or the
-/// caller goes. At most one answer waits to be taken, so a caller that does not read is not worked for.
+/// caller goes. At most one answer waits to be taken, so a caller that does not read is not worked for. The status of a drain says how
+/// many messages were answered, so that the caller knows where to go on.
 fn answer_each<Q, A, F, W>(
     request: Request<Streaming<Q>>,
     answer: F,
@@ -189,10 +224,13 @@ where
     let work = async move {
         let call = &admitted.call;
         let mut code = Code::Ok;
+        let mut told: u64 = 0;
         loop {
             let message = tokio::select! {
+                // A drain ends the stream between two messages, however many of them have arrived.
+                biased;
+                ended = admitted.ended() => Some(Err(status::after_messages(ended, told))),
                 message = messages.next() => message,
-                ended = admitted.ended() => Some(Err(ended)),
                 // A caller that goes takes the work with it.
                 () = answers.closed() => {
                     code = Code::Cancelled;
@@ -207,13 +245,15 @@ where
                     () = answers.closed() => Err(Status::cancelled("the caller has gone")),
                 }
             };
-            let answered = answered.await;
+            // What has no request id of its own gets one, which is on the span of the stream.
+            let answered = answered.await.map_err(|status| status::complete(status, || request_id("")));
             let failed = answered.as_ref().err().map(Status::code);
             let gone = answers.send(answered).await.is_err();
             if let Some(end) = failed.or(gone.then_some(Code::Cancelled)) {
                 code = end;
                 break;
             }
+            told += 1;
         }
         if let Some(counted) = counted {
             counted.finish(code.into());

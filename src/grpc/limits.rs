@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use tonic::Status;
 
-use super::status::invalid;
+use super::status::{answer_too_long, invalid};
 
 /// The bounds of a call. Beyond them it is refused, with the field's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one message, compressed or not.
     pub message_bytes: usize,
+    /// Bytes of one answer of `DecisionService`.
+    pub answer_bytes: usize,
     /// Customers of one `Rank`.
     pub customers: usize,
     /// Rows of one `Score` or `AssignSegments`.
@@ -28,6 +30,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message_bytes: 16 << 20,
+            // What clients of gRPC take unless they are told otherwise.
+            answer_bytes: 4 << 20,
             customers: 1024,
             rows: 100_000,
             text_bytes: 64 << 10,
@@ -93,6 +97,14 @@ pub(super) fn check_ids(field: impl Display + Copy, ids: &[String]) -> Result<()
 /// Refuses more of something than there may be.
 pub(super) fn check_count(field: impl Display, what: &str, count: usize, most: usize) -> Result<(), Status> {
     excess(what, count, most).map_or(Ok(()), |message| Err(invalid(field, message)))
+}
+
+/// Refuses an answer that is too long, before it is written; `less` says what to ask for instead.
+pub(super) fn check_answer(bytes: usize, limits: &Limits, less: &str) -> Result<(), Status> {
+    if bytes <= limits.answer_bytes {
+        return Ok(());
+    }
+    Err(answer_too_long(bytes, limits.answer_bytes, less))
 }
 
 /// Refuses a text value that is too long.

@@ -6,6 +6,7 @@ use tonic::{Code, Request, Response, Status};
 use tracing::Instrument;
 
 use super::admission::Admitted;
+use super::decision::request_id;
 use super::limits::{check_author, check_count, check_model_name, check_note};
 use super::management::{Writers, blocking, take_on};
 use super::proto::proffer::v1 as wire;
@@ -15,10 +16,10 @@ use crate::release::{Deployer, Order, Registry, ReleaseDraft, ServingState};
 /// Models that one call may name.
 const MOST_MODELS: usize = 10_000;
 
-/// Releases that one list has when the caller does not say.
+/// Releases or promotions that one list has when the caller does not say.
 const LISTED: usize = 100;
 
-/// Releases that one list may have.
+/// Releases or promotions that one list may have.
 const MOST_LISTED: usize = 10_000;
 
 /// The service, cheap to clone.
@@ -117,6 +118,19 @@ impl wire::release_service_server::ReleaseService for ReleaseService {
         Ok(Response::new(ReceiverStream::new(taken)))
     }
 
+    async fn list_promotions(
+        &self,
+        request: Request<wire::ListPromotionsRequest>,
+    ) -> Result<Response<wire::ListPromotionsResponse>, Status> {
+        let admitted = take_on(&request);
+        let wire::ListPromotionsRequest { count, before } = request.into_inner();
+        let count = if count == 0 { LISTED } else { (count as usize).min(MOST_LISTED) };
+        let registry = self.registry.clone();
+        let promotions = blocking(admitted, move |_| registry.promotions(count, before)).await?;
+        let promotions = promotions.into_iter().map(Into::into).collect();
+        Ok(Response::new(wire::ListPromotionsResponse { promotions }))
+    }
+
     async fn diff_releases(
         &self,
         request: Request<wire::DiffReleasesRequest>,
@@ -147,6 +161,7 @@ async fn tell(
             () = answers.closed() => return Code::Cancelled,
         }
     };
+    let end = status::complete(end, || request_id(""));
     let code = end.code();
     // A watcher who does not read learns of it from the end of the connection.
     let _ = answers.send(Err(end)).await;

@@ -1,32 +1,38 @@
 //! The one place where errors become statuses.
 
+mod details;
+
 use http::Response;
 use tonic::body::Body;
 use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
 
 use super::inference::InferenceError;
 use crate::decision::DecisionError;
 use crate::document::Problems;
 use crate::model::{Refusal, RepositoryError, Stop};
 use crate::release::RegistryError;
+use details::{LATER, MUCH_LATER, SOON, retry};
+pub(super) use details::{of_request, retry_delay};
 
 /// The status of a decision that has no answer. Details of our own faults go to the log, under the request's id.
 pub(super) fn from_decision(error: &DecisionError, request_id: &str) -> Status {
-    match error {
-        DecisionError::Invalid { .. } => Status::invalid_argument(error.to_string()),
+    let status = match error {
+        DecisionError::Invalid { field, message } => invalid(field, message),
         DecisionError::NotFound { .. } => Status::not_found(error.to_string()),
         DecisionError::NotLoaded { .. } | DecisionError::NoSegmentation { .. } => {
             Status::failed_precondition(error.to_string())
         }
-        DecisionError::NotReady => Status::unavailable(error.to_string()),
+        DecisionError::NotReady => retry(Code::Unavailable, &error.to_string(), LATER),
         DecisionError::Refused(refusal) => from_refusal(*refusal, request_id),
         DecisionError::Internal(details) => internal(details, request_id),
-    }
+    };
+    of_request(status, request_id)
 }
 
 /// The status of an inference that has no answer.
 pub(super) fn from_inference(error: &InferenceError, request_id: &str) -> Status {
-    match error {
+    let status = match error {
         InferenceError::InvalidArgument { field, message } => invalid(field, message),
         InferenceError::Repository(error) => match error {
             RepositoryError::ModelNotFound { .. } | RepositoryError::VersionNotFound { .. } => {
@@ -39,24 +45,26 @@ pub(super) fn from_inference(error: &InferenceError, request_id: &str) -> Status
         InferenceError::AnswerTooLarge { .. } => Status::out_of_range(error.to_string()),
         InferenceError::Refused(refusal) => from_refusal(*refusal, request_id),
         InferenceError::Model(error) => internal(&error.to_string(), request_id),
-    }
+    };
+    of_request(status, request_id)
 }
 
 /// The status of a push, a release, a promotion or a question about them that was refused.
 pub(super) fn from_registry(error: &RegistryError, request_id: &str) -> Status {
     let message = || bounded(&error.to_string());
-    match error {
-        RegistryError::Invalid { .. } => Status::invalid_argument(message()),
+    let status = match error {
+        RegistryError::Invalid { field, message } => invalid(field, message),
         RegistryError::NotFound(_) => Status::not_found(message()),
         RegistryError::Exists(_) => Status::already_exists(message()),
         RegistryError::Precondition(_) => Status::failed_precondition(message()),
         RegistryError::Unsound(problems) => Status::failed_precondition(listed(problems)),
         RegistryError::Overtaken { .. } => Status::aborted(message()),
-        RegistryError::NoSpace(_) => Status::resource_exhausted(message()),
+        RegistryError::NoSpace(_) => retry(Code::ResourceExhausted, &message(), MUCH_LATER),
         RegistryError::Stopped(stop) => from_refusal(Refusal::Stopped(*stop), request_id),
-        RegistryError::Store(_) => Status::unavailable(message()),
+        RegistryError::Store(_) => retry(Code::Unavailable, &message(), LATER),
         RegistryError::Internal(details) => internal(details, request_id),
-    }
+    };
+    of_request(status, request_id)
 }
 
 /// Bytes that a message may take as it is sent. It travels in a header, and clients begin to refuse those at 8 KiB
@@ -111,7 +119,7 @@ fn cut(text: &str, most: usize) -> String {
 /// The status of work that the workers refused or did not finish.
 pub(super) fn from_refusal(refusal: Refusal, request_id: &str) -> Status {
     match refusal {
-        Refusal::Overloaded => Status::resource_exhausted("too much work is queued; try again later"),
+        Refusal::Overloaded => exhausted("too much work is queued; try again later"),
         Refusal::TooLate { .. } => Status::deadline_exceeded(refusal.to_string()),
         Refusal::Stopped(Stop::DeadlineExceeded) => deadline_exceeded(),
         Refusal::Stopped(Stop::Abandoned) => Status::cancelled("the caller has gone"),
@@ -122,12 +130,45 @@ pub(super) fn from_refusal(refusal: Refusal, request_id: &str) -> Status {
 /// Our fault: the caller gets the request's id, the log gets the details.
 pub(super) fn internal(details: &str, request_id: &str) -> Status {
     tracing::error!(request_id, details, "internal error");
-    Status::internal(format!("{OUR_FAULT} {request_id}"))
+    of_request(Status::internal(format!("{OUR_FAULT} {request_id}")), request_id)
+}
+
+/// There is no room for one more; there will be.
+pub(super) fn exhausted(message: &str) -> Status {
+    retry(Code::ResourceExhausted, message, SOON)
+}
+
+/// No release serves yet.
+pub(super) fn starting() -> Status {
+    retry(Code::Unavailable, "no release is loaded yet; call again soon", LATER)
 }
 
 /// The server goes away.
 pub(super) fn draining() -> Status {
-    Status::unavailable("the server is shutting down; call another replica")
+    retry(Code::Unavailable, "the server is shutting down; call another replica", SOON)
+}
+
+/// Why a stream ends whose first `answered` messages are answered; where the server goes away, how to go on.
+pub(super) fn after_messages(ended: Status, answered: u64) -> Status {
+    if ended.code() != Code::Unavailable {
+        return ended;
+    }
+    let message = format!(
+        "the server is shutting down; {answered} messages of this stream are answered: send the next, from message {}, on to \
+         another replica",
+        answered.saturating_add(1)
+    );
+    let mut details = ended.get_error_details();
+    details.set_error_info("DRAINING", "proffer", [("answered".to_owned(), answered.to_string())]);
+    details::with(Code::Unavailable, &message, details)
+}
+
+/// The answer would be longer than the limit of answers; `less` says what to ask for instead.
+pub(super) fn answer_too_long(bytes: usize, limit: usize, less: &str) -> Status {
+    Status::out_of_range(format!(
+        "the answer has {bytes} bytes, and limits.answer allows {limit}, as most clients take no more: {less}; or raise limits.answer of \
+         the server and the largest message that the client receives"
+    ))
 }
 
 /// How [`internal`] begins: any other `INTERNAL` is `tonic`'s word for bytes that it could not read.
@@ -146,14 +187,17 @@ pub(super) fn corrected(status: Status) -> Status {
     status
 }
 
-/// [`corrected`] for an answer that has no body.
-pub(super) fn of_caller(response: Response<Body>) -> Response<Body> {
+/// [`corrected`] for an answer that has no body, which names its request from here on: by `request_id` where it did not yet.
+pub(super) fn of_caller(response: Response<Body>, request_id: impl FnOnce() -> String) -> Response<Body> {
     match Status::from_header_map(response.headers()) {
-        Some(status) if matches!(status.code(), Code::Internal | Code::ResourceExhausted) => {
-            corrected(status).into_http()
-        }
+        Some(status) if status.code() != Code::Ok => complete(corrected(status), request_id).into_http(),
         _ => response,
     }
+}
+
+/// The status with a request in it; `request_id` makes one where it names none.
+pub(super) fn complete(status: Status, request_id: impl FnOnce() -> String) -> Status {
+    if details::names_request(&status) { status } else { of_request(status, &request_id()) }
 }
 
 /// The caller's deadline has passed; the work was dropped.
@@ -163,7 +207,9 @@ pub(super) fn deadline_exceeded() -> Status {
 
 /// The caller's field is wrong.
 pub(super) fn invalid(field: impl std::fmt::Display, message: impl std::fmt::Display) -> Status {
-    Status::invalid_argument(format!("{field}: {message}"))
+    let (field, message) = (field.to_string(), message.to_string());
+    let told = format!("{field}: {message}");
+    details::with(Code::InvalidArgument, &told, ErrorDetails::with_bad_request_violation(field, message))
 }
 
 /// The name of a code as gRPC writes it.

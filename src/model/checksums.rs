@@ -14,6 +14,12 @@ use crate::priority::pause;
 /// The manifest, which holds the checksums and so cannot be among them.
 const MANIFEST: &str = "model.toml";
 
+/// Where a training puts what people read of a version. No part of it is served, so it needs no checksums …
+const REPORT: &str = "report/";
+
+/// … where it is a page or a table: a file that a model could load is held against the checksums there as well.
+const REPORT_ENDINGS: [&str; 3] = [".html", ".json", ".csv"];
+
 /// Digests in lower-case hexadecimal by file name, relative to the version's directory, with `/` between folders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checksums(BTreeMap<String, String>);
@@ -115,7 +121,8 @@ impl Checksums {
     /// directory is read, whatever links lie in it.
     ///
     /// # Errors
-    /// Every file that is missing, differs, or is there without a checksum; a link that leads out of the directory.
+    /// Every file that is missing, differs, or is there without a checksum, pages and tables in `report/` excepted; a link that
+    /// leads out of the directory.
     pub fn verify(&self, directory: &Path, label: &str) -> Result<(), Problems> {
         self.verify_with(directory, label, |_| None)
     }
@@ -152,7 +159,7 @@ impl Checksums {
                 ),
             }
         }
-        for name in files.iter().filter(|name| !self.0.contains_key(*name)) {
+        for name in files.iter().filter(|name| !self.0.contains_key(*name) && !is_report(name)) {
             let message = "[checksums] does not list it: add it, remove the file, or remove the table";
             problems.push(format!("{label}/{name}"), None, message);
         }
@@ -165,6 +172,11 @@ impl FromIterator<(String, String)> for Checksums {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(digests: I) -> Self {
         Self(digests.into_iter().collect())
     }
+}
+
+/// Whether a file is for people only.
+fn is_report(name: &str) -> bool {
+    name.starts_with(REPORT) && REPORT_ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
 /// The files in and below `directory`.
@@ -292,6 +304,28 @@ mod tests {
         assert!(problems.contains("says ba7816bf"), "{problems}");
         assert!(problems.contains("affinity/1/extra: [checksums] does not list it"), "{problems}");
         assert!(problems.contains(".bin: [checksums] lists it, but there is no such file"), "{problems}");
+    }
+
+    #[test]
+    fn a_report_beside_a_version_needs_no_checksums() {
+        let folder = version();
+        let checksums = Checksums::compute(folder.path()).unwrap();
+        std::fs::create_dir(folder.path().join("report")).unwrap();
+        std::fs::write(folder.path().join("report/report.html"), "<html>").unwrap();
+        std::fs::write(folder.path().join("report/choice.csv"), "k").unwrap();
+        assert_eq!(checksums.verify(folder.path(), "segments/1"), Ok(()));
+        // One that is listed is held to it.
+        let listed = Checksums::compute(folder.path()).unwrap();
+        std::fs::write(folder.path().join("report/choice.csv"), "other").unwrap();
+        let problems = listed.verify(folder.path(), "segments/1").unwrap_err().to_string();
+        assert!(problems.contains("segments/1/report/choice.csv: its SHA-256 is"), "{problems}");
+        // What a model could load is no report.
+        std::fs::write(folder.path().join("report/weights.bin"), "x").unwrap();
+        let problems = checksums.verify(folder.path(), "segments/1").unwrap_err().to_string();
+        assert!(
+            problems.contains("segments/1/report/weights.bin: [checksums] does not list it"),
+            "{problems}"
+        );
     }
 
     #[test]

@@ -200,11 +200,15 @@ impl Workers {
         let owed = call.clone();
         // What the work logs belongs to the call.
         let span = tracing::Span::current();
+        let queued = call.trace().now();
         let taken_on = self.backlog.take_on(call.lane(), needs.cost);
         let job: Job = Box::new(move |worker| {
             let result = match owed.check() {
                 Err(stop) => Err(Refusal::Stopped(stop)),
-                Ok(()) => span.in_scope(|| guarded(|| work(worker))),
+                Ok(()) => {
+                    owed.trace().step("queue", queued);
+                    span.in_scope(|| guarded(|| work(worker)))
+                }
             };
             drop(taken_on);
             // A caller that has gone takes no answer.

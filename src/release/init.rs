@@ -160,7 +160,13 @@ fn fill_in_checksums(directory: &Path) -> Result<(), RegistryError> {
     let path = directory.join(MANIFEST);
     let failed = |error: std::io::Error| RegistryError::Internal(format!("{}: {error}", path.display()));
     let text = fs::read_to_string(&path).map_err(failed)?;
-    if !Manifest::parse(MANIFEST, &text)?.checksums.is_empty() {
+    let listed = Manifest::parse(MANIFEST, &text)?.checksums;
+    if !listed.is_empty() {
+        // A report that is not part of the version stays where people read it: a push leaves it behind, too.
+        let report = directory.join("report");
+        if report.is_dir() && !listed.iter().any(|(name, _)| name.starts_with("report/")) {
+            fs::remove_dir_all(&report).map_err(failed)?;
+        }
         return Ok(());
     }
     let checksums = Checksums::compute(directory).map_err(failed)?;

@@ -17,8 +17,8 @@ use super::background::{self, Lane};
 use super::gates::{self, Candidate, Champion};
 use super::store::NewRelease;
 use super::{
-    CreatedRelease, Deployer, Deployment, ModelSummary, Publisher, PushHeader, Pushed, RegistryError,
-    Release, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseRecord, ReleaseSource, Store,
+    CreatedRelease, Current, Deployer, Deployment, ModelSummary, Publisher, PushHeader, Pushed, RegistryError,
+    Release, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseSource, Store,
     Verdict, VersionDetail, VersionState, VersionSummary, fault, review,
 };
 use crate::document::Problems;
@@ -383,6 +383,17 @@ impl Registry {
             }
         }
         Ok(ReleaseList { releases, current, serving: None })
+    }
+
+    /// At most `count` promotions and rollbacks with a sequence below `before` (0: from the latest), latest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn promotions(&self, count: usize, before: u64) -> Result<Vec<Current>, RegistryError> {
+        let before = if before == 0 { u64::MAX } else { before };
+        let mut promotions = self.shared.store.promotions_before(before, count)?;
+        promotions.reverse();
+        Ok(promotions)
     }
 
     /// What changes from one release to another; 0 is the current one.

@@ -15,6 +15,7 @@ use serde::Serialize;
 use self::tally::{FeatureTally, Tally};
 use super::assign::Segmentation;
 use super::prepare::FeaturePreparation;
+use super::train::ReadOptions;
 use super::train::customers::Customers;
 use super::train::progress::{Progress, Stopped};
 use crate::document::Problems;
@@ -125,7 +126,7 @@ pub enum DriftError {
 
 /// Compares the customers in `input`, CSV or Parquet, with those that `segmentation` was trained on.
 ///
-/// Only the artefact's columns are read. `missing`: words that mean a missing value. `limit`: the index above which something
+/// Only the artefact's columns are read. `said`: words that mean a missing value, and new names of columns. `limit`: the index above which something
 /// has shifted. Cost: one pass over the table. The same figures for every number of threads.
 ///
 /// # Errors
@@ -133,14 +134,14 @@ pub enum DriftError {
 pub fn drift(
     segmentation: &Segmentation,
     input: &Path,
-    missing: &[String],
+    said: &ReadOptions,
     limit: f64,
     progress: &dyn Progress,
 ) -> Result<Drift, DriftError> {
     if !limit.is_finite() || limit <= 0.0 {
         return Err(DriftError::Limit(limit));
     }
-    let customers = Customers::read(input, segmentation, missing, progress).map_err(DriftError::Input)?;
+    let customers = Customers::read(input, segmentation, said, progress).map_err(DriftError::Input)?;
     Ok(measure(segmentation, &customers, input.display().to_string(), limit, progress)?)
 }
 

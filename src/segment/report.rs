@@ -21,6 +21,21 @@ pub const REPORT_FILE: &str = "report.html";
 /// The whole [`Study`].
 pub const STUDY_FILE: &str = "report.json";
 
+/// Everything that a training may put into its folder `report`, whatever it was asked for.
+pub const ALL_FILES: [&str; 8] = [
+    REPORT_FILE,
+    STUDY_FILE,
+    "profiles.csv",
+    "choice.csv",
+    "columns.csv",
+    "correlation.csv",
+    "migration.csv",
+    ASSIGNMENTS_FILE,
+];
+
+/// The segment of each customer, where it is asked for.
+pub const ASSIGNMENTS_FILE: &str = "assignments.csv";
+
 /// `report.html`, `report.json`, `profiles.csv`, `choice.csv`, `columns.csv`, `correlation.csv` and, where there was a version before,
 /// `migration.csv`, with their contents.
 ///

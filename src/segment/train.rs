@@ -14,6 +14,7 @@ pub mod k_means;
 mod learn;
 mod matching;
 mod membership;
+mod outliers;
 mod profile;
 pub mod progress;
 pub mod settings;
@@ -31,6 +32,7 @@ use ndarray::ArrayView2;
 pub use choose::{ChooseError, DEFAULT_KS, DEFAULT_RESAMPLES, LEAST_JACCARD, LEAST_SHARE};
 pub use compare::DEFAULT_COMPARISON_ROWS;
 pub use matching::{Cause, Gate, MigrationTable, Previous, RetrainRefusal};
+pub use outliers::Outliers;
 pub use summary::{ChoiceTable, Summary};
 pub use table::{Facts, Ids, ReadOptions, Table};
 
@@ -138,6 +140,8 @@ pub struct Trained {
     pub ids: Option<Ids>,
     /// Why it may not replace the version before, where one was named and something speaks against it.
     pub refusal: Option<RetrainRefusal>,
+    /// Segments that are a few customers far from all others, where there are any.
+    pub outliers: Option<Outliers>,
     /// Rows × features of the segmentation, row-major; NaN where a value is missing.
     raw: Vec<f32>,
 }
@@ -262,6 +266,7 @@ pub fn train(
     let gate = Gate { max_moved: settings.retrain.max_moved, min_jaccard: LEAST_JACCARD };
     let refusal =
         found.migration.as_ref().and_then(|migration| gate.check(migration, &found.stability, &names).err());
+    let outliers = outliers::outliers(&profiles.segments, found.membership.segments.len() as u64);
     let study = study(
         &file,
         learned,
@@ -273,7 +278,7 @@ pub fn train(
         found.migration,
         &segmentation,
     );
-    Ok(Trained { segmentation, study, segments: found.membership.segments, ids, refusal, raw })
+    Ok(Trained { segmentation, study, segments: found.membership.segments, ids, refusal, outliers, raw })
 }
 
 /// The clustering that was taken, by the ids that its segments have.
@@ -410,6 +415,11 @@ fn study(
         correlation: profiles.correlation,
         pictures,
         migration,
-        notes: Vec::new(),
+        notes: settings
+            .read
+            .rename
+            .iter()
+            .map(|(old, new)| format!("Renamed: `{old}` of the file is `{new}` here."))
+            .collect(),
     }
 }

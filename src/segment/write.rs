@@ -30,7 +30,7 @@ impl Segmentation {
             .to_json()
             .map_err(|error| WriteError { path: directory.join(FILE_NAME), source: error.into() })?;
         let file = File { name: FILE_NAME.to_owned(), bytes: json.into_bytes() };
-        write_all(directory, vec![file]).map(|_| directory.join(FILE_NAME))
+        write_all(directory, vec![file], &[]).map(|_| directory.join(FILE_NAME))
     }
 }
 
@@ -44,13 +44,16 @@ pub struct File {
 }
 
 /// Writes files into `directory`, which is made where it does not exist; what was there is replaced only once every byte of all of them is
-/// on disk. Returns their paths.
+/// on disk. Returns their paths. `owned`: names of files that belong to the same writer; those that an earlier run left there and this one
+/// does not write are removed, since they describe what is there no longer, and so are their directories if nothing else is in them.
 ///
 /// # Errors
-/// The first that cannot be written. Nothing of any is left behind, nor a directory that was made for them, unless replacing itself fails
-/// midway.
-pub fn write_all(directory: &Path, files: Vec<File>) -> Result<Vec<PathBuf>, WriteError> {
+/// The first that cannot be written, or removed. Nothing of any is left behind, nor a directory that was made for them, unless replacing
+/// itself fails midway.
+pub fn write_all(directory: &Path, files: Vec<File>, owned: &[&str]) -> Result<Vec<PathBuf>, WriteError> {
     let mut staged = Staged::default();
+    let stale = owned.iter().filter(|name| !files.iter().any(|file| file.name == **name));
+    staged.stale = stale.map(|name| directory.join(name)).filter(|path| path.is_file()).collect();
     for file in files {
         let path = directory.join(&file.name);
         staged.write(&path, &file.bytes).map_err(|source| WriteError { path, source })?;
@@ -63,6 +66,8 @@ pub fn write_all(directory: &Path, files: Vec<File>) -> Result<Vec<PathBuf>, Wri
 struct Staged {
     directories: Vec<PathBuf>,
     files: Vec<(PathBuf, PathBuf)>,
+    /// Of an earlier run.
+    stale: Vec<PathBuf>,
 }
 
 impl Staged {
@@ -90,6 +95,12 @@ impl Staged {
     }
 
     fn publish(mut self) -> Result<Vec<PathBuf>, WriteError> {
+        // First, so that whatever ends this midway leaves new segments without a report rather than with that of others.
+        for path in &self.stale {
+            fs::remove_file(path).map_err(|source| WriteError { path: path.clone(), source })?;
+            // Stays where something else is in it.
+            let _ = path.parent().map(fs::remove_dir);
+        }
         for (temporary, path) in &self.files {
             fs::rename(temporary, path).map_err(|source| WriteError { path: path.clone(), source })?;
         }
@@ -156,12 +167,42 @@ mod tests {
         let file = |name: &str| File { name: name.to_owned(), bytes: name.as_bytes().to_vec() };
         // A name that no file system takes: it fails after the first was written under another name.
         let long = format!("report/{}", "x".repeat(300));
-        write_all(&target, vec![file("a.json"), file(&long)]).unwrap_err();
+        write_all(&target, vec![file("a.json"), file(&long)], &[]).unwrap_err();
         assert!(names(directory.path()).is_empty(), "{:?}", names(directory.path()));
-        let written = write_all(&target, vec![file("a.json"), file("report/b.csv")]).unwrap();
+        let written = write_all(&target, vec![file("a.json"), file("report/b.csv")], &[]).unwrap();
         assert_eq!(written, [target.join("a.json"), target.join("report/b.csv")]);
         assert_eq!(fs::read(&written[1]).unwrap(), b"report/b.csv");
         assert_eq!(names(&target.join("report")), ["b.csv"]);
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_does_not_stay_beside_what_is_new() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path();
+        let file = |name: &str| File { name: name.to_owned(), bytes: name.as_bytes().to_vec() };
+        let owned = ["a.json", "report/b.csv", "report/c.csv"];
+        write_all(target, vec![file("a.json"), file("report/b.csv"), file("report/c.csv")], &owned).unwrap();
+        write_all(target, vec![file("a.json"), file("report/b.csv")], &owned).unwrap();
+        assert_eq!(names(&target.join("report")), ["b.csv"]);
+        // What others put there is theirs.
+        fs::write(target.join("report/notes.txt"), "mine").unwrap();
+        write_all(target, vec![file("a.json")], &owned).unwrap();
+        assert_eq!(names(&target.join("report")), ["notes.txt"]);
+        fs::remove_file(target.join("report/notes.txt")).unwrap();
+        write_all(target, vec![file("a.json"), file("report/c.csv")], &owned).unwrap();
+        write_all(target, vec![file("a.json")], &owned).unwrap();
+        assert_eq!(names(target), ["a.json"]);
+    }
+
+    #[test]
+    fn a_run_that_fails_leaves_the_earlier_one_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str| File { name: name.to_owned(), bytes: name.as_bytes().to_vec() };
+        let owned = ["a.json", "report/b.csv"];
+        write_all(directory.path(), vec![file("a.json"), file("report/b.csv")], &owned).unwrap();
+        let long = "x".repeat(300);
+        write_all(directory.path(), vec![file("a.json"), file(&long)], &owned).unwrap_err();
+        assert_eq!(names(&directory.path().join("report")), ["b.csv"]);
     }
 
     #[test]

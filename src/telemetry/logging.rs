@@ -15,6 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
 use super::otlp::Exporter;
+use super::trace;
 
 /// How a line of the log looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -104,8 +105,11 @@ impl fmt::Debug for Guard {
 pub fn init(config: &LoggingConfig) -> Result<Guard, LoggingError> {
     let exporter = config.otlp.as_ref().map(Exporter::start).transpose()?;
     let tracer = exporter.as_ref().map(Exporter::tracer);
-    let subscriber = subscriber(config, tracer, std::io::stderr)?;
+    let subscriber = subscriber(config, tracer.clone(), std::io::stderr)?;
     subscriber.try_init().map_err(|_| LoggingError::AlreadySetUp)?;
+    if let Some(tracer) = tracer {
+        trace::export_with(tracer);
+    }
     Ok(Guard { exporter })
 }
 
@@ -129,8 +133,12 @@ where
     };
     // What is traced does not depend on what is logged. Spans below `info` are those of the network libraries, and
     // exporting the spans of the export would never end.
-    let spans = tracer
-        .map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer).with_filter(LevelFilter::INFO));
+    let spans = tracer.map(|tracer| {
+        let layer = tracing_opentelemetry::layer().with_tracer(tracer);
+        // Where in the sources and on which thread a span was made says nothing of the call.
+        let layer = layer.with_location(false).with_threads(false).with_target(false).with_level(false);
+        layer.with_tracked_inactivity(false).with_filter(LevelFilter::INFO)
+    });
     Ok(tracing_subscriber::registry().with(lines).with(spans))
 }
 

@@ -15,6 +15,9 @@ pub enum State {
         /// The number of the release.
         release: u64,
     },
+    /// The server is about to go away: it says that it is not ready, so that nobody sends it more, and still answers whoever has not
+    /// heard of that.
+    Leaving,
     /// The server is going away: what it has begun it finishes, and it takes nothing new.
     Draining,
 }
@@ -26,7 +29,7 @@ impl State {
         match self {
             Self::Starting => Some("no release is loaded yet"),
             Self::Ready { .. } => None,
-            Self::Draining => Some("the server is shutting down"),
+            Self::Leaving | Self::Draining => Some("the server is shutting down"),
         }
     }
 
@@ -35,7 +38,7 @@ impl State {
     pub fn release(self) -> Option<u64> {
         match self {
             Self::Ready { release } => Some(release),
-            Self::Starting | Self::Draining => None,
+            Self::Starting | Self::Leaving | Self::Draining => None,
         }
     }
 }
@@ -45,6 +48,7 @@ impl fmt::Display for State {
         f.write_str(match self {
             Self::Starting => "starting",
             Self::Ready { .. } => "ready",
+            Self::Leaving => "leaving",
             Self::Draining => "draining",
         })
     }
@@ -77,9 +81,20 @@ impl Readiness {
     pub fn ready(&self, release: u64) {
         let ready = State::Ready { release };
         self.0.send_if_modified(|state| {
-            let changes = *state != State::Draining && *state != ready;
+            let changes = !matches!(state, State::Leaving | State::Draining) && *state != ready;
             if changes {
                 *state = ready;
+            }
+            changes
+        });
+    }
+
+    /// The server will go away and says so, but still answers; there is no way back from here.
+    pub fn leave(&self) {
+        self.0.send_if_modified(|state| {
+            let changes = !matches!(state, State::Leaving | State::Draining);
+            if changes {
+                *state = State::Leaving;
             }
             changes
         });
@@ -111,7 +126,12 @@ mod tests {
         assert_eq!(follower.borrow_and_update().release(), Some(3));
         readiness.ready(3);
         assert!(!follower.has_changed().unwrap());
+        readiness.leave();
+        readiness.ready(4);
+        assert_eq!(*follower.borrow_and_update(), State::Leaving);
+        assert_eq!((State::Leaving.release(), State::Leaving.reason().is_some()), (None, true));
         readiness.drain();
+        readiness.leave();
         readiness.ready(4);
         assert_eq!(*follower.borrow_and_update(), State::Draining);
     }

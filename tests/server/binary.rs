@@ -72,6 +72,11 @@ impl Process {
     pub fn start(mut command: Command, store: &Path) -> Self {
         command.arg("serve").arg("--store").arg(store);
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]);
+        // No load balancer has to hear of its end, unless a test says so.
+        let delay = OsStr::new("PROFFER_SERVER_DRAIN_DELAY");
+        if !command.get_envs().any(|(name, value)| name == delay && value.is_some()) {
+            command.env(delay, "0s");
+        }
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut said = Vec::new();

@@ -80,7 +80,7 @@ async fn check_and_init_refuse_what_a_stored_release_may_have() {
     let answer =
         server.client().await.rank(rank_request("app_home", &["C000001"])).await.unwrap().into_inner();
     assert_eq!(answer.release, 1);
-    assert!(!answer.decisions[0].offers.is_empty(), "{answer:?}");
+    assert!(!answer.results[0].offers.is_empty(), "{answer:?}");
 }
 
 #[test]

@@ -44,6 +44,8 @@ impl Server {
             ("server.poll", "20ms".to_owned()),
             // A test that drops its server holds connections that nobody reads any more: they are not waited for.
             ("server.drain", "1s".to_owned()),
+            // The clients of the tests take answers of any size.
+            ("limits.answer", "64MiB".to_owned()),
         ];
         flags.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let config = Config::load(None, |_| None, &flags).unwrap();
@@ -58,7 +60,10 @@ impl Server {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                App::build(config).await?.run(listeners, shutdown.cancelled_owned()).await
+                App::build(config)
+                    .await?
+                    .run(listeners, shutdown.cancelled_owned(), std::future::pending())
+                    .await
             })
         });
         let store = store.to_owned();

@@ -7,6 +7,7 @@ use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_types::StatusExt;
 
 use super::harness::{Copy, Server, rank_request, wire};
 
@@ -124,6 +125,73 @@ async fn what_is_under_way_at_shutdown_is_finished_and_nothing_new_is_taken() {
 }
 
 #[tokio::test]
+async fn a_server_that_leaves_is_not_ready_and_still_takes_connections_and_answers() {
+    let settings = [("server.drain", "20s"), ("server.drain_delay", "2s")];
+    let server = Server::start(Copy::new().path(), &settings);
+    let mut health = HealthClient::new(server.channel().await);
+    let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(watch.next().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let began = std::time::Instant::now();
+    server.shut_down();
+    assert_eq!(watch.next().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    assert!(server.admin_get("/readyz").unwrap().starts_with("HTTP/1.1 503"));
+    assert!(server.admin_get("/livez").unwrap().starts_with("HTTP/1.1 200"));
+    for service in [
+        "",
+        "proffer.v1.DecisionService",
+        "proffer.v1.ModelService",
+        "proffer.v1.ReleaseService",
+        "inference.GRPCInferenceService",
+    ] {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let status = health.check(request).await.unwrap().into_inner().status();
+        assert_eq!(status, ServingStatus::NotServing, "{service}");
+    }
+    // Whoever has not heard of it is answered, also on a new connection.
+    let mut answered = 0;
+    while began.elapsed() < Duration::from_secs(1) {
+        server.client().await.rank(rank_request("app_home", &["C000001"])).await.unwrap();
+        answered += 1;
+    }
+    assert!(answered > 0);
+    drop((health, watch));
+    tokio::task::spawn_blocking(move || server.join()).await.unwrap().unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+/// A stream that is asked more than it can answer ends at the drain, and says exactly how much of it is answered.
+#[tokio::test]
+async fn a_stream_that_a_drain_ends_says_where_to_go_on() {
+    let server = Server::start(Copy::new().path(), &[("server.drain", "20s")]);
+    let mut client = server.client().await;
+    let message = wire::RankStreamRequest { request: Some(rank_request("app_home", &["C000001"])) };
+    let asked = tokio_stream::iter(std::iter::repeat(message));
+    let mut answers = client.rank_stream(asked).await.unwrap().into_inner();
+    let mut answered = 0;
+    let end = loop {
+        match answers.next().await.unwrap() {
+            Ok(_) => answered += 1,
+            Err(end) => break end,
+        }
+        if answered == 20 {
+            server.shut_down();
+        }
+    };
+    assert_eq!(end.code(), Code::Unavailable, "{end:?}");
+    let told = end.get_details_error_info().unwrap();
+    assert_eq!((told.reason.as_str(), told.domain.as_str()), ("DRAINING", "proffer"));
+    assert_eq!(told.metadata["answered"], answered.to_string());
+    let words = format!(
+        "{answered} messages of this stream are answered: send the next, from message {}",
+        answered + 1
+    );
+    assert!(end.message().contains(&words), "{end:?}");
+    assert!(end.get_details_retry_info().is_some() && end.get_details_request_info().is_some());
+    drop((client, answers));
+    tokio::task::spawn_blocking(move || server.join()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn too_many_calls_at_once_are_refused_as_exhausted() {
     let server =
         Server::start(Copy::new().path(), &[("limits.concurrent_calls", "1"), ("server.workers", "1")]);
@@ -153,6 +221,7 @@ async fn an_open_stream_is_told_that_the_server_drains() {
     server.shut_down();
     let end = answers.next().await.unwrap().unwrap_err();
     assert_eq!(end.code(), Code::Unavailable, "{end:?}");
+    assert!(end.message().contains("send the next, from message 2, on to another replica"), "{end:?}");
     drop(questions);
     tokio::task::spawn_blocking(move || server.join()).await.unwrap().unwrap();
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::binary::{Ended, command, proffer};
-use super::harness::{Server, data, may_mount, wire};
+use super::harness::{Copy, Server, data, may_mount, wire};
 
 /// A directory for input and output.
 struct Desk(tempfile::TempDir);
@@ -190,7 +190,7 @@ fn segments_that_move_too_many_customers_are_written_only_when_told_to() {
     let before = before.to_str().unwrap();
     let same = desk.train(&input, &["--id", "customer_id", "--no-report", "--previous", before]);
     assert_eq!(same.code, Some(0), "{same:?}");
-    assert!(same.stdout.contains("0 of 240 customers (0.00 %) change segment"), "{}", same.stdout);
+    assert!(same.stdout.contains("0 of 240 customers (0 %) change segment"), "{}", same.stdout);
     std::fs::remove_dir_all(desk.path("out")).unwrap();
     // A hundred above everything that training saw: all go into one segment of the old artefact.
     let june = desk.file("june.csv", groups(100.0));
@@ -243,6 +243,149 @@ async fn a_trained_version_is_pushed_released_and_assigns_as_training_did() {
     assert_eq!(served.iter().map(|segment| segment.id).collect::<Vec<_>>(), trained);
 }
 
+/// A table of 240 customers in three groups with one more column, whose value a row has by its number.
+fn with_column(name: &str, value: impl Fn(usize) -> String) -> String {
+    let text = groups(0.0);
+    let mut lines = text.lines();
+    let header = lines.next().unwrap();
+    let rows: String = lines.enumerate().map(|(row, line)| format!("{},{line}\n", value(row))).collect();
+    format!("{name},{header}\n{rows}")
+}
+
+#[test]
+fn row_numbers_take_no_part() {
+    let desk = Desk::new();
+    let plain = desk.file("plain.csv", groups(0.0));
+    let train = |input: &Path| {
+        let ended = desk.train(input, &["--id", "customer_id", "--no-report"]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        (ended.stdout, std::fs::read_to_string(desk.path("out/segments.json")).unwrap())
+    };
+    let centroids = |text: &str| {
+        let json: serde_json::Value = serde_json::from_str(text).unwrap();
+        (json["segments"].clone(), json["inertia"].clone())
+    };
+    let right = centroids(&train(&plain).1);
+    // As pandas writes an index, of all rows and of some; as R does; as people do.
+    for (name, step) in
+        [("Unnamed: 0", 1), ("Unnamed: 0", 3), ("", 1), ("__index_level_0__", 7), ("row_number", 1)]
+    {
+        let input = desk.file("indexed.csv", with_column(name, |row| (row * step).to_string()));
+        let (stdout, found) = train(&input);
+        assert!(stdout.contains("240 customers, 3 features"), "{name}: {stdout}");
+        assert!(stdout.contains("row numbers"), "{name}: {stdout}");
+        assert_eq!(centroids(&found), right, "{name}");
+    }
+}
+
+#[test]
+fn whole_numbers_that_name_somebody_are_refused_and_labels_warned_of() {
+    let desk = Desk::new();
+    let id = with_column("cust_id", |row| (10_000 + row * 7 % 241).to_string());
+    let input = desk.file("ids.csv", id.replace("customer_id", "name"));
+    let refused = desk.train(&input, &["--drop", "name"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.stderr.contains("column `cust_id`") && refused.stderr.contains("say --id cust_id"),
+        "{refused:?}"
+    );
+    assert_eq!(desk.train(&input, &["--drop", "name", "--id", "cust_id"]).code, Some(0));
+    let kept = desk.train(&input, &["--id", "name", "--keep", "cust_id"]);
+    assert!(kept.code == Some(0) && kept.stdout.contains("4 features"), "{kept:?}");
+
+    let input = desk.file("codes.csv", with_column("zip_code", |row| (8_000 + row % 17).to_string()));
+    let refused = desk.train(&input, &["--id", "customer_id"]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("--drop zip_code"), "{refused:?}");
+
+    let input = desk.file("labels.csv", with_column("Exited", |row| (row * 7 % 5 % 2).to_string()));
+    let warned = desk.train(&input, &["--id", "customer_id"]);
+    assert_eq!(warned.code, Some(0), "{warned:?}");
+    assert!(warned.stderr.contains("warning: column `Exited`"), "{}", warned.stderr);
+    let html = std::fs::read_to_string(desk.path("out/report/report.html")).unwrap();
+    assert!(html.contains("<b>Column <code>Exited</code></b> has 2 values"), "the report does not warn");
+    let kept = desk.train(&input, &["--id", "customer_id", "--keep", "Exited", "--no-report"]);
+    assert!(kept.code == Some(0) && kept.stderr.is_empty(), "{kept:?}");
+}
+
+#[test]
+fn names_that_no_schema_can_have_are_refused_with_the_flags_that_change_them() {
+    let desk = Desk::new();
+    let text = groups(0.0).replace("balance,limit", "Annual Balance,Credit Limit (k$)");
+    let input = desk.file("customers.csv", text);
+    let refused = desk.train(&input, &["--id", "customer_id"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let flags = "--rename 'Annual Balance=annual_balance' --rename 'Credit Limit (k$)=credit_limit_k'";
+    assert!(refused.stderr.contains(flags), "{}", refused.stderr);
+    assert!(!desk.path("out").exists());
+    let renamed =
+        ["--rename", "Annual Balance=annual_balance", "--rename", "Credit Limit (k$)=credit_limit_k"];
+    // Either name will do elsewhere.
+    let more = ["--id", "customer_id", "--log1p", "Annual Balance,credit_limit_k"];
+    let ended = desk.train(&input, &[&more[..], &renamed].concat());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let segments = std::fs::read_to_string(desk.path("out/segments.json")).unwrap();
+    assert!(segments.contains("annual_balance") && segments.contains("credit_limit_k"), "{segments}");
+    assert!(!segments.contains("Annual Balance"), "{segments}");
+    let out = desk.path("out");
+    let drift = ["segment", "drift", "--segments", out.to_str().unwrap(), "--input", input.to_str().unwrap()];
+    let same = proffer([&drift[..], &renamed].concat());
+    assert_eq!(same.code, Some(0), "{same:?}");
+    let unknown = desk.train(&input, &["--id", "customer_id", "--rename", "Balance=b"]);
+    assert!(unknown.stderr.contains("there is no column `Balance` to rename"), "{}", unknown.stderr);
+}
+
+#[test]
+fn the_directory_of_a_training_passes_check_as_it_is() {
+    let desk = Desk::new();
+    let text =
+        groups(0.0).replace("customer_id,balance,limit,spread", "customer_id,balance,credit_limit,payments");
+    let input = desk.file("customers.csv", &text);
+    assert_eq!(desk.train(&input, &["--id", "customer_id", "--assignments"]).code, Some(0));
+    let workspace = Copy::new();
+    let version = workspace.path().join("segments/1");
+    std::fs::remove_dir_all(&version).unwrap();
+    let copied = Command::new("cp").arg("-r").arg(desk.path("out")).arg(&version).status().unwrap();
+    assert!(copied.success() && version.join("report/assignments.csv").is_file());
+    let checked = proffer(["check", workspace.path().to_str().unwrap()]);
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(
+        !checked.stdout.contains("[checksums]") && !checked.stderr.contains("[checksums]"),
+        "{checked:?}"
+    );
+}
+
+#[test]
+fn no_report_of_other_segments_stays_beside_new_ones() {
+    let desk = Desk::new();
+    let input = desk.file("customers.csv", groups(0.0));
+    assert_eq!(desk.train(&input, &["--id", "customer_id", "--assignments"]).code, Some(0));
+    let report = desk.path("out/report");
+    assert!(report.join("assignments.csv").is_file() && report.join("report.html").is_file());
+    assert_eq!(desk.train(&input, &["--id", "customer_id"]).code, Some(0));
+    assert!(!report.join("assignments.csv").exists() && report.join("report.html").is_file());
+    let other = desk.file("other.csv", groups(1.0));
+    assert_eq!(desk.train(&other, &["--id", "customer_id", "--no-report"]).code, Some(0));
+    assert!(!report.exists(), "the report of the first segments is still there");
+}
+
+#[test]
+fn a_segment_of_outliers_is_written_only_when_told_to() {
+    let desk = Desk::new();
+    let text = groups(0.0).replace("c17,", "c17,9999999");
+    let input = desk.file("customers.csv", text);
+    let more = ["--id", "customer_id", "--no-report", "--log1p", "none"];
+    let refused = desk.train(&input, &more);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    for words in ["has 1 customer of 240 (c17)", "--winsorise", "--force"] {
+        assert!(refused.stderr.contains(words), "no {words:?} in {}", refused.stderr);
+    }
+    assert!(!desk.path("out").exists());
+    assert_eq!(desk.train(&input, &[&more[..], &["--winsorise", "0.01,0.99"]].concat()).code, Some(0));
+    let forced = desk.train(&input, &[&more[..], &["--force"]].concat());
+    assert_eq!(forced.code, Some(0), "{forced:?}");
+    assert!(forced.stderr.contains("warning: segment 2"), "{}", forced.stderr);
+}
+
 /// The archive of a data set, unpacked.
 fn unpacked(archive: &Path) -> Vec<u8> {
     let mut text = Vec::new();
@@ -255,7 +398,8 @@ fn tables_of_other_banks_run_through() {
     let desk = Desk::new();
     if let Some(folder) = data("default_credit_card") {
         let input = desk.file("clients.csv", unpacked(&folder.join("uci350_named_columns.csv.gz")));
-        let ended = desk.train(&input, &["--id", "ID", "--no-report"]);
+        let label = "default payment next month=default_next_month";
+        let ended = desk.train(&input, &["--id", "ID", "--no-report", "--rename", label]);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert!(ended.stdout.contains("30000 customers"), "{}", ended.stdout);
         std::fs::remove_dir_all(desk.path("out")).unwrap();
@@ -271,6 +415,13 @@ fn tables_of_other_banks_run_through() {
         );
         let encoded = "job,marital,education,contact,month,day_of_week,poutcome";
         let more = ["--no-report", "--one-hot", encoded, "--missing", "unknown", "--drop", "duration,y"];
+        let unnamed = desk.train(&input, &more);
+        let flags: Vec<&str> = unnamed.stderr.split_whitespace().filter(|word| word.contains("=")).collect();
+        assert_eq!(unnamed.code, Some(1), "{unnamed:?}");
+        assert!(flags.contains(&"emp.var.rate=emp_var_rate"), "{}", unnamed.stderr);
+        let renames: Vec<&str> =
+            flags.iter().flat_map(|flag| ["--rename", flag.trim_end_matches(',')]).collect();
+        let more = [&more[..], &renames].concat();
         let ended = desk.train(&input, &more);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert!(ended.stdout.contains("41188 customers"), "{}", ended.stdout);

@@ -3,17 +3,17 @@
 //! A graph can be sound and still answer otherwise than the library it was exported from. Only the library can tell, so its rows
 //! become `golden.csv`, and the gate `golden` of the push holds the version against them. Start reading at [`make_golden`].
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
-
-use csv::{ReaderBuilder, StringRecord, Writer};
 
 use super::{Failure, read_text};
 use crate::document::suggestion;
 use crate::model::onnx::{OnnxCache, OnnxRuntime};
 use crate::model::{Checksums, Inputs, Layout, Manifest, ModelKind, sha256_of};
 use crate::segment::{FILE_NAME, Segmentation};
+use crate::table::{Decimal, Fault, Options, Reader, Record, Writer};
 
 /// The name of the file in a version's directory.
 const GOLDEN: &str = "golden.csv";
@@ -91,10 +91,20 @@ impl Table<'_> {
     /// The bytes of `golden.csv`, and what became of the table, for people.
     fn golden(&self, named: bool) -> Result<(Vec<u8>, String), Failure> {
         let shown = self.file.display();
-        let unreadable = |error: csv::Error| Failure::new(format!("{shown}: {error}"));
-        let open = || ReaderBuilder::new().from_path(self.file).map_err(unreadable);
+        let file = shown.to_string();
+        let open = || {
+            let input = File::open(self.file).map_err(|error| Failure::new(format!("{file}: {error}")))?;
+            Ok::<_, Failure>(Reader::open(input, Options::default()).map_err(|fault| fault.of(&file))?)
+        };
+        let read = |reader: &mut Reader<'_>, record: &mut Record| {
+            let more = reader.read(record).map_err(|fault| fault.of(&file))?;
+            match reader.width_fault(record).filter(|_| more) {
+                Some(message) => Err(Fault { line: Some(record.line()), message }.of(&file)),
+                None => Ok(more),
+            }
+        };
         let mut reader = open()?;
-        let header: Vec<String> = reader.headers().map_err(unreadable)?.iter().map(plain).collect();
+        let header: Vec<String> = reader.names().to_vec();
         let columns: Vec<Option<String>> = header.iter().map(|name| self.column(name)).collect();
         let kept: Vec<&String> = columns.iter().flatten().collect();
         if !kept.iter().any(|name| is_answer(name)) {
@@ -118,26 +128,27 @@ impl Table<'_> {
             )));
         }
         let mut count = 0_usize;
-        let mut record = StringRecord::new();
-        while reader.read_record(&mut record).map_err(unreadable)? {
+        let mut record = Record::default();
+        while read(&mut reader, &mut record)? {
             count += 1;
         }
         if count == 0 {
             return Err(Failure::new(format!("{shown}: no row below the header")));
         }
-        let mut writer = Writer::from_writer(Vec::new());
-        writer.write_record(&kept)?;
+        let mut writer = Writer::default();
+        writer.write(&kept);
         let (mut reader, mut at, mut written) = (open()?, 0_usize, 0_usize);
-        while reader.read_record(&mut record).map_err(unreadable)? {
+        while read(&mut reader, &mut record)? {
             // Evenly: row `at` is kept where at · most / count reaches the next whole number.
             if written < MOST_ROWS && at * MOST_ROWS.min(count) / count >= written {
-                let cells = columns.iter().zip(&record).filter(|(column, _)| column.is_some());
-                writer.write_record(cells.map(|(_, cell)| cell.trim()))?;
+                let cells = columns.iter().zip(record.iter()).filter(|(column, _)| column.is_some());
+                let decimal = reader.decimal();
+                writer.write(cells.map(|(_, cell)| with_point(cell, decimal).into_owned()));
                 written += 1;
             }
             at += 1;
         }
-        let golden = writer.into_inner()?;
+        let golden = writer.into_bytes();
         let dropped: Vec<&str> = header
             .iter()
             .zip(&columns)
@@ -172,9 +183,14 @@ fn is_answer(name: &str) -> bool {
     name == "expected" || name == "raw" || name.starts_with("expected:") || name.starts_with("raw:")
 }
 
-/// A name of a header, without the mark that spreadsheets put before the first.
-fn plain(name: &str) -> String {
-    name.trim_start_matches('\u{feff}').trim().to_owned()
+/// A cell as it is written where the comma separates fields: a number with a decimal comma gets a point.
+fn with_point(cell: &[u8], decimal: Decimal) -> Cow<'_, [u8]> {
+    let cell = cell.trim_ascii();
+    let word = str::from_utf8(cell).ok().filter(|word| word.contains(','));
+    match word.and_then(|word| decimal.number::<f64>(word)) {
+        Some(number) => Cow::Owned(number.to_string().into_bytes()),
+        None => Cow::Borrowed(cell),
+    }
 }
 
 #[cfg(test)]
@@ -204,6 +220,13 @@ mod tests {
         assert_eq!(golden, "balance,annual_fee,expected\n10000,100,0.5\n0,,0.25\n");
         assert_eq!(manifest, MANIFEST);
         assert!(said.contains("2 of 2 rows") && said.contains("does not take: Unnamed: 0, label"), "{said}");
+    }
+
+    #[test]
+    fn rows_with_decimal_commas_get_points() {
+        let rows = "\u{feff}balance;annual_fee;prediction\r\n1000,5;100;0,5\r\n0;;0,25\r\n";
+        let (golden, _, _) = golden(MANIFEST, rows, None).unwrap();
+        assert_eq!(golden, "balance,annual_fee,expected\n1000.5,100,0.5\n0,,0.25\n");
     }
 
     #[test]
@@ -239,7 +262,8 @@ mod tests {
             ("balance,score\n1,0.5\n", Some("scores"), "did you mean `score`?"),
             ("age,prediction\n1,0.5\n", None, "no column is a feature of the model"),
             ("balance,prediction\n", None, "no row below the header"),
-            ("balance,prediction\n1\n", None, "line: 2"),
+            ("balance,prediction\n1\n", None, "rows.csv:2: 1 fields where the header has 2"),
+            ("balance,prediction\n1,\"0.5\n", None, "rows.csv:2: the quote that opens here"),
         ] {
             let found = golden(MANIFEST, rows, named).unwrap_err();
             assert!(found.contains(message), "{found}");

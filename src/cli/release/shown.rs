@@ -66,6 +66,16 @@ fn marks(number: u64, list: &ReleaseList) -> String {
     marks.join(", ")
 }
 
+/// Promotions and rollbacks, one a line.
+pub(super) fn log(promotions: &[Current]) -> String {
+    let mut table = new_table(&["promotion", "release", "rollback to", "when", "by", "reason"], 0..3);
+    for Current { release, previous, sequence, author, reason, time } in promotions {
+        let previous = if *previous == 0 { "–".to_owned() } else { previous.to_string() };
+        table.add_row([&sequence.to_string(), &release.to_string(), &previous, time, author, reason]);
+    }
+    table.to_string()
+}
+
 /// One release.
 pub(super) fn record(record: &ReleaseRecord) -> String {
     let mut text = format!("release {}, made by {} at {}", record.number, record.author, record.created);

@@ -8,6 +8,7 @@ use super::super::{Failure, print, print_json};
 use super::previous::artefact;
 use super::watch::Watch;
 use crate::segment::drift::{Drift, drift};
+use crate::segment::train::ReadOptions;
 
 pub(super) const AFTER_DRIFT: &str = "\
 Examples:
@@ -29,6 +30,9 @@ pub(in crate::cli) struct DriftArgs {
     /// Words that mean a missing value, beside an empty field, NA and NaN
     #[arg(long, value_name = "WORDS", value_delimiter = ',')]
     missing: Vec<String>,
+    /// Calls a column by the name that the segments have for it, as in the training; once for each column
+    #[arg(long, value_name = "OLD=NEW", value_parser = super::flags::renamed)]
+    rename: Vec<(String, String)>,
     /// The PSI above which something has shifted
     #[arg(long, value_name = "PSI", default_value_t = 0.25)]
     limit: f64,
@@ -40,7 +44,12 @@ pub(in crate::cli) struct DriftArgs {
 pub(super) fn run(args: &DriftArgs) -> Result<(), Failure> {
     let segmentation = artefact(&args.segments)?;
     let watch = Watch::start(args.json)?;
-    let drift: Drift = drift(&segmentation, &args.input, &args.missing, args.limit, &watch)?;
+    let said = ReadOptions {
+        missing: args.missing.clone(),
+        rename: args.rename.iter().cloned().collect(),
+        ..ReadOptions::default()
+    };
+    let drift: Drift = drift(&segmentation, &args.input, &said, args.limit, &watch)?;
     watch.finish();
     if args.json {
         print_json(&drift)?;

@@ -22,6 +22,9 @@ segments are all found again in bootstrap resamples. DIR gets segments.json, mod
 golden.csv, which together are a version to push, and report/report.html with the same numbers as
 CSV and JSON beside it. Settings may stand in a file, see --settings; flags come before it.
 
+Row numbers are left out. Columns that look like ids or codes are refused, labels are warned of, and
+names that features.toml cannot have are to be changed with --rename; --keep takes a column as it is.
+
 Exit code 1 when the table cannot be used, no number of segments is stable, or too many customers
 would change segment.";
 
@@ -59,6 +62,12 @@ pub(in crate::cli) struct TrainArgs {
     /// What stands before decimals in CSV: comma (points stand between thousands) or point [default: told from the file]
     #[arg(long, value_name = "MARK", value_parser = decimal, help_heading = "What is read")]
     pub decimal: Option<Decimal>,
+    /// Columns that take part although they look like row numbers, ids, codes or labels
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', help_heading = "What is read")]
+    pub keep: Vec<String>,
+    /// Calls a column by a name that features.toml can have; once for each column
+    #[arg(long, value_name = "OLD=NEW", value_parser = renamed, help_heading = "What is read")]
+    pub rename: Vec<(String, String)>,
 
     /// What stands in for a missing value: median, mean or a number [default: median]
     #[arg(long, value_name = "HOW", value_parser = impute, help_heading = "How it is prepared")]
@@ -135,7 +144,7 @@ pub(in crate::cli) struct TrainArgs {
     /// The share of customers that may change segment [default: 0.2]
     #[arg(long, value_name = "SHARE", help_heading = "When segments are trained again")]
     pub max_moved: Option<f64>,
-    /// Write and push it although it is not stable or moves more customers
+    /// Write and push it although it is not stable, moves more customers, or has a segment of outliers
     #[arg(long, help_heading = "When segments are trained again")]
     pub force: bool,
     /// Push the version as the next one of this model
@@ -176,6 +185,7 @@ impl TrainArgs {
             (&mut settings.read.drop, &self.drop),
             (&mut settings.read.one_hot, &self.one_hot),
             (&mut settings.read.missing, &self.missing),
+            (&mut settings.read.keep, &self.keep),
         ] {
             if !flag.is_empty() {
                 list.clone_from(flag);
@@ -183,6 +193,15 @@ impl TrainArgs {
         }
         replace_option(&mut settings.read.separator, self.separator.as_ref());
         replace_option(&mut settings.read.decimal, self.decimal.as_ref());
+        for (old, new) in &self.rename {
+            if let Some(before) = settings.read.rename.insert(old.clone(), new.clone())
+                && self.rename.iter().any(|(other, name)| (other, name) == (old, &before))
+                && before != *new
+            {
+                let message = format!("--rename calls `{old}` both `{before}` and `{new}`; leave one out");
+                return Err(Failure::new(message));
+            }
+        }
         if !self.only.is_empty() {
             settings.read.only = Some(self.only.clone());
         }
@@ -207,6 +226,9 @@ impl TrainArgs {
         }
         replace(&mut settings.retrain.max_moved, self.max_moved.as_ref());
         settings.check()?;
+        // A name that was written both ways is one column.
+        let settings = settings.renamed();
+        settings.check()?;
         Ok(settings)
     }
 }
@@ -221,6 +243,13 @@ fn replace_option<T: Clone>(setting: &mut Option<T>, flag: Option<&T>) {
     if flag.is_some() {
         *setting = flag.cloned();
     }
+}
+
+/// A column and the name that it is called by, which has no `=`.
+pub(super) fn renamed(text: &str) -> Result<(String, String), String> {
+    let both = text.rsplit_once('=').map(|(old, new)| (old.trim().to_owned(), new.trim().to_owned()));
+    both.filter(|(old, new)| !old.is_empty() && !new.is_empty())
+        .ok_or_else(|| "write the column and its new name, such as 'Credit Limit=credit_limit'".to_owned())
 }
 
 fn impute(text: &str) -> Result<Impute, String> {

@@ -27,6 +27,8 @@ struct Outcome<'t> {
     choice: &'t Choice,
     segments: &'t [SegmentProfile],
     migration: Option<&'t Migration>,
+    /// Columns that should be no features, and segments of outliers.
+    warnings: Vec<String>,
     written: Vec<String>,
 }
 
@@ -40,13 +42,15 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
     let mut trained = threads.install(|| {
         let table = Table::read_watched(&args.input, &ReadOptions::from(&settings.read), &watch)?;
         if !args.json {
-            print(table.facts())?;
+            let facts = table.facts();
+            print(&facts)?;
+            facts.warnings().for_each(|warning| eprintln!("warning: {warning}"));
         }
         Ok::<_, Failure>(train(table, &settings, before.as_ref(), detail, &watch)?)
     })?;
     watch.finish();
     if let Some(workspace) = &args.offers {
-        let suitable = offers::suitable(workspace, &trained)?;
+        let suitable = watch.during("asking which offers suit", || offers::suitable(workspace, &trained))?;
         for (segment, offers) in trained.study.segments.iter_mut().zip(suitable) {
             segment.offers = offers;
         }
@@ -54,14 +58,25 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
     if !args.json {
         show(&trained)?;
     }
-    if let Some(refusal) = &trained.refusal
-        && !args.force
+    if let Some(outliers) = &trained.outliers
+        && args.force
+        && !args.json
     {
-        return Err(Failure::new(refusal.to_string()));
+        eprintln!("warning: {outliers}");
     }
+    let outliers = trained.outliers.as_ref();
+    let outliers = outliers.map(|outliers| format!("{outliers}; pass --force to write it all the same"));
+    let refused: Vec<String> =
+        outliers.into_iter().chain(trained.refusal.as_ref().map(ToString::to_string)).collect();
+    if !refused.is_empty() && !args.force {
+        return Err(Failure::new(refused.join("\n")));
+    }
+    let files = watch.during("drawing the report", || files(args, &trained))?;
+    let owned = report::ALL_FILES.map(|name| format!("report/{name}"));
+    let owned = owned.each_ref().map(String::as_str);
     let written = {
         let _writing = watch.writing();
-        write_all(&args.output, files(args, &trained)?)?
+        write_all(&args.output, files, &owned)?
     };
     let written: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
     if args.json {
@@ -70,6 +85,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
             choice: &study.choice,
             segments: &study.segments,
             migration: study.migration.as_ref(),
+            warnings: warnings(&trained),
             written,
         })?;
     } else {
@@ -83,6 +99,13 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
         }
     }
     args.push.as_ref().map_or(Ok(()), |name| push(args, name))
+}
+
+fn warnings(trained: &Trained) -> Vec<String> {
+    let columns = trained.study.columns.iter();
+    let labels =
+        columns.filter_map(|column| Some(format!("column `{}` {}", column.name, column.warning.as_ref()?)));
+    labels.chain(trained.outliers.as_ref().map(ToString::to_string)).collect()
 }
 
 fn show(trained: &Trained) -> Result<(), Failure> {
@@ -108,7 +131,7 @@ fn files(args: &TrainArgs, trained: &Trained) -> Result<Vec<File>, Failure> {
         files.extend(report.into_iter().map(|(name, bytes)| file(&format!("report/{name}"), bytes)));
     }
     if args.assignments {
-        files.push(file("report/assignments.csv", trained.assignments_csv()));
+        files.push(file(&format!("report/{}", report::ASSIGNMENTS_FILE), trained.assignments_csv()));
     }
     Ok(files)
 }

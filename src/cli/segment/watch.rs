@@ -17,10 +17,13 @@ const SHOWN_AFTER: Duration = Duration::from_secs(1);
 /// As a shell counts a program that ended by SIGINT.
 const INTERRUPTED: i32 = 130;
 
+/// How often a step that is one piece shows that it goes on.
+const TICK: Duration = Duration::from_millis(200);
+
 /// One bar, for the step that is under way.
 #[derive(Debug)]
 pub(super) struct Watch {
-    step: Mutex<Step>,
+    step: Arc<Mutex<Step>>,
     shown: bool,
     /// Held while files are written.
     writing: Arc<Mutex<()>>,
@@ -59,7 +62,27 @@ impl Watch {
             units: 0,
             done: 0,
         };
-        Ok(Self { step: Mutex::new(step), shown: !quiet && std::io::stderr().is_terminal(), writing })
+        let (step, shown) = (Arc::new(Mutex::new(step)), !quiet && std::io::stderr().is_terminal());
+        if shown {
+            // A step that is not cut into pieces tells nothing between its beginning and its end.
+            let watched = Arc::downgrade(&step);
+            std::thread::Builder::new().name("progress".to_owned()).spawn(move || {
+                while let Some(step) = watched.upgrade() {
+                    step.lock().unwrap_or_else(PoisonError::into_inner).show();
+                    drop(step);
+                    std::thread::sleep(TICK);
+                }
+            })?;
+        }
+        Ok(Self { step, shown, writing })
+    }
+
+    /// Does `work`, which is one piece, as a step.
+    pub fn during<T>(&self, step: &str, work: impl FnOnce() -> T) -> T {
+        self.begin(step, 1);
+        let done = work();
+        self.finish();
+        done
     }
 
     /// Until the guard is dropped, Ctrl-C waits.
@@ -69,11 +92,38 @@ impl Watch {
 
     /// Takes the bar away.
     pub fn finish(&self) {
-        self.step().bar.finish_and_clear();
+        let mut step = self.step();
+        step.bar.finish_and_clear();
+        step.units = 0;
     }
 
     fn step(&self) -> MutexGuard<'_, Step> {
         self.step.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Step {
+    /// Shows the bar once the step has taken long enough to be worth one: how far it is, or, where it is one piece, for how
+    /// long it goes on. A step without units is over.
+    fn show(&mut self) {
+        if self.units == 0 || self.began.elapsed() <= SHOWN_AFTER {
+            return;
+        }
+        if self.bar.is_hidden() {
+            let template = if self.units > 1 {
+                "{msg} {bar:32} {percent:>3} %, {eta} left"
+            } else {
+                "{spinner} {msg}, {elapsed}"
+            };
+            let style = ProgressStyle::with_template(template);
+            let bar = ProgressBar::with_draw_target(Some(self.units), ProgressDrawTarget::stderr());
+            self.bar = bar
+                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+                .with_message(self.name.clone())
+                .with_elapsed(self.began.elapsed());
+        }
+        self.bar.set_position(self.done);
+        self.bar.tick();
     }
 }
 
@@ -88,18 +138,9 @@ impl Progress for Watch {
     fn advance(&self, units: u64) {
         let mut step = self.step();
         step.done += units;
-        if !self.shown {
-            return;
+        if self.shown {
+            step.show();
         }
-        if step.bar.is_hidden() && step.began.elapsed() > SHOWN_AFTER {
-            let style = ProgressStyle::with_template("{msg} {bar:32} {percent:>3} %, {eta} left");
-            let bar = ProgressBar::with_draw_target(Some(step.units), ProgressDrawTarget::stderr());
-            step.bar = bar
-                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-                .with_message(step.name.clone());
-            step.bar = step.bar.clone().with_elapsed(step.began.elapsed());
-        }
-        step.bar.set_position(step.done);
     }
 
     fn stopped(&self) -> bool {

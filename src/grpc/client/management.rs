@@ -11,7 +11,7 @@ use tonic::Streaming;
 
 use super::{Client, ClientError, wire};
 use crate::release::{
-    CreatedRelease, ModelSummary, Order, Promotion, PushHeader, Pushed, ReleaseDiff, ReleaseDraft,
+    CreatedRelease, Current, ModelSummary, Order, Promotion, PushHeader, Pushed, ReleaseDiff, ReleaseDraft,
     ReleaseFiles, ReleaseList, ServingState, VersionDetail, VersionFile,
 };
 use wire::push_model_version_request::Part;
@@ -107,6 +107,16 @@ impl Client {
     pub async fn list_releases(&self, count: u32, before: u64) -> Result<ReleaseList, ClientError> {
         let request = wire::ListReleasesRequest { count, before };
         Ok(self.releases().list_releases(request).await?.into_inner().try_into()?)
+    }
+
+    /// At most `count` promotions below `before`, latest first (0 and 0: the latest hundred).
+    ///
+    /// # Errors
+    /// What the server refuses.
+    pub async fn list_promotions(&self, count: u32, before: u64) -> Result<Vec<Current>, ClientError> {
+        let request = wire::ListPromotionsRequest { count, before };
+        let promotions = self.releases().list_promotions(request).await?.into_inner().promotions;
+        Ok(promotions.into_iter().map(Into::into).collect())
     }
 
     /// What changes between two releases; 0: the current one.

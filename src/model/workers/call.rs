@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use crate::telemetry::Trace;
+
 /// Which of two queues work waits in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Lane {
@@ -20,6 +22,7 @@ pub struct Call {
     deadline: Option<Instant>,
     lane: Lane,
     abandoned: Arc<AtomicBool>,
+    trace: Trace,
 }
 
 /// Why work should not go on.
@@ -44,6 +47,18 @@ impl Call {
     #[must_use]
     pub fn in_lane(self, lane: Lane) -> Self {
         Self { lane, ..self }
+    }
+
+    /// The same call, whose steps are told to a trace.
+    #[must_use]
+    pub fn traced(self, trace: Trace) -> Self {
+        Self { trace, ..self }
+    }
+
+    /// What its steps are told to.
+    #[must_use]
+    pub fn trace(&self) -> &Trace {
+        &self.trace
     }
 
     /// Where its work waits.

@@ -264,7 +264,7 @@ fn a_forest_that_rounds_beyond_one_is_a_propensity() {
     let forest = version(
         PAIRWISE,
         &[("model.onnx", "forest_of_130")],
-        &[("golden.csv", "balance,expected\n20000,1\n5000,0\n")],
+        &[("golden.csv", "balance,annual_fee,expected\n20000,0,1\n5000,0,0\n")],
     );
     let report = report_of(forest.path(), "finite");
     assert_eq!(report.outcome, GateOutcome::Passed, "{report:?}");

@@ -97,9 +97,21 @@ impl Store {
     /// # Errors
     /// When one of them cannot be read.
     pub fn promotions(&self) -> Result<Vec<Current>, StoreError> {
+        self.promotions_before(u64::MAX, usize::MAX)
+    }
+
+    /// The last `count` that `CURRENT` was with a sequence below `before`, ascending by sequence; no others are read.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub fn promotions_before(&self, before: u64, count: usize) -> Result<Vec<Current>, StoreError> {
         let number = |name: &str| name.strip_suffix(".toml").and_then(keys::number);
-        let sequences = self.0.objects.list(keys::PROMOTIONS)?.into_keys().filter_map(|name| number(&name));
-        let copies: Vec<String> = sequences.map(keys::promotion).collect();
+        let names = self.0.objects.list(keys::PROMOTIONS)?.into_keys();
+        let mut sequences: Vec<u64> =
+            names.filter_map(|name| number(&name)).filter(|sequence| *sequence < before).collect();
+        sequences.sort_unstable();
+        sequences.drain(..sequences.len().saturating_sub(count));
+        let copies: Vec<String> = sequences.into_iter().map(keys::promotion).collect();
         let mut found = BTreeMap::new();
         for (key, text) in copies.iter().zip(self.0.objects.texts(&copies)?) {
             let Some(text) = text else { continue };
@@ -107,7 +119,12 @@ impl Store {
             found.insert(current.sequence, current);
         }
         let present = self.current()?.current;
-        found.insert(present.sequence, present);
+        if present.sequence < before {
+            found.insert(present.sequence, present);
+        }
+        while found.len() > count {
+            found.pop_first();
+        }
         Ok(found.into_values().collect())
     }
 

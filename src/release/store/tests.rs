@@ -156,6 +156,26 @@ fn the_copy_that_a_dead_promoter_owes_is_kept_by_the_next() {
 }
 
 #[test]
+fn promotions_are_read_in_pages() {
+    let place = Place::with_current();
+    for sequence in 2..=12 {
+        let stamp = place.store.current().unwrap().stamp;
+        place.store.replace_current(Some(&stamp), &current(sequence, sequence)).unwrap();
+    }
+    // The copy of the present one is still to be made.
+    fs::remove_file(place.root.path().join("promotions/12.toml")).unwrap();
+    let page = |before, count| -> Vec<u64> {
+        let found = place.store.promotions_before(before, count).unwrap();
+        found.iter().map(|entry| entry.sequence).collect()
+    };
+    assert_eq!(page(u64::MAX, 3), [10, 11, 12]);
+    assert_eq!(page(10, 2), [8, 9]);
+    assert_eq!(page(3, 100), [1, 2]);
+    assert!(page(1, 100).is_empty());
+    assert_eq!(place.store.promotions().unwrap().len(), 12);
+}
+
+#[test]
 fn a_damaged_file_is_named() {
     let place = Place::with_current();
     let path = place.root.path().join("CURRENT");

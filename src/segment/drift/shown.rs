@@ -5,6 +5,7 @@ use std::fmt;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::{Drift, FeatureDrift};
+use crate::segment::percent::percent;
 
 /// With fewer customers chance alone moves the index by a hundredth and more: about 9 (1 / n + 1 / m) over ten bins.
 const FEW: u64 = 1000;
@@ -96,10 +97,6 @@ fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>, left: &[usize
 
 fn none() -> String {
     "–".to_owned()
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
 }
 
 fn counted(count: u64, all: u64) -> String {

@@ -116,17 +116,24 @@ fn verdicts_change_at_the_usual_limits() {
 fn a_file_is_read_for_the_columns_of_the_artefact_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("june.csv");
-    fs::write(&path, "id,note,purchases,balance\na,x,1,5\nb,y,1,unknown\nc,z,1,0\n").unwrap();
-    let missing = ["unknown".to_owned()];
-    let found = drift(&segmentation(), &path, &missing, DEFAULT_LIMIT, &Silent).unwrap();
+    fs::write(&path, "id,note,Purchases,balance\na,x,1,5\nb,y,1,unknown\nc,z,1,0\n").unwrap();
+    let said = ReadOptions {
+        missing: vec!["unknown".to_owned()],
+        rename: [("Purchases".to_owned(), "purchases".to_owned())].into(),
+        ..ReadOptions::default()
+    };
+    let found = drift(&segmentation(), &path, &said, DEFAULT_LIMIT, &Silent).unwrap();
     assert_eq!((found.customers, found.trained_on), (3, 10));
     assert!((found.features[0].missing_now - 1.0 / 3.0).abs() < 1e-15);
 
     fs::write(&path, "id,purchases,ballance\na,1,5\nb,1,5\n").unwrap();
-    let error = drift(&segmentation(), &path, &[], DEFAULT_LIMIT, &Silent).unwrap_err().to_string();
+    let error = drift(&segmentation(), &path, &ReadOptions::default(), DEFAULT_LIMIT, &Silent)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("june.csv:1: there is no column `balance`"), "{error}");
     for limit in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        let error = drift(&segmentation(), &path, &[], limit, &Silent).unwrap_err().to_string();
+        let error =
+            drift(&segmentation(), &path, &ReadOptions::default(), limit, &Silent).unwrap_err().to_string();
         assert!(error.starts_with("the limit of the index must be a number above 0, not "), "{error}");
     }
 }

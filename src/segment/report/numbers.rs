@@ -2,6 +2,8 @@
 //!
 //! A value that is not 0 is never shown as 0.
 
+use crate::segment::percent::percent;
+
 /// A count: `8,950`.
 pub(in crate::segment) fn count(value: u64) -> String {
     grouped(&value.to_string())
@@ -61,18 +63,7 @@ pub(in crate::segment) fn signed(value: f64, decimals: usize) -> String {
 
 /// A share of 0..=1: `21.8 %`, `< 0.1 %`, `100 %`.
 pub(in crate::segment) fn share(value: f64) -> String {
-    let percent = 100.0 * value;
-    if percent == 0.0 {
-        "0 %".to_owned()
-    } else if percent < 0.05 {
-        "< 0.1 %".to_owned()
-    } else if percent >= 100.0 {
-        "100 %".to_owned()
-    } else if percent > 99.95 {
-        "> 99.9 %".to_owned()
-    } else {
-        format!("{percent:.1} %")
-    }
+    percent(value)
 }
 
 /// Digits in groups of three.
@@ -120,15 +111,6 @@ mod tests {
         assert_eq!(fixed(-12_345.678, 1), "−12,345.7");
         assert_eq!(signed(1.239, 2), "+1.24");
         assert_eq!(signed(-0.001, 2), "0.00");
-    }
-
-    #[test]
-    fn shares_are_never_rounded_to_nothing_or_to_all() {
-        let cases =
-            [(0.0, "0 %"), (0.000_1, "< 0.1 %"), (0.218_4, "21.8 %"), (0.9999, "> 99.9 %"), (1.0, "100 %")];
-        for (value, expected) in cases {
-            assert_eq!(share(value), expected);
-        }
     }
 
     proptest! {

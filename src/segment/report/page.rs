@@ -13,7 +13,9 @@ use std::fmt::{self, Write as _};
 
 use super::figures::FigureError;
 use super::{numbers, palette};
-use crate::segment::train::study::{Candidate, SMALLEST_SHARE, STABLE_JACCARD, SegmentProfile, Study};
+use crate::segment::train::study::{
+    Candidate, SMALLEST_SHARE, STABLE_JACCARD, SegmentProfile, Study, shares,
+};
 
 /// Features that figures and tables of features show at most, those first that the segments explain best.
 const FEATURES: usize = 30;
@@ -183,10 +185,13 @@ fn clarity(silhouette: f64) -> &'static str {
 
 fn summary(study: &Study) -> String {
     let k = study.segments.len();
-    let named = |segment: &SegmentProfile| {
-        format!("{} <b>{}</b> ({})", badge(segment.id), escape(&segment.name), numbers::share(segment.share))
+    let named = |(segment, share): (&SegmentProfile, &String)| {
+        format!("{} <b>{}</b> ({share})", badge(segment.id), escape(&segment.name))
     };
-    let by_share = |one: &&SegmentProfile, other: &&SegmentProfile| one.size.cmp(&other.size);
+    let shares = shares(&study.segments);
+    let segments = || study.segments.iter().zip(&shares);
+    let by_size =
+        |one: &(&SegmentProfile, &String), other: &(&SegmentProfile, &String)| one.0.size.cmp(&other.0.size);
     let mut text = format!(
         "{} customers fall into <b>{k} {}</b> by {} {}.",
         numbers::count(study.source.rows),
@@ -194,8 +199,7 @@ fn summary(study: &Study) -> String {
         study.features.len(),
         if study.features.len() == 1 { "feature" } else { "features" }
     );
-    if let (Some(largest), Some(smallest)) =
-        (study.segments.iter().rev().max_by(by_share), study.segments.iter().min_by(by_share))
+    if let (Some(largest), Some(smallest)) = (segments().rev().max_by(by_size), segments().min_by(by_size))
         && k > 1
     {
         append(
@@ -231,6 +235,15 @@ fn warnings(study: &Study) -> Vec<String> {
             "<b>k = {} is not stable.</b> At least one of its segments is small or is not found again on resamples.",
             choice.chosen
         ));
+    }
+    for column in &study.columns {
+        if let Some(warning) = &column.warning {
+            warnings.push(format!(
+                "<b>Column <code>{}</code></b> {}.",
+                escape(&column.name),
+                escape(warning)
+            ));
+        }
     }
     if let Some(migration) = &study.migration
         && migration.moved > migration.limit

@@ -118,6 +118,7 @@ pub(super) fn columns(study: &Study) -> Vec<u8> {
         "log1p",
         "left_out",
         "out_of_range",
+        "warning",
     ];
     let rows = study.columns.iter().map(|column| {
         vec![
@@ -136,6 +137,7 @@ pub(super) fn columns(study: &Study) -> Vec<u8> {
             column.log1p.to_string(),
             column.left_out.clone().unwrap_or_default(),
             or_empty(column.out_of_range),
+            column.warning.clone().unwrap_or_default(),
         ]
     });
     file(&header, rows)

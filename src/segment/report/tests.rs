@@ -43,6 +43,7 @@ fn candidate(k: u64) -> Candidate {
         calinski_harabasz: 40.0,
         davies_bouldin: 1.5,
         gap: Some(Gap { value: 0.3, error: 0.02 }),
+        sizes: Vec::new(),
         smallest_share: 0.1,
         stability: Stability { resamples: 20, ari: 0.8, jaccard: vec![0.8; k as usize] },
         stable: k < 5,
@@ -64,6 +65,7 @@ fn column(name: &str) -> Column {
         log1p: true,
         left_out: Some(HOSTILE.into()),
         out_of_range: Some(2),
+        warning: Some(HOSTILE.into()),
     }
 }
 

@@ -149,6 +149,7 @@ pub(super) fn choose(
             calinski_harabasz: spread.calinski_harabasz(),
             davies_bouldin: spread.davies_bouldin(),
             gap: gaps[position],
+            sizes: fit.sizes.clone(),
             smallest_share: spread.smallest_share(),
             stability: stabilities[position].clone(),
             stable: false,

@@ -25,14 +25,15 @@ pub(in crate::segment) struct Customers {
 }
 
 impl Customers {
-    /// Reads only the columns that `segmentation` needs. `missing`: words that mean a missing value.
+    /// Reads only the columns that `segmentation` needs. `said`: words that mean a missing value and new names of columns;
+    /// which columns take part is not for a person to say.
     ///
     /// # Errors
     /// What [`Table::read`] says, a feature that is not there among it.
     pub(in crate::segment) fn read(
         path: &Path,
         segmentation: &Segmentation,
-        missing: &[String],
+        said: &ReadOptions,
         progress: &dyn Progress,
     ) -> Result<Self, Problems> {
         let names = |texts_only: bool| {
@@ -45,7 +46,8 @@ impl Customers {
         };
         let options = ReadOptions {
             one_hot: names(true),
-            missing: missing.to_vec(),
+            missing: said.missing.clone(),
+            rename: said.rename.clone(),
             only: Some(names(false)),
             ..ReadOptions::default()
         };

@@ -53,6 +53,10 @@ pub struct ReadSettings {
     pub separator: Option<u8>,
     /// What stands before the decimals in a CSV file; told from the file where absent.
     pub decimal: Option<Decimal>,
+    /// Columns that take part although they look like row numbers, ids, codes or labels.
+    pub keep: Vec<String>,
+    /// What columns are called, by what the file calls them: names that features can have.
+    pub rename: BTreeMap<String, String>,
 }
 
 /// How columns become coordinates; the steps in this order.
@@ -125,6 +129,37 @@ pub struct ClusterSettings {
 pub struct RetrainSettings {
     /// The share of customers that may change segment, 0..=1.
     pub max_moved: f64,
+}
+
+impl TrainSettings {
+    /// The same with every column called as it is from the reading on, whichever of its two names was written.
+    #[must_use]
+    pub fn renamed(mut self) -> Self {
+        let rename = self.read.rename.clone();
+        let new = |name: &mut String| {
+            if let Some(new) = rename.get(name) {
+                name.clone_from(new);
+            }
+        };
+        let read = &mut self.read;
+        read.id.iter_mut().for_each(new);
+        for list in [&mut read.drop, &mut read.one_hot, &mut read.keep] {
+            list.iter_mut().for_each(new);
+        }
+        read.only.iter_mut().flatten().for_each(new);
+        if let Log1p::Of(names) = &mut self.prepare.log1p {
+            names.iter_mut().for_each(new);
+        }
+        let by_feature = std::mem::take(&mut self.prepare.impute_by_feature);
+        self.prepare.impute_by_feature = by_feature
+            .into_iter()
+            .map(|(mut name, impute)| {
+                new(&mut name);
+                (name, impute)
+            })
+            .collect();
+        self
+    }
 }
 
 impl PrepareSettings {

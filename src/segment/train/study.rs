@@ -5,6 +5,8 @@
 
 use serde::Serialize;
 
+use crate::segment::percent::{beside, percents};
+
 /// A segment that is found again with at least this mean Jaccard similarity over the resamples is stable. Source: Hennig,
 /// "Cluster-wise assessment of cluster stability" (2007).
 pub const STABLE_JACCARD: f64 = 0.75;
@@ -87,6 +89,8 @@ pub struct Column {
     pub left_out: Option<String>,
     /// Values outside the range of the version before, where one was named.
     pub out_of_range: Option<u64>,
+    /// Why it should take no part, although it does.
+    pub warning: Option<String>,
 }
 
 /// How the number of segments was chosen.
@@ -123,6 +127,8 @@ pub struct Candidate {
     pub davies_bouldin: f64,
     /// The gap statistic, where it was asked for.
     pub gap: Option<Gap>,
+    /// Customers by segment, the largest first.
+    pub sizes: Vec<u64>,
     /// Share of customers in the smallest segment, 0..=1.
     pub smallest_share: f64,
     /// What refits on resamples say.
@@ -149,6 +155,23 @@ pub struct Stability {
     pub ari: f64,
     /// Mean Jaccard similarity of each segment with the most similar one of a resample, by id.
     pub jaccard: Vec<f64>,
+}
+
+impl Candidate {
+    /// The share of the smallest segment as it is shown: one of shares that add up, never as the limit that it misses.
+    #[must_use]
+    pub fn smallest(&self) -> String {
+        let missed = beside(self.smallest_share, SMALLEST_SHARE);
+        let limit = beside(SMALLEST_SHARE, SMALLEST_SHARE);
+        let one_of_all = percents(&self.sizes).pop();
+        one_of_all.filter(|share| *share != limit || missed == limit).unwrap_or(missed)
+    }
+}
+
+/// The shares of segments as they are shown: they add up to 100 %.
+#[must_use]
+pub fn shares(segments: &[SegmentProfile]) -> Vec<String> {
+    percents(&segments.iter().map(|segment| segment.size).collect::<Vec<_>>())
 }
 
 impl Stability {

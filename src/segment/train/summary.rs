@@ -4,7 +4,7 @@ use std::fmt;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::study::{Candidate, Choice, Study};
+use super::study::{Candidate, Choice, Study, shares};
 
 /// How the number of segments was chosen, a row for each number that was tried.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +49,7 @@ fn row(candidate: &Candidate, gap: bool, marks: &str) -> Vec<String> {
         );
     }
     cells.extend([
-        format!("{:.1} %", 100.0 * candidate.smallest_share),
+        candidate.smallest(),
         format!("{:.3}", candidate.stability.ari),
         format!("{:.2}", candidate.stability.least()),
         if candidate.stable { "yes" } else { "no" }.to_owned(),
@@ -96,6 +96,8 @@ impl fmt::Display for Summary<'_> {
         )?;
         let left_out = columns.iter().filter_map(|column| Some((column, column.left_out.as_ref()?)));
         list(f, "left out", left_out.map(|(column, why)| format!("{} ({why})", column.name)))?;
+        let warned = columns.iter().filter(|column| column.warning.is_some());
+        list(f, "labels that take part, most likely by mistake", warned.map(|column| column.name.clone()))?;
         let outside =
             columns.iter().filter_map(|column| Some((column, column.out_of_range.filter(|n| *n > 0)?)));
         list(
@@ -107,7 +109,7 @@ impl fmt::Display for Summary<'_> {
         let mut table = Table::new();
         let header = ["id", "segment", "customers", "share", "silhouette", "Jaccard", "set apart by"];
         table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header);
-        for segment in &study.segments {
+        for (segment, share) in study.segments.iter().zip(shares(&study.segments)) {
             let apart = segment
                 .distinguishing
                 .iter()
@@ -117,7 +119,7 @@ impl fmt::Display for Summary<'_> {
                 segment.id.to_string(),
                 segment.name.clone(),
                 segment.size.to_string(),
-                format!("{:.1} %", 100.0 * segment.share),
+                share,
                 format!("{:.2}", segment.silhouette),
                 format!("{:.2}", segment.jaccard),
                 apart.collect::<Vec<_>>().join(", "),

@@ -13,13 +13,16 @@ mod facts;
 mod gather;
 mod header;
 mod ids;
+mod naming;
 mod one_hot;
 mod parquet_file;
 #[cfg(test)]
 mod real_data;
+mod suspect;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
@@ -52,6 +55,22 @@ pub struct ReadOptions {
     pub decimal: Option<Decimal>,
     /// The only columns that are read, beside the id column; all where absent.
     pub only: Option<Vec<String>>,
+    /// Columns that take part although they look like row numbers, ids, codes or labels.
+    pub keep: Vec<String>,
+    /// What columns are called from here on, by what the file calls them.
+    pub rename: BTreeMap<String, String>,
+    /// What the columns are read for.
+    pub purpose: Purpose,
+}
+
+/// What columns are read for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// Segments that are there already say which columns they need.
+    #[default]
+    AsGiven,
+    /// They become the features of new segments: row numbers, ids, codes and names that no schema can have are found.
+    Features,
 }
 
 /// Customers × features.
@@ -81,6 +100,9 @@ impl From<&ReadSettings> for ReadOptions {
             only: settings.only.clone(),
             separator: settings.separator,
             decimal: settings.decimal,
+            keep: settings.keep.clone(),
+            rename: settings.rename.clone(),
+            purpose: Purpose::Features,
         }
     }
 }

@@ -210,7 +210,7 @@ impl<'a> Reading<'a> {
             Column::Feature(entity, index) => {
                 matches!(self.schema.of(entity)[index].feature_type, FeatureType::Float | FeatureType::Int)
             }
-            Column::Segment | Column::Expected(_) | Column::Tolerance => true,
+            Column::Segment | Column::Expected(_) | Column::Raw(_) | Column::Tolerance => true,
         }
     }
 
@@ -234,7 +234,7 @@ impl<'a> Reading<'a> {
                     return Err(format!("column `{name}`: must not be negative"));
                 }
             }
-            Column::Raw(at) => match (&self.answers, number(name, cell)?) {
+            Column::Raw(at) => match (&self.answers, number(name, cell, decimal)?) {
                 (Answers::Score, None) => return Err(format!("column `{name}`: is empty")),
                 (_, raw) => row.raw.extend(raw.map(|raw| (at, raw))),
             },

@@ -4,7 +4,7 @@ use super::FigureError;
 use super::canvas::{Anchor, Canvas, Drawn, SMALL, TEXT, figure, fitted, width_of};
 use crate::segment::report::numbers;
 use crate::segment::report::palette::{self, INK, MUTED, NEUTRAL, PAPER};
-use crate::segment::train::study::{PopulationProfile, SegmentProfile};
+use crate::segment::train::study::{PopulationProfile, SegmentProfile, shares};
 
 /// The colours end at this many standard deviations.
 const Z_END: f64 = 2.0;
@@ -36,10 +36,10 @@ pub(in crate::segment::report) fn heat_map(
     let bottom = top + ROW * order.len() as f64;
     let size = (right + 180.0, bottom + 62.0);
     figure(size, "Profiles: standard deviations from the mean, by feature and segment", |canvas| {
-        for (column, segment) in segments.iter().enumerate() {
+        for (column, (segment, share)) in segments.iter().zip(shares(segments)).enumerate() {
             let x = left + cell * (column as f64 + 0.5);
             canvas.badge(segment.id as usize, (x, 20.0), palette::segment(segment.id as usize))?;
-            canvas.text(&numbers::share(segment.share), (x, 42.0), SMALL, MUTED, Anchor::Middle)?;
+            canvas.text(&share, (x, 42.0), SMALL, MUTED, Anchor::Middle)?;
         }
         canvas.text("explained by", (right + 14.0, 26.0), SMALL, MUTED, Anchor::Start)?;
         canvas.text("the segments (η²)", (right + 14.0, 41.0), SMALL, MUTED, Anchor::Start)?;
@@ -56,7 +56,7 @@ pub(in crate::segment::report) fn heat_map(
             let explained = features[*feature].explained;
             let bar = right + 14.0 + 110.0 * explained;
             canvas.rectangle((right + 14.0, middle - 5.0), (bar, middle + 5.0), NEUTRAL)?;
-            canvas.text(&percent(explained), (bar + 6.0, middle), SMALL, INK, Anchor::Start)?;
+            canvas.text(&numbers::share(explained), (bar + 6.0, middle), SMALL, INK, Anchor::Start)?;
         }
         let title = "mean in the segment, standard deviations from the population mean";
         legend(
@@ -146,10 +146,4 @@ fn hundredths(value: f64) -> String {
     }
     let digits = text.strip_prefix('0').unwrap_or(&text);
     if value < 0.0 { format!("−{digits}") } else { digits.to_owned() }
-}
-
-/// A share in whole percent.
-fn percent(share: f64) -> String {
-    let rounded = format!("{:.0} %", 100.0 * share);
-    if rounded == "0 %" && share > 0.0 { "< 1 %".to_owned() } else { rounded }
 }

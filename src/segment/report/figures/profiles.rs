@@ -4,7 +4,7 @@ use super::FigureError;
 use super::canvas::{Anchor, Axes, SMALL, TEXT, figure, fitted, ticks, width_of};
 use crate::segment::report::numbers;
 use crate::segment::report::palette::{self, AXIS, GRID, INK, MUTED};
-use crate::segment::train::study::SegmentProfile;
+use crate::segment::train::study::{self, SegmentProfile};
 
 /// A bar per segment.
 pub(in crate::segment::report) fn shares(segments: &[SegmentProfile]) -> Result<String, FigureError> {
@@ -14,14 +14,14 @@ pub(in crate::segment::report) fn shares(segments: &[SegmentProfile]) -> Result<
     let (left, row) = (names + 46.0, 32.0);
     let width = 960.0 - left - 150.0;
     figure((960.0, row * segments.len() as f64 + 8.0), "Customers by segment", |canvas| {
-        for (number, segment) in segments.iter().enumerate() {
+        for (number, (segment, share)) in segments.iter().zip(study::shares(segments)).enumerate() {
             let (id, middle) = (segment.id as usize, row * (number as f64 + 0.5) + 4.0);
             let colour = palette::segment(id);
             canvas.badge(id, (12.0, middle), colour)?;
             canvas.text(&fitted(&segment.name, TEXT, names), (30.0, middle), TEXT, INK, Anchor::Start)?;
             let end = left + width * segment.share / most;
             canvas.rectangle((left, middle - 9.0), (end, middle + 9.0), colour)?;
-            let text = format!("{} · {}", numbers::share(segment.share), numbers::count(segment.size));
+            let text = format!("{share} · {}", numbers::count(segment.size));
             canvas.text(&text, (end + 8.0, middle), TEXT, INK, Anchor::Start)?;
         }
         canvas.line(&[(left, 4.0), (left, row * segments.len() as f64 + 4.0)], AXIS, 1.0)

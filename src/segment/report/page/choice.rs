@@ -93,7 +93,7 @@ fn candidates(study: &Study) -> String {
             cells.push(candidate.gap.map_or_else(String::new, |gap| with_error(gap.value, Some(gap.error))));
         }
         cells.extend([
-            numbers::share(candidate.smallest_share),
+            candidate.smallest(),
             numbers::fixed(candidate.stability.ari, 3),
             numbers::fixed(candidate.stability.least(), 3),
             if candidate.stable { "yes" } else { "no" }.to_owned(),

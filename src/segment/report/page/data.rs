@@ -2,6 +2,7 @@
 
 use super::table::{Column as Cells, Table};
 use super::{append, badge, escape, figure, labels, percent};
+use crate::segment::percent::percents;
 use crate::segment::report::figures::{self, FigureError};
 use crate::segment::report::numbers;
 use crate::segment::report::palette::{Colour, PAPER};
@@ -149,17 +150,15 @@ fn moved(migration: &Migration, old: usize, counts: &[u64]) -> Vec<(String, Stri
     let total: u64 = counts.iter().sum();
     let mut cells: Vec<(String, String)> = counts
         .iter()
+        .zip(percents(counts))
         .enumerate()
-        .map(|(new, count)| {
+        .map(|(new, (count, shown))| {
             let share = *count as f64 / total.max(1) as f64;
             let colour = PAPER.mixed(STAYED, share);
             let continues = migration.continues.get(new).copied().flatten() == Some(old as u32);
             let frame = if continues { ";box-shadow:inset 0 0 0 2px #1f2933" } else { "" };
-            let cell = if *count == 0 {
-                "0".to_owned()
-            } else {
-                format!("{} ({})", numbers::count(*count), numbers::share(share))
-            };
+            let cell =
+                if *count == 0 { "0".to_owned() } else { format!("{} ({shown})", numbers::count(*count)) };
             (cell, format!("background:{};padding-left:8px;padding-right:8px{frame}", colour.css()))
         })
         .collect();

@@ -4,7 +4,7 @@ use super::table::{Column, Table};
 use super::{append, badge, by_explained, escape, figure, labels, left_out};
 use crate::segment::report::figures::{self, FigureError, Plane};
 use crate::segment::report::{numbers, palette};
-use crate::segment::train::study::{SegmentProfile, Study};
+use crate::segment::train::study::{SegmentProfile, Study, shares};
 
 /// A card per segment.
 pub(super) fn cards(study: &Study) -> String {
@@ -14,14 +14,14 @@ pub(super) fn cards(study: &Study) -> String {
          <div class=\"cards\">\n",
     );
     let labels = labels(study);
-    for segment in &study.segments {
-        html.push_str(&card(study, segment, &labels));
+    for (segment, share) in study.segments.iter().zip(shares(&study.segments)) {
+        html.push_str(&card(study, segment, &share, &labels));
     }
     html.push_str("</div>\n");
     html
 }
 
-fn card(study: &Study, segment: &SegmentProfile, labels: &[String]) -> String {
+fn card(study: &Study, segment: &SegmentProfile, share: &str, labels: &[String]) -> String {
     let mut html = format!(
         "<article class=\"card\" style=\"border-top-color:{}\">\n<h3>{}<span>{}</span></h3>\n",
         palette::segment(segment.id as usize).css(),
@@ -32,7 +32,7 @@ fn card(study: &Study, segment: &SegmentProfile, labels: &[String]) -> String {
         &mut html,
         format_args!(
             "<p class=\"size\"><b>{}</b> of the customers · {} · stability {}</p>\n<p>{}</p>\n",
-            numbers::share(segment.share),
+            share,
             numbers::count(segment.size),
             numbers::fixed(segment.jaccard, 2),
             escape(&segment.description)

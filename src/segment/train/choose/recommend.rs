@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::segment::train::outliers::are_few;
 use crate::segment::train::study::{Candidate, Choice};
 
 /// A segment is found again if its mean Jaccard similarity over the resamples is at least this. Source: Hennig,
@@ -14,7 +15,15 @@ pub const LEAST_SHARE: f64 = 0.02;
 
 /// Whether every segment is found again and none is too small.
 pub(super) fn is_stable(candidate: &Candidate) -> bool {
-    candidate.stability.least() >= LEAST_JACCARD && candidate.smallest_share >= LEAST_SHARE
+    candidate.stability.least() >= LEAST_JACCARD
+        && candidate.smallest_share >= LEAST_SHARE
+        && !is_made_of_outliers(candidate)
+}
+
+/// Whether its smallest segment is no more than a few customers far from all others.
+fn is_made_of_outliers(candidate: &Candidate) -> bool {
+    let customers: u64 = candidate.sizes.iter().sum();
+    candidate.sizes.last().is_some_and(|smallest| are_few(*smallest, customers, candidate.k))
 }
 
 /// The stable candidate of the best silhouette; of equal ones the fewest segments. One segment is always found again and
@@ -112,7 +121,7 @@ fn range(tried: &[usize]) -> String {
 fn evidence(candidate: &Candidate) -> String {
     let least = candidate.stability.least();
     let or_more = if least >= 1.0 - CUT { "" } else { " or more" };
-    let (least, share) = (hundredths(least), percent(candidate.smallest_share));
+    let (least, share) = (hundredths(least), candidate.smallest());
     format!("each is found again in resamples (Jaccard {least}{or_more}), the smallest holds {share}")
 }
 
@@ -125,8 +134,12 @@ fn shortcoming(candidate: &Candidate) -> String {
         let what = if lost == 1 { "1 segment is".to_owned() } else { format!("{lost} segments are") };
         found.push(format!("{what} not found again, Jaccard {least}"));
     }
-    if candidate.smallest_share < LEAST_SHARE {
-        found.push(format!("the smallest holds {}", percent(candidate.smallest_share)));
+    if is_made_of_outliers(candidate) {
+        let smallest = candidate.sizes.last().copied().unwrap_or_default();
+        let noun = if smallest == 1 { "customer" } else { "customers" };
+        found.push(format!("the smallest holds {smallest} {noun}"));
+    } else if candidate.smallest_share < LEAST_SHARE {
+        found.push(format!("the smallest holds {}", candidate.smallest()));
     }
     found.join("; ")
 }
@@ -134,14 +147,6 @@ fn shortcoming(candidate: &Candidate) -> String {
 /// Two decimals, cut off rather than rounded: 0.748 must not read as the 0.75 that it misses.
 fn hundredths(value: f64) -> String {
     format!("{:.2}", (value * 100.0 + CUT).floor() / 100.0)
-}
-
-/// In per cent with one decimal, as the table shows it, whole ones without; a share below the limit never looks like the limit.
-fn percent(share: f64) -> String {
-    let rounded = (share * 1000.0).round() / 10.0;
-    let crosses = share < LEAST_SHARE && rounded >= 100.0 * LEAST_SHARE;
-    let tenths = if crosses { (share * 1000.0 + CUT).floor() / 10.0 } else { rounded };
-    if (tenths - tenths.round()).abs() < CUT { format!("{tenths:.0} %") } else { format!("{tenths:.1} %") }
 }
 
 /// So that 0.29, which is 28.999… hundredths in binary, is not cut to 0.28.
@@ -165,6 +170,7 @@ mod tests {
             calinski_harabasz: 1.0,
             davies_bouldin: 1.0,
             gap: None,
+            sizes: Vec::new(),
             smallest_share: share,
             stability: Stability { resamples: 20, ari: 0.9, jaccard },
             stable: false,
@@ -187,10 +193,10 @@ mod tests {
         assert_eq!((choice.recommended, choice.chosen, choice.by_hand), (Some(6), 6, false));
         assert_eq!(
             choice.reason,
-            "6 segments: each is found again in resamples (Jaccard 0.94 or more), the smallest holds 8 %; of the \
+            "6 segments: each is found again in resamples (Jaccard 0.94 or more), the smallest holds 8.0 %; of the \
              stable numbers it has the best silhouette, 0.217. Stable too: 7 (silhouette 0.211). Not stable: 5 (1 \
              segment is not found again, Jaccard 0.74), 8 (1 segment is not found again, Jaccard 0.58; the smallest \
-             holds 1.9 %)."
+             holds 1.99 %)."
         );
     }
 
@@ -201,8 +207,8 @@ mod tests {
         assert_eq!(
             stable.reason,
             "7 segments, as asked for: each is found again in resamples (Jaccard 0.90 or more), the smallest holds \
-             2 %, the silhouette is 0.211. Recommended would be 6: each is found again in resamples (Jaccard 0.94 or \
-             more), the smallest holds 8 %, the silhouette is 0.217."
+             2.0 %, the silhouette is 0.211. Recommended would be 6: each is found again in resamples (Jaccard 0.94 or \
+             more), the smallest holds 8.0 %, the silhouette is 0.217."
         );
         let unstable = choice(some_stable(), &[5, 6, 7, 8], None, Some(5));
         assert!(
@@ -227,7 +233,7 @@ mod tests {
         assert_eq!((choice.recommended, choice.chosen), (None, 0));
         assert_eq!(
             choice.reason,
-            "no stable k in 3..=4: 3 (1 segment is not found again, Jaccard 0.50), 4 (the smallest holds 1 %); name one with --k"
+            "no stable k in 3..=4: 3 (1 segment is not found again, Jaccard 0.50), 4 (the smallest holds 1.0 %); name one with --k"
         );
     }
 
@@ -257,8 +263,8 @@ mod tests {
         #[test]
         fn a_number_that_fails_never_reads_as_if_it_passed(jaccard in 0.0..LEAST_JACCARD, share in 0.0..LEAST_SHARE) {
             prop_assert!(hundredths(jaccard).parse::<f64>().unwrap() < LEAST_JACCARD || LEAST_JACCARD - jaccard < CUT);
-            let percent = percent(share);
-            let number = percent.trim_end_matches(" %").parse::<f64>().unwrap();
+            let shown = candidate(3, 0.2, 0.9, share).smallest();
+            let number = shown.trim_start_matches("< ").trim_end_matches(" %").parse::<f64>().unwrap();
             prop_assert!(number < LEAST_SHARE * 100.0 || LEAST_SHARE - share < CUT);
         }
 

@@ -97,6 +97,7 @@ pub(super) fn learn(
         log1p: feature.log1p,
         left_out: None,
         out_of_range: None,
+        warning: None,
     };
     drop(known);
     let prepared: Vec<f64> = raw.iter().map(|value| feature.apply(*value)).collect();

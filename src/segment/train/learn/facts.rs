@@ -39,11 +39,13 @@ fn of_column(facts: &ColumnFacts, learned: &[LearnedColumn]) -> Column {
         log1p: false,
         left_out: facts.left_out.clone(),
         out_of_range: None,
+        warning: facts.warning.clone(),
     };
     match found {
         None => read,
         Some(column) if column.feature.equals.is_none() => Column {
             kind: read.kind,
+            warning: read.warning,
             // Counted to the end.
             ..column.facts.clone()
         },
@@ -71,6 +73,7 @@ mod tests {
             distinct: 2,
             distinct_bounded: false,
             left_out: left_out.map(str::to_owned),
+            warning: None,
         };
         Table {
             names: ["balance", "job=admin.", "job=retired", "loan"].map(str::to_owned).to_vec(),

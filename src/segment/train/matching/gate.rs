@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::share;
+use crate::segment::percent::{beside, percent};
 use crate::segment::train::study::{Migration, Stability};
 
 /// What must hold.
@@ -27,9 +28,9 @@ pub struct RetrainRefusal {
 pub enum Cause {
     /// Too many customers would change segment.
     #[error(
-        "{moved} of {customers} customers ({:.2} %) would change segment against {previous}, but at most {:.2} % may",
-        100.0 * share(*.moved, *.customers),
-        100.0 * .limit
+        "{moved} of {customers} customers ({}) would change segment against {previous}, but at most {} may",
+        beside(share(*.moved, *.customers), *.limit),
+        percent(*.limit)
     )]
     Moved {
         /// Customers who would.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::share;
+use crate::segment::percent::{beside, percent, percents};
 use crate::segment::train::study::Migration;
 
 /// A row per segment before, a column per segment now; in a cell the customers and their share of the row.
@@ -21,12 +21,12 @@ impl fmt::Display for MigrationTable<'_> {
         table.set_header(["before".to_owned(), "customers".to_owned()].into_iter().chain(now));
         for (old, row) in (0..).zip(&migration.matrix) {
             let all: u64 = row.iter().sum();
-            let cells = row.iter().map(|count| cell(*count, all));
+            let cells = cells(row);
             table.add_row([segment(migration, old), all.to_string()].into_iter().chain(cells));
         }
         let (customers, k) = (migration.customers(), migration.continues.len());
-        let columns = (0..k).map(|new| migration.matrix.iter().map(|row| row[new]).sum());
-        let cells = columns.map(|count| cell(count, customers));
+        let columns: Vec<u64> = (0..k).map(|new| migration.matrix.iter().map(|row| row[new]).sum()).collect();
+        let cells = cells(&columns);
         table.add_row(["all".to_owned(), customers.to_string()].into_iter().chain(cells));
         for index in 1..k + 2 {
             if let Some(column) = table.column_mut(index) {
@@ -36,10 +36,10 @@ impl fmt::Display for MigrationTable<'_> {
         writeln!(f, "{table}")?;
         write!(
             f,
-            "{} of {customers} customers ({:.2} %) change segment; at most {:.2} % may",
+            "{} of {customers} customers ({}) change segment; at most {} may",
             migration.customers_moved(),
-            100.0 * migration.moved,
-            100.0 * migration.limit
+            beside(migration.moved, migration.limit),
+            percent(migration.limit)
         )?;
         for (old, new) in migration.renumbered() {
             write!(f, "\nsegment {} goes on as {new}", segment(migration, old))?;
@@ -67,6 +67,10 @@ fn column(migration: &Migration, id: u32, continues: Option<u32>) -> String {
     }
 }
 
-fn cell(count: u64, all: u64) -> String {
-    if count == 0 { "–".to_owned() } else { format!("{count}\n{:.1} %", 100.0 * share(count, all)) }
+/// Counts and their shares of all of them.
+fn cells(counts: &[u64]) -> impl Iterator<Item = String> {
+    let cell = |(count, share): (&u64, String)| {
+        if *count == 0 { "–".to_owned() } else { format!("{count}\n{share}") }
+    };
+    counts.iter().zip(percents(counts)).map(cell)
 }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::feature::is_feature_name;
+
 use super::{ClusterSettings, Impute, Log1p, PrepareSettings, ReadSettings, TrainSettings};
 
 /// Settings that cannot be used; every one that was found.
@@ -83,15 +85,30 @@ impl Checked {
         self.list("drop", &read.drop);
         self.list("one_hot", &read.one_hot);
         self.list("missing", &read.missing);
+        self.list("keep", &read.keep);
+        self.rename(&read.rename);
         if let Some(only) = &read.only {
             self.require(!only.is_empty(), "only", || "is an empty list; leave it out".to_owned());
             self.list("only", only);
         }
         // What a column is cannot be said twice.
         let (id, only) = (read.id.as_slice(), read.only.as_deref().unwrap_or_default());
-        let roles = [("id", id), ("drop", &read.drop), ("one_hot", &read.one_hot), ("only", only)];
-        let contradict =
-            [("drop", "id"), ("one_hot", "id"), ("one_hot", "drop"), ("only", "id"), ("only", "drop")];
+        let roles = [
+            ("id", id),
+            ("drop", &read.drop),
+            ("one_hot", &read.one_hot),
+            ("only", only),
+            ("keep", &read.keep),
+        ];
+        let contradict = [
+            ("drop", "id"),
+            ("one_hot", "id"),
+            ("one_hot", "drop"),
+            ("only", "id"),
+            ("only", "drop"),
+            ("keep", "id"),
+            ("keep", "drop"),
+        ];
         let of =
             |role: &str| roles.iter().find(|(name, _)| *name == role).map_or(&[][..], |(_, names)| names);
         for (role, other) in contradict {
@@ -103,6 +120,24 @@ impl Checked {
             for name in read.one_hot.iter().filter(|name| !only.contains(name)) {
                 self.require(false, "one_hot", || format!("has `{name}`, which `only` leaves out"));
             }
+        }
+    }
+
+    fn rename(&mut self, rename: &BTreeMap<String, String>) {
+        let mut seen = BTreeSet::new();
+        for (old, new) in rename {
+            self.require(is_feature_name(new), "rename", || {
+                format!(
+                    "makes `{old}` `{new}`, which features.toml cannot have: letters, digits and _, no digit first; not \
+                     `segment` or `customer_id`"
+                )
+            });
+            self.require(seen.insert(new), "rename", || {
+                format!("makes two columns `{new}`; names must differ")
+            });
+            self.require(!rename.contains_key(new), "rename", || {
+                format!("makes `{old}` `{new}`, and that something else; use names that no column has")
+            });
         }
     }
 
@@ -205,7 +240,22 @@ mod tests {
     #[test]
     fn each_bound_is_held() {
         type Change = fn(&mut TrainSettings);
-        let cases: [(&str, Change); 29] = [
+        let cases: [(&str, Change); 33] = [
+            ("[read]: `rename` makes `a` `b c`, which features.toml cannot have", |settings| {
+                settings.read.rename.insert("a".into(), "b c".into());
+            }),
+            ("[read]: `rename` makes two columns `c`", |settings| {
+                settings.read.rename.insert("a".into(), "c".into());
+                settings.read.rename.insert("b".into(), "c".into());
+            }),
+            ("[read]: `rename` makes `a` `b`, and that something else", |settings| {
+                settings.read.rename.insert("a".into(), "b".into());
+                settings.read.rename.insert("b".into(), "c".into());
+            }),
+            ("[read]: `keep` has `a`, which `drop` has too", |settings| {
+                settings.read.keep = names(&["a"]);
+                settings.read.drop = names(&["a"]);
+            }),
             ("[read]: `only` is an empty list", |settings| settings.read.only = Some(Vec::new())),
             ("[read]: `id` is empty", |settings| settings.read.id = Some(String::new())),
             ("[read]: `drop` has `a` twice", |settings| settings.read.drop = names(&["a", "b", "a"])),

@@ -75,9 +75,16 @@ fn read(table: &Table<'_, '_>) -> ReadSettings {
         only: table.optional("only"),
         separator: table.choice("separator", &SEPARATORS),
         decimal: table.choice("decimal", &[("point", Decimal::Point), ("comma", Decimal::Comma)]),
+        keep: table.or("keep", Vec::new()),
+        rename: table.table("rename").as_ref().map(rename).unwrap_or_default(),
     };
     table.finish();
     settings
+}
+
+fn rename(table: &Table<'_, '_>) -> BTreeMap<String, String> {
+    let keys = table.keys().into_iter();
+    keys.filter_map(|old| table.optional::<String>(&old).map(|new| (old, new))).collect()
 }
 
 fn prepare(table: &Table<'_, '_>) -> PrepareSettings {
@@ -207,6 +214,8 @@ mod tests {
                 only: None,
                 separator: Some(b';'),
                 decimal: Some(Decimal::Comma),
+                keep: names(&["Exited"]),
+                rename: BTreeMap::from([("Credit Limit (k$)".to_owned(), "credit_limit_k".to_owned())]),
             }
         );
         assert_eq!(settings.prepare.winsorise, Some([0.01, 0.99]));

@@ -11,6 +11,7 @@ use super::distinct::{DistinctNumbers, DistinctTexts};
 use super::facts::{ColumnFacts, Kind};
 use super::one_hot::MOST_VALUES;
 use crate::table::{INFINITE, Marks, NOT_UTF8, advice};
+use super::suspect::{Known, Suspect, Verdict, no_name};
 
 /// A column that begins with so many numbers is one of numbers, however many texts follow.
 const BEGINS_WITH_NUMBERS: u64 = 100;
@@ -46,6 +47,8 @@ pub(super) struct ColumnReader {
     not_utf8: Option<u64>,
     /// How its numbers are written.
     pub(super) marks: Marks,
+    /// Where it may be no feature at all.
+    pub(super) suspect: Option<Suspect>,
 }
 
 #[derive(Debug)]
@@ -69,6 +72,8 @@ pub(super) enum Judged {
     Numbers(Kind),
     /// Its values are codes: the texts in order, each with its code.
     Texts(Vec<(String, usize)>),
+    /// It is no feature; why.
+    LeftOut(String),
 }
 
 /// Why a column cannot be used.
@@ -97,6 +102,7 @@ impl ColumnReader {
             first_bad: None,
             not_utf8: None,
             marks: Marks::default(),
+            suspect: None,
         }
     }
 
@@ -119,6 +125,10 @@ impl ColumnReader {
                 if self.marks.is_on() {
                     self.marks.look(row, str::from_utf8(field).unwrap_or_default().trim());
                 }
+                if let Some(suspect) = &mut self.suspect {
+                    let text = str::from_utf8(field).unwrap_or_default().trim();
+                    suspect.look(row, text.parse().unwrap_or_else(|_| f64::from(value)));
+                }
                 self.take_number(value)
             }
             Cell::Infinite(text) => self.take_bad(row, Why::Infinite, text),
@@ -131,6 +141,16 @@ impl ColumnReader {
             }
         };
         self.block.push(value);
+    }
+
+    /// Looks at a number of a row, counted from 0, that is stored as such, before it is rounded to 32 bits.
+    pub(super) fn look(&mut self, row: u64, number: f64, words: &MissingWords) {
+        if let Some(suspect) = &mut self.suspect
+            && number.is_finite()
+            && !words.has_number(number as f32)
+        {
+            suspect.look(row, number);
+        }
     }
 
     /// Takes a number of a row, counted from 0, that is stored as such.
@@ -203,12 +223,42 @@ impl ColumnReader {
         }
         let known = self.numbers + self.texts;
         match &self.first_bad {
-            None => Ok(Judged::Numbers(Kind::Number)),
+            None => self.judge_numbers().map_err(|message| Refused { row: None, message }),
+            Some(_) if self.name.is_empty() => refused(None, no_name(&self.name)),
             Some(_) if self.truths == known => Ok(Judged::Numbers(Kind::YesNo)),
             Some(bad) if self.texts > self.numbers && self.numbers_before_texts < BEGINS_WITH_NUMBERS => {
                 refused(None, self.advice(bad))
             }
             Some(bad) => refused(Some(bad.row), self.bad_value(bad, known)),
+        }
+    }
+
+    fn judge_numbers(&self) -> Result<Judged, String> {
+        let verdict = self.suspect.as_ref().map(|suspect| suspect.verdict(&self.name, self.known()));
+        match verdict.unwrap_or(Verdict::Fine) {
+            Verdict::Fine | Verdict::Warned(_) => Ok(Judged::Numbers(Kind::Number)),
+            Verdict::LeftOut(why) => Ok(Judged::LeftOut(why)),
+            Verdict::Refused(message) => Err(message),
+        }
+    }
+
+    fn known(&self) -> Known {
+        let (numbers, missing, may_be_id) = (self.numbers, self.missing, self.may_be_id);
+        Known { numbers, missing, distinct: self.distinct_numbers.len(), may_be_id }
+    }
+
+    /// What speaks against it, although it takes part.
+    fn warning(&self, judged: &Judged) -> Option<String> {
+        let suspect = self.suspect.as_ref()?;
+        let verdict = match judged {
+            Judged::Numbers(Kind::YesNo) => suspect.label(&self.name, self.truths_seen()),
+            Judged::Numbers(_) => suspect.verdict(&self.name, self.known()),
+            Judged::Texts(texts) => suspect.label(&self.name, texts.len()),
+            Judged::LeftOut(_) => Verdict::Fine,
+        };
+        match verdict {
+            Verdict::Warned(why) => Some(why),
+            Verdict::Fine | Verdict::LeftOut(_) | Verdict::Refused(_) => None,
         }
     }
 
@@ -294,6 +344,11 @@ impl ColumnReader {
                 (*kind, if *kind == Kind::YesNo { (self.truths_seen(), false) } else { numbers })
             }
             Judged::Texts(_) => (Kind::Text, texts),
+            Judged::LeftOut(_) => (Kind::NotRead, (0, false)),
+        };
+        let left_out = match judged {
+            Judged::LeftOut(why) => Some(why.clone()),
+            Judged::Numbers(_) | Judged::Texts(_) => None,
         };
         ColumnFacts {
             name: self.name.clone(),
@@ -301,7 +356,8 @@ impl ColumnReader {
             missing: self.missing,
             distinct: distinct as u64,
             distinct_bounded,
-            left_out: None,
+            left_out,
+            warning: self.warning(judged),
         }
     }
 
@@ -319,9 +375,13 @@ impl ColumnReader {
 }
 
 /// The text as an argument of a command.
-fn argument(text: &str) -> String {
-    let plain = |letter: char| letter.is_alphanumeric() || "_-.".contains(letter);
-    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("'{text}'") }
+pub(super) fn argument(text: &str) -> String {
+    let plain = |letter: char| letter.is_alphanumeric() || "_-.=".contains(letter);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    // A shell knows no quote within quotes.
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// The beginning of a text.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
+use crate::segment::percent::percent;
+
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -48,6 +50,8 @@ pub struct ColumnFacts {
     pub distinct_bounded: bool,
     /// Why it is no feature, where it is none.
     pub left_out: Option<String>,
+    /// Why it should be none, although it takes part.
+    pub warning: Option<String>,
 }
 
 /// The columns of a table, shown by `Display`.
@@ -62,7 +66,17 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// What speaks against columns that take part, a sentence each.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        let warned =
+            |column: &ColumnFacts| Some(format!("column `{}`: {}", column.name, column.warning.as_ref()?));
+        self.columns.iter().filter_map(warned)
+    }
+
     fn note(column: &ColumnFacts) -> String {
+        if column.warning.is_some() {
+            return "looks like a label, see the warning".to_owned();
+        }
         match (&column.left_out, column.kind) {
             (Some(reason), _) => reason.clone(),
             (None, Kind::Text) => format!("encoded as {} columns of 0 and 1", column.distinct),
@@ -81,12 +95,12 @@ impl fmt::Display for Facts {
         for column in &self.columns {
             let read = column.kind != Kind::NotRead;
             let number = |text: String| if read { text } else { String::new() };
-            let share = 100.0 * column.missing as f64 / self.rows.max(1) as f64;
+            let share = percent(column.missing as f64 / self.rows.max(1) as f64);
             table.add_row([
                 column.name.clone(),
                 column.kind.as_str().to_owned(),
                 number(column.missing.to_string()),
-                number(if column.missing == 0 { "0 %".to_owned() } else { format!("{share:.2} %") }),
+                number(share),
                 number(format!("{}{}", column.distinct, if column.distinct_bounded { "+" } else { "" })),
                 Self::note(column),
             ]);
@@ -113,6 +127,7 @@ mod tests {
             distinct,
             distinct_bounded: distinct == 10_000,
             left_out: None,
+            warning: None,
         };
         let dropped = ColumnFacts {
             left_out: Some("left out on request".into()),
@@ -129,11 +144,11 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "bank.csv: 400 customers, 5 columns");
         let rows = [
-            "│ id       ┆ id       ┆       0 ┆    0 % ┆      400 ┆                                  │",
-            "│ balance  ┆ number   ┆       1 ┆ 0.25 % ┆   10000+ ┆                                  │",
-            "│ job      ┆ text     ┆       0 ┆    0 % ┆       12 ┆ encoded as 12 columns of 0 and 1 │",
-            "│ loan     ┆ yes/no   ┆       0 ┆    0 % ┆        2 ┆ yes is 1, no is 0                │",
-            "│ duration ┆ not read ┆         ┆        ┆          ┆ left out on request              │",
+            "│ id       ┆ id       ┆       0 ┆   0 % ┆      400 ┆                                  │",
+            "│ balance  ┆ number   ┆       1 ┆ 0.2 % ┆   10000+ ┆                                  │",
+            "│ job      ┆ text     ┆       0 ┆   0 % ┆       12 ┆ encoded as 12 columns of 0 and 1 │",
+            "│ loan     ┆ yes/no   ┆       0 ┆   0 % ┆        2 ┆ yes is 1, no is 0                │",
+            "│ duration ┆ not read ┆         ┆       ┆          ┆ left out on request              │",
         ];
         assert_eq!(lines[4..9], rows, "{text}");
     }

@@ -13,7 +13,8 @@ use super::facts::{ColumnFacts, Kind};
 use super::header::{Plan, Role};
 use super::ids::Ids;
 use super::one_hot::{self, Width};
-use super::{ReadOptions, Table};
+use super::suspect::Suspect;
+use super::{Purpose, ReadOptions, Table, naming};
 use crate::document::Problems;
 use crate::table::{Decimal, Marks, NOT_UTF8, SAY_DECIMAL};
 
@@ -93,6 +94,7 @@ impl IdReader {
             distinct: self.ids.len() as u64,
             distinct_bounded: false,
             left_out: None,
+            warning: None,
         }
     }
 }
@@ -104,7 +106,9 @@ impl<'f> Gather<'f> {
         for (position, (name, role)) in named() {
             if matches!(role, Role::Number | Role::OneHot) {
                 let (one_hot, may_be_id) = (*role == Role::OneHot, options.id_column.is_none());
-                columns.push(ColumnReader::new(position, name.clone(), one_hot, may_be_id));
+                let mut reader = ColumnReader::new(position, name.clone(), one_hot, may_be_id);
+                reader.suspect = plan.hints[position].map(Suspect::new);
+                columns.push(reader);
             }
         }
         let id = named().find(|(_, (_, role))| **role == Role::Id);
@@ -145,6 +149,11 @@ impl<'f> Gather<'f> {
         let read = |role: &Role| !matches!(role, Role::LeftOut(_));
         let positions = 0..self.plan.roles.len();
         positions.filter(|position| read(&self.plan.roles[*position])).collect()
+    }
+
+    /// The position in the file of the id column.
+    pub(super) fn id_position(&self) -> Option<usize> {
+        self.ids.as_ref().map(|reader| reader.position)
     }
 
     /// Rows read so far, which is the number of the next, counted from 0.
@@ -203,20 +212,33 @@ impl<'f> Gather<'f> {
         }
         let mut judged = Vec::with_capacity(self.columns.len());
         let decimal_comma = self.columns.iter().any(|reader| reader.marks.decimal_comma());
+        let mut features = Vec::new();
         for reader in &self.columns {
             match reader.judge() {
                 Ok(sound) => {
-                    judged.push(sound);
-                    if let Some(found) = reader.marks.thousands(decimal_comma, SAY_DECIMAL) {
-                        let message = format!("column `{}`: {}", reader.name, found.message);
-                        self.found.push(Found { row: Some(found.row), message, earlier: None });
+                    if !matches!(sound, Judged::LeftOut(_)) {
+                        features.push(reader.name.as_str());
+                        if let Some(found) = reader.marks.thousands(decimal_comma, SAY_DECIMAL) {
+                            let message = format!("column `{}`: {}", reader.name, found.message);
+                            self.found.push(Found { row: Some(found.row), message, earlier: None });
+                        }
                     }
+                    judged.push(sound);
                 }
                 Err(refused) => {
-                    let message = format!("column `{}`: {}", reader.name, refused.message);
+                    let label = match reader.name.as_str() {
+                        "" => format!("column {}", reader.position + 1),
+                        name => format!("column `{name}`:"),
+                    };
+                    let message = format!("{label} {}", refused.message);
                     self.found.push(Found { row: refused.row, message, earlier: None });
                 }
             }
+        }
+        if self.plan.purpose == Purpose::Features
+            && let Some(message) = naming::unservable(&features, &self.plan.names)
+        {
+            self.found.push(Found { row: None, message, earlier: None });
         }
         self.found.extend(self.ids.as_ref().and_then(IdReader::found));
         if problems.is_empty() && self.found.is_empty() {
@@ -250,7 +272,15 @@ impl<'f> Gather<'f> {
                     texts.iter().enumerate().for_each(|(position, (_, code))| positions[*code] = position);
                     widths.push(Width::Many(positions));
                 }
+                Judged::LeftOut(_) => widths.push(Width::None),
             }
+        }
+        if names.is_empty() {
+            let reasons =
+                self.facts(judged).into_iter().filter_map(|facts| Some((facts.name, facts.left_out?)));
+            let reasons: Vec<String> = reasons.map(|(name, why)| format!("`{name}`: {why}")).collect();
+            let message = format!("no column is left to be a feature ({})", reasons.join("; "));
+            return Err(Problems::one(self.file, self.header_line, message));
         }
         let mut seen = BTreeSet::new();
         if let Some(twice) = names.iter().find(|name| !seen.insert(*name)) {
@@ -277,6 +307,7 @@ impl<'f> Gather<'f> {
                 distinct: 0,
                 distinct_bounded: false,
                 left_out: Some((*reason).to_owned()),
+                warning: None,
             }),
         });
         facts.collect()

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::ReadOptions;
+use super::suspect::{NameHints, hints};
+use super::{Purpose, ReadOptions, naming};
 use crate::document::{Problems, suggestion};
 
 /// What a column is read as.
@@ -23,6 +24,9 @@ pub(super) enum Role {
 pub(super) struct Plan {
     pub(super) names: Vec<String>,
     pub(super) roles: Vec<Role>,
+    /// Of each column what its name makes one suspect, where it is to be judged.
+    pub(super) hints: Vec<Option<NameHints>>,
+    pub(super) purpose: Purpose,
 }
 
 impl Plan {
@@ -31,21 +35,49 @@ impl Plan {
     pub(super) fn new(
         file: &str,
         line: Option<usize>,
-        names: Vec<String>,
+        mut names: Vec<String>,
         options: &ReadOptions,
         mut problems: Problems,
     ) -> Result<Self, Problems> {
+        for message in naming::rename(&mut names, &options.rename) {
+            problems.push(file, line, message);
+        }
         let mut problem = |message: String| problems.push(file, line, message);
         let roles: Vec<Role> = names.iter().map(|name| role(name, options)).collect();
-        check_names(&names, &roles, &mut problem);
+        let hints: Vec<Option<NameHints>> =
+            names.iter().zip(&roles).map(|(name, role)| suspected(name, *role, options)).collect();
+        check_names(&names, &roles, &hints, &mut problem);
         check_options(&names, options, &mut problem);
         if !roles.iter().any(|role| matches!(role, Role::Number | Role::OneHot)) {
             problem(
                 "no column is left to be a feature; at least one is needed beside the id column".to_owned(),
             );
         }
-        problems.into_result(Self { names, roles })
+        problems.into_result(Self { names, roles, hints, purpose: options.purpose })
     }
+
+    /// Says which columns the file itself calls the index of a pandas table.
+    pub(super) fn mark_index(&mut self, index: &[String]) {
+        for (name, hints) in self.names.iter().zip(&mut self.hints) {
+            if let Some(hints) = hints.as_mut().filter(|_| index.contains(name)) {
+                hints.pandas_index = true;
+            }
+        }
+    }
+}
+
+/// What the name of a column makes one suspect. A person who names a column is believed; a label is warned of unless that
+/// is what `keep` is for.
+fn suspected(name: &String, role: Role, options: &ReadOptions) -> Option<NameHints> {
+    let takes_part = matches!(role, Role::Number | Role::OneHot);
+    if options.purpose == Purpose::AsGiven || !takes_part || options.keep.contains(name) {
+        return None;
+    }
+    let found = hints(name);
+    if options.only.is_some() || role == Role::OneHot {
+        return Some(NameHints { label: found.label, trusted: true, ..NameHints::default() });
+    }
+    Some(found)
 }
 
 fn role(name: &String, options: &ReadOptions) -> Role {
@@ -62,7 +94,12 @@ fn role(name: &String, options: &ReadOptions) -> Role {
     }
 }
 
-fn check_names(names: &[String], roles: &[Role], problem: &mut impl FnMut(String)) {
+fn check_names(
+    names: &[String],
+    roles: &[Role],
+    hints: &[Option<NameHints>],
+    problem: &mut impl FnMut(String),
+) {
     // A header is not made of numbers; the first customer of a file without one is.
     if names.iter().all(|name| name.parse::<f64>().is_ok()) {
         problem("the first line holds numbers; begin the file with a line that names the columns".to_owned());
@@ -71,6 +108,10 @@ fn check_names(names: &[String], roles: &[Role], problem: &mut impl FnMut(String
     let mut seen = BTreeSet::new();
     for (number, (name, role)) in (1..).zip(names.iter().zip(roles)) {
         if matches!(role, Role::LeftOut(_)) {
+            continue;
+        }
+        // An index has no name, and is judged by its values.
+        if name.is_empty() && hints[number - 1].is_some_and(|hints| hints.stand_in) {
             continue;
         }
         if name.is_empty() {
@@ -90,6 +131,7 @@ fn check_options(names: &[String], options: &ReadOptions, problem: &mut impl FnM
     }
     let only = options.only.as_deref().unwrap_or_default();
     for (wanted, purpose) in (options.drop.iter().map(|name| (name, "to leave out")))
+        .chain(options.keep.iter().map(|name| (name, "to keep")))
         .chain(options.one_hot.iter().map(|name| (name, "to encode")))
         .chain(only.iter().map(|name| (name, "to read")))
     {
@@ -127,8 +169,8 @@ mod tests {
             id_column: Some("id".into()),
             drop: owned(&["when"]),
             one_hot: owned(&["job"]),
-            missing: Vec::new(),
             only: Some(owned(&["balance", "job"])),
+            ..ReadOptions::default()
         };
         let plan = plan(&["when", "id", "job", "balance", "age"], &options).unwrap();
         let [when, id, job, balance, age] = plan.roles[..] else { panic!("{plan:?}") };
@@ -143,8 +185,8 @@ mod tests {
             id_column: Some("Id".into()),
             drop: owned(&["jobs"]),
             one_hot: owned(&["marita"]),
-            missing: Vec::new(),
             only: Some(owned(&["job", "marital", "xyz"])),
+            ..ReadOptions::default()
         };
         assert_eq!(
             plan(&["id", "job", "marital"], &options).unwrap_err(),

@@ -11,6 +11,8 @@ pub(super) enum Width {
     /// Its codes become so many columns: for each code the position of the column that is 1. A missing value is 0 in
     /// all.
     Many(Vec<usize>),
+    /// It is left out.
+    None,
 }
 
 impl Width {
@@ -18,6 +20,7 @@ impl Width {
         match self {
             Self::One => 1,
             Self::Many(positions) => positions.len(),
+            Self::None => 0,
         }
     }
 }
@@ -27,6 +30,8 @@ impl Width {
 /// `values`: rows × `widths.len()`, row-major; a column of [`Width::Many`] holds codes, NaN where the value is missing, and
 /// has at least one. Cost: one pass; memory: the wide table only.
 pub(super) fn widen(values: &mut Vec<f32>, widths: &[Width]) {
+    let kept = without(values, widths);
+    let widths = kept.as_slice();
     let narrow = widths.len();
     let wide: usize = widths.iter().map(Width::columns).sum();
     if wide == narrow && widths.iter().all(|width| *width == Width::One) {
@@ -42,6 +47,8 @@ pub(super) fn widen(values: &mut Vec<f32>, widths: &[Width]) {
             let (cells, after) = rest.split_at_mut(width.columns());
             match width {
                 Width::One => cells.fill(*value),
+                // None is left.
+                Width::None => {}
                 Width::Many(positions) => {
                     cells.fill(0.0);
                     if !value.is_nan() {
@@ -54,6 +61,20 @@ pub(super) fn widen(values: &mut Vec<f32>, widths: &[Width]) {
     }
 }
 
+/// Takes the columns of [`Width::None`] out of the rows, from the first to the last; returns the widths of the others.
+fn without(values: &mut Vec<f32>, widths: &[Width]) -> Vec<Width> {
+    let kept: Vec<Width> = widths.iter().filter(|width| **width != Width::None).cloned().collect();
+    if kept.len() < widths.len() {
+        let mut position = 0;
+        values.retain(|_| {
+            let keep = widths[position] != Width::None;
+            position = (position + 1) % widths.len();
+            keep
+        });
+    }
+    kept
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +84,16 @@ mod tests {
         let mut values = vec![7.0, 0.0, 8.0, 1.0, 9.0, f32::NAN];
         widen(&mut values, &[Width::One, Width::Many(vec![1, 0])]);
         assert_eq!(values, [7.0, 0.0, 1.0, 8.0, 1.0, 0.0, 9.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn columns_that_are_left_out_take_no_room() {
+        let mut values = vec![7.0, 0.0, 0.5, 8.0, 1.0, 1.5];
+        widen(&mut values, &[Width::None, Width::Many(vec![1, 0]), Width::One]);
+        assert_eq!(values, [0.0, 1.0, 0.5, 1.0, 0.0, 1.5]);
+        let mut values = vec![7.0, 0.5, 8.0, 1.5];
+        widen(&mut values, &[Width::One, Width::None]);
+        assert_eq!(values, [7.0, 8.0]);
     }
 
     #[test]

@@ -13,6 +13,8 @@ use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, Fields};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::FileMetaData;
+use serde::Deserialize;
 
 use super::cell::MissingWords;
 use super::column::ColumnReader;
@@ -49,7 +51,8 @@ fn read_all(
         ParquetRecordBatchReaderBuilder::try_new(input).map_err(|error| refused(unreadable(&error)))?;
     let fields = opened.schema().fields().clone();
     let names = fields.iter().map(|field| field.name().trim().to_owned()).collect();
-    let plan = Plan::new(file, None, names, options, Problems::new())?;
+    let mut plan = Plan::new(file, None, names, options, Problems::new())?;
+    plan.mark_index(&pandas_index(opened.metadata().file_metadata()));
     let mut gather = Gather::new(file, None, plan, options);
     check_types(file, &fields, &gather, options)?;
     let positions = gather.positions();
@@ -65,6 +68,20 @@ fn read_all(
         }
     }
     gather.finish("row", line_per_row)
+}
+
+/// The columns that pandas wrote as the index of its table, as it says in the metadata of the file.
+fn pandas_index(metadata: &FileMetaData) -> Vec<String> {
+    #[derive(Default, Deserialize)]
+    struct Pandas {
+        /// Names of columns; an index that is a range is described instead, and is no column.
+        #[serde(default)]
+        index_columns: Vec<serde_json::Value>,
+    }
+    let pairs = metadata.key_value_metadata().into_iter().flatten();
+    let pandas = pairs.filter(|pair| pair.key == "pandas").find_map(|pair| pair.value.as_deref());
+    let pandas: Pandas = pandas.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    pandas.index_columns.iter().filter_map(|name| name.as_str()).map(|name| name.trim().to_owned()).collect()
 }
 
 /// The line of a row is its number from 1.
@@ -119,7 +136,10 @@ fn check_types(
             problem(format!("column `{name}`: is {found}, which takes part as it is; do not encode it"));
         }
     }
-    let id = fields.iter().find(|field| options.id_column.as_deref() == Some(field.name().trim()));
+    let id = gather
+        .id_position()
+        .and_then(|position| fields.get(position))
+        .filter(|_| options.id_column.is_some());
     if let Some(field) =
         id.filter(|field| !is_text(field.data_type()) && !decoded(field.data_type()).is_integer())
     {
@@ -151,6 +171,12 @@ fn read_column(
     let target = canonical(column.data_type()).ok_or_else(|| format!("{} came up", column.data_type()))?;
     let texts = target == DataType::LargeUtf8;
     let truths = target == DataType::Boolean;
+    // Before they are rounded to 32 bits.
+    let whole = if reader.suspect.is_some() && target == DataType::Float32 {
+        Some(cast(column, &DataType::Float64)?)
+    } else {
+        None
+    };
     let mut column = cast(column, &target)?;
     if !texts && !truths {
         column = cast(&column, &DataType::Float64)?;
@@ -163,7 +189,11 @@ fn read_column(
         } else if truths {
             reader.read_truth(row, column.as_boolean().value(index));
         } else {
-            reader.read_number(row, column.as_primitive::<Float64Type>().value(index), words);
+            let number = column.as_primitive::<Float64Type>().value(index);
+            let exact =
+                whole.as_ref().map_or(number, |whole| whole.as_primitive::<Float64Type>().value(index));
+            reader.look(row, exact, words);
+            reader.read_number(row, number, words);
         }
     }
     Ok(())
