@@ -111,11 +111,11 @@ fn a_rule_that_nobody_can_have_meant_is_warned_of_on_its_line() {
     assert_eq!(rule("customer.balance > 5 && customer.balance < 500"), "");
     assert_eq!(
         rule("customer.balance > 5 && customer.balance < 3"),
-        "offers.toml:18: offer `a`: `eligibility` can never be true: the offer is never shown"
+        "offers.toml:20: offer `a`: `eligibility` can never be true: the offer is never shown"
     );
     let found = rule("offer.category == \"cc\"");
     assert!(
-        found.starts_with("offers.toml:18: offer `a`: `eligibility`: `offer.category` is never"),
+        found.starts_with("offers.toml:20: offer `a`: `eligibility`: `offer.category` is never"),
         "{found}"
     );
 }

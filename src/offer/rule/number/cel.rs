@@ -25,10 +25,12 @@ pub(in crate::offer::rule) fn environment() -> Env {
     env
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the interpreter hands out references")]
 fn of_whole(whole: &CelInt) -> Number {
     Number::of_whole(*whole.inner())
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the interpreter hands out references")]
 fn of_double(double: &CelDouble) -> Number {
     Number::exact(*double.inner())
 }

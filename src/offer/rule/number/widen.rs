@@ -57,7 +57,7 @@ fn rounded(positive: f64) -> f64 {
 }
 
 fn reads_as(decimal: f64, magnitude: f64) -> Option<f64> {
-    (f64::from(decimal as f32) == magnitude).then_some(decimal)
+    (decimal as f32).total_cmp(&(magnitude as f32)).is_eq().then_some(decimal)
 }
 
 /// The general way: writes the shortest decimal and reads it.

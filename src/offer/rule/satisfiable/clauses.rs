@@ -123,7 +123,7 @@ impl<'a> Clauses<'a> {
                 _ => Vec::new(),
             },
             Some(Slot::Value { source, .. }) => {
-                self.known(Clause::one(Key::Value(*source), ValueSet::truth(wanted)), node)
+                self.known(&Clause::one(Key::Value(*source), ValueSet::truth(wanted)), node)
             }
             Some(Slot::Presence { source, .. }) if source.is_of_offer() => {
                 Clause::constant((self.of_offer(*source) != Operand::Missing) == wanted)
@@ -157,7 +157,7 @@ impl<'a> Clauses<'a> {
             }
             (name, Some(text), [part]) => {
                 let tests = self.text_tests(name, &self.text(text), &self.text(part), wanted);
-                self.known(tests.unwrap_or_else(|| self.not_understood(node, wanted)), node)
+                self.known(&tests.unwrap_or_else(|| self.not_understood(node, wanted)), node)
             }
             _ => self.not_understood(node, wanted),
         }
@@ -182,10 +182,10 @@ impl<'a> Clauses<'a> {
             }
             Some(FeatureType::String) => {
                 let clauses = self.texts(orders, &self.text(left), &self.text(right));
-                self.known(clauses.unwrap_or_else(|| self.not_understood(node, wanted)), node)
+                self.known(&clauses.unwrap_or_else(|| self.not_understood(node, wanted)), node)
             }
             Some(FeatureType::Int | FeatureType::Float) => {
-                self.known(self.amounts(orders, left, right), node)
+                self.known(&self.amounts(orders, left, right), node)
             }
             None => self.not_understood(node, wanted),
         }
@@ -199,12 +199,12 @@ impl<'a> Clauses<'a> {
             (Amount::Read(source, is_whole), constant)
                 if let Some(set) = compared(orders, is_whole, constant) =>
             {
-                self.of_value(source, set)
+                self.of_value(source, &set)
             }
             (constant, Amount::Read(source, is_whole))
                 if let Some(set) = compared(orders.exchanged(), is_whole, constant) =>
             {
-                self.of_value(source, set)
+                self.of_value(source, &set)
             }
             _ => match (constant(one), constant(other)) {
                 (Some(one), Some(other)) => match one.order(other) {
@@ -266,13 +266,13 @@ impl<'a> Clauses<'a> {
                 Text::Read(source) => self.tested(source, |text| pattern.0.is_match(text) == wanted),
                 Text::Other => None,
             };
-            return self.known(clauses.unwrap_or_else(|| self.not_understood(node, wanted)), node);
+            return self.known(&clauses.unwrap_or_else(|| self.not_understood(node, wanted)), node);
         }
         let Expr::List(list) = &list.expr else { return self.not_understood(node, wanted) };
         if self.kind(item) == Some(FeatureType::String) {
             let words: Vec<Text> = list.elements.iter().map(|element| self.text(element)).collect();
             let clauses = self.among(&self.text(item), &words, wanted);
-            return self.known(clauses.unwrap_or_else(|| self.not_understood(node, wanted)), node);
+            return self.known(&clauses.unwrap_or_else(|| self.not_understood(node, wanted)), node);
         }
         let orders = if wanted { Orders::EQUAL } else { Orders::EQUAL.negated() };
         let each = list.elements.iter().map(|element| self.comparison(orders, item, element, node, wanted));
@@ -281,16 +281,16 @@ impl<'a> Clauses<'a> {
         } else {
             each.fold(Clause::constant(true), |known, one| all_of(&known, &one))
         };
-        self.known(clauses, node)
+        self.known(&clauses, node)
     }
 
     /// A condition that excludes nothing but its opposite.
     fn not_understood(&self, node: &IdedExpr, wanted: bool) -> Vec<Clause> {
-        self.known(Clause::one(Key::Condition(show(node, self.slots)), ValueSet::truth(wanted)), node)
+        self.known(&Clause::one(Key::Condition(show(node, self.slots)), ValueSet::truth(wanted)), node)
     }
 
     /// The same clauses where all is known that the part needs to have a value.
-    fn known(&self, clauses: Vec<Clause>, node: &IdedExpr) -> Vec<Clause> {
+    fn known(&self, clauses: &[Clause], node: &IdedExpr) -> Vec<Clause> {
         let mut needed = Clause::default();
         self.each_needed(node, &mut |source| {
             let key = Key::Presence(source);
@@ -298,7 +298,7 @@ impl<'a> Clauses<'a> {
                 needed.0.push((key, ValueSet::truth(true)));
             }
         });
-        all_of(&clauses, &[needed])
+        all_of(clauses, &[needed])
     }
 
     fn each_needed(&self, node: &IdedExpr, visit: &mut dyn FnMut(Source)) {
@@ -324,7 +324,7 @@ impl<'a> Clauses<'a> {
     }
 
     /// A condition on a value, within what is declared of it.
-    fn of_value(&self, source: Source, set: ValueSet) -> Vec<Clause> {
+    fn of_value(&self, source: Source, set: &ValueSet) -> Vec<Clause> {
         let set = match self.range(source) {
             Some((low, high)) => set.intersect(&ValueSet::span(Span::closed(low, high))),
             None => set.intersect(&ValueSet::span(Span::ALL)),

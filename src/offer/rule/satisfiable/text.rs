@@ -77,7 +77,7 @@ impl Clauses<'_> {
         part: &Text,
         wanted: bool,
     ) -> Option<Vec<Clause>> {
-        let test: fn(&str, &str) -> bool = match name {
+        let holds: fn(&str, &str) -> bool = match name {
             "startsWith" => |text, part| text.starts_with(part),
             "endsWith" => |text, part| text.ends_with(part),
             "contains" => |text, part| text.contains(part),
@@ -85,9 +85,9 @@ impl Clauses<'_> {
         };
         match (text, part) {
             (Text::Fails, _) | (_, Text::Fails) => Some(Vec::new()),
-            (Text::Known(text), Text::Known(part)) => Some(Clause::constant(test(text, part) == wanted)),
+            (Text::Known(text), Text::Known(part)) => Some(Clause::constant(holds(text, part) == wanted)),
             (Text::Read(source), Text::Known(part)) => {
-                self.tested(*source, |text| test(text, part) == wanted)
+                self.tested(*source, |text| holds(text, part) == wanted)
             }
             _ => None,
         }

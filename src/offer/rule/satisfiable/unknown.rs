@@ -37,7 +37,7 @@ impl Rule {
                         match &other.expr {
                             Expr::Literal(_) => visit(*source, name, other),
                             Expr::List(list) => {
-                                list.elements.iter().for_each(|element| visit(*source, name, element))
+                                list.elements.iter().for_each(|element| visit(*source, name, element));
                             }
                             _ => {}
                         }

@@ -72,7 +72,11 @@ impl Span {
     }
 
     fn is_empty(self) -> bool {
-        self.low > self.high || self.low == self.high && !(self.low_is_in && self.high_is_in)
+        match self.low.partial_cmp(&self.high) {
+            Some(Ordering::Less) => false,
+            Some(Ordering::Equal) => !(self.low_is_in && self.high_is_in),
+            Some(Ordering::Greater) | None => true,
+        }
     }
 
     fn intersect(self, other: Self) -> Self {
