@@ -17,8 +17,8 @@ use super::gates::{self, Candidate, Champion};
 use super::store::NewRelease;
 use super::{
     CreatedRelease, Deployer, Deployment, ModelSummary, Publisher, PushHeader, Pushed, RegistryError,
-    Release, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseRecord, ReleaseSource, Store,
-    Verdict, VersionDetail, VersionState, VersionSummary, fault, review,
+    Release, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseSource, Store, Verdict,
+    VersionDetail, VersionState, VersionSummary, fault, review,
 };
 use crate::document::Problems;
 use crate::feature::store::CustomerSource;
