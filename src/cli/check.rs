@@ -64,7 +64,10 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
     print(describe(&checked, reached.as_ref()))?;
     match checked.warnings.len() {
         0 => Ok(()),
-        count if args.strict => Err(Failure::new(format!("{count} warnings, and --strict allows none"))),
+        1 if args.strict => Err(Failure::new("there is a warning, and --strict allows none")),
+        count if args.strict => {
+            Err(Failure::new(format!("there are {count} warnings, and --strict allows none")))
+        }
         _ => Ok(()),
     }
 }
