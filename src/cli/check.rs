@@ -35,7 +35,8 @@ pub(super) struct CheckArgs {
 
 /// A workspace or store that passed.
 pub(super) struct Checked {
-    pub snapshot: Arc<Snapshot>,
+    pub release: Arc<Release>,
+    pub customers: Arc<CustomerTable>,
     report: Option<LoadReport>,
     /// What is sound and most likely not meant.
     pub warnings: Problems,
@@ -63,7 +64,10 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
     print(describe(&checked, reached.as_ref()))?;
     match checked.warnings.len() {
         0 => Ok(()),
-        count if args.strict => Err(Failure::new(format!("{count} warnings, and --strict allows none"))),
+        1 if args.strict => Err(Failure::new("there is a warning, and --strict allows none")),
+        count if args.strict => {
+            Err(Failure::new(format!("there are {count} warnings, and --strict allows none")))
+        }
         _ => Ok(()),
     }
 }
@@ -73,11 +77,12 @@ fn with_reach(
     mut checked: Checked,
     source: &ReleaseSource<'_>,
 ) -> Result<(Checked, Option<Reached>), Failure> {
-    if checked.snapshot.customers.is_empty() {
+    if checked.customers.is_empty() {
         return Ok((checked, None));
     }
-    let reached = Reached::of(&checked.snapshot)?;
-    reached.warn(&checked.snapshot.release, source, &mut checked.warnings);
+    let (release, customers) = (Arc::clone(&checked.release), Arc::clone(&checked.customers));
+    let reached = Reached::of(&Arc::new(Snapshot { release, customers }))?;
+    reached.warn(&checked.release, source, &mut checked.warnings);
     Ok((checked, Some(reached)))
 }
 
@@ -118,12 +123,11 @@ fn check(source: &ReleaseSource<'_>, customers: Option<&Path>) -> Result<Checked
         Some((table, report)) => (table, Some(report)),
         None => (CustomerTable::empty(release.schema()), None),
     };
-    let snapshot = Snapshot { release: Arc::new(release), customers: Arc::new(customers) };
-    Ok(Checked { snapshot: Arc::new(snapshot), report, warnings })
+    Ok(Checked { release: Arc::new(release), customers: Arc::new(customers), report, warnings })
 }
 
 fn describe(checked: &Checked, reached: Option<&Reached>) -> String {
-    let release = &checked.snapshot.release;
+    let release = &checked.release;
     let catalog = release.catalog();
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);

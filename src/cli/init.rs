@@ -37,8 +37,8 @@ pub(super) fn run(args: &InitArgs) -> Result<(), Failure> {
         "{}: release {} with {} offers, {} models, {} customers",
         store.location(),
         current.release,
-        checked.snapshot.release.catalog().library.offers().len(),
-        checked.snapshot.release.pins().len(),
-        checked.snapshot.customers.len(),
+        checked.release.catalog().library.offers().len(),
+        checked.release.pins().len(),
+        checked.customers.len(),
     ))
 }

@@ -78,11 +78,12 @@ pub fn reach(
 
 fn of_plan(plan: &Plan, customers: Range<usize>) -> Vec<Reach> {
     let (context, catalog) = (plan.context(), plan.snapshot.release.catalog());
+    let channels = &plan.placement().channels;
     let mut found = vec![Reach::default(); plan.candidates().len()];
     let mut memo = RuleMemo::default();
     for index in customers {
         let known = Known::resolve(plan, index, &context);
-        let visit = Visit { catalog, known: &known, channel: plan.channel(), as_of: plan.as_of };
+        let visit = Visit { catalog, known: &known, channel: plan.channel(), channels, as_of: plan.as_of };
         let rules = catalog.rules_for(known.row(&context), &mut memo);
         for (candidate, reach) in plan.candidates().iter().zip(&mut found) {
             let consent = visit.withholds(candidate.offer, &rules).map(|one| one.stage);

@@ -45,7 +45,7 @@ pub(super) struct CreateArgs {
     #[arg(long, value_name = "NAME=VERSION", value_parser = pin)]
     model: Vec<(String, u64)>,
     /// Pin the workspace's version of this model though a higher one is current; may be given several times
-    #[arg(long, value_name = "NAME", requires = "workspace")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["base", "model", "features", "offers", "policy"])]
     downgrade: Vec<String>,
     /// The features.toml of the release [default: the base's]
     #[arg(long, value_name = "FILE")]
@@ -202,7 +202,7 @@ mod tests {
     fn a_release_is_made_of_a_workspace_or_of_changes_never_of_both_or_nothing() {
         use clap::error::ErrorKind;
         assert!(parse("models --note x --downgrade a --downgrade b").is_ok());
-        assert_eq!(parse("--base 3 --downgrade a").unwrap_err(), ErrorKind::MissingRequiredArgument);
+        assert_eq!(parse("--base 3 --downgrade a").unwrap_err(), ErrorKind::ArgumentConflict);
         assert!(parse("--base 3").is_ok());
         assert!(parse("--model a=1 --model b=0").is_ok());
         assert_eq!(parse("--note x").unwrap_err(), ErrorKind::MissingRequiredArgument);
