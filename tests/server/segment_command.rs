@@ -398,8 +398,7 @@ fn tables_of_other_banks_run_through() {
     let desk = Desk::new();
     if let Some(folder) = data("default_credit_card") {
         let input = desk.file("clients.csv", unpacked(&folder.join("uci350_named_columns.csv.gz")));
-        let label = "default payment next month=default_next_month";
-        let ended = desk.train(&input, &["--id", "ID", "--no-report", "--rename", label]);
+        let ended = desk.train(&input, &["--id", "ID", "--no-report"]);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert!(ended.stdout.contains("30000 customers"), "{}", ended.stdout);
         std::fs::remove_dir_all(desk.path("out")).unwrap();

@@ -7,7 +7,9 @@ use crate::segment::train::table::{ColumnFacts, Kind, Table};
 
 /// Columns of the file that nobody looked at, with the reason.
 pub(super) fn not_read(table: &Table) -> Vec<DroppedFeature> {
-    let columns = table.columns.iter().filter(|column| column.kind == Kind::NotRead);
+    // The artefact names what was left out; a column without a name cannot be named.
+    let columns =
+        table.columns.iter().filter(|column| column.kind == Kind::NotRead && !column.name.is_empty());
     let reasons = columns.filter_map(|column| column.left_out.clone().map(|reason| (column, reason)));
     reasons.map(|(column, reason)| DroppedFeature { feature: column.name.clone(), reason }).collect()
 }
