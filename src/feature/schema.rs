@@ -62,9 +62,15 @@ impl Feature {
         if let ValueRef::String(text) = value {
             return !self.takes_text(text);
         }
-        match (self.range, value.as_f64()) {
-            (Some((least, greatest)), Some(number)) => number < least || number > greatest,
-            _ => false,
+        match (self.range, value) {
+            // In the 32 bits of the value, so that 0.3 is within a range that ends at 0.3.
+            (Some((least, greatest)), ValueRef::Float(number)) => {
+                number < least as f32 || number > greatest as f32
+            }
+            (Some((least, greatest)), value) => {
+                value.as_f64().is_some_and(|number| number < least || number > greatest)
+            }
+            (None, _) => false,
         }
     }
 
@@ -345,6 +351,9 @@ default = 0.5
         assert_eq!(schema.closest("balanse"), Some("balance"));
         assert!(schema.get("balance").unwrap().is_out_of_range(ValueRef::Float(101.0)));
         assert!(!schema.get("balance").unwrap().is_out_of_range(ValueRef::Missing));
+        let tenths = FeatureSchema::parse("features.toml", &SOUND.replace("[0, 100]", "[0.1, 10.3]")).unwrap();
+        let balance = tenths.get("balance").unwrap();
+        assert!([0.1_f32, 10.3].iter().all(|end| !balance.is_out_of_range(ValueRef::Float(*end))));
     }
 
     fn problems(text: &str) -> String {

@@ -130,7 +130,6 @@ async fn no_answer_of_the_default_limits_is_more_than_a_client_takes() {
     request.explain = wire::Explain::All.into();
     let answer = Server::sample().client().await.rank(request).await.unwrap().into_inner();
     assert_eq!(answer.results.len(), 1024);
-    eprintln!("Rank of 1,024 customers with explain = ALL: {} bytes", prost::Message::encoded_len(&answer));
 }
 
 #[tokio::test]
