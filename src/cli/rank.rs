@@ -60,11 +60,26 @@ pub(super) struct RankArgs {
     server: String,
 }
 
+/// Refuses names that the schema does not have. The server would answer without them, which helps callers over a promotion and
+/// hides what a person mistypes.
+fn refuse_unknown(args: &RankArgs, schema: &FeatureSchema) -> Result<(), Failure> {
+    let features = args.feature.iter().map(|(name, _)| ("--feature", name));
+    let context = args.context.iter().map(|(name, _)| ("--context", name));
+    for (flag, name) in features.chain(context).filter(|(_, name)| schema.get(name).is_none()) {
+        let hint = schema.closest(name).map(|close| format!("; did you mean `{close}`?")).unwrap_or_default();
+        return Err(Failure::new(format!("{flag}: the release has no feature `{name}`{hint}")));
+    }
+    Ok(())
+}
+
 pub(super) fn run(args: &RankArgs) -> Result<(), Failure> {
     let answer = block_on(async {
         let mut client = Client::connect(&args.server).await?;
         let named = !args.feature.is_empty() || !args.context.is_empty();
         let schema = if named { schema(&client).await } else { None };
+        if let Some(schema) = &schema {
+            refuse_unknown(args, schema)?;
+        }
         let question = question(args, schema.as_ref())?;
         Ok(client.rank(question).await?)
     })?;

@@ -139,8 +139,8 @@ const CASES: &[Case] = &[
             copy.replace("affinity/1/model.toml", "method = \"isotonic\"", "method = \"none\"");
             let manifest = read(copy, "affinity/1/model.toml");
             let (before, rest) = manifest.split_once("x = [").unwrap();
-            let (_, after) = rest.split_once("\n]\n\n[checksums]").unwrap();
-            write(copy, "affinity/1/model.toml", &format!("{before}\n[checksums]{after}"));
+            let (_, after) = rest.split_once("\n]\n\n[gates]").unwrap();
+            write(copy, "affinity/1/model.toml", &format!("{before}\n[gates]{after}"));
         },
         problems: &[(
             "policy.toml",

@@ -26,7 +26,7 @@ Examples:
 
 Of a workspace, the highest version of each model is pushed and pinned. A higher version that is current
 stays, unless --downgrade names the model; so does a model that the workspace lacks and its policy names.
---model and --base pin what they say. Versions that fail their gates make no release. To serve what was made:
+What --model and --base say is pinned as it is. Versions that fail their gates make no release. To serve it:
   proffer release promote N";
 
 #[derive(Debug, Args)]
