@@ -351,7 +351,8 @@ default = 0.5
         assert_eq!(schema.closest("balanse"), Some("balance"));
         assert!(schema.get("balance").unwrap().is_out_of_range(ValueRef::Float(101.0)));
         assert!(!schema.get("balance").unwrap().is_out_of_range(ValueRef::Missing));
-        let tenths = FeatureSchema::parse("features.toml", &SOUND.replace("[0, 100]", "[0.1, 10.3]")).unwrap();
+        let tenths =
+            FeatureSchema::parse("features.toml", &SOUND.replace("[0, 100]", "[0.1, 10.3]")).unwrap();
         let balance = tenths.get("balance").unwrap();
         assert!([0.1_f32, 10.3].iter().all(|end| !balance.is_out_of_range(ValueRef::Float(*end))));
     }

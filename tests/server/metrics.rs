@@ -42,7 +42,7 @@ async fn call(server: &Server) {
     client.rank(rank_request("app_home", &["C000001", "nobody knows them"])).await.unwrap();
     client.rank(rank_request("call_center", &["C000003"])).await.unwrap();
     client.rank(rank_request("nowhere", &["C000001"])).await.unwrap_err();
-    client.score(scores("propensity", 5, &[])).await.unwrap();
+    client.score(scores("propensity", 5, &["travel_gold"])).await.unwrap();
 }
 
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3";

@@ -81,7 +81,7 @@ fn what_cannot_be_used_is_named_and_leaves_nothing_behind() {
         ("latin.csv", b"a,n\xe4me\n1,2\n3,4\n".to_vec(), &["latin.csv:1", "UTF-8"]),
         ("twice.csv", b"a,a\n1,2\n3,4\n".to_vec(), &["twice.csv:1", "`a`"]),
         ("infinite.csv", b"a,b\n1,2\ninf,3\n3,4\n".to_vec(), &["infinite.csv:3", "`a`", "infinite"]),
-        ("comma.csv", b"a;b\n1,5;2\n2,5;3\n".to_vec(), &["comma.csv:2", "comma"]),
+        ("comma.csv", b"a,b\n\"1,5\",2\n\"2,5\",3\n".to_vec(), &["comma.csv:2", "use a point"]),
         ("late.csv", format!("a,b\n{}", late.collect::<String>()).into_bytes(), &["late.csv:9001", "`a`"]),
         ("text.csv", b"a,job\n1,cook\n2,clerk\n3,cook\n4,smith\n".to_vec(), &["`job`", "--one-hot job"]),
         ("cut.parquet", b"PAR1 and then nothing".to_vec(), &["cut.parquet"]),

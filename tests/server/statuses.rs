@@ -20,9 +20,9 @@ async fn refused(change: impl FnOnce(&mut wire::RankRequest)) -> Status {
 
 #[tokio::test]
 async fn a_wrong_field_is_named_apart_from_the_message() {
-    let channel = dense(&["balance"], 1, &[f32::INFINITY]);
+    let long = vec!["x".repeat(300)];
     let refusals = [
-        (refused(|request| request.features = Some(channel)).await, "features.dense.values[0]"),
+        (refused(|request| request.exclude_offer_ids = long).await, "exclude_offer_ids[0]"),
         (refused(|request| request.count = 101).await, "count"),
         (refused(|request| request.placement.clear()).await, "placement"),
         (refused(|request| request.explain = 9).await, "explain"),

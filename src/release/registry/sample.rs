@@ -14,7 +14,7 @@ use crate::model::{Layout, Manifest, ModelKind};
 use crate::offer::{self, Offer};
 use crate::priority::pause;
 use crate::release::ReleaseFiles;
-use crate::release::gates::{LEAST_ROWS, Sample};
+use crate::release::gates::{LEAST_ROWS, Sample, segments_in};
 use crate::release::load::{Loaded, Segmenter, load_version};
 
 /// The most customers that are paired with offers; more would tell no more and take longer.
@@ -44,6 +44,10 @@ impl Registry {
         schema: &FeatureSchema,
         champion: &Path,
     ) -> Option<Sample> {
+        if segments_in(champion).is_some() {
+            // Another training numbers its segments otherwise, and that is no fault.
+            return None;
+        }
         let customers = self.customers(schema)?;
         let texts = (("offers.toml", current.offers.as_str()), ("policy.toml", current.policy.as_str()));
         let catalog = offer::read(schema, texts.0, texts.1).ok()?;
