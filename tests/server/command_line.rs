@@ -285,14 +285,13 @@ fn sighup_ends_nothing_and_sigterm_is_first_told_to_those_who_send_calls() {
 fn a_delay_ends_by_itself_and_a_server_without_a_terminal_has_one() {
     let (_directory, store) = sample_store();
     let mut command = command();
-    // Half of it, as nobody watches.
+    // The delay is half of it, as nobody watches; `app::tests` hold it to its length by a clock that is paused.
     command.envs([("PROFFER_SERVER_DRAIN_DELAY", "auto"), ("PROFFER_SERVER_DRAIN", "2s")]);
     let server = Process::start(command, &store);
     let began = Instant::now();
     let status = server.terminate();
     assert_eq!(status.code(), Some(0), "{status}");
-    let took = began.elapsed();
-    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(20), "{took:?}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
 #[test]
