@@ -65,7 +65,7 @@ pub(super) struct RankArgs {
 fn refuse_unknown(args: &RankArgs, schema: &FeatureSchema) -> Result<(), Failure> {
     let features = args.feature.iter().map(|(name, _)| ("--feature", name));
     let context = args.context.iter().map(|(name, _)| ("--context", name));
-    for (flag, name) in features.chain(context).filter(|(_, name)| schema.get(name).is_none()) {
+    if let Some((flag, name)) = features.chain(context).find(|(_, name)| schema.get(name).is_none()) {
         let hint = schema.closest(name).map(|close| format!("; did you mean `{close}`?")).unwrap_or_default();
         return Err(Failure::new(format!("{flag}: the release has no feature `{name}`{hint}")));
     }

@@ -126,7 +126,9 @@ fn read(args: &ScoreArgs, schema: Option<&FeatureSchema>) -> Result<Rows, Proble
             Some(message) => vec![message],
             None => fields.push(&record, &mut ids),
         };
-        wrong.into_iter().for_each(|message| problems.push(&*file, Some(line), message));
+        for message in wrong {
+            problems.push(&*file, Some(line), message);
+        }
         if fields.columns.rows() + fields.guessed.len() == ROWS_PER_CALL {
             batches.push(fields.take());
         }

@@ -92,19 +92,16 @@ impl TypedColumn<'_> {
             self.null_rows.push(row);
         }
         match &mut self.values {
-            ColumnValues::Floats(values) => values.push(match value {
-                ValueRef::Float(number) => number,
-                _ => f32::NAN,
-            }),
-            ColumnValues::Ints(values) => values.push(match value {
-                ValueRef::Int(number) => number,
-                _ => 0,
-            }),
+            ColumnValues::Floats(values) => {
+                values.push(if let ValueRef::Float(number) = value { number } else { f32::NAN });
+            }
+            ColumnValues::Ints(values) => {
+                values.push(if let ValueRef::Int(number) = value { number } else { 0 });
+            }
             ColumnValues::Bools(values) => values.push(value == ValueRef::Bool(true)),
-            ColumnValues::Strings(values) => values.push(match value {
-                ValueRef::String(text) => text.to_owned(),
-                _ => String::new(),
-            }),
+            ColumnValues::Strings(values) => {
+                values.push(if let ValueRef::String(text) = value { text.to_owned() } else { String::new() });
+            }
         }
     }
 }

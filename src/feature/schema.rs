@@ -275,15 +275,14 @@ fn read_feature(table: &Table<'_, '_>) -> Feature {
     let description = table.or("description", String::new());
     table.finish();
     let feature = Feature { name, feature_type, entity, default, range, values, description };
-    match feature.default_ref() {
-        ValueRef::String(text) if !feature.takes_text(text) => {
+    let default = feature.default_ref();
+    if feature.is_out_of_range(default) {
+        if let ValueRef::String(text) = default {
             let hint = suggestion(text, feature.values.iter().map(|value| &**value));
             table.problem_at("default", format!("`default` must be one of `values`, not {text:?}{hint}"));
-        }
-        default if feature.is_out_of_range(default) => {
+        } else {
             table.problem_at("default", "`default` lies outside `range`");
         }
-        _ => {}
     }
     feature
 }

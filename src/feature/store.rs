@@ -240,7 +240,9 @@ impl Format {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
         let unpacked = [".gz", ".zst"].into_iter().find_map(|packed| name.strip_suffix(packed));
         match unpacked {
-            Some(inner) => inner.ends_with(".csv").then_some(Self::Csv),
+            Some(inner) => {
+                Path::new(inner).extension().is_some_and(|ending| ending == "csv").then_some(Self::Csv)
+            }
             None => Self::ALL.into_iter().find(|format| name.ends_with(&format!(".{}", format.ending()))),
         }
     }

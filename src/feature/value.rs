@@ -127,9 +127,9 @@ impl ValueRef<'_> {
     #[must_use]
     pub fn cast(self, wanted: FeatureType) -> Option<Self> {
         match (wanted, self) {
-            (_, Self::Missing) => Some(self),
             (FeatureType::Float, Self::Float(value)) => Some(self).filter(|_| value.is_finite()),
-            (FeatureType::Int, Self::Int(_))
+            (_, Self::Missing)
+            | (FeatureType::Int, Self::Int(_))
             | (FeatureType::Bool, Self::Bool(_))
             | (FeatureType::String, Self::String(_)) => Some(self),
             (FeatureType::Float, Self::Int(value)) => Some(Self::Float(value as f32)),

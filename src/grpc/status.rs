@@ -160,7 +160,7 @@ pub(super) fn after_messages(ended: Status, answered: u64) -> Status {
     );
     let mut details = ended.get_error_details();
     details.set_error_info("DRAINING", "proffer", [("answered".to_owned(), answered.to_string())]);
-    details::with(Code::Unavailable, &message, details)
+    details::with(Code::Unavailable, &message, &details)
 }
 
 /// The answer would be longer than the limit of answers; `less` says what to ask for instead.
@@ -209,7 +209,7 @@ pub(super) fn deadline_exceeded() -> Status {
 pub(super) fn invalid(field: impl std::fmt::Display, message: impl std::fmt::Display) -> Status {
     let (field, message) = (field.to_string(), message.to_string());
     let told = format!("{field}: {message}");
-    details::with(Code::InvalidArgument, &told, ErrorDetails::with_bad_request_violation(field, message))
+    details::with(Code::InvalidArgument, &told, &ErrorDetails::with_bad_request_violation(field, message))
 }
 
 /// The name of a code as gRPC writes it.

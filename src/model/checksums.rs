@@ -107,7 +107,7 @@ impl Checksums {
         let mut text = String::with_capacity(manifest.len() + entry.len() + 1);
         for (at, line) in lines.iter().enumerate() {
             let replaced = known == Some(at);
-            text.push_str(if replaced { entry.as_str() } else { *line });
+            text.push_str(if replaced { entry.as_str() } else { line });
             text.push('\n');
             if known.is_none() && at == header {
                 text.push_str(&entry);

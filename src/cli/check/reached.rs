@@ -1,5 +1,6 @@
 //! Whom the offers of a release reach, of the customers at hand.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -144,7 +145,7 @@ fn obstacles(reach: &Reach) -> String {
         |(stage, withheld): &(&Stage, usize)| format!("{stage} withholds it from {}", count(*withheld));
     let mut text = stages.iter().map(said).collect::<Vec<_>>().join(", ");
     if reach.rule_errors > 0 {
-        text.push_str(&format!("; of {} a rule cannot be evaluated", count(reach.rule_errors)));
+        let _ = write!(text, "; of {} a rule cannot be evaluated", count(reach.rule_errors));
     }
     text
 }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::Path;
 
@@ -157,10 +158,10 @@ impl Table<'_> {
             .collect();
         let mut said = format!("{written} of {count} rows of {shown}");
         if !dropped.is_empty() {
-            said.push_str(&format!("; columns that the model does not take: {}", dropped.join(", ")));
+            let _ = write!(said, "; columns that the model does not take: {}", dropped.join(", "));
         }
         if !lacking.is_empty() {
-            said.push_str(&format!("; the schema's defaults stand in for {}", lacking.join(", ")));
+            let _ = write!(said, "; the schema's defaults stand in for {}", lacking.join(", "));
         }
         Ok((golden, said))
     }

@@ -68,7 +68,7 @@ impl CustomerSource {
     /// What is wrong with the file, or why it could not be copied; the present file is then as it was.
     pub fn install(&self, source_file: &Path, schema: &FeatureSchema) -> Result<LoadReport, Problems> {
         let place = self.prepare(source_file)?;
-        let (_, report) = self.take_in(&place, source_file, schema)?;
+        let (_, report) = take_in(&place, source_file, schema)?;
         self.replace(&place.incoming.0, place.format).map_err(|error| self.failed(&place.shown, &error))?;
         Ok(report)
     }
@@ -84,7 +84,7 @@ impl CustomerSource {
         losses: Losses,
     ) -> Result<Replaced, Problems> {
         let place = self.prepare(source_file)?;
-        let (table, report) = self.take_in(&place, source_file, schema)?;
+        let (table, report) = take_in(&place, source_file, schema)?;
         let new = Read { table, report };
         if losses == Losses::Refused {
             // One that cannot be read under this schema serves nobody, so nothing is lost with it.
@@ -182,21 +182,6 @@ impl CustomerSource {
         Ok(lock)
     }
 
-    /// Copies and reads `source_file`. The copy is checked, not the source: nobody can change it between the check and the
-    /// installation.
-    fn take_in(
-        &self,
-        place: &Place,
-        source_file: &Path,
-        schema: &FeatureSchema,
-    ) -> Result<(CustomerTable, LoadReport), Problems> {
-        let copied = copy(source_file, &place.incoming.0);
-        copied.map_err(|error| {
-            Problems::one(&place.shown, None, format!("the file could not be copied: {error}"))
-        })?;
-        CustomerTable::load_as(&place.incoming.0, place.format, &place.shown, schema, Faults::Refused)
-    }
-
     fn failed(&self, shown: &str, error: &io::Error) -> Problems {
         let directory = self.directory.display();
         Problems::one(shown, None, format!("{directory} could not be written to: {error}"))
@@ -219,6 +204,20 @@ impl CustomerSource {
         }
         directory.sync_all()
     }
+}
+
+/// Copies and reads `source_file`. The copy is checked, not the source: nobody can change it between the check and the
+/// installation.
+fn take_in(
+    place: &Place,
+    source_file: &Path,
+    schema: &FeatureSchema,
+) -> Result<(CustomerTable, LoadReport), Problems> {
+    let copied = copy(source_file, &place.incoming.0);
+    copied.map_err(|error| {
+        Problems::one(&place.shown, None, format!("the file could not be copied: {error}"))
+    })?;
+    CustomerTable::load_as(&place.incoming.0, place.format, &place.shown, schema, Faults::Refused)
 }
 
 impl Fingerprint {

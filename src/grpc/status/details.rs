@@ -34,7 +34,7 @@ const HEADER_BYTES: usize = 7 << 10;
 const SHORT: usize = 256;
 
 /// A status with these details.
-pub(super) fn with(code: Code, message: &str, details: ErrorDetails) -> Status {
+pub(super) fn with(code: Code, message: &str, details: &ErrorDetails) -> Status {
     let message = bounded(message);
     let sent = |details: &[u8]| header_bytes(&message) + details.len().div_ceil(3) * 4;
     let status = Status::with_error_details(code, message.clone(), details.clone());
@@ -42,7 +42,7 @@ pub(super) fn with(code: Code, message: &str, details: ErrorDetails) -> Status {
         return status;
     }
     // The details repeat the message, and the violation most of it.
-    let shortened = Status::with_error_details(code, cut(&message, SHORT), short(&details));
+    let shortened = Status::with_error_details(code, cut(&message, SHORT), short(details));
     if sent(shortened.details()) <= HEADER_BYTES {
         return Status::with_details(code, message, shortened.details().to_vec().into());
     }
@@ -64,7 +64,7 @@ fn short(details: &ErrorDetails) -> ErrorDetails {
 
 /// A status that says when to try again.
 pub(super) fn retry(code: Code, message: &str, after: Duration) -> Status {
-    with(code, message, ErrorDetails::with_retry_info(Some(after)))
+    with(code, message, &ErrorDetails::with_retry_info(Some(after)))
 }
 
 /// The status with the id of the request in it; it keeps one that it has.
@@ -78,7 +78,7 @@ pub(in crate::grpc) fn of_request(status: Status, id: &str) -> Status {
     if passes && details.retry_info().is_none() {
         details.set_retry_info(Some(LATER));
     }
-    let mut complete = with(status.code(), status.message(), details);
+    let mut complete = with(status.code(), status.message(), &details);
     // Such as the compressions that the server takes.
     *complete.metadata_mut() = status.metadata().clone();
     complete
