@@ -208,6 +208,7 @@ impl<'r> Reader<'r> {
 
 /// Whether a field looks as if a quote that was left out had joined rows: its lines have as many separators as rows have, and
 /// the last as many as stand before the field.
+#[expect(clippy::naive_bytecount, reason = "lines within a field are few and short")]
 fn may_hold_rows(record: &Record, separator: u8, width: usize) -> bool {
     record.iter().enumerate().any(|(column, field)| {
         let separators = |line: &[u8]| line.iter().filter(|byte| **byte == separator).count();

@@ -22,7 +22,7 @@ pub(in crate::segment) fn percent(share: f64) -> String {
 /// A share as [`percent`] shows it, with more digits where it would else read as the limit that it misses: `1.98 %` beside 2 %.
 pub(in crate::segment) fn beside(share: f64, limit: f64) -> String {
     let shown = |decimals: usize, share: f64| format!("{:.decimals$} %", 100.0 * share);
-    if share == limit || shown(1, share) != shown(1, limit) {
+    if share.to_bits() == limit.to_bits() || shown(1, share) != shown(1, limit) {
         return percent(share);
     }
     let decimals = (2..=12).find(|decimals| shown(*decimals, share) != shown(*decimals, limit));

@@ -188,7 +188,7 @@ impl<R: Read> Records<R> {
                 return self.end_of_file(record, state);
             }
             if record.bytes.len() > MOST_RECORD_BYTES && self.faults == Faults::Refused {
-                return Err(self.too_long(record, state));
+                return Err(Self::too_long(record, state));
             }
             let next = match state {
                 State::Plain { opens } => self.plain(record, opens)?,
@@ -370,7 +370,7 @@ impl<R: Read> Records<R> {
         }
     }
 
-    fn too_long(&self, record: &Record, state: State) -> Fault {
+    fn too_long(record: &Record, state: State) -> Fault {
         let most = MOST_RECORD_BYTES >> 20;
         match state {
             State::Quoted { opened } => Fault::at(

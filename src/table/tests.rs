@@ -1,5 +1,7 @@
 //! Files as bytes: what is read is what was written, and a file that is not whole is never a shorter table.
 
+#![allow(clippy::needless_for_each)]
+
 use std::io::{self, Write as _};
 
 use proptest::prelude::*;
@@ -275,9 +277,10 @@ proptest! {
 
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in any::<Vec<u8>>(), alphabet in any::<bool>()) {
-        let bytes: Vec<u8> = match alphabet {
-            true => bytes.iter().map(|byte| b"a1,;\"'\n\r.|\t "[usize::from(*byte) % 12]).collect(),
-            false => bytes,
+        let bytes: Vec<u8> = if alphabet {
+            bytes.iter().map(|byte| b"a1,;\"'\n\r.|\t "[usize::from(*byte) % 12]).collect()
+        } else {
+            bytes
         };
         for faults in [Faults::Refused, Faults::Tolerated] {
             let options = Options { faults, ..Options::default() };

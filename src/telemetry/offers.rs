@@ -203,7 +203,8 @@ impl Totals {
 impl Collector for OfferTotals {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let sums = self.0.lock().unwrap_or_else(PoisonError::into_inner).sums();
-        let families: [(&str, &str, fn(&Sums) -> u64); 2] = [
+        type Family = (&'static str, &'static str, fn(&Sums) -> u64);
+        let families: [Family; 2] = [
             (
                 "placement_offers_shown",
                 "Customers to whom an offer was shown, by placement and offer.",

@@ -79,7 +79,9 @@ mod tests {
     #[test]
     fn a_bound_belongs_to_its_bucket() {
         let mut batch = PropensityBatch::default();
-        [0.0, 0.001, 0.0011, 0.5, 1.0].into_iter().for_each(|propensity| batch.add(propensity));
+        for propensity in [0.0, 0.001, 0.0011, 0.5, 1.0] {
+            batch.add(propensity);
+        }
         assert_eq!((batch.counts[0], batch.counts[1], batch.counts[9], batch.counts[12]), (2, 1, 1, 1));
         assert!((batch.sum - 1.5021).abs() < 1e-12);
     }
@@ -92,7 +94,9 @@ mod tests {
             let histogram = Propensities::default();
             for propensities in &batches {
                 let mut batch = PropensityBatch::default();
-                propensities.iter().for_each(|propensity| batch.add(*propensity));
+                for propensity in &propensities {
+                    batch.add(*propensity);
+                }
                 histogram.add(&batch);
             }
             let all: Vec<f64> = batches.concat();

@@ -181,7 +181,6 @@ impl Trace {
     }
 
     /// Measures what is done by turns.
-    #[must_use]
     pub fn laps<const N: usize>(&self, names: [&'static str; N]) -> Laps<N> {
         Laps(self.0.as_ref().map(|sampled| {
             let (began, last) = (SystemTime::now(), Instant::now());

@@ -196,6 +196,8 @@ fn with_point(cell: &[u8], decimal: Decimal) -> Cow<'_, [u8]> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::format_collect)]
+
     use super::*;
 
     const MANIFEST: &str = "kind = 'propensity'\nlayout = 'pairwise'\ninputs = ['balance', 'annual_fee']\n";

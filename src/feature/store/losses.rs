@@ -139,6 +139,8 @@ impl fmt::Display for Loss {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::format_collect)]
+
     use proptest::prelude::*;
 
     use super::*;

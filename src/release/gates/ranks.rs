@@ -13,7 +13,7 @@ pub(super) fn correlation(one: &[f32], other: &[f32]) -> Option<f64> {
         return None;
     }
     let (one, other) = (ranks(one), ranks(other));
-    let middle = (one.len() as f64 + 1.0) / 2.0;
+    let middle = f64::midpoint(one.len() as f64, 1.0);
     let (mut both, mut first, mut second) = (0.0, 0.0, 0.0);
     for (a, b) in one.iter().zip(&other) {
         let (a, b) = (a - middle, b - middle);
@@ -32,8 +32,10 @@ fn ranks(values: &[f32]) -> Vec<f64> {
     let mut before = 0;
     // -0.0 and 0.0 are one value.
     for equal in order.chunk_by(|one, other| values[*one] >= values[*other]) {
-        let rank = before as f64 + (equal.len() as f64 + 1.0) / 2.0;
-        equal.iter().for_each(|at| ranks[*at] = rank);
+        let rank = before as f64 + f64::midpoint(equal.len() as f64, 1.0);
+        for at in equal {
+            ranks[*at] = rank;
+        }
         before += equal.len();
     }
     ranks
@@ -51,7 +53,7 @@ pub(super) fn psi_of_propensities(reference: &[f64], found: &[f64]) -> f64 {
 }
 
 fn shares(propensities: &[f64]) -> Vec<f64> {
-    let mut counts = vec![0.5; POINTS];
+    let mut counts = [0.5; POINTS];
     for propensity in propensities {
         let log_odds = (propensity / (1.0 - propensity)).ln().clamp(-LAST_POINT, LAST_POINT);
         let place = log_odds + LAST_POINT;

@@ -141,8 +141,7 @@ impl Store {
     /// The names of the kept files of the bucket, the latest last.
     fn kept_names(&self) -> Result<Vec<String>, StoreError> {
         let listed = self.0.objects.list(&format!("{}/{PREVIOUS}", keys::CUSTOMERS))?;
-        let mut names: Vec<String> =
-            listed.into_iter().map(|(name, _)| name).filter(|name| kept_number(name).is_some()).collect();
+        let mut names: Vec<String> = listed.into_keys().filter(|name| kept_number(name).is_some()).collect();
         names.sort_by_key(|name| kept_number(name).map(|(number, _)| number));
         Ok(names)
     }

@@ -1,5 +1,7 @@
 //! What numbers come to at boundaries, and what is left of rounding.
 
+#![allow(clippy::float_cmp)]
+
 use super::*;
 
 fn exact(value: f64) -> Number {

@@ -87,6 +87,8 @@ impl Write for Text {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp)]
+
     use proptest::prelude::*;
 
     use super::*;

@@ -109,9 +109,8 @@ impl ColumnReader {
     /// Reads a field of text of a row, counted from 0.
     pub(super) fn read_field(&mut self, row: u64, field: &[u8], words: &MissingWords) {
         let value = match classify(field, words) {
-            Cell::Missing => self.take_missing(),
             Cell::Nothing(text) if self.one_hot => self.take_bad(row, Why::Text, text),
-            Cell::Nothing(_) => self.take_missing(),
+            Cell::Missing | Cell::Nothing(_) => self.take_missing(),
             Cell::NotUtf8 => {
                 self.not_utf8.get_or_insert(row);
                 f32::NAN

@@ -107,10 +107,7 @@ fn canonical(column: &DataType) -> Option<DataType> {
 
 /// The type of the values, whether or not they stand in a dictionary: pandas writes categories of numbers so.
 fn decoded(column: &DataType) -> &DataType {
-    match column {
-        DataType::Dictionary(_, values) => decoded(values),
-        plain => plain,
-    }
+    if let DataType::Dictionary(_, values) = column { decoded(values) } else { column }
 }
 
 fn is_text(column: &DataType) -> bool {

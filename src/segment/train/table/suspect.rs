@@ -70,10 +70,10 @@ impl Suspect {
 
     /// Looks at the number of a row, counted from 0, before it is rounded to 32 bits: long ids differ in their last digits.
     pub(super) fn look(&mut self, row: u64, number: f64) {
-        if row == 0 && (number == 0.0 || number == 1.0) {
+        if row == 0 && [0.0, 1.0].contains(&number) {
             self.counts_from = Some(number);
         }
-        if self.counts_from.is_some_and(|first| number != first + row as f64) {
+        if self.counts_from.is_some_and(|first| (number - first - row as f64).abs() > 0.0) {
             self.counts_from = None;
         }
         self.whole &= number >= 0.0 && number.fract() == 0.0;

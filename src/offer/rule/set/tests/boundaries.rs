@@ -134,7 +134,7 @@ fn a_rule_is_told_apart_from_its_neighbours() {
                 let rule =
                     format!("customer.cf0 {symbol} {}.{:02} * customer.cf1", percent / 100, percent % 100);
                 assert_eq!(
-                    answers(&[rule.clone()], &customer),
+                    answers(std::slice::from_ref(&rule), &customer),
                     [Ok(holds(symbol, order))],
                     "{rule} at {balance}"
                 );
@@ -247,7 +247,7 @@ proptest! {
         for symbol in SYMBOLS {
             let expected = holds(symbol, 0.cmp(&near));
             let rule = format!("customer.cf0 {symbol} {}", written.text());
-            prop_assert_eq!(answers(&[rule.clone()], &customer), [Ok(expected)], "{} at {:?}", rule, feature);
+            prop_assert_eq!(answers(std::slice::from_ref(&rule), &customer), [Ok(expected)], "{} at {:?}", rule, feature);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Whole files with columns that are no features.
 
+#![allow(clippy::format_collect)]
+
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;

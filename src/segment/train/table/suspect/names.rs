@@ -112,7 +112,7 @@ pub(in crate::segment::train::table) fn hints(name: &str) -> NameHints {
     };
     let row_number = among(ROW_NUMBERS, &whole) || whole == "v 1";
     if any(QUANTITIES) {
-        return NameHints { label, row_number, ..NameHints::default() };
+        return NameHints { row_number, label, ..NameHints::default() };
     }
     let before = words.len().checked_sub(2).map(|position| words[position].as_str());
     let of_entity = |word: Option<&str>| word.is_some_and(|word| among(ENTITIES, word));
