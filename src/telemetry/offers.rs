@@ -200,10 +200,12 @@ impl Totals {
     }
 }
 
+/// A metric: its name, its help, and its number out of sums.
+type Family = (&'static str, &'static str, fn(&Sums) -> u64);
+
 impl Collector for OfferTotals {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let sums = self.0.lock().unwrap_or_else(PoisonError::into_inner).sums();
-        type Family = (&'static str, &'static str, fn(&Sums) -> u64);
         let families: [Family; 2] = [
             (
                 "placement_offers_shown",

@@ -94,7 +94,7 @@ mod tests {
             let histogram = Propensities::default();
             for propensities in &batches {
                 let mut batch = PropensityBatch::default();
-                for propensity in &propensities {
+                for propensity in propensities {
                     batch.add(*propensity);
                 }
                 histogram.add(&batch);
