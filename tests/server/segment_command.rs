@@ -1,5 +1,7 @@
 //! `proffer segment` as a person runs it: what it writes, what it refuses and says, and what it leaves behind.
 
+#![allow(clippy::format_collect)]
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -415,7 +417,7 @@ fn tables_of_other_banks_run_through() {
         let encoded = "job,marital,education,contact,month,day_of_week,poutcome";
         let more = ["--no-report", "--one-hot", encoded, "--missing", "unknown", "--drop", "duration,y"];
         let unnamed = desk.train(&input, &more);
-        let flags: Vec<&str> = unnamed.stderr.split_whitespace().filter(|word| word.contains("=")).collect();
+        let flags: Vec<&str> = unnamed.stderr.split_whitespace().filter(|word| word.contains('=')).collect();
         assert_eq!(unnamed.code, Some(1), "{unnamed:?}");
         assert!(flags.contains(&"emp.var.rate=emp_var_rate"), "{}", unnamed.stderr);
         let renames: Vec<&str> =

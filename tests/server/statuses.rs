@@ -13,7 +13,7 @@ const CLIENT_LIMIT: usize = 4 << 20;
 
 async fn refused(change: impl FnOnce(&mut wire::RankRequest)) -> Status {
     let mut request = rank_request("app_home", &["C000001"]);
-    request.request_id = "the caller's".to_owned();
+    "the caller's".clone_into(&mut request.request_id);
     change(&mut request);
     Server::sample().client().await.rank(request).await.unwrap_err()
 }
