@@ -115,7 +115,7 @@ async fn scores_that_moved_are_noticed_on_what_customers_asked_for() {
     }
     let same = distribution(&engine, &directory);
     assert_eq!(same.outcome, GateOutcome::Passed, "{same:?}");
-    assert!(same.measured.starts_with("PSI 0.0000 over 1"), "{same:?}");
+    assert!(same.measured.starts_with("PSI 0.0000") && same.measured.contains("over 1"), "{same:?}");
     // The other class: what was likely is unlikely now. Golden rows would notice too, and are not kept.
     copy.replace("propensity/1/model.toml", "class = 1", "class = 0");
     std::fs::remove_file(directory.join("golden.csv")).unwrap();
