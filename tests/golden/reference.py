@@ -256,10 +256,13 @@ class Workspace:
         channel = request.get("channel") or placement["channels"][0]
         now = dt.datetime.fromisoformat(request["as_of"])
         stored = self.customers.get(request["customer_id"], {})
-        customer = self.resolve("customer", request.get("features", {}), stored)
+        asked = dict(request.get("features", {}))
+        # An opt-out that is stored wins over the request.
+        asked |= {name: False for name, value in stored.items() if name.startswith("consent_") and value is False}
+        customer = self.resolve("customer", asked, stored)
         context = self.resolve("context", request.get("context", {}))
         # What nobody knows is imputed as in training; the defaults are for rules and models.
-        segment = self.segmentation.assign(self.known("customer", request.get("features", {}), stored))
+        segment = self.segmentation.assign(self.known("customer", asked, stored))
 
         listed = request.get("candidate_offer_ids") or list(self.offers)
         excluded = request.get("exclude_offer_ids", [])
@@ -272,6 +275,7 @@ class Workspace:
             name.removeprefix("consent_"): value for name, value in customer.items() if name.startswith("consent_")
         }
         granted = set(request.get("consents", [])) | {name for name, value in opted.items() if value is True}
+        granted -= {name for name, value in opted.items() if value is False}
         seen = {name: cel_map(widened_floats(values)) for name, values in (("customer", customer), ("context", context))}
         seen["segment"] = cel_map({"id": segment["id"], "name": segment["name"]})
 
