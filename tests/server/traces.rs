@@ -236,7 +236,7 @@ async fn a_collector_sees_the_steps_of_calls_that_their_callers_trace() {
     let messages = tokio_stream::iter([message("app_home"), message("call_center")]);
     let mut answers = client.rank_stream(traced(messages, 6, true)).await.unwrap().into_inner();
     while answers.message().await.unwrap().is_some() {}
-    client.score(traced(scores("propensity", 3, &[]), 7, true)).await.unwrap();
+    client.score(traced(scores("propensity", 3, &["travel_gold"]), 7, true)).await.unwrap();
 
     assert!(server.terminate().success(), "what is left is exported at the end");
     let spans = collector.spans_of(6);
