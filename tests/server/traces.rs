@@ -239,10 +239,10 @@ async fn a_collector_sees_the_steps_of_calls_that_their_callers_trace() {
     client.score(traced(scores("propensity", 3, &["travel_gold"]), 7, true)).await.unwrap();
 
     assert!(server.terminate().success(), "what is left is exported at the end");
-    let spans = collector.spans_of(6);
+    let spans = collector.spans_of(5);
     assert!(!spans.iter().any(|span| span.trace == trace(2)), "its caller does not trace it");
     let traces: BTreeSet<&str> = spans.iter().map(|span| span.trace.as_str()).collect();
-    assert_eq!(traces.len(), 6, "{traces:?}");
+    assert_eq!(traces.len(), 5, "{traces:?}");
 
     let first = of_call(&spans, 1);
     assert_eq!(first.name, RANK);
