@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_stream::StreamExt;
 use tonic::{Code, Request, Status};
 
-use super::harness::{Server, dense, rank_request, wire};
+use super::harness::{Server, dense, exchange, frame, rank_request, wire};
 
 /// The sample server still decides.
 async fn assert_serving() {
@@ -314,36 +314,8 @@ async fn bytes_that_are_no_message_are_the_callers_mistake() {
 /// Sends the bytes of a `Rank` as they are, frame and all, and reads what the server itself answers: `tonic`'s client would
 /// refuse, or answer first.
 async fn raw_call(headers: &[(&str, &str)], frame: Vec<u8>) -> Status {
-    let (answer, _) = exchange(headers, frame).await;
+    let (answer, _) = exchange(Server::sample().address, headers, frame).await;
     Status::from_header_map(&answer.headers).expect("an answer without a body")
-}
-
-/// The head and the body of what is answered.
-async fn exchange(headers: &[(&str, &str)], frame: Vec<u8>) -> (http::response::Parts, Vec<u8>) {
-    let stream = tokio::net::TcpStream::connect(Server::sample().address).await.unwrap();
-    let (client, connection) = h2::client::handshake(stream).await.unwrap();
-    let connection = tokio::spawn(connection);
-    let head = http::Request::post("http://server/proffer.v1.DecisionService/Rank")
-        .header("content-type", "application/grpc")
-        .header("te", "trailers");
-    let head = headers.iter().fold(head, |head, (name, value)| head.header(*name, *value)).body(()).unwrap();
-    let (answer, mut body) = client.ready().await.unwrap().send_request(head, false).unwrap();
-    body.send_data(frame.into(), true).unwrap();
-    let (head, mut body) = answer.await.unwrap().into_parts();
-    let mut bytes = Vec::new();
-    while let Some(some) = body.data().await {
-        let some = some.unwrap();
-        body.flow_control().release_capacity(some.len()).unwrap();
-        bytes.extend_from_slice(&some);
-    }
-    connection.abort();
-    (head, bytes)
-}
-
-/// A message as it goes over the wire, not compressed.
-fn frame(message: &impl prost::Message) -> Vec<u8> {
-    let message = message.encode_to_vec();
-    [&[0], &(message.len() as u32).to_be_bytes()[..], &message].concat()
 }
 
 #[tokio::test]
@@ -351,7 +323,8 @@ async fn only_large_answers_are_compressed_for_those_who_take_that() {
     let flag = |customers: usize, accepts: &'static [(&'static str, &'static str)]| async move {
         let ids: Vec<String> = (1..=customers).map(|number| format!("C{number:06}")).collect();
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let (_, body) = exchange(accepts, frame(&rank_request("app_home", &ids))).await;
+        let message = frame(&rank_request("app_home", &ids));
+        let (_, body) = exchange(Server::sample().address, accepts, message).await;
         body[0]
     };
     let gzip = &[("grpc-accept-encoding", "gzip")];

@@ -65,6 +65,8 @@ pub struct Process {
     child: Child,
     pub address: SocketAddr,
     pub admin: SocketAddr,
+    /// What it logs, once it has ended.
+    log: Option<std::thread::JoinHandle<Vec<String>>>,
 }
 
 impl Process {
@@ -94,7 +96,7 @@ impl Process {
             assert!(!rest.is_finished(), "it does not serve: {said:#?} {:#?}", rest.join());
             std::thread::sleep(Duration::from_millis(2));
         }
-        Self { child, address, admin }
+        Self { child, address, admin, log: Some(rest) }
     }
 
     /// Its process.
@@ -114,9 +116,15 @@ impl Process {
     }
 
     /// Sends SIGTERM and waits for the end.
-    pub fn terminate(mut self) -> ExitStatus {
+    pub fn terminate(self) -> ExitStatus {
+        self.terminate_told().0
+    }
+
+    /// Sends SIGTERM and waits for the end; also what was logged after the addresses.
+    pub fn terminate_told(mut self) -> (ExitStatus, Vec<String>) {
         self.signal("TERM");
-        self.child.wait().unwrap()
+        let status = self.child.wait().unwrap();
+        (status, self.log.take().map(|log| log.join().unwrap()).unwrap_or_default())
     }
 }
 

@@ -227,6 +227,39 @@ pub fn may_mount() -> bool {
     can
 }
 
+/// Sends the bytes of a `Rank` as they are, frame and all, to the server at `address`; the head and the body of what it answers.
+/// Nothing stands between: `tonic`'s client would refuse some of them, or answer first.
+pub async fn exchange(
+    address: SocketAddr,
+    headers: &[(&str, &str)],
+    frame: Vec<u8>,
+) -> (http::response::Parts, Vec<u8>) {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let head = http::Request::post("http://server/proffer.v1.DecisionService/Rank")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    let head = headers.iter().fold(head, |head, (name, value)| head.header(*name, *value)).body(()).unwrap();
+    let (answer, mut body) = client.ready().await.unwrap().send_request(head, false).unwrap();
+    body.send_data(frame.into(), true).unwrap();
+    let (head, mut body) = answer.await.unwrap().into_parts();
+    let mut bytes = Vec::new();
+    while let Some(some) = body.data().await {
+        let some = some.unwrap();
+        body.flow_control().release_capacity(some.len()).unwrap();
+        bytes.extend_from_slice(&some);
+    }
+    connection.abort();
+    (head, bytes)
+}
+
+/// A message as it goes over the wire, not compressed.
+pub fn frame(message: &impl prost::Message) -> Vec<u8> {
+    let message = message.encode_to_vec();
+    [&[0], &(message.len() as u32).to_be_bytes()[..], &message].concat()
+}
+
 /// A request for one customer of the sample.
 pub fn rank_request(placement: &str, customers: &[&str]) -> wire::RankRequest {
     wire::RankRequest {

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request};
+use tonic::{Code, Request, Status};
 
 use super::binary::{Process, command, init};
-use super::harness::{rank_request, sample_workspace, scores, wire};
+use super::harness::{exchange, frame, rank_request, sample_workspace, scores, wire};
 use wire::decision_service_client::DecisionServiceClient;
 
 /// A collector that writes what it is sent into a file; it stops when it is dropped.
@@ -152,9 +152,13 @@ fn trace(number: u8) -> String {
 /// A call of that number, of a caller who has it traced or not.
 fn traced<T>(message: T, number: u8, sampled: bool) -> Request<T> {
     let mut request = Request::new(message);
-    let parent = format!("00-{}-{CALLER}-0{}", trace(number), u8::from(sampled));
-    request.metadata_mut().insert("traceparent", parent.parse().unwrap());
+    request.metadata_mut().insert("traceparent", traceparent(number, sampled).parse().unwrap());
     request
+}
+
+/// What such a caller sends to have it traced or not.
+fn traceparent(number: u8, sampled: bool) -> String {
+    format!("00-{}-{CALLER}-0{}", trace(number), u8::from(sampled))
 }
 
 async fn channel(server: &Process) -> Channel {
@@ -223,8 +227,13 @@ async fn a_collector_sees_the_steps_of_calls_that_their_callers_trace() {
     client.rank(traced(request, 1, true)).await.unwrap();
     client.rank(traced(rank("app_home"), 2, false)).await.unwrap();
     client.rank(rank("app_home")).await.unwrap();
-    // 3 is the caller's mistake, 5 asks for nothing that exists.
+    // 3 is the caller's mistake, 4 comes too late, 5 asks for nothing that exists.
     assert_eq!(client.rank(traced(rank("nowhere"), 3, true)).await.unwrap_err().code(), Code::NotFound);
+    // `tonic`'s client would give up first, and send nothing.
+    let parent = traceparent(4, true);
+    let late = [("grpc-timeout", "1n"), ("traceparent", parent.as_str())];
+    let (answer, _) = exchange(server.address, &late, frame(&rank("app_home"))).await;
+    assert_eq!(Status::from_header_map(&answer.headers).unwrap().code(), Code::DeadlineExceeded);
     let mut other = tonic::client::Grpc::new(channel(&server).await);
     other.ready().await.unwrap();
     let codec = tonic_prost::ProstCodec::<wire::RankRequest, wire::RankResponse>::default();
@@ -239,10 +248,10 @@ async fn a_collector_sees_the_steps_of_calls_that_their_callers_trace() {
     client.score(traced(scores("propensity", 3, &["travel_gold"]), 7, true)).await.unwrap();
 
     assert!(server.terminate().success(), "what is left is exported at the end");
-    let spans = collector.spans_of(5);
+    let spans = collector.spans_of(6);
     assert!(!spans.iter().any(|span| span.trace == trace(2)), "its caller does not trace it");
     let traces: BTreeSet<&str> = spans.iter().map(|span| span.trace.as_str()).collect();
-    assert_eq!(traces.len(), 5, "{traces:?}");
+    assert_eq!(traces.len(), 6, "{traces:?}");
 
     let first = of_call(&spans, 1);
     assert_eq!(first.name, RANK);
@@ -257,6 +266,7 @@ async fn a_collector_sees_the_steps_of_calls_that_their_callers_trace() {
     assert_eq!(steps(&spans, decide), BTreeSet::from(expected));
 
     assert_ended(of_call(&spans, 3), RANK, Code::NotFound, "NOT_FOUND", false);
+    assert_ended(of_call(&spans, 4), RANK, Code::DeadlineExceeded, "DEADLINE_EXCEEDED", true);
     let unknown = of_call(&spans, 5);
     assert_eq!(unknown.name, "grpc", "a client's word is no name of a span");
     assert_ended(unknown, "_OTHER", Code::Unimplemented, "UNIMPLEMENTED", true);

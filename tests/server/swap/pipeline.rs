@@ -13,7 +13,7 @@ use crate::harness::wire;
 use crate::management::Management;
 
 /// No call of the test takes longer unless something is wrong.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A new connection.
 async fn connect(address: SocketAddr) -> Channel {
