@@ -158,19 +158,28 @@ impl App {
         let mut shutdown = std::pin::pin!(shutdown);
         let (deployer, poll) = (self.deployer, config.poll);
         let starting = blocking(move || start(&deployer, poll));
-        let started = tokio::select! {
-            started = starting => started.and_then(|started| started),
-            // Nothing is under way yet that would have to be finished.
+        let following = tokio::select! {
+            started = starting => match started.and_then(|started| started) {
+                Ok(following) => Some(following),
+                Err(error) => {
+                    stop.cancel();
+                    return Err(error);
+                }
+            },
             () = &mut shutdown => {
-                stop.cancel();
-                return Ok(());
+                // Nothing is under way yet that would have to be finished.
+                if readiness.abort_start() {
+                    stop.cancel();
+                    return Ok(());
+                }
+                // The release answers already, and only what would follow the store is not there.
+                None
             }
         };
-        let following = match started {
-            Ok(following) => following,
-            Err(error) => {
-                stop.cancel();
-                return Err(error);
+        let is_asked = following.is_none();
+        let shutdown = async move {
+            if !is_asked {
+                shutdown.await;
             }
         };
         let leave = Leave {

@@ -89,6 +89,19 @@ impl Readiness {
         });
     }
 
+    /// The server goes away before it was ever ready; `false`, and nothing changes, where a release answers already or the server is
+    /// going away.
+    #[must_use]
+    pub fn abort_start(&self) -> bool {
+        self.0.send_if_modified(|state| {
+            let starts = *state == State::Starting;
+            if starts {
+                *state = State::Draining;
+            }
+            starts
+        })
+    }
+
     /// The server will go away and says so, but still answers; there is no way back from here.
     pub fn leave(&self) {
         self.0.send_if_modified(|state| {
@@ -134,5 +147,18 @@ mod tests {
         readiness.leave();
         readiness.ready(4);
         assert_eq!(*follower.borrow_and_update(), State::Draining);
+    }
+
+    #[test]
+    fn a_start_is_aborted_only_until_a_release_answers() {
+        let readiness = Readiness::new();
+        readiness.ready(3);
+        assert!(!readiness.abort_start());
+        assert_eq!(readiness.state(), State::Ready { release: 3 });
+        let readiness = Readiness::new();
+        assert!(readiness.abort_start());
+        readiness.ready(3);
+        assert_eq!(readiness.state(), State::Draining);
+        assert!(!readiness.abort_start());
     }
 }
