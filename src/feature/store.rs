@@ -30,6 +30,7 @@ use crate::table::Faults;
 pub use cell::from_text as read_cell;
 pub use kept::{KEPT, KeptFile, PREVIOUS, kept_number};
 pub use losses::MOST_LOST;
+pub use parquet_file::decoded;
 pub use source::{CustomerSource, Fingerprint, Losses, Replaced};
 
 /// The features of all customers, in memory.

@@ -118,7 +118,8 @@ impl Reading {
 }
 
 /// The type of the values, whether or not they stand in a dictionary: pandas writes categories of numbers so.
-fn decoded(column: &DataType) -> &DataType {
+#[must_use]
+pub fn decoded(column: &DataType) -> &DataType {
     if let DataType::Dictionary(_, values) = column { decoded(values) } else { column }
 }
 

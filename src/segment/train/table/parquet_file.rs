@@ -22,6 +22,7 @@ use super::gather::{Gather, IdReader};
 use super::header::Plan;
 use super::{ReadOptions, Table};
 use crate::document::Problems;
+use crate::feature::store::decoded;
 use crate::segment::train::progress::Progress;
 
 /// Rows that are decoded at a time: large enough to pay for the set-up of a batch, few enough to stay in the caches.
@@ -103,11 +104,6 @@ fn canonical(column: &DataType) -> Option<DataType> {
         column.is_integer() || matches!(column, DataType::Float32 | DataType::Float16 | DataType::Null);
     let number = exact || column.is_numeric();
     number.then_some(if exact { DataType::Float32 } else { DataType::Float64 })
-}
-
-/// The type of the values, whether or not they stand in a dictionary: pandas writes categories of numbers so.
-fn decoded(column: &DataType) -> &DataType {
-    if let DataType::Dictionary(_, values) = column { decoded(values) } else { column }
 }
 
 fn is_text(column: &DataType) -> bool {
