@@ -36,7 +36,7 @@ run: build var/store/CURRENT
 
 test: lint build $(VENV)/.installed $(TREES)/.trained $(S3) $(PROMTOOL) $(COLLECTOR)
 	@test -n "$(S3)" || echo "Go is not installed: the tests that need an S3-compatible server or a collector of traces are skipped"
-	PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) PROFFER_TEST_PROMTOOL=$(abspath $(PROMTOOL)) PROFFER_TEST_COLLECTOR=$(abspath $(COLLECTOR)) PROFFER_TREES=$(CURDIR)/$(TREES) $(CARGO) test --locked --lib --bins --tests
+	PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) PROFFER_TEST_PROMTOOL=$(abspath $(PROMTOOL)) PROFFER_TEST_COLLECTOR=$(abspath $(COLLECTOR)) PROFFER_TEST_TREES=$(CURDIR)/$(TREES) $(CARGO) test --locked --lib --bins --tests
 	$(CARGO) test --locked --doc
 	$(PYTHON) -B -m unittest discover --quiet --start-directory benches/load
 	$(PYTHON) -B -m unittest discover --quiet --start-directory benches/peers

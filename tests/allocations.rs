@@ -5,7 +5,7 @@
 //! counted: the one that reads the request and writes the answer, and the worker, where work is handed over. An allocation that
 //! grows is counted again.
 //!
-//! `PROFFER_ALLOCATIONS=trace cargo test --test allocations -- --nocapture` also prints who allocates, once for each kind of request;
+//! `PROFFER_TEST_ALLOCATIONS=trace cargo test --test allocations -- --nocapture` also prints who allocates, once for each kind of request;
 //! the test's own questions to the worker are among them.
 //! Start reading at [`a_decision_allocates_little`].
 
@@ -133,7 +133,7 @@ fn a_decision_allocates_little() {
     write_workspace(directory.path(), &mut random);
     let (service, workers) = serve(directory.path());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let traced = std::env::var_os("PROFFER_ALLOCATIONS").is_some();
+    let traced = std::env::var_os("PROFFER_TEST_ALLOCATIONS").is_some();
     let kinds = [Kind::Stored, Kind::Sent, Kind::PartlySent, Kind::Bare];
     runtime.block_on(async {
         for kind in kinds.iter().cycle().take(kinds.len() * WARM_UP) {

@@ -5,7 +5,7 @@
 //! Models are over 24 features of the customer and 8 of the offer, made by generators with fixed seeds: 500 trees of 31 leaves,
 //! where each branch splits a range at a place within it, so that thresholds and depths are like those of boosting; and a
 //! perceptron of 64, 32 and 1 sums. Every row differs from the one before; one repeated row would teach the branch predictor
-//! the trees. `PROFFER_TREE_MODEL` names a model to measure instead (one input of 32 features, the score last). Start
+//! the trees. `PROFFER_TEST_TREE_MODEL` names a model to measure instead (one input of 32 features, the score last). Start
 //! reading at [`main`].
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot set itself up should stop")]
@@ -41,7 +41,7 @@ fn main() {
     let directory = tempfile::tempdir().unwrap();
     let runtime = OnnxRuntime::load().unwrap();
     let mut criterion = Criterion::default().configure_from_args();
-    if let Some(path) = std::env::var_os("PROFFER_TREE_MODEL") {
+    if let Some(path) = std::env::var_os("PROFFER_TEST_TREE_MODEL") {
         measure(
             &mut criterion,
             "model",

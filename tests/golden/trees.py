@@ -2,7 +2,7 @@
 
     python -m venv var/venv-trees && var/venv-trees/bin/pip install -r tests/golden/requirements-trees.txt
     var/venv-trees/bin/python tests/golden/trees.py var/trees
-    PROFFER_TREES=$PWD/var/trees cargo test --lib model::trees
+    PROFFER_TEST_TREES=$PWD/var/trees cargo test --lib model::trees
 
 `make test` does the same.
 

@@ -103,11 +103,11 @@ fn full() {
         std::env::var(name)
             .map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name}={value}")))
     };
-    let length = number("PROFFER_SWAP_SECONDS", FULL.pace.length.as_secs() as usize);
+    let length = number("PROFFER_TEST_SWAP_SECONDS", FULL.pace.length.as_secs() as usize);
     let report = run(Scale {
-        swaps: number("PROFFER_SWAPS", FULL.swaps),
-        refusals: number("PROFFER_REFUSALS", FULL.refusals),
-        per_round: number("PROFFER_SWAPS_PER_ROUND", FULL.per_round),
+        swaps: number("PROFFER_TEST_SWAPS", FULL.swaps),
+        refusals: number("PROFFER_TEST_REFUSALS", FULL.refusals),
+        per_round: number("PROFFER_TEST_SWAPS_PER_ROUND", FULL.per_round),
         pace: Pace { length: Duration::from_secs(length as u64), ..FULL.pace },
         ..FULL
     });

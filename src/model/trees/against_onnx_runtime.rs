@@ -168,8 +168,8 @@ fn models_from_public_repositories_answer_as_onnx_runtime_does() {
 
 #[test]
 fn trained_models_answer_as_onnx_runtime_does() {
-    let Some(folder) = std::env::var_os("PROFFER_TREES").map(PathBuf::from) else {
-        return eprintln!("skipped: point PROFFER_TREES at a folder that tests/golden/trees.py filled");
+    let Some(folder) = std::env::var_os("PROFFER_TEST_TREES").map(PathBuf::from) else {
+        return eprintln!("skipped: point PROFFER_TEST_TREES at a folder that tests/golden/trees.py filled");
     };
     let (mut recognised, mut left) = (0, Vec::new());
     for path in models_below(&folder) {
@@ -243,7 +243,7 @@ fn random_ensembles_answer_as_onnx_runtime_does() {
     let path = folder.path().join("model.onnx");
     let (mut checked, mut wrong) = (0, Vec::new());
     let (mut left, mut refused) = (BTreeMap::new(), BTreeMap::new());
-    let samples: u64 = std::env::var("PROFFER_SAMPLES").map_or(400, |count| count.parse().unwrap());
+    let samples: u64 = std::env::var("PROFFER_TEST_SAMPLES").map_or(400, |count| count.parse().unwrap());
     for seed in 0..samples {
         let sample = Sample::of(seed);
         std::fs::write(&path, sample.bytes()).unwrap();
