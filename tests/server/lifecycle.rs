@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_stream::StreamExt;
 use tonic::Code;
+use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -11,10 +12,8 @@ use tonic_types::StatusExt;
 
 use super::harness::{Copy, Server, rank_request, wire};
 
-#[tokio::test]
-async fn health_and_probes_tell_that_it_serves() {
-    let server = Server::sample();
-    let mut health = HealthClient::new(server.channel().await);
+/// The server as a whole and each of its services say this of themselves.
+async fn assert_health(health: &mut HealthClient<Channel>, expected: ServingStatus) {
     for service in [
         "",
         "proffer.v1.DecisionService",
@@ -24,8 +23,15 @@ async fn health_and_probes_tell_that_it_serves() {
     ] {
         let request = HealthCheckRequest { service: service.to_owned() };
         let status = health.check(request).await.unwrap().into_inner().status();
-        assert_eq!(status, ServingStatus::Serving, "{service}");
+        assert_eq!(status, expected, "{service}");
     }
+}
+
+#[tokio::test]
+async fn health_and_probes_tell_that_it_serves() {
+    let server = Server::sample();
+    let mut health = HealthClient::new(server.channel().await);
+    assert_health(&mut health, ServingStatus::Serving).await;
     let unknown = health.check(HealthCheckRequest { service: "none".to_owned() }).await.unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
     assert!(server.admin_get("/livez").unwrap().starts_with("HTTP/1.1 200"));
@@ -136,17 +142,7 @@ async fn a_server_that_leaves_is_not_ready_and_still_takes_connections_and_answe
     assert_eq!(watch.next().await.unwrap().unwrap().status(), ServingStatus::NotServing);
     assert!(server.admin_get("/readyz").unwrap().starts_with("HTTP/1.1 503"));
     assert!(server.admin_get("/livez").unwrap().starts_with("HTTP/1.1 200"));
-    for service in [
-        "",
-        "proffer.v1.DecisionService",
-        "proffer.v1.ModelService",
-        "proffer.v1.ReleaseService",
-        "inference.GRPCInferenceService",
-    ] {
-        let request = HealthCheckRequest { service: service.to_owned() };
-        let status = health.check(request).await.unwrap().into_inner().status();
-        assert_eq!(status, ServingStatus::NotServing, "{service}");
-    }
+    assert_health(&mut health, ServingStatus::NotServing).await;
     // Whoever has not heard of it is answered, also on a new connection.
     let mut answered = 0;
     while began.elapsed() < Duration::from_secs(1) {
