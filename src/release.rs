@@ -35,6 +35,7 @@ pub use records::{
     ReleaseRecord, ServingState, Verdict, VersionDetail, VersionFile, VersionState, VersionSummary,
 };
 pub use registry::{Holdings, Registry, UPLOAD_BYTES, Upload};
+use review::refusals;
 pub use review::{Kind, Lines, Review, ShownWarnings, review};
 pub use snapshot::{Publisher, Snapshot};
 pub use store::{NewRelease, Placed, Staging, Stamp, Stamped, Store, StoreError, VersionRecord};

@@ -22,7 +22,7 @@ use super::history::trail;
 use super::store::{Stamp, Stamped};
 use super::{
     Current, Promotion, Publisher, RefusedRelease, RegistryError, Release, ReleaseSource, ServingState,
-    Snapshot, Store, StoreError, fault, now, review,
+    Snapshot, Store, StoreError, fault, now, refusals,
 };
 use crate::document::Problems;
 use crate::feature::store::CustomerSource;
@@ -290,7 +290,7 @@ impl Deployer {
         }
         let source = ReleaseSource::of_store(&parts.store, &files);
         let release = Release::load(&source, &parts.cache).map_err(RegistryError::Unsound)?;
-        for refusal in review(&release, &source).refusals.iter() {
+        for refusal in refusals(&release, &source).iter() {
             tracing::warn!(release = number, %refusal, "a new release would be refused for this; it decides as before");
         }
         release.warm_up(parts.cache.sessions(), in_memory).map_err(RegistryError::Unsound)?;

@@ -3,7 +3,8 @@
 //!
 //! A release that is new (`check`, `init`, `CreateRelease`) is kept out by a refusal. One that is stored already was taken by an
 //! earlier version: it loads and decides as before, and its refusals are warnings in the log. So a rule that is added later never
-//! stops a server that served yesterday. Each reviewer is a file here; none of them changes a release.
+//! stops a server that served yesterday. Each reviewer is a file here, with `refuse` or `warn`; none of
+//! them changes a release.
 //! Start reading at [`review`].
 
 mod calibration;
@@ -43,26 +44,33 @@ impl Review {
 }
 
 /// Looks at one thing of a sound release.
-type Reviewer = fn(&Release, &ReleaseSource<'_>, &mut Review);
+type Reviewer = fn(&Release, &Lines<'_>, &mut Problems);
 
-/// Every reviewer, in alphabetical order.
-const REVIEWERS: &[Reviewer] = &[
-    calibration::review, //
-    channels::channels,
-    consents::consents,
-    placements::placements,
-    rules::review,
-    terms::terms,
-];
+/// Those who find what no new release may have.
+const REFUSING: &[Reviewer] = &[calibration::refuse, consents::refuse];
+
+/// Those who find what is most likely a mistake.
+const WARNING: &[Reviewer] = &[channels::warn, consents::warn, placements::warn, rules::warn, terms::warn];
 
 /// Looks through a sound release; `source` is what it was loaded from.
 #[must_use]
 pub fn review(release: &Release, source: &ReleaseSource<'_>) -> Review {
-    let mut review = Review::default();
-    for reviewer in REVIEWERS {
-        reviewer(release, source, &mut review);
+    let lines = Lines::new(source);
+    Review { refusals: found(REFUSING, release, &lines), warnings: found(WARNING, release, &lines) }
+}
+
+/// What of a sound release no new one may have. A load competes with calls for the cores, so nothing else is looked for.
+#[must_use]
+pub fn refusals(release: &Release, source: &ReleaseSource<'_>) -> Problems {
+    found(REFUSING, release, &Lines::new(source))
+}
+
+fn found(reviewers: &[Reviewer], release: &Release, lines: &Lines<'_>) -> Problems {
+    let mut problems = Problems::new();
+    for reviewer in reviewers {
+        reviewer(release, lines, &mut problems);
     }
-    review
+    problems
 }
 
 /// Warnings as a terminal shows them: a line each.

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use super::Release;
 use super::lines::{Kind, Lines};
-use super::{Release, ReleaseSource, Review};
-use crate::document::suggestion;
+use crate::document::{Problems, suggestion};
 
 /// Warns of channels of offers that none of their placements has, of placements where an offer's channels leave none, and of
 /// channels of placements where no offer may be shown.
-pub(super) fn channels(release: &Release, source: &ReleaseSource<'_>, review: &mut Review) {
-    let (lines, catalog) = (Lines::new(source), release.catalog());
+pub(super) fn warn(release: &Release, lines: &Lines<'_>, warnings: &mut Problems) {
+    let catalog = release.catalog();
     let placements = &catalog.policy.placements;
     let everywhere: BTreeSet<&str> =
         placements.iter().flat_map(|placement| &placement.channels).map(String::as_str).collect();
@@ -19,7 +19,7 @@ pub(super) fn channels(release: &Release, source: &ReleaseSource<'_>, review: &m
         });
         let shown_at: Vec<_> = shown_at.map(|(_, placement)| placement).collect();
         let mut warn = |message: String| {
-            lines.push(&mut review.warnings, (Kind::Offer, &offer.id), "channels", message);
+            lines.push(warnings, (Kind::Offer, &offer.id), "channels", message);
         };
         let here: BTreeSet<&str> =
             shown_at.iter().flat_map(|placement| &placement.channels).map(String::as_str).collect();
@@ -52,7 +52,7 @@ pub(super) fn channels(release: &Release, source: &ReleaseSource<'_>, review: &m
             });
             if !open && !placement.candidates.is_empty() {
                 let message = format!("`channels`: no offer may be shown over `{channel}`");
-                lines.push(&mut review.warnings, (Kind::Placement, &placement.id), "channels", message);
+                lines.push(warnings, (Kind::Placement, &placement.id), "channels", message);
             }
         }
     }

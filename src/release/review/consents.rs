@@ -2,20 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use super::Release;
 use super::lines::{Kind, Lines};
-use super::{Release, ReleaseSource, Review};
-use crate::document::{closest, suggestion};
+use crate::document::{Problems, closest, suggestion};
 use crate::feature::{Entity, Feature, FeatureType, Value};
 use crate::release::CONSENT_PREFIX;
 
-/// Refuses features `consent_<name>` that are no bool or are true by default; warns of those that nothing asks for, and of offers
-/// that ask for a consent which is nearly the name of one.
-pub(super) fn consents(release: &Release, source: &ReleaseSource<'_>, review: &mut Review) {
-    let (lines, schema) = (Lines::new(source), release.schema());
-    let offers = release.catalog().library.offers();
-    let asked: BTreeSet<&str> = offers.iter().flat_map(|offer| &offer.consents).map(String::as_str).collect();
-    for feature in schema.of(Entity::Customer) {
-        let Some(consent) = consent(feature) else { continue };
+/// Refuses features `consent_<name>` that are no bool or are true by default.
+pub(super) fn refuse(release: &Release, lines: &Lines<'_>, problems: &mut Problems) {
+    for (feature, consent) in carriers(release) {
         let of = (Kind::Feature, feature.name.as_str());
         if feature.feature_type != FeatureType::Bool {
             let message = format!(
@@ -23,29 +18,35 @@ pub(super) fn consents(release: &Release, source: &ReleaseSource<'_>, review: &m
                  rename it if it is no consent",
                 feature.feature_type
             );
-            lines.push(&mut review.refusals, of, "type", message);
+            lines.push(problems, of, "type", message);
         }
         if feature.default == Some(Value::Bool(true)) {
             let message = format!(
                 "`default = true` takes the consent `{consent}` for given by everyone who was never asked; remove it"
             );
-            lines.push(&mut review.refusals, of, "default", message);
-        }
-        if !asked.contains(consent) {
-            let hint = suggestion(consent, asked.iter().copied());
-            let message = format!("no offer asks for the consent `{consent}`{hint}");
-            lines.push(&mut review.warnings, of, "name", message);
+            lines.push(problems, of, "default", message);
         }
     }
-    for feature in schema.of(Entity::Context) {
+}
+
+/// Warns of such features that no offer asks for, and of offers that ask for a consent which is nearly the name of one.
+pub(super) fn warn(release: &Release, lines: &Lines<'_>, warnings: &mut Problems) {
+    let offers = release.catalog().library.offers();
+    let asked: BTreeSet<&str> = offers.iter().flat_map(|offer| &offer.consents).map(String::as_str).collect();
+    for (feature, consent) in carriers(release).filter(|(_, consent)| !asked.contains(consent)) {
+        let hint = suggestion(consent, asked.iter().copied());
+        let message = format!("no offer asks for the consent `{consent}`{hint}");
+        lines.push(warnings, (Kind::Feature, &feature.name), "name", message);
+    }
+    for feature in release.schema().of(Entity::Context) {
         if let Some(consent) = consent(feature) {
             let message = format!(
                 "a feature of the context carries no consent; make it one of the customer, or name `{consent}` in the call"
             );
-            lines.push(&mut review.warnings, (Kind::Feature, &feature.name), "entity", message);
+            lines.push(warnings, (Kind::Feature, &feature.name), "entity", message);
         }
     }
-    let carried: Vec<&str> = schema.of(Entity::Customer).iter().filter_map(consent).collect();
+    let carried: Vec<&str> = carriers(release).map(|(_, consent)| consent).collect();
     for offer in offers {
         for wanted in offer.consents.iter().filter(|wanted| !carried.contains(&wanted.as_str())) {
             // Callers may know of consents that no feature carries; of one that is nearly another they most likely do not.
@@ -54,10 +55,15 @@ pub(super) fn consents(release: &Release, source: &ReleaseSource<'_>, review: &m
                     "asks for the consent `{wanted}`, which no feature `{CONSENT_PREFIX}{wanted}` carries, so that only callers can \
                      give it; did you mean `{meant}`?"
                 );
-                lines.push(&mut review.warnings, (Kind::Offer, &offer.id), "consents", message);
+                lines.push(warnings, (Kind::Offer, &offer.id), "consents", message);
             }
         }
     }
+}
+
+/// The features of the customer that carry a consent, each with its name.
+fn carriers(release: &Release) -> impl Iterator<Item = (&Feature, &str)> {
+    release.schema().of(Entity::Customer).iter().filter_map(|feature| Some((feature, consent(feature)?)))
 }
 
 /// The consent that a feature's name ends with.

@@ -1,12 +1,13 @@
 //! Rules that are sound and cannot be meant: values that nothing has, quotients that lost their decimals, rules that can
 //! never be true or always are. All of it is warned of.
 
-use super::{Kind, Lines, Review};
+use super::{Kind, Lines};
+use crate::document::Problems;
 use crate::offer::{Declared, RuleFinding, RulePlace};
-use crate::release::{Release, ReleaseSource, Segmenter};
+use crate::release::{Release, Segmenter};
 
 /// Warns of what the rules of the release say.
-pub(super) fn review(release: &Release, source: &ReleaseSource<'_>, review: &mut Review) {
+pub(super) fn warn(release: &Release, lines: &Lines<'_>, warnings: &mut Problems) {
     let catalog = release.catalog();
     let offers: Vec<&str> = catalog.library.offers().iter().map(|offer| &*offer.id).collect();
     let categories: Vec<&str> =
@@ -17,7 +18,6 @@ pub(super) fn review(release: &Release, source: &ReleaseSource<'_>, review: &mut
         offers: &offers,
         categories: &categories,
     };
-    let lines = Lines::new(source);
     for RuleFinding { place, key, message } in catalog.findings(declared) {
         let entry = match place {
             RulePlace::Offer(index) => (Kind::Offer, offers[index]),
@@ -25,6 +25,6 @@ pub(super) fn review(release: &Release, source: &ReleaseSource<'_>, review: &mut
                 (Kind::ContextWeight, catalog.policy.context_weights[index].id.as_str())
             }
         };
-        lines.push(&mut review.warnings, entry, key, message);
+        lines.push(warnings, entry, key, message);
     }
 }

@@ -2,19 +2,20 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
+use super::Release;
 use super::lines::{Kind, Lines};
-use super::{Release, ReleaseSource, Review};
+use crate::document::Problems;
 use crate::offer::Offer;
 
 /// An offer that begins later than this is most likely one whose year was mistyped.
 const FAR_AHEAD: TimeDelta = TimeDelta::days(2 * 366);
 
 /// Warns of offers that lose money whoever takes them, have expired, or begin years from now.
-pub(super) fn terms(release: &Release, source: &ReleaseSource<'_>, review: &mut Review) {
-    let (lines, now) = (Lines::new(source), Utc::now());
+pub(super) fn warn(release: &Release, lines: &Lines<'_>, warnings: &mut Problems) {
+    let now = Utc::now();
     for offer in release.catalog().library.offers() {
         for (key, message) in found(offer, now) {
-            lines.push(&mut review.warnings, (Kind::Offer, &offer.id), key, message);
+            lines.push(warnings, (Kind::Offer, &offer.id), key, message);
         }
     }
 }
