@@ -144,6 +144,19 @@ pub fn suggestion<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>)
     closest(name, candidates).map(|found| format!("; did you mean `{found}`?")).unwrap_or_default()
 }
 
+/// Digits in groups of three, as messages and reports show numbers: `12,345`.
+#[must_use]
+pub fn grouped(digits: &str) -> String {
+    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
 /// A parsed TOML file with the problems found in it so far.
 pub struct Document<'i> {
     file: String,

@@ -143,8 +143,7 @@ impl Plan {
 
     /// Why the customer at this place of the request cannot be decided, if what was sent of them is wrong.
     pub fn problem(&self, index: usize) -> Option<RowProblem> {
-        let of_row = || self.features.as_ref()?.fault(index).map(RowProblem::in_features);
-        self.unreadable.get(&index).cloned().or_else(of_row)
+        RowProblem::of_row(index, &self.unreadable, self.features.as_ref())
     }
 
     /// What is known of the context: what was sent over the schema's defaults.

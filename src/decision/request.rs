@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::feature::{BatchError, FeatureBatch, FeatureType, ValueRef};
+use crate::feature::{BatchError, BoundBatch, FeatureBatch, FeatureType, ValueRef};
 
 /// How much an answer explains.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +35,16 @@ impl RowProblem {
     /// A value that its feature cannot have.
     pub(super) fn in_features(error: BatchError) -> Self {
         Self { field: format!("features.{}", error.field), message: error.message }
+    }
+
+    /// What is wrong with a row, if anything: what could not be read of it, else the fault of its features.
+    pub(super) fn of_row(
+        row: usize,
+        unreadable: &RowProblems,
+        features: Option<&BoundBatch>,
+    ) -> Option<Self> {
+        let fault = || features?.fault(row).map(Self::in_features);
+        unreadable.get(&row).cloned().or_else(fault)
     }
 }
 

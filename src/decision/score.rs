@@ -253,8 +253,7 @@ impl ScorePlan {
 
     /// Why a row of the request cannot be scored, if what was sent is wrong.
     fn problem(&self, row: usize) -> Option<String> {
-        let fault = || self.features.fault(row).map(RowProblem::in_features);
-        self.unreadable.get(&row).cloned().or_else(fault).map(|problem| problem.to_string())
+        RowProblem::of_row(row, &self.unreadable, Some(&self.features)).map(|problem| problem.to_string())
     }
 
     /// What is known of a row of the request, over the schema's defaults.

@@ -70,8 +70,7 @@ impl SegmentPlan {
                 call.check()?;
             }
             pause();
-            let fault = || self.features.fault(row).map(RowProblem::in_features);
-            if let Some(problem) = self.unreadable.get(&row).cloned().or_else(fault) {
+            if let Some(problem) = RowProblem::of_row(row, &self.unreadable, Some(&self.features)) {
                 part.segments.push(Segment::none());
                 part.errors.push((row, problem.to_string()));
                 continue;

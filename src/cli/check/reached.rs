@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::cli::Failure;
 use crate::cli::table::new_table;
 use crate::decision::{DecisionError, Reach, STAGES, Stage, reach};
-use crate::document::Problems;
+use crate::document::{Problems, grouped};
 use crate::feature::store::RowIndex;
 use crate::offer::{Offer, Placement};
 use crate::release::{Kind, Lines, Release, ReleaseSource, Snapshot};
@@ -152,15 +152,7 @@ fn obstacles(reach: &Reach) -> String {
 
 /// `12,345`.
 fn count(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    grouped(&number.to_string())
 }
 
 fn progress(length: u64) -> ProgressBar {

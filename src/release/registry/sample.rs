@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Registry;
+use crate::document::grouped;
 use crate::feature::store::{CustomerSource, CustomerTable};
 use crate::feature::{Entity, FeatureSchema, RecentRow, Row, ValueRef};
 use crate::model::{Layout, Manifest, ModelKind};
@@ -59,7 +60,10 @@ impl Registry {
         let schema = Arc::new(schema.clone());
         let rows = pairs(&schema, &customers, &offers, segmenter.as_ref());
         let count = customers.len().min(most_customers(&offers));
-        Some(Sample { rows, source: format!("rows from {} customers of the store", thousands(count)) })
+        Some(Sample {
+            rows,
+            source: format!("rows from {} customers of the store", grouped(&count.to_string())),
+        })
     }
 
     /// The customers as the server has them in memory, or as the store has them.
@@ -145,9 +149,4 @@ fn pairs(
         }
     }
     rows
-}
-
-/// `4,096`.
-fn thousands(count: usize) -> String {
-    if count < 1000 { count.to_string() } else { format!("{},{:03}", count / 1000, count % 1000) }
 }

@@ -2,6 +2,7 @@
 //!
 //! A value that is not 0 is never shown as 0.
 
+use crate::document::grouped;
 use crate::segment::percent::percent;
 
 /// A count: `8,950`.
@@ -64,18 +65,6 @@ pub(in crate::segment) fn signed(value: f64, decimals: usize) -> String {
 /// A share of 0..=1: `21.8 %`, `< 0.1 %`, `100 %`.
 pub(in crate::segment) fn share(value: f64) -> String {
     percent(value)
-}
-
-/// Digits in groups of three.
-fn grouped(digits: &str) -> String {
-    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            shown.push(',');
-        }
-        shown.push(digit);
-    }
-    shown
 }
 
 #[cfg(test)]
