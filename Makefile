@@ -7,6 +7,8 @@ PYTHON ?= python3
 # The models themselves are tiny; what the store is made of decides when it is made anew.
 WORKSPACE := $(shell find models -type f -not -name '*.py' -not -name '*.md' -not -name '*.txt' 2>/dev/null)
 VENV      := var/venv
+TARGET    := $(or $(CARGO_TARGET_DIR),target)
+BINARY    := $(abspath $(TARGET)/release/proffer)
 # Models of trees by the libraries that people train with.
 TREES     := var/trees
 
@@ -29,22 +31,39 @@ INFERNO_VERSION := 0.12.8
 SETTINGS    := RPS P99_MS SECONDS WARMUP CALL ADDRESS ADMIN MODELS ERRORS_PERCENT DEADLINE_MS CONNECTIONS MINUTES SLICE \
                GROWTH_PERCENT P99_FACTOR EVERY PROFFER GHZ
 
-.PHONY: run test lint build onnxruntime swap-test swap-costs lanes bench bench-segment bench-peers flame ghz load-test load-swap soak clean
+# The seed of property tests is fixed here, so that a change is judged by what it changes; `make properties` draws others.
+PROPTEST_RNG_SEED ?= 1
+
+.PHONY: run test lint docs build onnxruntime fuzz properties swap-test swap-costs lanes bench-hostile bench bench-segment bench-peers flame ghz load-test load-swap soak clean
 
 run: build var/store/CURRENT
-	@scripts/run.sh
+	@scripts/run.sh $(BINARY)
 
-test: lint build $(VENV)/.installed $(TREES)/.trained $(S3) $(PROMTOOL) $(COLLECTOR)
+test: export PROPTEST_RNG_SEED := $(PROPTEST_RNG_SEED)
+test: lint onnxruntime $(VENV)/.installed $(TREES)/.trained $(S3) $(PROMTOOL) $(COLLECTOR)
 	@test -n "$(S3)" || echo "Go is not installed: the tests that need an S3-compatible server or a collector of traces are skipped"
-	PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) PROFFER_TEST_PROMTOOL=$(abspath $(PROMTOOL)) PROFFER_TEST_COLLECTOR=$(abspath $(COLLECTOR)) PROFFER_TEST_TREES=$(CURDIR)/$(TREES) $(CARGO) test --locked --lib --bins --tests
-	$(CARGO) test --locked --doc
+	PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) PROFFER_TEST_PROMTOOL=$(abspath $(PROMTOOL)) PROFFER_TEST_COLLECTOR=$(abspath $(COLLECTOR)) PROFFER_TEST_TREES=$(CURDIR)/$(TREES) $(CARGO) test --locked --workspace --lib --bins --tests
+	$(CARGO) test --locked --workspace --doc
 	$(PYTHON) -B -m unittest discover --quiet --start-directory benches/load
 	$(PYTHON) -B -m unittest discover --quiet --start-directory benches/peers
+	$(PYTHON) -B -m unittest discover --quiet --start-directory scripts
 
 lint:
+	$(PYTHON) -B scripts/check_docs.py
+	$(PYTHON) -B scripts/check_dependencies.py
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+# The pages of docs/ as a site in target/book.
+docs: var/mdbook/bin/mdbook
+	$(PYTHON) -B scripts/reference.py
+	var/mdbook/bin/mdbook build docs
+
+# https://github.com/rust-lang/mdBook, MPL-2.0, a tool beside the product; takes some minutes, once.
+MDBOOK_VERSION := 0.5.4
+var/mdbook/bin/mdbook:
+	$(CARGO) install --quiet --locked --root var/mdbook --version $(MDBOOK_VERSION) mdbook
 
 build: onnxruntime
 	$(CARGO) build --locked --release
@@ -52,10 +71,23 @@ build: onnxruntime
 onnxruntime:
 	@$(PYTHON) scripts/fetch_onnxruntime.py
 
+# Every decoder with mutated inputs, for MINUTES in all; `make test` does some thousands of each. What fails is kept in target/fuzz.
+FUZZ_TARGETS := 19
+fuzz: MINUTES ?= 10
+fuzz: export PROFFER_TEST_FUZZ_SECONDS = $(shell expr $(MINUTES) \* 60 / $(FUZZ_TARGETS))
+fuzz:
+	$(CARGO) test --locked --test fuzz -- --nocapture --test-threads 1
+	$(CARGO) test --locked --workspace --lib -- --nocapture --test-threads 1 tests::fuzz_
+
+# Every property with ROUNDS new seeds. A failing one prints its input and is kept in proptest-regressions/, which later runs try first.
+properties: ROUNDS ?= 5
+properties: onnxruntime
+	for round in $$(seq $(ROUNDS)); do $(CARGO) test --locked --workspace --lib --bins --quiet || exit 1; done
+
 # A changed workspace makes a store of its own beside the old one, which is kept: it may hold releases of yours.
 var/store/CURRENT: $(WORKSPACE) | build
 	@if [ -e $@ ]; then mv var/store "var/store.$$(date +%Y%m%d-%H%M%S)"; echo "models/ has changed: the old store was moved aside"; fi
-	@target/release/proffer init --store var/store --from models
+	@$(BINARY) init --store var/store --from models
 
 # Python clients and references that the tests compare with, by exact version.
 $(VENV)/.installed: tests/requirements.txt examples/retrain/requirements.txt models/requirements.txt
@@ -88,17 +120,21 @@ var/promtool/usr/bin/promtool:
 
 # A thousand swaps under load, at most ten minutes: what `make test` shows in a short form, with its figures held to their limits.
 swap-test: build
-	PROFFER_TEST_BINARY=$(CURDIR)/target/release/proffer $(CARGO) test --locked --test server swap::full -- --ignored --nocapture --exact
+	PROFFER_TEST_BINARY=$(BINARY) $(CARGO) test --locked --test server swap::full -- --ignored --nocapture --exact
 
 # What a swap costs beside latency: from a push to live, memory of a warm release, convergence of a replica.
 swap-costs: build $(S3)
-	PROFFER_TEST_BINARY=$(CURDIR)/target/release/proffer PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) $(CARGO) test --locked --test server swap_costs::costs -- --ignored --nocapture --exact
+	PROFFER_TEST_BINARY=$(BINARY) PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) $(CARGO) test --locked --test server swap_costs::costs -- --ignored --nocapture --exact
 
 # Latency of Rank alone and beside a stream of bulk work that runs flat out; exits non-zero where its p99 more than doubles.
 lanes: build
-	PROFFER_TEST_BINARY=$(CURDIR)/target/release/proffer $(CARGO) test --locked --test server lanes::interactive_latency_beside_bulk_work -- --ignored --nocapture --exact
+	PROFFER_TEST_BINARY=$(BINARY) $(CARGO) test --locked --test server lanes::interactive_latency_beside_bulk_work -- --ignored --nocapture --exact
 
-# The figures of the README; CI does not run them.
+# Latency of Rank alone and under each attack of the hostile client; exits non-zero where its p99 more than doubles.
+bench-hostile: build
+	PROFFER_TEST_BINARY=$(BINARY) $(CARGO) test --locked --test server hostile::latency_under_attack -- --ignored --nocapture --exact
+
+# The figures of docs/benchmarks.md; CI does not run them.
 bench: onnxruntime
 	$(CARGO) bench --locked --bench serving
 	$(CARGO) bench --locked --bench customer_store
@@ -126,8 +162,8 @@ var/venv-peers/.installed: benches/peers/requirements.txt
 
 # Where the server's CPU time goes under load, drawn; perf itself comes from the system's packages.
 flame: onnxruntime $(GHZ) var/inferno/.installed
-	RUSTFLAGS="-C force-frame-pointers=yes" $(CARGO) build --locked --release --bin proffer --target-dir target/flame
-	@scripts/flame.sh
+	RUSTFLAGS="-C force-frame-pointers=yes" $(CARGO) build --locked --release --bin proffer --target-dir $(TARGET)/flame
+	@scripts/flame.sh $(TARGET)/flame/release/proffer
 
 var/inferno/.installed:
 	$(CARGO) install --quiet --locked --root var/inferno --version $(INFERNO_VERSION) inferno
@@ -143,7 +179,7 @@ var/ghz/ghz-$(GHZ_VERSION):
 # A rate of varied calls and a verdict, as in `make load-test RPS=500 P99_MS=20`: benches/load/load.py says what else may be set.
 # A server of its own is built and started unless ADDRESS names one.
 load-test load-swap soak: $(GHZ) $(if $(ADDRESS)$(PROFFER),,build)
-	@$(PYTHON) benches/load/load.py $(@:load-%=%) $(foreach name,$(SETTINGS),$(if $($(name)),'$(name)=$($(name))'))
+	@$(PYTHON) benches/load/load.py $(@:load-%=%) $(if $(ADDRESS)$(PROFFER),,'PROFFER=$(BINARY)') $(foreach name,$(SETTINGS),$(if $($(name)),'$(name)=$($(name))'))
 
 clean:
 	rm -rf target var

@@ -17,9 +17,9 @@ use std::time::Instant;
 
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use criterion::Criterion;
+use feature::store::CustomerTable;
+use feature::{Entity, Feature, FeatureSchema, FeatureType};
 use parquet::arrow::ArrowWriter;
-use proffer::feature::store::CustomerTable;
-use proffer::feature::{Entity, Feature, FeatureSchema, FeatureType};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 

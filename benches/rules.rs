@@ -14,9 +14,9 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
 
-use proffer::feature::store::CustomerTable;
-use proffer::feature::{Entity, FeatureSchema, Row, SegmentRef, ValueRef};
-use proffer::offer::{Catalog, OfferFields, Rule, RuleMemo, feature_rows, read};
+use feature::store::CustomerTable;
+use feature::{Entity, FeatureSchema, Row, SegmentRef, ValueRef};
+use offer::{Catalog, OfferFields, OfferIndex, Rule, RuleMemo, feature_rows, read};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 
@@ -136,11 +136,10 @@ fn visits<'a>(
 
 /// Asks every rule of the offers about every customer, both ways.
 fn compare(name: &str, catalog: &Catalog, visits: &[Visit<'_>]) {
-    let library = catalog.library.offers();
-    let rows = feature_rows(library);
-    let asked: Vec<(&Rule, usize, OfferFields<'_>)> = library
-        .iter()
-        .enumerate()
+    let rows = feature_rows(catalog.library.offers());
+    let asked: Vec<(&Rule, OfferIndex, OfferFields<'_>)> = catalog
+        .library
+        .indexed()
         .flat_map(|(index, offer)| {
             let rules = [&offer.exclusion, &offer.eligibility, &offer.applicability, &offer.suitability];
             rules.into_iter().flatten().map(move |rule| (rule, index, catalog.fields(offer)))
@@ -153,7 +152,7 @@ fn compare(name: &str, catalog: &Catalog, visits: &[Visit<'_>]) {
         let mut held = 0;
         for visit in visits {
             for (rule, offer, fields) in &asked {
-                let row = Row { offer: &rows[*offer], ..visit.row() };
+                let row = Row { offer: &rows[offer.get()], ..visit.row() };
                 held += usize::from(black_box(rule.interpret(&row, fields)) == Ok(true));
             }
         }

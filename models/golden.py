@@ -5,7 +5,7 @@
 reads the highest version of each model as it lies, asks Python's onnxruntime (numpy for the segments), applies the
 manifest's calibration, and lists the file in the manifest's [checksums]. Run it after train.py and segments.py, whose
 manifests know nothing of it. Rows are sample customers, missing values included, at random moments. The gates of a
-pushed version hold the server against these files; the layout is documented in src/release/gates/golden.rs.
+pushed version hold the server against these files; the layout is documented in crates/release/src/gates/golden.rs.
 
 Start reading at `main`.
 """

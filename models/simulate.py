@@ -128,7 +128,7 @@ def customers(count, seed):
     minimum = (110 + 0.30 * balance) * np.exp(rng.normal(0, 0.55, count))
     minimum = np.where(rng.random(count) < 0.02, minimum * rng.uniform(5, 25, count), minimum)
 
-    # Who she is. Income follows the size, age follows income a little, the app follows age.
+    # Who they are. Income follows the size, age follows income a little, the app follows age.
     wealth = 0.75 * (size - size.mean()) + rng.normal(0, 0.6, count)
     income = np.searchsorted([-0.75, 0.15, 0.95], wealth)
     age = np.clip(np.round(43 + 4.5 * wealth + rng.normal(0, 12.5, count)), 18, 88).astype(int)

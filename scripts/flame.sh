@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 rate=${RPS:-3000}
-proffer=target/flame/release/proffer
+proffer=${1:-target/flame/release/proffer}
 inferno=var/inferno/bin
 made=var/flame
 command -v perf > /dev/null || { echo "perf is not there: install it (Debian: apt-get install linux-perf)"; exit 1; }

@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # Serves var/store in the foreground; once it is ready, prints a first ranking and what to try next.
+# Usage: scripts/run.sh [BINARY]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-proffer=target/release/proffer
+proffer=${1:-target/release/proffer}
+# As one would type it.
+proffer=${proffer#"$PWD"/}
 listen=${PROFFER_SERVER_LISTEN:-127.0.0.1:50051}
 admin=${PROFFER_SERVER_ADMIN:-127.0.0.1:9464}
 

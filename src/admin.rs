@@ -1,8 +1,10 @@
 //! The admin address: metrics and probes over HTTP, on a thread and a runtime of their own.
 //!
-//! Probes must answer while every other thread is busy with requests, so nothing here shares a thread with the path of a
-//! request, and nothing here waits for it. Start reading at [`Admin::start`]; `pages.rs` has the answers.
+//! Probes must answer while every other thread is busy with requests. So nothing here shares a thread with the path of
+//! a request, and nothing here waits for it. Start reading at [`Admin::start`]; `pages.rs` has the answers,
+//! `connections.rs` serves them.
 
+mod connections;
 mod pages;
 
 use std::fmt;
@@ -10,14 +12,10 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::telemetry::{Metrics, Readiness};
-
-/// How long the answers that have begun may take when the server stops.
-const STOP_WITHIN: Duration = Duration::from_secs(1);
+use telemetry::{Metrics, Readiness};
 
 /// The server of the admin address.
 #[derive(Debug)]
@@ -48,14 +46,15 @@ impl Admin {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         drop(entered);
         let (stop, stopped) = oneshot::channel();
-        let work = move || runtime.block_on(serve(listener, pages::router(readiness, metrics), stopped));
+        let pages = pages::router(readiness, metrics);
+        let work = move || runtime.block_on(connections::serve(listener, pages, stopped));
         let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(work)?;
         Ok(AdminHandle { address, stop: Some(stop), thread: Some(thread) })
     }
 }
 
 impl AdminHandle {
-    /// Where the pages are.
+    /// The address of the pages.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -70,7 +69,7 @@ impl AdminHandle {
 impl Drop for AdminHandle {
     fn drop(&mut self) {
         if let Some(stop) = self.stop.take() {
-            // The thread has ended already when nobody listens.
+            // If no thread receives it, it has already ended.
             let _ = stop.send(());
         }
         if let Some(thread) = self.thread.take()
@@ -84,29 +83,6 @@ impl Drop for AdminHandle {
 impl fmt::Debug for AdminHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AdminHandle").field("address", &self.address).finish_non_exhaustive()
-    }
-}
-
-async fn serve(listener: tokio::net::TcpListener, router: axum::Router, stopped: oneshot::Receiver<()>) {
-    let (draining, drained) = oneshot::channel();
-    let until_stopped = async move {
-        // An error means that the handle is gone, which also means stop.
-        let _ = stopped.await;
-        let _ = draining.send(());
-    };
-    let server = axum::serve(listener, router).with_graceful_shutdown(until_stopped);
-    let too_late = async move {
-        if drained.await.is_ok() {
-            tokio::time::sleep(STOP_WITHIN).await;
-        } else {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        ended = server => if let Err(error) = ended {
-            tracing::error!(%error, "the admin address does not answer any more");
-        },
-        () = too_late => {}
     }
 }
 
@@ -183,7 +159,7 @@ mod tests {
     #[tokio::test]
     async fn metrics_are_text_or_open_metrics_as_the_reader_accepts() {
         let (admin, _, metrics) = start();
-        metrics.offers_returned.inc_by(3);
+        metrics.decisions.offers_returned.inc_by(3);
         let text = request(&admin, "GET /metrics").await;
         assert!(
             text.head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"),

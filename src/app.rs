@@ -1,27 +1,34 @@
 //! The only place that wires the modules together: a validated configuration in, a running server out.
 //!
-//! [`App::build`] takes nothing from the network; [`App::run`] takes its sockets and its shutdown as arguments, so that a test starts
+//! [`App::build`] opens no sockets; [`App::run`] gets its sockets and its shutdown as arguments, so that a test starts
 //! the whole system on port 0.
+
+mod config;
 
 use std::future::Future;
 use std::io;
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+pub use self::config::ServerConfig;
 use crate::admin::Admin;
 use crate::config::Config;
-use crate::decision::Decider;
-use crate::feature::RecentRows;
 use crate::grpc::Grpc;
-use crate::model::onnx::{OnnxCache, OnnxRuntime};
-use crate::model::{Repository, Workers};
-use crate::release::{
-    Deployer, Deployment, Follower, Holdings, Publisher, Registry, RegistryError, Store, StoreError,
+use decision::Decider;
+use feature::RecentRows;
+use model::GraphCache;
+use model::Repository;
+use model::onnx::OnnxRuntime;
+use release::{
+    Deployer, Deployment, Follower, Holdings, Judges, Permits, Publisher, Registry, RegistryError, Store,
+    StoreError, UPLOAD_BYTES,
 };
-use crate::telemetry::{Metrics, Readiness};
+use telemetry::{Metrics, Readiness};
+use work::{Background, Workers};
 
 /// Why the server does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -31,16 +38,16 @@ pub enum AppError {
     Store(#[from] StoreError),
     /// ONNX Runtime cannot be used.
     #[error(transparent)]
-    Model(#[from] crate::model::ModelError),
+    Model(#[from] model::ModelError),
     /// The current release cannot serve.
     #[error("the current release cannot be loaded:\n{0}")]
     Release(#[from] RegistryError),
-    /// The operating system said no.
+    /// The operating system refused an action.
     #[error("{what}: {source}")]
     Io {
-        /// What was tried.
+        /// The action.
         what: String,
-        /// Why not.
+        /// The reason.
         #[source]
         source: io::Error,
     },
@@ -62,13 +69,16 @@ impl Listeners {
     /// Binds the addresses of the configuration.
     ///
     /// # Errors
-    /// When an address is taken or not ours.
+    /// When an address is taken or not of this machine.
     pub fn bind(config: &Config) -> Result<Self, AppError> {
         let bind = |what: &str, address| {
             TcpListener::bind(address)
                 .map_err(|source| AppError::Io { what: format!("cannot listen on {what} {address}"), source })
         };
-        Ok(Self { grpc: bind("server.listen", config.listen)?, admin: bind("server.admin", config.admin)? })
+        Ok(Self {
+            grpc: bind("server.listen", config.server.listen)?,
+            admin: bind("server.admin", config.server.admin)?,
+        })
     }
 }
 
@@ -85,29 +95,44 @@ pub struct App {
 }
 
 impl App {
-    /// Wires the parts. Nothing is loaded yet but ONNX Runtime's library.
+    /// Wires the parts. Only ONNX Runtime's library is loaded yet.
     ///
     /// # Errors
-    /// When the store, ONNX Runtime or the threads cannot be had.
+    /// When the store, ONNX Runtime or the threads are not available.
     pub async fn build(config: Config) -> Result<Self, AppError> {
         blocking(move || Self::wire(config)).await?
     }
 
     fn wire(config: Config) -> Result<Self, AppError> {
-        let store = Store::open(&config.store, Some(&config.mirror))?;
-        let cache = Arc::new(OnnxCache::new(OnnxRuntime::load()?, config.workers));
-        let repository = Arc::new(Repository::new(store.models_dir(), Arc::clone(&cache)));
-        let workers = Workers::start(config.workers, config.queue)
-            .map_err(|source| AppError::Io { what: "cannot start the workers".to_owned(), source })?;
+        let store = Store::open(&config.release.store, Some(&config.release.mirror))?;
+        let cache = Arc::new(GraphCache::new(OnnxRuntime::load()?, config.server.workers));
+        let background = Background::default();
+        let judge_bare = background.judge_bare.clone();
+        let permits =
+            Permits::new(store.clone(), cache.runtime().clone(), config.release.judges.clone(), judge_bare);
+        let permits = Box::new(move |name: &str, version, file: &Path| permits.of(name, version, file));
+        let repository = Arc::new(Repository::new(store.models_dir(), Arc::clone(&cache), permits));
         let (publisher, readiness) = (Publisher::default(), Readiness::default());
-        let (metrics, recent) = (Arc::new(Metrics::new()), Arc::new(RecentRows::new(config.recent_rows)));
+        let (metrics, recent) =
+            (Arc::new(Metrics::new()), Arc::new(RecentRows::new(config.release.recent_rows)));
+        let counted = Arc::clone(&metrics);
+        let lost = move |_: &str| _ = counted.queue.workers_replaced.inc();
+        let workers = Workers::start_watched(
+            config.server.workers,
+            config.server.queue,
+            config.server.stop_grace,
+            lost,
+        )
+        .map_err(|source| AppError::Io { what: "cannot start the workers".to_owned(), source })?;
         let registry = Registry::new(Holdings {
             store: store.clone(),
             cache: Arc::clone(&cache),
             publisher: publisher.clone(),
             recent: Arc::clone(&recent),
             metrics: Arc::clone(&metrics),
-            upload_bytes: config.upload_bytes,
+            upload_bytes: config.release.upload_bytes,
+            judges: config.release.judges.clone(),
+            judge: background.judge.clone(),
         });
         let decider =
             Decider::new(publisher.pointer(), workers.clone(), Arc::clone(&metrics), Arc::clone(&recent));
@@ -118,14 +143,48 @@ impl App {
             publisher,
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
-            keep_warm: config.warm_releases,
+            keep_warm: config.release.warm_releases,
+            background,
         });
         Ok(Self { config, decider, registry, deployer, repository, workers, readiness, metrics })
     }
 
-    /// Serves on `listeners` until `shutdown` resolves, then says for the configured delay that it is not ready, and drains, both
-    /// within the configured bound. When `hurry` resolves the rest of the delay is left out. Probes answer from the first moment, calls
-    /// as soon as the release is loaded.
+    /// A registry and a deployer over `store` without a server: what they load serves no calls. Servers follow the
+    /// store.
+    ///
+    /// # Errors
+    /// When ONNX Runtime is not available.
+    pub fn offline(store: Store) -> Result<(Registry, Deployer), RegistryError> {
+        let runtime = OnnxRuntime::load().map_err(|error| RegistryError::Precondition(error.to_string()))?;
+        let cache = Arc::new(GraphCache::new(runtime, 1));
+        let (publisher, metrics) = (Publisher::default(), Arc::new(Metrics::new()));
+        let background = Background::default();
+        let registry = Registry::new(Holdings {
+            store: store.clone(),
+            cache: Arc::clone(&cache),
+            publisher: publisher.clone(),
+            recent: Arc::new(RecentRows::new(0)),
+            metrics: Arc::clone(&metrics),
+            upload_bytes: UPLOAD_BYTES,
+            judges: Judges::default(),
+            judge: background.judge.clone(),
+        });
+        let deployer = Deployer::new(Deployment {
+            store,
+            cache,
+            repository: None,
+            publisher,
+            readiness: Readiness::default(),
+            metrics,
+            keep_warm: 0,
+            background,
+        });
+        Ok((registry, deployer))
+    }
+
+    /// Serves on `listeners` until `shutdown` resolves. Then it reports for the configured delay that it is not ready,
+    /// and drains, both within the configured bound. When `hurry` resolves, the rest of the delay is skipped. Probes
+    /// answer from the first moment, calls as soon as the release is loaded.
     ///
     /// # Errors
     /// When the release cannot be loaded or the sockets fail.
@@ -140,7 +199,7 @@ impl App {
         let grpc = grpc_listener(listeners.grpc)?;
         let (config, readiness) = (self.config.clone(), self.readiness.clone());
         let queue = self.workers.clone();
-        self.metrics.sample(move |metrics| _ = metrics.queue_depth.set(queue.queued() as i64));
+        self.metrics.sample(move |metrics| _ = metrics.queue.depth.set(queue.queued() as i64));
         let services = Grpc {
             decider: self.decider,
             registry: self.registry,
@@ -149,14 +208,13 @@ impl App {
             workers: self.workers,
             readiness: self.readiness,
             metrics: self.metrics,
-            limits: config.limits.clone(),
-            allow_remote_admin: config.allow_remote_admin,
-            connection_threads: config.connection_threads,
+            config: config.grpc,
+            drain: config.server.drain.saturating_sub(config.server.drain_delay.unwrap_or_default()),
         };
         let stop = CancellationToken::new();
         let serving = tokio::spawn(services.serve(grpc, stop.clone().cancelled_owned()));
         let mut shutdown = std::pin::pin!(shutdown);
-        let (deployer, poll) = (self.deployer, config.poll);
+        let (deployer, poll) = (self.deployer, config.release.poll);
         let starting = blocking(move || start(&deployer, poll));
         let following = tokio::select! {
             started = starting => match started.and_then(|started| started) {
@@ -167,12 +225,12 @@ impl App {
                 }
             },
             () = &mut shutdown => {
-                // Nothing is under way yet that would have to be finished.
+                // No call is in flight yet that would have to finish.
                 if readiness.abort_start() {
                     stop.cancel();
                     return Ok(());
                 }
-                // The release answers already, and only what would follow the store is not there.
+                // The release answers already; only the follower of the store is missing.
                 None
             }
         };
@@ -182,11 +240,11 @@ impl App {
                 shutdown.await;
             }
         };
-        let leave = Leave {
+        let leave = Shutdown {
             readiness: &readiness,
             stop: &stop,
-            delay: config.drain_delay.unwrap_or_default().min(config.drain),
-            within: config.drain,
+            delay: config.server.drain_delay.unwrap_or_default().min(config.server.drain),
+            within: config.server.drain,
         };
         let ended = leave.after(serving, shutdown, hurry).await;
         stop.cancel();
@@ -196,7 +254,7 @@ impl App {
     }
 }
 
-/// Serves what `CURRENT` names, and whatever it will name.
+/// Serves the release that `CURRENT` names, and follows its changes.
 fn start(deployer: &Deployer, poll: Duration) -> Result<Follower, AppError> {
     let stamp = deployer.start()?;
     deployer
@@ -217,18 +275,18 @@ fn grpc_listener(listener: TcpListener) -> Result<tokio::net::TcpListener, AppEr
 
 type Serving = tokio::task::JoinHandle<Result<(), Box<dyn std::error::Error + Send + Sync>>>;
 
-/// How a server goes away.
-struct Leave<'a> {
+/// How a server shuts down.
+struct Shutdown<'a> {
     readiness: &'a Readiness,
     stop: &'a CancellationToken,
-    /// How long it says that it is not ready, and still answers: whoever sends it calls looks only now and then.
+    /// How long it reports that it is not ready, and still answers: load balancers check only now and then.
     delay: Duration,
-    /// How long all of it may take.
+    /// How long the whole shutdown may take.
     within: Duration,
 }
 
-impl Leave<'_> {
-    /// Until the server ends by itself, or the shutdown, the delay and the draining after it are over.
+impl Shutdown<'_> {
+    /// Returns when the server ends by itself, or when the shutdown, the delay and the drain are over.
     async fn after(
         self,
         mut serving: Serving,
@@ -253,19 +311,19 @@ impl Leave<'_> {
             }
         }
         let left = end.saturating_duration_since(tokio::time::Instant::now());
-        tracing::info!(within = ?left, "draining: calls under way are finished, new ones are refused");
+        tracing::info!(within = ?left, "draining: in-flight calls are finished, new ones are refused");
         self.readiness.drain();
         self.stop.cancel();
         if let Ok(ended) = tokio::time::timeout_at(end, &mut serving).await {
             return finished(ended);
         }
-        tracing::warn!(after = ?self.within, "calls are still under way; leaving without them");
+        tracing::warn!(after = ?self.within, "calls are still in flight; leaving without them");
         serving.abort();
         Ok(())
     }
 }
 
-/// What a server that was spawned says at its end.
+/// The result of a spawned server.
 fn finished(
     ended: Result<Result<(), Box<dyn std::error::Error + Send + Sync>>, tokio::task::JoinError>,
 ) -> Result<(), AppError> {
@@ -285,12 +343,13 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::telemetry::State;
+    use telemetry::State;
 
     const DELAY: Duration = Duration::from_secs(5);
     const WITHIN: Duration = Duration::from_secs(30);
 
-    /// After how many seconds a server whose calls end `busy` after they are told to is told so, and after how many it has ended.
+    /// A server whose calls end `busy` after they are told to: the seconds until it is told, and the seconds until it
+    /// ended.
     async fn leaving(busy: Duration, hurry: impl Future<Output = ()>) -> (u64, u64) {
         let (readiness, stop) = (Readiness::new(), CancellationToken::new());
         readiness.ready(1);
@@ -305,7 +364,7 @@ mod tests {
             tokio::time::sleep(busy).await;
             Ok(())
         });
-        let leave = Leave { readiness: &readiness, stop: &stop, delay: DELAY, within: WITHIN };
+        let leave = Shutdown { readiness: &readiness, stop: &stop, delay: DELAY, within: WITHIN };
         leave.after(serving, ready(()), hurry).await.unwrap();
         (told.await.unwrap().as_secs(), began.elapsed().as_secs())
     }
@@ -324,7 +383,7 @@ mod tests {
     async fn a_server_that_ends_by_itself_is_not_waited_for() {
         let (readiness, stop) = (Readiness::new(), CancellationToken::new());
         let serving = tokio::spawn(async { Err("the sockets are gone".into()) });
-        let leave = Leave { readiness: &readiness, stop: &stop, delay: DELAY, within: WITHIN };
+        let leave = Shutdown { readiness: &readiness, stop: &stop, delay: DELAY, within: WITHIN };
         let ended = leave.after(serving, pending(), pending()).await.unwrap_err();
         assert!(ended.to_string().contains("the sockets are gone"), "{ended}");
     }

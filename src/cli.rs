@@ -1,12 +1,14 @@
 //! The command line: parse, call one function, print. Errors list every problem and go to standard error.
 //!
-//! Exit codes: 0 done, 1 failed, 2 the command line is wrong (clap), 64 the configuration is wrong.
+//! Exit codes: 0 success, 1 failure, 2 wrong command line (clap), 64 wrong configuration.
 
 mod backend;
 mod check;
 mod features;
 mod init;
+mod judge;
 mod model;
+mod printing;
 mod rank;
 mod release;
 mod score;
@@ -20,6 +22,9 @@ mod values;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use self::printing::say;
+use work::FOREIGN_STACK;
 
 const AFTER_HELP: &str = "\
 To begin:
@@ -39,12 +44,15 @@ struct Cli {
 enum Command {
     /// Serve a store over gRPC until SIGTERM
     Serve(serve::ServeArgs),
-    /// Make a new store of a workspace: check it whole, copy it, make it release 1
+    /// Make a new store of a workspace: check all of it, copy it, make it release 1
     Init(init::InitArgs),
-    /// Check a workspace or a store whole, without changing anything
+    /// Check all of a workspace or a store, without changing anything
     Check(check::CheckArgs),
-    /// Check a configuration and print what holds, with where each value comes from
+    /// Check a configuration and print the values in effect, with where each value comes from
     CheckConfig(serve::ConfigArgs),
+    /// Judge one version for the process on standard input
+    #[command(hide = true)]
+    Judge(judge::JudgeArgs),
     /// Ask a server to rank offers for customers
     Rank(rank::RankArgs),
     /// Ask a server to score rows of a CSV file with one model
@@ -69,7 +77,7 @@ struct Failure {
 }
 
 impl Failure {
-    /// The configuration is wrong: `EX_USAGE` of sysexits.
+    /// The exit code for a wrong configuration: `EX_USAGE` of sysexits.
     const CONFIGURATION: u8 = 64;
 
     fn new(message: impl Into<String>) -> Self {
@@ -90,16 +98,30 @@ impl<E: std::error::Error> From<E> for Failure {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    // First of all: it must be in the environment before ONNX Runtime is, and before there are threads.
-    let silenced = crate::model::onnx::disable_telemetry().map_err(Failure::from);
-    let done = silenced.and_then(|()| run(Cli::parse().command));
+    // This comes first: it must be in the environment before ONNX Runtime loads, and before there are threads.
+    let silenced = ::model::onnx::disable_telemetry().map_err(Failure::from);
+    let done = silenced.and_then(|()| {
+        let command = Cli::parse().command;
+        // The judge limits itself while it has one thread, and has its own stacks.
+        if let Command::Judge(args) = &command { judge::run(args) } else { with_stack(|| run(command)) }
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {}", failure.message);
+            say(format_args!("error: {}", failure.message));
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// Runs `work` on a thread with the stack that graphs need.
+fn with_stack(work: impl FnOnce() -> Result<(), Failure> + Send) -> Result<(), Failure> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("command".to_owned()).stack_size(FOREIGN_STACK);
+        let done = thread.spawn_scoped(scope, work)?.join();
+        // The panic hook has reported it.
+        done.unwrap_or_else(|_| Err(Failure { message: "the command panicked".to_owned(), code: 101 }))
+    })
 }
 
 fn run(command: Command) -> Result<(), Failure> {
@@ -110,6 +132,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Judge(args) => judge::run(&args),
         Command::CheckConfig(args) => serve::check_config(&args),
         Command::Rank(args) => rank::run(&args),
         Command::Score(args) => score::run(&args),
@@ -120,28 +143,7 @@ fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// A runtime for a command that makes a few calls.
+/// Runs a command that makes a few calls in a runtime of its own.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
-}
-
-/// Prints to standard output; a reader that has gone (`| head`) is no error.
-fn print(text: impl std::fmt::Display) -> Result<(), Failure> {
-    write_line(text).map(|_| ())
-}
-
-/// Prints a value as one line of JSON.
-fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    print(serde_json::to_string(value)?)
-}
-
-/// Prints to standard output; false where its reader has gone.
-fn write_line(text: impl std::fmt::Display) -> Result<bool, Failure> {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(error.into()),
-    }
 }

@@ -1,23 +1,34 @@
 //! The protocols over gRPC: convert in, call one function of the domain, convert out.
 //!
-//! `tonic` and the generated messages live here and nowhere else. Every call passes [`admission`] first; every error becomes a
-//! status in [`status`]. Start reading at [`Grpc::serve`].
+//! `tonic` and the generated messages are used here and nowhere else. Every call passes [`admission`] first; every
+//! error becomes a status in [`status`]. Start reading at [`Grpc::serve`].
 
 mod admission;
-mod aside;
+mod arrival;
+mod budget;
 pub mod client;
 mod codec;
+mod config;
 mod connection;
 mod decision;
 pub mod dense;
+mod exchange;
 mod footprint;
+mod guarded;
+mod head;
+mod http2;
 mod inference;
 mod limits;
 mod management;
+mod messages;
 mod model;
+mod offload;
+mod peers;
+mod permits;
 pub mod proto;
 mod records;
 mod release;
+mod rpc;
 mod status;
 mod threads;
 mod traced;
@@ -29,29 +40,35 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tonic::codec::CompressionEncoding;
-use tonic::transport::Server;
+use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tower::Layer;
 
+pub use config::GrpcConfig;
 pub use decision::DecisionService;
 pub use inference::InferenceService;
 pub use limits::Limits;
+pub use peers::most_connections;
 pub use records::Unreadable;
 
-use crate::decision::Decider;
-use crate::model::{Repository, Workers};
-use crate::release::{Deployer, Registry};
-use crate::telemetry::{Metrics, Readiness};
-use admission::AdmissionLayer;
-use aside::AsideLayer;
+use ::decision::Decider;
+use ::model::Repository;
+use ::release::{Deployer, Registry};
+use admission::{AdmissionLayer, Writers};
+use budget::Budget;
 use decision::call_of;
-use management::Writers;
+use http2::{Services, Settings};
 use model::ModelService;
+use offload::OffloadLayer;
+use peers::Peers;
 use proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use proto::proffer::v1::decision_service_server::DecisionServiceServer;
 use proto::proffer::v1::model_service_server::ModelServiceServer;
 use proto::proffer::v1::release_service_server::ReleaseServiceServer;
 use release::ReleaseService;
+use telemetry::{Metrics, Readiness};
+use work::Workers;
 
 /// Everything that the services need.
 pub struct Grpc {
@@ -59,41 +76,38 @@ pub struct Grpc {
     pub decider: Decider,
     /// Answers the Open Inference Protocol.
     pub repository: Arc<Repository>,
-    /// Runs what the protocols ask for.
+    /// Runs inferences and repository calls.
     pub workers: Workers,
     /// Answers `ModelService`, and `ReleaseService` for what the store holds.
     pub registry: Registry,
     /// Answers `ReleaseService` for what is served.
     pub deployer: Deployer,
-    /// Whether peers that are not on loopback may change anything.
-    pub allow_remote_admin: bool,
-    /// How many threads serve connections.
-    pub connection_threads: usize,
-    /// What health says.
+    /// The state that health checks report.
     pub readiness: Readiness,
-    /// What is counted.
+    /// Where calls and connections are counted.
     pub metrics: Arc<Metrics>,
-    /// What is refused.
-    pub limits: Limits,
+    /// How the protocols are served.
+    pub config: GrpcConfig,
+    /// How long a shutdown waits for calls in flight.
+    pub drain: Duration,
 }
 
-/// A connection that says nothing is asked for a sign of life after this long, and closed when none comes.
-const KEEPALIVE: Duration = Duration::from_mins(1);
-
 impl Grpc {
-    /// Serves on `listener` until `shutdown` resolves, then finishes the calls that are under way. Short calls are served by
-    /// threads of this function's own, long ones by the runtime in which it is called.
+    /// Serves on `listener` until `shutdown` resolves, then finishes the calls in flight. Threads of its own serve
+    /// short calls; the calling runtime serves long ones.
     ///
     /// # Errors
-    /// When a thread cannot be started or the descriptors cannot be read.
+    /// When a thread cannot be started or the limit on descriptors cannot be read.
     pub async fn serve(
         self,
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let limits = Arc::new(self.limits);
+        let limits = Arc::new(self.config.limits);
         let most = limits.message_bytes;
-        let decisions = DecisionServiceServer::new(DecisionService::new(self.decider, Arc::clone(&limits)))
+        let decisions =
+            DecisionService::new(self.decider, Arc::clone(&limits)).with_registry(self.registry.clone());
+        let decisions = DecisionServiceServer::new(decisions)
             .max_decoding_message_size(most)
             .max_encoding_message_size(usize::MAX)
             .accept_compressed(CompressionEncoding::Gzip)
@@ -112,13 +126,12 @@ impl Grpc {
         .max_encoding_message_size(most)
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip);
-        let writers = if self.allow_remote_admin { Writers::Everyone } else { Writers::Local };
-        let models = ModelServiceServer::new(ModelService::new(self.registry.clone(), writers, limits.time))
+        let models = ModelServiceServer::new(ModelService::new(self.registry.clone(), limits.time))
             .max_decoding_message_size(most)
             .max_encoding_message_size(usize::MAX)
             .accept_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Gzip);
-        let releases = ReleaseServiceServer::new(ReleaseService::new(self.registry, self.deployer, writers))
+        let releases = ReleaseServiceServer::new(ReleaseService::new(self.registry, self.deployer))
             .max_decoding_message_size(most)
             .max_encoding_message_size(usize::MAX)
             .accept_compressed(CompressionEncoding::Gzip)
@@ -130,38 +143,59 @@ impl Grpc {
                 .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
-        let admission =
-            AdmissionLayer::new(limits.concurrent_calls, limits.time, self.readiness, &self.metrics);
-        let aside = AsideLayer(Handle::current());
+        let writers = if self.config.allow_remote_admin { Writers::Everyone } else { Writers::Local };
+        let most = self
+            .config
+            .callers
+            .connections
+            .unwrap_or_else(|| descriptors_allow(self.config.connection_threads));
+        let peers =
+            Peers::new(&self.config.callers, most, limits.concurrent_calls, Arc::clone(&self.metrics));
+        let (callers, readiness) = (&self.config.callers, self.readiness);
+        let admission = AdmissionLayer::new(&peers, callers, &limits, writers, readiness, &self.metrics);
+        let offload = OffloadLayer(Handle::current());
+        let memory = Arc::new(Budget::new(limits.memory()));
+        let held = Arc::clone(&memory);
+        self.metrics.sample(move |metrics| _ = metrics.queue.held.set(held.held() as i64));
+        let settings = Settings {
+            streams: limits.streams,
+            connection_bytes: limits.connection_memory(),
+            memory,
+            write_time: limits.write_time,
+            drain: self.drain,
+        };
         let services = || {
-            let services = Server::builder()
-                .http2_keepalive_interval(Some(KEEPALIVE))
-                .http2_adaptive_window(Some(true))
-                .layer(admission.clone())
-                .layer(aside.clone())
-                .add_service(decisions.clone())
+            let routes = Routes::new(decisions.clone())
                 .add_service(inference.clone())
                 .add_service(models.clone())
                 .add_service(releases.clone())
                 .add_service(health.clone())
                 .add_service(reflection().build_v1()?)
                 .add_service(reflection().build_v1alpha()?);
-            Ok(services)
+            let layers = admission.layer(offload.layer(routes.prepare()));
+            Ok(Services { layers, settings: settings.clone() })
         };
-        let served = threads::serve(listener, self.connection_threads, services, shutdown).await;
+        let served =
+            threads::serve(listener, self.config.connection_threads, peers, services, shutdown).await;
         following.abort();
         served
     }
 }
 
-/// Health tells what readiness tells, overall and per service.
+/// How many connections this process's limit on open files allows.
+fn descriptors_allow(threads: usize) -> usize {
+    most_connections(rustix::process::getrlimit(rustix::process::Resource::Nofile).current, threads)
+}
+
+/// Copies readiness to the health service, overall and per service.
 async fn follow_readiness(reporter: HealthReporter, readiness: Readiness) {
+    // The server as a whole comes last: a watcher of it finds every service already updated.
     let services = [
-        "",
         "proffer.v1.DecisionService",
         "proffer.v1.ModelService",
         "proffer.v1.ReleaseService",
         "inference.GRPCInferenceService",
+        "",
     ];
     let mut changes = readiness.subscribe();
     loop {

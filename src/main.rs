@@ -1,7 +1,7 @@
 //! The command `proffer`; see `proffer help`.
 
-/// Most of what a call allocates is freed by the thread that serves it, and none of it may wait for a lock that a thread of the lowest
-/// priority holds.
+/// The thread that serves a call frees most of what the call allocates. None of it may wait for a lock that a thread of
+/// the lowest priority holds.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,18 +1,18 @@
-//! How often a decision asks for memory: from the decoded `RankRequest` to the `RankResponse` that is ready to be encoded.
+//! How many allocations a decision takes, from the decoded `RankRequest` to the `RankResponse` before encoding.
 //!
-//! The release is the one that the figure is stated for: 100 offers, 40 of them with a rule of three terms, and one pairwise model of
-//! 500 trees over 24 features of the customer and 8 of the offer. Each thread counts for itself, so that only those that decide are
-//! counted: the one that reads the request and writes the answer, and the worker, where work is handed over. An allocation that
-//! grows is counted again.
+//! The release is the one of the published figure: 100 offers, 40 of them with a rule of three terms. Its pairwise
+//! model has 500 trees over 24 features of the customer and 8 of the offer. Counts are per thread, so only the deciding
+//! threads count. These are the thread that reads the request and writes the answer, and the worker if work is
+//! offloaded. An allocation that grows counts again.
 //!
-//! `PROFFER_TEST_ALLOCATIONS=trace cargo test --test allocations -- --nocapture` also prints who allocates, once for each kind of request;
-//! the test's own questions to the worker are among them.
+//! `PROFFER_TEST_ALLOCATIONS=trace cargo test --test allocations -- --nocapture` also prints the source of each
+//! allocation, for one request of each kind. The test's own calls to the worker are among them.
 //! Start reading at [`a_decision_allocates_little`].
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up should stop")]
 
 mod counting {
-    //! The allocator of the system, with a count for each thread.
+    //! The system allocator with a count per thread.
     #![expect(unsafe_code, reason = "an allocator cannot be written without")]
 
     use std::alloc::{GlobalAlloc, Layout, System};
@@ -20,17 +20,17 @@ mod counting {
     use std::cell::Cell;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    /// Whether allocations print where they are made.
-    pub static TRACED: AtomicBool = AtomicBool::new(false);
+    /// Whether allocations print their backtraces.
+    pub(crate) static TRACED: AtomicBool = AtomicBool::new(false);
 
     thread_local! {
         static COUNT: Cell<usize> = const { Cell::new(0) };
-        /// A backtrace allocates, too.
+        /// Prevents recursion: a backtrace allocates, too.
         static TRACING: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// Allocations of this thread since it began.
-    pub fn count() -> usize {
+    /// Allocations of this thread since it started.
+    pub(crate) fn count() -> usize {
         COUNT.get()
     }
 
@@ -49,7 +49,7 @@ mod counting {
         }
     }
 
-    // SAFETY: all is handed on to the allocator of the system as it came.
+    // SAFETY: every call is passed unchanged to the system allocator.
     unsafe impl GlobalAlloc for Counting {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
             note(layout.size());
@@ -83,16 +83,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use proffer::decision::Decider;
-use proffer::feature::store::CustomerTable;
+use decision::Decider;
+use feature::store::CustomerTable;
+use model::GraphCache;
+use model::onnx::{OnnxRuntime, disable_telemetry};
 use proffer::grpc::proto::proffer::v1 as wire;
 use proffer::grpc::{DecisionService, Limits};
-use proffer::model::onnx::{OnnxCache, OnnxRuntime, disable_telemetry};
-use proffer::model::{Call, Needs, Workers};
-use proffer::release::{Publisher, Release, ReleaseSource, Snapshot, Workspace};
-use proffer::telemetry::Metrics;
 use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
+use release::{Publisher, Release, ReleaseSource, Snapshot, Workspace};
+use telemetry::Metrics;
+use work::{Call, Needs, Workers};
 
 const OFFERS: usize = 100;
 const RULES: usize = 40;
@@ -100,28 +101,28 @@ const CUSTOMER_FEATURES: usize = 24;
 const OFFER_FEATURES: usize = 8;
 const CUSTOMERS: usize = 500;
 
-/// What no request may need; a thread's first is among them.
+/// The most allocations of any request, including the first on a thread.
 const MOST: usize = 60;
 
-/// What half of the requests of each kind must do with. Fourteen is the answer itself: its texts, and the lists that hold them.
+/// The limit for the median of each kind. Fourteen allocations are the answer itself: its texts and lists.
 const USUAL: usize = 30;
 
-/// Requests of each kind before any is counted: more than the sample of recent rows takes in without choosing.
+/// Requests of each kind before counting: more than the sample of recent rows records unconditionally.
 const WARM_UP: usize = 1500;
 
-/// Requests of each kind that are counted, none like another.
+/// Counted requests of each kind, all different.
 const COUNTED: usize = 400;
 
-/// What is known of the customer, and who says it.
+/// Where the customer's features come from.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
-    /// All of it is in the store; the call brings the context.
+    /// All are in the store; the call brings the context.
     Stored,
-    /// The call brings every feature of the customer.
+    /// The call brings every customer feature.
     Sent,
-    /// The call brings eight features, the store has the others.
+    /// The call brings eight features; the others are in the store.
     PartlySent,
-    /// The call brings neither a context nor an id of its own: defaults stand in and are told.
+    /// The call brings neither a context nor a request id. Defaults apply and are reported.
     Bare,
 }
 
@@ -165,7 +166,7 @@ fn a_decision_allocates_little() {
     });
 }
 
-/// How often the deciding of one request allocates, on the thread that answers and on the worker.
+/// The allocations of one request, on the answering thread and on the worker.
 async fn decide(service: &DecisionService, workers: &Workers, request: wire::RankRequest) -> usize {
     let call = Call::default();
     let of_worker = || workers.run(&call, Needs::session(), |_| counting::count());
@@ -202,9 +203,9 @@ fn request(kind: Kind, random: &mut SplitMix64) -> wire::RankRequest {
         columns: Vec::new(),
     };
     let (context, features, request_id) = match kind {
-        Kind::Stored => (context, None, "a request"),
-        Kind::Sent => (context, Some(sent(0..CUSTOMER_FEATURES)), "a request"),
-        Kind::PartlySent => (context, Some(sent(4..12)), "a request"),
+        Kind::Stored => (context, None, "a-request"),
+        Kind::Sent => (context, Some(sent(0..CUSTOMER_FEATURES)), "a-request"),
+        Kind::PartlySent => (context, Some(sent(4..12)), "a-request"),
         Kind::Bare => (HashMap::new(), None, ""),
     };
     wire::RankRequest {
@@ -220,12 +221,12 @@ fn request(kind: Kind, random: &mut SplitMix64) -> wire::RankRequest {
     }
 }
 
-/// A service over the workspace, with the one worker that it hands work to.
+/// A service over the workspace, and its only worker.
 fn serve(workspace: &Path) -> (DecisionService, Workers) {
     let workspace = Workspace::open(workspace).unwrap();
-    let cache = OnnxCache::new(OnnxRuntime::load().unwrap(), 1);
+    let cache = GraphCache::new(OnnxRuntime::load().unwrap(), 1);
     let release = Arc::new(Release::load(&ReleaseSource::of_workspace(&workspace), &cache).unwrap());
-    assert!(release.pairing(0).is_some(), "trees score the pairs");
+    assert!(release.pairing(release::ModelIndex::new(0)).is_some(), "trees score the pairs");
     let customers = workspace.customers.as_deref().unwrap();
     let (customers, _) = CustomerTable::load(customers, release.schema()).unwrap();
     let publisher = Publisher::default();

@@ -1,52 +1,36 @@
-//! Holds the table of modules of ARCHITECTURE.md: data flows down it only, and each heavy dependency is named in one place.
+//! Checks what Cargo cannot: the table of crates in ARCHITECTURE.md, the imports between modules of the root package,
+//! and the files that use a heavy dependency.
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Module → the modules that it may know. `telemetry`, `document` and `priority` may be known by all.
-const MAY_KNOW: [(&str, &[&str]); 16] = [
+/// Module of the root package → the other modules that it may import.
+const MAY_KNOW: [(&str, &[&str]); 6] = [
     ("main", &["cli"]),
     ("cli", &["*"]),
     ("config", &["*"]),
     ("app", &["*"]),
-    ("grpc", &["decision", "release", "event", "model", "feature", "offer", "admin"]),
-    ("admin", &["decision", "release"]),
-    ("decision", &["release", "model", "segment", "offer", "experiment", "feature", "event"]),
-    ("release", &["model", "segment", "offer", "experiment", "feature", "table"]),
-    ("model", &["feature"]),
-    ("segment", &["feature", "table"]),
-    ("offer", &["feature"]),
-    ("feature", &["table"]),
-    ("table", &[]),
-    ("telemetry", &[]),
-    ("document", &[]),
-    ("priority", &[]),
+    ("grpc", &["admin"]),
+    ("admin", &[]),
 ];
 
-/// Crate → the file or folder below `src/` that may name it.
-const NAMED_IN: [(&str, &[&str]); 18] = [
+/// Dependency → the files or folders that may use it, where Cargo would allow more.
+const NAMED_IN: [(&str, &[&str]); 12] = [
     ("ort", &["model/onnx"]),
     ("tonic", &["grpc"]),
     ("prost_types", &["grpc"]),
     ("tonic_prost", &["grpc"]),
     ("tonic_types", &["grpc/status"]),
-    ("linfa", &["segment/train"]),
-    ("linfa_clustering", &["segment/train/compare"]),
-    ("linfa_linalg", &["segment/train"]),
-    ("linfa_tsne", &["segment/train/profile"]),
-    ("kodama", &["segment/train/compare"]),
-    ("pathfinding", &["segment/train/matching"]),
-    ("plotters", &["segment/report"]),
+    ("linfa", &["segment-train/train"]),
+    ("plotters", &["segment-train/report"]),
     ("axum", &["admin"]),
+    ("hyper", &["admin", "grpc/http2"]),
+    ("hyper_util", &["admin", "grpc/http2"]),
     ("cel", &["offer/rule"]),
-    ("parquet", &["feature/store", "segment/train/table"]),
-    ("object_store", &["release/store"]),
-    // The tests of training unpack real data.
-    ("flate2", &["table", "segment/train"]),
-    ("zstd", &["table"]),
+    ("parquet", &["table", "feature/store", "segment-train/train/table"]),
 ];
 
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
@@ -60,23 +44,38 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The code of a file without comments and without its tests, and its path below `src/` without `.rs`.
+/// The code of each source file, without comments and tests, and its path without `.rs`. The path starts below `src/`,
+/// after the crate's name for other crates than the root package, as in `model/onnx`.
 fn code() -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut paths = Vec::new();
-    sources(&root, &mut paths);
-    assert!(paths.len() > 40, "only {} source files found", paths.len());
-    let read = |path: PathBuf| {
-        let name = path.strip_prefix(&root).unwrap().with_extension("").display().to_string();
-        let text = fs::read_to_string(&path).unwrap();
-        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-        let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-        (name, lines.collect::<Vec<_>>().join("\n"))
-    };
-    paths.into_iter().map(read).filter(|(name, _)| !name.ends_with("/tests")).collect()
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut places = vec![(String::new(), root.join("src"))];
+    places.extend(
+        crates().into_iter().map(|name| (format!("{name}/"), root.join("crates").join(name).join("src"))),
+    );
+    let mut found = Vec::new();
+    for (prefix, place) in places {
+        let mut paths = Vec::new();
+        sources(&place, &mut paths);
+        found.extend(paths.into_iter().map(|path| {
+            let name = path.strip_prefix(&place).unwrap().with_extension("").display().to_string();
+            let text = fs::read_to_string(&path).unwrap();
+            let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            (format!("{prefix}{name}"), lines.collect::<Vec<_>>().join("\n"))
+        }));
+    }
+    assert!(found.len() > 400, "only {} source files found", found.len());
+    let is_test = |name: &str| name.ends_with("/tests") || name.contains("/tests/");
+    found.into_iter().filter(|(name, _)| !is_test(name)).collect()
 }
 
-/// The words that follow `prefix` in `text`, where no other word stands before it; braces are looked into.
+/// The crates of the workspace, without the root package.
+fn crates() -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// The words that follow `prefix` in `text`, where no other word precedes it. Lists in braces are expanded.
 fn words_after(text: &str, prefix: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (at, _) in text.match_indices(prefix) {
@@ -99,23 +98,49 @@ fn words_after(text: &str, prefix: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn modules_know_only_what_the_table_allows() {
-    let modules: BTreeSet<&str> = MAY_KNOW.iter().map(|(module, _)| *module).collect();
+fn crates_know_what_the_table_says_and_nothing_else() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let architecture = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let (_, table) = architecture.split_once("| crate | knows |\n|---|---|\n").unwrap();
+    let named =
+        |text: &str| -> BTreeSet<String> { text.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+    let mut rows: BTreeMap<String, BTreeSet<String>> = table
+        .lines()
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let (name, knows) = line[1..].split_once('|').unwrap();
+            (named(name).pop_first().unwrap(), named(knows))
+        })
+        .collect();
+    let known: BTreeSet<String> = crates();
+    for name in known.iter().map(String::as_str).chain(["proffer"]).filter(|name| *name != "fuzz") {
+        let folder = if name == "proffer" { root.to_owned() } else { root.join("crates").join(name) };
+        let manifest: toml::Table = fs::read_to_string(folder.join("Cargo.toml")).unwrap().parse().unwrap();
+        let dependencies = manifest["dependencies"].as_table().unwrap();
+        let arrows: BTreeSet<String> =
+            dependencies.keys().filter(|key| known.contains(*key)).cloned().collect();
+        assert_eq!(rows.remove(name), Some(arrows), "{name}");
+    }
+    assert!(rows.is_empty(), "{rows:?}");
+}
+
+#[test]
+fn modules_know_only_what_they_may() {
     let mut broken = Vec::new();
+    let crates = crates();
     for (file, text) in code() {
         let module = file.split('/').next().unwrap();
-        if module == "lib" {
+        if module == "lib" || crates.contains(module) {
             continue;
         }
         let Some((_, allowed)) = MAY_KNOW.iter().find(|(known, _)| *known == module) else {
-            broken.push(format!("src/{file}.rs: module `{module}` is not in the table"));
+            broken.push(format!("src/{file}.rs: nothing says what module `{module}` may know"));
             continue;
         };
         let mut known = words_after(&text, "crate::");
         known.extend(words_after(&text, "proffer::"));
-        for other in known.iter().filter(|other| modules.contains(other.as_str())) {
-            let free = ["telemetry", "document", "priority"].contains(&other.as_str());
-            if other != module && !free && !allowed.contains(&other.as_str()) && !allowed.contains(&"*") {
+        for other in known.iter().filter(|other| MAY_KNOW.iter().any(|(module, _)| module == other)) {
+            if other != module && !allowed.contains(&other.as_str()) && !allowed.contains(&"*") {
                 broken.push(format!("src/{file}.rs: `{module}` may not know `{other}`"));
             }
         }
@@ -137,16 +162,32 @@ fn each_heavy_dependency_is_named_in_one_place() {
             }
             named.insert(dependency);
             if !places.iter().any(|place| file == *place || file.starts_with(&format!("{place}/"))) {
-                broken.push(format!(
-                    "src/{file}.rs: `{dependency}` belongs in src/{}",
-                    places.join(" or src/")
-                ));
+                broken.push(format!("{file}.rs: `{dependency}` belongs in {}", places.join(" or ")));
             }
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
-    // A rule about a crate that nobody uses checks nothing.
+    // A rule about a dependency that is not used checks nothing.
     assert_eq!(named.len(), NAMED_IN.len(), "used: {named:?}");
+}
+
+#[test]
+fn commands_reach_the_terminal_through_one_place() {
+    let mut broken = Vec::new();
+    for (file, text) in code() {
+        if !file.starts_with("cli") {
+            continue;
+        }
+        let ways =
+            ["println!", "print!(", "eprintln!", "eprint!(", "stdout()", "stderr().write", "stderr().lock"];
+        for way in ways.iter().filter(|way| file != "cli/printing" && text.contains(**way)) {
+            broken.push(format!("src/{file}.rs: `{way}` belongs in src/cli/printing.rs"));
+        }
+        if text.contains("comfy_table::") && file != "cli/table" {
+            broken.push(format!("src/{file}.rs: `comfy_table` belongs in src/cli/table.rs"));
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
 #[test]

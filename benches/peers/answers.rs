@@ -11,7 +11,7 @@ use crate::requests::Case;
 
 /// Scores, or the offers that were ranked, customer by customer: `[id, priority, score]`, the score being `null` where it
 /// was not asked for.
-pub fn read(case: Case, answer: &Bytes) -> Value {
+pub(crate) fn read(case: Case, answer: &Bytes) -> Value {
     let answer = answer.clone();
     match case {
         Case::Bare => json!(Scores::decode(answer).unwrap().values),
@@ -36,7 +36,7 @@ fn doubles(answer: &ModelInferResponse) -> Vec<f64> {
 }
 
 /// The offers of each customer.
-pub fn ranked(answer: &wire::RankResponse) -> Value {
+pub(crate) fn ranked(answer: &wire::RankResponse) -> Value {
     let result = |result: &wire::RankResult| -> Value {
         assert!(result.error.is_none(), "no decision for {}", result.customer_id);
         let offers = result.offers.iter();

@@ -11,14 +11,14 @@ use crate::plain::Answer;
 
 /// Rows of features, flat.
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Rows {
+pub(crate) struct Rows {
     #[prost(float, repeated, tag = "1")]
     pub values: Vec<f32>,
 }
 
 /// A score for each row.
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Scores {
+pub(crate) struct Scores {
     #[prost(float, repeated, tag = "1")]
     pub values: Vec<f32>,
 }
@@ -27,11 +27,11 @@ type Job = (Rows, oneshot::Sender<Scores>);
 
 /// The way to the threads.
 #[derive(Clone)]
-pub struct Bare(Sender<Job>);
+pub(crate) struct Bare(Sender<Job>);
 
 impl Bare {
     /// Starts the threads.
-    pub fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let (jobs, queue) = crossbeam_channel::unbounded::<Job>();
         for mut session in sessions(folder, threads) {

@@ -27,7 +27,7 @@ const LOOKED_AT: usize = 16;
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Measures, or looks at answers, and prints what came out.
-pub fn run(target: &Target) {
+pub(crate) fn run(target: &Target) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let result = runtime.block_on(async {
         let requests: Arc<[Bytes]> = target.case.requests(&target.folder).into();

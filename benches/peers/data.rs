@@ -6,20 +6,20 @@ use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::TensorRef;
 
-pub const CUSTOMER: usize = 24;
-pub const OFFER: usize = 8;
-pub const WIDTH: usize = CUSTOMER + OFFER;
-pub const OFFERS: usize = 100;
+pub(crate) const CUSTOMER: usize = 24;
+pub(crate) const OFFER: usize = 8;
+pub(crate) const WIDTH: usize = CUSTOMER + OFFER;
+pub(crate) const OFFERS: usize = 100;
 
 /// Rows, flat and row-major.
-pub struct Data {
+pub(crate) struct Data {
     pub customers: Vec<f32>,
     pub offers: Vec<f32>,
     pub mixed: Vec<f32>,
 }
 
 impl Data {
-    pub fn read(folder: &Path) -> Self {
+    pub(crate) fn read(folder: &Path) -> Self {
         let floats = |name: &str| -> Vec<f32> {
             let bytes = std::fs::read(folder.join(name)).unwrap();
             bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes).collect()
@@ -27,27 +27,27 @@ impl Data {
         Self { customers: floats("customers.f32"), offers: floats("offers.f32"), mixed: floats("mixed.f32") }
     }
 
-    pub fn customer(&self, index: usize) -> &[f32] {
+    pub(crate) fn customer(&self, index: usize) -> &[f32] {
         &self.customers[index * CUSTOMER..][..CUSTOMER]
     }
 
-    pub fn offer(&self, index: usize) -> &[f32] {
+    pub(crate) fn offer(&self, index: usize) -> &[f32] {
         &self.offers[index * OFFER..][..OFFER]
     }
 
     /// A customer with each offer.
-    pub fn pairs(&self, customer: usize) -> Vec<f32> {
+    pub(crate) fn pairs(&self, customer: usize) -> Vec<f32> {
         (0..OFFERS).flat_map(|offer| [self.customer(customer), self.offer(offer)].concat()).collect()
     }
 }
 
 /// The file of a model of the workspace.
-pub fn model(folder: &Path, name: &str) -> PathBuf {
+pub(crate) fn model(folder: &Path, name: &str) -> PathBuf {
     folder.join("workspace").join(name).join("1").join("model.onnx")
 }
 
 /// As many sessions of the trees, of one thread each.
-pub fn sessions(folder: &Path, count: usize) -> Vec<Session> {
+pub(crate) fn sessions(folder: &Path, count: usize) -> Vec<Session> {
     let library = std::env::var_os("ORT_DYLIB_PATH").expect("ORT_DYLIB_PATH names the library");
     let environment = ort::init_from(PathBuf::from(library)).unwrap().with_telemetry(false).build().unwrap();
     let session = |_| {
@@ -60,7 +60,7 @@ pub fn sessions(folder: &Path, count: usize) -> Vec<Session> {
 }
 
 /// The second column of what a session answers to these rows.
-pub fn scores(session: &mut Session, rows: &[f32]) -> Vec<f32> {
+pub(crate) fn scores(session: &mut Session, rows: &[f32]) -> Vec<f32> {
     let tensor = TensorRef::from_array_view(([rows.len() / WIDTH, WIDTH], rows)).unwrap();
     let outputs = session.run(ort::inputs!["features" => tensor]).unwrap();
     let (_, both) = outputs["probabilities"].try_extract_tensor::<f32>().unwrap();

@@ -4,23 +4,24 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use proffer::decision::Decider;
-use proffer::feature::store::CustomerTable;
+use decision::Decider;
+use feature::store::CustomerTable;
+use model::GraphCache;
+use model::onnx::OnnxRuntime;
 use proffer::grpc::proto::proffer::v1 as wire;
 use proffer::grpc::{DecisionService, Limits};
-use proffer::model::onnx::{OnnxCache, OnnxRuntime};
-use proffer::model::{Call, Workers};
-use proffer::release::{Publisher, Release, ReleaseSource, Snapshot, Workspace};
-use proffer::telemetry::Metrics;
+use release::{Publisher, Release, ReleaseSource, Snapshot, Workspace};
 use serde_json::Value;
+use telemetry::Metrics;
 use tokio::runtime::Runtime;
+use work::{Call, Workers};
 
 use crate::in_process::{CUSTOMERS, LOOKED_AT, take_turns};
 use crate::{answers, requests};
 
 /// First prints what the first customers are shown, for the check; then takes its turns. In a process apart from the other
 /// engines, since there is one environment of ONNX Runtime in a process.
-pub fn run(folder: &Path) {
+pub(crate) fn run(folder: &Path) {
     let decisions = Decisions::load(&folder.join("workspace"));
     let request = |customer: usize| requests::rank(customer..customer + 1, wire::Explain::Winners);
     let decided = (0..LOOKED_AT).map(|customer| decisions.rank(request(customer)));
@@ -44,7 +45,7 @@ struct Decisions {
 impl Decisions {
     fn load(workspace: &Path) -> Self {
         let workspace = Workspace::open(workspace).unwrap();
-        let cache = OnnxCache::new(OnnxRuntime::load().unwrap(), 1);
+        let cache = GraphCache::new(OnnxRuntime::load().unwrap(), 1);
         let release = Arc::new(Release::load(&ReleaseSource::of_workspace(&workspace), &cache).unwrap());
         // What needs no session and takes little time, as the warm-up measures it, is decided on the thread that asks.
         release.warm_up(1, &[]).unwrap();

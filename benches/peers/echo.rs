@@ -7,7 +7,7 @@ use crate::plain::Answer;
 
 /// `proffer.v1.ScoreRequest`, as far as the client fills it.
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Request {
+pub(crate) struct Request {
     #[prost(message, optional, tag = "1")]
     model: Option<ModelRef>,
     #[prost(message, optional, tag = "2")]
@@ -40,7 +40,7 @@ struct DenseFeatures {
 
 /// Answers in as many bytes as Proffer does, with the first value of the request as the score.
 #[derive(Clone)]
-pub struct Echo;
+pub(crate) struct Echo;
 
 impl Answer for Echo {
     type Request = Request;

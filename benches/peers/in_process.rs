@@ -5,26 +5,26 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use native::{CustomerVectors, Factorised, InputPart, NativeModel, OfferVectors, Scratch, Side};
 use ort::session::Session;
-use proffer::model::trees::{CustomerVectors, Factorised, InputPart, OfferVectors, Scratch, Side, TreeModel};
 use serde_json::{Value, json};
 
 use crate::data::{self, CUSTOMER, Data, OFFERS, WIDTH};
 
 /// Customers whose pairs are scored in turn.
-pub const CUSTOMERS: usize = 256;
+pub(crate) const CUSTOMERS: usize = 256;
 
 /// Rows of a call of mixed pairs.
 const MIXED: usize = 1000;
 
 /// How many answers are looked at before anything is measured.
-pub const LOOKED_AT: usize = 16;
+pub(crate) const LOOKED_AT: usize = 16;
 
 struct Engines {
     data: Data,
     pairs: Vec<Vec<f32>>,
     session: Session,
-    trees: Arc<TreeModel>,
+    trees: Arc<NativeModel>,
     factorised: Factorised,
     vectors: OfferVectors,
     offers: Vec<usize>,
@@ -34,7 +34,7 @@ struct Engines {
 }
 
 /// First prints scores of each engine for the check; then takes its turns.
-pub fn run(folder: &Path) {
+pub(crate) fn run(folder: &Path) {
     let mut engines = Engines::load(folder);
     println!("{}", engines.samples());
     take_turns(|engine, rows, call| {
@@ -46,7 +46,7 @@ pub fn run(folder: &Path) {
 
 /// Answers each line `<engine> <pairs|mixed> <seconds>` with the median time of a call in µs; `time` makes one and says how long
 /// it took.
-pub fn take_turns(mut time: impl FnMut(&str, &str, usize) -> Duration) {
+pub(crate) fn take_turns(mut time: impl FnMut(&str, &str, usize) -> Duration) {
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -68,7 +68,7 @@ impl Engines {
         let session = data::sessions(folder, 1).remove(0);
         let bytes = std::fs::read(data::model(folder, "trees")).unwrap();
         let parts = [InputPart { name: "features", columns: WIDTH }];
-        let trees = TreeModel::read(&bytes, "probabilities", &parts).unwrap();
+        let trees = NativeModel::read(&bytes, "probabilities", &parts).unwrap();
         let trees = Arc::new(trees.only(1).unwrap());
         let side = |at| if at < CUSTOMER { Side::Customer } else { Side::Offer };
         let factorised = trees.split(&(0..WIDTH).map(side).collect::<Vec<_>>()).unwrap();

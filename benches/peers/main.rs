@@ -79,7 +79,7 @@ fn main() {
         println!("nothing is measured without a command; run `make bench-peers`");
         return;
     };
-    proffer::model::onnx::disable_telemetry().unwrap();
+    model::onnx::disable_telemetry().unwrap();
     match command {
         Command::Where => {
             let this = std::env::current_exe().unwrap();

@@ -18,10 +18,10 @@ use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
 /// The path of the method.
-pub const PATH: &str = "/peers.Plain/Call";
+pub(crate) const PATH: &str = "/peers.Plain/Call";
 
 /// What a plain server does with a message.
-pub trait Answer: Clone + Send + Sync + 'static {
+pub(crate) trait Answer: Clone + Send + Sync + 'static {
     type Request: Message + Default + 'static;
     type Reply: Message + Default + 'static;
 
@@ -66,7 +66,7 @@ impl<H: Answer> tower::Service<http::Request<Body>> for Plain<H> {
 }
 
 /// Serves on a free port of the loopback device, which it prints, until standard input is closed.
-pub fn serve(handler: impl Answer) {
+pub(crate) fn serve(handler: impl Answer) {
     // As `#[tokio::main]` makes it: a thread per core.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {

@@ -21,7 +21,7 @@ const CAMPAIGN: usize = 500;
 
 /// What is asked, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Case {
+pub(crate) enum Case {
     /// 100 rows, of the bare server.
     Bare,
     /// 100 rows by the Open Inference Protocol, of `MLServer`.
@@ -40,7 +40,7 @@ pub enum Case {
 
 impl Case {
     /// The path of its method.
-    pub fn path(self) -> &'static str {
+    pub(crate) fn path(self) -> &'static str {
         match self {
             Self::Bare | Self::Echo => plain::PATH,
             Self::Mlserver | Self::Infer => "/inference.GRPCInferenceService/ModelInfer",
@@ -51,7 +51,7 @@ impl Case {
     }
 
     /// Its requests, in the order in which `peers.py` knows the answers.
-    pub fn requests(self, folder: &Path) -> Vec<Bytes> {
+    pub(crate) fn requests(self, folder: &Path) -> Vec<Bytes> {
         let data = Data::read(folder);
         let customers = data.customers.len() / CUSTOMER;
         let bytes = |message: &dyn Fn(usize) -> Vec<u8>, count: usize| {
@@ -99,7 +99,7 @@ impl Case {
 }
 
 /// The best five of all offers for each of these customers.
-pub fn rank(customers: std::ops::Range<usize>, explain: wire::Explain) -> wire::RankRequest {
+pub(crate) fn rank(customers: std::ops::Range<usize>, explain: wire::Explain) -> wire::RankRequest {
     let customer =
         |index| wire::Customer { customer_id: format!("C{index:05}"), ..wire::Customer::default() };
     wire::RankRequest {

@@ -1,20 +1,18 @@
-//! Our side of the comparison with scikit-learn: clusters the points of a file and prints what it found and how long it took, as one line of
-//! JSON. `peers.py` beside this file makes the points, runs both sides in one go and prints the ratios: `make bench-segment`.
+//! Proffer's side of the comparison with scikit-learn: clusters the points of a file and prints results and times.
+//!
+//! The output is one line of JSON. `peers.py` generates the points, runs both sides and prints the ratios; run it with
+//! `make bench-segment`.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a bench that cannot go on has nothing better to do than stop"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark stops at the first error")]
 
 use std::path::Path;
 use std::time::Instant;
 
 use ndarray::{Array2, ArrayView2};
-use proffer::segment::train::k_means::{KMeansOptions, each_nearest, fit};
-use proffer::segment::train::progress::Silent;
-use proffer::segment::train::silhouette::{EXACT_UP_TO, silhouettes};
 use rayon::ThreadPoolBuilder;
+use segment_train::train::k_means::{KMeansOptions, each_nearest, fit};
+use segment_train::train::progress::Silent;
+use segment_train::train::silhouette::{EXACT_UP_TO, silhouettes};
 use serde_json::json;
 
 const SEED: u64 = 42;
@@ -22,7 +20,7 @@ const SEED: u64 = 42;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let [case, file, dimensions, threads, rest @ ..] = &arguments[..] else {
-        println!("usage: CASE FILE DIMENSIONS THREADS …; `make bench-segment` calls it");
+        println!("usage: CASE FILE DIMENSIONS THREADS …; run it with `make bench-segment`");
         return;
     };
     let points = read(Path::new(file), dimensions.parse().unwrap());
@@ -32,19 +30,19 @@ fn main() {
         "sweep" => sweep(points.view(), number(0)..=number(1), number(2)),
         "k-means" => k_means(points.view(), number(0), number(1)),
         "assign" => assign(points.view(), number(0)),
-        _ => panic!("no such case: {case}"),
+        _ => panic!("unknown case: {case}"),
     });
     println!("{found}");
 }
 
-/// Little-endian 64-bit floats, row-major.
+/// Reads little-endian 64-bit floats, row-major.
 fn read(file: &Path, dimensions: usize) -> Array2<f64> {
     let bytes = std::fs::read(file).unwrap();
     let values = bytes.chunks_exact(8).map(|bytes| f64::from_le_bytes(bytes.try_into().unwrap())).collect();
     Array2::from_shape_vec((bytes.len() / 8 / dimensions, dimensions), values).unwrap()
 }
 
-/// Every k of a range, with exact silhouettes.
+/// Clusters with every k of a range and computes exact silhouettes.
 fn sweep(
     points: ArrayView2<'_, f64>,
     ks: std::ops::RangeInclusive<usize>,
@@ -76,7 +74,7 @@ fn k_means(points: ArrayView2<'_, f64>, k: usize, n_init: usize) -> serde_json::
     })
 }
 
-/// Rows per second of one core.
+/// Measures the rows that one core assigns per second.
 fn assign(points: ArrayView2<'_, f64>, k: usize) -> serde_json::Value {
     let centroids = points.slice(ndarray::s![..k, ..]);
     let mut passes: Vec<f64> = (0..7)

@@ -1,10 +1,10 @@
-"""Segments against scikit-learn: the same points, in one run, with two threads each, ratios printed.
+"""Compares the segments of Proffer with scikit-learn on the same points and prints the ratios.
 
     python benches/segment/peers.py [--rows 1000000] [--rounds 3]
 
-`make bench-segment` installs what this needs into a virtual environment (benches/segment/requirements.txt) and runs it. Points of CC GENERAL are
-read below PROFFER_DATA (default `../shared/data` beside the checkout); without them that part is left out, and said to be.
-Both sides take turns, so that a machine which wavers does so for both; the medians are compared.
+`make bench-segment` installs benches/segment/requirements.txt into a virtual environment and runs this.
+PROFFER_DATA (default: `../shared/data` beside the checkout) has the points of CC GENERAL; without them that part is
+skipped. Both sides alternate, so that load on the machine affects both equally, and their medians are compared.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-# Two threads for each side, and the kernels that a current BLAS chooses by itself.
+# Two threads per side, and the kernels that BLAS selects by default.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "2"
 for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
@@ -44,7 +44,7 @@ LOGGED = [
 
 
 def cc_general():
-    """8,950 × 17: median imputation, log1p of the ten skewed columns, z-scores; None where the data is not at hand."""
+    """8,950 × 17: median imputation, log1p of the ten skewed columns, z-scores; None without the data."""
     data = Path(os.environ.get("PROFFER_DATA", CHECKOUT.parent / "shared/data")) / "cc_general/CC_GENERAL.csv.gz"
     if not data.exists():
         return None
@@ -56,7 +56,7 @@ def cc_general():
 
 
 def mixture(rows):
-    """rows × 17 in eight overlapping groups of unequal size."""
+    """Generates rows × 17 in eight overlapping groups of unequal size."""
     random = np.random.default_rng(7)
     centres = random.normal(0, 1.5, (8, 17))
     groups = random.choice(8, rows, p=np.array([8, 7, 6, 5, 4, 3, 2, 1]) / 36)
@@ -64,7 +64,7 @@ def mixture(rows):
 
 
 def ours(command, case, points, *numbers):
-    """Runs our side on a file of the points."""
+    """Runs Proffer's side on a file with the points."""
     with tempfile.NamedTemporaryFile(suffix=".f64") as file:
         points.astype("<f8").tofile(file.name)
         arguments = [case, file.name, points.shape[1], 1 if case == "assign" else THREADS, *numbers]
@@ -89,7 +89,7 @@ def k_means_of_sklearn(points, k, n_init):
 
 
 def compare(name, rounds, mine, theirs):
-    """Takes turns; prints the medians, their ratio, and how the inertias compare."""
+    """Alternates both sides; prints the medians, their ratio and the difference of the inertias."""
     taken = [(mine(), theirs()) for _ in range(rounds)]
     seconds = [statistics.median(side["seconds"] for side in sides) for sides in zip(*taken)]
     worst = max(a / b - 1 for a, b in zip(taken[0][0]["inertia"], taken[0][1]["inertia"]))
@@ -100,18 +100,20 @@ def compare(name, rounds, mine, theirs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the large table")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each side")
-    parser.add_argument("--binary", help="our side, built already")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each side")
+    parser.add_argument("--binary", help="the built benchmark of Proffer's side")
     options = parser.parse_args()
     cargo = [os.environ.get("CARGO", "cargo"), "bench", "--quiet", "--locked", "--bench", "segment", "--"]
     command = [options.binary] if options.binary else cargo
     kernels = sorted({str(info.get("architecture")) for info in threadpool_info() if info["user_api"] == "blas"})
-    print(f"scikit-learn {sklearn.__version__}, numpy {np.__version__}, BLAS for {', '.join(kernels)}; {THREADS} threads each")
-    print(f"{'median of ' + str(options.rounds) + ', seconds':<58}{'ours':>9}{'scikit-learn':>14}{'ratio':>9}{'worst inertia':>18}")
+    versions = f"scikit-learn {sklearn.__version__}, numpy {np.__version__}, BLAS for {', '.join(kernels)}"
+    print(f"{versions}; {THREADS} threads each")
+    median = f"median of {options.rounds}, seconds"
+    print(f"{median:<58}{'ours':>9}{'scikit-learn':>14}{'ratio':>9}{'worst inertia':>18}")
 
     points = cc_general()
     if points is None:
-        print("CC GENERAL is not at hand (PROFFER_DATA): the sweep is left out")
+        print("skipped the sweep: no CC GENERAL in PROFFER_DATA")
     else:
         name = f"k = {KS[0]} to {KS[-1]}, n_init {N_INIT}, exact silhouettes, 8,950 × 17"
         mine, theirs = compare(
@@ -121,7 +123,7 @@ def main():
             lambda: sweep_of_sklearn(points),
         )
         off = max(abs(a - b) for a, b in zip(mine["silhouette"], theirs["silhouette"]))
-        print(f"  largest difference of a silhouette {off:.5f}; of ours {mine['clustering']:.2f} s are k-means")
+        print(f"  largest difference of a silhouette {off:.5f}; k-means is {mine['clustering']:.2f} s of ours")
         print("  k  inertia: ours, scikit-learn        silhouette: ours, scikit-learn")
         for row in zip(KS, mine["inertia"], theirs["inertia"], mine["silhouette"], theirs["silhouette"]):
             print("  {:<3}{:>12.1f}{:>12.1f}{:>22.4f}{:>10.4f}".format(*row))
@@ -134,9 +136,10 @@ def main():
         lambda: k_means_of_sklearn(large, 8, 3),
     )
     if mine["peak_bytes"]:
-        print(f"  peak memory of our process {mine['peak_bytes'] / 1e6:.0f} MB = {mine['peak_bytes'] / large.nbytes:.2f} × the data")
-    assigned = ours(command, "assign", large, 6)
-    print(f"assignment, {options.rows:,} × 17 × 6 segments, one core: {assigned['rows_per_second'] / 1e6:.1f} million rows/s")
+        peak = mine["peak_bytes"]
+        print(f"  peak memory of our process {peak / 1e6:.0f} MB = {peak / large.nbytes:.2f} × the data")
+    rate = ours(command, "assign", large, 6)["rows_per_second"] / 1e6
+    print(f"assignment, {options.rows:,} × 17 × 6 segments, one core: {rate:.1f} million rows/s")
     return 0
 
 

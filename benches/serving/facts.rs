@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 /// Prints the facts.
-pub fn print() {
+pub(crate) fn print() {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let cpu = line_of("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown CPU".to_owned());
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -14,7 +14,7 @@ pub fn print() {
         "proffer {} ({}), ONNX Runtime {}",
         env!("CARGO_PKG_VERSION"),
         commit().unwrap_or_else(|| "no git commit".to_owned()),
-        proffer::model::onnx::VERSION,
+        model::onnx::VERSION,
     );
 }
 

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use proffer::decision::{Decider, Explain, RankResult};
-use proffer::feature::store::CustomerSource;
-use proffer::model::onnx::{OnnxCache, OnnxRuntime};
-use proffer::model::{Call, Workers};
-use proffer::release::{Publisher, Release, ReleaseSource, Snapshot, Store};
-use proffer::telemetry::Metrics;
+use decision::{Decider, Explain, RankResult};
+use feature::store::CustomerSource;
+use model::GraphCache;
+use model::onnx::OnnxRuntime;
+use release::{Publisher, Release, ReleaseSource, Snapshot, Store};
+use telemetry::Metrics;
+use work::{Call, Workers};
 
 use crate::PLACEMENTS;
 use crate::measure::{closed_loop, counted, in_turn, print_columns};
@@ -16,13 +17,13 @@ use crate::sample::{self, Visit};
 use crate::server::Process;
 
 /// Rows of a bulk `Score`.
-pub const SCORE_ROWS: usize = 10_000;
+pub(crate) const SCORE_ROWS: usize = 10_000;
 
 /// Customers of a bulk `Rank`: the most that a call may carry.
-pub const RANK_CUSTOMERS: usize = 1024;
+pub(crate) const RANK_CUSTOMERS: usize = 1024;
 
 /// The store in memory, with threads that decide, as the server has them.
-pub struct Engine {
+pub(crate) struct Engine {
     pub snapshot: Arc<Snapshot>,
     pub decider: Decider,
     pub workers: Workers,
@@ -30,13 +31,13 @@ pub struct Engine {
 
 impl Engine {
     /// Loads the current release of `store`.
-    pub fn load(store: &Path) -> Self {
+    pub(crate) fn load(store: &Path) -> Self {
         let store = Store::open(store.to_str().unwrap(), None).unwrap();
         let number = store.current().unwrap().current.release;
         let files = store.release(number).unwrap();
         let source = ReleaseSource::of_store(&store, &files);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let cache = OnnxCache::new(OnnxRuntime::load().unwrap(), threads);
+        let cache = GraphCache::new(OnnxRuntime::load().unwrap(), threads);
         let release = Arc::new(Release::load(&source, &cache).unwrap());
         release.warm_up(threads, &[]).unwrap();
         let (customers, _) = CustomerSource::new(store.customers_dir()).load(release.schema()).unwrap();
@@ -50,14 +51,14 @@ impl Engine {
     }
 
     /// The number of offers that a placement chooses from.
-    pub fn candidates(&self, placement: &str) -> usize {
+    pub(crate) fn candidates(&self, placement: &str) -> usize {
         let policy = &self.snapshot.release.catalog().policy;
-        policy.placements[policy.find_placement(placement).unwrap()].candidates.len()
+        policy.placement(policy.find_placement(placement).unwrap()).candidates.len()
     }
 }
 
 /// Measures `Rank` and the bulk calls; returns the median latency of one customer at the first placement, in µs.
-pub async fn run(engine: &Engine, visits: &[Visit]) -> f64 {
+pub(crate) async fn run(engine: &Engine, visits: &[Visit]) -> f64 {
     print_columns("In process", "calls/s");
     let mut first = None;
     let plan = [(0, 1), (0, engine.workers.count()), (1, 1), (2, 1)];

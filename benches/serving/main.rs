@@ -51,7 +51,7 @@ fn main() {
         println!("nothing is tested here; run `cargo bench --bench serving`");
         return;
     }
-    proffer::model::onnx::disable_telemetry().unwrap();
+    model::onnx::disable_telemetry().unwrap();
     facts::print();
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("store");

@@ -18,7 +18,7 @@ const PASS: Duration = Duration::from_millis(700);
 const WARM_UP: Duration = Duration::from_millis(300);
 
 /// What a loop saw.
-pub struct Measured {
+pub(crate) struct Measured {
     passes: Vec<Pass>,
     cpu: Option<Duration>,
     /// See [`Watch::others`].
@@ -33,7 +33,7 @@ struct Pass {
 
 /// Lets each caller make its calls one after the other, pass by pass. A caller prepares a call and returns it; only the
 /// call is timed. The CPU time is that of `process`.
-pub async fn closed_loop<C, F>(callers: Vec<C>, process: Process) -> Measured
+pub(crate) async fn closed_loop<C, F>(callers: Vec<C>, process: Process) -> Measured
 where
     C: FnMut() -> F + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
@@ -51,7 +51,7 @@ where
 }
 
 /// Tells what is done on the machine apart from this bench and the process that it measures.
-pub struct Watch {
+pub(crate) struct Watch {
     process: Process,
     before: Option<Duration>,
     began: Instant,
@@ -59,7 +59,7 @@ pub struct Watch {
 
 impl Watch {
     /// Begins to watch.
-    pub fn new(process: Process) -> Self {
+    pub(crate) fn new(process: Process) -> Self {
         Self { process, before: Self::elsewhere(process), began: Instant::now() }
     }
 
@@ -70,7 +70,7 @@ impl Watch {
     }
 
     /// The share of the machine that others took since, in percent; `-` where there is no `/proc`.
-    pub fn others(&self) -> String {
+    pub(crate) fn others(&self) -> String {
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
         let elapsed = self.began.elapsed().as_secs_f64();
         let spent = Self::elsewhere(self.process).zip(self.before);
@@ -106,7 +106,11 @@ where
 }
 
 /// A caller that takes the requests in turn, beginning with the `first`th.
-pub fn in_turn<T: Clone, F>(requests: Arc<[T]>, first: usize, call: impl Fn(T) -> F) -> impl FnMut() -> F {
+pub(crate) fn in_turn<T: Clone, F>(
+    requests: Arc<[T]>,
+    first: usize,
+    call: impl Fn(T) -> F,
+) -> impl FnMut() -> F {
     let mut next = first;
     move || {
         let request = requests[next % requests.len()].clone();
@@ -117,7 +121,7 @@ pub fn in_turn<T: Clone, F>(requests: Arc<[T]>, first: usize, call: impl Fn(T) -
 
 impl Measured {
     /// The latency that a share of the calls did not exceed, in µs.
-    pub fn quantile(&self, share: f64) -> Spread {
+    pub(crate) fn quantile(&self, share: f64) -> Spread {
         let of = |pass: &Pass| {
             let rank = (share * pass.latencies.len() as f64).ceil() as usize;
             let latency = pass.latencies.get(rank.saturating_sub(1)).copied().unwrap_or_default();
@@ -127,19 +131,19 @@ impl Measured {
     }
 
     /// What was done per second, where each call does `items` things.
-    pub fn rate(&self, items: usize) -> Spread {
+    pub(crate) fn rate(&self, items: usize) -> Spread {
         let of = |pass: &Pass| (pass.latencies.len() * items) as f64 / pass.elapsed.as_secs_f64();
         Spread::of(self.passes.iter().map(of))
     }
 
     /// CPU time per call in µs, where the operating system tells.
-    pub fn cpu_per_call(&self) -> Option<f64> {
+    pub(crate) fn cpu_per_call(&self) -> Option<f64> {
         let calls: usize = self.passes.iter().map(|pass| pass.latencies.len()).sum();
         Some(micros(self.cpu?) / calls.max(1) as f64)
     }
 
     /// Prints p50, p99, the rate, the CPU time per call and what others took of the machine.
-    pub fn print(&self, name: &str, items: usize) {
+    pub(crate) fn print(&self, name: &str, items: usize) {
         let cpu = self.cpu_per_call().map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.0}"));
         let columns = [self.quantile(0.5), self.quantile(0.99), self.rate(items)];
         println!("{}{cpu:>9}{:>9}", row(name, columns), self.others);
@@ -147,13 +151,13 @@ impl Measured {
 }
 
 /// A duration in µs.
-pub fn micros(duration: Duration) -> f64 {
+pub(crate) fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 
 /// The median of several passes, with the least and the greatest.
 #[derive(Debug, Clone, Copy)]
-pub struct Spread {
+pub(crate) struct Spread {
     pub median: f64,
     least: f64,
     greatest: f64,
@@ -161,7 +165,7 @@ pub struct Spread {
 
 impl Spread {
     /// Of at least one value.
-    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
+    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_unstable_by(f64::total_cmp);
         Self { median: values[values.len() / 2], least: values[0], greatest: values[values.len() - 1] }
@@ -195,22 +199,22 @@ fn row<const N: usize>(name: &str, columns: [Spread; N]) -> String {
 }
 
 /// Prints one line of figures.
-pub fn print_row<const N: usize>(name: &str, columns: [Spread; N]) {
+pub(crate) fn print_row<const N: usize>(name: &str, columns: [Spread; N]) {
     println!("{}", row(name, columns));
 }
 
 /// `1 caller`, `2 callers`.
-pub fn counted(count: usize, what: &str) -> String {
+pub(crate) fn counted(count: usize, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {what}{plural}")
 }
 
 /// Prints the title of a part of the table.
-pub fn print_heading(title: &str) {
+pub(crate) fn print_heading(title: &str) {
     println!("\n{title}");
 }
 
 /// Prints the title of a part of the table whose rows are of [`Measured::print`].
-pub fn print_columns(title: &str, rate: &str) {
+pub(crate) fn print_columns(title: &str, rate: &str) {
     println!("\n{title:<62}{:>26}{:>26}{rate:>26}{:>9}{:>9}", "p50 µs", "p99 µs", "CPU µs", "others");
 }

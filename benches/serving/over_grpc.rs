@@ -15,7 +15,7 @@ use crate::sample::{self, Visit};
 use crate::server::Server;
 
 /// Median latencies with one connection, in µs.
-pub struct Latencies {
+pub(crate) struct Latencies {
     /// Of a health check.
     pub bare_p50: f64,
     /// Of `Rank` at the first placement.
@@ -23,7 +23,7 @@ pub struct Latencies {
 }
 
 /// Measures every kind of call.
-pub async fn run(server: &Server, engine: &Engine, visits: &[Visit]) -> Latencies {
+pub(crate) async fn run(server: &Server, engine: &Engine, visits: &[Visit]) -> Latencies {
     print_columns("Over gRPC on loopback, the client on the same cores", "calls/s");
     let bare = health(server).await;
     bare.print("health check, 1 connection: a bare call", 1);

@@ -8,11 +8,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use proffer::decision::{Explain, Stage};
-use proffer::feature::store::RowIndex;
-use proffer::feature::{Entity, Row, Value, ValueRef};
-use proffer::model::{Call, Needs};
-use proffer::offer::{CustomerRules, Offer, RuleMemo};
+use decision::{Explain, Stage};
+use feature::store::RowIndex;
+use feature::{Entity, Row, Value, ValueRef};
+use offer::{CustomerRules, Offer, OfferIndex, RuleMemo};
+use work::{Call, Needs};
 
 use crate::PLACEMENTS;
 use crate::in_process::Engine;
@@ -38,9 +38,9 @@ struct Case {
     row: RowIndex,
     context: Vec<Option<Value>>,
     /// Offers whose rules are evaluated.
-    ruled: Vec<usize>,
+    ruled: Vec<OfferIndex>,
     /// Offers that the model scores.
-    scored: Vec<usize>,
+    scored: Vec<OfferIndex>,
 }
 
 /// How much of each kind of work a decision did.
@@ -51,14 +51,14 @@ struct Counts {
 }
 
 /// Measures the parts and prints them with their shares.
-pub async fn run(engine: Arc<Engine>, visits: Arc<[Visit]>) {
+pub(crate) async fn run(engine: Arc<Engine>, visits: Arc<[Visit]>) {
     let engine = &engine;
     let (placement, models) = PLACEMENTS[0];
     let mut cases = Vec::with_capacity(visits.len());
     for visit in visits.iter() {
         cases.push(Arc::new(case(engine, visit, placement).await));
     }
-    let candidates: Vec<usize> = candidates(engine, placement);
+    let candidates: Vec<OfferIndex> = candidates(engine, placement);
     let watch = Watch::new(Process::this());
     let mut whole = Sweeps::<1>::new(cases.len());
     let mut taken = Sweeps::<{ PARTS.len() }>::new(cases.len());
@@ -122,9 +122,9 @@ fn print_counts(engine: &Engine, cases: &[Arc<Case>], candidates: usize) {
     );
 }
 
-fn candidates(engine: &Engine, placement: &str) -> Vec<usize> {
+fn candidates(engine: &Engine, placement: &str) -> Vec<OfferIndex> {
     let policy = &engine.snapshot.release.catalog().policy;
-    let placement = &policy.placements[policy.find_placement(placement).unwrap()];
+    let placement = policy.placement(policy.find_placement(placement).unwrap());
     placement.candidates.iter().map(|candidate| candidate.offer).collect()
 }
 
@@ -133,15 +133,15 @@ async fn case(engine: &Engine, visit: &Visit, placement: &str) -> Case {
     let request = visit.request(placement, Explain::All);
     let (_, results) = engine.decider.rank(request, &Call::default()).await.unwrap();
     let library = &engine.snapshot.release.catalog().library;
-    let fell = |offer: usize| {
-        let id = &library.offers()[offer].id;
-        let rejected = results[0].rejected.iter().find(|rejected| rejected.offer_id == *id);
-        rejected.map(|rejected| rejected.rejection.stage)
+    let withheld_at = |offer: OfferIndex| {
+        let id = &library.get(offer).id;
+        let withheld = results[0].withheld.iter().find(|withheld| withheld.offer_id == *id);
+        withheld.map(|withheld| withheld.stage)
     };
     let beyond = |stage: Stage| {
         candidates(engine, placement)
             .into_iter()
-            .filter(|offer| fell(*offer).is_none_or(|fell| fell > stage))
+            .filter(|offer| withheld_at(*offer).is_none_or(|at| at > stage))
             .collect()
     };
     Case {
@@ -176,7 +176,7 @@ async fn sweep_hand_over(engine: &Engine, times: usize, sweeps: &mut Sweeps<1>) 
 /// Does the parts of a decision one after the other, each timed.
 fn take_apart(engine: &Engine, case: &Case) -> ([Duration; PARTS.len()], Counts) {
     let (release, customers) = (&engine.snapshot.release, &engine.snapshot.customers);
-    let (catalog, library) = (release.catalog(), release.catalog().library.offers());
+    let catalog = release.catalog();
     let context: Vec<ValueRef<'_>> = case.context.iter().map(ValueRef::from).collect();
     let mut counts = Counts::default();
     let mut last = Instant::now();
@@ -196,13 +196,13 @@ fn take_apart(engine: &Engine, case: &Case) -> ([Duration; PARTS.len()], Counts)
     let store = lap();
     let segment = release.segmentation().map(|known| known.assign(|index| customers.value(row, index)));
     let assign = lap();
-    let segment = segment.as_ref().map(proffer::release::AssignedSegment::as_ref);
+    let segment = segment.as_ref().map(release::AssignedSegment::as_ref);
     let known = Row { customer: &values, context: &context, offer: &[], segment };
     let mut memo = RuleMemo::default();
     let mut survivors = Vec::with_capacity(case.ruled.len());
     let asked = catalog.rules_for(known, &mut memo);
     for offer in case.ruled.iter().copied() {
-        if passes(&library[offer], offer, &asked, &mut counts) {
+        if passes(catalog.library.get(offer), offer, &asked, &mut counts) {
             survivors.push(offer);
         }
     }
@@ -226,7 +226,7 @@ fn take_apart(engine: &Engine, case: &Case) -> ([Duration; PARTS.len()], Counts)
 }
 
 /// Whether the rules let the offer pass, as the gates evaluate them: until the first that does not.
-fn passes(terms: &Offer, offer: usize, asked: &CustomerRules<'_>, counts: &mut Counts) -> bool {
+fn passes(terms: &Offer, offer: OfferIndex, asked: &CustomerRules<'_>, counts: &mut Counts) -> bool {
     let rules = [
         (&terms.exclusion, false),
         (&terms.eligibility, true),
@@ -240,20 +240,21 @@ fn passes(terms: &Offer, offer: usize, asked: &CustomerRules<'_>, counts: &mut C
 }
 
 /// Scores a customer with these offers as the decision does; how many have a score.
-fn score_offers(engine: &Engine, customer: &Row<'_>, offers: &[usize]) -> usize {
+fn score_offers(engine: &Engine, customer: &Row<'_>, offers: &[OfferIndex]) -> usize {
     let release = &engine.snapshot.release;
     let placement = release.catalog().policy.find_placement(PLACEMENTS[0].0).unwrap();
     let Some(first) = offers.first() else { return 0 };
-    let position = release.scorer(placement, *first).unwrap().model;
-    let pairing = release.pairing(position).unwrap();
+    let model = release.scorer(placement, *first).unwrap().model;
+    let pairing = release.pairing(model).unwrap();
+    let offers: Vec<usize> = offers.iter().map(|offer| offer.get()).collect();
     let mut scored = 0;
     let each = |answer: Result<f32, _>| scored += usize::from(std::hint::black_box(answer).is_ok());
-    release.models()[position].score_pairs(pairing, customer, offers, each).unwrap();
+    release.model(model).score_pairs(pairing, customer, &offers, each).unwrap();
     scored
 }
 
 /// Scores these offers for the customer, whatever the gates say.
-fn score(engine: &Engine, case: &Case, offers: &[usize]) {
+fn score(engine: &Engine, case: &Case, offers: &[OfferIndex]) {
     let mut customer = Vec::new();
     engine.snapshot.customers.read_row(case.row, &mut customer);
     let context: Vec<ValueRef<'_>> = case.context.iter().map(ValueRef::from).collect();

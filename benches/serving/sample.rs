@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use proffer::decision::{ContextValue, Customer, Explain, RankRequest, ScoreRequest};
-use proffer::feature::store::CustomerTable;
-use proffer::feature::{Entity, FeatureBatch, Value, ValueRef};
+use decision::{ContextValue, Customer, Explain, RankRequest, ScoreRequest};
+use feature::store::CustomerTable;
+use feature::{Entity, FeatureBatch, Value, ValueRef};
+use model::Inputs;
 use proffer::grpc::proto::proffer::v1 as wire;
-use proffer::model::Inputs;
-use proffer::release::Snapshot;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
+use release::Snapshot;
 
 const SEED: u64 = 20_261_014;
 
@@ -22,14 +22,14 @@ const PAGES: [&str; 5] = ["home", "statement", "travel", "card", "support"];
 
 /// A customer who looks at something.
 #[derive(Debug, Clone)]
-pub struct Visit {
+pub(crate) struct Visit {
     pub customer: String,
     pub month: i64,
     pub page: &'static str,
 }
 
 /// One visit of each customer, shuffled.
-pub fn visits(customers: &CustomerTable) -> Vec<Visit> {
+pub(crate) fn visits(customers: &CustomerTable) -> Vec<Visit> {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(SEED);
     let mut below = |limit: usize| (random.next_u64() % limit as u64) as usize;
     let mut visits: Vec<Visit> = customers
@@ -49,7 +49,7 @@ pub fn visits(customers: &CustomerTable) -> Vec<Visit> {
 
 impl Visit {
     /// `Rank` for this visit.
-    pub fn request(&self, placement: &str, explain: Explain) -> RankRequest {
+    pub(crate) fn request(&self, placement: &str, explain: Explain) -> RankRequest {
         RankRequest {
             placement: placement.to_owned(),
             customers: vec![Customer { id: self.customer.clone(), consents: Vec::new() }],
@@ -64,7 +64,7 @@ impl Visit {
     }
 
     /// The same as a message, explaining the winners.
-    pub fn message(&self, placement: &str) -> wire::RankRequest {
+    pub(crate) fn message(&self, placement: &str) -> wire::RankRequest {
         use wire::feature_value::Kind;
         let value = |kind| wire::FeatureValue { kind: Some(kind) };
         wire::RankRequest {
@@ -81,7 +81,7 @@ impl Visit {
     }
 
     /// The context features as the release sees them, in the order of its schema.
-    pub fn context(&self, snapshot: &Snapshot) -> Vec<Option<Value>> {
+    pub(crate) fn context(&self, snapshot: &Snapshot) -> Vec<Option<Value>> {
         let features = snapshot.release.schema().of(Entity::Context).iter();
         features
             .map(|feature| match feature.name.as_str() {
@@ -94,7 +94,7 @@ impl Visit {
 }
 
 /// One `Rank` of as many customers as `visits`, in the context of the first.
-pub fn batch(visits: &[Visit], placement: &str) -> (RankRequest, wire::RankRequest) {
+pub(crate) fn batch(visits: &[Visit], placement: &str) -> (RankRequest, wire::RankRequest) {
     let mut request = visits[0].request(placement, Explain::Winners);
     let mut message = visits[0].message(placement);
     for visit in &visits[1..] {
@@ -106,7 +106,7 @@ pub fn batch(visits: &[Visit], placement: &str) -> (RankRequest, wire::RankReque
 
 /// One `Score` of `rows` rows for `model`, dense and in the order in which the model takes its features: customers and
 /// offers of the sample, paired by the seed. Returns the width, too.
-pub fn rows(snapshot: &Snapshot, visits: &[Visit], model: &str, rows: usize) -> (ScoreRequest, usize) {
+pub(crate) fn rows(snapshot: &Snapshot, visits: &[Visit], model: &str, rows: usize) -> (ScoreRequest, usize) {
     let release = &snapshot.release;
     let model = release.models().iter().find(|known| known.name() == model).unwrap();
     let (Inputs::Dense(names) | Inputs::PerFeature(names)) = &model.manifest().inputs;
@@ -140,7 +140,7 @@ pub fn rows(snapshot: &Snapshot, visits: &[Visit], model: &str, rows: usize) -> 
 }
 
 /// The same as a message.
-pub fn rows_message(request: &ScoreRequest) -> wire::ScoreRequest {
+pub(crate) fn rows_message(request: &ScoreRequest) -> wire::ScoreRequest {
     let features = &request.features;
     wire::ScoreRequest {
         model: Some(wire::ModelRef { name: request.model.clone(), version: 0 }),
@@ -157,6 +157,6 @@ pub fn rows_message(request: &ScoreRequest) -> wire::ScoreRequest {
 }
 
 /// A request for each visit.
-pub fn for_each<T>(visits: &[Visit], request: impl Fn(&Visit) -> T) -> Arc<[T]> {
+pub(crate) fn for_each<T>(visits: &[Visit], request: impl Fn(&Visit) -> T) -> Arc<[T]> {
     visits.iter().map(request).collect()
 }

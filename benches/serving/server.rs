@@ -9,13 +9,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The release binary: `cargo bench` builds it with the options of `cargo build --release`.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_proffer");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_proffer");
 
 /// A server that takes longer than this does not come up any more.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server that runs; killed when it is dropped.
-pub struct Server {
+pub(crate) struct Server {
     pub address: SocketAddr,
     /// From exec to the first `/readyz` that answered 200.
     pub ready_after: Duration,
@@ -25,7 +25,7 @@ pub struct Server {
 impl Server {
     /// Runs `proffer serve` with the default configuration on free ports and waits until it is ready. Its log goes to
     /// the directory `logs`.
-    pub fn start(store: &Path, logs: &Path) -> Self {
+    pub(crate) fn start(store: &Path, logs: &Path) -> Self {
         let [address, admin] = free_addresses();
         let log = logs.join("serve.log");
         let began = Instant::now();
@@ -51,7 +51,7 @@ impl Server {
     }
 
     /// The server's process.
-    pub fn process(&self) -> Process {
+    pub(crate) fn process(&self) -> Process {
         Process(self.child.id())
     }
 }
@@ -83,10 +83,10 @@ fn is_ready(admin: SocketAddr) -> bool {
 
 /// A process by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Process(u32);
+pub(crate) struct Process(u32);
 
 /// CPU time of everything on this machine so far, over all cores; `None` where there is no `/proc`.
-pub fn cpu_of_all() -> Option<Duration> {
+pub(crate) fn cpu_of_all() -> Option<Duration> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
     let ticks: Vec<f64> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
@@ -100,12 +100,12 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 impl Process {
     /// The process of this bench.
-    pub fn this() -> Self {
+    pub(crate) fn this() -> Self {
         Self(std::process::id())
     }
 
     /// CPU time so far, in user and kernel mode; `None` where there is no `/proc`.
-    pub fn cpu(self) -> Option<Duration> {
+    pub(crate) fn cpu(self) -> Option<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()?;
         // The name of the program stands in brackets and may hold anything; numbers follow the last of them. User and kernel
         // time are the 14th and 15th field of the line.
@@ -116,7 +116,7 @@ impl Process {
     }
 
     /// What the process occupies.
-    pub fn memory(self) -> Memory {
+    pub(crate) fn memory(self) -> Memory {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap_or_default();
         let mb = |key: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(key))?;
@@ -129,7 +129,7 @@ impl Process {
 
 /// Memory of a process in MB; unknown where there is no `/proc`.
 #[derive(Debug, Clone, Copy)]
-pub struct Memory {
+pub(crate) struct Memory {
     resident: Option<f64>,
     peak: Option<f64>,
     /// Without the pages of files: the program and its libraries.

@@ -19,11 +19,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
-use proffer::model::Worker;
-use proffer::model::onnx::{OnnxModel, OnnxRuntime, Outputs, Tensor, TensorData, disable_telemetry};
-use proffer::model::trees::{CustomerVectors, InputPart, Scratch, Side, TreeModel};
+use model::onnx::{OnnxModel, OnnxRuntime, Outputs, Tensor, TensorData, disable_telemetry};
+use native::{CustomerVectors, InputPart, NativeModel, Scratch, Side};
 use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
+use work::Worker;
 
 const CUSTOMER: usize = 24;
 const OFFER: usize = 8;
@@ -67,7 +67,7 @@ fn measure(criterion: &mut Criterion, title: &str, onnx: &OnnxModel, bytes: &[u8
     let output = onnx.signature().outputs.len() - 1;
     let parts = [InputPart { name: &input, columns: FEATURES }];
     let started = Instant::now();
-    let model = TreeModel::read(bytes, &onnx.signature().outputs[output].name, &parts).unwrap();
+    let model = NativeModel::read(bytes, &onnx.signature().outputs[output].name, &parts).unwrap();
     let loaded = started.elapsed();
     let last = model.width() - 1;
     let model = Arc::new(model.only(last).unwrap());

@@ -1,4 +1,4 @@
-//! What the admin address answers.
+//! The pages of the admin address.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-use crate::telemetry::{Format, Metrics, Readiness, State};
+use telemetry::{Format, Metrics, Readiness, State};
 
 /// Every page with its purpose; `/` lists them.
 const PAGES: [(&str, &str); 3] = [
@@ -27,7 +27,7 @@ pub(super) fn router(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
         .route("/metrics", get(read_metrics).with_state(metrics))
 }
 
-/// An answer that nobody may keep: the next one can be another.
+/// An answer that must not be cached: the next one can differ.
 fn page(status: StatusCode, media_type: &'static str, body: String) -> impl IntoResponse {
     let headers: [(HeaderName, &str); 2] = [(CONTENT_TYPE, media_type), (CACHE_CONTROL, "no-store")];
     (status, headers, body)

@@ -1,4 +1,5 @@
-//! Where versions and releases are: behind a server, or in a store that is opened here. The commands see no difference.
+//! Access to versions and releases: through a server, or in a store that is opened here. The commands see no
+//! difference.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,17 +12,18 @@ use serde::Serialize;
 use tokio::runtime::Runtime;
 
 use super::Failure;
+use crate::app::App;
 use crate::grpc::client::{Client, ClientError, PIECE};
-use crate::model::Call;
-use crate::release::{
+use release::{
     CreatedRelease, Current, Deployer, ModelSummary, Order, Promotion, PushHeader, Pushed, Registry,
     RegistryError, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ServingState, Store, VersionDetail,
 };
+use work::Call;
 
-/// How often the CURRENT of a store is looked at.
+/// How often the CURRENT of a watched store is read.
 const POLL: Duration = Duration::from_secs(1);
 
-/// What every command about versions and releases takes.
+/// The options of every command about versions and releases.
 #[derive(Debug, Args)]
 pub(super) struct Place {
     #[arg(
@@ -47,13 +49,13 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The same as of flags that are written otherwise.
-    pub fn new(server: Option<String>, store: Option<String>, json: bool) -> Self {
+    /// A place from options that another command declares.
+    pub(super) fn new(server: Option<String>, store: Option<String>, json: bool) -> Self {
         Self { server, store, json }
     }
 }
 
-/// Why it was refused, there or here.
+/// Why an action was refused, by the server or here.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BackendError {
     #[error(transparent)]
@@ -69,8 +71,8 @@ pub(super) enum BackendError {
 }
 
 impl BackendError {
-    /// Whether a number is taken by something else.
-    pub fn is_taken(&self) -> bool {
+    /// Whether the number of a version or release is already taken.
+    pub(super) fn is_taken(&self) -> bool {
         match self {
             Self::Client(ClientError::Refused { code, .. }) => *code == "ALREADY_EXISTS",
             Self::Registry(RegistryError::Exists(_)) => true,
@@ -79,16 +81,16 @@ impl BackendError {
     }
 }
 
-/// What is told of a change.
+/// One change, as `watch` prints it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Change {
-    /// What the server serves; `None` where a store is watched and no server.
+    /// The serving state of the server; `None` where a store is watched.
     pub serving: Option<ServingState>,
     /// What is current.
     pub current: Option<Current>,
 }
 
-/// The two places. Everything here blocks.
+/// A server or a store. All methods block.
 pub(super) enum Backend {
     Server { client: Client, runtime: Runtime },
     Store { registry: Registry, deployer: Deployer },
@@ -96,9 +98,9 @@ pub(super) enum Backend {
 
 impl Backend {
     /// Connects to the server, or opens the store.
-    pub fn open(place: &Place) -> Result<Self, Failure> {
+    pub(super) fn open(place: &Place) -> Result<Self, Failure> {
         if let Some(location) = &place.store {
-            let (registry, deployer) = Registry::offline(Store::open(location, None)?)?;
+            let (registry, deployer) = App::offline(Store::open(location, None)?)?;
             return Ok(Self::Store { registry, deployer });
         }
         let address = place.server.clone().or_else(|| std::env::var("PROFFER_SERVER").ok());
@@ -108,8 +110,8 @@ impl Backend {
         Ok(Self::Server { client, runtime })
     }
 
-    /// Brings a version in; `progress` is told of each piece of its files, in bytes.
-    pub fn push(
+    /// Pushes a version; `progress` gets the bytes of each piece of its files.
+    pub(super) fn push(
         &self,
         header: PushHeader,
         root: &Path,
@@ -136,7 +138,7 @@ impl Backend {
         }
     }
 
-    pub fn models(&self, name: Option<&str>) -> Result<Vec<ModelSummary>, BackendError> {
+    pub(super) fn models(&self, name: Option<&str>) -> Result<Vec<ModelSummary>, BackendError> {
         Ok(match self {
             Self::Server { client, runtime } => runtime.block_on(client.list_models(name))?,
             Self::Store { registry, .. } => registry.models(name)?,
@@ -144,14 +146,14 @@ impl Backend {
     }
 
     /// One version; 0: the highest.
-    pub fn version(&self, name: &str, version: u64) -> Result<VersionDetail, BackendError> {
+    pub(super) fn version(&self, name: &str, version: u64) -> Result<VersionDetail, BackendError> {
         Ok(match self {
             Self::Server { client, runtime } => runtime.block_on(client.version(name, version))?,
             Self::Store { registry, .. } => registry.version(name, version)?,
         })
     }
 
-    pub fn delete_version(&self, name: &str, version: u64) -> Result<(), BackendError> {
+    pub(super) fn delete_version(&self, name: &str, version: u64) -> Result<(), BackendError> {
         match self {
             Self::Server { client, runtime } => runtime.block_on(client.delete_version(name, version))?,
             Self::Store { registry, .. } => registry.delete_version(name, version)?,
@@ -159,7 +161,7 @@ impl Backend {
         Ok(())
     }
 
-    pub fn create_release(&self, draft: ReleaseDraft) -> Result<CreatedRelease, BackendError> {
+    pub(super) fn create_release(&self, draft: ReleaseDraft) -> Result<CreatedRelease, BackendError> {
         Ok(match self {
             Self::Server { client, runtime } => runtime.block_on(client.create_release(draft))?,
             Self::Store { registry, .. } => registry.create_release(&draft, &Call::default())?,
@@ -167,7 +169,7 @@ impl Backend {
     }
 
     /// One release with its files; 0: the current one.
-    pub fn release(&self, number: u64) -> Result<ReleaseFiles, BackendError> {
+    pub(super) fn release(&self, number: u64) -> Result<ReleaseFiles, BackendError> {
         Ok(match self {
             Self::Server { client, runtime } => runtime.block_on(client.release(number))?,
             Self::Store { registry, .. } => registry.release(number)?,
@@ -175,7 +177,7 @@ impl Backend {
     }
 
     /// At most `count` releases below `before` (0: from the newest), newest first.
-    pub fn releases(&self, count: u32, before: u64) -> Result<ReleaseList, BackendError> {
+    pub(super) fn releases(&self, count: u32, before: u64) -> Result<ReleaseList, BackendError> {
         Ok(match self {
             Self::Server { client, runtime } => runtime.block_on(client.list_releases(count, before))?,
             Self::Store { registry, .. } => registry.releases(count as usize, before)?,
@@ -183,7 +185,7 @@ impl Backend {
     }
 
     /// At most `count` promotions and rollbacks below `before` (0: from the latest), latest first.
-    pub fn promotions(&self, count: u32, before: u64) -> Result<Vec<Current>, BackendError> {
+    pub(super) fn promotions(&self, count: u32, before: u64) -> Result<Vec<Current>, BackendError> {
         Ok(match self {
             Self::Server { client, runtime } => runtime.block_on(client.list_promotions(count, before))?,
             Self::Store { registry, .. } => registry.promotions(count as usize, before)?,
@@ -191,34 +193,34 @@ impl Backend {
     }
 
     /// What is current.
-    pub fn current(&self) -> Result<Current, BackendError> {
+    pub(super) fn current(&self) -> Result<Current, BackendError> {
         Ok(self.releases(1, 0)?.current)
     }
 
     /// What changes between two releases; 0: the current one.
-    pub fn diff(&self, from: u64, to: u64) -> Result<ReleaseDiff, BackendError> {
+    pub(super) fn diff(&self, from: u64, to: u64) -> Result<ReleaseDiff, BackendError> {
         Ok(match self {
             Self::Server { client, runtime } => runtime.block_on(client.diff(from, to))?,
             Self::Store { registry, .. } => registry.diff(from, to)?,
         })
     }
 
-    pub fn promote(&self, order: Order) -> Result<Promotion, BackendError> {
+    pub(super) fn promote(&self, order: Order) -> Result<Promotion, BackendError> {
         Ok(match self {
             Self::Server { client, runtime } => runtime.block_on(client.promote(order))?,
             Self::Store { deployer, .. } => deployer.promote(&order, &Call::default())?,
         })
     }
 
-    pub fn rollback(&self, author: &str, reason: &str) -> Result<Promotion, BackendError> {
+    pub(super) fn rollback(&self, author: &str, reason: &str) -> Result<Promotion, BackendError> {
         Ok(match self {
             Self::Server { client, runtime } => runtime.block_on(client.rollback(author, reason))?,
             Self::Store { deployer, .. } => deployer.rollback(author, reason, &Call::default())?,
         })
     }
 
-    /// Tells `each` what holds now and of every change, until it has had enough or the server goes away.
-    pub fn watch(
+    /// Calls `each` with the state and with every change, until it breaks or the server goes away.
+    pub(super) fn watch(
         &self,
         mut each: impl FnMut(&Change) -> Result<ControlFlow<()>, Failure>,
     ) -> Result<(), Failure> {

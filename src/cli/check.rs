@@ -1,5 +1,5 @@
-//! `proffer check`: everything that a workspace or a store would be refused for, at once, what is most likely a mistake in it, and
-//! whom its offers reach.
+//! `proffer check`: lists everything for which a workspace or a store would be refused, its likely mistakes, and how
+//! many customers each offer reaches.
 
 mod reached;
 
@@ -7,17 +7,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use comfy_table::{CellAlignment, Table};
 
 use self::reached::Reached;
-use super::{Failure, print};
-use crate::document::Problems;
-use crate::feature::FeatureSchema;
-use crate::feature::store::{CustomerSource, CustomerTable, LoadReport};
-use crate::model::onnx::{OnnxCache, OnnxRuntime};
-use crate::release::{
-    Release, ReleaseFiles, ReleaseSource, ShownWarnings, Snapshot, Store, StoreError, Workspace,
-    judge_workspace, review,
+use super::Failure;
+use super::printing::print;
+use super::table::new_table;
+use document::Problems;
+use feature::FeatureSchema;
+use feature::store::{CustomerSource, CustomerTable, LoadReport};
+use model::GraphCache;
+use model::onnx::OnnxRuntime;
+use release::{
+    JudgedWorkspace, Judges, RegistryError, Release, ReleaseFiles, ReleaseSource, ShownWarnings, Snapshot,
+    Store, StoreError, Workspace, review,
 };
 
 #[derive(Debug, Args)]
@@ -38,7 +40,7 @@ pub(super) struct Checked {
     pub release: Arc<Release>,
     pub customers: Arc<CustomerTable>,
     report: Option<LoadReport>,
-    /// What is sound and most likely not meant.
+    /// Sound, but most likely mistakes.
     pub warnings: Problems,
 }
 
@@ -46,9 +48,10 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
     let (mut checked, reached) = match (&args.workspace, &args.store) {
         (Some(workspace), _) => {
             let workspace = Workspace::open(workspace)?;
+            let judged = judge_first(&workspace)?;
             let checked = check_workspace(&workspace)?;
-            // What `init` refuses beyond it.
-            judge_workspace(&workspace, checked.release.schema(), &OnnxRuntime::load()?)?;
+            // `init` also refuses failed versions.
+            judged.refuse_failed()?;
             let source = ReleaseSource::of_workspace(&workspace);
             with_reach(checked, &source)?
         }
@@ -72,7 +75,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
     }
 }
 
-/// Whom the offers reach, where there are customers, and its warnings among the others.
+/// Adds the reach of the offers, if there are customers, and its warnings.
 fn with_reach(
     mut checked: Checked,
     source: &ReleaseSource<'_>,
@@ -86,6 +89,20 @@ fn with_reach(
     Ok((checked, Some(reached)))
 }
 
+/// Judges the versions of a workspace, each in a process of its own, before this process loads any. If the feature
+/// schema cannot be read, none is judged or loaded; loading reports the error.
+///
+/// # Errors
+/// The versions whose process died.
+pub(super) fn judge_first(workspace: &Workspace) -> Result<JudgedWorkspace, Failure> {
+    let judged = match JudgedWorkspace::of(workspace, &Judges::default()) {
+        Err(RegistryError::Unsound(_)) => JudgedWorkspace::default(),
+        judged => judged?,
+    };
+    judged.refuse_deadly()?;
+    Ok(judged)
+}
+
 /// Checks a workspace as `init` would.
 pub(super) fn check_workspace(workspace: &Workspace) -> Result<Checked, Failure> {
     check(&ReleaseSource::of_workspace(workspace), workspace.customers.as_deref())
@@ -96,7 +113,7 @@ fn check_store(store: &Store) -> Result<(Checked, ReleaseFiles), Failure> {
     let files = store.release(number)?;
     for (name, version) in &files.record.models {
         match store.fetch_version(name, *version) {
-            // Told with everything else that is wrong.
+            // Reported together with the other problems.
             Err(StoreError::NoSuchVersion { .. }) => {}
             fetched => _ = fetched?,
         }
@@ -108,16 +125,16 @@ fn check_store(store: &Store) -> Result<(Checked, ReleaseFiles), Failure> {
 }
 
 fn check(source: &ReleaseSource<'_>, customers: Option<&Path>) -> Result<Checked, Failure> {
-    let cache = OnnxCache::new(OnnxRuntime::load()?, 1);
+    let cache = GraphCache::new(OnnxRuntime::load()?, 1);
     let mut problems = Problems::new();
     let release = problems.absorb(Release::load(source, &cache));
-    // Whatever else is wrong, the customers can be read by any schema that is sound.
+    // Any sound schema can read the customers, whatever else is wrong.
     let schema = FeatureSchema::parse("features.toml", source.features).ok();
     let loaded = customers.zip(schema.as_ref()).map(|(path, schema)| CustomerTable::load(path, schema));
     let loaded = problems.absorb(loaded.transpose()).flatten();
     let release = problems.into_result(release)?.ok_or_else(Problems::new)?;
     let warnings = review(&release, source).into_warnings()?;
-    // A graph may load and yet not run.
+    // A graph may load and still fail to run.
     release.warm_up(cache.sessions(), &[])?;
     let (customers, report) = match loaded {
         Some((table, report)) => (table, Some(report)),
@@ -129,11 +146,9 @@ fn check(source: &ReleaseSource<'_>, customers: Option<&Path>) -> Result<Checked
 fn describe(checked: &Checked, reached: Option<&Reached>) -> String {
     let release = &checked.release;
     let catalog = release.catalog();
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["placement", "offers", "models", "fallback"]);
+    let mut table = new_table(&["placement", "offers", "models", "fallback"], 1..2);
     for placement in &catalog.policy.placements {
-        let fallback = placement.fallback.map_or("none", |offer| &catalog.library.offers()[offer].id);
+        let fallback = placement.fallback.map_or("none", |offer| &catalog.library.get(offer).id);
         let models: Vec<&str> = placement.models.iter().map(|model| model.name.as_str()).collect();
         table.add_row([
             placement.id.clone(),
@@ -141,9 +156,6 @@ fn describe(checked: &Checked, reached: Option<&Reached>) -> String {
             models.join(", "),
             fallback.to_owned(),
         ]);
-    }
-    if let Some(column) = table.column_mut(1) {
-        column.set_cell_alignment(CellAlignment::Right);
     }
     let mut lines = vec![table.to_string(), String::new()];
     let pins = release.pins().iter();

@@ -1,27 +1,29 @@
-//! `proffer features load`: new customers for a store; a running server notices.
+//! `proffer features load`: new customers for a store; a running server picks them up.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, print};
-use crate::feature::FeatureSchema;
-use crate::feature::store::{CustomerSource, KEPT, Losses, MOST_LOST, Replaced};
-use crate::release::Store;
+use super::Failure;
+use super::printing::print;
+use feature::FeatureSchema;
+use feature::store::{CustomerSource, KEPT_FILES, Losses, MOST_LOST, MOST_UNKNOWN, Replaced};
+use release::Store;
 
-/// What `--help` says of losses.
+/// The part of `--help` about losses.
 fn after_load() -> String {
     format!(
-        "A file that would lose more than {} % of the customers or of those who gave or refused a consent, or a column that the \
-         present file has, is refused without --force. The last {KEPT} files are kept: --undo brings the latest back, and repeated the \
-         one before it.",
-        MOST_LOST * 100.0
+        "A file is refused without --force if it would lose more than {} % of the customers or of their consents, a column, or \
+         a feature for more than {} % of the customers who have it. The last {KEPT_FILES} files are kept: each --undo goes one file \
+         further back.",
+        MOST_LOST * 100.0,
+        MOST_UNKNOWN * 100.0
     )
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum FeaturesCommand {
-    /// Check a file of customers against the current release and put it in the place of the present one
+    /// Check a file of customers against the current release, then replace the present file
     Load(LoadArgs),
 }
 
@@ -34,10 +36,10 @@ pub(super) struct LoadArgs {
     /// A .csv or .parquet file with a column `customer_id` and a column per customer feature
     #[arg(value_name = "FILE", required_unless_present = "undo")]
     file: Option<PathBuf>,
-    /// Load it whatever would be lost
+    /// Load the file even if it loses customers or data
     #[arg(long, conflicts_with = "undo")]
     force: bool,
-    /// Bring the file back that was present before the last load
+    /// Restore the file from before the last load
     #[arg(long, conflicts_with = "file")]
     undo: bool,
 }
@@ -48,7 +50,7 @@ pub(super) fn run(command: &FeaturesCommand) -> Result<(), Failure> {
     let files = store.release(store.current()?.current.release)?;
     let schema = FeatureSchema::parse("features.toml", &files.features)?;
     let source = CustomerSource::new(store.customers_dir());
-    // What is present in a bucket is what another machine may have loaded.
+    // Another machine may have loaded the file that is in the bucket.
     store.sync_customers()?;
     let replaced = match &args.file {
         Some(file) => {
@@ -61,7 +63,7 @@ pub(super) fn run(command: &FeaturesCommand) -> Result<(), Failure> {
         }
     };
     let Replaced { report, kept, restored } = replaced;
-    // Kept before it is replaced, whenever this is cut short.
+    // The old file is saved before it is replaced, so that an interruption cannot lose it.
     if let (Some(kept), None) = (&kept, &restored) {
         store.put_kept_customers(kept)?;
     }
@@ -74,7 +76,11 @@ pub(super) fn run(command: &FeaturesCommand) -> Result<(), Failure> {
             store.put_kept_customers(kept)?;
         }
     }
-    let before = if kept.is_some() { "\n  the file before it is kept: features load --undo" } else { "" };
+    let before = match (&kept, &restored) {
+        (Some(_), None) => "\n  the file before it is kept: features load --undo".to_owned(),
+        (Some(kept), Some(_)) => format!("\n  the file that it replaces is kept as {}", kept.path.display()),
+        (None, _) => String::new(),
+    };
     print(format_args!("{report}{before}"))
 }
 

@@ -4,17 +4,18 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::check::check_workspace;
-use super::{Failure, print};
-use crate::model::onnx::OnnxRuntime;
-use crate::release::{ShownWarnings, Store, Workspace, init};
+use super::Failure;
+use super::check::{check_workspace, judge_first};
+use super::printing::{print, say};
+use document::plural;
+use release::{Judges, ShownWarnings, Store, Workspace, init_judged};
 
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
-    /// Where to make the store: a directory or `s3://bucket/prefix`; it must not hold one yet
+    /// Where to make the store: a directory or `s3://bucket/prefix`, which must not contain a store
     #[arg(long, value_name = "DIR")]
     store: String,
-    /// Where versions of a store on S3 are kept at hand [default: mirror]
+    /// Where a store on S3 is mirrored locally [default: mirror]
     #[arg(long, value_name = "DIR", hide = true)]
     mirror: Option<PathBuf>,
     /// The workspace: features.toml, offers.toml, policy.toml, customers and model versions
@@ -27,18 +28,19 @@ pub(super) struct InitArgs {
 
 pub(super) fn run(args: &InitArgs) -> Result<(), Failure> {
     let workspace = Workspace::open(&args.from)?;
+    let judged = judge_first(&workspace)?;
     let checked = check_workspace(&workspace)?;
     let store = Store::create(&args.store, args.mirror.as_deref())?;
-    let current = init(&store, &workspace, &args.author, &OnnxRuntime::load()?)?;
+    let current = init_judged(&store, &workspace, &args.author, &Judges::default(), &judged)?;
     if !checked.warnings.is_empty() {
-        eprintln!("{}", ShownWarnings(&checked.warnings));
+        say(ShownWarnings(&checked.warnings));
     }
     print(format_args!(
-        "{}: release {} with {} offers, {} models, {} customers",
+        "{}: release {} with {}, {}, {}",
         store.location(),
         current.release,
-        checked.release.catalog().library.offers().len(),
-        checked.release.pins().len(),
-        checked.customers.len(),
+        plural(checked.release.catalog().library.offers().len(), "offer"),
+        plural(checked.release.pins().len(), "model"),
+        plural(checked.customers.len(), "customer"),
     ))
 }

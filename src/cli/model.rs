@@ -9,13 +9,15 @@ use clap::{Args, Subcommand};
 use indicatif::BinaryBytes;
 use serde::Serialize;
 
+use super::Failure;
 use super::backend::{Backend, Place};
+use super::printing::{print, print_json, say};
 use super::release::{say_promotion, settled};
 use super::table::{failed_gates, new_table, verdict};
 use super::upload::{Progress, VersionDirectory, read_optional, read_text};
-use super::{Failure, print, print_json};
-use crate::release::{
-    ModelSummary, Order, Promotion, Pushed, ReleaseDraft, ReleaseRecord, VersionDetail, VersionState,
+use release::{
+    CreatedRelease, ModelSummary, Order, Promotion, Pushed, ReleaseDraft, ReleaseRecord, VersionDetail,
+    VersionState,
 };
 
 const AFTER_HELP: &str = "\
@@ -43,7 +45,7 @@ pub(super) struct ModelArgs {
 
 #[derive(Debug, Subcommand)]
 enum ModelCommand {
-    /// Upload a version, run its gates, and print what they say
+    /// Upload a version, run its gates, and print their results
     #[command(after_help = AFTER_PUSH)]
     Push(PushArgs),
     /// List models with their versions, and which may serve
@@ -57,7 +59,7 @@ enum ModelCommand {
         /// The model
         #[arg(value_name = "NAME")]
         name: String,
-        /// The number [default: the highest]
+        /// The version [default: the highest]
         #[arg(value_name = "VERSION", default_value_t = 0, hide_default_value = true)]
         version: u64,
     },
@@ -66,7 +68,7 @@ enum ModelCommand {
         /// The model
         #[arg(value_name = "NAME")]
         name: String,
-        /// The number
+        /// The version
         #[arg(value_name = "VERSION", value_parser = clap::value_parser!(u64).range(1..))]
         version: u64,
     },
@@ -77,25 +79,30 @@ struct PushArgs {
     /// The model
     #[arg(value_name = "NAME")]
     name: String,
-    /// The directory of the version: model.toml and the files that it has checksums of; where it has none, all files beside and below it
+    /// The directory of the version: model.toml and the files of its checksums; without checksums, all files in and
+    /// below it
     #[arg(value_name = "DIRECTORY")]
     directory: PathBuf,
-    /// The number of the version [default: the highest that the model has, plus one]
+    /// The version's number [default: the model's highest, plus one]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     version: Option<u64>,
-    /// A features.toml to judge the version by, and to make the release with [default: the current release's]
+    /// The features.toml that judges the version and goes into the release [default: the current release's]
     #[arg(long, value_name = "FILE")]
     features: Option<PathBuf>,
-    /// Rows with features and the training library's own predictions: makes golden.csv in DIRECTORY of them, which the gate `golden` checks
+    /// Rows with features and the training library's own predictions; writes them to golden.csv in DIRECTORY, for the
+    /// gate `golden`
     #[arg(long, value_name = "ROWS.csv")]
     check_against: Option<PathBuf>,
-    /// The column of ROWS.csv with the predictions, as `Score` must answer them; columns `raw` are compared before calibration [default:
-    /// prediction]
+    /// The column of ROWS.csv with the predictions that `Score` must return; `raw` columns are compared before
+    /// calibration [default: prediction]
     #[arg(long, value_name = "COLUMN", requires = "check_against")]
     prediction: Option<String>,
     /// If it passes, make a release of the current one with this version, and promote it
     #[arg(long)]
     promote: bool,
+    /// Promote it even if a higher version of the model serves
+    #[arg(long, requires = "promote")]
+    downgrade: bool,
     /// Who makes the release and promotes it [default: you]
     #[arg(
         long,
@@ -106,18 +113,24 @@ struct PushArgs {
         hide_default_value = true
     )]
     author: String,
-    /// What the release and its promotion are for
+    /// The purpose of the release and its promotion
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     note: String,
 }
 
-/// What a push came to.
+/// The result of a push.
 #[derive(Debug, Serialize)]
 struct Outcome {
     #[serde(flatten)]
     pushed: Pushed,
     #[serde(skip_serializing_if = "Option::is_none")]
     release: Option<ReleaseRecord>,
+    /// The version of the model that was current before that release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaces: Option<u64>,
+    /// Likely mistakes in that release.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     promotion: Option<Promotion>,
 }
@@ -159,8 +172,18 @@ pub(super) fn push_directory(
     let author = std::env::var("USER").unwrap_or_else(|_| "proffer".to_owned());
     let (name, directory) = (name.to_owned(), directory.to_owned());
     let (version, features, check_against, prediction) = (None, None, None, None);
-    let args =
-        PushArgs { name, directory, version, features, check_against, prediction, promote, author, note };
+    let args = PushArgs {
+        name,
+        directory,
+        version,
+        features,
+        check_against,
+        prediction,
+        promote,
+        downgrade: false,
+        author,
+        note,
+    };
     push(&args, place)
 }
 
@@ -181,15 +204,23 @@ fn push(args: &PushArgs, place: &Place) -> Result<(), Failure> {
         print(say_push(&pushed, directory.size()))?;
     }
     let failed = failed_gates(&pushed.verdict);
-    let mut outcome = Outcome { pushed, release: None, promotion: None };
+    let mut outcome =
+        Outcome { pushed, release: None, replaces: None, warnings: Vec::new(), promotion: None };
     let promoted = match &failed {
         None if args.promote => promote(args, features, &backend, &mut outcome),
         _ => Ok(()),
     };
-    // Whatever came of it, what was done is told.
+    // The result is printed even after an error.
     if place.json {
         print_json(&outcome)?;
     } else if let Some(release) = &outcome.release {
+        if let Some(replaced) = outcome.replaces {
+            let Pushed { name, version, .. } = &outcome.pushed;
+            print(format_args!("{name}: version {replaced} → {version}"))?;
+        }
+        for warning in &outcome.warnings {
+            say(format_args!("warning: {warning}"));
+        }
         print(say_release(release.number, outcome.promotion.as_ref(), &promoted))?;
     }
     promoted?;
@@ -200,8 +231,8 @@ fn push(args: &PushArgs, place: &Place) -> Result<(), Failure> {
     outcome.promotion.as_ref().map_or(Ok(()), settled)
 }
 
-/// Makes a release of the current one with the version that was pushed, and promotes it if that one is still current then. Where
-/// the current release has the version already, an earlier push did all this.
+/// Makes a release of the current one with the pushed version, and promotes it if the current release has not changed.
+/// Where the current release already has the version, an earlier push did all this.
 fn promote(
     args: &PushArgs,
     features: Option<String>,
@@ -216,17 +247,26 @@ fn promote(
         outcome.release = Some(current.record);
         return Ok(());
     }
+    let present = current.record.models.get(name).copied();
+    if let Some(present) = present.filter(|present| present > version && !args.downgrade) {
+        return Err(Failure::new(format!(
+            "{name} version {present} serves, which is higher than {version}: nothing was promoted; pass --downgrade to promote it"
+        )));
+    }
+    outcome.replaces = present;
     let models = [(name.clone(), *version)].into();
     let (author, note) = (args.author.clone(), args.note.clone());
     let draft = ReleaseDraft { base, models, features, author, note, ..ReleaseDraft::default() };
-    let release = outcome.release.insert(backend.create_release(draft)?.record).number;
+    let CreatedRelease { record, warnings } = backend.create_release(draft)?;
+    outcome.warnings = warnings;
+    let release = outcome.release.insert(record).number;
     let (author, reason) = (args.author.clone(), args.note.clone());
     let order = Order { release, expected_current: Some(base), author, reason };
     outcome.promotion = Some(backend.promote(order)?);
     Ok(())
 }
 
-/// What became of the version once it had passed: `promotion` is missing where there was nothing to promote, or it failed.
+/// The result of a version that passed: `promotion` is missing if there was nothing to promote, or if it failed.
 fn say_release(release: u64, promotion: Option<&Promotion>, ended: &Result<(), Failure>) -> String {
     match promotion {
         Some(promotion) => say_promotion(promotion),

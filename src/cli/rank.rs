@@ -1,21 +1,22 @@
-//! `proffer rank`: ask a server, print a table that a person reads or JSON.
+//! `proffer rank`: asks a server, prints a table or JSON.
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use comfy_table::Table;
 
-use super::table::new_table;
+use super::printing::{print, print_pretty_json};
+use super::table::{Table, new_table};
 use super::typed::{TypedColumns, schema};
-use super::values::{Written, assignment, batch, moment};
-use super::{Failure, block_on, print};
-use crate::decision::{ContextValue, Stage};
-use crate::feature::store::read_cell;
-use crate::feature::{FeatureBatch, FeatureSchema, ValueRef};
+use super::values::{Written, assignment, batch, listed, moment};
+use super::{Failure, block_on};
 use crate::grpc::client::{Client, RankAnswer, RankQuestion, RankedCustomer, WithheldOffer};
-use crate::table::Decimal;
+use decision::{ContextValue, Stage};
+use feature::store::read_cell;
+use feature::{FeatureBatch, FeatureSchema, ValueRef};
+use table::Decimal;
+use telemetry::foreign;
 
 #[derive(Debug, Args)]
 pub(super) struct RankArgs {
@@ -31,7 +32,7 @@ pub(super) struct RankArgs {
     /// The most offers per customer [default: the placement's]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     count: u32,
-    /// A feature of the customers, over what the store knows; may be given several times
+    /// A feature of the customers, which overrides the store's; may be given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     feature: Vec<(String, String)>,
     /// A feature of the call; may be given several times
@@ -41,15 +42,15 @@ pub(super) struct RankArgs {
     #[arg(long, value_name = "NAME")]
     consent: Vec<String>,
     /// Consider only these offers
-    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = listed)]
     candidates: Vec<String>,
     /// Do not consider these offers
-    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = listed)]
     exclude: Vec<String>,
-    /// When the offers would be shown, such as 2026-12-24T18:00:00Z, or a day: its midnight in UTC [default: now]
+    /// When the offers would be shown, such as 2026-12-24T18:00:00Z, or a day (midnight in UTC) [default: now]
     #[arg(long, value_name = "TIME", value_parser = moment)]
     as_of: Option<DateTime<Utc>>,
-    /// Also print the offers that were withheld, and why
+    /// Also print withheld offers, and why
     #[arg(long)]
     explain: bool,
     /// Print JSON
@@ -60,8 +61,8 @@ pub(super) struct RankArgs {
     server: String,
 }
 
-/// Refuses names that the schema does not have. The server would answer without them, which helps callers over a promotion and
-/// hides what a person mistypes.
+/// Refuses names that the schema does not have. The server would answer without them. That helps callers across a
+/// promotion, but would hide a typing error.
 fn refuse_unknown(args: &RankArgs, schema: &FeatureSchema) -> Result<(), Failure> {
     let features = args.feature.iter().map(|(name, _)| ("--feature", name));
     let context = args.context.iter().map(|(name, _)| ("--context", name));
@@ -84,7 +85,7 @@ pub(super) fn run(args: &RankArgs) -> Result<(), Failure> {
         Ok(client.rank(question).await?)
     })?;
     if args.json {
-        return print(serde_json::to_string_pretty(&answer)?);
+        return print_pretty_json(&answer);
     }
     print(describe(&answer).trim_end())
 }
@@ -109,7 +110,7 @@ fn question(args: &RankArgs, schema: Option<&FeatureSchema>) -> Result<RankQuest
     })
 }
 
-/// The features of each customer: of the schema's types, and what it does not know as it looks, for the server to name.
+/// The features of each customer, typed by the schema. Unknown ones are typed by their look; the server names them.
 fn features(args: &RankArgs, schema: Option<&FeatureSchema>) -> Result<Option<FeatureBatch>, Failure> {
     if args.feature.is_empty() {
         return Ok(None);
@@ -142,7 +143,7 @@ fn context(schema: Option<&FeatureSchema>, name: &str, text: &str) -> Result<Opt
         .map_err(|message| Failure::new(format!("--context: {message}")))?;
     Ok(match value {
         ValueRef::Missing => None,
-        // As it is written: the server rounds it to 32 bits.
+        // Sent as written: the server rounds it to 32 bits.
         ValueRef::Float(number) => Some(ContextValue::Float(text.trim().parse().unwrap_or(number.into()))),
         ValueRef::Int(number) => Some(ContextValue::Int(number)),
         ValueRef::Bool(truth) => Some(ContextValue::Bool(truth)),
@@ -163,14 +164,14 @@ fn looks_like(text: &str) -> Option<ContextValue> {
 fn describe(answer: &RankAnswer) -> String {
     let mut text = String::new();
     for result in &answer.results {
-        let _ = write!(text, "customer {}", result.customer_id);
+        let _ = write!(text, "customer {}", foreign::shown(&result.customer_id));
         if let Some(segment) = &result.segment {
             let _ =
                 write!(text, " · segment {} {:?} (margin {:.2})", segment.id, segment.name, segment.margin);
         }
         let _ = writeln!(text, " · release {} · decision {}", answer.release, result.decision_id);
         if let Some(error) = &result.error {
-            let _ = writeln!(text, "not decided: {error}\n");
+            let _ = writeln!(text, "not decided: {}\n", foreign::escaped(error));
             continue;
         }
         let _ = writeln!(text, "{}", shown(result));
@@ -178,7 +179,7 @@ fn describe(answer: &RankAnswer) -> String {
             let _ = writeln!(text, "\nwithheld\n{}", withheld(result));
         }
         if !result.degraded.is_empty() {
-            let _ = writeln!(text, "\ndid without: {}", result.degraded.join(", "));
+            let _ = writeln!(text, "\ndid without: {}", foreign::escaped(&result.degraded.join(", ")));
         }
         text.push('\n');
     }
@@ -210,7 +211,7 @@ fn shown(result: &RankedCustomer) -> Table {
 
 fn withheld(result: &RankedCustomer) -> Table {
     let mut table = new_table(&["offer", "stage", "reason", "because"], 0..0);
-    // Those that came nearest to being shown first.
+    // Those that came nearest to being shown come first.
     let mut rejected: Vec<&WithheldOffer> = result.rejected.iter().collect();
     let stage = |offer: &WithheldOffer| Stage::ALL.iter().position(|stage| stage.as_str() == offer.stage);
     rejected.sort_by_key(|offer| Reverse(stage(offer)));

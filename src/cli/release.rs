@@ -9,9 +9,10 @@ use clap::{Args, Subcommand};
 
 use self::create::CreateArgs;
 pub(super) use self::shown::say_promotion;
+use super::Failure;
 use super::backend::{Backend, Place};
-use super::{Failure, print, print_json, write_line};
-use crate::release::{Order, Promotion, RELEASE_FILES, ReleaseFiles};
+use super::printing::{print, print_contents, print_json, write_json_line, write_line};
+use release::{Order, Promotion, RELEASE_FILES, ReleaseFiles};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -63,14 +64,14 @@ enum ReleaseCommand {
         /// The number [default: the current release]
         #[arg(value_name = "N", default_value_t = 0, hide_default_value = true)]
         release: u64,
-        /// Print the text of this file of it instead
+        /// Print the text of this file of the release instead
         #[arg(long, value_name = "NAME", value_parser = RELEASE_FILES, conflicts_with = "json")]
         file: Option<String>,
     },
     /// Show what changes from one release to another: models, offers, lines of the files
     #[command(after_help = AFTER_DIFF)]
     Diff {
-        /// The release to begin from; 0: the current one [default: the one before the current]
+        /// The release to start from; 0: the current one [default: the one before the current]
         #[arg(value_name = "FROM")]
         from: Option<u64>,
         /// The release to compare with; 0: the current one [default: the current one]
@@ -97,7 +98,7 @@ enum ReleaseCommand {
     Watch,
 }
 
-/// Who and why.
+/// The author and the reason of a change.
 #[derive(Debug, Args)]
 struct By {
     /// Who does it [default: you]
@@ -110,7 +111,7 @@ struct By {
         hide_default_value = true
     )]
     author: String,
-    /// Why; kept with what is current
+    /// Why; kept with the promotion
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
 }
@@ -134,7 +135,7 @@ pub(super) fn run(args: &ReleaseArgs) -> Result<(), Failure> {
         ReleaseCommand::Show { release, file } => {
             let files = backend.release(*release)?;
             match file {
-                Some(name) => print(text_of(&files, name).trim_end()),
+                Some(name) => print_contents(text_of(&files, name).trim_end()),
                 None if json => print_json(&files),
                 None => print(shown::record(&files.record)),
             }
@@ -152,9 +153,9 @@ pub(super) fn run(args: &ReleaseArgs) -> Result<(), Failure> {
         }
         ReleaseCommand::Rollback { by } => report(&backend.rollback(&by.author, &by.reason)?, json),
         ReleaseCommand::Watch => backend.watch(|change| {
-            let line = if json { serde_json::to_string(change)? } else { shown::change(change) };
-            // A reader that has gone wants no further change.
-            Ok(if write_line(line)? { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            let read = if json { write_json_line(change)? } else { write_line(shown::change(change))? };
+            // Watching ends when the reader has gone.
+            Ok(if read { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         }),
     }
 }
@@ -185,7 +186,7 @@ fn report(promotion: &Promotion, json: bool) -> Result<(), Failure> {
     settled(promotion)
 }
 
-/// A promotion that holds; one that was overtaken is a failure, though nothing went wrong.
+/// A promotion that is still current; an overtaken one is a failure, though nothing went wrong.
 pub(super) fn settled(promotion: &Promotion) -> Result<(), Failure> {
     match promotion.overtaken_by {
         0 => Ok(()),
@@ -202,7 +203,7 @@ mod tests {
     use clap::error::ErrorKind;
 
     use super::*;
-    use crate::release::Current;
+    use release::Current;
 
     #[derive(Debug, Parser)]
     struct Line {

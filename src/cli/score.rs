@@ -1,17 +1,18 @@
-//! `proffer score`: rows of a CSV through one model of a server.
+//! `proffer score`: scores the rows of a CSV with one model of a server.
 
 use std::fs::File;
 use std::path::PathBuf;
 
 use clap::Args;
 
+use super::printing::{print_contents, print_pretty_json, say};
 use super::typed::{TypedColumns, schema};
-use super::values::{batch, decimal, separator};
-use super::{Failure, block_on, print};
-use crate::document::Problems;
-use crate::feature::{FeatureBatch, FeatureSchema, FeatureType};
+use super::values::{batch, decimal, listed, separator};
+use super::{Failure, block_on};
 use crate::grpc::client::{Client, Scored};
-use crate::table::{Decimal, Marks, Options, Reader, Record, SAY_DECIMAL, Writer};
+use document::Problems;
+use feature::{FeatureBatch, FeatureSchema, FeatureType};
+use table::{Decimal, Marks, Options, Reader, Record, SAY_DECIMAL, Writer};
 
 #[derive(Debug, Args)]
 pub(super) struct ScoreArgs {
@@ -21,18 +22,18 @@ pub(super) struct ScoreArgs {
     /// Its version [default: the current release's]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     version: u64,
-    /// A CSV (also .csv.gz, .csv.zst) with a header of feature names; a column `customer_id` is passed through, and columns
-    /// that are no feature are ignored
+    /// A CSV (also .csv.gz, .csv.zst) with a header of feature names; a column `customer_id` is passed through, and
+    /// other columns are ignored
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-    /// What separates its fields: "," ";" "|" or tab [default: told from the file]
+    /// The field separator: "," ";" "|" or tab [default: detected]
     #[arg(long, value_name = "SEPARATOR", value_parser = separator)]
     separator: Option<u8>,
-    /// What stands before decimals in it: comma (points stand between thousands) or point [default: told from the file]
+    /// The decimal mark: comma (points separate thousands) or point [default: detected]
     #[arg(long, value_name = "MARK", value_parser = decimal)]
     decimal: Option<Decimal>,
     /// Pairwise models: the offers to pair each row with. Others: the columns to print [default: all]
-    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = listed)]
     offers: Vec<String>,
     /// Print JSON instead of CSV
     #[arg(long)]
@@ -42,13 +43,13 @@ pub(super) struct ScoreArgs {
     server: String,
 }
 
-/// Rows per call, well within the limits of a server.
+/// Rows per call, well within a server's limits.
 const ROWS_PER_CALL: usize = 4096;
 
-/// Someone who has so many problems has understood.
+/// The most problems that are listed.
 const MOST_PROBLEMS: usize = 100;
 
-/// The column that rows are known by.
+/// The column that identifies rows.
 const ID_COLUMN: &str = "customer_id";
 
 pub(super) fn run(args: &ScoreArgs) -> Result<(), Failure> {
@@ -57,7 +58,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<(), Failure> {
         let schema = schema(&client).await;
         let rows = read(args, schema.as_ref())?;
         for note in &rows.notes {
-            eprintln!("note: {}: {note}", args.input.display());
+            say(format_args!("note: {}: {note}", args.input.display()));
         }
         let mut parts = Vec::new();
         for features in rows.batches {
@@ -66,36 +67,43 @@ pub(super) fn run(args: &ScoreArgs) -> Result<(), Failure> {
         Ok((rows.id, rows.ids, parts))
     })?;
     if args.json {
-        print(serde_json::to_string_pretty(&parts)?)?;
+        print_pretty_json(&parts)?;
     } else {
+        // The same in every part, because it belongs to the call.
+        let degraded = parts.first().map(|part| part.degraded.as_slice()).unwrap_or_default();
+        for entry in degraded {
+            say(format_args!("warning: {entry}"));
+        }
         write_csv(id, &ids, &parts)?;
     }
     some_scored(&parts)
 }
 
-/// Refuses answers in which every row failed: whoever reads only the exit code must not take them for scores.
+/// Refuses answers without any score, so that the exit code never reports them as scored.
 fn some_scored(parts: &[Scored]) -> Result<(), Failure> {
-    let rows: usize = parts.iter().map(|part| part.rows.len()).sum();
-    let failed: usize = parts.iter().map(|part| part.errors.len()).sum();
-    match parts.iter().flat_map(|part| &part.errors).next() {
-        Some((_, message)) if failed >= rows => {
-            Err(Failure::new(format!("not one of the {failed} rows has a score; the first: {message}")))
-        }
-        _ => Ok(()),
+    let rows = parts.iter().flat_map(|part| &part.rows);
+    if rows.clone().flatten().any(Option::is_some) {
+        return Ok(());
     }
+    let errors = parts.iter().flat_map(|part| &part.errors).map(|(_, message)| message);
+    let first = errors.chain(parts.iter().flat_map(|part| &part.degraded)).next().map_or("", String::as_str);
+    Err(Failure::new(match rows.count() {
+        1 => format!("the row has no score: {first}"),
+        count => format!("not one of the {count} rows has a score; the first: {first}"),
+    }))
 }
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Debug)]
 struct Rows {
-    /// What rows are known by.
+    /// The kind of the row ids.
     id: &'static str,
     ids: Vec<String>,
     batches: Vec<FeatureBatch>,
     notes: Vec<String>,
 }
 
-/// Reads the file; without a schema its values are what they look like.
+/// Reads the file; without a schema, values are typed by their look.
 fn read(args: &ScoreArgs, schema: Option<&FeatureSchema>) -> Result<Rows, Problems> {
     let file = args.input.display().to_string();
     let input = File::open(&args.input)
@@ -144,11 +152,11 @@ fn read(args: &ScoreArgs, schema: Option<&FeatureSchema>) -> Result<Rows, Proble
     problems.into_result(Rows { id, ids, batches, notes: fields.notes })
 }
 
-/// What the fields of a row are.
+/// The meaning of the fields of a row.
 struct Fields<'s> {
     id: Option<usize>,
     columns: TypedColumns<'s>,
-    /// The columns of numbers, and how they are written.
+    /// The columns of numbers, and the marks in them.
     marks: Vec<(usize, &'s str, Marks)>,
     /// Without a schema: names, and rows that are not sent yet.
     names: Option<Vec<(usize, String)>>,
@@ -168,7 +176,7 @@ impl<'s> Fields<'s> {
                     None => {
                         let hint = schema.closest(name).map(|close| format!("; did you mean `{close}`?"));
                         let hint = hint.unwrap_or_default();
-                        notes.push(format!("column `{name}` is no feature and was ignored{hint}"));
+                        notes.push(format!("column `{name}` is not a feature and was ignored{hint}"));
                     }
                 }
             }
@@ -188,7 +196,7 @@ impl<'s> Fields<'s> {
         }
     }
 
-    /// Takes a row; what is wrong with it.
+    /// Adds a row; returns what is wrong with it.
     fn push(&mut self, record: &Record, ids: &mut Vec<String>) -> Vec<String> {
         let field = |position: usize| record.get(position).unwrap_or_default();
         let text = |position: usize| String::from_utf8_lossy(field(position)).trim().to_owned();
@@ -198,8 +206,8 @@ impl<'s> Fields<'s> {
             return Vec::new();
         }
         for (position, _, marks) in &mut self.marks {
-            if marks.is_on() {
-                marks.look(record.line() as u64, &text(*position));
+            if marks.is_enabled() {
+                marks.observe(record.line() as u64, &text(*position));
             }
         }
         self.columns.push(field).err().unwrap_or_default()
@@ -215,7 +223,7 @@ impl<'s> Fields<'s> {
         }
     }
 
-    /// Columns whose marks may stand between thousands.
+    /// Columns whose marks may separate thousands.
     fn thousands(&mut self, file: &str, problems: &mut Problems) {
         let decimal_comma = self.marks.iter().any(|(_, _, marks)| marks.decimal_comma());
         for (_, name, marks) in &self.marks {
@@ -243,11 +251,11 @@ fn write_csv(id: &str, ids: &[String], parts: &[Scored]) -> Result<(), Failure> 
             writer.write(ids.next().cloned().into_iter().chain(cells));
         }
         for (row, message) in &part.errors {
-            eprintln!("row {}: {message}", first + *row as usize);
+            say(format_args!("row {}: {message}", first + *row as usize));
         }
         first += part.rows.len();
     }
-    print(String::from_utf8_lossy(&writer.into_bytes()).trim_end())
+    print_contents(String::from_utf8_lossy(&writer.into_bytes()).trim_end())
 }
 
 #[cfg(test)]
@@ -256,19 +264,27 @@ mod tests {
 
     #[test]
     fn only_answers_without_any_score_are_a_failure() {
-        let part = |rows: usize, failed: u32| Scored {
+        let part = |rows: &[Option<f32>]| Scored {
             model: String::new(),
             version: 1,
             release: 1,
             columns: vec!["a".to_owned()],
-            rows: vec![vec![None]; rows],
+            rows: rows.iter().map(|value| vec![*value]).collect(),
             calibrated: true,
-            errors: (0..failed).map(|row| (row, format!("row {row} failed"))).collect(),
+            errors: (0..)
+                .zip(rows)
+                .filter(|(_, value)| value.is_none())
+                .map(|(row, _)| (row, format!("row {row} failed")))
+                .collect(),
+            degraded: Vec::new(),
         };
-        assert!(some_scored(&[part(2, 2), part(3, 2)]).is_ok());
-        assert!(some_scored(&[part(2, 0)]).is_ok());
-        let failure = some_scored(&[part(2, 2), part(3, 3)]).unwrap_err();
+        let (none, some) = (part(&[None, None]), part(&[None, Some(0.5)]));
+        assert!(some_scored(&[none.clone(), some.clone()]).is_ok());
+        let failure = some_scored(&[none.clone(), none]).unwrap_err();
         assert_eq!(failure.code, 1);
-        assert_eq!(failure.message, "not one of the 5 rows has a score; the first: row 0 failed");
+        assert_eq!(failure.message, "not one of the 4 rows has a score; the first: row 0 failed");
+        let unknown =
+            Scored { errors: Vec::new(), degraded: vec!["unknown_offer:gone".to_owned()], ..part(&[None]) };
+        assert_eq!(some_scored(&[unknown]).unwrap_err().message, "the row has no score: unknown_offer:gone");
     }
 }

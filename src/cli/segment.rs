@@ -1,4 +1,4 @@
-//! `proffer segment`: train segments, see how far customers have drifted from them.
+//! `proffer segment`: trains segments, and shows how far customers have drifted from them.
 
 mod drift;
 mod flags;
@@ -13,10 +13,10 @@ use super::Failure;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SegmentCommand {
-    /// Train segments on a table of customers: DIR/segments.json, a version to push, and a report to read
+    /// Train segments on a table of customers: writes DIR/segments.json, a version to push, and a report
     #[command(after_help = flags::AFTER_TRAIN)]
     Train(Box<flags::TrainArgs>),
-    /// Compare a table of customers with the one that segments were trained on
+    /// Compare a table of customers with the table that segments were trained on
     #[command(after_help = drift::AFTER_DRIFT)]
     Drift(drift::DriftArgs),
 }

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Failure, print};
+use super::Failure;
+use super::printing::print;
 use crate::app::{App, Listeners};
 use crate::config::{Config, unknown_variables};
-use crate::telemetry::logging;
+use telemetry::logging;
 
-/// Where the configuration comes from. A flag wins over the environment (`PROFFER_SERVER_LISTEN`), which wins over the file.
+/// The sources of the configuration. A flag overrides the environment (`PROFFER_SERVER_LISTEN`), which overrides the
+/// file.
 #[derive(Debug, Args)]
 pub(super) struct ConfigArgs {
     /// Configuration file; deploy/proffer.toml documents every key
@@ -23,10 +25,10 @@ pub(super) struct ConfigArgs {
     /// Where gRPC listens [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Where /metrics, /livez and /readyz are [default: 127.0.0.1:9464]
+    /// Where /metrics, /livez and /readyz listen [default: 127.0.0.1:9464]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
-    /// Let peers that are not on loopback push models, make releases, promote them and roll back
+    /// Let remote peers push models, make releases, promote them and roll back
     #[arg(long)]
     allow_remote_admin: bool,
     /// Threads that decide and score; 0 = one per core
@@ -82,13 +84,13 @@ impl ConfigArgs {
     }
 }
 
-/// The environment of this process, as far as it is text.
+/// The environment of this process, without values that are not text.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
 }
 
-/// Refuses variables that nothing reads, for every command that has no configuration.
+/// Refuses unknown variables, for every command that has no configuration.
 pub(super) fn check_environment() -> Result<(), Failure> {
     unknown_variables(environment())
         .into_result(())
@@ -101,20 +103,23 @@ pub(super) fn check_config(args: &ConfigArgs) -> Result<(), Failure> {
 
 pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let mut config = args.config.load()?;
-    config.settle_drain_delay(std::io::stderr().is_terminal());
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("aside").build()?;
+    config.server.settle_drain_delay(std::io::stderr().is_terminal());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("offload").build()?;
+    let mut logging = None;
     let served = runtime.block_on(async {
-        let _logging = logging::init(&config.logging).map_err(Failure::configuration)?;
+        logging = Some(logging::init(&config.logging).map_err(Failure::configuration)?);
         let listeners = Listeners::bind(&config)?;
         let (grpc, admin) = (listeners.grpc.local_addr()?, listeners.admin.local_addr()?);
-        tracing::info!(%grpc, %admin, store = config.store, connection_threads = config.connection_threads, workers = config.workers, drain_delay = ?config.drain_delay.unwrap_or_default(), "starting");
+        tracing::info!(%grpc, %admin, store = config.release.store, connection_threads = config.grpc.connection_threads, workers = config.server.workers, drain_delay = ?config.server.drain_delay.unwrap_or_default(), "starting");
         ignore_hangups()?;
         App::build(config).await?.run(listeners, shutdown_signal()?, another_signal()).await?;
         tracing::info!("stopped");
         Ok(())
     });
-    // Loading that was begun and is no longer wanted does not hold the process.
+    // Work that is no longer needed, such as a load, does not delay the exit.
     runtime.shutdown_timeout(Duration::from_secs(1));
+    // Every task has ended by now, and with it the last span to export.
+    drop(logging);
     served
 }
 
@@ -130,17 +135,17 @@ fn shutdown_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Resolves at the next SIGTERM or SIGINT from when this is first waited for, which is after the one that began the shutdown.
+/// Resolves at the next SIGTERM or SIGINT after it is first polled, so after the one that began the shutdown.
 async fn another_signal() {
     match shutdown_signal() {
         Ok(signal) => signal.await,
-        // The delay then takes its time.
+        // The full delay then applies.
         Err(_) => std::future::pending().await,
     }
 }
 
-/// SIGHUP is what a terminal that closes sends, and what other servers take for "read the configuration again". Nothing is read again
-/// here, and nothing ends.
+/// A closing terminal sends SIGHUP, and other servers reload their configuration on it. Here it is ignored: nothing is
+/// reloaded, and the server goes on.
 fn ignore_hangups() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut hangups = signal(SignalKind::hangup())?;

@@ -1,14 +1,38 @@
-//! Tables as all commands print them: no lines, a heading, numbers to the right.
+//! The tables of all commands: no lines, a heading, numbers aligned to the right.
 
+use std::fmt;
 use std::ops::Range;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, presets};
 
-use crate::release::{GateOutcome, GateReport, Verdict};
+use release::{GateOutcome, GateReport, Verdict};
+use telemetry::foreign;
+
+/// Rows of cells without terminal control sequences.
+#[derive(Debug)]
+pub(super) struct Table(comfy_table::Table);
+
+impl Table {
+    /// Adds a row; long texts are cut, and each cell is one line.
+    pub(super) fn add_row(&mut self, cells: impl IntoIterator<Item = impl AsRef<str>>) {
+        self.0.add_row(cells.into_iter().map(|cell| foreign::shown(cell.as_ref()).into_owned()));
+    }
+
+    /// Adds a row of cells composed here, which may have several lines.
+    fn add_composed(&mut self, cells: impl IntoIterator<Item = impl AsRef<str>>) {
+        self.0.add_row(cells.into_iter().map(|cell| foreign::lines(cell.as_ref()).into_owned()));
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// An empty table with these headings; the columns of `numbers` are aligned to the right.
 pub(super) fn new_table(header: &[&str], numbers: Range<usize>) -> Table {
-    let mut table = Table::new();
+    let mut table = comfy_table::Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.iter().copied());
     for index in numbers {
@@ -16,14 +40,16 @@ pub(super) fn new_table(header: &[&str], numbers: Range<usize>) -> Table {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table
+    Table(table)
 }
 
-/// What the gates said, a line each, and what it means.
+/// The results of the gates, a line each, and the outcome.
 pub(super) fn verdict(verdict: &Verdict) -> String {
     let mut table = new_table(&["gate", "outcome", "measured", "limit", "why"], 0..0);
     for report in &verdict.gates {
-        table.add_row([report.gate.as_str(), outcome(report), &report.measured, &report.limit, &report.why]);
+        // The outcome repeats it.
+        let why = report.warning().unwrap_or(&report.why);
+        table.add_composed([report.gate.as_str(), outcome(report), &report.measured, &report.limit, why]);
     }
     let against = match verdict.release {
         0 => String::new(),
@@ -35,15 +61,14 @@ pub(super) fn verdict(verdict: &Verdict) -> String {
 
 fn outcome(report: &GateReport) -> &'static str {
     match report.outcome {
-        // Nothing to judge by, and a person ought to know.
-        GateOutcome::Skipped if report.why.starts_with("warning: ") => "WARNING",
+        GateOutcome::Skipped if report.warning().is_some() => "WARNING",
         GateOutcome::Passed => "passed",
         GateOutcome::Failed => "FAILED",
         GateOutcome::Skipped => "skipped",
     }
 }
 
-/// The gates that failed, by name; `None` where none did.
+/// The names of the failed gates; `None` if none failed.
 pub(super) fn failed_gates(verdict: &Verdict) -> Option<String> {
     if verdict.passed {
         return None;

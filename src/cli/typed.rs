@@ -1,11 +1,12 @@
-//! Values as the schema of the server types them, never as they look: `01234` is a text where the feature is one.
+//! Values typed by the server's schema, never by their look: `01234` is a text where the feature is one.
 
-use crate::feature::store::read_cell;
-use crate::feature::{Column, ColumnValues, Feature, FeatureBatch, FeatureSchema, FeatureType, ValueRef};
+use super::printing::say;
 use crate::grpc::client::Client;
-use crate::table::Decimal;
+use feature::store::read_cell;
+use feature::{Column, ColumnValues, Feature, FeatureBatch, FeatureSchema, FeatureType, ValueRef};
+use table::Decimal;
 
-/// The schema of the server's current release; `None`, said to the person, where the server does not tell.
+/// The schema of the server's current release; `None`, with a remark to the user, if the server does not return it.
 pub(super) async fn schema(client: &Client) -> Option<FeatureSchema> {
     let told = match client.release(0).await {
         Ok(files) => {
@@ -14,9 +15,9 @@ pub(super) async fn schema(client: &Client) -> Option<FeatureSchema> {
         Err(error) => Err(error.to_string()),
     };
     told.map_err(|error| {
-        eprintln!(
-            "note: the server does not tell its features ({error}); values are sent as what they look like"
-        );
+        say(format_args!(
+            "note: the server did not return its features ({error}); values are typed by how they look"
+        ));
     })
     .ok()
 }
@@ -37,8 +38,8 @@ struct TypedColumn<'s> {
 }
 
 impl<'s> TypedColumns<'s> {
-    /// Of these features, each with the position of its field in a row.
-    pub fn new(features: &[(usize, &'s Feature)], decimal: Decimal) -> Self {
+    /// Columns of these features, each with the position of its field in a row.
+    pub(super) fn new(features: &[(usize, &'s Feature)], decimal: Decimal) -> Self {
         let column = |(position, feature): &(usize, &'s Feature)| TypedColumn {
             feature,
             position: *position,
@@ -49,15 +50,15 @@ impl<'s> TypedColumns<'s> {
     }
 
     /// How many rows there are.
-    pub fn rows(&self) -> usize {
+    pub(super) fn rows(&self) -> usize {
         self.rows
     }
 
     /// Adds a row.
     ///
     /// # Errors
-    /// Every field that is none of its feature's type; the row then means nothing.
-    pub fn push<'f>(&mut self, field: impl Fn(usize) -> &'f [u8]) -> Result<(), Vec<String>> {
+    /// Every field whose text does not have its feature's type; the row is then to be discarded.
+    pub(super) fn push<'f>(&mut self, field: impl Fn(usize) -> &'f [u8]) -> Result<(), Vec<String>> {
         let mut wrong = Vec::new();
         for column in &mut self.columns {
             match read_cell(column.feature, field(column.position), self.decimal) {
@@ -72,8 +73,8 @@ impl<'s> TypedColumns<'s> {
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 
-    /// The batch, after which there is no row.
-    pub fn take(&mut self) -> FeatureBatch {
+    /// Takes the batch, and leaves no rows.
+    pub(super) fn take(&mut self) -> FeatureBatch {
         let mut batch = FeatureBatch { rows: std::mem::take(&mut self.rows), ..FeatureBatch::default() };
         for column in &mut self.columns {
             batch.columns.push(Column {

@@ -1,4 +1,4 @@
-//! The directory of a model version, read to be pushed, and the progress of pushing it.
+//! Reads the directory of a model version to push, and shows the progress of the push.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Failure;
 use super::backend::{Backend, BackendError};
-use crate::model::{Checksums, Manifest};
-use crate::release::{PushHeader, Pushed, VersionFile};
+use model::{Checksums, Manifest};
+use release::{PushHeader, Pushed, VersionFile};
 
-/// Uploads of at most this many bytes are over before a bar could be read.
+/// Smaller uploads are over before a bar could be read.
 const SHOWN_FROM: u64 = 1 << 20;
 
-/// A directory with a `model.toml` and the files that belong to it: those that its checksums name, or, where it has none, all files beside
-/// and below it but hidden ones.
+/// A directory with a `model.toml` and its files: those of its checksums, or without checksums all files in and below
+/// it that are not hidden.
 #[derive(Debug)]
 pub(super) struct VersionDirectory {
     root: PathBuf,
@@ -23,8 +23,8 @@ pub(super) struct VersionDirectory {
 }
 
 impl VersionDirectory {
-    /// Reads the directory and takes the digests of its files.
-    pub fn read(root: &Path) -> Result<Self, Failure> {
+    /// Reads the directory and hashes its files.
+    pub(super) fn read(root: &Path) -> Result<Self, Failure> {
         let shown = root.display();
         let path = root.join("model.toml");
         if !path.is_file() {
@@ -38,7 +38,7 @@ impl VersionDirectory {
         let manifest = read_text(&path)?;
         let unreadable = |error: std::io::Error| Failure::new(format!("{shown}: {error}"));
         let digests = Checksums::compute(root).map_err(unreadable)?;
-        // A manifest that does not parse is refused with its lines where it is pushed.
+        // The push refuses a manifest that does not parse, with its lines.
         let listed =
             Manifest::parse("model.toml", &manifest).map(|manifest| manifest.checksums).unwrap_or_default();
         let belongs = |name: &str| listed.is_empty() || listed.iter().any(|(listed, _)| listed == name);
@@ -53,13 +53,13 @@ impl VersionDirectory {
         Ok(Self { root: root.to_owned(), manifest, files: files.map_err(unreadable)? })
     }
 
-    /// The number of its files, the manifest not counted, and their bytes.
-    pub fn size(&self) -> (usize, u64) {
+    /// The number of its files without the manifest, and their bytes.
+    pub(super) fn size(&self) -> (usize, u64) {
         (self.files.len(), self.files.iter().map(|file| file.size).sum())
     }
 
-    /// Pushes it as `version` of `name` (0: the next number), to be judged by `features` where they are given.
-    pub fn push(
+    /// Pushes it as `version` of `name` (0: the next number), judged by `features` if given.
+    pub(super) fn push(
         &self,
         backend: &Backend,
         name: &str,
@@ -87,18 +87,18 @@ impl VersionDirectory {
     }
 }
 
-/// Whether uploads show how far they are.
+/// Whether uploads show their progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// A person reads standard error.
+    /// Standard error is a terminal.
     Shown,
-    /// A script does, or nobody.
+    /// Standard error is not read by a person.
     Hidden,
 }
 
 impl Progress {
     /// Never with JSON, and only where standard error is a terminal.
-    pub fn of(json: bool) -> Self {
+    pub(super) fn of(json: bool) -> Self {
         if !json && std::io::stderr().is_terminal() { Self::Shown } else { Self::Hidden }
     }
 
@@ -114,12 +114,12 @@ impl Progress {
     }
 }
 
-/// The text of a file that a person named.
+/// The text of a file that the user named.
 pub(super) fn read_text(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
 }
 
-/// [`read_text`] where one was named.
+/// [`read_text`] of an optional path.
 pub(super) fn read_optional(path: Option<&PathBuf>) -> Result<Option<String>, Failure> {
     path.map(|path| read_text(path)).transpose()
 }
@@ -129,7 +129,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::model::sha256_of;
+    use model::sha256_of;
 
     #[test]
     fn a_version_is_its_manifest_and_the_files_beside_and_below_it() {

@@ -1,11 +1,11 @@
-//! Values as a person writes them on a command line or in a CSV, typed without a schema at hand.
+//! Values as the user writes them on a command line or in a CSV, typed without a schema.
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use crate::feature::{Column, ColumnValues, FeatureBatch};
-use crate::table::{Decimal, SEPARATORS};
+use feature::{Column, ColumnValues, FeatureBatch};
+use table::{Decimal, SEPARATORS};
 
-/// What a text most plainly is.
+/// A text, typed by its look.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Written {
     /// Nothing: a missing value.
@@ -21,7 +21,7 @@ pub(super) enum Written {
 }
 
 impl Written {
-    pub fn read(text: &str) -> Self {
+    pub(super) fn read(text: &str) -> Self {
         if text.is_empty() {
             return Self::Missing;
         }
@@ -41,7 +41,7 @@ impl Written {
     fn number(&self) -> Option<f32> {
         match self {
             Self::Missing => Some(f32::NAN),
-            // A number that 32 bits cannot hold goes as a column of integers.
+            // A whole number that 32 bits cannot hold is sent as an integer.
             Self::Int(whole) => Some(*whole as f32).filter(|number| *number as i64 == *whole),
             Self::Float(number) => Some(*number as f32),
             Self::Bool(_) | Self::Text(_) => None,
@@ -49,13 +49,13 @@ impl Written {
     }
 }
 
-/// What separates the fields of a CSV file.
+/// The field separator of a CSV file.
 pub(super) fn separator(text: &str) -> Result<u8, String> {
     let found = SEPARATORS.into_iter().find(|(name, byte)| text == *name || text.as_bytes() == [*byte]);
     found.map(|(_, byte)| byte).ok_or_else(|| "write one of , ; | or tab".to_owned())
 }
 
-/// What stands before the decimals in a CSV file.
+/// The decimal mark of a CSV file.
 pub(super) fn decimal(text: &str) -> Result<Decimal, String> {
     match text {
         "point" => Ok(Decimal::Point),
@@ -64,13 +64,22 @@ pub(super) fn decimal(text: &str) -> Result<Decimal, String> {
     }
 }
 
+/// One of several names between commas. Spaces around it are dropped: people write lists as `a, b`.
+pub(super) fn listed(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    if name.is_empty() {
+        return Err("there is no name between two commas, or none at all".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
 /// `NAME=VALUE`.
 pub(super) fn assignment(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-/// A moment with its time zone, or a day, which is its midnight in UTC.
+/// A time with its zone, or a day, which means its midnight in UTC.
 pub(super) fn moment(text: &str) -> Result<DateTime<Utc>, String> {
     let text = text.trim();
     let midnight = text.parse().ok().and_then(|day: NaiveDate| day.and_hms_opt(0, 0, 0));
@@ -81,7 +90,8 @@ pub(super) fn moment(text: &str) -> Result<DateTime<Utc>, String> {
     })
 }
 
-/// A batch of named columns of written values: columns of numbers go dense, others as what all their values are.
+/// A batch of named columns of written values. Columns of numbers are dense; others take the type that all their values
+/// have.
 pub(super) fn batch(names: &[String], rows: &[Vec<String>]) -> FeatureBatch {
     let mut batch = FeatureBatch { rows: rows.len(), ..FeatureBatch::default() };
     let mut dense: Vec<Vec<f32>> = Vec::new();
@@ -132,6 +142,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn names_between_commas_have_no_spaces_around_them() {
+        assert_eq!(listed(" travel_gold\t").as_deref(), Ok("travel_gold"));
+        assert_eq!(listed("Credit Limit (k$)").as_deref(), Ok("Credit Limit (k$)"));
+        assert!(listed("").is_err() && listed("  ").is_err());
+    }
 
     #[test]
     fn a_day_is_its_midnight_and_a_moment_has_a_time_zone() {

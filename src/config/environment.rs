@@ -1,23 +1,24 @@
-//! Environment variables that look like ours and mean nothing: a setting that is misspelt must not be without effect in silence.
+//! Environment variables with our prefix that no setting reads: a misspelt setting must not be silently ignored.
 
-use super::{REFERENCE, read_file, variable_of};
-use crate::document::{Problems, suggestion};
+use super::{REFERENCE, REFERENCE_NAME};
+use document::settings::{keys_of, variable_of};
+use document::{Problems, suggestion};
 
-/// What every variable of ours begins with.
+/// The prefix of our variables.
 const PREFIX: &str = "PROFFER_";
 
-/// Variables that are no keys of the configuration. Those of the tests stand in the shells of developers.
+/// Variables that are not keys of the configuration. Developers' shells set those of the tests.
 const OTHERS: [&str; 3] = ["PROFFER_SERVER", "PROFFER_FAULT", "PROFFER_DATA"];
 
-/// How the names of variables begin that the tests read.
+/// The prefix of the variables that the tests read.
 const TESTS: &str = "PROFFER_TEST_";
 
-/// The variables of `environment`, by name and value, that begin with `PROFFER_` and that nothing reads, each a problem.
+/// A problem for each variable of `environment`, by name and value, that begins with `PROFFER_` and that no setting
+/// reads.
 pub fn unknown_variables(environment: impl IntoIterator<Item = (String, String)>) -> Problems {
-    let known: Vec<String> = read_file("deploy/proffer.toml", REFERENCE, None)
-        .0
+    let known: Vec<String> = keys_of(REFERENCE_NAME, REFERENCE)
         .iter()
-        .map(|setting| variable_of(&setting.key))
+        .map(|key| variable_of(key))
         .chain([OTHERS[0].to_owned()])
         .collect();
     let mut unknown: Vec<String> = environment
@@ -34,9 +35,12 @@ pub fn unknown_variables(environment: impl IntoIterator<Item = (String, String)>
     unknown.sort_unstable();
     let mut problems = Problems::new();
     for name in unknown {
-        let hint = suggestion(&name, known.iter().map(String::as_str));
+        let hint = match suggestion(&name, known.iter().map(String::as_str)) {
+            hint if hint.is_empty() => ".".to_owned(),
+            hint => hint,
+        };
         let message = format!(
-            "no key of the configuration has this environment variable{hint}; unset it, or name it otherwise than PROFFER_*"
+            "no key of the configuration has this environment variable{hint} Unset it, or name it otherwise than PROFFER_*"
         );
         problems.push(name, None, message);
     }
@@ -44,8 +48,9 @@ pub fn unknown_variables(environment: impl IntoIterator<Item = (String, String)>
 }
 
 /// Whether Kubernetes set the variable, for a Service whose name begins with `proffer`
-/// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>): `…_SERVICE_HOST`, `…_SERVICE_PORT`,
-/// `…_SERVICE_PORT_<NAME>`, `…_PORT`, `…_PORT_<N>_TCP` and with `_ADDR`, `_PORT`, `_PROTO` behind it. Nobody who runs a pod wrote those.
+/// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>): `…_SERVICE_HOST`,
+/// `…_SERVICE_PORT`, `…_SERVICE_PORT_<NAME>`, `…_PORT`, `…_PORT_<N>_TCP`, and the last with `_ADDR`, `_PORT`, `_PROTO`
+/// behind it. The user of a pod did not write those.
 fn is_service_link(name: &str, value: &str) -> bool {
     let is_link =
         |value: &str| ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
@@ -120,8 +125,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_key_is_known_and_one_letter_more_is_not(key in any::<prop::sample::Index>(), letter in "[A-Z]") {
-            let keys = read_file("deploy/proffer.toml", REFERENCE, None).0;
-            let variable = variable_of(&key.get(&keys).key);
+            let keys = keys_of(REFERENCE_NAME, REFERENCE);
+            let variable = variable_of(key.get::<String>(&keys));
             prop_assert_eq!(unknown(&[(&variable, "x")]), "");
             let longer = format!("{variable}{letter}");
             prop_assert!(unknown(&[(&longer, "x")]).contains(&variable));

@@ -23,22 +23,22 @@ pub use management::{PIECE, Watch};
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The address is none.
-    #[error("`{address}` is no address of a server: {wrong}; write {instead}")]
+    /// The address is not valid.
+    #[error("`{address}` is not a server address: {wrong}; write {instead}")]
     Address {
         /// As it was given.
         address: String,
         /// What is wrong with it.
         wrong: String,
-        /// An address of the right form, as near to what was meant as can be.
+        /// A valid address, as close to the given one as possible.
         instead: String,
     },
-    /// Nobody answers there.
+    /// No server answers there.
     #[error("no server answers at {address}: {reason}; is `proffer serve` running?")]
     Unreachable {
-        /// Where.
+        /// The address.
         address: String,
-        /// Why not.
+        /// Why the connection failed.
         reason: String,
     },
     /// The server refused.
@@ -49,13 +49,13 @@ pub enum ClientError {
         /// What the server said, and when the call may be tried again.
         message: String,
     },
-    /// The server is of another version.
+    /// The answer does not fit this version of the client.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
     /// A part of this program failed.
     #[error("{0}")]
     Internal(String),
-    /// A file that was to be sent.
+    /// A file to send cannot be read.
     #[error("{path}: {source}")]
     File {
         /// The file.
@@ -84,7 +84,7 @@ impl Client {
     /// Connects to `address` (`http://127.0.0.1:50051`; the scheme may be left out, the port may not).
     ///
     /// # Errors
-    /// When the address is none, or nobody answers there.
+    /// When the address is not valid, or no server answers there.
     pub async fn connect(address: &str) -> Result<Self, ClientError> {
         let refused = |(wrong, instead)| ClientError::Address { address: address.to_owned(), wrong, instead };
         let url = address::url(address).map_err(refused)?;

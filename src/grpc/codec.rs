@@ -1,8 +1,8 @@
-//! Protobuf on the wire, with a message that does not decode being the caller's mistake.
+//! Protobuf on the wire, where a message that does not decode is the caller's mistake.
 //!
-//! `tonic_prost`'s own codec answers `INTERNAL` to bytes that are no message; the contract says `INVALID_ARGUMENT`. prost names
-//! the field that it stumbled over, and so does the answer.
-//! A message whose entries would take too much memory is refused before it is decoded ([`footprint`]).
+//! `tonic_prost`'s own codec answers `INTERNAL` to malformed bytes; the contract says `INVALID_ARGUMENT`. prost names
+//! the field at which it failed, and so does the answer. The memory that the entries of a message will take is
+//! estimated before it is decoded ([`footprint`]) and charged to the call. A message that needs too much is refused.
 
 use prost::bytes::Buf;
 use prost::{Message, Name};
@@ -10,15 +10,16 @@ use tonic::Status;
 use tonic::codec::{BufferSettings, Codec as TonicCodec, DecodeBuf, Decoder as TonicDecoder};
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
+use super::exchange::Exchange;
 use super::footprint;
 
-/// What the entries of one message may take beside their content: room for 100,000 rows of twenty text features, or for the
-/// answer to a `Score` of 100,000 rows of which every one failed.
+/// What the entries of one message may take beside their content. It suffices for 100,000 rows of twenty text features,
+/// or for a `Score` answer of 100,000 rows that all failed.
 const MOST_ENTRY_BYTES: usize = 64 << 20;
 
 /// The codec of every generated service.
 #[derive(Debug, Clone)]
-pub struct Codec<T, U>(ProstCodec<T, U>);
+pub(super) struct Codec<T, U>(ProstCodec<T, U>);
 
 impl<T, U> Default for Codec<T, U> {
     fn default() -> Self {
@@ -47,16 +48,21 @@ where
 
 /// See [`Codec`].
 #[derive(Debug)]
-pub struct Decoder<U>(ProstDecoder<U>);
+pub(super) struct Decoder<U>(ProstDecoder<U>);
 
 impl<U: Message + Name + Default> TonicDecoder for Decoder<U> {
     type Item = U;
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        // The buffer of one message is one piece.
-        if footprint::exceeds(&U::full_name(), buffer.chunk(), MOST_ENTRY_BYTES) {
-            return Err(Status::invalid_argument("the message has too many entries; send fewer at a time"));
+        // The buffer of one message is contiguous.
+        match footprint::of(&U::full_name(), buffer.chunk(), MOST_ENTRY_BYTES) {
+            Some(bytes) => Exchange::charge_entries(bytes)?,
+            None => {
+                return Err(Status::invalid_argument(
+                    "the message has too many entries; send fewer at a time",
+                ));
+            }
         }
         self.0.decode(buffer).map_err(|status| {
             Status::invalid_argument(format!("the message cannot be decoded: {}", status.message()))

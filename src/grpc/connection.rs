@@ -1,14 +1,15 @@
-//! A connection: an answer leaves in one system call, and nothing that the client has not read yet is lost at the end.
+//! A connection: an answer leaves in one system call, and the client loses nothing unread at the end.
 //!
-//! **Writing.** What is written is held until it is flushed. To send is the dearest thing that a short call asks of the operating
-//! system, of ours and of the client's, and `h2` would send the trailers of every answer of more than 256 bytes after
-//! the answer. As vectored writes are not offered, it copies frames of less than 1 KiB into one piece; before the trailers of
-//! a longer one it flushes in between, which shows in two writes before the flush. That flush is put off until the next one, which comes with
-//! the trailers, or, where none follow yet, at once, for the task is woken.
+//! **Writing.** Bytes are held until they are flushed. Sending is the most expensive thing that a short call asks of
+//! the operating system, on both sides. `h2` would send the trailers of every answer of more than 256 bytes after the
+//! answer. Vectored writes are not offered, so it copies frames of less than 1 KiB into one piece. Before the trailers
+//! of a longer frame it flushes, which shows in two writes before the flush. That flush is postponed until the next
+//! one, which comes with the trailers. Where no trailers follow yet, it comes at once, because the task is woken.
 //!
-//! **Closing.** A socket that is closed with unread bytes in it is reset, and a reset throws away what the peer has not read. A client that
-//! reads a large answer acknowledges it piece by piece, so at a shutdown the last answer of a connection could be lost. Here the end is
-//! announced first, and what the client still says is read away until it closes its side.
+//! **Closing.** A socket that is closed with unread bytes in it is reset, and a reset discards what the peer has not
+//! read. A client that reads a large answer acknowledges it piece by piece, so at a shutdown the last answer of a
+//! connection could be lost. Here the end is announced first; then the client's bytes are read and dropped until it
+//! closes its side.
 
 use std::io;
 use std::pin::Pin;
@@ -19,38 +20,37 @@ use prost::bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
-use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use super::threads::Seat;
 
-/// How long a client is given to read the rest and close.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a client may take to read the rest and close.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
-/// Bytes that are held: the longest frame of HTTP/2 and the heads around it.
+/// Capacity of the write buffer in bytes: the longest frame of HTTP/2 and the headers around it.
 const HELD: usize = (16 << 10) + 1024;
 
-/// A connection that sends what belongs together at once, and is closed in two steps.
+/// A connection that sends an answer and its trailers together, and is closed in two steps.
 pub(super) struct Connection {
     stream: TcpStream,
-    /// What was written and not yet sent.
+    /// Bytes written and not yet sent.
     held: BytesMut,
     /// Writes since the last flush.
     writes: usize,
-    /// Whether a flush was put off.
+    /// Whether a flush was postponed.
     put_off: bool,
     /// Set once the end was announced.
-    patience: Option<Pin<Box<Sleep>>>,
+    close_timer: Option<Pin<Box<Sleep>>>,
     #[expect(dead_code, reason = "dropping it is its use")]
     seat: Seat,
 }
 
 impl Connection {
-    /// Over an accepted connection, which takes a seat of its thread until it is dropped.
-    pub fn new(stream: TcpStream, seat: Seat) -> Self {
-        Self { stream, held: BytesMut::new(), writes: 0, put_off: false, patience: None, seat }
+    /// Wraps an accepted connection, which takes a seat of its thread until it is dropped.
+    pub(super) fn new(stream: TcpStream, seat: Seat) -> Self {
+        Self { stream, held: BytesMut::new(), writes: 0, put_off: false, close_timer: None, seat }
     }
 
-    /// Sends all that is held.
+    /// Sends all held bytes.
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.held.is_empty() {
             let sent = ready!(Pin::new(&mut self.stream).poll_write(context, &self.held))?;
@@ -60,14 +60,6 @@ impl Connection {
             self.held.advance(sent);
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
     }
 }
 
@@ -112,19 +104,19 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.patience.is_none() {
+        if this.close_timer.is_none() {
             ready!(this.poll_send(context))?;
             ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
         }
-        let patience = this.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(PATIENCE)));
+        let close_timer = this.close_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(CLOSE_GRACE)));
         let mut scratch = [0; 4096];
         loop {
             let mut unread = ReadBuf::new(&mut scratch);
             match Pin::new(&mut this.stream).poll_read(context, &mut unread) {
                 Poll::Ready(Ok(())) if !unread.filled().is_empty() => {}
-                // The client has closed, or is gone.
+                // The client has closed or is gone.
                 Poll::Ready(Ok(()) | Err(_)) => return Poll::Ready(Ok(())),
-                Poll::Pending => return patience.as_mut().poll(context).map(Ok),
+                Poll::Pending => return close_timer.as_mut().poll(context).map(Ok),
             }
         }
     }
@@ -159,7 +151,7 @@ mod tests {
         }
     }
 
-    /// What has arrived, without waiting.
+    /// The bytes that have arrived, without waiting.
     fn arrived(client: &TcpStream) -> Vec<u8> {
         let mut bytes = vec![0; 1 << 20];
         let count = client.try_read(&mut bytes).unwrap_or(0);
@@ -186,7 +178,7 @@ mod tests {
         let mut context = Context::from_waker(&waker);
         connection.write_all(b"head ").await.unwrap();
         connection.write_all(&[b'a'; 5000]).await.unwrap();
-        // Put off, and seen to: the task comes back.
+        // Postponed, and the task is woken to come back.
         assert!(Pin::new(&mut connection).poll_flush(&mut context).is_ready());
         assert_eq!((connection.held.len(), wakes.0.load(Ordering::Relaxed)), (5005, 1));
         connection.write_all(b" trailers").await.unwrap();
@@ -204,7 +196,7 @@ mod tests {
         assert_eq!(connection.held.len(), 0);
     }
 
-    /// A client that does not read stops the writer, and gets every byte in its order.
+    /// A client that does not read stops the writer, and gets every byte in order.
     #[tokio::test]
     async fn a_slow_reader_gets_everything_in_order() {
         let (mut connection, mut client) = connected().await;

@@ -1,13 +1,13 @@
-//! `proffer.v1.DenseFeatures`, decoded faster than the generated code would: names into one text, values without a look at each.
+//! `proffer.v1.DenseFeatures`, decoded faster than by the generated code: names into one text, values in bulk.
 //!
-//! It is a large part of what a `Score` call is beside its scores. On the wire it is what `features.proto` says; what is damaged
-//! takes the way of prost, which says what is wrong with it.
+//! Decoding is a large part of a `Score` call beside the scoring. The wire format is that of `features.proto`. Damaged
+//! bytes are left to prost, which says what is wrong with them.
 
 use prost::bytes::{Buf, BufMut};
 use prost::encoding::{DecodeContext, WireType, decode_varint, float, skip_field, string};
 use prost::{DecodeError, Message, Name};
 
-use crate::feature::Names;
+use feature::Names;
 
 /// See `features.proto`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -79,7 +79,7 @@ impl Message for DenseFeatures {
 }
 
 impl DenseFeatures {
-    /// Takes the content of a field that is here in one piece, unless it is damaged or of another field.
+    /// Takes the content of a field that is contiguous in the buffer, unless it is damaged or of another field.
     fn take(&mut self, tag: u32, content: &[u8]) -> bool {
         if tag == NAMES
             && let Ok(name) = std::str::from_utf8(content)
@@ -97,7 +97,7 @@ impl DenseFeatures {
     }
 }
 
-/// The content of a field that has its length before it, and the bytes of both; `None` where it is not all in `bytes`.
+/// The content of a length-delimited field, and the bytes with its length; `None` if it is not all in `bytes`.
 fn whole(wire_type: WireType, bytes: &[u8]) -> Option<(&[u8], usize)> {
     let mut rest = bytes;
     let length = (wire_type == WireType::LengthDelimited).then(|| decode_varint(&mut rest).ok())??;
@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    /// The same message as prost would have it.
+    /// The same message as prost decodes it.
     #[derive(Clone, PartialEq, prost::Message)]
     struct Plain {
         #[prost(string, repeated, tag = "1")]

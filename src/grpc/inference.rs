@@ -1,7 +1,7 @@
 //! The Open Inference Protocol v2: any ONNX model of the store, for clients of Triton and of `KServe`.
 //!
-//! Owns the six calls and the conversion between the protocol's tensors and those of [`crate::model::onnx`]. Everything
-//! that costs time, decoding included, happens on a worker. Knows nothing of releases, offers or features: infinite
+//! Owns the six calls and the conversion between the protocol's tensors and those of [`model::onnx`]. All expensive
+//! work, decoding included, happens on a worker. This module does not know releases, offers or features: infinite
 //! values and NaN pass through. Start reading at [`InferenceService`], then `input`, then `output`.
 
 mod datatype;
@@ -14,10 +14,11 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-pub use self::error::InferenceError;
+pub(super) use self::error::InferenceError;
 use self::error::shortened;
 use self::output::Wanted;
 use super::decision::request_id;
+use super::limits::check_request_id;
 use super::proto::inference::grpc_inference_service_server::GrpcInferenceService;
 use super::proto::inference::model_metadata_response::TensorMetadata;
 use super::proto::inference::{
@@ -26,11 +27,12 @@ use super::proto::inference::{
     ServerReadyRequest, ServerReadyResponse,
 };
 use super::{call_of, status};
-use crate::model::onnx::{Outputs, ValueKind};
-use crate::model::{Call, ModelError, Needs, Refusal, Repository, ServedModel, Worker, Workers};
-use crate::telemetry::Metrics;
+use model::onnx::{Outputs, ValueKind};
+use model::{ModelError, Repository, RepositoryError, ServedModel};
+use telemetry::Metrics;
+use work::{Call, Needs, Rejection, Worker, Workers};
 
-/// What Triton calls a model that ONNX Runtime runs.
+/// Triton's name for a model that ONNX Runtime runs.
 const PLATFORM: &str = "onnxruntime_onnx";
 
 /// The longest name, version and request id, in bytes.
@@ -49,7 +51,7 @@ pub struct InferenceService {
 impl InferenceService {
     /// A service over `repository`, whose models have a session for each of `workers`.
     ///
-    /// `message_limit` is the largest message in bytes, in and out; `ready` says whether the server takes requests.
+    /// `message_limit` is the largest message in bytes, in and out; `ready` says whether the server accepts requests.
     pub fn new(
         repository: Arc<Repository>,
         workers: Workers,
@@ -66,10 +68,10 @@ impl InferenceService {
 
     fn describe(&self, name: String, version: &str) -> Result<ModelMetadataResponse, InferenceError> {
         let served = self.find(&Names::of(&name, version, ["name", "version"])?)?;
-        let signature = served.model.signature();
+        let signature = served.model.onnx().signature();
         let inputs = signature.inputs.iter().filter_map(|spec| match spec.kind {
             ValueKind::Tensor(element) => Some(metadata(&spec.name, datatype::name(element), &spec.shape)),
-            // A model that takes anything else is not loaded.
+            // A model with any other input is never loaded.
             ValueKind::ZipMap { .. } | ValueKind::Unsupported(_) => None,
         });
         let outputs = signature.outputs.iter().filter_map(|spec| {
@@ -157,7 +159,7 @@ impl GrpcInferenceService for InferenceService {
         request: Request<ModelInferRequest>,
     ) -> Result<Response<ModelInferResponse>, Status> {
         let given = &request.get_ref().id;
-        check_length(given, "id").map_err(|error| status::from_inference(&error, ""))?;
+        check_request_id("id", given)?;
         let id = request_id(given.as_str());
         self.infer(request).await.map(Response::new).map_err(|error| status::from_inference(&error, &id))
     }
@@ -194,14 +196,14 @@ fn check_length(text: &str, field: &str) -> Result<(), InferenceError> {
     if text.len() <= LONGEST_NAME {
         return Ok(());
     }
-    Err(InferenceError::invalid(field, format!("{} bytes; at most {LONGEST_NAME} are taken", text.len())))
+    Err(InferenceError::invalid(field, format!("{} bytes; at most {LONGEST_NAME} are allowed", text.len())))
 }
 
-/// What can be refused without knowing the model.
+/// Refuses what is wrong whatever the model is.
 fn check_parameters(request: &ModelInferRequest) -> Result<(), InferenceError> {
     match request.parameters.keys().find(|key| key.starts_with("sequence_")) {
         Some(key) => {
-            let message = format!("{} is not supported; every request stands alone", shortened(key));
+            let message = format!("{} is not supported; requests are independent", shortened(key));
             Err(InferenceError::invalid("parameters", message))
         }
         None => Ok(()),
@@ -216,11 +218,12 @@ fn run(
     request: &ModelInferRequest,
     limit: usize,
 ) -> Result<ModelInferResponse, InferenceError> {
-    let signature = served.model.signature();
+    let signature = served.model.onnx().signature();
     let inputs = input::decode(request, signature, limit)?;
     let wanted = Wanted::of(request, signature)?;
-    call.check().map_err(Refusal::from)?;
-    let values = served.model.run(worker, &inputs, Outputs::Only(&wanted.outputs)).map_err(run_error)?;
+    call.check().map_err(Rejection::from)?;
+    let values = served.model.onnx().run(worker, &inputs, Outputs::Only(&wanted.outputs));
+    let values = values.map_err(|error| run_error(error, &request.model_name, served.version))?;
     Ok(ModelInferResponse {
         model_name: request.model_name.clone(),
         model_version: served.version.to_string(),
@@ -229,11 +232,18 @@ fn run(
     })
 }
 
-/// What was checked before the run cannot be at fault any more; what fails then is what the graph itself demands of shapes
-/// and values.
-fn run_error(error: ModelError) -> InferenceError {
+/// Everything that could be checked before the run is right. An error of the run comes from the graph's own demands on
+/// shapes and values.
+fn run_error(error: ModelError, name: &str, version: u64) -> InferenceError {
     if matches!(error, ModelError::Input { .. } | ModelError::Run(_)) {
         return InferenceError::invalid("inputs", shortened(&error.to_string()));
+    }
+    if let ModelError::Cancelled(stop) = error {
+        return Rejection::from(stop).into();
+    }
+    if matches!(error, ModelError::OutOfService(_)) {
+        let (name, reason) = (name.to_owned(), error.to_string());
+        return RepositoryError::NotInService { name, version, reason }.into();
     }
     InferenceError::Model(error)
 }

@@ -1,4 +1,4 @@
-//! How much one call may bring: checked before anything is built from it.
+//! How much one call may bring. The limits are checked before anything is built from the call.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -6,8 +6,9 @@ use std::time::Duration;
 use tonic::Status;
 
 use super::status::{answer_too_long, invalid};
+use telemetry::memory_limit;
 
-/// The bounds of a call. Beyond them it is refused, with the field's name.
+/// The bounds of a call. A call beyond them is refused, with the field's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one message, compressed or not.
@@ -22,27 +23,87 @@ pub struct Limits {
     pub text_bytes: usize,
     /// How long a call without a deadline of its own may take until its answer begins.
     pub time: Duration,
-    /// Calls under way at once; further ones are answered `RESOURCE_EXHAUSTED`.
+    /// Calls in flight at once; further ones are answered `RESOURCE_EXHAUSTED`.
     pub concurrent_calls: usize,
+    /// Bytes of requests and answers that all connections hold together. `None` derives it from the memory of the
+    /// process ([`Limits::memory`]).
+    pub memory_bytes: Option<usize>,
+    /// Bytes of requests and answers that one connection holds.
+    pub connection_bytes: usize,
+    /// Calls that one connection may have open at once.
+    pub streams: u32,
+    /// How long a message may take to arrive.
+    pub body_time: Duration,
+    /// How long an answer may go unread before its stream is reset.
+    pub write_time: Duration,
+}
+
+/// Requests and answers may hold one part in so many of the process's memory.
+const MEMORY_SHARE: u64 = 4;
+
+/// Requests and answers may always hold this many bytes, also where the memory is unknown. One connection can then send
+/// the longest message with the most entries.
+const LEAST_MEMORY: usize = 192 << 20;
+
+impl Limits {
+    /// Bytes of requests and answers that all connections hold together.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.memory_bytes.unwrap_or_else(|| {
+            let share = memory_limit().map(|limit| limit / MEMORY_SHARE);
+            share.and_then(|share| usize::try_from(share).ok()).unwrap_or(0).max(LEAST_MEMORY)
+        })
+    }
+
+    /// Bytes of requests and answers that one connection holds. The reserve of the server's budget is never part of it.
+    #[must_use]
+    pub fn connection_memory(&self) -> usize {
+        let memory = self.memory();
+        self.connection_bytes.min(memory - memory / 4)
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             message_bytes: 16 << 20,
-            // What clients of gRPC take unless they are told otherwise.
+            // The default limit of gRPC clients.
             answer_bytes: 4 << 20,
             customers: 1024,
             rows: 100_000,
             text_bytes: 64 << 10,
             time: Duration::from_mins(1),
             concurrent_calls: 1024,
+            memory_bytes: None,
+            connection_bytes: 128 << 20,
+            streams: 200,
+            body_time: Duration::from_secs(30),
+            write_time: Duration::from_secs(30),
         }
     }
 }
 
 /// Bytes of an identifier: customers, requests, offers, models, consents, features.
 const ID_BYTES: usize = 256;
+
+/// Characters of a request id.
+const REQUEST_ID_CHARACTERS: usize = 128;
+
+/// Refuses a request id that is not 1 to 128 visible characters of ASCII. An absent one is generated. The id appears in
+/// logs, traces and statuses, and people search for it.
+pub(super) fn check_request_id(field: &str, id: &str) -> Result<(), Status> {
+    request_id_fault(id).map_or(Ok(()), |message| Err(invalid(field, message)))
+}
+
+/// What is wrong with a request id.
+pub(super) fn request_id_fault(id: &str) -> Option<String> {
+    if id.len() <= REQUEST_ID_CHARACTERS && id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return None;
+    }
+    Some(format!(
+        "must be 1 to {REQUEST_ID_CHARACTERS} visible characters of ASCII, without spaces, or absent"
+    ))
+}
 
 /// Entries of a list of identifiers.
 const LIST_ENTRIES: usize = 10_000;
@@ -52,7 +113,7 @@ pub(super) fn check_id(field: impl Display, id: &str) -> Result<(), Status> {
     id_too_long(id).map_or(Ok(()), |message| Err(invalid(field, message)))
 }
 
-/// Bytes of the name of whoever does something.
+/// Bytes of an author's name.
 const AUTHOR_BYTES: usize = 256;
 
 /// Bytes of a note or a reason.
@@ -71,7 +132,7 @@ pub(super) fn check_note(field: &str, note: &str) -> Result<(), Status> {
     check_count(field, "bytes", note.len(), NOTE_BYTES)
 }
 
-/// Refuses what cannot be the name of a model, and so of a directory.
+/// Refuses what cannot name a model, and so a directory.
 pub(super) fn check_model_name(field: impl Display, name: &str) -> Result<(), Status> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
     if (1..=MODEL_NAME_BYTES).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(allowed) {
@@ -85,7 +146,7 @@ pub(super) fn check_model_name(field: impl Display, name: &str) -> Result<(), St
     ))
 }
 
-/// Refuses a list of identifiers that is too long, or has one that is.
+/// Refuses a list of identifiers that is too long, or contains one that is.
 pub(super) fn check_ids(field: impl Display + Copy, ids: &[String]) -> Result<(), Status> {
     match ids_too_long(ids) {
         None => Ok(()),
@@ -94,12 +155,12 @@ pub(super) fn check_ids(field: impl Display + Copy, ids: &[String]) -> Result<()
     }
 }
 
-/// Refuses more of something than there may be.
+/// Refuses a count above its limit.
 pub(super) fn check_count(field: impl Display, what: &str, count: usize, most: usize) -> Result<(), Status> {
     excess(what, count, most).map_or(Ok(()), |message| Err(invalid(field, message)))
 }
 
-/// Refuses an answer that is too long, before it is written; `less` says what to ask for instead.
+/// Refuses an answer that is too long, before it is encoded; `less` says what to ask for instead.
 pub(super) fn check_answer(bytes: usize, limits: &Limits, less: &str) -> Result<(), Status> {
     if bytes <= limits.answer_bytes {
         return Ok(());
@@ -122,12 +183,12 @@ pub(super) fn id_too_long(id: &str) -> Option<String> {
     (id.len() > ID_BYTES).then(|| format!("{} bytes are more than {ID_BYTES}", id.len()))
 }
 
-/// The beginning of an identifier, as long as one may be.
+/// The beginning of an identifier, cut to the allowed length.
 pub(super) fn cut_id(id: &str) -> &str {
     &id[..id.floor_char_boundary(ID_BYTES)]
 }
 
-/// What is wrong with a list of identifiers, and which of them, where one alone is to blame.
+/// What is wrong with a list of identifiers, and the index of the one at fault, if it is a single one.
 pub(super) fn ids_too_long(ids: &[String]) -> Option<(Option<usize>, String)> {
     if let Some(message) = excess("entries", ids.len(), LIST_ENTRIES) {
         return Some((None, message));
@@ -142,6 +203,17 @@ fn excess(what: &str, count: usize, most: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_id_is_what_can_be_searched_for() {
+        for id in ["", "mine", "01a2014a-7eb3-7745-8c20-b1942258e9c4", "a:b/c#d", &"x".repeat(128)] {
+            assert!(check_request_id("request_id", id).is_ok(), "{id}");
+        }
+        for id in ["a b", "ä", "a\nb", "\u{1b}[31m", "\u{202e}a", "\0", &"x".repeat(129)] {
+            let refused = check_request_id("request_id", id).unwrap_err();
+            assert!(refused.message().starts_with("request_id: must be 1 to 128"), "{}", refused.message());
+        }
+    }
 
     #[test]
     fn the_name_of_a_model_is_the_name_of_a_directory_and_nothing_else() {

@@ -1,7 +1,7 @@
 //! `proffer.v1.ModelService`: convert in, call one function of the registry, convert out.
 //!
-//! An upload is never in memory as a whole: its messages go over a short channel to the one thread that owns the
-//! [`Upload`](crate::release::Upload) and writes to disk, and while the disk is behind, no further message is taken.
+//! An upload is never in memory as a whole. Its messages go over a short channel to the one thread that owns the
+//! [`Upload`](release::Upload) and writes to disk. While the disk is behind, no further message is taken.
 
 use std::time::Duration;
 
@@ -12,31 +12,30 @@ use tracing::Instrument;
 
 use super::admission::Admitted;
 use super::limits::{check_count, check_model_name};
-use super::management::{Writers, blocking, take_on};
+use super::management::{blocking, take_on};
 use super::proto::proffer::v1 as wire;
 use super::status;
-use crate::model::Stop;
-use crate::release::{PushHeader, Pushed, Registry, RegistryError};
+use release::{PushHeader, Pushed, Registry, RegistryError};
 use wire::push_model_version_request::Part;
+use work::Cancellation;
 
 /// Files of one version.
 const MOST_FILES: usize = 4096;
 
-/// Messages of an upload that wait for the disk.
+/// Messages of an upload that are buffered for the disk.
 const MESSAGES_AHEAD: usize = 2;
 
 /// The service, cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct ModelService {
     registry: Registry,
-    writers: Writers,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl ModelService {
-    /// A service over `registry`; an upload that says nothing for `patience` is ended.
-    pub fn new(registry: Registry, writers: Writers, patience: Duration) -> Self {
-        Self { registry, writers, patience }
+    /// A service over `registry`; an upload that sends nothing for `timeout` is ended.
+    pub(super) fn new(registry: Registry, timeout: Duration) -> Self {
+        Self { registry, timeout }
     }
 }
 
@@ -46,18 +45,19 @@ impl wire::model_service_server::ModelService for ModelService {
         &self,
         request: Request<Streaming<wire::PushModelVersionRequest>>,
     ) -> Result<Response<wire::PushModelVersionResponse>, Status> {
-        let admitted = self.writers.take_on(&request)?;
+        let admitted = take_on(&request);
         let mut messages = request.into_inner();
         let header = tokio::select! {
-            message = next(&mut messages, self.patience) => read_header(message?)?,
+            message = next(&mut messages, self.timeout) => read_header(message?)?,
             ended = admitted.ended() => return Err(ended),
         };
         let (pieces, taken) = mpsc::channel(MESSAGES_AHEAD);
         let registry = self.registry.clone();
         let bringing = blocking(admitted.clone(), move |_| bring_in(&registry, header, taken));
         let bringing = tokio::spawn(bringing.in_current_span());
-        let handed = hand_over(&mut messages, &pieces, &admitted, self.patience).await;
-        // Without its end the upload is dropped; it is waited for, so that nothing is left behind when the caller reads why.
+        let handed = hand_over(&mut messages, &pieces, &admitted, self.timeout).await;
+        // Without its end the upload is dropped. It is awaited, so that nothing is left behind when the caller reads
+        // the reason.
         drop(pieces);
         let brought = bringing.await.map_err(|error| status::internal(&error.to_string(), ""))?;
         handed?;
@@ -93,7 +93,7 @@ impl wire::model_service_server::ModelService for ModelService {
         &self,
         request: Request<wire::DeleteModelVersionRequest>,
     ) -> Result<Response<wire::DeleteModelVersionResponse>, Status> {
-        let admitted = self.writers.take_on(&request)?;
+        let admitted = take_on(&request);
         let wire::DeleteModelVersionRequest { name, version } = request.into_inner();
         check_model_name("name", &name)?;
         if version == 0 {
@@ -110,7 +110,7 @@ trait Messages: Stream<Item = Result<wire::PushModelVersionRequest, Status>> {}
 
 impl<S: Stream<Item = Result<wire::PushModelVersionRequest, Status>>> Messages for S {}
 
-/// What the thread of an upload is handed.
+/// The input of an upload's thread.
 #[derive(Debug, PartialEq, Eq)]
 enum Piece {
     /// The next bytes of the files.
@@ -119,7 +119,7 @@ enum Piece {
     End,
 }
 
-/// The thread of an upload. Without an end to the pieces the upload is dropped, which leaves nothing behind.
+/// The thread of an upload. Without an end to the pieces the upload is dropped, and its files are removed.
 fn bring_in(
     registry: &Registry,
     header: PushHeader,
@@ -132,10 +132,10 @@ fn bring_in(
             Piece::End => return registry.finish_push(upload),
         }
     }
-    Err(Stop::Abandoned.into())
+    Err(Cancellation::Abandoned.into())
 }
 
-/// Hands the rest of the stream over, up to its end, or until the thread has ended by itself and says why.
+/// Hands over the rest of the stream up to its end, or until the thread ends and gives the reason itself.
 ///
 /// # Errors
 /// Why the upload cannot go on: a damaged or late message, the deadline, a drain.
@@ -143,11 +143,11 @@ async fn hand_over(
     messages: &mut (impl Messages + Unpin),
     pieces: &mpsc::Sender<Piece>,
     admitted: &Admitted,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<(), Status> {
     loop {
         let message = tokio::select! {
-            message = next(messages, patience) => message?,
+            message = next(messages, timeout) => message?,
             ended = admitted.ended() => return Err(ended),
             () = pieces.closed() => return Ok(()),
         };
@@ -166,10 +166,10 @@ async fn hand_over(
 /// The next message of an upload; `None` at its end.
 async fn next(
     messages: &mut (impl Messages + Unpin),
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<Option<wire::PushModelVersionRequest>, Status> {
-    let Ok(message) = tokio::time::timeout(patience, messages.next()).await else {
-        let message = format!("the upload said nothing for {patience:?}; begin again");
+    let Ok(message) = tokio::time::timeout(timeout, messages.next()).await else {
+        let message = format!("the upload sent nothing for {timeout:?}; begin again");
         return Err(Status::deadline_exceeded(message));
     };
     message.transpose().map_err(status::corrected)
@@ -235,7 +235,7 @@ mod tests {
         message(Some(Part::Chunk(wire::FileChunk { data: vec![byte] })))
     }
 
-    /// What comes of these messages and then `rest`, and the pieces that were handed over.
+    /// The result of these messages and then `rest`, and the pieces that were handed over.
     async fn handed(
         messages: Vec<Result<wire::PushModelVersionRequest, Status>>,
         rest: impl Messages + Unpin,
@@ -270,7 +270,7 @@ mod tests {
         );
         let silent = handed(vec![Ok(chunk(1))], pending(), Admitted::default()).await;
         assert_eq!(silent, (Err(Code::DeadlineExceeded), vec![first()]));
-        let readiness = crate::telemetry::Readiness::default();
+        let readiness = telemetry::Readiness::default();
         let mut admitted = Admitted::default();
         admitted.readiness = Some(readiness.clone());
         readiness.drain();
@@ -295,7 +295,7 @@ mod tests {
         }
         assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), MESSAGES_AHEAD + 1);
         assert!(taken.recv().await.is_some());
-        // The thread of the upload ends by itself: so does the rest, and the thread says why.
+        // The thread of the upload ends by itself, so the rest ends too, and the thread gives the reason.
         drop(taken);
         assert!(handing.await.unwrap().is_ok());
     }

@@ -16,5 +16,5 @@ pub mod inference {
     tonic::include_proto!("inference");
 }
 
-/// What the reflection service answers with.
+/// The descriptors that reflection serves.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -1,20 +1,21 @@
-//! The values of `release` as messages and back: the services write what the client of the command line reads.
+//! The values of `release` as messages and back: the services write them, and the client of the command line reads
+//! them.
 //!
-//! What a server may answer and a client cannot read (an outcome that this version does not know) is an [`Unreadable`].
+//! An answer that this client cannot read, such as an outcome unknown to its version, is an [`Unreadable`].
 
 use super::proto::proffer::v1 as wire;
-use crate::release::{
+use release::{
     CreatedRelease, Current, FileChange, GateOutcome, GateReport, ModelChange, ModelSummary, Promotion,
     PushHeader, Pushed, RefusedRelease, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseRecord,
     ServingState, Verdict, VersionDetail, VersionFile, VersionState, VersionSummary,
 };
 
-/// An answer that lacks something, or says it in a way that is not known.
+/// An answer that lacks a value, or has one that this version does not know.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the server's answer cannot be read: {0}; is it of another version?")]
 pub struct Unreadable(pub(super) String);
 
-/// What must be there in an answer.
+/// A value that every answer must have.
 fn present<T>(what: &str, value: Option<T>) -> Result<T, Unreadable> {
     value.ok_or_else(|| Unreadable(format!("`{what}` is missing")))
 }
@@ -380,7 +381,7 @@ impl From<wire::DiffReleasesResponse> for ReleaseDiff {
     }
 }
 
-// What serves.
+// The serving state.
 
 impl From<Current> for wire::Current {
     fn from(current: Current) -> Self {

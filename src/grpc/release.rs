@@ -8,18 +8,18 @@ use tracing::Instrument;
 use super::admission::Admitted;
 use super::decision::request_id;
 use super::limits::{check_author, check_count, check_model_name, check_note};
-use super::management::{Writers, blocking, take_on};
+use super::management::{blocking, take_on};
 use super::proto::proffer::v1 as wire;
 use super::status;
-use crate::release::{Deployer, Order, Registry, ReleaseDraft, ServingState};
+use release::{Deployer, Order, Registry, ReleaseDraft, ServingState};
 
 /// Models that one call may name.
 const MOST_MODELS: usize = 10_000;
 
-/// Releases or promotions that one list has when the caller does not say.
+/// The default length of a list of releases or promotions.
 const LISTED: usize = 100;
 
-/// Releases or promotions that one list may have.
+/// The most releases or promotions of one list.
 const MOST_LISTED: usize = 10_000;
 
 /// The service, cheap to clone.
@@ -27,13 +27,12 @@ const MOST_LISTED: usize = 10_000;
 pub(super) struct ReleaseService {
     registry: Registry,
     deployer: Deployer,
-    writers: Writers,
 }
 
 impl ReleaseService {
-    /// A service over what the store holds and what is served of it.
-    pub fn new(registry: Registry, deployer: Deployer, writers: Writers) -> Self {
-        Self { registry, deployer, writers }
+    /// A service over the store and the serving state.
+    pub(super) fn new(registry: Registry, deployer: Deployer) -> Self {
+        Self { registry, deployer }
     }
 }
 
@@ -43,7 +42,7 @@ impl wire::release_service_server::ReleaseService for ReleaseService {
         &self,
         request: Request<wire::CreateReleaseRequest>,
     ) -> Result<Response<wire::CreateReleaseResponse>, Status> {
-        let admitted = self.writers.take_on(&request)?;
+        let admitted = take_on(&request);
         let draft = read_draft(request.into_inner())?;
         let registry = self.registry.clone();
         let created = blocking(admitted, move |call| registry.create_release(&draft, call)).await?;
@@ -78,7 +77,7 @@ impl wire::release_service_server::ReleaseService for ReleaseService {
         &self,
         request: Request<wire::PromoteReleaseRequest>,
     ) -> Result<Response<wire::PromoteReleaseResponse>, Status> {
-        let admitted = self.writers.take_on(&request)?;
+        let admitted = take_on(&request);
         let order = read_order(request.into_inner())?;
         let deployer = self.deployer.clone();
         let promotion = blocking(admitted, move |call| deployer.promote(&order, call)).await?;
@@ -89,7 +88,7 @@ impl wire::release_service_server::ReleaseService for ReleaseService {
         &self,
         request: Request<wire::RollbackReleaseRequest>,
     ) -> Result<Response<wire::RollbackReleaseResponse>, Status> {
-        let admitted = self.writers.take_on(&request)?;
+        let admitted = take_on(&request);
         let wire::RollbackReleaseRequest { reason, author } = request.into_inner();
         check_note("reason", &reason)?;
         check_author(&author)?;
@@ -143,7 +142,7 @@ impl wire::release_service_server::ReleaseService for ReleaseService {
     }
 }
 
-/// Tells of the state and of each change of it; a watcher who is slow misses what was overtaken meanwhile. How it ended.
+/// Sends the state and each change of it; a slow watcher misses intermediate states. Returns how it ended.
 async fn tell(
     mut state: watch::Receiver<ServingState>,
     answers: &mpsc::Sender<Result<wire::WatchReleasesResponse, Status>>,
@@ -163,7 +162,7 @@ async fn tell(
     };
     let end = status::complete(end, || request_id(""));
     let code = end.code();
-    // A watcher who does not read learns of it from the end of the connection.
+    // A watcher that does not read learns of it from the end of the connection.
     let _ = answers.send(Err(end)).await;
     code
 }
@@ -218,7 +217,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_watcher_is_told_of_the_state_its_changes_and_the_end() {
-        let readiness = crate::telemetry::Readiness::default();
+        let readiness = telemetry::Readiness::default();
         let mut admitted = Admitted::default();
         admitted.readiness = Some(readiness.clone());
         let (state, watched) = watch::channel(ServingState { release: 1, ..ServingState::default() });

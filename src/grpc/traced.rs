@@ -1,4 +1,4 @@
-//! The end of a call's trace: its span lasts until the answer is written, and says with which status.
+//! The end of a call's trace: its span lasts until the answer is written, and records the status.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,26 +10,26 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tracing::Span;
 
-use crate::telemetry::Trace;
+use telemetry::Trace;
 
-/// Tells the trace how the call ended when it is dropped; a call that nobody answered was cancelled by its caller.
+/// Records in the trace how the call ended when it is dropped; a call without an answer was cancelled by its caller.
 pub(super) struct Ending {
     trace: Trace,
     code: Code,
 }
 
 impl Ending {
-    pub fn of(trace: Trace) -> Self {
+    pub(super) fn of(trace: Trace) -> Self {
         Self { trace, code: Code::Cancelled }
     }
 
-    /// The answer, which from here on ends the trace. An answer that nobody traces is left as it is.
-    pub fn answer(mut self, response: Response<Body>) -> Response<Body> {
+    /// The answer, whose end now ends the trace. An answer that is not sampled is left as it is.
+    pub(super) fn answer(mut self, response: Response<Body>) -> Response<Body> {
         if !self.trace.is_sampled() {
             return response;
         }
         if let Some(status) = Status::from_header_map(response.headers()) {
-            // A status alone, which stands in the head.
+            // A status without a body, which is in the head.
             self.code = status.code();
             return response;
         }
@@ -43,11 +43,11 @@ impl Drop for Ending {
     }
 }
 
-/// A body that is written as part of its call.
+/// A body that is written within its call's span.
 struct Traced {
     rest: Body,
     ending: Ending,
-    /// Dropped after the ending, so that it is told before the span ends.
+    /// Dropped after `ending`, so that the end is recorded before the span ends.
     span: Span,
     /// Whether the first message is still to be written.
     writes: bool,

@@ -4,7 +4,7 @@
     python tests/golden/preparation.py
 
 Rewrites `tests/golden/preparation.json`: a table of 200 rows (32-bit floats, missing ones as null) and, for each way to
-prepare it, the statistics and the prepared rows. The tests of `src/segment/train/learn` hold Rust against it.
+prepare it, the statistics and the prepared rows. The tests of `crates/segment-train/src/train/learn` hold Rust against it.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Profiles of segments, computed by pandas: the figures that src/segment/train/profile must find.
+"""Profiles of segments, computed by pandas: the figures that crates/segment-train/src/train/profile must find.
 
     pip install numpy==2.3.5 pandas==2.3.3
     python tests/golden/profile.py > tests/golden/profile.json

@@ -1,4 +1,4 @@
-"""Trains tree models with the libraries that people use and exports them to ONNX, for the tests of src/model/trees.
+"""Trains tree models with the libraries that people use and exports them to ONNX, for the tests of crates/native.
 
     python -m venv var/venv-trees && var/venv-trees/bin/pip install -r tests/golden/requirements-trees.txt
     var/venv-trees/bin/python tests/golden/trees.py var/trees

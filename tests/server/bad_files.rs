@@ -283,7 +283,7 @@ fn truncate_file(copy: &Copy, file: &str) {
 }
 
 fn digest(path: &Path) -> String {
-    proffer::model::sha256_of(&std::fs::read(path).unwrap())
+    model::sha256_of(&std::fs::read(path).unwrap())
 }
 
 fn checksum_line(copy: &Copy) -> String {
@@ -298,7 +298,7 @@ fn set_checksum(copy: &Copy, hex: &str) {
 /// Takes `[checksums]` out of the manifest.
 fn remove_checksums(copy: &Copy) {
     let manifest = read(copy, "propensity/1/model.toml");
-    let checksums = proffer::model::Manifest::parse("model.toml", &manifest).unwrap().checksums;
+    let checksums = model::Manifest::parse("model.toml", &manifest).unwrap().checksums;
     copy.replace("propensity/1/model.toml", &checksums.render(), "");
 }
 

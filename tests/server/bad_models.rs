@@ -8,15 +8,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use proffer::feature::FeatureSchema;
-use proffer::model::Checksums;
-use proffer::model::onnx::{OnnxCache, OnnxRuntime};
-use proffer::release::{Candidate, GateOutcome, Sample, judge};
+use feature::FeatureSchema;
+use model::Checksums;
+use model::GraphCache;
+use model::onnx::OnnxRuntime;
+use release::{Candidate, GateOutcome, Sample, judge};
 
 use super::harness::sample_workspace;
 
 /// A version that a gate must stop.
-pub struct Bad {
+pub(crate) struct Bad {
     /// What is wrong with it.
     pub about: &'static str,
     /// The gate that fails.
@@ -28,14 +29,14 @@ pub struct Bad {
 
 impl Bad {
     /// Writes the version into `directory`, which is made.
-    pub fn write(&self, directory: &Path) {
+    pub(crate) fn write(&self, directory: &Path) {
         fs::create_dir_all(directory).unwrap();
         (self.write)(directory);
     }
 }
 
 /// Every sort of bad version.
-pub const BAD: &[Bad] = &[
+pub(crate) const BAD: &[Bad] = &[
     Bad {
         about: "a checksum that lies",
         gate: "checksums",
@@ -136,7 +137,7 @@ rank_limit = -1.0
 
 /// Writes a version that passes every gate into `directory`, which is made. Versions of different `salt` have different bytes
 /// and the same answers.
-pub fn good(directory: &Path, salt: u64) {
+pub(crate) fn good(directory: &Path, salt: u64) {
     fs::create_dir_all(directory).unwrap();
     fs::write(directory.join("golden.csv"), "balance,annual_fee,expected\n0,0,0.5\n10000,100,0.5\n").unwrap();
     version(directory, &format!("{MANIFEST}[training]\nsalt = {salt}\n"), "pushed_good");
@@ -144,7 +145,7 @@ pub fn good(directory: &Path, salt: u64) {
 
 /// Writes a version whose weights are a symbolic link to a file elsewhere. It cannot be pushed over the network, where there
 /// are no links; a directory that is taken as it lies can have one. Its manifest lists the digest of what the link leads to.
-pub fn linked_weights(directory: &Path, elsewhere: &Path) {
+pub(crate) fn linked_weights(directory: &Path, elsewhere: &Path) {
     fs::create_dir_all(directory).unwrap();
     fs::write(directory.join("weights.bin"), fs::read(elsewhere).unwrap()).unwrap();
     version(directory, MANIFEST, "pushed_weights_beside");
@@ -172,10 +173,10 @@ fn edit(directory: &Path, change: impl FnOnce(&mut String)) {
 }
 
 /// Judges the version in `directory` by the schema of the sample.
-fn judged(directory: &Path) -> Vec<proffer::release::GateReport> {
+fn judged(directory: &Path) -> Vec<release::GateReport> {
     let features = fs::read_to_string(sample_workspace().join("features.toml")).unwrap();
     let schema = FeatureSchema::parse("features.toml", &features).unwrap();
-    let cache = OnnxCache::new(OnnxRuntime::load().unwrap(), 1);
+    let cache = GraphCache::new(OnnxRuntime::load().unwrap(), 1);
     judge(&Candidate {
         directory,
         name: "propensity",

@@ -52,8 +52,6 @@ async fn unknown_names_are_not_found_and_the_likely_one_is_suggested() {
     );
     let status = refused_score(|request| request.model.as_mut().unwrap().version = 99).await;
     assert_status(&status, Code::NotFound, "model.version");
-    let status = refused_score(|request| request.offer_ids = vec!["nothing".into()]).await;
-    assert_status(&status, Code::NotFound, "offer_ids[0]");
     let status = refused_rank(|request| request.release = 77).await;
     assert_status(&status, Code::NotFound, "release");
     assert_serving().await;
@@ -61,9 +59,13 @@ async fn unknown_names_are_not_found_and_the_likely_one_is_suggested() {
 
 #[tokio::test]
 async fn features_that_do_not_fit_the_schema_name_their_field() {
-    let unknown = refused_score(|request| request.features = Some(dense(&["balanse"], 1, &[1.0]))).await;
-    assert_status(&unknown, Code::InvalidArgument, "features.dense.names[0]");
-    assert_status(&unknown, Code::InvalidArgument, "did you mean `balance`?");
+    let of_offer = refused_score(|request| request.features = Some(dense(&["annual_fee"], 1, &[1.0]))).await;
+    assert_status(&of_offer, Code::InvalidArgument, "features.dense.names[0]");
+    assert_status(
+        &of_offer,
+        Code::InvalidArgument,
+        "`annual_fee` is a feature of the offer, which cannot be sent here",
+    );
     let short = refused_rank(|request| request.features = Some(dense(&["balance"], 1, &[]))).await;
     assert_status(&short, Code::InvalidArgument, "features.dense.values");
     let rows = refused_rank(|request| request.features = Some(dense(&["balance"], 2, &[1.0, 2.0]))).await;
@@ -177,10 +179,8 @@ async fn what_is_wrong_with_one_customer_fails_that_one_alone() {
 async fn dense_rows_with_an_infinite_value_are_nan_also_where_they_are_read_in_place() {
     let manifest =
         std::fs::read_to_string(super::harness::sample_workspace().join("propensity/1/model.toml")).unwrap();
-    let manifest = proffer::model::Manifest::parse("model.toml", &manifest).unwrap();
-    let proffer::model::Inputs::Dense(names) = &manifest.inputs else {
-        panic!("propensity takes dense rows")
-    };
+    let manifest = model::Manifest::parse("model.toml", &manifest).unwrap();
+    let model::Inputs::Dense(names) = &manifest.inputs else { panic!("propensity takes dense rows") };
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut values = vec![1.0; 3 * names.len()];
     values[names.len() + 2] = f32::INFINITY;
@@ -227,6 +227,10 @@ async fn sizes_are_bounded() {
     let long = "x".repeat(1 << 20);
     let id = refused_rank(|request| request.request_id = long.clone()).await;
     assert_status(&id, Code::InvalidArgument, "request_id");
+    for odd in ["two words", "a\nforged line", "\u{1b}[2J", "\u{202e}", "ä"] {
+        let id = refused_rank(|request| request.request_id = odd.to_owned()).await;
+        assert_status(&id, Code::InvalidArgument, "request_id: must be 1 to 128 visible characters of ASCII");
+    }
     let id = refused_rank(|request| request.candidate_offer_ids = vec![long]).await;
     assert_status(&id, Code::InvalidArgument, "candidate_offer_ids[0]");
     let message = "x".repeat(64 << 20);

@@ -321,7 +321,7 @@ fn an_address_that_is_none_is_answered_with_the_form_to_write() {
         ("localhost", ["the port is missing", "write http://localhost:50051"]),
         ("http://", ["names no host", "write http://127.0.0.1:50051"]),
         ("::1", ["in brackets", "write http://[::1]:50051"]),
-        ("localhost:grpc", ["`grpc` is no port", "write http://localhost:50051"]),
+        ("localhost:grpc", ["`grpc` is not a port", "write http://localhost:50051"]),
     ] {
         let rank = ["rank", "--placement", "app_home", "--customer", "C000001", "--server", address];
         assert_fails(&proffer(rank), 1, &words);
@@ -504,7 +504,7 @@ fn values_have_the_types_of_the_schema_and_not_those_that_they_look_like() {
     // A whole number that 32 bits do not hold, a word for nothing, a column that is no feature.
     let ended = score("customer_id,balance,shoe_size\nA,20000001,x\nB,NaN,y\n");
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.stderr.contains("column `shoe_size` is no feature and was ignored"), "{ended:?}");
+    assert!(ended.stderr.contains("column `shoe_size` is not a feature and was ignored"), "{ended:?}");
     let plain = score("customer_id,balance\nA,20000000\nB,\n");
     assert_eq!((ended.stdout.lines().count(), &ended.stdout), (3, &plain.stdout));
     // As Excel writes it where the comma stands before decimals.
@@ -530,10 +530,7 @@ const BROKEN: [(&str, &str); 8] = [
         "customer_id,balance,credit_limit\nA,1,2\nB,3,\"4\nC,5,6\n",
         ":3: the quote that opens here is never closed",
     ),
-    (
-        "customer_id,balance,credit_limit\nA,1,\"2\nB,3,\"4\nC,5,6\n",
-        ":2: text stands behind the closing quote",
-    ),
+    ("customer_id,balance,credit_limit\nA,1,\"2\nB,3,\"4\nC,5,6\n", ":2: text follows the closing quote"),
     (
         "customer_id,balance,credit_limit\nA,1,2\nB,3\nC,5,6\n",
         ":3: 2 fields where the header has 3; a missing value is",
@@ -545,7 +542,7 @@ const BROKEN: [(&str, &str); 8] = [
     ),
     (
         "customer_id;balance;credit_limit\nA;1;974\nB;2;5.891\n",
-        "\"5.891\": every point of the column stands before three",
+        "\"5.891\": every point of the column is followed by three",
     ),
     ("PK\u{3}\u{4}", ": is a workbook or a ZIP archive"),
     ("", ": is empty; its first line must name the columns"),
@@ -624,7 +621,7 @@ fn new_customers_are_checked_before_a_running_server_sees_them() {
     assert!(is_known("C000001") && !is_known("NEW1"));
     let loaded = load(&["--force"]);
     assert_eq!(loaded.code, Some(0), "{loaded:?}");
-    for words in ["1 customers", "column `shoe_size` is no customer feature", "`purchases` has no column"] {
+    for words in ["1 customer", "column `shoe_size` is not a customer feature", "`purchases` has no column"] {
         assert!(loaded.stdout.contains(words), "{loaded:?}");
     }
     for attempt in 0.. {

@@ -7,7 +7,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::harness::{Server, rank_request, scores, wire};
 
 /// Numbers of rows whose messages and answers lie on both sides of every length at which something changes: what is copied into
-/// one frame, what a frame holds, what is held back, and what is read aside.
+/// one frame, what a frame holds, what is held back, and what is offloaded.
 const ROWS: [usize; 10] = [1, 60, 250, 260, 1000, 4090, 4100, 4300, 9000, 40_000];
 
 /// So many rows, for one offer.

@@ -1,8 +1,10 @@
 //! What `Rank`, `Score` and `AssignSegments` promise beyond numbers.
 
+use telemetry::Format;
 use tonic::Code;
 
 use super::harness::{Copy, Server, dense, rank_request, sample_workspace, wire};
+use super::small::{INPUTS, Small, Texts, shown};
 
 fn sample_ids() -> Vec<String> {
     let text = std::fs::read_to_string(sample_workspace().join("customers.csv")).unwrap();
@@ -208,10 +210,8 @@ async fn a_request_id_is_echoed_or_made_and_decision_ids_are_uuids_of_version_7(
 async fn columns_come_in_the_order_in_which_they_were_asked_for() {
     let mut client = Server::sample().client().await;
     let manifest = std::fs::read_to_string(sample_workspace().join("network/1/model.toml")).unwrap();
-    let manifest = proffer::model::Manifest::parse("model.toml", &manifest).unwrap();
-    let proffer::model::Inputs::Dense(names) = &manifest.inputs else {
-        panic!("the network takes dense rows")
-    };
+    let manifest = model::Manifest::parse("model.toml", &manifest).unwrap();
+    let model::Inputs::Dense(names) = &manifest.inputs else { panic!("the network takes dense rows") };
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let row: Vec<f32> = (0..names.len()).map(|index| index as f32 / 10.0).collect();
     let mut ask = async |offer_ids: &[String]| {
@@ -231,16 +231,55 @@ async fn columns_come_in_the_order_in_which_they_were_asked_for() {
     assert_eq!(turned.values, all.values.iter().rev().copied().collect::<Vec<f32>>());
     let one = ask(&reversed[..1]).await;
     assert_eq!(one.values, turned.values[..1]);
+    // What the release has no more keeps its place.
+    let gone = ask(&[reversed[0].clone(), "retired".to_owned(), reversed[1].clone()]).await;
+    assert_eq!(gone.columns, [&reversed[0], "retired", &reversed[1]]);
+    assert_eq!(
+        [0, 2].map(|column| gone.values[column].to_bits()),
+        [0, 1].map(|column| turned.values[column].to_bits())
+    );
+    assert!(gone.values[1].is_nan() && gone.errors.is_empty());
+    assert_eq!(gone.degraded, ["unknown_offer:retired"]);
+}
+
+#[tokio::test]
+async fn names_that_the_release_has_no_more_are_passed_over_by_every_call() {
+    let mut client = Server::sample().client().await;
+    let (known, more) = (["balance", "credit_limit"], ["balance", "gone", "credit_limit"]);
+    let score = |names: &[&str], values: &[f32], offers: &[&str]| wire::ScoreRequest {
+        model: Some(wire::ModelRef { name: "propensity".to_owned(), version: 0 }),
+        features: Some(dense(names, 2, values)),
+        offer_ids: offers.iter().map(|offer| (*offer).to_owned()).collect(),
+    };
+    let plain = score(&known, &[100.0, 1000.0, 900.0, 1000.0], &["travel_gold", "cashback_everyday"]);
+    let named = [100.0, 7.0, 1000.0, 900.0, f32::INFINITY, 1000.0];
+    let plain = client.score(plain).await.unwrap().into_inner();
+    let wide = score(&more, &named, &["travel_gold", "retired", "cashback_everyday"]);
+    let wide = client.score(wide).await.unwrap().into_inner();
+    let kept: Vec<f32> = wide.values.chunks(3).flat_map(|row| [row[0], row[2]]).collect();
+    assert_eq!(kept, plain.values);
+    assert!(wide.values.chunks(3).all(|row| row[1].is_nan()));
+    assert_eq!(wide.degraded, ["unknown_offer:retired", "unknown_feature:gone"]);
+    assert!(plain.degraded.is_empty() && wide.errors.is_empty());
+    let nothing = client.score(score(&known, &[1.0; 4], &["retired"])).await.unwrap().into_inner();
+    assert!(nothing.values.len() == 2 && nothing.values.iter().all(|value| value.is_nan()));
+
+    let assign = |names: &[&str], values: &[f32]| wire::AssignSegmentsRequest {
+        features: Some(dense(names, 2, values)),
+    };
+    let plain =
+        client.assign_segments(assign(&known, &[100.0, 1000.0, 900.0, 1000.0])).await.unwrap().into_inner();
+    let wide = client.assign_segments(assign(&more, &named)).await.unwrap().into_inner();
+    assert_eq!((wide.segments, wide.degraded), (plain.segments, vec!["unknown_feature:gone".to_owned()]));
+    assert!(wide.errors.is_empty());
 }
 
 #[tokio::test]
 async fn a_missing_value_takes_the_default_in_every_form_of_a_request() {
     let mut client = Server::sample().client().await;
     let manifest = std::fs::read_to_string(sample_workspace().join("propensity/1/model.toml")).unwrap();
-    let manifest = proffer::model::Manifest::parse("model.toml", &manifest).unwrap();
-    let proffer::model::Inputs::Dense(names) = &manifest.inputs else {
-        panic!("propensity takes dense rows")
-    };
+    let manifest = model::Manifest::parse("model.toml", &manifest).unwrap();
+    let model::Inputs::Dense(names) = &manifest.inputs else { panic!("propensity takes dense rows") };
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut row = vec![1.0; names.len()];
     row[names.iter().position(|name| *name == "balance").unwrap()] = f32::NAN;
@@ -255,4 +294,31 @@ async fn a_missing_value_takes_the_default_in_every_form_of_a_request() {
     let (names, row): (Vec<&str>, Vec<f32>) = shuffled.into_iter().unzip();
     let in_reverse = client.score(request(dense(&names, 1, &row))).await.unwrap().into_inner();
     assert_eq!(in_order.values, in_reverse.values);
+}
+
+/// 130 leaves of 1 / 130 add up to 1.0000019 in 32 bits.
+#[tokio::test]
+async fn the_surest_customers_are_shown_what_a_forest_is_sure_of() {
+    let small =
+        Small::of("forest_of_130", "kind = 'propensity'\nlayout = 'pairwise'\ninputs = ['m0', 'm2']\n");
+    small.publish(&Texts {
+        features: INPUTS.to_owned(),
+        offers: "[[offer]]\nid = 'gold'\nname = ''\ncategory = 'c'\nplacements = ['p']\nvalue = 1.0\n"
+            .to_owned(),
+        policy:
+            "[[category]]\nid = 'c'\n[[placement]]\nid = 'p'\nchannels = ['app']\ncount = 1\nmodel = 'base'\n"
+                .to_owned(),
+        customers: "customer_id,m0\nsure,20000\nnot,5\n".to_owned(),
+    });
+    for (customer, propensity) in [("sure", 1.0), ("not", 0.0)] {
+        let result = small.one(rank_request("p", &[customer])).await;
+        assert_eq!(shown(&result), ["gold"], "{customer}");
+        assert_eq!(
+            result.offers[0].factors.as_ref().unwrap().propensity.to_bits(),
+            f64::to_bits(propensity),
+            "{customer}"
+        );
+    }
+    let metrics = small.metrics.encode(Format::Text);
+    assert!(metrics.contains("proffer_propensities_clamped_total{model=\"base\"} 1\n"), "{metrics}");
 }

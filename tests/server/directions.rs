@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::binary::{Ended, init, proffer};
+use super::binary::{Ended, command, init, proffer};
 use super::harness::{Copy, Server, rank_request, sample_workspace};
 
 /// Of scikit-learn, where a negative slope rises; under `method = "platt"` it falls.
@@ -81,6 +81,25 @@ async fn check_and_init_refuse_what_a_stored_release_may_have() {
         server.client().await.rank(rank_request("app_home", &["C000001"])).await.unwrap().into_inner();
     assert_eq!(answer.release, 1);
     assert!(!answer.results[0].offers.is_empty(), "{answer:?}");
+}
+
+#[test]
+fn a_version_is_compared_with_the_one_that_serves_wherever_the_store_is() {
+    let (directory, store) = sample_store();
+    let copy = Copy::new();
+    let version = copy.path().join("propensity/1");
+    let manifest = std::fs::read_to_string(version.join("model.toml")).unwrap();
+    std::fs::write(version.join("model.toml"), format!("{manifest}# another version\n")).unwrap();
+    // The process that judges has another working directory.
+    let relative = store.strip_prefix(directory.path()).unwrap();
+    let mut push = command();
+    // Below the test's working directory, which the command does not have.
+    let library = std::path::absolute(model::onnx::find_library().unwrap()).unwrap();
+    push.current_dir(directory.path()).env("ORT_DYLIB_PATH", library);
+    push.args(["model", "push", "propensity"]).arg(&version);
+    let pushed: Ended = push.arg("--store").arg(relative).output().unwrap().into();
+    assert_eq!(pushed.code, Some(0), "{pushed:?}");
+    assert!(gate(&pushed, "distribution").contains("passed"), "{pushed:?}");
 }
 
 #[test]

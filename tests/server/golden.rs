@@ -54,7 +54,7 @@ fn request(case: &Value) -> wire::RankRequest {
 
 /// A column of the type that the sample's schema gives the feature; null is a null row.
 fn column(name: &str, value: &Value) -> wire::FeatureColumn {
-    use proffer::feature::{FeatureSchema, FeatureType};
+    use feature::{FeatureSchema, FeatureType};
     use wire::feature_column::Values;
     let schema = std::fs::read_to_string(sample_workspace().join("features.toml")).unwrap();
     let schema = FeatureSchema::parse("features.toml", &schema).unwrap();
@@ -130,7 +130,7 @@ async fn rankings_are_those_of_the_independent_script() {
     let golden: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     for (file, expected) in golden["files"].as_object().unwrap() {
         let bytes = std::fs::read(sample_workspace().join(file)).unwrap();
-        let found = proffer::model::sha256_of(&bytes);
+        let found = model::sha256_of(&bytes);
         assert_eq!(
             found,
             text(expected),

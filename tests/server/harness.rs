@@ -8,15 +8,18 @@ use std::time::Duration;
 
 use proffer::app::{App, AppError, Listeners};
 use proffer::config::Config;
-pub use proffer::grpc::proto::proffer::v1 as wire;
-use proffer::model::onnx::OnnxRuntime;
-use proffer::release::{RegistryError, Store, Workspace, init};
+use proffer::grpc::proto::inference::ModelMetadataRequest;
+use proffer::grpc::proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
+pub(crate) use proffer::grpc::proto::proffer::v1 as wire;
+use release::{Judges, RegistryError, Store, Workspace, init};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use wire::decision_service_client::DecisionServiceClient;
 
+use super::binary::binary;
+
 /// A server in this process; it stops when it is dropped.
-pub struct Server {
+pub(crate) struct Server {
     pub address: SocketAddr,
     pub admin: SocketAddr,
     pub store: PathBuf,
@@ -28,7 +31,7 @@ pub struct Server {
 
 impl Server {
     /// Serves a new store made of `workspace`, with configuration `settings` over the defaults.
-    pub fn start(workspace: &Path, settings: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(workspace: &Path, settings: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("store");
         make_store(&store, workspace).unwrap();
@@ -38,7 +41,7 @@ impl Server {
     }
 
     /// Serves a store that is there.
-    pub fn over(store: &Path, settings: &[(&str, &str)]) -> Self {
+    pub(crate) fn over(store: &Path, settings: &[(&str, &str)]) -> Self {
         let mut flags = vec![
             ("server.store", store.display().to_string()),
             ("server.poll", "20ms".to_owned()),
@@ -48,7 +51,8 @@ impl Server {
             ("limits.answer", "64MiB".to_owned()),
         ];
         flags.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
-        let config = Config::load(None, |_| None, &flags).unwrap();
+        let mut config = Config::load(None, |_| None, &flags).unwrap();
+        config.release.judges.program = judges().program;
         let listeners = Listeners {
             grpc: TcpListener::bind("127.0.0.1:0").unwrap(),
             admin: TcpListener::bind("127.0.0.1:0").unwrap(),
@@ -73,33 +77,55 @@ impl Server {
     }
 
     /// The sample workspace, served once for all tests that only ask.
-    pub fn sample() -> &'static Self {
+    pub(crate) fn sample() -> &'static Self {
         static SERVER: OnceLock<Server> = OnceLock::new();
         SERVER.get_or_init(|| Self::start(&sample_workspace(), &[]))
     }
 
     /// A client of a new connection.
-    pub async fn client(&self) -> DecisionServiceClient<Channel> {
+    pub(crate) async fn client(&self) -> DecisionServiceClient<Channel> {
         DecisionServiceClient::new(self.channel().await).max_decoding_message_size(usize::MAX)
     }
 
     /// A new connection.
-    pub async fn channel(&self) -> Channel {
+    pub(crate) async fn channel(&self) -> Channel {
         Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
     }
 
     /// What the admin address answers: status line, headers and body.
-    pub fn admin_get(&self, path: &str) -> std::io::Result<String> {
+    pub(crate) fn admin_get(&self, path: &str) -> std::io::Result<String> {
         admin_get(self.admin, path)
     }
 
+    /// Waits until models that no release pins are judged: loaded for the Open Inference Protocol, or refused.
+    pub(crate) fn wait_until_judged(&self, models: &[String]) {
+        let asks = async {
+            let mut client = GrpcInferenceServiceClient::new(self.channel().await);
+            for model in models {
+                let asked = || ModelMetadataRequest { name: model.clone(), version: String::new() };
+                while let Err(status) = client.model_metadata(asked()).await
+                    && ["is being judged", "is not loaded"]
+                        .iter()
+                        .any(|words| status.message().contains(words))
+                {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
+        };
+        // The caller may be in a runtime already.
+        std::thread::scope(|scope| {
+            let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            scope.spawn(move || runtime().block_on(asks)).join().unwrap();
+        });
+    }
+
     /// Begins the shutdown, as SIGTERM does.
-    pub fn shut_down(&self) {
+    pub(crate) fn shut_down(&self) {
         self.stop.cancel();
     }
 
     /// Waits until the server has ended.
-    pub fn join(mut self) -> Result<(), AppError> {
+    pub(crate) fn join(mut self) -> Result<(), AppError> {
         self.thread.take().unwrap().join().unwrap()
     }
 
@@ -127,7 +153,7 @@ impl Drop for Server {
 }
 
 /// What an admin address answers: status line, headers and body.
-pub fn admin_get(admin: SocketAddr, path: &str) -> std::io::Result<String> {
+pub(crate) fn admin_get(admin: SocketAddr, path: &str) -> std::io::Result<String> {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(admin)?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")?;
@@ -137,35 +163,40 @@ pub fn admin_get(admin: SocketAddr, path: &str) -> std::io::Result<String> {
 }
 
 /// Makes a store of a workspace, as `proffer init` does.
-pub fn make_store(store: &Path, workspace: &Path) -> Result<(), RegistryError> {
+pub(crate) fn make_store(store: &Path, workspace: &Path) -> Result<(), RegistryError> {
     let workspace = Workspace::open(workspace)?;
     let store = Store::create(store.to_str().unwrap(), None)?;
-    init(&store, &workspace, "a test", &OnnxRuntime::load().unwrap()).map(|_| ())
+    init(&store, &workspace, "a test", &judges()).map(|_| ())
+}
+
+/// What judges versions: the program that cargo built, since this one has no command `judge`.
+pub(crate) fn judges() -> Judges {
+    Judges { program: Some(binary()), ..Judges::default() }
 }
 
 /// The sample workspace of the checkout.
-pub fn sample_workspace() -> PathBuf {
+pub(crate) fn sample_workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
 }
 
 /// A copy of the sample workspace that a test may change.
-pub struct Copy(tempfile::TempDir);
+pub(crate) struct Copy(tempfile::TempDir);
 
 impl Copy {
     /// A copy of the whole sample.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         copy_directory(&sample_workspace(), directory.path());
         Self(directory)
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
     /// Replaces `from`, which must be there, in a file.
-    pub fn replace(&self, file: &str, from: &str, to: &str) -> &Self {
+    pub(crate) fn replace(&self, file: &str, from: &str, to: &str) -> &Self {
         let path = self.path().join(file);
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains(from), "{file} has no {from:?}");
@@ -174,7 +205,7 @@ impl Copy {
     }
 
     /// Appends to a file.
-    pub fn append(&self, file: &str, text: &str) -> &Self {
+    pub(crate) fn append(&self, file: &str, text: &str) -> &Self {
         let path = self.path().join(file);
         let before = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, before + text).unwrap();
@@ -183,7 +214,7 @@ impl Copy {
 }
 
 /// Copies a directory with all that is in it.
-pub fn copy_directory(from: &Path, to: &Path) {
+pub(crate) fn copy_directory(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
@@ -197,7 +228,7 @@ pub fn copy_directory(from: &Path, to: &Path) {
 }
 
 /// The folder of real data, or `None` and a word about it.
-pub fn data(folder: &str) -> Option<PathBuf> {
+pub(crate) fn data(folder: &str) -> Option<PathBuf> {
     let root = std::env::var_os("PROFFER_DATA")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
     let path = root.join(folder);
@@ -209,7 +240,7 @@ pub fn data(folder: &str) -> Option<PathBuf> {
 }
 
 /// The Python of the test environment that `make test` installs, or `None` and a word about it.
-pub fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     let found = std::env::var_os("PROFFER_TEST_PYTHON").map(PathBuf::from).filter(|path| path.is_file());
     if found.is_none() {
         eprintln!("skipped: PROFFER_TEST_PYTHON is not set (`make test` sets it)");
@@ -218,7 +249,7 @@ pub fn python() -> Option<PathBuf> {
 }
 
 /// Whether a test may make a small file system of its own; says so where it may not.
-pub fn may_mount() -> bool {
+pub(crate) fn may_mount() -> bool {
     let can = std::process::Command::new("unshare").args(["-Urm", "true"]).status();
     let can = can.is_ok_and(|status| status.success());
     if !can {
@@ -229,7 +260,7 @@ pub fn may_mount() -> bool {
 
 /// Sends the bytes of a `Rank` as they are, frame and all, to the server at `address`; the head and the body of what it answers.
 /// Nothing stands between: `tonic`'s client would refuse some of them, or answer first.
-pub async fn exchange(
+pub(crate) async fn exchange(
     address: SocketAddr,
     headers: &[(&str, &str)],
     frame: Vec<u8>,
@@ -255,13 +286,13 @@ pub async fn exchange(
 }
 
 /// A message as it goes over the wire, not compressed.
-pub fn frame(message: &impl prost::Message) -> Vec<u8> {
+pub(crate) fn frame(message: &impl prost::Message) -> Vec<u8> {
     let message = message.encode_to_vec();
     [&[0], &(message.len() as u32).to_be_bytes()[..], &message].concat()
 }
 
 /// A request for one customer of the sample.
-pub fn rank_request(placement: &str, customers: &[&str]) -> wire::RankRequest {
+pub(crate) fn rank_request(placement: &str, customers: &[&str]) -> wire::RankRequest {
     wire::RankRequest {
         placement: placement.to_owned(),
         customers: customers
@@ -276,7 +307,7 @@ pub fn rank_request(placement: &str, customers: &[&str]) -> wire::RankRequest {
 }
 
 /// A dense batch.
-pub fn dense(names: &[&str], rows: usize, values: &[f32]) -> wire::FeatureBatch {
+pub(crate) fn dense(names: &[&str], rows: usize, values: &[f32]) -> wire::FeatureBatch {
     wire::FeatureBatch {
         rows: rows as u32,
         dense: Some(wire::DenseFeatures { names: names.iter().collect(), values: values.to_vec() }),
@@ -285,7 +316,7 @@ pub fn dense(names: &[&str], rows: usize, values: &[f32]) -> wire::FeatureBatch 
 }
 
 /// Rows of balances, each for all of these offers, or all that the model has, for a model of the sample.
-pub fn scores(model: &str, rows: usize, offers: &[&str]) -> wire::ScoreRequest {
+pub(crate) fn scores(model: &str, rows: usize, offers: &[&str]) -> wire::ScoreRequest {
     let balances: Vec<f32> = (0..rows).map(|row| (row * 37 % 9001) as f32).collect();
     wire::ScoreRequest {
         model: Some(wire::ModelRef { name: model.to_owned(), version: 0 }),

@@ -95,7 +95,7 @@ async fn percentiles(
 /// The scores of a stream that sends and reads as fast as it can until it shall stop. Elsewhere it would have a machine of its own:
 /// here its thread gives way, so that what it takes from the interactive client is not laid to the server's charge.
 fn scored_until(address: SocketAddr, stop: &Arc<AtomicBool>) -> usize {
-    proffer::priority::give_way();
+    work::priority::set_idle_priority();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut client = DecisionServiceClient::connect(format!("http://{address}")).await.unwrap();

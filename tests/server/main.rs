@@ -1,21 +1,27 @@
 //! The real server, started whole on free ports, and real clients: one file per behaviour.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(deprecated, reason = "words of the contract that stay for one version are held to their values")]
 
 mod bad_files;
 mod bad_models;
 mod bad_requests;
 mod binary;
+mod bombs;
+mod callers;
 mod command_line;
 mod connections;
 mod consents;
 mod crashes;
 mod decisions;
 mod directions;
+mod documents;
 mod golden;
 mod harness;
+mod hostile;
 mod lanes;
 mod lifecycle;
+mod logs;
 mod management;
 mod metrics;
 mod open_inference;
@@ -28,6 +34,7 @@ mod replicas;
 mod s3;
 mod segment_command;
 mod segments;
+mod sizes;
 mod small;
 mod statuses;
 mod store_trouble;

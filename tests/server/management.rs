@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use proffer::model::sha256_of;
+use model::sha256_of;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 use wire::model_service_client::ModelServiceClient;
@@ -14,13 +14,13 @@ use super::harness::{sample_workspace, wire};
 
 /// Both services over one connection.
 #[derive(Clone)]
-pub struct Management {
+pub(crate) struct Management {
     pub models: ModelServiceClient<Channel>,
     pub releases: ReleaseServiceClient<Channel>,
 }
 
 impl Management {
-    pub fn over(channel: Channel) -> Self {
+    pub(crate) fn over(channel: Channel) -> Self {
         Self {
             models: ModelServiceClient::new(channel.clone()),
             releases: ReleaseServiceClient::new(channel),
@@ -28,7 +28,7 @@ impl Management {
     }
 
     /// Pushes the version in `directory`; version 0 is the next.
-    pub async fn push(
+    pub(crate) async fn push(
         &mut self,
         name: &str,
         version: u64,
@@ -39,7 +39,7 @@ impl Management {
     }
 
     /// Makes a release over the current one with these versions, and returns its number.
-    pub async fn create(&mut self, models: &[(&str, u64)]) -> Result<u64, Status> {
+    pub(crate) async fn create(&mut self, models: &[(&str, u64)]) -> Result<u64, Status> {
         let models = models.iter().map(|(name, version)| ((*name).to_owned(), *version)).collect();
         let request =
             wire::CreateReleaseRequest { models, author: "a test".to_owned(), ..Default::default() };
@@ -48,12 +48,12 @@ impl Management {
     }
 
     /// Promotes a release, whatever is current.
-    pub async fn promote(&mut self, release: u64) -> Result<wire::PromoteReleaseResponse, Status> {
+    pub(crate) async fn promote(&mut self, release: u64) -> Result<wire::PromoteReleaseResponse, Status> {
         self.promote_over(release, None).await
     }
 
     /// Promotes a release where `expected_current` is current.
-    pub async fn promote_over(
+    pub(crate) async fn promote_over(
         &mut self,
         release: u64,
         expected_current: Option<u64>,
@@ -64,20 +64,20 @@ impl Management {
     }
 
     /// Rolls back.
-    pub async fn rollback(&mut self) -> Result<wire::RollbackReleaseResponse, Status> {
+    pub(crate) async fn rollback(&mut self) -> Result<wire::RollbackReleaseResponse, Status> {
         let request =
             wire::RollbackReleaseRequest { reason: "a test".to_owned(), author: "a test".to_owned() };
         self.releases.rollback_release(request).await.map(Response::into_inner)
     }
 
     /// What is current, what serves, and every release.
-    pub async fn list(&mut self) -> wire::ListReleasesResponse {
+    pub(crate) async fn list(&mut self) -> wire::ListReleasesResponse {
         self.releases.list_releases(wire::ListReleasesRequest::default()).await.unwrap().into_inner()
     }
 }
 
 /// The messages that push the version in `directory`, its files in pieces.
-pub fn parts_of(name: &str, version: u64, directory: &Path) -> Vec<wire::PushModelVersionRequest> {
+pub(crate) fn parts_of(name: &str, version: u64, directory: &Path) -> Vec<wire::PushModelVersionRequest> {
     let mut files = BTreeMap::new();
     collect(directory, "", &mut files);
     let manifest = std::fs::read_to_string(directory.join("model.toml")).unwrap();
@@ -104,7 +104,7 @@ pub fn parts_of(name: &str, version: u64, directory: &Path) -> Vec<wire::PushMod
 }
 
 /// The next bytes of an upload.
-pub fn chunk(data: &[u8]) -> wire::PushModelVersionRequest {
+pub(crate) fn chunk(data: &[u8]) -> wire::PushModelVersionRequest {
     wire::PushModelVersionRequest { part: Some(Part::Chunk(wire::FileChunk { data: data.to_vec() })) }
 }
 
@@ -128,7 +128,7 @@ fn without_checksums(manifest: &str) -> String {
 }
 
 /// A copy of a version of the sample that is another one by its bytes and says the same: `mark` goes into the training notes.
-pub fn marked(model: &str, mark: &str) -> tempfile::TempDir {
+pub(crate) fn marked(model: &str, mark: &str) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     let source = sample_workspace().join(model).join("1");
     let mut files = BTreeMap::new();

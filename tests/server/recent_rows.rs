@@ -3,16 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use proffer::decision::{Customer, Decider, RankRequest};
-use proffer::feature::store::CustomerTable;
-use proffer::feature::{Entity, RecentRows};
-use proffer::model::onnx::{OnnxCache, OnnxRuntime};
-use proffer::model::{Call, Checksums, Manifest, Workers};
-use proffer::release::{
+use decision::{Customer, Decider, RankRequest};
+use feature::store::CustomerTable;
+use feature::{Entity, RecentRows};
+use model::GraphCache;
+use model::onnx::OnnxRuntime;
+use model::{Checksums, Manifest};
+use release::{
     Candidate, Champion, GateOutcome, GateReport, Publisher, Release, ReleaseSource, Sample, Snapshot,
     Workspace, judge,
 };
-use proffer::telemetry::Metrics;
+use telemetry::Metrics;
+use work::{Call, Workers};
 
 use super::harness::{Copy, sample_workspace};
 
@@ -26,7 +28,7 @@ struct Engine {
 impl Engine {
     fn new() -> Self {
         let workspace = Workspace::open(sample_workspace()).unwrap();
-        let cache = OnnxCache::new(OnnxRuntime::load().unwrap(), 2);
+        let cache = GraphCache::new(OnnxRuntime::load().unwrap(), 2);
         let release = Arc::new(Release::load(&ReleaseSource::of_workspace(&workspace), &cache).unwrap());
         let customers = workspace.customers.as_deref().unwrap();
         let (customers, _) = CustomerTable::load(customers, release.schema()).unwrap();
@@ -67,7 +69,7 @@ async fn a_call_leaves_one_of_the_pairs_that_it_scored() {
         assert_eq!(reread.row().customer[index], known, "{}", feature.name);
     }
     let library = &release.catalog().library;
-    let offer = &library.offers()[library.find(row.offer_id()).unwrap()];
+    let offer = library.get(library.find(row.offer_id()).unwrap());
     for (found, expected) in reread.row().offer.iter().zip(&offer.features) {
         assert_eq!(*found, expected.into());
     }
@@ -87,7 +89,7 @@ async fn a_dry_run_leaves_nothing_and_a_large_call_one_pair() {
 fn distribution(engine: &Engine, directory: &Path) -> GateReport {
     let schema = engine.snapshot.release.schema();
     let champion = sample_workspace().join("propensity/1");
-    let cache = OnnxCache::new(OnnxRuntime::load().unwrap(), 1);
+    let cache = GraphCache::new(OnnxRuntime::load().unwrap(), 1);
     let reports = judge(&Candidate {
         directory,
         name: "propensity",

@@ -52,6 +52,7 @@ async fn a_new_version_is_pushed_judged_released_promoted_and_rolled_back() {
         "latency",
         "distribution",
         "engine",
+        "process",
     ];
     assert_eq!(gates, all);
     assert_eq!(who_answers(&server).await, (1, 1), "a push changes nothing that serves");

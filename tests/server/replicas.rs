@@ -132,13 +132,13 @@ async fn connect(address: std::net::SocketAddr) -> tonic::transport::Channel {
 }
 
 /// A server over a store on S3, with a mirror of its own.
-pub struct OnS3 {
+pub(crate) struct OnS3 {
     pub server: Process,
     _mirror: tempfile::TempDir,
 }
 
 impl OnS3 {
-    pub fn start(s3: &S3, location: &str) -> Self {
+    pub(crate) fn start(s3: &S3, location: &str) -> Self {
         let mirror = tempfile::tempdir().unwrap();
         let mut proffer = command();
         proffer.envs(s3.variables()).env("PROFFER_SERVER_MIRROR", mirror.path().join("mirror"));

@@ -17,7 +17,7 @@ const SECRET_KEY: &str = "not-a-secret";
 const GUARD: &str = r#""$@" & child=$!; echo "$child"; read -r _; kill -KILL "$child"; wait"#;
 
 /// A server with an empty bucket; it stops when it is dropped, or with this process.
-pub struct S3 {
+pub(crate) struct S3 {
     guard: Child,
     pid: String,
     port: u16,
@@ -26,7 +26,7 @@ pub struct S3 {
 
 impl S3 {
     /// A server of the caller's own, or `None` and a word about why there is none.
-    pub fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let gateway = gateway()?;
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join(BUCKET)).unwrap();
@@ -38,20 +38,20 @@ impl S3 {
     }
 
     /// One server for all tests that leave it as it is; each uses prefixes of its own.
-    pub fn shared() -> Option<&'static Self> {
+    pub(crate) fn shared() -> Option<&'static Self> {
         static SERVER: OnceLock<Option<S3>> = OnceLock::new();
         SERVER.get_or_init(Self::start).as_ref()
     }
 
     /// A new prefix, as the location of a store.
     #[expect(clippy::unused_self, reason = "there is a location where there is a server")]
-    pub fn new_location(&self) -> String {
+    pub(crate) fn new_location(&self) -> String {
         static COUNT: AtomicUsize = AtomicUsize::new(1);
         format!("s3://{BUCKET}/stores/{}", COUNT.fetch_add(1, Ordering::Relaxed))
     }
 
     /// The environment of a process that uses the server.
-    pub fn variables(&self) -> Vec<(String, String)> {
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
         let endpoint = format!("http://127.0.0.1:{}", self.port);
         [
             ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
@@ -65,12 +65,12 @@ impl S3 {
     }
 
     /// The directory in which the server keeps the objects of a location.
-    pub fn directory(&self, location: &str) -> PathBuf {
+    pub(crate) fn directory(&self, location: &str) -> PathBuf {
         self.directory.path().join(location.strip_prefix("s3://").unwrap())
     }
 
     /// Stops the server in its tracks: it is there, and does not answer.
-    pub fn hold(&self) {
+    pub(crate) fn hold(&self) {
         self.signal("STOP");
         // Its threads stop one after another.
         for _ in 0..500 {
@@ -84,7 +84,7 @@ impl S3 {
     }
 
     /// Lets a server go on that was held.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         self.signal("CONT");
     }
 

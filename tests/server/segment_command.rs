@@ -216,6 +216,35 @@ fn segments_that_move_too_many_customers_are_written_only_when_told_to() {
     assert!(shifted.stdout.contains("balance"), "{}", shifted.stdout);
 }
 
+/// What Excel writes in most of Europe; that it is read must not depend on which command reads it.
+#[test]
+fn every_command_reads_the_same_file_and_says_the_same_of_it() {
+    let desk = Desk::new();
+    let text = groups(0.0);
+    let input = desk.file("customers.csv", &text);
+    assert_eq!(desk.train(&input, &["--id", "customer_id", "--no-report"]).code, Some(0));
+    let excel = text.replace(',', ";").replace('.', ",");
+    let excel = desk.file("excel.csv", excel.trim_end());
+    let out = desk.path("out");
+    let drift = ["segment", "drift", "--segments", out.to_str().unwrap(), "--json", "--input"];
+    let drift =
+        |input: &Path, more: &[&str]| proffer([&drift[..], &[input.to_str().unwrap()], more].concat());
+    let (plain, told) = (drift(&input, &[]), drift(&excel, &["--separator", ";", "--decimal", "comma"]));
+    assert_eq!((plain.code, told.code), (Some(0), Some(0)), "{plain:?} {told:?}");
+    let [plain, told] =
+        [plain, told].map(|ended| serde_json::from_str::<serde_json::Value>(&ended.stdout).unwrap());
+    assert_eq!(plain["features"], told["features"]);
+    assert!(plain["notes"].as_array().unwrap().is_empty());
+    let doubt = "the last line has no line end";
+    assert!(told["notes"][0].as_str().unwrap().contains(doubt), "{told}");
+
+    let trained = desk.train(&excel, &["--id", "customer_id", "--decimal", "comma"]);
+    assert_eq!(trained.code, Some(0), "{trained:?}");
+    assert!(trained.stderr.contains(doubt), "{}", trained.stderr);
+    let html = std::fs::read_to_string(desk.path("out/report/report.html")).unwrap();
+    assert!(html.contains("The last line has no line end"), "the report does not warn");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trained_version_is_pushed_released_and_assigns_as_training_did() {
     let desk = Desk::new();
@@ -288,7 +317,7 @@ fn whole_numbers_that_name_somebody_are_refused_and_labels_warned_of() {
     let refused = desk.train(&input, &["--drop", "name"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(
-        refused.stderr.contains("column `cust_id`") && refused.stderr.contains("say --id cust_id"),
+        refused.stderr.contains("column `cust_id`") && refused.stderr.contains("use --id cust_id"),
         "{refused:?}"
     );
     assert_eq!(desk.train(&input, &["--drop", "name", "--id", "cust_id"]).code, Some(0));
@@ -383,9 +412,12 @@ fn a_segment_of_outliers_is_written_only_when_told_to() {
     }
     assert!(!desk.path("out").exists());
     assert_eq!(desk.train(&input, &[&more[..], &["--winsorise", "0.01,0.99"]].concat()).code, Some(0));
-    let forced = desk.train(&input, &[&more[..], &["--force"]].concat());
+    let with_report = ["--id", "customer_id", "--log1p", "none", "--force"];
+    let forced = desk.train(&input, &with_report);
     assert_eq!(forced.code, Some(0), "{forced:?}");
     assert!(forced.stderr.contains("warning: segment 2"), "{}", forced.stderr);
+    let html = std::fs::read_to_string(desk.path("out/report/report.html")).unwrap();
+    assert!(html.contains("has 1 customer of 240 (c17)"), "the report does not warn");
 }
 
 /// The archive of a data set, unpacked.

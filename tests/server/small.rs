@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use proffer::decision::Decider;
-use proffer::feature::store::CustomerTable;
+use decision::Decider;
+use feature::store::CustomerTable;
+use model::GraphCache;
+use model::onnx::OnnxRuntime;
 use proffer::grpc::{DecisionService, Limits};
-use proffer::model::onnx::{OnnxCache, OnnxRuntime};
-use proffer::model::{Call, Workers};
-use proffer::release::{Publisher, Release, ReleaseSource, Review, Snapshot, review};
-use proffer::telemetry::Metrics;
+use release::{Publisher, Release, ReleaseSource, Review, Snapshot, review};
+use telemetry::Metrics;
 use tonic::Status;
+use work::{Call, Workers};
 
 use super::harness::wire;
 
 /// The texts of a release and its customers.
 #[derive(Debug, Clone, Default)]
-pub struct Texts {
+pub(crate) struct Texts {
     pub features: String,
     pub offers: String,
     pub policy: String,
@@ -26,7 +27,7 @@ pub struct Texts {
 
 /// What every release must have beside what it is about: the inputs of the model `base`, which scores
 /// `m0 + 2 · m1 + 4 · m2`.
-pub const INPUTS: &str = r#"
+pub(crate) const INPUTS: &str = r#"
 [[feature]]
 name = "m0"
 type = "float"
@@ -45,33 +46,41 @@ default = 0.0
 "#;
 
 /// Decides with the release that was published last.
-pub struct Small {
+pub(crate) struct Small {
     directory: tempfile::TempDir,
-    cache: OnnxCache,
+    cache: GraphCache,
     publisher: Publisher,
+    pub metrics: Arc<Metrics>,
     service: DecisionService,
 }
 
 impl Small {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
+        Self::of(
+            "pair_logit",
+            "kind = 'propensity'\nlayout = 'pairwise'\ninputs = ['m0', 'm1', 'm2']\n\
+             [calibration]\nmethod = 'platt'\na = 1.0\nb = 0.0\n",
+        )
+    }
+
+    /// With a graph of the fixtures as the model `base`.
+    pub(crate) fn of(graph: &str, manifest: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let version = directory.path().join("base/1");
         std::fs::create_dir_all(&version).unwrap();
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/onnx");
-        std::fs::copy(fixtures.join("pair_logit.onnx"), version.join("model.onnx")).unwrap();
-        let manifest = "kind = 'propensity'\nlayout = 'pairwise'\ninputs = ['m0', 'm1', 'm2']\n\
-                        [calibration]\nmethod = 'platt'\na = 1.0\nb = 0.0\n";
+        std::fs::copy(fixtures.join(format!("{graph}.onnx")), version.join("model.onnx")).unwrap();
         std::fs::write(version.join("model.toml"), manifest).unwrap();
-        let cache = OnnxCache::new(OnnxRuntime::load().unwrap(), 1);
+        let cache = GraphCache::new(OnnxRuntime::load().unwrap(), 1);
         let publisher = Publisher::default();
         let (workers, metrics) = (Workers::start(1, 64).unwrap(), Arc::new(Metrics::new()));
-        let decider = Decider::new(publisher.pointer(), workers, metrics, Arc::default());
+        let decider = Decider::new(publisher.pointer(), workers, Arc::clone(&metrics), Arc::default());
         let service = DecisionService::new(decider, Arc::new(Limits::default()));
-        Self { directory, cache, publisher, service }
+        Self { directory, cache, publisher, metrics, service }
     }
 
     /// Loads a release and lets it serve from now on; answers what reviewers say of it.
-    pub fn publish(&self, texts: &Texts) -> Review {
+    pub(crate) fn publish(&self, texts: &Texts) -> Review {
         let pins = BTreeMap::from([("base".to_owned(), 1)]);
         let source = ReleaseSource {
             number: 1,
@@ -93,12 +102,12 @@ impl Small {
         found
     }
 
-    pub async fn rank(&self, request: wire::RankRequest) -> Result<wire::RankResponse, Status> {
+    pub(crate) async fn rank(&self, request: wire::RankRequest) -> Result<wire::RankResponse, Status> {
         self.service.rank(request, &Call::default()).await
     }
 
     /// The one result of a call for one customer.
-    pub async fn one(&self, request: wire::RankRequest) -> wire::RankResult {
+    pub(crate) async fn one(&self, request: wire::RankRequest) -> wire::RankResult {
         let mut response = self.rank(request).await.unwrap();
         assert_eq!(response.results.len(), 1);
         response.results.remove(0)
@@ -106,12 +115,12 @@ impl Small {
 }
 
 /// The ids of what is shown.
-pub fn shown(result: &wire::RankResult) -> Vec<&str> {
+pub(crate) fn shown(result: &wire::RankResult) -> Vec<&str> {
     result.offers.iter().map(|offer| offer.offer_id.as_str()).collect()
 }
 
 /// The reason why an offer was withheld, if it was.
-pub fn reason<'a>(result: &'a wire::RankResult, offer: &str) -> Option<&'a str> {
+pub(crate) fn reason<'a>(result: &'a wire::RankResult, offer: &str) -> Option<&'a str> {
     result
         .rejected
         .iter()

@@ -13,7 +13,7 @@ const CLIENT_LIMIT: usize = 4 << 20;
 
 async fn refused(change: impl FnOnce(&mut wire::RankRequest)) -> Status {
     let mut request = rank_request("app_home", &["C000001"]);
-    "the caller's".clone_into(&mut request.request_id);
+    "the-caller's".clone_into(&mut request.request_id);
     change(&mut request);
     Server::sample().client().await.rank(request).await.unwrap_err()
 }
@@ -34,7 +34,7 @@ async fn a_wrong_field_is_named_apart_from_the_message() {
         assert_eq!(violations.len(), 1, "{status:?}");
         assert_eq!(violations[0].field, field);
         assert_eq!(status.message(), format!("{field}: {}", violations[0].description));
-        assert_eq!(status.get_details_request_info().unwrap().request_id, "the caller's");
+        assert_eq!(status.get_details_request_info().unwrap().request_id, "the-caller's");
     }
     let mut models = ModelServiceClient::new(Server::sample().channel().await);
     let asked = wire::GetModelVersionRequest { name: "../x".to_owned(), version: 1 };
@@ -45,7 +45,7 @@ async fn a_wrong_field_is_named_apart_from_the_message() {
 #[tokio::test]
 async fn every_refusal_names_its_request() {
     let unknown = refused(|request| request.placement = "nowhere".to_owned()).await;
-    assert_eq!(unknown.get_details_request_info().unwrap().request_id, "the caller's");
+    assert_eq!(unknown.get_details_request_info().unwrap().request_id, "the-caller's");
     let mut client = Server::sample().client().await;
     let unnamed = [
         client.rank(rank_request("nowhere", &["C000001"])).await.unwrap_err(),
@@ -79,10 +79,15 @@ async fn call(channel: Channel, path: &'static str) -> Status {
 async fn who_is_refused_for_want_of_room_is_told_when_to_try_again() {
     let server = Server::start(Copy::new().path(), &[("limits.concurrent_calls", "1")]);
     let mut client = server.client().await;
-    // An open stream is a call under way.
+    // An open stream is a call under way, from its first message on.
     let mut open = client.clone();
-    let (_questions, asked) = tokio::sync::mpsc::channel(1);
-    let _answers = open.rank_stream(tokio_stream::wrappers::ReceiverStream::new(asked)).await.unwrap();
+    let (questions, asked) = tokio::sync::mpsc::channel(1);
+    let answers = open.rank_stream(tokio_stream::wrappers::ReceiverStream::new(asked)).await.unwrap();
+    assert!(client.rank(rank_request("app_home", &["C000001"])).await.is_ok());
+    let message = wire::RankStreamRequest { request: Some(rank_request("app_home", &["C000001"])) };
+    questions.send(message).await.unwrap();
+    let mut answers = answers.into_inner();
+    assert!(answers.message().await.unwrap().is_some());
     let status = client.rank(rank_request("app_home", &["C000001"])).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
     let delay = status.get_details_retry_info().unwrap().retry_delay.unwrap();

@@ -15,7 +15,7 @@ mod analysis;
 mod answers;
 mod history;
 mod load;
-pub mod machine;
+pub(crate) mod machine;
 mod pipeline;
 mod questions;
 mod releases;

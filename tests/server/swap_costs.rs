@@ -1,5 +1,5 @@
 //! What swaps cost beside the latency of calls: from a push to live, the memory of a release that stays warm, and how soon another
-//! replica follows. Figures of the release binary, for the README: `make swap-costs`.
+//! replica follows. Figures of the release binary, for docs/benchmarks.md: `make swap-costs`.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -27,7 +27,7 @@ const WARM: u64 = 8;
 const ROUNDS: usize = 20;
 
 #[test]
-#[ignore = "figures for the README, of a machine that does nothing else: make swap-costs"]
+#[ignore = "figures for docs/benchmarks.md, of a machine that does nothing else: make swap-costs"]
 fn costs() {
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("store");

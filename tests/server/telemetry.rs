@@ -107,7 +107,7 @@ mod sockets {
 
     /// The open sockets of a process other than listeners and connections of the local ports `ours`, and than pairs without
     /// an address, which reach nobody.
-    pub fn foreign(process: u32, ours: &[u16]) -> Vec<String> {
+    pub(super) fn foreign(process: u32, ours: &[u16]) -> Vec<String> {
         let inodes = fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten().filter_map(|entry| {
             let target = fs::read_link(entry.path()).ok()?;
             Some(target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
@@ -157,7 +157,7 @@ mod sockets {
         sockets
     }
 
-    pub fn assert_its_own(server: &Process) {
+    pub(super) fn assert_its_own(server: &Process) {
         let seen = || foreign(server.id(), &[server.address.port(), server.admin.port()]);
         // A connection that is closed between the two looks, at what is open and at what it is, is in neither table.
         let stays = |socket: &String| !socket.ends_with("None") || seen().contains(socket);

@@ -154,6 +154,10 @@ fn a_workspace_lowers_no_version_that_is_current_unless_it_is_told_to() {
 #[test]
 fn check_warns_of_what_is_most_likely_meant_otherwise_and_strict_fails() {
     let desk = Desk::new();
+    let unchecked = desk.check(&["--strict"]);
+    assert_eq!(unchecked.code, Some(1), "{unchecked:?}");
+    assert!(unchecked.stdout.contains("warning: m/1: there is no golden.csv"), "{unchecked:?}");
+    desk.write("m/1/golden.csv", "balance,annual_fee,expected\n0,0,0.5\n");
     let sound = desk.check(&["--strict"]);
     assert_eq!(sound.code, Some(0), "{sound:?}");
     assert!(sound.stdout.ends_with("sound\n"), "{sound:?}");
@@ -196,6 +200,26 @@ fn check_refuses_what_init_refuses_for_its_gates_in_the_same_words() {
     assert_eq!((checked.code, made.code), (Some(1), Some(1)), "{checked:?}");
     assert!(checked.stderr.contains("m/1: fails its gates: finite"), "{checked:?}");
     assert_eq!(checked.stderr, made.stderr);
+}
+
+#[test]
+fn names_that_only_case_tells_apart_are_refused_by_check_and_init_alike() {
+    for listed in [false, true] {
+        let desk = Desk::new();
+        for name in ["weights/A.bin", "weights/a.bin"] {
+            desk.write(&format!("m/1/{name}"), name);
+        }
+        if listed {
+            let digest = "0".repeat(64);
+            let checksums =
+                format!("[checksums]\n\"weights/A.bin\" = \"{digest}\"\n\"weights/a.bin\" = \"{digest}\"\n");
+            desk.write("m/1/model.toml", &format!("{MANIFEST}{checksums}"));
+        }
+        let (checked, made) = (desk.check(&[]), init(&desk.store(), &desk.workspace()));
+        assert_eq!((checked.code, made.code), (Some(1), Some(1)), "{checked:?}");
+        assert!(checked.stderr.contains("m/1: ") && checked.stderr.contains("weights/a.bin"), "{checked:?}");
+        assert_eq!(checked.stderr, made.stderr);
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Whom the offers of a release reach, of the customers at hand.
+//! How many of the known customers each offer reaches.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -9,21 +9,21 @@ use rayon::prelude::*;
 
 use crate::cli::Failure;
 use crate::cli::table::new_table;
-use crate::decision::{DecisionError, Reach, STAGES, Stage, reach};
-use crate::document::{Problems, grouped};
-use crate::feature::store::RowIndex;
-use crate::offer::{Offer, Placement};
-use crate::release::{Kind, Lines, Release, ReleaseSource, Snapshot};
+use decision::{DecisionError, Reach, STAGES, Stage, reach};
+use document::{Problems, grouped};
+use feature::store::RowIndex;
+use offer::{Offer, Placement};
+use release::{Kind, Lines, Release, ReleaseSource, Snapshot};
 
-/// The most customers that are looked at: with 40 offers a core needs some seconds for them.
+/// The most customers that are tried: with 40 offers one core takes some seconds for them.
 const MOST: usize = 100_000;
 
 /// Customers that a thread takes at once.
 const PIECE: usize = 1024;
 
-/// What was found.
+/// The result.
 pub(super) struct Reached {
-    /// The customers that were looked at, and those that there are.
+    /// The customers that were tried, and all customers.
     looked_at: usize,
     of: usize,
     /// By placement and candidate.
@@ -32,7 +32,7 @@ pub(super) struct Reached {
 
 impl Reached {
     /// Sends the customers, or an even sample of them, through the gates of every placement.
-    pub fn of(snapshot: &Arc<Snapshot>) -> Result<Self, Failure> {
+    pub(super) fn of(snapshot: &Arc<Snapshot>) -> Result<Self, Failure> {
         let all = snapshot.customers.len();
         let step = all.div_ceil(MOST).max(1);
         let customers: Vec<RowIndex> = snapshot.customers.rows().step_by(step).collect();
@@ -59,15 +59,16 @@ impl Reached {
         Ok(Self { looked_at: customers.len(), of: all, found })
     }
 
-    /// Warns of each offer that reaches nobody at a placement, whatever is consented to.
-    pub fn warn(&self, release: &Release, source: &ReleaseSource<'_>, warnings: &mut Problems) {
+    /// Warns of each offer that reaches no customer at a placement, even with every consent.
+    pub(super) fn warn(&self, release: &Release, source: &ReleaseSource<'_>, warnings: &mut Problems) {
         let (lines, catalog) = (Lines::new(source), release.catalog());
         for (placement, found) in catalog.policy.placements.iter().zip(&self.found) {
             for (candidate, reach) in placement.candidates.iter().zip(found) {
                 let offer = catalog.library.get(candidate.offer);
                 let Some(key) = dead_by(offer, reach) else { continue };
+                let customers = if self.looked_at == 1 { "customer" } else { "customers" };
                 let message = format!(
-                    "reaches 0 of {} customers at `{}`: {}",
+                    "reaches 0 of {} {customers} at `{}`: {}",
                     count(self.looked_at),
                     placement.id,
                     obstacles(reach)
@@ -78,16 +79,16 @@ impl Reached {
     }
 
     /// A line for each offer, a column for each placement.
-    pub fn shown(&self, release: &Release) -> String {
+    pub(super) fn shown(&self, release: &Release) -> String {
         let catalog = release.catalog();
         let placements = &catalog.policy.placements;
         let header: Vec<&str> = std::iter::once("reaches")
             .chain(placements.iter().map(|placement| placement.id.as_str()))
             .collect();
         let mut table = new_table(&header, 1..header.len());
-        for (position, offer) in catalog.library.offers().iter().enumerate() {
+        for (index, offer) in catalog.library.indexed() {
             let cells = placements.iter().zip(&self.found).map(|(placement, found)| {
-                let here = placement.candidates.iter().position(|candidate| candidate.offer == position);
+                let here = placement.candidates.iter().position(|candidate| candidate.offer == index);
                 here.and_then(|here| found.get(here)).map_or_else(String::new, cell)
             });
             table.add_row(std::iter::once(offer.id.to_string()).chain(cells));
@@ -95,17 +96,19 @@ impl Reached {
         let (looked_at, of) = (count(self.looked_at), count(self.of));
         let which = if self.looked_at < self.of {
             format!("an even sample of {looked_at} of the {of} customers")
+        } else if self.of == 1 {
+            "the one customer".to_owned()
         } else {
             format!("the {of} customers")
         };
         format!(
-            "{table}\n\nOf {which}, now, by the default channel and without a context; (+n): if they consented, too."
+            "{table}\n\nCounted over {which}, now, on each placement's default channel, without context. (+n): more with their consent."
         )
     }
 }
 
-/// The key of the offer that withholds it from most, where it reaches nobody and nothing but the store is the reason. Dates and channels
-/// have warnings of their own, and what a rule reads of the context, a call brings.
+/// The key of the offer that withholds it from most customers, if it reaches none and only the store is the reason.
+/// Dates and channels have warnings of their own, and calls provide what a rule reads of the context.
 fn dead_by(offer: &Offer, reach: &Reach) -> Option<&'static str> {
     if reach.reached + reach.but_for_consent > 0 {
         return None;
@@ -136,7 +139,7 @@ fn cell(reach: &Reach) -> String {
     }
 }
 
-/// What withholds an offer, the most frequent first.
+/// The reasons that withhold an offer, the most frequent first.
 fn obstacles(reach: &Reach) -> String {
     let mut stages: Vec<(&Stage, usize)> =
         STAGES.iter().zip(reach.withheld).filter(|(_, n)| *n > 0).collect();
@@ -156,10 +159,10 @@ fn count(number: usize) -> String {
 }
 
 fn progress(length: u64) -> ProgressBar {
-    // It draws on a terminal only.
+    // The bar is drawn on a terminal only.
     let bar = ProgressBar::new(length);
     bar.set_style(
-        ProgressStyle::with_template("whom the offers reach {wide_bar} {percent}%")
+        ProgressStyle::with_template("reach of the offers {wide_bar} {percent}%")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
     bar

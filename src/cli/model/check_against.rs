@@ -1,7 +1,7 @@
-//! `--check-against`: golden rows for a version, out of the training library's own predictions.
+//! `--check-against`: golden rows for a version, from the training library's own predictions.
 //!
-//! A graph can be sound and still answer otherwise than the library it was exported from. Only the library can tell, so its rows
-//! become `golden.csv`, and the gate `golden` of the push holds the version against them. Start reading at [`make_golden`].
+//! A sound graph may still answer differently from the library it was exported from. Only that library can show it, so
+//! its rows become `golden.csv`, against which the gate `golden` checks the version. Start reading at [`make_golden`].
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -10,27 +10,25 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use super::{Failure, read_text};
-use crate::document::suggestion;
-use crate::model::onnx::{OnnxCache, OnnxRuntime};
-use crate::model::{Checksums, Inputs, Layout, Manifest, ModelKind, sha256_of};
-use crate::segment::{FILE_NAME, Segmentation};
-use crate::table::{Decimal, Fault, Options, Reader, Record, Writer};
+use document::{Problems, suggestion};
+use model::GraphCache;
+use model::onnx::OnnxRuntime;
+use model::{Checksums, Inputs, Layout, Manifest, ModelKind, sha256_of};
+use segment::{FILE_NAME, GOLDEN_FILE, Segmentation};
+use table::{Decimal, Fault, Options, Reader, Record, Writer};
 
-/// The name of the file in a version's directory.
-const GOLDEN: &str = "golden.csv";
-
-/// The column with the predictions, where nobody says another.
+/// The default column of the predictions.
 const PREDICTION: &str = "prediction";
 
-/// Rows that are kept, evenly from the whole file: each costs a run when the version is judged.
+/// The most rows that are kept, evenly from the whole file: each is run when the version is judged.
 const MOST_ROWS: usize = 1000;
 
-/// Makes `golden.csv` in `directory` out of the rows in `rows`, lists it in the manifest's checksums if there are any, and says what it did.
-/// `prediction` is the column with the library's predictions; `expected` and `raw`, and columns per offer, mean what they do in
-/// `golden.csv`.
+/// Makes `golden.csv` in `directory` from the rows in `rows`, adds it to the manifest's checksums if there are any, and
+/// describes the result. `prediction` is the column with the library's predictions. `expected` and `raw`, and columns
+/// per offer, mean what they do in `golden.csv`.
 ///
 /// # Errors
-/// A directory that is no version, a file that cannot be read, has no predictions or none of the features.
+/// A directory that is no version, or a file that cannot be read, has no predictions or none of the features.
 pub(super) fn make_golden(
     directory: &Path,
     rows: &Path,
@@ -46,14 +44,14 @@ pub(super) fn make_golden(
         fs::write(path, bytes).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
     };
     if !manifest.checksums.is_empty() {
-        let Some(text) = Checksums::set_in(&text, GOLDEN, &sha256_of(&golden)) else {
+        let Some(text) = Checksums::set_in(&text, GOLDEN_FILE, &sha256_of(&golden)) else {
             let message = "has checksums, but no line [checksums]; write them as a table of their own";
             return Err(Failure::new(format!("{}: {message}", path.display())));
         };
         write(&path, text.as_bytes())?;
     }
-    write(&directory.join(GOLDEN), &golden)?;
-    Ok(format!("{}: {said}", directory.join(GOLDEN).display()))
+    write(&directory.join(GOLDEN_FILE), &golden)?;
+    Ok(format!("{}: {said}", directory.join(GOLDEN_FILE).display()))
 }
 
 /// The names of the features that the version takes.
@@ -76,12 +74,12 @@ fn features_of(directory: &Path, manifest: &Manifest) -> Result<BTreeSet<String>
         Some(directory.join("model.onnx"))
     };
     let graph = graph.ok_or_else(|| Failure::new(format!("{} has no graph", directory.display())))?;
-    let loaded = OnnxCache::new(OnnxRuntime::load()?, 1).load(&graph);
+    let loaded = GraphCache::new(OnnxRuntime::load()?, 1).load(&graph);
     let loaded = loaded.map_err(|error| Failure::new(format!("{}: {error}", graph.display())))?;
-    Ok(loaded.signature().inputs.iter().map(|input| input.name.clone()).collect())
+    Ok(loaded.onnx().signature().inputs.iter().map(|input| input.name.clone()).collect())
 }
 
-/// The rows that somebody wrote with the training library.
+/// The rows that the user exported with the training library.
 struct Table<'a> {
     file: &'a Path,
     features: &'a BTreeSet<String>,
@@ -89,7 +87,7 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
-    /// The bytes of `golden.csv`, and what became of the table, for people.
+    /// The bytes of `golden.csv`, and a description of what it contains.
     fn golden(&self, named: bool) -> Result<(Vec<u8>, String), Failure> {
         let shown = self.file.display();
         let file = shown.to_string();
@@ -130,9 +128,23 @@ impl Table<'_> {
         }
         let mut count = 0_usize;
         let mut record = Record::default();
+        let mut problems = Problems::new();
         while read(&mut reader, &mut record)? {
             count += 1;
+            let answers = columns.iter().zip(&header).zip(record.iter());
+            for ((_, name), cell) in
+                answers.filter(|((column, _), _)| column.as_deref().is_some_and(is_answer))
+            {
+                let cell = with_point(cell, reader.decimal());
+                let number = str::from_utf8(&cell).ok().and_then(|word| word.parse().ok());
+                if !number.is_some_and(f64::is_finite) {
+                    let message =
+                        format!("column `{name}`: {:?} is not a prediction", String::from_utf8_lossy(&cell));
+                    problems.push(&*file, Some(record.line()), message);
+                }
+            }
         }
+        problems.into_result(())?;
         if count == 0 {
             return Err(Failure::new(format!("{shown}: no row below the header")));
         }
@@ -161,12 +173,12 @@ impl Table<'_> {
             let _ = write!(said, "; columns that the model does not take: {}", dropped.join(", "));
         }
         if !lacking.is_empty() {
-            let _ = write!(said, "; the schema's defaults stand in for {}", lacking.join(", "));
+            let _ = write!(said, "; the schema's defaults are used for {}", lacking.join(", "));
         }
         Ok((golden, said))
     }
 
-    /// What a column is called in `golden.csv`; `None` where it has no place there.
+    /// The name of a column in `golden.csv`; `None` if it does not belong there.
     fn column(&self, name: &str) -> Option<String> {
         if name == self.prediction {
             return Some("expected".to_owned());
@@ -179,12 +191,12 @@ impl Table<'_> {
     }
 }
 
-/// Whether a column of `golden.csv` says what must be answered.
+/// Whether a column of `golden.csv` holds expected answers.
 fn is_answer(name: &str) -> bool {
     name == "expected" || name == "raw" || name.starts_with("expected:") || name.starts_with("raw:")
 }
 
-/// A cell as it is written where the comma separates fields: a number with a decimal comma gets a point.
+/// A cell for a file whose separator is the comma: a decimal comma becomes a point.
 fn with_point(cell: &[u8], decimal: Decimal) -> Cow<'_, [u8]> {
     let cell = cell.trim_ascii();
     let word = str::from_utf8(cell).ok().filter(|word| word.contains(','));
@@ -213,7 +225,19 @@ mod tests {
         fs::write(&file, rows).unwrap();
         let said = make_golden(directory.path(), &file, prediction).map_err(|failure| failure.message)?;
         let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
-        Ok((read(GOLDEN), read("model.toml"), said))
+        Ok((read(GOLDEN_FILE), read("model.toml"), said))
+    }
+
+    #[test]
+    fn a_row_without_a_prediction_is_refused_before_anything_is_written() {
+        for (cell, shown) in [("", "\"\""), ("often", "\"often\""), ("nan", "\"nan\""), ("inf", "\"inf\"")] {
+            let rows = format!("balance,annual_fee,prediction\n1,2,0.5\n3,4,{cell}\n");
+            let refused = golden(MANIFEST, &rows, None).unwrap_err();
+            assert!(
+                refused.contains("rows.csv:3: column `prediction`:") && refused.contains(shown),
+                "{refused}"
+            );
+        }
     }
 
     #[test]

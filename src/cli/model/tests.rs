@@ -2,7 +2,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use super::*;
-use crate::release::{GateOutcome, GateReport, Verdict, VersionFile, VersionSummary};
+use release::{GateOutcome, GateReport, Verdict, VersionFile, VersionSummary};
 
 #[derive(Debug, Parser)]
 struct Line {
@@ -67,10 +67,20 @@ fn a_push_that_is_repeated_or_not_promoted_says_which_release_it_is_about() {
 fn the_json_of_a_push_is_flat_and_tells_of_a_release_where_there_is_one() {
     let pushed =
         Pushed { name: "m".to_owned(), version: 2, created: true, verdict: judged(GateOutcome::Passed) };
-    let json = serde_json::to_value(Outcome { pushed, release: None, promotion: None }).unwrap();
+    let json = serde_json::to_value(Outcome {
+        pushed,
+        release: None,
+        replaces: None,
+        warnings: Vec::new(),
+        promotion: None,
+    })
+    .unwrap();
     assert_eq!((&json["name"], &json["version"]), (&"m".into(), &2.into()));
     assert_eq!(json["verdict"]["gates"][0]["outcome"], "passed");
-    assert!(json.get("release").is_none() && json.get("promotion").is_none(), "{json}");
+    assert!(
+        ["release", "replaces", "warnings", "promotion"].iter().all(|key| json.get(key).is_none()),
+        "{json}"
+    );
 }
 
 #[test]

@@ -10,12 +10,13 @@ use serde::Serialize;
 
 use self::pins::{Change, Pin};
 use super::shown;
+use crate::cli::Failure;
 use crate::cli::backend::{Backend, Place};
+use crate::cli::printing::{print, print_json};
 use crate::cli::table::{failed_gates, verdict};
 use crate::cli::upload::{Progress, VersionDirectory, read_optional};
 use crate::cli::values::assignment;
-use crate::cli::{Failure, print, print_json};
-use crate::release::{CreatedRelease, ReleaseDraft, ReleaseRecord, Workspace};
+use release::{CreatedRelease, ReleaseDraft, ReleaseRecord, Workspace};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -24,9 +25,11 @@ Examples:
   proffer release create --base 4 --model affinity=0
   proffer release create models --downgrade propensity
 
-Of a workspace, the highest version of each model is pushed and pinned. A higher version that is current
-stays, unless --downgrade names the model; so does a model that the workspace lacks and its policy names.
-What --model and --base say is pinned as it is. Versions that fail their gates make no release. To serve it:
+Of a workspace, the highest version of each model is pushed and pinned.
+A higher version that is current stays, unless --downgrade names the model;
+so does a model that the workspace lacks and its policy names.
+What --model and --base say is pinned as it is.
+Versions that fail their gates make no release. To serve it:
   proffer release promote N";
 
 #[derive(Debug, Args)]
@@ -38,13 +41,13 @@ pub(super) struct CreateArgs {
     /// The workspace: features.toml, offers.toml, policy.toml and model versions
     #[arg(value_name = "WORKSPACE", conflicts_with_all = ["base", "model", "features", "offers", "policy"])]
     workspace: Option<PathBuf>,
-    /// The release to begin from [default: the current one]
+    /// The release to start from [default: the current one]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     base: u64,
-    /// Pin this version of a model; version 0 takes the model out; may be given several times
+    /// Pin this version of a model; version 0 removes the model; may be given several times
     #[arg(long, value_name = "NAME=VERSION", value_parser = pin)]
     model: Vec<(String, u64)>,
-    /// Pin the workspace's version of this model though a higher one is current; may be given several times
+    /// Pin the workspace's version of this model even if a higher one is current; may be given several times
     #[arg(long, value_name = "NAME", conflicts_with_all = ["base", "model", "features", "offers", "policy"])]
     downgrade: Vec<String>,
     /// The features.toml of the release [default: the base's]
@@ -66,17 +69,17 @@ pub(super) struct CreateArgs {
         hide_default_value = true
     )]
     author: String,
-    /// What it is for
+    /// Its purpose
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     note: String,
 }
 
-/// What is told of a release that was made.
+/// The printed result of a new release.
 #[derive(Debug, Serialize)]
 struct Made {
     #[serde(flatten)]
     record: ReleaseRecord,
-    /// Against the release that was current.
+    /// Compared with the release that was current.
     pins: Vec<Pin>,
     warnings: Vec<String>,
 }
@@ -138,7 +141,7 @@ fn of_workspace(root: &Path, args: &CreateArgs, place: &Place) -> Result<Made, F
     let backend = Backend::open(place)?;
     let current = backend.release(0)?.record;
     let pins = pins::of_workspace(&workspace, &current.models, &args.downgrade)?;
-    // What is kept is in the store; the workspace's lower version need not be.
+    // A kept version is in the store; the workspace's lower version may not be.
     let pushed = pins.iter().filter(|pin| !matches!(pin.change, Change::Kept | Change::Removed));
     let directories: Vec<(&String, u64, VersionDirectory)> = pushed
         .map(|pin| {
@@ -168,7 +171,7 @@ fn of_workspace(root: &Path, args: &CreateArgs, place: &Place) -> Result<Made, F
     Ok(Made { record, pins, warnings })
 }
 
-/// The workspace's files with these pins over those of `base`.
+/// The workspace's files with these pins, on top of `base`.
 fn draft(workspace: &Workspace, base: &ReleaseRecord, pins: &[Pin], args: &CreateArgs) -> ReleaseDraft {
     ReleaseDraft {
         base: base.number,

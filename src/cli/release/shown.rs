@@ -1,10 +1,11 @@
-//! Releases as a person reads them.
+//! The texts that show releases to a person.
 
 use std::fmt::Write as _;
 
 use crate::cli::backend::Change;
 use crate::cli::table::new_table;
-use crate::release::{Current, Promotion, ReleaseDiff, ReleaseList, ReleaseRecord, ServingState};
+use release::{Current, Promotion, ReleaseDiff, ReleaseList, ReleaseRecord, ServingState};
+use telemetry::foreign;
 
 /// What a promotion or a rollback did.
 pub(in crate::cli) fn say_promotion(promotion: &Promotion) -> String {
@@ -19,7 +20,7 @@ pub(in crate::cli) fn say_promotion(promotion: &Promotion) -> String {
     text
 }
 
-/// Releases with what they are now.
+/// A list of releases with their state.
 pub(super) fn list(list: &ReleaseList) -> String {
     let mut table = new_table(&["release", "now", "made", "by", "models", "note"], 0..1);
     for record in &list.releases {
@@ -48,7 +49,7 @@ pub(super) fn list(list: &ReleaseList) -> String {
     text
 }
 
-/// What a release is now: current in the store, and what the server that answered does with it.
+/// The state of a release: current in the store, and how the asked server uses it.
 fn marks(number: u64, list: &ReleaseList) -> String {
     let mut marks = Vec::new();
     if list.current.release == number {
@@ -78,9 +79,14 @@ pub(super) fn log(promotions: &[Current]) -> String {
 
 /// One release.
 pub(super) fn record(record: &ReleaseRecord) -> String {
-    let mut text = format!("release {}, made by {} at {}", record.number, record.author, record.created);
+    let mut text = format!(
+        "release {}, made by {} at {}",
+        record.number,
+        foreign::shown(&record.author),
+        record.created
+    );
     if !record.note.is_empty() {
-        let _ = write!(text, ": {}", record.note);
+        let _ = write!(text, ": {}", foreign::shown(&record.note));
     }
     let mut table = new_table(&["model", "version"], 1..2);
     for (name, version) in &record.models {
@@ -110,7 +116,7 @@ pub(super) fn diff(diff: &ReleaseDiff) -> String {
     let offers =
         [("added", &diff.offers_added), ("removed", &diff.offers_removed), ("changed", &diff.offers_changed)];
     for (what, offers) in offers.iter().filter(|(_, offers)| !offers.is_empty()) {
-        let _ = write!(text, "\n\noffers {what}: {}", offers.join(", "));
+        let _ = write!(text, "\n\noffers {what}: {}", foreign::escaped(&offers.join(", ")));
     }
     for file in &diff.files {
         let _ = write!(text, "\n\n{}", file.diff.trim_end());
@@ -130,7 +136,7 @@ pub(super) fn change(change: &Change) -> String {
     if let Some(current) = &change.current {
         let mut text = format!("release {} is current: promotion {}", current.release, current.sequence);
         if !current.author.is_empty() {
-            let _ = write!(text, " by {}", current.author);
+            let _ = write!(text, " by {}", foreign::shown(&current.author));
         }
         if !current.reason.is_empty() {
             let _ = write!(text, " ({})", one_line(&current.reason));
@@ -143,7 +149,7 @@ pub(super) fn change(change: &Change) -> String {
 
 fn serving(state: &ServingState) -> Vec<String> {
     let mut parts = match state.release {
-        0 => vec!["nothing serves yet".to_owned()],
+        0 => vec!["no release serves yet".to_owned()],
         release => vec![format!("release {release} serves")],
     };
     if state.loading != 0 {
@@ -162,17 +168,17 @@ fn serving(state: &ServingState) -> Vec<String> {
     parts
 }
 
-/// The first line of a text, and a sign where there are more.
+/// The first line of a text, with a sign if there are more.
 fn one_line(text: &str) -> String {
     let mut lines = text.lines();
-    let first = lines.next().unwrap_or_default();
-    if lines.next().is_some() { format!("{first} …") } else { first.to_owned() }
+    let first = foreign::shown(lines.next().unwrap_or_default());
+    if lines.next().is_some() { format!("{first} …") } else { first.into_owned() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::release::{FileChange, ModelChange, RefusedRelease};
+    use release::{FileChange, ModelChange, RefusedRelease};
 
     fn current(release: u64) -> Current {
         Current {

@@ -4,11 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::super::{Failure, print, print_json};
+use super::super::Failure;
+use super::super::printing::{print, print_json, say};
+use super::super::values::{decimal, listed, separator};
 use super::previous::artefact;
 use super::watch::Watch;
-use crate::segment::drift::{Drift, drift};
-use crate::segment::train::ReadOptions;
+use segment_train::drift::{Drift, drift};
+use segment_train::train::ReadOptions;
+use table::Decimal;
 
 pub(super) const AFTER_DRIFT: &str = "\
 Examples:
@@ -27,13 +30,19 @@ pub(in crate::cli) struct DriftArgs {
     /// The customers of today: CSV or Parquet, with the columns that the segments were trained on
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-    /// Words that mean a missing value, beside an empty field, NA and NaN
-    #[arg(long, value_name = "WORDS", value_delimiter = ',')]
+    /// Words that mean a missing value, besides an empty field, NA and NaN
+    #[arg(long, value_name = "WORDS", value_delimiter = ',', value_parser = listed)]
     missing: Vec<String>,
-    /// Calls a column by the name that the segments have for it, as in the training; once for each column
+    /// The field separator of a CSV: "," ";" "|" or tab [default: detected]
+    #[arg(long, value_name = "SEPARATOR", value_parser = separator)]
+    separator: Option<u8>,
+    /// The decimal mark of a CSV: comma (points separate thousands) or point [default: detected]
+    #[arg(long, value_name = "MARK", value_parser = decimal)]
+    decimal: Option<Decimal>,
+    /// Rename a column to the segments' name for it, as in the training; once for each column
     #[arg(long, value_name = "OLD=NEW", value_parser = super::flags::renamed)]
     rename: Vec<(String, String)>,
-    /// The PSI above which something has shifted
+    /// The PSI above which a feature or the segments have shifted
     #[arg(long, value_name = "PSI", default_value_t = 0.25)]
     limit: f64,
     /// Print one line of JSON
@@ -46,6 +55,8 @@ pub(super) fn run(args: &DriftArgs) -> Result<(), Failure> {
     let watch = Watch::start(args.json)?;
     let said = ReadOptions {
         missing: args.missing.clone(),
+        separator: args.separator,
+        decimal: args.decimal,
         rename: args.rename.iter().cloned().collect(),
         ..ReadOptions::default()
     };
@@ -54,6 +65,9 @@ pub(super) fn run(args: &DriftArgs) -> Result<(), Failure> {
     if args.json {
         print_json(&drift)?;
     } else {
+        for note in &drift.notes {
+            say(format_args!("warning: {}: {note}", drift.file));
+        }
         print(&drift)?;
     }
     if drift.shifted() {

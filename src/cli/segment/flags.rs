@@ -1,4 +1,4 @@
-//! The flags of `proffer segment train`, and what they make of `segmentation.toml`.
+//! The flags of `proffer segment train`, and how they change `segmentation.toml`.
 
 use std::path::PathBuf;
 
@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::super::Failure;
 use super::super::upload::read_text;
-use super::super::values::{decimal, separator};
-use crate::segment::Scale;
-use crate::segment::train::settings::{Impute, Log1p, SETTINGS_FILE, TrainSettings};
-use crate::table::Decimal;
+use super::super::values::{decimal, listed, separator};
+use segment::Scale;
+use segment_train::train::settings::{Impute, Log1p, SETTINGS_FILE, TrainSettings};
+use table::Decimal;
 
 pub(super) const AFTER_TRAIN: &str = "\
 Examples:
@@ -31,80 +31,80 @@ would change segment.";
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(in crate::cli) struct TrainArgs {
-    /// The customers: CSV (separator and quotes are detected) or Parquet, one row each, with names of columns
+    /// The customers: CSV (separator and quotes are detected) or Parquet, one row each, with column names
     #[arg(long, value_name = "FILE")]
     pub input: PathBuf,
-    /// Where the version and its report are written
+    /// Where to write the version and its report
     #[arg(long, value_name = "DIR")]
     pub output: PathBuf,
-    /// Settings that are kept in a file, segmentation.toml
+    /// A file with settings, segmentation.toml
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
 
     /// The column that names the customer
-    #[arg(long, value_name = "COLUMN", help_heading = "What is read")]
+    #[arg(long, value_name = "COLUMN", help_heading = "Input")]
     pub id: Option<String>,
-    /// Columns that take no part
-    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', help_heading = "What is read")]
+    /// Columns to leave out
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', value_parser = listed, help_heading = "Input")]
     pub drop: Vec<String>,
-    /// The columns that take part, and no others
-    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', help_heading = "What is read")]
+    /// Columns to use; all others are left out
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', value_parser = listed, help_heading = "Input")]
     pub only: Vec<String>,
-    /// Columns of text, each value of which becomes a feature of its own
-    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', help_heading = "What is read")]
+    /// Text columns to one-hot encode: each value becomes a feature
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', value_parser = listed, help_heading = "Input")]
     pub one_hot: Vec<String>,
-    /// Words that mean a missing value, beside an empty field, NA, NaN, null, none, - and ?
-    #[arg(long, value_name = "WORDS", value_delimiter = ',', help_heading = "What is read")]
+    /// Words that mean a missing value, besides an empty field, NA, NaN, null, none, - and ?
+    #[arg(long, value_name = "WORDS", value_delimiter = ',', value_parser = listed, help_heading = "Input")]
     pub missing: Vec<String>,
-    /// What separates the fields of CSV: "," ";" "|" or tab [default: told from the file]
-    #[arg(long, value_name = "SEPARATOR", value_parser = separator, help_heading = "What is read")]
+    /// The field separator of a CSV: "," ";" "|" or tab [default: detected]
+    #[arg(long, value_name = "SEPARATOR", value_parser = separator, help_heading = "Input")]
     pub separator: Option<u8>,
-    /// What stands before decimals in CSV: comma (points stand between thousands) or point [default: told from the file]
-    #[arg(long, value_name = "MARK", value_parser = decimal, help_heading = "What is read")]
+    /// The decimal mark of a CSV: comma (points separate thousands) or point [default: detected]
+    #[arg(long, value_name = "MARK", value_parser = decimal, help_heading = "Input")]
     pub decimal: Option<Decimal>,
-    /// Columns that take part although they look like row numbers, ids, codes or labels
-    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', help_heading = "What is read")]
+    /// Columns to use even if they look like row numbers, ids, codes or labels
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', value_parser = listed, help_heading = "Input")]
     pub keep: Vec<String>,
-    /// Calls a column by a name that features.toml can have; once for each column
-    #[arg(long, value_name = "OLD=NEW", value_parser = renamed, help_heading = "What is read")]
+    /// Rename a column to a name that features.toml can have; once for each column
+    #[arg(long, value_name = "OLD=NEW", value_parser = renamed, help_heading = "Input")]
     pub rename: Vec<(String, String)>,
 
-    /// What stands in for a missing value: median, mean or a number [default: median]
-    #[arg(long, value_name = "HOW", value_parser = impute, help_heading = "How it is prepared")]
+    /// What replaces a missing value: median, mean or a number [default: median]
+    #[arg(long, value_name = "HOW", value_parser = impute, help_heading = "Preparation")]
     pub impute: Option<Impute>,
-    /// Quantiles beyond which values count as the quantile, such as 0.01,0.99
-    #[arg(long, value_name = "LOW,HIGH", value_parser = quantiles, help_heading = "How it is prepared")]
+    /// Quantiles at which values are clipped, such as 0.01,0.99
+    #[arg(long, value_name = "LOW,HIGH", value_parser = quantiles, help_heading = "Preparation")]
     pub winsorise: Option<[f64; 2]>,
-    /// Where ln(1 + x) is taken: auto (skewed amounts and counts), none, or columns [default: auto]
-    #[arg(long, value_name = "WHERE", value_parser = |text: &str| Ok::<_, String>(log1p(text)), help_heading = "How it is prepared")]
+    /// Where to take ln(1 + x): auto (skewed amounts and counts), none, or columns [default: auto]
+    #[arg(long, value_name = "WHERE", value_parser = |text: &str| Ok::<_, String>(log1p(text)), help_heading = "Preparation")]
     pub log1p: Option<Log1p>,
     /// z-score or min-max [default: z-score]
-    #[arg(long, value_name = "SCALE", value_parser = scale, help_heading = "How it is prepared")]
+    #[arg(long, value_name = "SCALE", value_parser = scale, help_heading = "Preparation")]
     pub scale: Option<Scale>,
-    /// Of two features with a greater |r| the later one is left out
-    #[arg(long, value_name = "R", help_heading = "How it is prepared")]
+    /// Drop the later of two features with a greater |r|
+    #[arg(long, value_name = "R", help_heading = "Preparation")]
     pub correlation_limit: Option<f64>,
-    /// As many principal components as hold this share of the variance
-    #[arg(long, value_name = "SHARE", help_heading = "How it is prepared")]
+    /// Keep the principal components that explain this share of the variance
+    #[arg(long, value_name = "SHARE", help_heading = "Preparation")]
     pub variance_kept: Option<f64>,
 
     /// The number of segments [default: the recommended one]
-    #[arg(long, value_name = "K", help_heading = "How it is clustered")]
+    #[arg(long, value_name = "K", help_heading = "Clustering")]
     pub k: Option<usize>,
-    /// The least number of segments that is tried [default: 3]
-    #[arg(long, value_name = "K", help_heading = "How it is clustered")]
+    /// The smallest number of segments to try [default: 3]
+    #[arg(long, value_name = "K", help_heading = "Clustering")]
     pub k_min: Option<usize>,
-    /// The most that is tried [default: 12]
-    #[arg(long, value_name = "K", help_heading = "How it is clustered")]
+    /// The largest number of segments to try [default: 12]
+    #[arg(long, value_name = "K", help_heading = "Clustering")]
     pub k_max: Option<usize>,
-    /// Restarts of k-means, of which the best is kept [default: 10]
-    #[arg(long, value_name = "N", help_heading = "How it is clustered")]
+    /// Restarts of k-means; the best one is kept [default: 10]
+    #[arg(long, value_name = "N", help_heading = "Clustering")]
     pub n_init: Option<usize>,
     /// Seed of the random generator; the same seed gives the same bytes [default: 42]
-    #[arg(long, value_name = "N", help_heading = "How it is clustered")]
+    #[arg(long, value_name = "N", help_heading = "Clustering")]
     pub seed: Option<u64>,
-    /// Bootstrap resamples, for the stability [default: 20]
-    #[arg(long, value_name = "N", help_heading = "How it is clustered")]
+    /// Bootstrap resamples for the stability [default: 20]
+    #[arg(long, value_name = "N", help_heading = "Clustering")]
     pub resamples: Option<usize>,
     /// Also compute the gap statistic, over this many reference sets
     #[arg(
@@ -112,66 +112,66 @@ pub(in crate::cli) struct TrainArgs {
         value_name = "SETS",
         num_args = 0..=1,
         default_missing_value = "10",
-        help_heading = "How it is clustered"
+        help_heading = "Clustering"
     )]
     pub gap: Option<usize>,
-    /// Rows above which k-means takes a sample at a time [default: 200000]
-    #[arg(long, value_name = "ROWS", help_heading = "How it is clustered")]
+    /// Above this number of rows k-means uses mini-batches [default: 200000]
+    #[arg(long, value_name = "ROWS", help_heading = "Clustering")]
     pub mini_batch_above: Option<usize>,
-    /// Threads; the result does not depend on it [default: one per core]
-    #[arg(long, value_name = "N", help_heading = "How it is clustered")]
+    /// Threads; the result does not depend on them [default: one per core]
+    #[arg(long, value_name = "N", help_heading = "Clustering")]
     pub threads: Option<usize>,
 
     /// Names of the segments, largest first
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = "What is made of it")]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = listed, help_heading = "Output")]
     pub names: Option<Vec<String>>,
-    /// A workspace (features.toml, offers.toml, policy.toml, models): the report tells which of its offers suit each segment
-    #[arg(long, value_name = "DIR", help_heading = "What is made of it")]
+    /// A workspace (features.toml, offers.toml, policy.toml, models): the report lists its best offers for each segment
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub offers: Option<PathBuf>,
     /// Also write DIR/report/assignments.csv: the segment of each customer
-    #[arg(long, help_heading = "What is made of it")]
+    #[arg(long, help_heading = "Output")]
     pub assignments: bool,
     /// Write the version without a report
-    #[arg(long, help_heading = "What is made of it")]
+    #[arg(long, help_heading = "Output")]
     pub no_report: bool,
     /// Print the choice and the segments as one line of JSON
-    #[arg(long, help_heading = "What is made of it")]
+    #[arg(long, help_heading = "Output")]
     pub json: bool,
 
-    /// The version before, whose ids and names go on: its directory or segments.json, or `NAME/VERSION` of --store
-    #[arg(long, value_name = "VERSION", help_heading = "When segments are trained again")]
+    /// The previous version, whose ids and names are kept: its directory or segments.json, or `NAME/VERSION` of --store
+    #[arg(long, value_name = "VERSION", help_heading = "Retraining")]
     pub previous: Option<String>,
     /// The share of customers that may change segment [default: 0.2]
-    #[arg(long, value_name = "SHARE", help_heading = "When segments are trained again")]
+    #[arg(long, value_name = "SHARE", help_heading = "Retraining")]
     pub max_moved: Option<f64>,
-    /// Write and push it although it is not stable, moves more customers, or has a segment of outliers
-    #[arg(long, help_heading = "When segments are trained again")]
+    /// Write and push it even if it is not stable, moves more customers, or has a segment of outliers
+    #[arg(long, help_heading = "Retraining")]
     pub force: bool,
     /// Push the version as the next one of this model
-    #[arg(long, value_name = "NAME", help_heading = "When segments are trained again")]
+    #[arg(long, value_name = "NAME", help_heading = "Retraining")]
     pub push: Option<String>,
     /// If it passes its gates, make a release of the current one with it, and promote that
-    #[arg(long, requires = "push", help_heading = "When segments are trained again")]
+    #[arg(long, requires = "push", help_heading = "Retraining")]
     pub promote: bool,
     #[arg(
         long,
         help = "The server to push to [env: PROFFER_SERVER] [default: 127.0.0.1:50051]",
         value_name = "ADDRESS",
         conflicts_with = "store",
-        help_heading = "When segments are trained again"
+        help_heading = "Retraining"
     )]
     pub server: Option<String>,
     /// Push into this store, without a server
-    #[arg(long, value_name = "STORE", help_heading = "When segments are trained again")]
+    #[arg(long, value_name = "STORE", help_heading = "Retraining")]
     pub store: Option<String>,
 }
 
 impl TrainArgs {
-    /// The settings: the file's, where there is one, with what the flags say in their place.
+    /// The settings of the file, if there is one, overridden by the flags.
     ///
     /// # Errors
     /// Every problem of the file, then every setting that cannot be used.
-    pub fn settings(&self) -> Result<TrainSettings, Failure> {
+    pub(crate) fn settings(&self) -> Result<TrainSettings, Failure> {
         let mut settings = match &self.settings {
             None => TrainSettings::default(),
             Some(path) => {
@@ -226,7 +226,7 @@ impl TrainArgs {
         }
         replace(&mut settings.retrain.max_moved, self.max_moved.as_ref());
         settings.check()?;
-        // A name that was written both ways is one column.
+        // Both names of a renamed column mean the same column.
         let settings = settings.renamed();
         settings.check()?;
         Ok(settings)
@@ -245,7 +245,7 @@ fn replace_option<T: Clone>(setting: &mut Option<T>, flag: Option<&T>) {
     }
 }
 
-/// A column and the name that it is called by, which has no `=`.
+/// A column and its new name, which has no `=`.
 pub(super) fn renamed(text: &str) -> Result<(String, String), String> {
     let both = text.rsplit_once('=').map(|(old, new)| (old.trim().to_owned(), new.trim().to_owned()));
     both.filter(|(old, new)| !old.is_empty() && !new.is_empty())

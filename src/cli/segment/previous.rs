@@ -1,13 +1,13 @@
-//! The version before: a directory, a file, or a version of a store.
+//! The previous version: a directory, a file, or a version of a store.
 
 use std::path::{Path, PathBuf};
 
 use super::super::Failure;
-use crate::release::Store;
-use crate::segment::train::Previous;
-use crate::segment::{FILE_NAME, Segmentation};
+use release::Store;
+use segment::{FILE_NAME, Segmentation};
+use segment_train::train::Previous;
 
-/// Reads what `--previous` names: `DIR`, `DIR/segments.json`, or `NAME/VERSION` of `store`.
+/// Reads the value of `--previous`: `DIR`, `DIR/segments.json`, or `NAME/VERSION` of `store`.
 pub(super) fn read(named: &str, store: Option<&str>) -> Result<Previous, Failure> {
     let path = find(named, store)?;
     let bytes = std::fs::read(&path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;

@@ -1,4 +1,4 @@
-//! `proffer segment train`: read, train, show, write, and push where that is asked for.
+//! `proffer segment train`: reads, trains, shows, writes, and pushes if asked to.
 
 use std::path::Path;
 
@@ -6,19 +6,21 @@ use rayon::ThreadPoolBuilder;
 use serde::Serialize;
 
 use super::super::backend::Place;
-use super::super::{Failure, model, print, print_json};
+use super::super::printing::{print, print_json, say};
+use super::super::{Failure, model};
 use super::flags::TrainArgs;
 use super::watch::Watch;
 use super::{offers, previous};
-use crate::model::Checksums;
-use crate::segment::train::study::{Choice, Migration, SegmentProfile};
-use crate::segment::train::{
+use ::model::Checksums;
+use segment::{FILE_NAME, GOLDEN_FILE};
+use segment_train::report;
+use segment_train::train::study::{Choice, Migration, SegmentProfile, Study};
+use segment_train::train::{
     ChoiceTable, Detail, MigrationTable, ReadOptions, Summary, Table, Trained, train,
 };
-use crate::segment::write::{File, write_all};
-use crate::segment::{FILE_NAME, GOLDEN_FILE, report};
+use segment_train::write::{File, write_all};
 
-/// A request is assigned in microseconds; this is what a gate allows on a machine that does other things.
+/// The latency that a gate allows on a busy machine; an assignment itself takes microseconds.
 const LATENCY_BUDGET_MS: u64 = 50;
 
 /// What `--json` prints.
@@ -27,7 +29,7 @@ struct Outcome<'t> {
     choice: &'t Choice,
     segments: &'t [SegmentProfile],
     migration: Option<&'t Migration>,
-    /// Columns that should be no features, and segments of outliers.
+    /// Columns that should not be features, problems of the file, and segments of outliers.
     warnings: Vec<String>,
     written: Vec<String>,
 }
@@ -44,7 +46,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
         if !args.json {
             let facts = table.facts();
             print(&facts)?;
-            facts.warnings().for_each(|warning| eprintln!("warning: {warning}"));
+            facts.warnings().for_each(|warning| say(format_args!("warning: {warning}")));
         }
         Ok::<_, Failure>(train(table, &settings, before.as_ref(), detail, &watch)?)
     })?;
@@ -62,10 +64,10 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
         && args.force
         && !args.json
     {
-        eprintln!("warning: {outliers}");
+        say(format_args!("warning: {outliers}"));
     }
     let outliers = trained.outliers.as_ref();
-    let outliers = outliers.map(|outliers| format!("{outliers}; pass --force to write it all the same"));
+    let outliers = outliers.map(|outliers| format!("{outliers}; pass --force to write the segments anyway"));
     let refused: Vec<String> =
         outliers.into_iter().chain(trained.refusal.as_ref().map(ToString::to_string)).collect();
     if !refused.is_empty() && !args.force {
@@ -85,11 +87,11 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
             choice: &study.choice,
             segments: &study.segments,
             migration: study.migration.as_ref(),
-            warnings: warnings(&trained),
+            warnings: warnings(&trained.study),
             written,
         })?;
     } else {
-        // The tables beside the report are what it shows, as CSV and JSON.
+        // The tables beside the report repeat it as CSV and JSON.
         for path in written.iter().filter(|path| {
             [FILE_NAME, "model.toml", GOLDEN_FILE, report::REPORT_FILE]
                 .iter()
@@ -101,11 +103,11 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
     args.push.as_ref().map_or(Ok(()), |name| push(args, name))
 }
 
-fn warnings(trained: &Trained) -> Vec<String> {
-    let columns = trained.study.columns.iter();
+fn warnings(study: &Study) -> Vec<String> {
+    let columns = study.columns.iter();
     let labels =
         columns.filter_map(|column| Some(format!("column `{}` {}", column.name, column.warning.as_ref()?)));
-    labels.chain(trained.outliers.as_ref().map(ToString::to_string)).collect()
+    labels.chain(study.warnings.iter().cloned()).collect()
 }
 
 fn show(trained: &Trained) -> Result<(), Failure> {
@@ -118,7 +120,7 @@ fn show(trained: &Trained) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Everything that is written, the version first.
+/// All files to write, the version first.
 fn files(args: &TrainArgs, trained: &Trained) -> Result<Vec<File>, Failure> {
     let artefact = trained.segmentation.to_json()?.into_bytes();
     let golden = trained.segmentation.golden_csv().into_bytes();

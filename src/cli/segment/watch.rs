@@ -1,5 +1,5 @@
-//! Who watches a training on a terminal: a bar with the time left for what takes longer than a second, and an end by Ctrl-C that leaves
-//! no file half written.
+//! Shows a training on a terminal: a bar with the time left for steps longer than a second. Ctrl-C ends it and leaves
+//! no half-written file.
 
 use std::io::IsTerminal;
 use std::process::exit;
@@ -9,18 +9,19 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::super::Failure;
-use crate::segment::train::progress::Progress;
+use super::super::printing::say;
+use segment_train::train::progress::Progress;
 
-/// What is done sooner needs no bar.
+/// Shorter steps get no bar.
 const SHOWN_AFTER: Duration = Duration::from_secs(1);
 
-/// As a shell counts a program that ended by SIGINT.
+/// The exit code that shells use for a program ended by SIGINT.
 const INTERRUPTED: i32 = 130;
 
-/// How often a step that is one piece shows that it goes on.
+/// How often the spinner of an indivisible step moves.
 const TICK: Duration = Duration::from_millis(200);
 
-/// One bar, for the step that is under way.
+/// The bar of the current step.
 #[derive(Debug)]
 pub(super) struct Watch {
     step: Arc<Mutex<Step>>,
@@ -39,19 +40,19 @@ struct Step {
 }
 
 impl Watch {
-    /// Watches from now on. `quiet`: a script reads the output, or nobody does.
+    /// Starts watching. `quiet` hides the bar, as for a script.
     ///
     /// # Errors
     /// When the operating system refuses the thread that waits for Ctrl-C.
-    pub fn start(quiet: bool) -> Result<Self, Failure> {
+    pub(super) fn start(quiet: bool) -> Result<Self, Failure> {
         let writing = Arc::new(Mutex::new(()));
         let held = Arc::clone(&writing);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("interrupt".to_owned()).spawn(move || {
             if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
-                // Files that are being written are finished first: all of them are there, or none.
+                // Files that are being written are finished first: all of them exist, or none.
                 let _held = held.lock().unwrap_or_else(PoisonError::into_inner);
-                eprintln!("interrupted");
+                say("interrupted");
                 exit(INTERRUPTED);
             }
         })?;
@@ -64,7 +65,7 @@ impl Watch {
         };
         let (step, shown) = (Arc::new(Mutex::new(step)), !quiet && std::io::stderr().is_terminal());
         if shown {
-            // A step that is not cut into pieces tells nothing between its beginning and its end.
+            // An indivisible step reports nothing between its beginning and its end.
             let watched = Arc::downgrade(&step);
             std::thread::Builder::new().name("progress".to_owned()).spawn(move || {
                 while let Some(step) = watched.upgrade() {
@@ -77,8 +78,8 @@ impl Watch {
         Ok(Self { step, shown, writing })
     }
 
-    /// Does `work`, which is one piece, as a step.
-    pub fn during<T>(&self, step: &str, work: impl FnOnce() -> T) -> T {
+    /// Runs `work` as one indivisible step.
+    pub(super) fn during<T>(&self, step: &str, work: impl FnOnce() -> T) -> T {
         self.begin(step, 1);
         let done = work();
         self.finish();
@@ -86,12 +87,12 @@ impl Watch {
     }
 
     /// Until the guard is dropped, Ctrl-C waits.
-    pub fn writing(&self) -> MutexGuard<'_, ()> {
+    pub(super) fn writing(&self) -> MutexGuard<'_, ()> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the bar away.
-    pub fn finish(&self) {
+    /// Removes the bar.
+    pub(super) fn finish(&self) {
         let mut step = self.step();
         step.bar.finish_and_clear();
         step.units = 0;
@@ -103,8 +104,8 @@ impl Watch {
 }
 
 impl Step {
-    /// Shows the bar once the step has taken long enough to be worth one: how far it is, or, where it is one piece, for how
-    /// long it goes on. A step without units is over.
+    /// Shows the bar once the step has taken long enough: its progress, or for an indivisible step the time so far. A
+    /// step without units is over.
     fn show(&mut self) {
         if self.units == 0 || self.began.elapsed() <= SHOWN_AFTER {
             return;

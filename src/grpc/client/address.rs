@@ -70,7 +70,7 @@ pub(super) fn url(address: &str) -> Result<String, (String, String)> {
         port if is_port(port) => Ok(format!("http://{host}{port}")),
         port => {
             let port = port.strip_prefix(':').unwrap_or(port);
-            Err((format!("`{port}` is no port, a number of 1 to 65535"), format!("http://{host}:{PORT}")))
+            Err((format!("`{port}` is not a port, a number of 1 to 65535"), format!("http://{host}:{PORT}")))
         }
     }
 }
@@ -111,10 +111,10 @@ mod tests {
             ("http://", "names no host", "http://127.0.0.1:50051"),
             ("", "names no host", "http://127.0.0.1:50051"),
             (":50052", "names no host", "http://127.0.0.1:50052"),
-            ("localhost:grpc", "`grpc` is no port", "http://localhost:50051"),
-            ("localhost:0", "`0` is no port", "http://localhost:50051"),
-            ("localhost:65536", "`65536` is no port", "http://localhost:50051"),
-            ("localhost:+1", "`+1` is no port", "http://localhost:50051"),
+            ("localhost:grpc", "`grpc` is not a port", "http://localhost:50051"),
+            ("localhost:0", "`0` is not a port", "http://localhost:50051"),
+            ("localhost:65536", "`65536` is not a port", "http://localhost:50051"),
+            ("localhost:+1", "`+1` is not a port", "http://localhost:50051"),
             ("::1", "stands in brackets", "http://[::1]:50051"),
             ("[::1:50051", "bracket", "http://[::1]:50051"),
             ("[localhost]:1", "no IPv6 address", "http://[::1]:50051"),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Client, ClientError, wire};
-use crate::decision::ContextValue;
-use crate::feature::{ColumnValues, FeatureBatch};
+use decision::ContextValue;
+use feature::{ColumnValues, FeatureBatch};
 
 /// A question for `Rank`.
 #[derive(Debug, Clone, Default)]
@@ -21,15 +21,15 @@ pub struct RankQuestion {
     pub consents: Vec<String>,
     /// Features, row i = customer i.
     pub features: Option<FeatureBatch>,
-    /// Context by name.
+    /// Context values by name.
     pub context: Vec<(String, ContextValue)>,
-    /// Only these.
+    /// Candidates; empty: all offers.
     pub candidates: Vec<String>,
-    /// Not these.
+    /// Offers to leave out.
     pub excluded: Vec<String>,
     /// 0: the placement's default.
     pub count: u32,
-    /// Ask for factors and for what was withheld.
+    /// Ask for factors and for withheld offers.
     pub explain: bool,
     /// When the offers would be shown.
     pub as_of: Option<chrono::DateTime<chrono::Utc>>,
@@ -40,7 +40,7 @@ pub struct RankQuestion {
 pub struct RankAnswer {
     /// The server's or the caller's.
     pub request_id: String,
-    /// The release that decided.
+    /// The release that answered.
     pub release: u64,
     /// One per customer.
     pub results: Vec<RankedCustomer>,
@@ -57,11 +57,11 @@ pub struct RankedCustomer {
     pub offers: Vec<ShownOffer>,
     /// Where the release has a segmentation.
     pub segment: Option<ShownSegment>,
-    /// What was withheld.
+    /// Offers that were withheld.
     pub rejected: Vec<WithheldOffer>,
-    /// What the decision had to do without.
+    /// What the decision did without.
     pub degraded: Vec<String>,
-    /// Why this customer could not be decided: code and message.
+    /// Why there is no decision for this customer: code and message.
     pub error: Option<String>,
 }
 
@@ -72,9 +72,9 @@ pub struct ShownSegment {
     pub id: i64,
     /// Its name.
     pub name: String,
-    /// To its centroid.
+    /// The distance to its centroid.
     pub distance: f64,
-    /// 0..=1.
+    /// The margin, within 0..=1.
     pub margin: f64,
 }
 
@@ -85,13 +85,13 @@ pub struct ShownOffer {
     pub offer_id: String,
     /// 1 is the best.
     pub rank: u32,
-    /// What it was ranked by.
+    /// The priority by which it was ranked.
     pub priority: f64,
-    /// What the priority is made of.
+    /// The factors of the priority.
     pub factors: Option<ShownFactors>,
-    /// Shown because nothing else remained.
+    /// Whether it is shown because no other offer remained.
     pub fallback: bool,
-    /// As in offers.toml.
+    /// The attributes of offers.toml.
     pub attributes: BTreeMap<String, serde_json::Value>,
 }
 
@@ -115,13 +115,13 @@ pub struct ShownFactors {
 pub struct WithheldOffer {
     /// Its id.
     pub offer_id: String,
-    /// Where it fell.
+    /// The stage that withheld it.
     pub stage: String,
-    /// The stable code.
+    /// The stable reason code.
     pub reason: String,
     /// The text of the rule.
     pub rule: String,
-    /// For people.
+    /// An explanation for people.
     pub detail: String,
 }
 
@@ -142,6 +142,8 @@ pub struct Scored {
     pub calibrated: bool,
     /// Rows without a score, and why.
     pub errors: Vec<(u32, String)>,
+    /// What the answer did without.
+    pub degraded: Vec<String>,
 }
 
 impl Client {
@@ -203,6 +205,7 @@ impl Client {
             columns: answer.columns,
             calibrated: answer.calibrated,
             errors: answer.errors.into_iter().map(|error| (error.row, error.message)).collect(),
+            degraded: answer.degraded,
         })
     }
 }
@@ -252,16 +255,24 @@ fn read_result(result: wire::RankResult) -> RankedCustomer {
             .rejected
             .into_iter()
             .map(|rejected| WithheldOffer {
+                stage: word(rejected.withheld_stage().as_str_name(), "WITHHELD_STAGE_").to_lowercase(),
+                reason: word(rejected.withheld_reason().as_str_name(), "WITHHELD_REASON_").to_owned(),
                 offer_id: rejected.offer_id,
-                stage: rejected.stage,
-                reason: rejected.reason,
                 rule: rejected.rule,
                 detail: rejected.detail,
             })
             .collect(),
         degraded: result.degraded,
-        error: result.error.map(|error| format!("{}: {}", error.code, error.message)),
+        error: result.error.map(|error| {
+            let code = word(error.error_code().as_str_name(), "RANK_ERROR_CODE_");
+            format!("{code}: {}", error.message)
+        }),
     }
+}
+
+/// The name of an enum's value without that of the enum.
+fn word<'n>(name: &'n str, prefix: &str) -> &'n str {
+    name.strip_prefix(prefix).unwrap_or(name)
 }
 
 fn read_offer(offer: wire::RankedOffer) -> ShownOffer {

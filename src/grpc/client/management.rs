@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use super::{Client, ClientError, wire};
-use crate::release::{
+use release::{
     CreatedRelease, Current, ModelSummary, Order, Promotion, PushHeader, Pushed, ReleaseDiff, ReleaseDraft,
     ReleaseFiles, ReleaseList, ServingState, VersionDetail, VersionFile,
 };
@@ -23,7 +23,7 @@ pub const PIECE: usize = 1 << 20;
 const MESSAGES_AHEAD: usize = 2;
 
 impl Client {
-    /// Uploads the version whose files lie below `root`; `progress` is told of each piece of them, in bytes.
+    /// Uploads the version whose files lie below `root`; `progress` gets the bytes of each piece.
     ///
     /// # Errors
     /// What the server refuses, or a file that cannot be read; then nothing is left behind.
@@ -35,7 +35,8 @@ impl Client {
     ) -> Result<Pushed, ClientError> {
         let (messages, taken) = mpsc::channel(MESSAGES_AHEAD);
         let (files, root) = (header.files.clone(), root.to_owned());
-        // While this one is open the stream does not end, so what could not be read to its end is never taken for whole.
+        // While this sender is open the stream does not end, so an upload that was not read to its end is never taken
+        // for whole.
         let open = messages.clone();
         let first = messages.send(part(Part::Header(header.into()))).await;
         debug_assert!(first.is_ok(), "the receiver is here");
@@ -100,10 +101,7 @@ impl Client {
         Ok(self.releases().get_release(request).await?.into_inner().try_into()?)
     }
 
-    /// At most `count` releases below `before`, newest first (0 and 0: the newest hundred), and what serves.
-    ///
-    /// # Errors
-    /// What the server refuses.
+    /// At most `count` releases below `before`, newest first (0 and 0: the newest hundred), and the serving state.
     pub async fn list_releases(&self, count: u32, before: u64) -> Result<ReleaseList, ClientError> {
         let request = wire::ListReleasesRequest { count, before };
         Ok(self.releases().list_releases(request).await?.into_inner().try_into()?)
@@ -147,7 +145,7 @@ impl Client {
         Ok(self.releases().rollback_release(request).await?.into_inner().try_into()?)
     }
 
-    /// What serves, now and at each change.
+    /// The serving state, now and at each change.
     ///
     /// # Errors
     /// What the server refuses.
@@ -157,17 +155,17 @@ impl Client {
     }
 }
 
-/// What serves at a server, change by change.
+/// The serving state of a server, change by change.
 #[derive(Debug)]
 pub struct Watch {
     states: Streaming<wire::WatchReleasesResponse>,
 }
 
 impl Watch {
-    /// The next state; `None` when the server has nothing more to say.
+    /// The next state; `None` when the server ends the stream.
     ///
     /// # Errors
-    /// Why the server no longer tells, such as its shutdown.
+    /// Why the server ends it early, such as its shutdown.
     pub async fn next(&mut self) -> Result<Option<ServingState>, ClientError> {
         Ok(self.states.message().await?.map(TryInto::try_into).transpose()?)
     }
@@ -177,7 +175,7 @@ fn part(part: Part) -> wire::PushModelVersionRequest {
     wire::PushModelVersionRequest { part: Some(part) }
 }
 
-/// Reads the files one after the other and sends them in pieces, until all are sent or nobody takes them any more.
+/// Reads the files one after the other and sends them in pieces, until all are sent or the receiver is gone.
 fn send_files(
     files: &[VersionFile],
     root: &Path,
@@ -187,7 +185,7 @@ fn send_files(
     for file in files {
         let path = root.join(&file.name);
         let failed = |source| ClientError::File { path: path.display().to_string(), source };
-        // What has grown since it was hashed is not what was hashed: the server will say so.
+        // Bytes that were added after the hashing are not sent: the server compares the hash.
         let mut content = File::open(&path).map_err(failed)?.take(file.size);
         loop {
             let mut data = Vec::with_capacity(PIECE);
@@ -196,7 +194,7 @@ fn send_files(
                 break;
             }
             if messages.blocking_send(part(Part::Chunk(wire::FileChunk { data }))).is_err() {
-                // The server has answered; what it says is the answer.
+                // The server has already answered, and that answer counts.
                 return Ok(());
             }
             progress(length as u64);

@@ -4,17 +4,17 @@ use std::fmt::Display;
 
 use tonic::Status;
 
-use crate::decision::{ContextValue, RowProblem, RowProblems};
-use crate::feature::{Column, ColumnValues, FeatureBatch};
 use crate::grpc::limits::{Limits, check_count, check_id, check_text, too_long};
 use crate::grpc::proto::proffer::v1 as wire;
 use crate::grpc::status::invalid;
+use decision::{ContextValue, RowProblem, RowProblems};
+use feature::{Column, ColumnValues, FeatureBatch};
 
 /// Features that one batch may name.
 const COLUMNS: usize = 10_000;
 
-/// Reads a batch of at most `most_rows` rows. What it says about features is checked against the release later; rows with a text
-/// that is too long are added to `unreadable`.
+/// Reads a batch of at most `most_rows` rows. Its names are checked against the release later; rows with a text that is
+/// too long are added to `unreadable`.
 pub(super) fn read_batch(
     batch: wire::FeatureBatch,
     most_rows: usize,
@@ -97,20 +97,12 @@ mod tests {
     use tonic::Code;
 
     use super::*;
-    use crate::feature::{Entity, Feature, FeatureSchema, FeatureType, UnknownNames, ValueRef};
+    use feature::{Entity, Feature, FeatureSchema, FeatureType, Misplaced, ValueRef};
 
     const ENTITIES: [Entity; 3] = [Entity::Customer, Entity::Context, Entity::Offer];
 
     fn schema() -> FeatureSchema {
-        let feature = |name: &str, feature_type, entity| Feature {
-            name: name.to_owned(),
-            feature_type,
-            entity,
-            default: None,
-            range: None,
-            values: Vec::new(),
-            description: String::new(),
-        };
+        let feature = |name: &str, feature_type, entity| Feature::new(name, feature_type, entity);
         FeatureSchema::from_features([
             feature("balance", FeatureType::Float, Entity::Customer),
             feature("tenure", FeatureType::Int, Entity::Customer),
@@ -147,14 +139,14 @@ mod tests {
         }
     }
 
-    /// Reads bytes as a batch and, where they are one, every value of it; the worst that may come of it is a status.
+    /// Reads bytes as a batch and, if they decode, every value of it. The worst outcome is a status.
     fn read_every_value(bytes: &[u8]) -> Result<usize, Status> {
         let message = wire::FeatureBatch::decode(bytes).map_err(|error| invalid("features", error))?;
         let mut unreadable = RowProblems::new();
         let batch = read_batch(message, 1000, &Limits::default(), &mut unreadable)?;
         let schema = schema();
         let bound = batch
-            .bind(&schema, &ENTITIES, UnknownNames::Refused)
+            .bind(&schema, &ENTITIES, Misplaced::Refused)
             .map_err(|error| invalid(&error.field, &error.message))?;
         let mut found = 0;
         for entity in ENTITIES {

@@ -4,21 +4,21 @@ use chrono::{DateTime, Utc};
 use tonic::{Code, Status};
 
 use super::features::{read_batch, read_value};
-use crate::decision::{
-    Customer, CustomerError, Explain, Factors, RankRequest, RankResult, RankedOffer, RejectedOffer,
-    RowProblem, RowProblems, Segment,
-};
-use crate::feature::FeatureBatch;
 use crate::grpc::limits::{Limits, check_count, check_id, check_ids, cut_id, id_too_long, ids_too_long};
 use crate::grpc::proto::proffer::v1 as wire;
 use crate::grpc::status::{code_name, invalid};
-use crate::offer::Attribute;
-use crate::release::Snapshot;
+use decision::{
+    Customer, CustomerError, Explain, Factors, RankRequest, RankResult, RankedOffer, Reason, RowProblem,
+    RowProblems, Stage, WithheldOffer,
+};
+use feature::FeatureBatch;
+use offer::Attribute;
+use release::{AssignedSegment, Snapshot};
 
 /// Entries of the context.
 const CONTEXT_ENTRIES: usize = 1000;
 
-/// Reads a request; names are held against the release later.
+/// Reads a request; names are checked against the release later.
 pub(super) fn read(request: wire::RankRequest, limits: &Limits) -> Result<RankRequest, Status> {
     check_id("placement", &request.placement)?;
     if request.placement.is_empty() {
@@ -74,7 +74,7 @@ pub(super) fn read(request: wire::RankRequest, limits: &Limits) -> Result<RankRe
     })
 }
 
-/// Reads a customer; one whose id or consents are too long is `unreadable` and costs the others nothing.
+/// Reads a customer. One whose id or consents are too long is `unreadable`; the others are still decided.
 fn read_customer(index: usize, customer: wire::Customer, unreadable: &mut RowProblems) -> Customer {
     let wire::Customer { customer_id, consents } = customer;
     let problem = match id_too_long(&customer_id) {
@@ -125,7 +125,7 @@ fn write_result(snapshot: &Snapshot, index: usize, result: RankResult, explain: 
             .map(|(offer, rank)| write_offer(snapshot, offer, rank, explain))
             .collect(),
         segment: result.segment.as_ref().map(write_segment),
-        rejected: result.rejected.into_iter().map(write_rejected).collect(),
+        rejected: result.withheld.into_iter().map(write_withheld).collect(),
         assignments: Vec::new(),
         degraded: result.degraded,
         error: result.error.as_ref().map(|error| write_error(index, error)),
@@ -133,7 +133,7 @@ fn write_result(snapshot: &Snapshot, index: usize, result: RankResult, explain: 
 }
 
 fn write_offer(snapshot: &Snapshot, offer: RankedOffer, rank: u32, explain: Explain) -> wire::RankedOffer {
-    let terms = &snapshot.release.catalog().library.offers()[offer.offer];
+    let terms = snapshot.release.catalog().library.get(offer.offer);
     let factors = offer.factors.filter(|_| explain >= Explain::Winners);
     wire::RankedOffer {
         offer_id: offer.offer_id.to_string(),
@@ -151,7 +151,7 @@ fn write_offer(snapshot: &Snapshot, offer: RankedOffer, rank: u32, explain: Expl
 }
 
 fn write_factors(snapshot: &Snapshot, factors: &Factors) -> wire::Factors {
-    let model = &snapshot.release.models()[factors.model];
+    let model = snapshot.release.model(factors.model);
     wire::Factors {
         score: factors.score,
         propensity: factors.propensity,
@@ -176,19 +176,55 @@ fn write_attribute(attribute: &Attribute) -> wire::FeatureValue {
     wire::FeatureValue { kind: Some(kind) }
 }
 
-fn write_rejected(rejected: RejectedOffer) -> wire::RejectedOffer {
-    let rejection = rejected.rejection;
+#[expect(deprecated, reason = "clients of this version of the contract may still read the words")]
+fn write_withheld(withheld: WithheldOffer) -> wire::RejectedOffer {
     wire::RejectedOffer {
-        offer_id: rejected.offer_id.to_string(),
-        stage: rejection.stage.as_str().to_owned(),
-        reason: rejection.reason.as_str().to_owned(),
-        rule: rejection.rule.map(|rule| rule.to_string()).unwrap_or_default(),
-        detail: rejection.detail,
+        offer_id: withheld.offer_id.to_string(),
+        stage: withheld.stage.as_str().to_owned(),
+        reason: withheld.reason.as_str().to_owned(),
+        rule: withheld.rule.map(|rule| rule.to_string()).unwrap_or_default(),
+        detail: withheld.detail,
+        withheld_stage: write_stage(withheld.stage).into(),
+        withheld_reason: write_reason(withheld.reason).into(),
+    }
+}
+
+fn write_stage(stage: Stage) -> wire::WithheldStage {
+    match stage {
+        Stage::Consent => wire::WithheldStage::Consent,
+        Stage::Validity => wire::WithheldStage::Validity,
+        Stage::Channel => wire::WithheldStage::Channel,
+        Stage::Exclusion => wire::WithheldStage::Exclusion,
+        Stage::Eligibility => wire::WithheldStage::Eligibility,
+        Stage::Applicability => wire::WithheldStage::Applicability,
+        Stage::Suitability => wire::WithheldStage::Suitability,
+        Stage::Score => wire::WithheldStage::Score,
+        Stage::Slate => wire::WithheldStage::Slate,
+        Stage::Arbitration => wire::WithheldStage::Arbitration,
+    }
+}
+
+fn write_reason(reason: Reason) -> wire::WithheldReason {
+    match reason {
+        Reason::ConsentMissing => wire::WithheldReason::ConsentMissing,
+        Reason::OptedOut => wire::WithheldReason::OptedOut,
+        Reason::NotYetValid => wire::WithheldReason::NotYetValid,
+        Reason::Expired => wire::WithheldReason::Expired,
+        Reason::ChannelNotAllowed => wire::WithheldReason::ChannelNotAllowed,
+        Reason::Excluded => wire::WithheldReason::Excluded,
+        Reason::Ineligible => wire::WithheldReason::Ineligible,
+        Reason::NotApplicable => wire::WithheldReason::NotApplicable,
+        Reason::Unsuitable => wire::WithheldReason::Unsuitable,
+        Reason::ConflictsWith => wire::WithheldReason::ConflictsWith,
+        Reason::CategoryLimit => wire::WithheldReason::CategoryLimit,
+        Reason::ModelUnavailable => wire::WithheldReason::ModelUnavailable,
+        Reason::RuleError => wire::WithheldReason::RuleError,
+        Reason::Outranked => wire::WithheldReason::Outranked,
     }
 }
 
 /// Writes a customer's segment.
-pub(super) fn write_segment(segment: &Segment) -> wire::Segment {
+pub(super) fn write_segment(segment: &AssignedSegment) -> wire::Segment {
     wire::Segment {
         id: segment.id,
         name: segment.name.to_string(),
@@ -197,19 +233,44 @@ pub(super) fn write_segment(segment: &Segment) -> wire::Segment {
     }
 }
 
+#[expect(deprecated, reason = "clients of this version of the contract may still read the word")]
 fn write_error(index: usize, error: &CustomerError) -> wire::RankError {
     let (code, message, field) = match error {
         CustomerError::Anonymous => (
-            Code::InvalidArgument,
+            wire::RankErrorCode::InvalidArgument,
             "neither an id nor features: name the customer or send features",
             format!("customers[{index}].customer_id"),
         ),
         CustomerError::Invalid(RowProblem { field, message }) => {
-            (Code::InvalidArgument, message.as_str(), field.clone())
+            (wire::RankErrorCode::InvalidArgument, message.as_str(), field.clone())
         }
         CustomerError::Internal => {
-            (Code::Internal, "internal error while deciding for this customer", String::new())
+            (wire::RankErrorCode::Internal, "internal error while deciding for this customer", String::new())
         }
     };
-    wire::RankError { code: code_name(code).to_owned(), message: message.to_owned(), field }
+    let word = code_name(Code::from_i32(code.into())).to_owned();
+    wire::RankError { code: word, message: message.to_owned(), field, error_code: code.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_on_the_wire_is_the_name_of_its_number() {
+        for stage in Stage::ALL {
+            let name = write_stage(*stage).as_str_name();
+            assert_eq!(name.strip_prefix("WITHHELD_STAGE_"), Some(&*stage.as_str().to_uppercase()));
+        }
+        for reason in Reason::ALL {
+            let name = write_reason(*reason).as_str_name();
+            assert_eq!(name.strip_prefix("WITHHELD_REASON_"), Some(reason.as_str()));
+        }
+        for error in [CustomerError::Anonymous, CustomerError::Internal] {
+            let error = write_error(0, &error);
+            #[expect(deprecated, reason = "what is compared")]
+            let word = format!("RANK_ERROR_CODE_{}", error.code);
+            assert_eq!(error.error_code().as_str_name(), word);
+        }
+    }
 }

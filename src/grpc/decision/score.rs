@@ -3,12 +3,12 @@
 use tonic::Status;
 
 use super::features::read_batch;
-use crate::decision::{RowProblems, ScoreAnswer, ScoreRequest};
 use crate::grpc::limits::{Limits, check_id, check_ids};
 use crate::grpc::proto::proffer::v1 as wire;
 use crate::grpc::status::invalid;
+use decision::{RowProblems, ScoreAnswer, ScoreRequest};
 
-/// Reads a request; names are held against the release later.
+/// Reads a request; names are checked against the release later.
 pub(super) fn read(request: wire::ScoreRequest, limits: &Limits) -> Result<ScoreRequest, Status> {
     let model = request.model.unwrap_or_default();
     if model.name.is_empty() {
@@ -38,6 +38,7 @@ pub(super) fn write(answer: ScoreAnswer) -> wire::ScoreResponse {
         values: answer.values,
         calibrated: answer.calibrated,
         errors: write_errors(answer.errors),
+        degraded: answer.degraded,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The protocol's names of datatypes, and the shapes that a tensor may have.
 
-use crate::model::onnx::{ElementType, TensorSpec, ValueKind};
+use model::onnx::{ElementType, TensorSpec, ValueKind};
 
 /// The protocol's name of an element type.
 pub(super) fn name(element: ElementType) -> &'static str {
@@ -22,7 +22,7 @@ pub(super) fn name(element: ElementType) -> &'static str {
     }
 }
 
-/// The bytes of an element in raw contents; strings bring their length along.
+/// The bytes of an element in raw contents; strings carry their length.
 pub(super) fn size(element: ElementType) -> Option<usize> {
     match element {
         ElementType::Bool | ElementType::Uint8 | ElementType::Int8 => Some(1),
@@ -48,8 +48,8 @@ pub(super) fn contents_field(element: ElementType) -> Option<&'static str> {
     }
 }
 
-/// What the protocol says of an output: its element type and declared shape, `-1` for a size that is known only after a
-/// run; nothing for what no tensor can carry.
+/// An output's element type and declared shape, where `-1` is a size known only after a run. `None` for a type that no
+/// tensor can carry.
 pub(super) fn of_output(spec: &TensorSpec) -> Option<(ElementType, Vec<i64>)> {
     match &spec.kind {
         ValueKind::Tensor(element) => Some((*element, spec.shape.clone())),
@@ -58,10 +58,10 @@ pub(super) fn of_output(spec: &TensorSpec) -> Option<(ElementType, Vec<i64>)> {
     }
 }
 
-/// The number of elements of `shape`, and `None` when a dimension is negative or there are more than `limit` elements.
+/// The number of elements of `shape`; `None` when a dimension is negative or there are more than `limit` elements.
 ///
-/// A dimension of zero makes the tensor empty but does not free the others from the limit: a model may well sum over the
-/// empty axis and allocate the rest.
+/// A dimension of zero makes the tensor empty, but the limit still holds for the others: a model may sum over the empty
+/// axis and allocate the rest.
 pub(super) fn elements(shape: &[i64], limit: usize) -> Option<usize> {
     let mut extent = 1_usize;
     for dimension in shape {
@@ -71,9 +71,9 @@ pub(super) fn elements(shape: &[i64], limit: usize) -> Option<usize> {
     Some(if shape.contains(&0) { 0 } else { extent })
 }
 
-/// Whether a tensor of `shape` may go where the model declares `declared`.
+/// Whether a tensor of `shape` fits the dimensions that the model declares.
 ///
-/// A model that declares no dimensions at all has either a scalar or an input of any rank, which ONNX Runtime knows.
+/// A model that declares none has either a scalar or an input of any rank; ONNX Runtime knows which.
 pub(super) fn fits(shape: &[i64], declared: &[i64]) -> bool {
     declared.is_empty()
         || (shape.len() == declared.len()

@@ -1,22 +1,23 @@
 //! Why an inference call has no answer.
 
-use crate::model::{ModelError, Refusal, RepositoryError};
+use model::{ModelError, RepositoryError};
+use work::Rejection;
 
 /// Why a call of the Open Inference Protocol failed.
 #[derive(Debug, thiserror::Error)]
-pub enum InferenceError {
+pub(crate) enum InferenceError {
     /// The request is wrong in one field.
     #[error("{field}: {message}")]
     InvalidArgument {
         /// The path of the field (`inputs[0].shape`).
         field: String,
-        /// What is wrong, and what the model wants.
+        /// What is wrong, and what the model expects.
         message: String,
     },
     /// There is no such model, or it is not loaded.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
-    /// The answer would not fit into a message.
+    /// The answer does not fit in a message.
     #[error(
         "the outputs need {bytes} bytes, but a message holds at most {limit}; ask for fewer outputs or rows"
     )]
@@ -28,13 +29,13 @@ pub enum InferenceError {
     },
     /// The queue, the deadline or the caller ended the call.
     #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The model failed for a reason that is not the request.
+    Rejected(#[from] Rejection),
+    /// The model failed for a reason other than the request.
     #[error(transparent)]
     Model(ModelError),
 }
 
-/// The longest piece of a client's own text, or of ONNX Runtime's, that a message repeats; in characters.
+/// The longest quote of a client's text, or of ONNX Runtime's, in a message; in characters.
 const LONGEST_QUOTE: usize = 300;
 
 impl InferenceError {
@@ -43,7 +44,7 @@ impl InferenceError {
     }
 }
 
-/// `text` cut to a length that belongs in a message.
+/// `text`, cut to the length of a quote.
 pub(super) fn shortened(text: &str) -> String {
     match text.char_indices().nth(LONGEST_QUOTE) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -1,7 +1,7 @@
-//! The tensors of a request, held against what the model wants.
+//! The tensors of a request, checked against the inputs of the model.
 //!
-//! Everything is checked before it is copied, and nothing is allocated that the request did not pay for in bytes.
-//! Start reading at [`decode`].
+//! Everything is checked before it is copied, and allocations are bounded by the bytes of the request. Start reading at
+//! [`decode`].
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -11,12 +11,12 @@ use half::{bf16, f16};
 use super::InferenceError;
 use super::datatype;
 use super::error::shortened;
-use crate::document::suggestion;
 use crate::grpc::proto::inference::model_infer_request::InferInputTensor;
 use crate::grpc::proto::inference::{InferTensorContents, ModelInferRequest};
-use crate::model::onnx::{ElementType, Signature, Tensor, TensorData, TensorSpec, ValueKind};
+use document::suggestion;
+use model::onnx::{ElementType, Signature, Tensor, TensorData, TensorSpec, ValueKind};
 
-/// The inputs of `request` as the model takes them, numbers of typed contents borrowed where the types are equal.
+/// The inputs of `request` in the model's form; numbers of typed contents are borrowed where the types are equal.
 /// `limit` is the largest number of elements of a tensor: what a message can hold.
 pub(super) fn decode<'a>(
     request: &'a ModelInferRequest,
@@ -116,7 +116,7 @@ fn element_count(
     })
 }
 
-/// `FP32 [-1, 4]`.
+/// A tensor for messages: `FP32 [-1, 4]`.
 fn described(spec: &TensorSpec) -> String {
     match &spec.kind {
         ValueKind::Tensor(element) if spec.shape.is_empty() => datatype::name(*element).to_owned(),
@@ -264,15 +264,15 @@ fn counted(found: usize, wanted: usize, field: &str) -> Result<(), InferenceErro
     Err(InferenceError::invalid(field, format!("{found} elements, but the shape has {wanted}")))
 }
 
-/// Bytes as a string of ONNX: UTF-8 without NUL, at which ONNX Runtime would cut it.
+/// Bytes as an ONNX string: UTF-8 without NUL, at which ONNX Runtime would cut it.
 fn text(bytes: &[u8], element: usize, field: &str) -> Result<String, InferenceError> {
     let refused = |why: &str| InferenceError::invalid(format!("{field}[{element}]"), why);
     if bytes.contains(&0) {
-        return Err(refused("holds a NUL, which strings of the model cannot"));
+        return Err(refused("contains a NUL, which the model's strings cannot"));
     }
     std::str::from_utf8(bytes)
         .map(str::to_owned)
-        .map_err(|_| refused("is not UTF-8, which strings of the model are"))
+        .map_err(|_| refused("is not UTF-8, which the model's strings must be"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Which outputs a request wants, and what came out as an answer.
+//! Selects the outputs that a request wants, and encodes the answer.
 //!
 //! Start reading at [`Wanted::of`], then [`encode`].
 
@@ -7,28 +7,29 @@ use half::{bf16, f16};
 use super::InferenceError;
 use super::datatype;
 use super::error::shortened;
-use crate::document::suggestion;
 use crate::grpc::proto::inference::infer_parameter::ParameterChoice;
 use crate::grpc::proto::inference::model_infer_request::InferRequestedOutputTensor;
 use crate::grpc::proto::inference::model_infer_response::InferOutputTensor;
 use crate::grpc::proto::inference::{
     InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse,
 };
-use crate::model::onnx::{Labels, OutputValue, Signature, TensorData, TensorSpec, ValueKind};
+use document::suggestion;
+use model::onnx::{OutputValue, Signature, TensorData, TensorSpec, ValueKind};
+use native::Labels;
 
 /// The parameter of a ZipMap output that holds its class labels.
 const LABELS: &str = "labels";
 
-/// What a request wants back.
+/// The outputs that a request wants.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     /// Positions in the outputs of the signature, in the order of the answer.
     pub(super) outputs: Vec<usize>,
-    /// How the elements travel.
+    /// How the elements are sent.
     pub(super) form: Form,
 }
 
-/// How the elements of all outputs travel.
+/// How the elements of all outputs are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// In `raw_output_contents`.
@@ -38,8 +39,8 @@ pub(super) enum Form {
 }
 
 impl Wanted {
-    /// The outputs that `request` names, or all that the protocol can carry; typed where the inputs are, unless the request
-    /// asks for raw contents or an output has no typed form.
+    /// The outputs that `request` names, or all that the protocol can carry. They are typed where the inputs are,
+    /// unless the request asks for raw contents or an output has no typed form.
     pub(super) fn of(request: &ModelInferRequest, signature: &Signature) -> Result<Self, InferenceError> {
         let outputs = if request.outputs.is_empty() {
             let carried = |at: &usize| datatype::of_output(&signature.outputs[*at]).is_some();
@@ -100,7 +101,7 @@ fn is_true(parameter: Option<&InferParameter>) -> bool {
 /// The answer that holds `values`, without the names of request and model.
 ///
 /// # Errors
-/// When it would take more than `limit` bytes, before the elements are copied wherever that can be known.
+/// When it would take more than `limit` bytes. This is checked before the elements are copied where it can be.
 pub(super) fn encode(
     values: Vec<OutputValue>,
     form: Form,
@@ -138,7 +139,7 @@ fn within(bytes: usize, limit: usize) -> Result<(), InferenceError> {
     if bytes > limit { Err(InferenceError::AnswerTooLarge { bytes, limit }) } else { Ok(()) }
 }
 
-/// Name, datatype and shape of a value, apart from its elements.
+/// Name, datatype and shape of a value, without its elements.
 fn described(value: OutputValue) -> (InferOutputTensor, TensorData<'static>) {
     let (name, shape, data, labels) = match value {
         OutputValue::Tensor(tensor) => (tensor.name.into_owned(), tensor.shape, tensor.data, None),
@@ -193,7 +194,7 @@ fn raw(data: &TensorData<'_>) -> Vec<u8> {
         TensorData::String(strings) => {
             let mut raw = Vec::with_capacity(size(data));
             for string in strings.iter() {
-                // A string that is longer than 4 GiB is longer than any message, and was refused.
+                // A string longer than 4 GiB is longer than any message, and was refused.
                 raw.extend_from_slice(&(string.len() as u32).to_le_bytes());
                 raw.extend_from_slice(string.as_bytes());
             }
@@ -222,7 +223,7 @@ fn typed(data: TensorData<'static>) -> InferTensorContents {
         TensorData::Int16(values) => contents.int_contents = widened(&values),
         TensorData::Int32(values) => contents.int_contents = values.into_owned(),
         TensorData::Int64(values) => contents.int64_contents = values.into_owned(),
-        // Never asked for: an answer with half precision in it is raw.
+        // Unreachable: an answer with half precision in it is raw.
         TensorData::Float16(_) | TensorData::Bfloat16(_) => {}
         TensorData::Float32(values) => contents.fp32_contents = values.into_owned(),
         TensorData::Float64(values) => contents.fp64_contents = values.into_owned(),

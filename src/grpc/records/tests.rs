@@ -112,7 +112,7 @@ proptest! {
         let [features, offers, policy] = [draft.features, draft.offers, draft.policy].map(Option::unwrap_or_default);
         let files = ReleaseFiles { record, features, offers, policy };
         prop_assert_eq!(ReleaseFiles::try_from(wire::GetReleaseResponse::from(files.clone())), Ok(files));
-        // In a list, CURRENT stands once, beside what serves.
+        // In a list, CURRENT appears once, beside the serving state.
         let serving = state.map(|state| ServingState { current: None, ..state });
         let list = ReleaseList { releases: list, current, serving };
         prop_assert_eq!(ReleaseList::try_from(wire::ListReleasesResponse::from(list.clone())), Ok(list));

@@ -8,29 +8,29 @@
 //! | `RequestInfo` | every status: the caller's request id, or the one that the log has |
 //! | `ErrorInfo` | the end of a stream by a drain: how many messages were answered |
 //!
-//! Message and details travel in headers, of which clients take 8 KiB in all. The message goes first; what does not fit beside it is
-//! shortened, then left out.
+//! Message and details travel in headers, of which clients accept 8 KiB in all. The message comes first. Details
+//! that do not fit beside it are shortened, then left out.
 
 use std::time::Duration;
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::{bounded, cut, header_bytes};
+use super::{bounded, cut, header_bytes, identified};
 
-/// When a queue or a limit of calls has room again: work takes milliseconds.
+/// Delay before a retry when a queue or a limit is full: work takes milliseconds.
 pub(super) const SOON: Duration = Duration::from_millis(100);
 
-/// When a store answers again or a release is loaded, if it is quick.
+/// Delay before a retry when a store does not answer or a release is loading.
 pub(super) const LATER: Duration = Duration::from_secs(1);
 
-/// When somebody may have made room on a disk.
+/// Delay before a retry when a disk is full: a person has to make room.
 pub(super) const MUCH_LATER: Duration = Duration::from_mins(1);
 
-/// Bytes that message and details may take together, as they are sent.
+/// The most bytes that message and details take together, as they are sent.
 const HEADER_BYTES: usize = 7 << 10;
 
-/// Bytes of a text in the details where the whole does not fit.
+/// Bytes of a shortened text in the details.
 const SHORT: usize = 256;
 
 /// A status with these details.
@@ -41,7 +41,7 @@ pub(super) fn with(code: Code, message: &str, details: &ErrorDetails) -> Status 
     if sent(status.details()) <= HEADER_BYTES {
         return status;
     }
-    // The details repeat the message, and the violation most of it.
+    // The details repeat the message, and the violation repeats most of it.
     let shortened = Status::with_error_details(code, cut(&message, SHORT), short(details));
     if sent(shortened.details()) <= HEADER_BYTES {
         return Status::with_details(code, message, shortened.details().to_vec().into());
@@ -67,19 +67,19 @@ pub(super) fn retry(code: Code, message: &str, after: Duration) -> Status {
     with(code, message, &ErrorDetails::with_retry_info(Some(after)))
 }
 
-/// The status with the id of the request in it; it keeps one that it has.
+/// The status with the id of the request, or a new id if that is empty; an id that it has stays.
 pub(in crate::grpc) fn of_request(status: Status, id: &str) -> Status {
     let mut details = status.get_error_details();
     if details.request_info().is_some() {
         return status;
     }
-    details.set_request_info(id, "");
+    details.set_request_info(&*identified(id), "");
     let passes = matches!(status.code(), Code::ResourceExhausted | Code::Unavailable);
     if passes && details.retry_info().is_none() {
         details.set_retry_info(Some(LATER));
     }
     let mut complete = with(status.code(), status.message(), &details);
-    // Such as the compressions that the server takes.
+    // Such as the compressions that the server accepts.
     *complete.metadata_mut() = status.metadata().clone();
     complete
 }
@@ -89,7 +89,7 @@ pub(super) fn names_request(status: &Status) -> bool {
     status.get_details_request_info().is_some()
 }
 
-/// When the server says that a call may be tried again.
+/// The delay after which a call may be tried again.
 pub(in crate::grpc) fn retry_delay(status: &Status) -> Option<Duration> {
     status.get_details_retry_info().and_then(|info| info.retry_delay)
 }
@@ -126,7 +126,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_is_told_fits_into_the_headers_and_says_the_field(
-            field in "[a-z.\\[\\]0-9]{1,300}", text in "(\\PC|[ -~]){0,300}", times in 0_usize..60, id in "\\PC{0,64}",
+            field in "[a-z.\\[\\]0-9]{1,300}", text in "(\\PC|[ -~]){0,300}", times in 0_usize..60, id in "\\PC{1,64}",
         ) {
             let status = of_request(crate::grpc::status::invalid(&field, text.repeat(times)), &id);
             let sent = header_bytes(status.message()) + status.details().len().div_ceil(3) * 4;

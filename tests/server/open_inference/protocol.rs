@@ -171,7 +171,11 @@ async fn what_is_wrong_is_answered_with_its_status_and_the_server_goes_on() {
         (request(&"s".repeat(1 << 10), vec![]), Code::InvalidArgument, "model_name"),
         (version("2"), Code::NotFound, "it has 3"),
         (version("latest"), Code::InvalidArgument, "model_version: `latest` is not a positive integer"),
-        (ModelInferRequest { id: "x".repeat(1 << 10), ..sound() }, Code::InvalidArgument, "id: 1024 bytes"),
+        (
+            ModelInferRequest { id: "x".repeat(1 << 10), ..sound() },
+            Code::InvalidArgument,
+            "id: must be 1 to 128",
+        ),
         (request("sum", vec![floats("a", &[1.0])]), Code::InvalidArgument, "inputs: missing `b`"),
         // Each fits what the model declares; together they do not.
         (
@@ -236,6 +240,7 @@ async fn a_model_without_a_manifest_comes_from_the_workspace_into_the_store() {
     write(workspace.path(), "echo/1", &tiny::sum());
     write(workspace.path(), "echo/4", &tiny::identity(FLOAT, &[Size::Any]));
     let server = Server::start(workspace.path(), &[]);
+    server.wait_until_judged(&["echo".to_owned()]);
     let mut client = GrpcInferenceServiceClient::new(server.channel().await);
     let answer = client.model_infer(request("echo", vec![floats("x", &[2.5])])).await.unwrap().into_inner();
     assert_eq!((answer.model_version.as_str(), answer.outputs[0].name.as_str()), ("4", "y"));

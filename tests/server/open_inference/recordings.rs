@@ -8,30 +8,34 @@ use serde_json::Value;
 use crate::harness::{Copy, Server, data};
 
 /// The folder of the recordings, or `None` and a word about it.
-pub fn folder() -> Option<PathBuf> {
+pub(super) fn folder() -> Option<PathBuf> {
     data("onnx_models").filter(|folder| folder.join("REFERENCE_RUNS.json").is_file())
 }
 
 /// What was recorded, by file.
-pub fn reference(folder: &Path) -> Value {
+pub(super) fn reference(folder: &Path) -> Value {
     let text = std::fs::read_to_string(folder.join("REFERENCE_RUNS.json")).unwrap();
     serde_json::from_str::<Value>(&text).unwrap()["models"].take()
 }
 
 /// The sample workspace with every recorded file beside its models, served once for all tests that only ask.
-pub fn server(folder: &Path) -> &'static Server {
+pub(super) fn server(folder: &Path) -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
         let workspace = Copy::new();
-        for file in reference(folder).as_object().unwrap().keys() {
+        let files = reference(folder);
+        for file in files.as_object().unwrap().keys() {
             install(folder, file, workspace.path());
         }
-        Server::start(workspace.path(), &[])
+        let server = Server::start(workspace.path(), &[]);
+        let names: Vec<String> = files.as_object().unwrap().keys().map(|file| served_name(file)).collect();
+        server.wait_until_judged(&names);
+        server
     })
 }
 
 /// The name under which a recorded file is served: `sklearn/a.onnx` as `sklearn.a`.
-pub fn served_name(file: &str) -> String {
+pub(super) fn served_name(file: &str) -> String {
     file.trim_end_matches(".onnx").replace('/', ".")
 }
 

@@ -4,21 +4,23 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use model::GraphCache;
+use model::onnx::OnnxRuntime;
+use model::{Permit, Repository, sha256_of_file};
 use proffer::grpc::InferenceService;
 use proffer::grpc::proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use proffer::grpc::proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
-use proffer::model::onnx::{OnnxCache, OnnxRuntime};
-use proffer::model::{Repository, Workers};
-use proffer::telemetry::Metrics;
+use telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Server};
+use work::Workers;
 
 /// The largest message, in bytes.
-pub const MESSAGE_LIMIT: usize = 1 << 20;
+pub(super) const MESSAGE_LIMIT: usize = 1 << 20;
 
 /// The server's parts that a test may want to touch; it ends with the test's runtime.
-pub struct Fixture {
+pub(super) struct Fixture {
     pub client: GrpcInferenceServiceClient<Channel>,
     pub repository: Arc<Repository>,
     pub models: tempfile::TempDir,
@@ -26,11 +28,11 @@ pub struct Fixture {
 
 impl Fixture {
     /// Starts a server over the models that `fill` puts into an empty directory.
-    pub async fn start(fill: impl FnOnce(&Path)) -> Self {
+    pub(super) async fn start(fill: impl FnOnce(&Path)) -> Self {
         let models = tempfile::tempdir().unwrap();
         fill(models.path());
-        let cache = OnnxCache::new(OnnxRuntime::load().unwrap(), 2);
-        let repository = Arc::new(Repository::new(models.path(), Arc::new(cache)));
+        let cache = GraphCache::new(OnnxRuntime::load().unwrap(), 2);
+        let repository = Arc::new(Repository::new(models.path(), Arc::new(cache), Box::new(trusted)));
         repository.refresh(&BTreeMap::new()).unwrap();
         let workers = Workers::start(2, 64).unwrap();
         let service = InferenceService::new(
@@ -52,4 +54,9 @@ impl Fixture {
         let client = GrpcInferenceServiceClient::connect(format!("http://{address}")).await.unwrap();
         Self { client, repository, models }
     }
+}
+
+/// A permit for whatever is there: the tests make the models themselves.
+fn trusted(_: &str, _: u64, file: &Path) -> Permit {
+    sha256_of_file(file).map_or_else(|error| Permit::Failed(error.to_string()), Permit::Passed)
 }

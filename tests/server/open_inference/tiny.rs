@@ -3,7 +3,7 @@
 use prost::Message;
 
 /// The number that ONNX gives an element type, with the protocol's name and the bytes of an element.
-pub const ELEMENT_TYPES: [(i32, &str, usize); 14] = [
+pub(super) const ELEMENT_TYPES: [(i32, &str, usize); 14] = [
     (9, "BOOL", 1),
     (2, "UINT8", 1),
     (4, "UINT16", 2),
@@ -21,28 +21,28 @@ pub const ELEMENT_TYPES: [(i32, &str, usize); 14] = [
 ];
 
 /// ONNX's number of float32.
-pub const FLOAT: i32 = 1;
+pub(super) const FLOAT: i32 = 1;
 
 /// A dimension of a declared shape.
 #[derive(Clone, Copy)]
-pub enum Size {
+pub(super) enum Size {
     Any,
     Exactly(i64),
 }
 
 /// A model whose output `y` is its input `x`.
-pub fn identity(element: i32, shape: &[Size]) -> Vec<u8> {
+pub(super) fn identity(element: i32, shape: &[Size]) -> Vec<u8> {
     model("Identity", &[("x", element, shape)], ("y", element, shape))
 }
 
 /// A model whose output `y` is `a + b`, broadcast: shapes that do not go together fail in the run.
-pub fn sum() -> Vec<u8> {
+pub(super) fn sum() -> Vec<u8> {
     let any = [Size::Any];
     model("Add", &[("a", FLOAT, &any), ("b", FLOAT, &any)], ("y", FLOAT, &any))
 }
 
 /// A model that repeats `x` as often as `shape` says, so that a small request has a large answer.
-pub fn expand() -> Vec<u8> {
+pub(super) fn expand() -> Vec<u8> {
     const INT64: i32 = 7;
     model("Expand", &[("x", FLOAT, &[Size::Any]), ("shape", INT64, &[Size::Any])], ("y", FLOAT, &[Size::Any]))
 }

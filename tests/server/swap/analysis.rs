@@ -8,14 +8,14 @@ use super::statistics::{Latencies, Window, Windows};
 use super::swaps::{Attempt, Step};
 
 /// A window ends so long after the promotion was answered: what was published before is retired meanwhile.
-pub const TAIL: Duration = Duration::from_millis(250);
+pub(super) const TAIL: Duration = Duration::from_millis(250);
 
 /// A stretch between windows that is long enough for a p99 of its own.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// Calls of one kind.
 #[derive(Debug, Default)]
-pub struct Part {
+pub(super) struct Part {
     /// How long this part of the run was.
     pub length: Duration,
     /// From the moment at which a call was to be sent to its answer.
@@ -26,14 +26,14 @@ pub struct Part {
 
 /// The p99 of one window or stretch, in µs.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Stretch {
+pub(super) struct Stretch {
     pub from: Duration,
     pub p99: f64,
 }
 
 /// The calls of the open connections, split.
 #[derive(Debug, Default)]
-pub struct Analysis {
+pub(super) struct Analysis {
     /// Calls that no window touches.
     pub outside: Part,
     /// Calls that the window of a swap touches.
@@ -48,7 +48,7 @@ pub struct Analysis {
 
 impl Analysis {
     /// Splits the calls of a run that lasted for `length`.
-    pub fn of(calls: &[Call], attempts: &[Attempt], length: Duration) -> Self {
+    pub(super) fn of(calls: &[Call], attempts: &[Attempt], length: Duration) -> Self {
         let window = |attempt: &Attempt| Window { from: attempt.began, to: attempt.answered + TAIL };
         let of_swaps: Vec<Window> =
             attempts.iter().filter(|attempt| attempt.step == Step::Swap).map(window).collect();
@@ -82,7 +82,7 @@ impl Analysis {
     }
 
     /// What swapping costs: the p99 in the windows of swaps over the p99 without.
-    pub fn ratio(&self) -> f64 {
+    pub(super) fn ratio(&self) -> f64 {
         self.swaps.latencies.quantile(0.99) / self.outside.latencies.quantile(0.99)
     }
 }

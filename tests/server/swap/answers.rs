@@ -15,7 +15,7 @@ const SCORE_TOLERANCE: f32 = 1e-5;
 
 /// Every release of the test.
 #[derive(Debug)]
-pub struct Catalogue {
+pub(super) struct Catalogue {
     pub sets: Vec<Set>,
     /// By set: model → the version that the set was pushed as.
     pub versions: Vec<BTreeMap<String, u64>>,
@@ -25,7 +25,7 @@ pub struct Catalogue {
 
 /// A release that may answer.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Known {
+pub(super) struct Known {
     /// What it was made of.
     pub set: usize,
     /// What its offers carry.
@@ -43,7 +43,7 @@ impl Catalogue {
     ///
     /// # Errors
     /// What does not belong to that release, and everything that the answer carries.
-    pub fn check_rank(
+    pub(super) fn check_rank(
         &self,
         request: &wire::RankRequest,
         answer: &wire::RankResponse,
@@ -138,7 +138,7 @@ impl Catalogue {
     ///
     /// # Errors
     /// What does not belong to that release.
-    pub fn check_score(&self, score: &Score, answer: &wire::ScoreResponse) -> Result<u64, String> {
+    pub(super) fn check_score(&self, score: &Score, answer: &wire::ScoreResponse) -> Result<u64, String> {
         let known = self.find(answer.release)?;
         let told = |why: String| {
             let Known { set, mark, order } = known;
@@ -304,7 +304,7 @@ mod tests {
             columns: offer_ids.clone(),
             values: vec![0.1 * set as f32],
             calibrated: true,
-            errors: Vec::new(),
+            ..wire::ScoreResponse::default()
         };
         assert_eq!(catalogue.check_score(&score, &answer(3)), Ok(13));
         for mixed in [

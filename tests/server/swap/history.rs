@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// A promotion that succeeded. The release may be seen from `sent`, its predecessor until `answered`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Publication {
+pub(super) struct Publication {
     pub release: u64,
     pub sent: Duration,
     pub answered: Duration,
@@ -14,7 +14,7 @@ pub struct Publication {
 
 /// A call that was answered. Times are those of the client, since the begin of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Call {
+pub(super) struct Call {
     pub connection: usize,
     /// When it was to be sent.
     pub scheduled: Duration,
@@ -27,7 +27,7 @@ pub struct Call {
 
 /// Answers that break a promise, of which a few are described.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Broken {
+pub(super) struct Broken {
     pub count: usize,
     pub examples: String,
 }
@@ -45,14 +45,14 @@ impl Broken {
 }
 
 /// The publications of a run, in their order.
-pub struct History<'a> {
+pub(super) struct History<'a> {
     publications: &'a [Publication],
     order: HashMap<u64, usize>,
 }
 
 impl<'a> History<'a> {
     /// No release is published twice.
-    pub fn new(publications: &'a [Publication]) -> Self {
+    pub(super) fn new(publications: &'a [Publication]) -> Self {
         let order = publications.iter().enumerate().map(|(order, publication)| (publication.release, order));
         let order: HashMap<u64, usize> = order.collect();
         assert_eq!(order.len(), publications.len(), "a release was published twice");
@@ -60,7 +60,7 @@ impl<'a> History<'a> {
     }
 
     /// Answers of a release that was not current at any moment between the call's start and its end.
-    pub fn not_current(&self, calls: &[Call]) -> Broken {
+    pub(super) fn not_current(&self, calls: &[Call]) -> Broken {
         let mut broken = Broken::default();
         for call in calls {
             let Some(order) = self.order.get(&call.release) else {
@@ -80,7 +80,7 @@ impl<'a> History<'a> {
 
     /// Answers of an older release than one that another call, on any connection, had been answered by before this one was
     /// sent. There is one pointer in one server, so this must hold across connections, too.
-    pub fn gone_back(&self, calls: &[Call]) -> Broken {
+    pub(super) fn gone_back(&self, calls: &[Call]) -> Broken {
         let mut broken = Broken::default();
         let mut by_start: Vec<&Call> = calls.iter().collect();
         by_start.sort_by_key(|call| call.sent);
@@ -107,7 +107,7 @@ impl<'a> History<'a> {
     }
 
     /// How many of the releases answered at least one call.
-    pub fn seen(&self, calls: &[Call]) -> usize {
+    pub(super) fn seen(&self, calls: &[Call]) -> usize {
         let mut seen = vec![false; self.publications.len()];
         for order in calls.iter().filter_map(|call| self.order.get(&call.release)) {
             seen[*order] = true;

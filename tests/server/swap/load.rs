@@ -24,10 +24,10 @@ use super::questions::Question;
 use crate::harness::wire;
 
 /// Connections over which calls arrive by the schedule, any number of them at once.
-pub const OPEN: usize = 4;
+pub(super) const OPEN: usize = 4;
 
 /// Connections that ask one after another.
-pub const SEQUENTIAL: usize = 2;
+pub(super) const SEQUENTIAL: usize = 2;
 
 /// The share of all calls that the sequential connections make together.
 const SEQUENTIAL_SHARE: f64 = 0.1;
@@ -41,7 +41,7 @@ const EXAMPLES: usize = 20;
 const SEED: u64 = 20_261_016;
 
 /// What everyone who asks shares.
-pub struct Observer {
+pub(super) struct Observer {
     pub catalogue: Catalogue,
     pub questions: Vec<Question>,
     began: Instant,
@@ -52,7 +52,7 @@ pub struct Observer {
 
 impl Observer {
     /// The clock of the run begins now.
-    pub fn new(catalogue: Catalogue, questions: Vec<Question>) -> Self {
+    pub(super) fn new(catalogue: Catalogue, questions: Vec<Question>) -> Self {
         Self {
             catalogue,
             questions,
@@ -64,22 +64,22 @@ impl Observer {
     }
 
     /// Since the run began.
-    pub fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.began.elapsed()
     }
 
     /// The newest publication that has answered a call.
-    pub fn newest(&self) -> usize {
+    pub(super) fn newest(&self) -> usize {
         self.newest.load(Ordering::Relaxed)
     }
 
     /// Calls that failed, and answers in which something was wrong.
-    pub fn failures(&self) -> usize {
+    pub(super) fn failures(&self) -> usize {
         self.failures.load(Ordering::Relaxed)
     }
 
     /// The first of them.
-    pub fn examples(&self) -> Vec<String> {
+    pub(super) fn examples(&self) -> Vec<String> {
         self.examples.lock().unwrap().clone()
     }
 
@@ -139,7 +139,7 @@ impl Task {
 }
 
 /// The connections and the thread that serves them.
-pub struct Client {
+pub(super) struct Client {
     runtime: Runtime,
     observer: Arc<Observer>,
     connections: Vec<DecisionServiceClient<Channel>>,
@@ -147,7 +147,7 @@ pub struct Client {
 
 impl Client {
     /// Connects.
-    pub fn connect(address: SocketAddr, observer: Arc<Observer>) -> Self {
+    pub(super) fn connect(address: SocketAddr, observer: Arc<Observer>) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut connections = Vec::new();
@@ -163,7 +163,7 @@ impl Client {
     }
 
     /// Calls per second of a closed loop over the open connections, pass by pass.
-    pub fn peak(&self, passes: usize, length: Duration) -> Vec<f64> {
+    pub(super) fn peak(&self, passes: usize, length: Duration) -> Vec<f64> {
         (0..passes).map(|_| self.runtime.block_on(self.saturate(length))).collect()
     }
 
@@ -191,7 +191,7 @@ impl Client {
     }
 
     /// Begins to ask, at `rate` calls per second in all.
-    pub fn start(&self, rate: f64) -> Load {
+    pub(super) fn start(&self, rate: f64) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
         let (answered, answers) = unbounded_channel();
         for connection in OPEN..OPEN + SEQUENTIAL {
@@ -248,7 +248,7 @@ async fn one_after_another(
 }
 
 /// A load that runs.
-pub struct Load {
+pub(super) struct Load {
     stop: Arc<AtomicBool>,
     pacer: JoinHandle<()>,
     answers: UnboundedReceiver<Call>,
@@ -256,7 +256,7 @@ pub struct Load {
 
 impl Load {
     /// Sends no more, waits for what is under way, and returns every call that was answered.
-    pub fn finish(mut self) -> Vec<Call> {
+    pub(super) fn finish(mut self) -> Vec<Call> {
         self.stop.store(true, Ordering::Relaxed);
         self.pacer.join().unwrap();
         let mut calls = Vec::new();

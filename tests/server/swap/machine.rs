@@ -8,7 +8,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Memory of a process in MB.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Memory {
+pub(crate) struct Memory {
     pub resident: f64,
     /// Without the pages of files: the program and its libraries.
     pub of_its_own: f64,
@@ -16,7 +16,7 @@ pub struct Memory {
 
 impl Memory {
     /// What a process occupies now.
-    pub fn of(process: u32) -> Option<Self> {
+    pub(crate) fn of(process: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
         let mb = |key: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(key))?;
@@ -29,7 +29,7 @@ impl Memory {
 
 /// CPU time per second of the machine, in cores.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Cores {
+pub(crate) struct Cores {
     pub server: f64,
     /// This process: the load, its checks and its bookkeeping.
     pub client: f64,
@@ -38,7 +38,7 @@ pub struct Cores {
 }
 
 /// Tells who used the cores since it was made.
-pub struct Watch {
+pub(crate) struct Watch {
     server: u32,
     before: Option<[f64; 3]>,
     began: Instant,
@@ -46,12 +46,12 @@ pub struct Watch {
 
 impl Watch {
     /// Begins now.
-    pub fn new(server: u32) -> Self {
+    pub(crate) fn new(server: u32) -> Self {
         Self { server, before: Self::spent(server), began: Instant::now() }
     }
 
     /// Who used how many cores.
-    pub fn cores(&self) -> Option<Cores> {
+    pub(crate) fn cores(&self) -> Option<Cores> {
         let elapsed = self.began.elapsed().as_secs_f64();
         let (now, before) = (Self::spent(self.server)?, self.before?);
         let [server, client, all] = [0, 1, 2].map(|index| (now[index] - before[index]) / elapsed);
@@ -83,7 +83,7 @@ fn of_all() -> Option<f64> {
 }
 
 /// The machine in one line.
-pub fn describe() -> String {
+pub(crate) fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));

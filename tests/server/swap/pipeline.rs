@@ -22,15 +22,15 @@ async fn connect(address: SocketAddr) -> Channel {
 }
 
 /// A client that decides, on a connection of its own.
-pub async fn decisions(address: SocketAddr) -> DecisionServiceClient<Channel> {
+pub(super) async fn decisions(address: SocketAddr) -> DecisionServiceClient<Channel> {
     DecisionServiceClient::new(connect(address).await).max_decoding_message_size(usize::MAX)
 }
 
 /// Pushes and promotes, on one connection.
-pub struct Pipeline(Management);
+pub(super) struct Pipeline(Management);
 
 /// What a release is made of.
-pub struct Draft<'a> {
+pub(super) struct Draft<'a> {
     pub models: &'a BTreeMap<String, u64>,
     pub offers: String,
     pub policy: String,
@@ -38,12 +38,12 @@ pub struct Draft<'a> {
 
 impl Pipeline {
     /// A new connection.
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(super) async fn connect(address: SocketAddr) -> Self {
         Self(Management::over(connect(address).await))
     }
 
     /// Uploads the next version of a model.
-    pub async fn push(
+    pub(super) async fn push(
         &mut self,
         model: &str,
         version: &Version,
@@ -57,7 +57,7 @@ impl Pipeline {
     }
 
     /// Makes a release; returns its number.
-    pub async fn create(&mut self, draft: Draft<'_>) -> Result<u64, Status> {
+    pub(super) async fn create(&mut self, draft: Draft<'_>) -> Result<u64, Status> {
         let models = draft.models.iter().map(|(name, version)| (name.clone(), *version));
         let request = wire::CreateReleaseRequest {
             models: models.collect(),
@@ -71,7 +71,7 @@ impl Pipeline {
     }
 
     /// Makes a release current.
-    pub async fn promote(
+    pub(super) async fn promote(
         &mut self,
         release: u64,
         expected_current: Option<u64>,
@@ -80,7 +80,7 @@ impl Pipeline {
     }
 
     /// What the store says is current, and what the server does with it.
-    pub async fn current(&mut self) -> Result<(wire::Current, wire::ServingState), Status> {
+    pub(super) async fn current(&mut self) -> Result<(wire::Current, wire::ServingState), Status> {
         let request = wire::ListReleasesRequest { count: 1, before: 0 };
         let list = self.0.releases.list_releases(request).await?.into_inner();
         Ok((list.current.unwrap_or_default(), list.serving.unwrap_or_default()))

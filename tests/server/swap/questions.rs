@@ -12,7 +12,7 @@ use crate::harness::{dense, wire};
 const SEED: u64 = 20_261_015;
 
 /// How many different questions there are; then they begin again.
-pub const QUESTIONS: usize = 2000;
+pub(super) const QUESTIONS: usize = 2000;
 
 /// The most customers of a `Rank`.
 const MOST_CUSTOMERS: u64 = 8;
@@ -56,14 +56,14 @@ const OFFERS: [&str; 12] = [
 
 /// One call.
 #[derive(Debug, Clone)]
-pub enum Question {
+pub(super) enum Question {
     Rank(wire::RankRequest),
     Score(Score),
 }
 
 /// A `Score`, and what each set answers.
 #[derive(Debug, Clone)]
-pub struct Score {
+pub(super) struct Score {
     pub request: wire::ScoreRequest,
     /// Values by set; known once each set was asked while nothing was swapped.
     pub expected: [Vec<f32>; SETS],
@@ -71,7 +71,7 @@ pub struct Score {
 
 impl Score {
     /// The model that is asked.
-    pub fn model(&self) -> &str {
+    pub(super) fn model(&self) -> &str {
         self.request.model.as_ref().map_or("", |model| &model.name)
     }
 }
@@ -83,7 +83,7 @@ struct Customer {
 }
 
 /// All of them, in the order in which they are asked.
-pub fn questions(sample: &Path) -> Vec<Question> {
+pub(super) fn questions(sample: &Path) -> Vec<Question> {
     let customers = customers(&sample.join("customers.csv"));
     let mut draw = Draw(Xoshiro256PlusPlus::seed_from_u64(SEED));
     (0..QUESTIONS)

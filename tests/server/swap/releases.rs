@@ -22,7 +22,7 @@ enum Damage {
 
 /// Releases by what will be done with them.
 #[derive(Debug, Default)]
-pub struct Stock {
+pub(super) struct Stock {
     /// One of each set, to be promoted before the load; the last of them serves when it begins.
     pub first: Vec<u64>,
     /// To be promoted in this order, each once.
@@ -34,7 +34,7 @@ pub struct Stock {
 }
 
 /// Makes everything.
-pub async fn prepare(
+pub(super) async fn prepare(
     pipeline: &mut Pipeline,
     store: &Path,
     sets: Vec<Set>,
@@ -137,7 +137,7 @@ fn spoil(file: &Path, damage: Damage) {
 }
 
 /// A version that a gate must stop: propensities that are none, or a graph of which a part is missing.
-pub fn bad_version(set: &Set, number: usize) -> (&'static str, Version) {
+pub(super) fn bad_version(set: &Set, number: usize) -> (&'static str, Version) {
     let note = format!("bad {number}");
     if number.is_multiple_of(2) {
         let mut version = set.versions["network"].clone();
@@ -150,7 +150,7 @@ pub fn bad_version(set: &Set, number: usize) -> (&'static str, Version) {
 }
 
 /// The gates that a version failed.
-pub fn failed_gates(verdict: &wire::Verdict) -> Vec<&str> {
+pub(super) fn failed_gates(verdict: &wire::Verdict) -> Vec<&str> {
     let failed = |gate: &&wire::GateResult| gate.outcome() == wire::GateOutcome::Failed;
     verdict.gates.iter().filter(failed).map(|gate| gate.gate.as_str()).collect()
 }

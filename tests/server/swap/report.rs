@@ -12,19 +12,19 @@ use super::statistics::Latencies;
 use super::swaps::{Attempt, FIRST, Log, Refusal, Step};
 
 /// The most that the p99 may rise by swapping.
-pub const RATIO: f64 = 1.2;
+pub(super) const RATIO: f64 = 1.2;
 
 /// The most that memory may grow from the tenth swap to the last.
-pub const GROWTH: f64 = 1.1;
+pub(super) const GROWTH: f64 = 1.1;
 
 /// The longest that the full form may take.
-pub const LONGEST: Duration = Duration::from_mins(10);
+pub(super) const LONGEST: Duration = Duration::from_mins(10);
 
 /// How many figures show the course of the memory.
 const POINTS: usize = 14;
 
 /// Everything that a run found.
-pub struct Report {
+pub(super) struct Report {
     pub binary: PathBuf,
     /// From the first command to the end of the load.
     pub elapsed: Duration,
@@ -49,12 +49,12 @@ pub struct Report {
 
 impl Report {
     /// Swaps that were done.
-    pub fn swaps(&self) -> usize {
+    pub(super) fn swaps(&self) -> usize {
         self.log.publications.len() - 1
     }
 
     /// Everything that must hold on any machine and is broken.
-    pub fn broken(&self) -> Vec<String> {
+    pub(super) fn broken(&self) -> Vec<String> {
         let mut broken = Vec::new();
         if let Err(why) = &self.promoter {
             broken.push(format!("the promoter stopped: {why}"));
@@ -81,7 +81,7 @@ impl Report {
     }
 
     /// What must hold on a machine that does nothing else, and does not.
-    pub fn too_much(&self) -> Vec<String> {
+    pub(super) fn too_much(&self) -> Vec<String> {
         let mut too_much = Vec::new();
         let ratio = self.analysis.ratio();
         if ratio.is_nan() || ratio > RATIO {

@@ -11,20 +11,20 @@ use std::path::Path;
 use toml::{Table, Value};
 
 /// How many sets the releases rotate over.
-pub const SETS: usize = 4;
+pub(super) const SETS: usize = 4;
 
 /// The models of the sample workspace.
-pub const MODELS: [&str; 4] = ["affinity", "network", "propensity", "segments"];
+pub(super) const MODELS: [&str; 4] = ["affinity", "network", "propensity", "segments"];
 
 /// The attribute of every offer that names the release.
-pub const MARK: &str = "release_mark";
+pub(super) const MARK: &str = "release_mark";
 
 /// Stands for the mark of a release until there is one.
 const PLACEHOLDER: &str = "@mark@";
 
 /// What a version of a model is pushed as.
 #[derive(Debug, Clone)]
-pub struct Version {
+pub(super) struct Version {
     /// `model.toml`.
     pub manifest: String,
     /// The other files.
@@ -33,26 +33,26 @@ pub struct Version {
 
 /// `p = 1 / (1 + exp(-(a · s + b)))`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Platt {
+pub(super) struct Platt {
     pub a: f64,
     pub b: f64,
 }
 
 impl Platt {
     /// The propensity of a raw score.
-    pub fn propensity(self, score: f64) -> f64 {
+    pub(super) fn propensity(self, score: f64) -> f64 {
         1.0 / (1.0 + (-(self.a * score + self.b)).exp())
     }
 
     /// The raw score of a propensity.
-    pub fn score(self, propensity: f64) -> f64 {
+    pub(super) fn score(self, propensity: f64) -> f64 {
         ((propensity / (1.0 - propensity)).ln() - self.b) / self.a
     }
 }
 
 /// What a set says of an offer.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Terms {
+pub(super) struct Terms {
     pub value: f64,
     pub cost: f64,
     pub lever: f64,
@@ -60,7 +60,7 @@ pub struct Terms {
 
 /// One of the sets.
 #[derive(Debug, Clone)]
-pub struct Set {
+pub(super) struct Set {
     pub number: usize,
     /// Model → what is pushed.
     pub versions: BTreeMap<&'static str, Version>,
@@ -77,7 +77,7 @@ pub struct Set {
 
 impl Set {
     /// All of them.
-    pub fn all(sample: &Path) -> Vec<Self> {
+    pub(super) fn all(sample: &Path) -> Vec<Self> {
         (0..SETS).map(|number| Self::derive(sample, number)).collect()
     }
 
@@ -101,7 +101,7 @@ impl Set {
     }
 
     /// `offers.toml` of the release that is known by `mark`.
-    pub fn offers(&self, mark: &str) -> String {
+    pub(super) fn offers(&self, mark: &str) -> String {
         self.offers.replace(PLACEHOLDER, mark)
     }
 }
@@ -132,7 +132,7 @@ impl Version {
     }
 
     /// Marks every file with `note`, so that the bytes differ and what the model answers does not.
-    pub fn note(&mut self, note: &str) {
+    pub(super) fn note(&mut self, note: &str) {
         for (name, bytes) in &mut self.files {
             if name.to_ascii_lowercase().ends_with(".onnx") {
                 annotate(bytes, note);
@@ -144,7 +144,7 @@ impl Version {
     }
 
     /// The same model without a calibration: log-odds that are said to be propensities.
-    pub fn uncalibrated(mut self) -> Self {
+    pub(super) fn uncalibrated(mut self) -> Self {
         let mut manifest: Table = self.manifest.parse().unwrap();
         manifest.remove("calibration").unwrap();
         manifest.insert("kind".to_owned(), "propensity".into());
@@ -153,7 +153,7 @@ impl Version {
     }
 
     /// The same model with half of each file.
-    pub fn truncated(mut self) -> Self {
+    pub(super) fn truncated(mut self) -> Self {
         for (_, bytes) in &mut self.files {
             bytes.truncate(bytes.len() / 2);
         }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 /// A stretch of the run, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
+pub(super) struct Window {
     pub from: Duration,
     pub to: Duration,
 }
 
 impl Window {
     /// How long it is.
-    pub fn length(self) -> Duration {
+    pub(super) fn length(self) -> Duration {
         self.to.saturating_sub(self.from)
     }
 
@@ -22,11 +22,11 @@ impl Window {
 
 /// Windows without overlap, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Windows(Vec<Window>);
+pub(super) struct Windows(Vec<Window>);
 
 impl Windows {
     /// What any of `windows` covers.
-    pub fn union(windows: impl IntoIterator<Item = Window>) -> Self {
+    pub(super) fn union(windows: impl IntoIterator<Item = Window>) -> Self {
         let mut windows: Vec<Window> = windows.into_iter().collect();
         windows.sort_by_key(|window| window.from);
         let mut merged: Vec<Window> = Vec::new();
@@ -40,25 +40,25 @@ impl Windows {
     }
 
     /// Whether any moment of `from..=to` is covered.
-    pub fn touch(&self, from: Duration, to: Duration) -> bool {
+    pub(super) fn touch(&self, from: Duration, to: Duration) -> bool {
         let after = self.0.partition_point(|window| window.from <= to);
         self.0[..after].last().is_some_and(|window| window.touches(from, to))
     }
 
     /// How long they are together.
-    pub fn length(&self) -> Duration {
+    pub(super) fn length(&self) -> Duration {
         self.0.iter().map(|window| window.length()).sum()
     }
 
     /// What lies between them.
-    pub fn gaps(&self) -> impl Iterator<Item = Window> {
+    pub(super) fn gaps(&self) -> impl Iterator<Item = Window> {
         self.0.windows(2).map(|pair| Window { from: pair[0].to, to: pair[1].from })
     }
 }
 
 /// Latencies, ascending.
 #[derive(Debug, Clone, Default)]
-pub struct Latencies(Vec<Duration>);
+pub(super) struct Latencies(Vec<Duration>);
 
 impl FromIterator<Duration> for Latencies {
     fn from_iter<I: IntoIterator<Item = Duration>>(latencies: I) -> Self {
@@ -70,18 +70,18 @@ impl FromIterator<Duration> for Latencies {
 
 impl Latencies {
     /// How many there are.
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.0.len()
     }
 
     /// The least latency that a share of the calls did not exceed, in µs; NaN where there are none. Nearest rank.
-    pub fn quantile(&self, share: f64) -> f64 {
+    pub(super) fn quantile(&self, share: f64) -> f64 {
         let rank = (share * self.0.len() as f64).ceil() as usize;
         self.0.get(rank.saturating_sub(1)).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e6)
     }
 
     /// The longest, in µs; NaN where there are none.
-    pub fn longest(&self) -> f64 {
+    pub(super) fn longest(&self) -> f64 {
         self.quantile(1.0)
     }
 }

@@ -12,14 +12,14 @@ use super::releases::{Stock, bad_version, failed_gates};
 use crate::harness::wire;
 
 /// Swaps of the first round: memory is compared with what it was after them.
-pub const FIRST: usize = 10;
+pub(super) const FIRST: usize = 10;
 
 /// How long a release may take until it has answered a call.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the promoter does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// Promotes a release that was never promoted.
     Swap,
     /// Asks for something that must be refused.
@@ -28,7 +28,7 @@ pub enum Step {
 
 /// Why a promotion must be refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub(super) enum Refusal {
     /// A version that it pins was damaged on disk since the release was made.
     Damaged,
     /// A version that it would pin fails its gates, so that there is no such release.
@@ -44,12 +44,12 @@ const REFUSALS: [Refusal; 5] =
     [Refusal::Damaged, Refusal::Gates, Refusal::Damaged, Refusal::Stale, Refusal::Unknown];
 
 /// How many of so many refusals are of a damaged release.
-pub fn damaged(refusals: usize) -> usize {
+pub(super) fn damaged(refusals: usize) -> usize {
     REFUSALS.iter().cycle().take(refusals).filter(|refusal| **refusal == Refusal::Damaged).count()
 }
 
 /// Cuts swaps into rounds, the first of [`FIRST`], and spreads the refusals over them.
-pub fn rounds(swaps: usize, refusals: usize, per_round: usize) -> Vec<Vec<Step>> {
+pub(super) fn rounds(swaps: usize, refusals: usize, per_round: usize) -> Vec<Vec<Step>> {
     let mut steps = REFUSALS.into_iter().cycle().map(Step::Refusal);
     let mut rounds = vec![Vec::new()];
     let (mut left, mut refused) = (FIRST, 0);
@@ -70,7 +70,7 @@ pub fn rounds(swaps: usize, refusals: usize, per_round: usize) -> Vec<Vec<Step>>
 
 /// How fast the promoter goes.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
+pub(super) struct Pace {
     /// From the begin of a step to the begin of the next, at least.
     pub step: Duration,
     /// All rounds together. A round that is done early is followed by a quiet stretch.
@@ -81,7 +81,7 @@ pub struct Pace {
 
 /// A promotion, refused or not.
 #[derive(Debug, Clone, Copy)]
-pub struct Attempt {
+pub(super) struct Attempt {
     pub step: Step,
     pub began: Duration,
     pub answered: Duration,
@@ -89,7 +89,7 @@ pub struct Attempt {
 
 /// What the promoter did.
 #[derive(Debug, Default)]
-pub struct Log {
+pub(super) struct Log {
     pub publications: Vec<Publication>,
     pub attempts: Vec<Attempt>,
     /// At the end of each round's quiet stretch: how many swaps there were, and the server's memory.
@@ -97,7 +97,7 @@ pub struct Log {
 }
 
 /// Promotes on a connection of its own.
-pub struct Promoter<'a> {
+pub(super) struct Promoter<'a> {
     pub pipeline: Pipeline,
     pub observer: &'a Observer,
     pub stock: Stock,
@@ -110,7 +110,7 @@ pub struct Promoter<'a> {
 
 impl<'a> Promoter<'a> {
     /// `current` is what serves already: publication 0.
-    pub fn new(
+    pub(super) fn new(
         pipeline: Pipeline,
         observer: &'a Observer,
         stock: Stock,
@@ -126,7 +126,7 @@ impl<'a> Promoter<'a> {
     ///
     /// # Errors
     /// The first thing that is not as it should be, with what was done until then.
-    pub async fn run(mut self, rounds: &[Vec<Step>], pace: Pace) -> (Log, Result<(), String>) {
+    pub(super) async fn run(mut self, rounds: &[Vec<Step>], pace: Pace) -> (Log, Result<(), String>) {
         let began = self.observer.now();
         for (number, round) in rounds.iter().enumerate() {
             if let Err(why) = self.round(round, pace).await {

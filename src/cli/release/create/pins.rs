@@ -1,7 +1,7 @@
-//! Which versions a release of a workspace pins, and what that changes of what is current.
+//! Which versions a release of a workspace pins, and how that changes the current release.
 //!
-//! Pipelines push versions that the workspace of a person never had. So a workspace raises versions and adds models; it
-//! lowers none unless somebody says so.
+//! Pipelines push versions that a person's workspace never had. So a workspace raises versions and adds models; it
+//! lowers one only when asked to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::cli::Failure;
 use crate::cli::table::new_table;
-use crate::document::{Document, Table, suggestion};
-use crate::release::Workspace;
+use document::{Document, Table, suggestion};
+use release::Workspace;
 
-/// What becomes of the version of a model.
+/// The change of a model's version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Change {
@@ -20,9 +20,9 @@ pub(super) enum Change {
     Raised,
     Lowered,
     Removed,
-    /// As it is: the workspace has a lower version or none.
+    /// Unchanged: the workspace has a lower version or none.
     Kept,
-    /// As it is.
+    /// Unchanged.
     Same,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Pin {
     /// The version in the new release; 0: none.
     pub to: u64,
     pub change: Change,
-    /// Where that needs a word.
+    /// A remark, if one is needed.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub why: String,
 }
@@ -65,8 +65,8 @@ pub(super) fn between(from: &BTreeMap<String, u64>, to: &BTreeMap<String, u64>) 
     names.into_iter().map(|name| Pin::new(name, version(from, name), version(to, name))).collect()
 }
 
-/// What a release of `workspace` over `current` pins: of each model the highest version of both, but those that
-/// `downgrade` names as the workspace has them. A model that only `current` has stays while the policy names it.
+/// The pins of a release of `workspace` over `current`: of each model the highest version of both. A model that
+/// `downgrade` names keeps the workspace's version. A model that only `current` has stays while the policy names it.
 ///
 /// # Errors
 /// A name in `downgrade` that the workspace has no version of.
@@ -97,7 +97,7 @@ pub(super) fn of_workspace(
     Ok(pins.collect())
 }
 
-/// The models that a policy names. Of one that cannot be read: none; whoever makes the release says what is wrong with it.
+/// The models that a policy names. A policy that cannot be read names none here; making the release reports its errors.
 fn models_named_in(policy: &str) -> BTreeSet<String> {
     let Ok(document) = Document::parse("policy.toml", policy) else { return BTreeSet::new() };
     let root = document.root();

@@ -322,7 +322,7 @@ proptest! {
         if let Ok(data) = raw(element, &shape, &bytes) {
             prop_assert_eq!(data.element_type(), element);
             prop_assert_eq!(data.len() as i64, shape.iter().product::<i64>());
-            // A string of no bytes still brought its four bytes of length.
+            // A string of no bytes still took its four bytes of length.
             prop_assert!(held(&data) <= bytes.len() * (1 + size_of::<String>() / 4));
         }
     }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::grpc::proto::inference::model_infer_request::InferInputTensor;
-use crate::model::onnx::{ElementType, LabelKind, Tensor};
+use model::onnx::{ElementType, LabelKind, Tensor};
 
 const LIMIT: usize = 1 << 20;
 

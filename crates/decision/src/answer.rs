@@ -1,0 +1,220 @@
+//! The answers of decisions.
+
+use std::fmt;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::RowProblem;
+use offer::OfferIndex;
+use release::{AssignedSegment, ModelIndex};
+
+/// One decision: the offers for one customer, or why it failed.
+#[derive(Debug, Clone)]
+pub struct RankResult {
+    /// The id that the request gave.
+    pub customer_id: String,
+    /// UUIDv7.
+    pub decision_id: Uuid,
+    /// Best first.
+    pub offers: Vec<RankedOffer>,
+    /// `None` where the release has no segmentation.
+    pub segment: Option<AssignedSegment>,
+    /// Candidates that were withheld, in the order of their ids; only with [`Explain::All`](super::Explain::All).
+    pub withheld: Vec<WithheldOffer>,
+    /// What the decision did without, and what of the call it could not use; see `proffer.v1.RankResult`.
+    pub degraded: Vec<String>,
+    /// Why this customer alone could not be decided.
+    pub error: Option<CustomerError>,
+}
+
+/// Why one customer of a batch could not be decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CustomerError {
+    /// The request does not identify the customer.
+    Anonymous,
+    /// The data sent for the customer is invalid.
+    Invalid(RowProblem),
+    /// A fault of the server; the log has the details.
+    Internal,
+}
+
+/// An offer to show.
+#[derive(Debug, Clone)]
+pub struct RankedOffer {
+    /// The offer's index in the release's library.
+    pub offer: OfferIndex,
+    /// Its id.
+    pub offer_id: Arc<str>,
+    /// The number it was ranked by; 0 for a fallback.
+    pub priority: f64,
+    /// `None` for a fallback, which is not scored.
+    pub factors: Option<Factors>,
+    /// Shown because no other offer remained.
+    pub fallback: bool,
+}
+
+/// The factors of a priority (units as in `proffer.v1.Factors`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Factors {
+    /// The model's raw output.
+    pub score: f64,
+    /// Calibrated, 0..=1.
+    pub propensity: f64,
+    /// At least 0.
+    pub context_weight: f64,
+    /// Money.
+    pub value: f64,
+    /// Above 0.
+    pub lever: f64,
+    /// Money.
+    pub cost: f64,
+    /// Money: propensity × value − cost.
+    pub margin: f64,
+    /// The model of the release that scored the offer.
+    pub model: ModelIndex,
+}
+
+impl Factors {
+    /// P × C × V × L, the arbitration formula that Pega publishes.
+    #[must_use]
+    pub fn priority(&self) -> f64 {
+        self.propensity * self.context_weight * self.value * self.lever
+    }
+}
+
+/// A candidate that was withheld, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WithheldOffer {
+    /// The offer's id.
+    pub offer_id: Arc<str>,
+    /// The first gate that withheld it.
+    pub stage: Stage,
+    /// The stable code.
+    pub reason: Reason,
+    /// The rule's text, where a rule withheld it.
+    pub rule: Option<Arc<str>>,
+    /// A detail for readers.
+    pub detail: String,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+
+        impl $name {
+            /// All variants, in order.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The word on the wire.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// Which gate withheld an offer, in the order of the gates.
+    Stage {
+        /// A consent is missing.
+        Consent = "consent",
+        /// It is outside its dates.
+        Validity = "validity",
+        /// It is not shown on the channel.
+        Channel = "channel",
+        /// Its `exclusion` rule holds.
+        Exclusion = "exclusion",
+        /// Its `eligibility` rule does not hold.
+        Eligibility = "eligibility",
+        /// Its `applicability` rule does not hold.
+        Applicability = "applicability",
+        /// Its `suitability` rule does not hold.
+        Suitability = "suitability",
+        /// It has no usable score.
+        Score = "score",
+        /// The constraints between the offers of one slate.
+        Slate = "slate",
+        /// Better offers filled the slate.
+        Arbitration = "arbitration",
+    }
+}
+
+words! {
+    /// Why an offer was withheld: stable codes that do not change between releases.
+    Reason {
+        /// A consent that it needs was not given.
+        ConsentMissing = "CONSENT_MISSING",
+        /// A consent that it needs was refused.
+        OptedOut = "OPTED_OUT",
+        /// Before `valid_from`.
+        NotYetValid = "NOT_YET_VALID",
+        /// At or after `valid_until`.
+        Expired = "EXPIRED",
+        /// It is not shown on this channel.
+        ChannelNotAllowed = "CHANNEL_NOT_ALLOWED",
+        /// Its `exclusion` holds.
+        Excluded = "EXCLUDED",
+        /// Its `eligibility` does not hold.
+        Ineligible = "INELIGIBLE",
+        /// Its `applicability` does not hold.
+        NotApplicable = "NOT_APPLICABLE",
+        /// Its `suitability` does not hold.
+        Unsuitable = "UNSUITABLE",
+        /// A better offer of the slate conflicts with it.
+        ConflictsWith = "CONFLICTS_WITH",
+        /// The slate has reached the limit of its category.
+        CategoryLimit = "CATEGORY_LIMIT",
+        /// It has no usable score.
+        ModelUnavailable = "MODEL_UNAVAILABLE",
+        /// A rule could not be evaluated.
+        RuleError = "RULE_ERROR",
+        /// The slate was full.
+        Outranked = "OUTRANKED",
+    }
+}
+
+/// The answer of `AssignSegments`.
+#[derive(Debug, Clone)]
+pub struct SegmentAnswer {
+    /// The release whose segmentation answered.
+    pub release: u64,
+    /// One per row; [`AssignedSegment::none`] for one that has an error.
+    pub segments: Vec<AssignedSegment>,
+    /// Rows that could not be assigned, and why.
+    pub errors: Vec<(usize, String)>,
+    /// What of the call could not be used.
+    pub degraded: Vec<String>,
+}
+
+/// The answer of `Score`.
+#[derive(Debug, Clone)]
+pub struct ScoreAnswer {
+    /// The model that scored.
+    pub model: String,
+    /// Its version.
+    pub version: u64,
+    /// The release that answered.
+    pub release: u64,
+    /// The number of rows.
+    pub rows: usize,
+    /// Offer ids, or outputs.
+    pub columns: Vec<String>,
+    /// rows × columns, row-major; NaN where there is no score.
+    pub values: Vec<f32>,
+    /// Whether the values are propensities.
+    pub calibrated: bool,
+    /// Rows with a NaN, and why. Columns of unknown offers do not count.
+    pub errors: Vec<(usize, String)>,
+    /// What of the call could not be used.
+    pub degraded: Vec<String>,
+}

@@ -1,0 +1,108 @@
+//! What is known of one customer: request columns over the feature store over the schema's defaults, and the segment.
+
+use super::degraded::{self, Degraded};
+use super::plan::{Context, Plan};
+use feature::{Entity, Row, SegmentRef, ValueRef};
+use release::AssignedSegment;
+
+/// One customer of a plan with all known values.
+pub(super) struct ResolvedCustomer<'a> {
+    /// One value per customer feature of the schema.
+    pub values: Vec<ValueRef<'a>>,
+    pub segment: Option<AssignedSegment>,
+    pub consents: Consents<'a>,
+    /// What the decision did without.
+    pub degraded: Vec<Degraded<'a>>,
+}
+
+/// Consents that were given or refused.
+/// A consent is given by the request, or by a feature `consent_<name>` that is true. It is refused where the feature is
+/// false, in the store or in the request. A refusal always wins.
+#[derive(Default)]
+pub(super) struct Consents<'a>(Vec<(&'a str, bool)>);
+
+impl<'a> ResolvedCustomer<'a> {
+    /// Resolves customer `index` of the plan in `context`.
+    pub(crate) fn resolve(plan: &'a Plan, index: usize, context: &Context<'a>) -> Self {
+        let release = &plan.snapshot.release;
+        let customer = &plan.customers[index];
+        let features = release.schema().of(Entity::Customer);
+        let mut resolved = Self {
+            values: Vec::with_capacity(features.len()),
+            segment: None,
+            consents: Consents(customer.consents.iter().map(|consent| (consent.as_str(), true)).collect()),
+            degraded: context.degraded.clone(),
+        };
+        let (wants, wanted) = (release.wants(), plan.wanted());
+        let consents = wants.consent_features();
+        let customers = &plan.snapshot.customers;
+        let stored = customers.find(&customer.id);
+        if stored.is_none() && !customer.id.is_empty() {
+            resolved.degraded.push(Degraded::UnknownCustomer);
+        }
+        let find = |position: usize| {
+            let sent = plan
+                .features
+                .as_ref()
+                .map_or(ValueRef::Missing, |batch| batch.value(Entity::Customer, position, index));
+            match (sent, stored) {
+                (ValueRef::Missing, Some(row)) => customers.value(row, position),
+                // A stored opt-out wins over the call.
+                (ValueRef::Bool(true), Some(row))
+                    if consents.iter().any(|consent| consent.position == position)
+                        && customers.value(row, position) == ValueRef::Bool(false) =>
+                {
+                    ValueRef::Bool(false)
+                }
+                (sent, _) => sent,
+            }
+        };
+        resolved.segment = release.segmentation().map(|segmentation| segmentation.assign(find));
+        for (position, feature) in features.iter().enumerate() {
+            let value = find(position);
+            if wanted.has_customer(position) {
+                resolved.degraded.extend(Degraded::of(feature, value));
+            }
+            resolved.values.push(value.or(feature.default_ref()));
+        }
+        for feature in consents {
+            let ValueRef::Bool(given) = find(feature.position) else { continue };
+            let consent = &*feature.consent;
+            resolved.consents.0.push((consent, given));
+            let matters =
+                || wanted.has_consent(feature) || customer.consents.iter().any(|one| one == consent);
+            if !given && matters() {
+                resolved.degraded.push(Degraded::OptedOut(consent));
+            }
+        }
+        degraded::unknown_consents(
+            &customer.consents,
+            |name| wants.asks_consent(name),
+            &mut resolved.degraded,
+        );
+        resolved.consents.0.sort_unstable();
+        resolved
+    }
+
+    /// The segment as rules and models read it.
+    pub(crate) fn segment_ref(&self) -> Option<SegmentRef<'_>> {
+        self.segment.as_ref().map(|segment| SegmentRef { id: segment.id, name: &segment.name })
+    }
+
+    /// The customer's values in this context, as rules and models read them, without an offer.
+    pub(crate) fn row<'r>(&'r self, context: &'r Context<'_>) -> Row<'r> {
+        Row { customer: &self.values, context: &context.values, offer: &[], segment: self.segment_ref() }
+    }
+}
+
+impl Consents<'_> {
+    /// Whether the consent was given and not refused.
+    pub(crate) fn are_given(&self, name: &str) -> bool {
+        self.0.binary_search(&(name, true)).is_ok() && !self.are_refused(name)
+    }
+
+    /// Whether the consent was refused.
+    pub(crate) fn are_refused(&self, name: &str) -> bool {
+        self.0.binary_search(&(name, false)).is_ok()
+    }
+}

@@ -1,0 +1,261 @@
+//! Decisions: features → segment → eligible offers → scores → arbitration → explanation.
+//!
+//! Owns the path from a request with resolved names to an answer, for `Rank`, `Score` and `AssignSegments`. One call
+//! takes one [`Snapshot`] and reads nothing else that can change. Knows releases, models, offers, segments and
+//! features; never the wire. Start reading at [`Decider::rank`], then `rank.rs`.
+
+mod answer;
+mod arbitration;
+mod customer;
+mod degraded;
+mod error;
+mod gates;
+mod plan;
+mod rank;
+mod reach;
+mod request;
+mod score;
+mod scoring;
+mod segments;
+mod tally;
+mod withheld;
+
+use std::ops::Range;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use chrono::Utc;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+pub use answer::{
+    CustomerError, Factors, RankResult, RankedOffer, Reason, ScoreAnswer, SegmentAnswer, Stage, WithheldOffer,
+};
+pub use error::{Asked, DecisionError};
+pub use reach::{Reach, STAGES, reach};
+pub use request::{ContextValue, Customer, Explain, RankRequest, RowProblem, RowProblems, ScoreRequest};
+pub use score::MAX_SCORES;
+
+use feature::{FeatureBatch, RecentRows};
+use release::Snapshot;
+use telemetry::Metrics;
+use work::{Call, Cancellation, Cost, Lane, Needs, Worker, Workers};
+
+/// A part of fewer customers stays on one worker: handing it over costs more than deciding it.
+const CUSTOMERS_PER_PART: usize = 16;
+
+/// The same for rows of `Score` and `AssignSegments`, which cost less each.
+const ROWS_PER_PART: usize = 1024;
+
+/// A call that needs more time than this on one thread is bulk work, in whichever lane it came.
+const BULK_THRESHOLD: Duration = Duration::from_millis(20);
+
+/// The time that a piece of bulk work should take on one thread. An interactive call may wait this long for a worker.
+const PIECE_DURATION: Duration = Duration::from_micros(250);
+
+/// Answers calls from the snapshot that is published when they begin.
+#[derive(Clone)]
+pub struct Decider {
+    snapshot: Arc<ArcSwapOption<Snapshot>>,
+    workers: Workers,
+    metrics: Arc<Metrics>,
+    recent: Arc<RecentRows>,
+    /// The cost of a row of `AssignSegments`.
+    assigning: Arc<Cost>,
+}
+
+impl Decider {
+    /// Creates a decider over the pointer that publishing moves. `recent` samples the pairs that `Rank` scores.
+    #[must_use]
+    pub fn new(
+        snapshot: Arc<ArcSwapOption<Snapshot>>,
+        workers: Workers,
+        metrics: Arc<Metrics>,
+        recent: Arc<RecentRows>,
+    ) -> Self {
+        Self { snapshot, workers, metrics, recent, assigning: Arc::default() }
+    }
+
+    /// The snapshot for a call that begins now.
+    ///
+    /// # Errors
+    /// Before the first release is loaded.
+    pub fn snapshot(&self) -> Result<Arc<Snapshot>, DecisionError> {
+        self.snapshot.load_full().ok_or(DecisionError::NotReady)
+    }
+
+    /// Ranks offers for each customer of the request, in order. Also returns the snapshot that answered.
+    ///
+    /// # Errors
+    /// When the request does not fit the release, the work is refused, or the call ends before it is done.
+    pub async fn rank(
+        &self,
+        request: RankRequest,
+        call: &Call,
+    ) -> Result<(Arc<Snapshot>, Vec<RankResult>), DecisionError> {
+        let snapshot = self.snapshot()?;
+        let recent = (!request.dry_run).then(|| Arc::clone(&self.recent));
+        let began = call.trace().now();
+        let plan = Arc::new(plan::Plan::new(Arc::clone(&snapshot), request, Utc::now())?);
+        call.trace().step("plan", began);
+        let customers = plan.customers.len();
+        let (shared, cost) = (Arc::clone(&plan), snapshot.release.cost(plan.placement));
+        let session = snapshot.release.needs_session(plan.placement);
+        let load = Load { items: customers, least: CUSTOMERS_PER_PART, cost, units: 1, session };
+        let work = move |range: Range<usize>, worker: &Worker, call: &Call| {
+            let (began, customers) = (Instant::now(), range.len());
+            // Only the first piece of a call may record a pair, so that a large call does not crowd out the others.
+            let recent = recent.as_deref().filter(|_| range.start == 0);
+            let deciding = call.trace().open("decide");
+            let decided = rank::decide(&shared, range, recent, worker, call, deciding.trace())?;
+            shared.snapshot.release.cost(shared.placement).record(customers, began.elapsed());
+            Ok(decided)
+        };
+        let mut all = rank::Decided::default();
+        self.split(load, call, work, |part| all.append(part)).await?;
+        all.tally.record(&plan, &all.results, &self.metrics);
+        Ok((snapshot, all.results))
+    }
+
+    /// Scores rows with one model of the release.
+    ///
+    /// # Errors
+    /// When the request does not fit the release or its model, the work is refused, or the call ends before it is done.
+    pub async fn score(&self, request: ScoreRequest, call: &Call) -> Result<ScoreAnswer, DecisionError> {
+        let snapshot = self.snapshot()?;
+        let began = call.trace().now();
+        let plan = Arc::new(score::ScorePlan::new(Arc::clone(&snapshot), request)?);
+        call.trace().step("plan", began);
+        let (shared, cost, units) = (Arc::clone(&plan), plan.model.cost(), plan.pairs_per_row());
+        let load = Load {
+            items: plan.rows(),
+            least: ROWS_PER_PART,
+            cost,
+            units,
+            session: plan.model.needs_session(),
+        };
+        let rows = plan.rows();
+        let mut values = Vec::with_capacity(rows * plan.column_names.len());
+        let (mut errors, mut batches) = (Vec::new(), Vec::new());
+        let work = move |range: Range<usize>, worker: &Worker, call: &Call| {
+            let _scoring = call.trace().open("scoring");
+            shared.score(range, worker, call)
+        };
+        self.split(load, call, work, |part| {
+            values.extend(part.values);
+            errors.extend(part.errors);
+            batches.extend(part.batches);
+        })
+        .await?;
+        let (name, version) = (plan.model.name(), plan.model.version());
+        let counted = self.metrics.model(name, version);
+        for (rows, took) in batches {
+            counted.scored(rows, took);
+        }
+        counted.unavailable(errors.len());
+        Ok(ScoreAnswer {
+            model: name.to_owned(),
+            version,
+            release: plan.snapshot.release.number(),
+            rows,
+            columns: plan.column_names.clone(),
+            values: plan.in_columns(values),
+            calibrated: plan.model.is_calibrated(),
+            errors,
+            degraded: plan.degraded.clone(),
+        })
+    }
+
+    /// Assigns each row to a segment. Rows in `unreadable` get an error.
+    ///
+    /// # Errors
+    /// When the release has no segmentation, the batch does not fit its schema, or the work is refused. When the call
+    /// ends before it is done.
+    pub async fn assign_segments(
+        &self,
+        features: FeatureBatch,
+        unreadable: RowProblems,
+        call: &Call,
+    ) -> Result<SegmentAnswer, DecisionError> {
+        let snapshot = self.snapshot()?;
+        let plan = Arc::new(segments::SegmentPlan::new(Arc::clone(&snapshot), features, unreadable)?);
+        let shared = Arc::clone(&plan);
+        let (cost, assigning) = (&*self.assigning, Arc::clone(&self.assigning));
+        let load = Load { items: plan.rows(), least: ROWS_PER_PART, cost, units: 1, session: false };
+        let work = move |range: Range<usize>, _: &Worker, call: &Call| {
+            let (began, rows) = (Instant::now(), range.len());
+            let _assigning = call.trace().open("assign");
+            let assigned = shared.assign(range, call)?;
+            assigning.record(rows, began.elapsed());
+            Ok(assigned)
+        };
+        let (mut segments, mut errors) = (Vec::with_capacity(plan.rows()), Vec::new());
+        self.split(load, call, work, |part: segments::SegmentPart| {
+            segments.extend(part.segments);
+            errors.extend(part.errors);
+        })
+        .await?;
+        let degraded = plan.degraded();
+        Ok(SegmentAnswer { release: snapshot.release.number(), segments, errors, degraded })
+    }
+
+    /// Runs `work` over `0..items` on as many workers as its size justifies, and passes the parts to `take` in order.
+    /// Long work and that of streams is bulk work. It runs in pieces small enough that an interactive call soon finds a
+    /// worker.
+    ///
+    /// # Errors
+    /// When recent costs say that the deadline cannot be met, before any work; when a piece is refused or stopped.
+    async fn split<T, F>(
+        &self,
+        Load { items, least, cost, units, session }: Load<'_>,
+        call: &Call,
+        work: F,
+        mut take: impl FnMut(T) + Send,
+    ) -> Result<(), DecisionError>
+    where
+        T: Send + 'static,
+        F: Fn(Range<usize>, &Worker, &Call) -> Result<T, Cancellation> + Clone + Send + 'static,
+    {
+        let whole = cost.of(items * units);
+        let call = if whole > BULK_THRESHOLD { call.clone().in_lane(Lane::Bulk) } else { call.clone() };
+        let parts = self.workers.count().min(items / least).max(1);
+        self.workers.admit(&call, whole, parts).inspect_err(|_| cost.decay(items * units))?;
+        let even = items.div_ceil(parts).max(1);
+        let size = match call.lane() {
+            Lane::Interactive => even,
+            Lane::Bulk => cost.units_in(PIECE_DURATION).map_or(least, |fit| (fit / units).max(1)).min(even),
+        };
+        let piece = |start: usize| {
+            let (piece_call, work, range) = (call.clone(), work.clone(), start..(start + size).min(items));
+            let needs = Needs { cost: cost.of(range.len() * units), session };
+            let call = &call;
+            async move {
+                let work = move |worker: &Worker| work(range, worker, &piece_call);
+                Ok::<T, DecisionError>(self.workers.run(call, needs, work).await??)
+            }
+        };
+        if size >= items {
+            take(piece(0).await?);
+            return Ok(());
+        }
+        // At most one piece per worker at a time, so that one caller's pieces do not fill the queue.
+        let mut pieces = pin!(stream::iter((0..items).step_by(size).map(piece)).buffered(parts));
+        while let Some(part) = pieces.try_next().await? {
+            take(part);
+        }
+        Ok(())
+    }
+}
+
+/// The size of a call, in items that can be split among workers.
+struct Load<'a> {
+    items: usize,
+    /// The least number of items worth handing to another worker.
+    least: usize,
+    /// The cost of a unit, and the units per item.
+    cost: &'a Cost,
+    units: usize,
+    /// Whether the work may need a worker's ONNX Runtime sessions.
+    session: bool,
+}

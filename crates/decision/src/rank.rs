@@ -1,0 +1,349 @@
+//! Deciding for a range of customers: gates, one batch of scores per model, arbitration, explanation.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::arbitration::{self, Scored, Standing};
+use super::customer::ResolvedCustomer;
+use super::degraded::Degraded;
+use super::gates::GateInput;
+use super::plan::{Context, Plan};
+use super::scoring::{OfferRows, Pair, Pairs, Score, Scores, score_pairs};
+use super::tally::Tally;
+use super::withheld::{Detail, Withheld};
+use super::{CustomerError, Explain, Factors, RankResult, RankedOffer, Reason, Stage, WithheldOffer};
+use feature::{RecentRow, RecentRows, Row};
+use offer::{CustomerRules, OfferIndex, RuleMemo};
+use telemetry::ids::new_id;
+use telemetry::{Laps, Trace};
+use work::priority::yield_if_due;
+use work::{Call, Cancellation, Worker, catch_panic};
+
+/// How many customer × offer pairs are scored together. Enough to amortise a model's fixed cost; few enough to bound
+/// memory and to notice a deadline soon.
+const PAIRS_PER_BLOCK: usize = 4096;
+
+/// The steps of deciding, as a trace names them. They take turns within a block.
+const STEPS: [&str; 4] = ["features", "gates", "scoring", "arbitration"];
+const FEATURES: usize = 0;
+const GATES: usize = 1;
+const SCORING: usize = 2;
+const ARBITRATION: usize = 3;
+
+thread_local! {
+    /// Scratch memory of deciding, one per thread.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+#[derive(Default)]
+struct Scratch {
+    memo: RuleMemo,
+    pairs: Vec<Pair>,
+    scores: Scores,
+    scored: Vec<Scored>,
+    order: Vec<Standing>,
+}
+
+/// The decisions of a call or of a part of it.
+#[derive(Default)]
+pub(super) struct Decided {
+    /// One per customer, in order.
+    pub results: Vec<RankResult>,
+    pub tally: Tally,
+}
+
+impl Decided {
+    /// Appends the next part.
+    pub(crate) fn append(&mut self, next: Self) {
+        if self.results.is_empty() {
+            *self = next;
+            return;
+        }
+        self.results.extend(next.results);
+        self.tally.add(next.tally);
+    }
+}
+
+/// Decides for the customers of `range`, in order. `recent` may sample one of the scored pairs. The steps are recorded
+/// in `trace`.
+///
+/// # Errors
+/// When the deadline passes or the caller disconnects before the last customer is decided.
+pub(super) fn decide(
+    plan: &Plan,
+    range: Range<usize>,
+    mut recent: Option<&RecentRows>,
+    worker: &Worker,
+    call: &Call,
+    trace: &Trace,
+) -> Result<Decided, Cancellation> {
+    let block = (PAIRS_PER_BLOCK / plan.candidates().len().max(1)).max(1);
+    let offers = OfferRows::new(plan.snapshot.release.catalog().library.offers());
+    let piece = Piece { plan, context: plan.context(), offers, worker, call, trace };
+    let mut decided = Decided { results: Vec::with_capacity(range.len()), tally: Tally::default() };
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut start = range.start;
+        while start < range.end {
+            call.check()?;
+            let end = (start + block).min(range.end);
+            piece.decide_block(start..end, recent.take(), scratch, &mut decided)?;
+            start = end;
+        }
+        Ok(decided)
+    })
+}
+
+/// What all customers of a piece share.
+struct Piece<'a> {
+    plan: &'a Plan,
+    context: Context<'a>,
+    offers: OfferRows<'a>,
+    worker: &'a Worker,
+    call: &'a Call,
+    trace: &'a Trace,
+}
+
+/// A customer who passed the gates and awaits arbitration.
+struct PendingCustomer<'a> {
+    resolved: ResolvedCustomer<'a>,
+    /// The range of their pairs in the block.
+    pairs: Range<usize>,
+    withheld: Vec<Withheld<'a>>,
+}
+
+/// Replaces the row of a customer who cannot be decided and has no pairs.
+const NO_CUSTOMER: Row<'static> = Row { customer: &[], context: &[], offer: &[], segment: None };
+
+impl<'a> Piece<'a> {
+    fn decide_block(
+        &self,
+        range: Range<usize>,
+        recent: Option<&RecentRows>,
+        scratch: &mut Scratch,
+        decided: &mut Decided,
+    ) -> Result<(), Cancellation> {
+        let Decided { results, tally } = decided;
+        let mut laps = self.trace.laps(STEPS);
+        scratch.pairs.clear();
+        let mut pending: Vec<Result<PendingCustomer<'a>, CustomerError>> = Vec::with_capacity(range.len());
+        for (place, index) in range.clone().enumerate() {
+            yield_if_due();
+            let before = scratch.pairs.len();
+            let customer = guarded(|| self.open(place, index, scratch, tally, &mut laps));
+            if customer.is_err() {
+                // It may have panicked halfway.
+                scratch.pairs.truncate(before);
+            }
+            pending.push(customer);
+        }
+        self.call.check()?;
+        let customer =
+            |place: usize| pending[place].as_ref().map_or(NO_CUSTOMER, |one| one.resolved.row(&self.context));
+        let pairs = Pairs { all: &scratch.pairs, customer: &customer, offers: &self.offers };
+        score_pairs(self.plan, &pairs, self.worker, self.call, tally, &mut scratch.scores)?;
+        if let Some(recent) = recent {
+            remember(self.plan, &pairs, recent);
+        }
+        laps.lap(SCORING);
+        results.extend(range.zip(pending).map(|(index, customer)| {
+            let closed =
+                customer.and_then(|customer| guarded(|| Ok(self.close(index, customer, scratch, tally))));
+            closed.unwrap_or_else(|error| failed(self.plan, index, error))
+        }));
+        laps.lap(ARBITRATION);
+        Ok(())
+    }
+
+    /// Resolves a customer and runs the gates on each candidate. Pairs that pass are added to the block.
+    fn open(
+        &self,
+        place: usize,
+        index: usize,
+        scratch: &mut Scratch,
+        tally: &mut Tally,
+        laps: &mut Laps<{ STEPS.len() }>,
+    ) -> Result<PendingCustomer<'a>, CustomerError> {
+        let plan = self.plan;
+        if let Some(problem) = plan.problem(index) {
+            return Err(CustomerError::Invalid(problem));
+        }
+        if plan.customers[index].id.is_empty() && plan.features.is_none() {
+            return Err(CustomerError::Anonymous);
+        }
+        let resolved = ResolvedCustomer::resolve(plan, index, &self.context);
+        laps.lap(FEATURES);
+        let catalog = plan.snapshot.release.catalog();
+        let gates = gate_input(plan, &resolved);
+        let Scratch { memo, pairs, .. } = scratch;
+        let rules = catalog.rules_for(resolved.row(&self.context), memo);
+        pairs.reserve(plan.candidates().len());
+        let (first, mut withheld) = (pairs.len(), Vec::new());
+        for offer in plan.candidates().iter().map(|candidate| candidate.offer) {
+            match gates.withholds(offer, &rules) {
+                Some(one) => self.withhold(one, &mut withheld, tally),
+                None => pairs.push(Pair { customer: place, offer }),
+            }
+        }
+        let pairs = first..pairs.len();
+        laps.lap(GATES);
+        Ok(PendingCustomer { resolved, pairs, withheld })
+    }
+
+    /// Arbitrates between the scored offers of a customer and explains the result.
+    fn close(
+        &self,
+        index: usize,
+        pending: PendingCustomer<'a>,
+        scratch: &mut Scratch,
+        tally: &mut Tally,
+    ) -> RankResult {
+        let plan = self.plan;
+        let PendingCustomer { resolved, pairs: own, mut withheld } = pending;
+        let Scratch { memo, pairs, scores, scored, order } = scratch;
+        let catalog = plan.snapshot.release.catalog();
+        let rules = catalog.rules_for(resolved.row(&self.context), memo);
+        scored.clear();
+        scored.reserve(own.len());
+        for (Pair { offer, .. }, score) in pairs[own.clone()].iter().zip(&scores.raw[own]) {
+            match score {
+                Ok(score) => {
+                    let factors = factors(plan, *offer, &rules, *score, tally);
+                    scored.push(Scored { offer: *offer, factors });
+                }
+                Err(why) => {
+                    if let Some(scorer) = plan.snapshot.release.scorer(plan.placement, *offer) {
+                        tally.unavailable(scorer.model);
+                    }
+                    let detail = Detail::Unscored(why.clone());
+                    let one = Withheld::new(*offer, Stage::Score, Reason::ModelUnavailable, detail);
+                    self.withhold(one, &mut withheld, tally);
+                }
+            }
+        }
+        arbitration::sort(scored, plan.placement().strategy, order);
+        let in_order = order.iter().map(|standing| scored[standing.position].clone());
+        let mut shown = arbitration::fill(in_order, catalog, plan.placement(), plan.count, |one| {
+            self.withhold(one, &mut withheld, tally);
+        });
+        if shown.is_empty() {
+            shown.extend(fallback(plan, &resolved));
+        }
+        tally.decisions += 1;
+        tally.offers += shown.len() as u64;
+        let defaulted = resolved.degraded.iter().filter(|one| matches!(one, Degraded::Default(_)));
+        tally.defaulted += defaulted.count() as u64;
+        let mut degraded: Vec<String> = resolved.degraded.iter().map(|one| one.text()).collect();
+        degraded.sort_unstable();
+        degraded.dedup();
+        RankResult {
+            customer_id: plan.customers[index].id.clone(),
+            decision_id: new_id(),
+            offers: shown,
+            segment: resolved.segment,
+            withheld: explain(plan, withheld),
+            degraded,
+            error: None,
+        }
+    }
+
+    /// Counts a withheld offer, and keeps it if the caller asked for explanations.
+    fn withhold(&self, one: Withheld<'a>, withheld: &mut Vec<Withheld<'a>>, tally: &mut Tally) {
+        tally.withhold(&one);
+        if self.plan.explain == Explain::All {
+            withheld.push(one);
+        }
+    }
+}
+
+/// Adds a pair to the sample of rows that models scored recently.
+fn remember(plan: &Plan, pairs: &Pairs<'_, '_>, recent: &RecentRows) {
+    let release = &plan.snapshot.release;
+    recent.record(pairs.all.len(), |chosen| {
+        let offer = pairs.all[chosen].offer;
+        RecentRow::new(release.schema(), &release.catalog().library.get(offer).id, &pairs.row(chosen))
+    });
+}
+
+/// Contains a panic to one customer, so that the others still get answers.
+fn guarded<T>(work: impl FnOnce() -> Result<T, CustomerError>) -> Result<T, CustomerError> {
+    catch_panic(work).unwrap_or_else(|panic| {
+        tracing::error!(panic = panic.message, "deciding for a customer panicked");
+        Err(CustomerError::Internal)
+    })
+}
+
+fn failed(plan: &Plan, index: usize, error: CustomerError) -> RankResult {
+    RankResult {
+        customer_id: plan.customers[index].id.clone(),
+        decision_id: new_id(),
+        offers: Vec::new(),
+        segment: None,
+        withheld: Vec::new(),
+        degraded: Vec::new(),
+        error: Some(error),
+    }
+}
+
+fn factors(
+    plan: &Plan,
+    offer: OfferIndex,
+    rules: &CustomerRules<'_>,
+    Score { model, raw, propensity }: Score,
+    tally: &mut Tally,
+) -> Factors {
+    let catalog = plan.snapshot.release.catalog();
+    let terms = catalog.library.get(offer);
+    let matched: f64 = catalog
+        .policy
+        .context_weights
+        .iter()
+        .filter(|weight| weight.offers.binary_search(&offer).is_ok())
+        // A rule that cannot be evaluated counts as no match: the order must not depend on a guess.
+        .filter(|weight| {
+            let held = rules.holds(&weight.when, offer);
+            if held.is_err() {
+                tally.rule_error(offer, "context_weight");
+            }
+            held.unwrap_or(false)
+        })
+        .map(|weight| weight.percent)
+        .sum();
+    let category = &catalog.policy.categories[terms.category];
+    Factors {
+        score: f64::from(raw),
+        propensity,
+        context_weight: (1.0 + matched / 100.0).max(0.0),
+        value: terms.value,
+        lever: 1.0 + (category.weight + terms.weight) / 100.0,
+        cost: terms.cost,
+        margin: propensity * terms.value - terms.cost,
+        model,
+    }
+}
+
+fn gate_input<'a, 'k>(plan: &'a Plan, customer: &'k ResolvedCustomer<'a>) -> GateInput<'a, 'k> {
+    let catalog = plan.snapshot.release.catalog();
+    let channels = &plan.placement().channels;
+    GateInput { catalog, customer, channel: plan.channel(), channels, as_of: plan.as_of }
+}
+
+/// The plan's fallback, unless consent, validity or channel withhold it.
+fn fallback<'a>(plan: &'a Plan, customer: &ResolvedCustomer<'a>) -> Option<RankedOffer> {
+    let offer = plan.fallback?;
+    let catalog = plan.snapshot.release.catalog();
+    gate_input(plan, customer).without_rules(offer).is_none().then(|| RankedOffer {
+        offer,
+        offer_id: Arc::clone(&catalog.library.get(offer).id),
+        priority: 0.0,
+        factors: None,
+        fallback: true,
+    })
+}
+
+/// The withheld offers with their texts, in the order of the offers.
+fn explain(plan: &Plan, mut withheld: Vec<Withheld<'_>>) -> Vec<WithheldOffer> {
+    withheld.sort_unstable_by_key(|one| one.offer);
+    let library = &plan.snapshot.release.catalog().library;
+    withheld.iter().map(|one| one.explained(library)).collect()
+}

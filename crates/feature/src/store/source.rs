@@ -1,0 +1,395 @@
+//! The directory `customers/` of a store: one file, replaced as a whole.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::kept::{self, KeptFile};
+use super::losses::{self, Read};
+use super::{CustomerTable, Format, LoadReport};
+use crate::FeatureSchema;
+use document::Problems;
+use table::Faults;
+
+/// The name of the file that is being installed; it is never read as customers.
+const INCOMING: &str = ".incoming";
+
+/// Locked while a file is installed, so that installations do not overlap.
+const LOCK: &str = ".lock";
+
+/// The directory that holds `customers.csv` or `customers.parquet`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomerSource {
+    directory: PathBuf,
+}
+
+/// Distinguishes states of a [`CustomerSource`] without reading the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint {
+    path: PathBuf,
+    modified: Option<SystemTime>,
+    length: u64,
+    inode: u64,
+}
+
+/// Whether a load may lose data of the present file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Losses {
+    /// A load that loses a column, or more than [`MOST_LOST`](super::MOST_LOST) of the customers or of a consent, is
+    /// refused.
+    Refused,
+    /// Losses are intended.
+    Allowed,
+}
+
+/// The result of a load or of undoing one.
+#[derive(Debug)]
+pub struct Replaced {
+    /// The contents of the file that is present now.
+    pub report: LoadReport,
+    /// The kept copy of the file that was present before.
+    pub kept: Option<KeptFile>,
+    /// The kept file that became the present one, if any; it has been moved.
+    pub restored: Option<KeptFile>,
+}
+
+impl CustomerSource {
+    /// The source in `directory`, which need not exist yet.
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
+    }
+
+    /// Checks the whole of `source_file`, then replaces the present file by a copy. A server sees the old customers
+    /// or the new ones, never a mixture, even if the machine stops in between.
+    ///
+    /// # Errors
+    /// The problems of the file, or why it could not be copied. The present file is unchanged then.
+    pub fn install(&self, source_file: &Path, schema: &FeatureSchema) -> Result<LoadReport, Problems> {
+        let place = self.prepare(source_file)?;
+        let (_, report) = copy_and_read(&place, source_file, schema)?;
+        self.replace(&place.incoming.0, place.format).map_err(|error| self.failed(&place.shown, &error))?;
+        Ok(report)
+    }
+
+    /// Like [`install`](Self::install), and keeps the present file for [`undo`](Self::undo).
+    ///
+    /// # Errors
+    /// Those of `install`, and the losses if `losses` refuses them.
+    pub fn exchange(
+        &self,
+        source_file: &Path,
+        schema: &FeatureSchema,
+        losses: Losses,
+    ) -> Result<Replaced, Problems> {
+        let place = self.prepare(source_file)?;
+        let (table, report) = copy_and_read(&place, source_file, schema)?;
+        let new = Read { table, report };
+        if losses == Losses::Refused {
+            // A present file that cannot be read under this schema serves no customer, so nothing is lost with it.
+            let present = self.current().and_then(|path| CustomerTable::load_stored(&path, schema).ok());
+            let present = present.map(|(table, report)| Read { table, report });
+            losses::refuse(&place.shown, present.as_ref(), &new, schema)?;
+        }
+        let failed = |error: io::Error| self.failed(&place.shown, &error);
+        let present = self.current();
+        let kept =
+            present.map(|present| kept::keep(&self.directory, &present)).transpose().map_err(failed)?;
+        self.replace(&place.incoming.0, place.format).map_err(failed)?;
+        kept::prune(&self.directory).map_err(failed)?;
+        Ok(Replaced { report: new.report, kept, restored: None })
+    }
+
+    /// Replaces the present file by the latest kept one. Repeated calls go further back and end at the oldest. The
+    /// present file is kept as well, but no later undo restores it.
+    ///
+    /// # Errors
+    /// If no file is kept, or it cannot be read under `schema`. The present file is unchanged then.
+    pub fn undo(&self, schema: &FeatureSchema) -> Result<Replaced, Problems> {
+        let shown = self.directory.display().to_string();
+        let failed = |error: io::Error| self.failed(&shown, &error);
+        let _lock = self.lock().map_err(failed)?;
+        let Some(latest) = kept::latest(&self.directory, self.current().as_deref()).map_err(failed)? else {
+            return Err(Problems::one(shown, None, "no previous file is kept, so there is nothing to undo"));
+        };
+        let Some(format) = Format::of(&latest.path) else {
+            return Err(Problems::one(latest.path.display().to_string(), None, "is not a customer file"));
+        };
+        let (_, mut report) = CustomerTable::load_stored(&latest.path, schema)?;
+        let present = self.current();
+        let kept = present.map(|path| kept::keep_undone(&self.directory, &path));
+        let kept = kept.transpose().map_err(failed)?;
+        // If both formats are present, the later file is read.
+        let now = File::options()
+            .append(true)
+            .open(&latest.path)
+            .and_then(|file| file.set_modified(SystemTime::now()));
+        now.map_err(failed)?;
+        self.replace(&latest.path, format).map_err(failed)?;
+        report.file = self.file(format).display().to_string();
+        Ok(Replaced { report, kept, restored: Some(latest) })
+    }
+
+    /// The present file, if any. If both formats are present, the one that was modified later. That happens after an
+    /// interrupted installation, or after a file was copied by hand.
+    #[must_use]
+    pub fn current(&self) -> Option<PathBuf> {
+        self.fingerprint().map(|fingerprint| fingerprint.path)
+    }
+
+    /// Identifies the present file by its path, modification time, length and inode. Costs two `stat` calls, so a
+    /// server can ask every second.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        Format::ALL
+            .into_iter()
+            .filter_map(|format| Fingerprint::of(self.file(format)))
+            .max_by(|one, other| one.modified.cmp(&other.modified))
+    }
+
+    /// Loads the present file. Without one, the table is empty and there is no report.
+    ///
+    /// # Errors
+    /// Those of [`CustomerTable::load`].
+    pub fn load(&self, schema: &FeatureSchema) -> Result<(CustomerTable, Option<LoadReport>), Problems> {
+        let Some(path) = self.current() else { return Ok((CustomerTable::empty(schema), None)) };
+        let (table, report) = CustomerTable::load_stored(&path, schema)?;
+        for note in &report.notes {
+            tracing::warn!(file = report.file, "customers: {note}");
+        }
+        Ok((table, Some(report)))
+    }
+
+    /// Takes the lock and prepares the copy of `source_file`.
+    fn prepare(&self, source_file: &Path) -> Result<Installation, Problems> {
+        let shown = source_file.display().to_string();
+        let Some(format) = Format::of(source_file) else {
+            return Err(Problems::one(shown, None, super::OTHER_FORMAT));
+        };
+        let lock = self.lock().map_err(|error| self.failed(&shown, &error))?;
+        Ok(Installation { shown, format, incoming: Incoming(self.directory.join(INCOMING)), _lock: lock })
+    }
+
+    fn lock(&self) -> io::Result<File> {
+        fs::create_dir_all(&self.directory)?;
+        let lock = File::create(self.directory.join(LOCK))?;
+        lock.lock()?;
+        Ok(lock)
+    }
+
+    fn failed(&self, shown: &str, error: &io::Error) -> Problems {
+        let directory = self.directory.display();
+        Problems::one(shown, None, format!("{directory} could not be written to: {error}"))
+    }
+
+    fn file(&self, format: Format) -> PathBuf {
+        self.directory.join("customers").with_extension(format.ending())
+    }
+
+    fn replace(&self, incoming: &Path, format: Format) -> io::Result<()> {
+        fs::rename(incoming, self.file(format))?;
+        // The new name must be on disk before the file of the other format is removed.
+        let directory = File::open(&self.directory)?;
+        directory.sync_all()?;
+        for other in Format::ALL.into_iter().filter(|other| *other != format) {
+            match fs::remove_file(self.file(other)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        directory.sync_all()
+    }
+}
+
+/// Copies and reads `source_file`. The copy is checked, not the source: it cannot change between the check and the
+/// installation.
+fn copy_and_read(
+    place: &Installation,
+    source_file: &Path,
+    schema: &FeatureSchema,
+) -> Result<(CustomerTable, LoadReport), Problems> {
+    let copied = copy(source_file, &place.incoming.0);
+    copied.map_err(|error| {
+        Problems::one(&place.shown, None, format!("the file could not be copied: {error}"))
+    })?;
+    CustomerTable::load_as(&place.incoming.0, place.format, &place.shown, schema, Faults::Refused)
+}
+
+impl Fingerprint {
+    fn of(path: PathBuf) -> Option<Self> {
+        let metadata = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
+        let modified = metadata.modified().ok();
+        Some(Self { path, modified, length: metadata.len(), inode: metadata.ino() })
+    }
+}
+
+/// A load in progress.
+struct Installation {
+    /// The name of the file in messages.
+    shown: String,
+    format: Format,
+    incoming: Incoming,
+    _lock: File,
+}
+
+/// The copy that is being checked; removed unless it was renamed.
+struct Incoming(PathBuf);
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // After a rename there is nothing to remove. A copy that cannot be removed is overwritten by the next.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut target = File::create(to)?;
+    io::copy(&mut File::open(from)?, &mut target)?;
+    target.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Entity, Feature, FeatureType, ValueRef};
+    use std::time::Duration;
+
+    fn schema() -> FeatureSchema {
+        FeatureSchema::from_features([Feature::new("balance", FeatureType::Float, Entity::Customer)])
+    }
+
+    struct Place {
+        directory: tempfile::TempDir,
+        source: CustomerSource,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let source = CustomerSource::new(directory.path().join("store/customers"));
+            Self { directory, source }
+        }
+
+        fn write(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.directory.path().join(name);
+            fs::write(&path, text).unwrap();
+            path
+        }
+    }
+
+    #[test]
+    fn a_valid_file_replaces_the_present_one() {
+        let place = Place::new();
+        assert_eq!(place.source.current(), None);
+        assert!(place.source.load(&schema()).unwrap().0.is_empty());
+        for balance in ["1", "2"] {
+            let before = place.source.fingerprint();
+            let file = place.write("new.csv", &format!("customer_id,balance\nA,{balance}\n"));
+            assert_eq!(place.source.install(&file, &schema()).unwrap().customers, 1);
+            assert_ne!(place.source.fingerprint(), before);
+            let (table, report) = place.source.load(&schema()).unwrap();
+            assert_eq!(table.value(table.find("A").unwrap(), 0), ValueRef::Float(balance.parse().unwrap()));
+            assert!(report.unwrap().file.ends_with("customers/customers.csv"));
+        }
+        assert_eq!(place.source.fingerprint(), place.source.fingerprint());
+    }
+
+    #[test]
+    fn a_bad_file_changes_nothing_and_leaves_nothing() {
+        let place = Place::new();
+        let good = place.write("good.csv", "customer_id,balance\nA,1\n");
+        place.source.install(&good, &schema()).unwrap();
+        let before = place.source.fingerprint();
+        let bad = place.write("bad.csv", "customer_id,balance\nA,x\n");
+        let problems = place.source.install(&bad, &schema()).unwrap_err().to_string();
+        assert!(problems.contains("bad.csv:2: `balance` is a float"), "{problems}");
+        assert!(place.source.install(&place.directory.path().join("none.csv"), &schema()).is_err());
+        let unknown = place.source.install(&place.write("x.json", "{}"), &schema()).unwrap_err().to_string();
+        assert!(unknown.contains(".csv.zst) or a .parquet"), "{unknown}");
+        assert_eq!(place.source.fingerprint(), before);
+        assert!(!place.source.directory.join(INCOMING).exists());
+    }
+
+    #[test]
+    fn the_file_of_the_other_format_goes_and_of_two_the_later_wins() {
+        let place = Place::new();
+        let csv = place.write("good.csv", "customer_id,balance\nA,1\n");
+        place.source.install(&csv, &schema()).unwrap();
+        let parquet = place.source.file(Format::Parquet);
+        fs::write(&parquet, "by hand").unwrap();
+        let later = SystemTime::now() + Duration::from_hours(1);
+        File::options().write(true).open(&parquet).unwrap().set_modified(later).unwrap();
+        assert_eq!(place.source.current(), Some(parquet.clone()));
+        place.source.install(&csv, &schema()).unwrap();
+        assert!(!parquet.exists());
+        assert_eq!(place.source.current(), Some(place.source.file(Format::Csv)));
+    }
+
+    #[test]
+    fn a_load_is_undone_and_undoing_ends_at_the_oldest() {
+        let place = Place::new();
+        let present = || {
+            let (table, _) = place.source.load(&schema()).unwrap();
+            format!("{:?}", table.value(table.find("A").unwrap(), 0))
+        };
+        assert!(place.source.undo(&schema()).unwrap_err().to_string().contains("nothing to undo"));
+        for balance in 1..=5 {
+            let file = place.write("new.csv", &format!("customer_id,balance\nA,{balance}\n"));
+            place.source.exchange(&file, &schema(), Losses::Refused).unwrap();
+        }
+        // Three are kept.
+        for balance in [4.0, 3.0, 2.0] {
+            let before = place.source.fingerprint();
+            let undone = place.source.undo(&schema()).unwrap();
+            assert_eq!(present(), format!("{:?}", ValueRef::Float(balance)));
+            assert_ne!(place.source.fingerprint(), before);
+            assert!(undone.kept.unwrap().path.exists());
+            assert_eq!(kept::list(&place.source.directory).len(), kept::KEPT_FILES);
+        }
+        assert!(place.source.undo(&schema()).unwrap_err().to_string().contains("nothing to undo"));
+        assert_eq!(present(), format!("{:?}", ValueRef::Float(2.0)));
+        // Undone files are pruned when new ones are loaded.
+        let file = place.write("new.csv", "customer_id,balance\nA,6\n");
+        place.source.exchange(&file, &schema(), Losses::Refused).unwrap();
+        assert_eq!(kept::list(&place.source.directory).len(), kept::KEPT_FILES);
+        place.source.undo(&schema()).unwrap();
+        assert_eq!(present(), format!("{:?}", ValueRef::Float(2.0)));
+    }
+
+    #[test]
+    fn a_load_that_loses_customers_is_refused_unless_allowed_and_can_be_undone() {
+        let place = Place::new();
+        let good = place.write("good.csv", "customer_id,balance\nA,1\nB,2\n");
+        place.source.exchange(&good, &schema(), Losses::Refused).unwrap();
+        let before = place.source.fingerprint();
+        let empty = place.write("empty.csv", "customer_id,balance\n");
+        let problems = place.source.exchange(&empty, &schema(), Losses::Refused).unwrap_err().to_string();
+        assert!(problems.contains("empty.csv: the file has a header and no customers: all 2"), "{problems}");
+        assert_eq!(place.source.fingerprint(), before);
+        assert!(kept::list(&place.source.directory).is_empty());
+        assert_eq!(place.source.exchange(&empty, &schema(), Losses::Allowed).unwrap().report.customers, 0);
+        assert!(place.source.load(&schema()).unwrap().0.is_empty());
+        assert_eq!(place.source.undo(&schema()).unwrap().report.customers, 2);
+        assert_eq!(place.source.load(&schema()).unwrap().0.len(), 2);
+    }
+
+    #[test]
+    fn undoing_brings_the_other_format_back_though_its_file_is_older() {
+        let place = Place::new();
+        let csv = place.write("good.csv", "customer_id,balance\nA,1\n");
+        place.source.exchange(&csv, &schema(), Losses::Refused).unwrap();
+        let kept = kept::keep(&place.source.directory, &place.source.current().unwrap()).unwrap();
+        assert_eq!(kept.path.extension().unwrap(), "csv");
+        // A Parquet file that was installed later.
+        let parquet = place.source.file(Format::Parquet);
+        fs::write(&parquet, "later").unwrap();
+        fs::remove_file(place.source.file(Format::Csv)).unwrap();
+        place.source.undo(&schema()).unwrap();
+        assert_eq!(place.source.current(), Some(place.source.file(Format::Csv)));
+        let files = kept::list(&place.source.directory);
+        assert_eq!(files.len(), 1);
+        assert_eq!(files[0].path.extension().unwrap(), "parquet");
+    }
+}

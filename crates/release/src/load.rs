@@ -1,0 +1,458 @@
+//! Loading a release: parse its files, load its models, check everything against everything else.
+
+mod segmenter;
+mod wants;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use self::segmenter::{AssignedSegment, Segmenter};
+pub use self::wants::{CONSENT_PREFIX, ConsentFeature, WantedSet, Wants};
+use super::{ReleaseFiles, Store, Workspace};
+use document::{Document, Problems, suggestion};
+use feature::FeatureSchema;
+use model::GraphCache;
+use model::onnx::OnnxRuntime;
+use model::{
+    Layout, MOST_MANIFEST_BYTES, MOST_SEGMENTS_BYTES, Manifest, Model, ModelKind, Pairing, read_at_most,
+    read_text_at_most,
+};
+use offer::{Catalog, NamedModel, OfferIndex, Placement, PlacementIndex, feature_rows};
+use segment::{FILE_NAME, Segmentation};
+use telemetry::OfferCounts;
+use work::priority::yield_if_due;
+use work::{Cost, Worker};
+
+/// The texts and pins of a release, from a store or a workspace.
+#[derive(Debug, Clone)]
+pub struct ReleaseSource<'a> {
+    /// The release's number; 0 for a workspace that is only checked.
+    pub number: u64,
+    /// The text of `features.toml`.
+    pub features: &'a str,
+    /// The text of `offers.toml`.
+    pub offers: &'a str,
+    /// The text of `policy.toml`.
+    pub policy: &'a str,
+    /// The directory whose children are the models.
+    pub models_dir: PathBuf,
+    /// The store of the release; `None` for a workspace.
+    pub store: Option<&'a Store>,
+    /// Model name → version.
+    pub pins: &'a BTreeMap<String, u64>,
+}
+
+impl<'a> ReleaseSource<'a> {
+    /// The source of a stored release.
+    #[must_use]
+    pub fn of_store(store: &'a Store, files: &'a ReleaseFiles) -> Self {
+        Self {
+            number: files.record.number,
+            features: &files.features,
+            offers: &files.offers,
+            policy: &files.policy,
+            models_dir: store.models_dir().to_owned(),
+            store: Some(store),
+            pins: &files.record.models,
+        }
+    }
+
+    /// The source of a workspace that is checked before it becomes a release.
+    #[must_use]
+    pub fn of_workspace(workspace: &'a Workspace) -> Self {
+        Self {
+            number: 0,
+            features: &workspace.features,
+            offers: &workspace.offers,
+            policy: &workspace.policy,
+            models_dir: workspace.models_dir().to_owned(),
+            store: None,
+            pins: &workspace.models,
+        }
+    }
+}
+
+/// The position of a model among those of a release ([`Release::models`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModelIndex(usize);
+
+impl ModelIndex {
+    /// The position `index`.
+    #[must_use]
+    pub fn new(index: usize) -> Self {
+        Self(index)
+    }
+
+    /// The position in a list that has an entry for each model.
+    #[must_use]
+    pub fn get(self) -> usize {
+        self.0
+    }
+}
+
+/// The model, and its column, that scores an offer at a placement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scorer {
+    /// The model.
+    pub model: ModelIndex,
+    /// Its column; 0 for pairwise models.
+    pub column: usize,
+}
+
+/// A release in memory, checked and ready to decide.
+#[derive(Debug)]
+pub struct Release {
+    number: u64,
+    schema: Arc<FeatureSchema>,
+    catalog: Catalog,
+    models: Vec<Arc<Model>>,
+    /// Placement × offer.
+    scorers: Vec<Vec<Option<Scorer>>>,
+    /// For each model, its offers prepared for scoring; `None` unless it is pairwise and the native engine serves it.
+    pairings: Vec<Option<Pairing>>,
+    /// The measured cost of one customer, by placement.
+    costs: Vec<Cost>,
+    /// Whether a model runs in ONNX Runtime, by placement.
+    sessions: Vec<bool>,
+    /// By placement.
+    offer_counts: Vec<Arc<OfferCounts>>,
+    segmentation: Option<Segmenter>,
+    wants: Wants,
+    pins: BTreeMap<String, u64>,
+}
+
+impl Release {
+    /// Loads and checks a release. Graphs that `cache` holds already are shared, not loaded again.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the release, each with its file, line where there is one, and what to do.
+    pub fn load(source: &ReleaseSource<'_>, cache: &GraphCache) -> Result<Self, Problems> {
+        let mut problems = Problems::new();
+        let (offers, policy) = (("offers.toml", source.offers), ("policy.toml", source.policy));
+        let Some(schema) = problems.absorb(FeatureSchema::parse("features.toml", source.features)) else {
+            // Without the feature schema, the other files can only be checked for TOML syntax.
+            problems.absorb(Document::parse(offers.0, offers.1));
+            problems.absorb(Document::parse(policy.0, policy.1));
+            return Err(problems);
+        };
+        yield_if_due();
+        let catalog = match offer::read(&schema, offers, policy) {
+            Ok(catalog) => Some(catalog),
+            Err(unsound) => {
+                problems.extend(unsound.problems);
+                unsound.catalog.map(|catalog| *catalog)
+            }
+        };
+        yield_if_due();
+        let mut models = Vec::new();
+        let mut segmentations = BTreeMap::new();
+        for (name, version) in source.pins {
+            let directory = source.models_dir.join(name).join(version.to_string());
+            match load_version(&directory, name, *version, &schema, cache) {
+                Ok(Loaded::Model(model)) => models.push(Arc::new(*model)),
+                Ok(Loaded::Segmentation(segmentation)) => {
+                    segmentations.insert(name.clone(), *segmentation);
+                }
+                Err(found) => problems.extend(found),
+            }
+        }
+        let Some(catalog) = catalog else { return problems.into_result(()).and(Err(Problems::new())) };
+        let scorers = assign_scorers(&catalog, &models, &segmentations, source.pins, &mut problems);
+        let segmentation = choose_segmentation(&catalog, &mut segmentations, &models, &mut problems);
+        let offers = feature_rows(catalog.library.offers());
+        let pairing = |model: &Arc<Model>| {
+            yield_if_due();
+            model.pairing(&offers)
+        };
+        let pairings = models.iter().map(pairing).collect();
+        drop(offers);
+        yield_if_due();
+        let costs = catalog.policy.placements.iter().map(|_| Cost::default()).collect();
+        let offer_counts = count_offers(&catalog);
+        let runs = |scorer: &Scorer| models[scorer.model.get()].needs_session();
+        let sessions = scorers.iter().map(|row| row.iter().flatten().any(runs)).collect();
+        let wants = Wants::new(&schema, &catalog, &models, &scorers, segmentation.as_ref());
+        problems.into_result(Self {
+            wants,
+            pairings,
+            costs,
+            sessions,
+            offer_counts,
+            number: source.number,
+            schema: Arc::new(schema),
+            catalog,
+            models,
+            scorers,
+            segmentation,
+            pins: source.pins.clone(),
+        })
+    }
+
+    /// Scores one row of defaults with every session, so that no customer waits for what graphs do on their first
+    /// run. Skips models that one of `known` contains: they have run already, and requests use their sessions.
+    ///
+    /// # Errors
+    /// A graph that cannot run.
+    pub fn warm_up(&self, sessions: usize, known: &[Arc<Self>]) -> Result<(), Problems> {
+        let is_new = |model: &&Arc<Model>| {
+            !known.iter().any(|release| release.pins.get(model.name()) == Some(&model.version()))
+        };
+        let workers = Worker::tokens(sessions);
+        let mut problems = Problems::new();
+        for model in self.models.iter().filter(is_new) {
+            if let Err(error) = workers.iter().try_for_each(|worker| model.warm_up(worker)) {
+                let file = format!("{}/{}", model.name(), model.version());
+                problems.push(file, None, format!("cannot score a row: {error}"));
+            }
+        }
+        problems.into_result(())
+    }
+
+    /// The release's number.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The feature schema, shared so that it can outlive the release.
+    #[must_use]
+    pub fn schema(&self) -> &Arc<FeatureSchema> {
+        &self.schema
+    }
+
+    /// Offers and policy.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The models that score, by name.
+    #[must_use]
+    pub fn models(&self) -> &[Arc<Model>] {
+        &self.models
+    }
+
+    /// The model at an index.
+    ///
+    /// # Panics
+    /// If the index belongs to another release.
+    #[must_use]
+    pub fn model(&self, index: ModelIndex) -> &Arc<Model> {
+        &self.models[index.get()]
+    }
+
+    /// Model name → version, the segmentation's included.
+    #[must_use]
+    pub fn pins(&self) -> &BTreeMap<String, u64> {
+        &self.pins
+    }
+
+    /// The model and column that score `offer` at `placement`; `None` where its model has no column for it.
+    #[must_use]
+    pub fn scorer(&self, placement: PlacementIndex, offer: OfferIndex) -> Option<Scorer> {
+        self.scorers[placement.get()][offer.get()]
+    }
+
+    /// The library's offers, by position, prepared for a model; `None` where the model scores row by row.
+    #[must_use]
+    pub fn pairing(&self, model: ModelIndex) -> Option<&Pairing> {
+        self.pairings.get(model.get())?.as_ref()
+    }
+
+    /// The cost of a customer at a placement; callers measure it with every decision.
+    #[must_use]
+    pub fn cost(&self, placement: PlacementIndex) -> &Cost {
+        &self.costs[placement.get()]
+    }
+
+    /// Whether a decision at a placement may need a worker's sessions.
+    #[must_use]
+    pub fn needs_session(&self, placement: PlacementIndex) -> bool {
+        self.sessions[placement.get()]
+    }
+
+    /// Counts how often the offers of a placement were considered and shown; callers count with every decision.
+    #[must_use]
+    pub fn offer_counts(&self, placement: PlacementIndex) -> &OfferCounts {
+        &self.offer_counts[placement.get()]
+    }
+
+    /// The counts of every placement.
+    pub(super) fn all_offer_counts(&self) -> &[Arc<OfferCounts>] {
+        &self.offer_counts
+    }
+
+    /// The segmentation, if the policy names one.
+    #[must_use]
+    pub fn segmentation(&self) -> Option<&Segmenter> {
+        self.segmentation.as_ref()
+    }
+
+    /// The features and consents that its decisions use.
+    #[must_use]
+    pub fn wants(&self) -> &Wants {
+        &self.wants
+    }
+}
+
+/// Empty counts, by placement.
+fn count_offers(catalog: &Catalog) -> Vec<Arc<OfferCounts>> {
+    let named = |offer: OfferIndex| (offer.get(), Arc::clone(&catalog.library.get(offer).id));
+    let of = |placement: &Placement| {
+        let candidates = placement.candidates.iter().map(|candidate| named(candidate.offer));
+        Arc::new(OfferCounts::new(placement.id.as_str(), candidates, placement.fallback.map(named)))
+    };
+    catalog.policy.placements.iter().map(of).collect()
+}
+
+/// Gives `runtime` the facts that the gates found about the graphs of these versions, so that loading need not verify
+/// them. Without readable facts, as for versions that older servers judged, loading verifies the graphs itself.
+pub(super) fn trust(store: &Store, pins: &BTreeMap<String, u64>, runtime: &OnnxRuntime) {
+    for (name, version) in pins {
+        match store.judged(name, *version) {
+            Ok(Some((verdict, evidence))) if verdict.passed => runtime.trust(evidence.graphs),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(model = name, version, %error, "the verdict cannot be read"),
+        }
+    }
+}
+
+/// A version in memory, of either sort.
+#[derive(Debug)]
+pub(super) enum Loaded {
+    Model(Box<Model>),
+    Segmentation(Box<Segmenter>),
+}
+
+/// Loads the version in `directory` and checks it against `schema`.
+///
+/// # Errors
+/// Everything that is wrong, under the name `<name>/<version>/<file>`.
+pub(super) fn load_version(
+    directory: &Path,
+    name: &str,
+    version: u64,
+    schema: &FeatureSchema,
+    cache: &GraphCache,
+) -> Result<Loaded, Problems> {
+    let label = |file: &str| format!("{name}/{version}/{file}");
+    let text = read_text_at_most(&directory.join("model.toml"), MOST_MANIFEST_BYTES).map_err(|error| {
+        Problems::one(label("model.toml"), None, format!("cannot be read: {error}; the release pins it"))
+    })?;
+    let manifest = Manifest::parse(&label("model.toml"), &text)?;
+    if manifest.kind != ModelKind::Segmentation {
+        let model = Model::load(directory, name, version, schema, cache)?;
+        return Ok(Loaded::Model(Box::new(model)));
+    }
+    if !manifest.checksums.is_empty() {
+        manifest.checksums.verify(directory, &format!("{name}/{version}"))?;
+    }
+    let file = label(FILE_NAME);
+    let json = read_at_most(&directory.join(FILE_NAME), MOST_SEGMENTS_BYTES)
+        .map_err(|error| Problems::one(file.as_str(), None, format!("cannot be read: {error}")))?;
+    let segmentation = Segmentation::parse(&file, &json)?;
+    Segmenter::bind(&file, segmentation, schema).map(|bound| Loaded::Segmentation(Box::new(bound)))
+}
+
+fn choose_segmentation(
+    catalog: &Catalog,
+    segmentations: &mut BTreeMap<String, Segmenter>,
+    models: &[Arc<Model>],
+    problems: &mut Problems,
+) -> Option<Segmenter> {
+    if let Some(NamedModel { name, line }) = &catalog.policy.segmentation {
+        let found = segmentations.remove(name);
+        if found.is_none() && !problems.iter().any(|problem| problem.file.starts_with(&format!("{name}/"))) {
+            let hint = suggestion(name, segmentations.keys().map(String::as_str));
+            let message = format!("`segmentation`: the release has no segmentation `{name}`{hint}");
+            problems.push("policy.toml", Some(*line), message);
+        }
+        return found;
+    }
+    for model in models.iter().filter(|model| model.uses_segment()) {
+        let file = format!("{}/{}/model.toml", model.name(), model.version());
+        let message = "takes `segment`, but policy.toml names no `segmentation`";
+        problems.push(file, None, message);
+    }
+    None
+}
+
+/// The model that scores each offer at each placement. Refuses models that cannot, and scales that cannot be
+/// compared.
+fn assign_scorers(
+    catalog: &Catalog,
+    models: &[Arc<Model>],
+    segmentations: &BTreeMap<String, Segmenter>,
+    pins: &BTreeMap<String, u64>,
+    problems: &mut Problems,
+) -> Vec<Vec<Option<Scorer>>> {
+    let offers = catalog.library.offers();
+    let mut scorers = vec![vec![None; offers.len()]; catalog.policy.placements.len()];
+    for (placement, row) in catalog.policy.placements.iter().zip(&mut scorers) {
+        // The position of each of the placement's models in the release.
+        let mut positions = Vec::with_capacity(placement.models.len());
+        for NamedModel { name, line } in &placement.models {
+            let position = models.iter().position(|model| model.name() == name);
+            positions.push(position);
+            let wrong = match position.map(|position| &models[position]) {
+                Some(model) if gives_propensity(model) => continue,
+                None if !pins.contains_key(name) => {
+                    let hint = suggestion(name, pins.keys().map(String::as_str));
+                    format!("the release has no model `{name}`{hint}")
+                }
+                // A model that failed to load has been reported already.
+                None if !segmentations.contains_key(name) => continue,
+                Some(_) | None => format!(
+                    "model `{name}` gives no propensity; its `kind` must be propensity or recommendation"
+                ),
+            };
+            problems.push("policy.toml", Some(*line), format!("placement `{}`: {wrong}", placement.id));
+        }
+        for candidate in &placement.candidates {
+            let Some(position) = positions[candidate.model] else { continue };
+            let model = &models[position];
+            let column = match model.manifest().layout {
+                Some(Layout::Pairwise) => Some(0),
+                Some(Layout::MultiOffer | Layout::PerOffer) => {
+                    let id = &*offers[candidate.offer.get()].id;
+                    model.columns().iter().position(|column| column == id)
+                }
+                None => None,
+            };
+            row[candidate.offer.get()] =
+                column.map(|column| Scorer { model: ModelIndex::new(position), column });
+        }
+        refuse_mixed_scales(placement, row, models, problems);
+    }
+    scorers
+}
+
+fn gives_propensity(model: &Model) -> bool {
+    matches!(model.manifest().kind, ModelKind::Propensity | ModelKind::Recommendation)
+}
+
+/// Propensity × value is meaningless across models on different scales. So where several models compete, each must be
+/// calibrated.
+fn refuse_mixed_scales(
+    placement: &Placement,
+    scorers: &[Option<Scorer>],
+    models: &[Arc<Model>],
+    problems: &mut Problems,
+) {
+    let used: BTreeSet<ModelIndex> = scorers.iter().flatten().map(|scorer| scorer.model).collect();
+    if used.len() < 2 {
+        return;
+    }
+    for model in used.iter().map(|model| &models[model.get()]).filter(|model| !model.is_calibrated()) {
+        let (name, version) = (model.name(), model.version());
+        let message = format!(
+            "placement `{}` uses {} models, and `{name}` is not calibrated: propensities on different scales cannot be \
+             compared; calibrate it in {name}/{version}/model.toml or use one model",
+            placement.id,
+            used.len(),
+        );
+        let line = placement.models.iter().find(|named| named.name == name).map(|named| named.line);
+        problems.push("policy.toml", line, message);
+    }
+}

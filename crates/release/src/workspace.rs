@@ -1,0 +1,106 @@
+//! A workspace: the directory of files that a person edits, before it becomes a release.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use document::{Problems, suggestion};
+
+/// The texts and pins of a workspace; only the existence of required files has been checked.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    root: PathBuf,
+    /// The text of `features.toml`.
+    pub features: String,
+    /// The text of `offers.toml`.
+    pub offers: String,
+    /// The text of `policy.toml`.
+    pub policy: String,
+    /// Model name → the highest version with a manifest, which the release pins.
+    pub models: BTreeMap<String, u64>,
+    /// Model name → the highest version of models without a manifest, which serve the Open Inference Protocol alone.
+    pub bare: BTreeMap<String, u64>,
+    /// `customers.csv` or `customers.parquet`, if there is one.
+    pub customers: Option<PathBuf>,
+}
+
+impl Workspace {
+    /// Reads the workspace at `root`. Of each model, the highest version is pinned.
+    ///
+    /// # Errors
+    /// Everything that is missing or unreadable.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, Problems> {
+        let root = root.into();
+        let mut problems = Problems::new();
+        if !root.is_dir() {
+            let shown = root.display().to_string();
+            return Err(Problems::one(shown, None, "there is no such directory; name a workspace"));
+        }
+        let mut text = |name: &str| match fs::read(root.join(name)) {
+            Ok(bytes) => String::from_utf8(bytes).unwrap_or_else(|error| {
+                let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                let line = String::from_utf8_lossy(before).split('\n').count();
+                problems.push(name, Some(line), "this line is not UTF-8; save the file as UTF-8");
+                String::new()
+            }),
+            Err(error) => {
+                problems.push(name, None, format!("cannot be read: {error}{}", similar(&root, name)));
+                String::new()
+            }
+        };
+        let (features, offers, policy) = (text("features.toml"), text("offers.toml"), text("policy.toml"));
+        let models = highest_versions(&root, |version| version.join("model.toml").is_file());
+        let mut bare = highest_versions(&root, |version| version.join("model.onnx").is_file());
+        bare.retain(|name, _| !models.contains_key(name));
+        let mut sources: Vec<PathBuf> =
+            ["customers.csv", "customers.csv.gz", "customers.csv.zst", "customers.parquet"]
+                .into_iter()
+                .map(|name| root.join(name))
+                .filter(|path| path.is_file())
+                .collect();
+        if sources.len() > 1 {
+            problems.push("customers.csv", None, "lies beside customers.parquet; keep one of them");
+        }
+        let customers = sources.pop();
+        problems.into_result(Self { root, features, offers, policy, models, bare, customers })
+    }
+
+    /// The directory of a model version.
+    #[must_use]
+    pub fn version_dir(&self, name: &str, version: u64) -> PathBuf {
+        self.root.join(name).join(version.to_string())
+    }
+
+    /// The directory whose children are the models.
+    #[must_use]
+    pub fn models_dir(&self) -> &Path {
+        &self.root
+    }
+}
+
+fn similar(root: &Path, name: &str) -> String {
+    let names: Vec<String> = fs::read_dir(root)
+        .map(|entries| entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+        .unwrap_or_default();
+    suggestion(name, names.iter().map(String::as_str))
+}
+
+/// For each directory with numbered subdirectories that `counts` accepts, the highest number.
+fn highest_versions(root: &Path, counts: impl Fn(&Path) -> bool) -> BTreeMap<String, u64> {
+    let mut highest = BTreeMap::new();
+    let Ok(entries) = fs::read_dir(root) else { return highest };
+    for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let Ok(versions) = fs::read_dir(entry.path()) else { continue };
+        let version = versions
+            .flatten()
+            .filter(|version| counts(&version.path()))
+            .filter_map(|version| version.file_name().to_str()?.parse::<u64>().ok())
+            .filter(|version| *version > 0)
+            .max();
+        if let Some(version) = version {
+            highest.insert(name, version);
+        }
+    }
+    highest
+}

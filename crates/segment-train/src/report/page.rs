@@ -1,0 +1,279 @@
+//! The report as one self-contained HTML page.
+//!
+//! The sections are in the order in which a marketing director reads: the segments, their choice, the data, the method.
+//! Every text from a file goes through [`escape`].
+
+mod choice;
+mod data;
+mod method;
+mod segments;
+mod table;
+
+use std::fmt::{self, Write as _};
+
+use super::figures::FigureError;
+use super::{numbers, palette};
+use crate::train::study::{Candidate, SMALLEST_SHARE, STABLE_JACCARD, SegmentProfile, Study, shares};
+
+/// Maximum number of features in a figure or table.
+const FEATURES: usize = 30;
+
+/// Renders the page.
+pub(super) fn page(study: &Study) -> Result<String, FigureError> {
+    let mut html = String::with_capacity(1 << 20);
+    html.push_str("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
+    html.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
+    append(
+        &mut html,
+        format_args!("<title>Customer segments: {}</title>\n<style>\n", escape(&study.source.file)),
+    );
+    html.push_str(include_str!("page/style.css"));
+    html.push_str("</style>\n</head>\n<body>\n");
+    html.push_str(&header(study));
+    let sections = [
+        ("segments", "The segments", segments::cards(study)),
+        ("profiles", "How they differ", segments::profiles(study)?),
+        ("map", "Customer map", segments::map(study)?),
+        ("choice", "Why this number of segments", choice::choice(study)?),
+        ("clarity", "How clear and stable they are", choice::clarity(study)?),
+        ("migration", "Changes since the previous version", data::migration(study)),
+        ("data", "Data", data::data(study)?),
+        ("method", "Method and limits", method::method(study)),
+    ];
+    html.push_str("<nav aria-label=\"Contents\"><ul>\n");
+    for (id, title, _) in sections.iter().filter(|(_, _, body)| !body.is_empty()) {
+        append(&mut html, format_args!("<li><a href=\"#{id}\">{title}</a></li>\n"));
+    }
+    html.push_str("</ul></nav>\n<main>\n");
+    for (id, title, body) in sections.iter().filter(|(_, _, body)| !body.is_empty()) {
+        append(&mut html, format_args!("<section id=\"{id}\">\n<h2>{title}</h2>\n{body}</section>\n"));
+    }
+    html.push_str(
+        "</main>\n<footer>The files beside this page have the same figures: <code>report.json</code>, ",
+    );
+    html.push_str("<code>profiles.csv</code>, <code>choice.csv</code>, <code>columns.csv</code>, ");
+    html.push_str("<code>correlation.csv</code>");
+    if study.migration.is_some() {
+        html.push_str(", <code>migration.csv</code>");
+    }
+    html.push_str(".</footer>\n</body>\n</html>\n");
+    Ok(html)
+}
+
+/// Escapes a text for elements and attributes of HTML and SVG.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            // HTML does not allow control characters.
+            letter if letter.is_control() && letter != '\n' && letter != '\t' => escaped.push('\u{fffd}'),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+/// Appends formatted text without a temporary string.
+fn append(text: &mut String, addition: fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _ = text.write_fmt(addition);
+}
+
+/// The number of a segment on a background of its colour.
+fn badge(id: u32) -> String {
+    let colour = palette::segment(id as usize);
+    format!(
+        "<span class=\"badge\" style=\"background:{};color:{}\">{id}</span>",
+        colour.css(),
+        colour.text_on().css()
+    )
+}
+
+/// A figure with its caption.
+fn figure(svg: &str, caption: &str) -> String {
+    format!("<figure>\n{svg}<figcaption>{caption}</figcaption>\n</figure>\n")
+}
+
+/// The features to show, in descending order of η².
+fn by_explained(study: &Study) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..study.features.len()).collect();
+    order.sort_by(|one, other| study.features[*other].explained.total_cmp(&study.features[*one].explained));
+    order.truncate(FEATURES);
+    order
+}
+
+/// The label of each feature.
+fn labels(study: &Study) -> Vec<String> {
+    super::words::labels(study.features.iter().map(|feature| feature.name.as_str()))
+}
+
+/// A note if not every feature is shown.
+fn left_out(study: &Study) -> String {
+    if study.features.len() <= FEATURES {
+        return String::new();
+    }
+    format!(
+        " Only the {FEATURES} features with the highest η² are shown; <code>profiles.csv</code> has all {}.",
+        study.features.len()
+    )
+}
+
+/// A limit in per cent.
+fn percent(share: f64) -> String {
+    format!("{} %", numbers::short(100.0 * share))
+}
+
+fn chosen(study: &Study) -> Option<&Candidate> {
+    study.choice.candidates.iter().find(|candidate| candidate.k == study.choice.chosen)
+}
+
+fn header(study: &Study) -> String {
+    let source = &study.source;
+    let mut html = String::from("<header>\n<h1>Customer segments</h1>\n");
+    append(
+        &mut html,
+        format_args!(
+            "<p class=\"source\">Trained on <code>{}</code></p>\n<p class=\"lead\">{}</p>\n",
+            escape(&source.file),
+            summary(study)
+        ),
+    );
+    for warning in warnings(study) {
+        append(&mut html, format_args!("<p class=\"warn\">{warning}</p>\n"));
+    }
+    html.push_str("<div class=\"tiles\">\n");
+    let mut tile = |value: String, what: &str| {
+        append(&mut html, format_args!("<div class=\"tile\"><b>{value}</b><span>{what}</span></div>\n"));
+    };
+    tile(numbers::count(source.rows), "customers");
+    tile(study.segments.len().to_string(), "segments");
+    tile(study.features.len().to_string(), "features");
+    if let Some(chosen) = chosen(study) {
+        tile(numbers::share(between(chosen, source.rows)), "of the variance is explained by the segments");
+        tile(numbers::fixed(chosen.silhouette, 2), clarity(chosen.silhouette));
+        tile(
+            numbers::fixed(chosen.stability.least(), 2),
+            &format!("stability of the least stable segment ({STABLE_JACCARD} is enough)"),
+        );
+    }
+    html.push_str("</div>\n</header>\n");
+    html
+}
+
+/// The share of the variance between the segments, derived from the Calinski–Harabasz index.
+fn between(chosen: &Candidate, rows: u64) -> f64 {
+    let ratio = chosen.calinski_harabasz * (chosen.k as f64 - 1.0) / (rows as f64 - chosen.k as f64).max(1.0);
+    (ratio / (1.0 + ratio)).clamp(0.0, 1.0)
+}
+
+/// A silhouette in words. Source: Kaufman & Rousseeuw, "Finding groups in data" (1990), table 4.
+fn clarity(silhouette: f64) -> &'static str {
+    if silhouette > 0.7 {
+        "mean silhouette: clearly separated"
+    } else if silhouette > 0.5 {
+        "mean silhouette: reasonably separated"
+    } else if silhouette > 0.25 {
+        "mean silhouette: weakly separated"
+    } else {
+        "mean silhouette: overlapping at the edges"
+    }
+}
+
+fn summary(study: &Study) -> String {
+    let k = study.segments.len();
+    let named = |(segment, share): (&SegmentProfile, &String)| {
+        format!("{} <b>{}</b> ({share})", badge(segment.id), escape(&segment.name))
+    };
+    let shares = shares(&study.segments);
+    let segments = || study.segments.iter().zip(&shares);
+    let by_size =
+        |one: &(&SegmentProfile, &String), other: &(&SegmentProfile, &String)| one.0.size.cmp(&other.0.size);
+    let mut text = format!(
+        "{} customers fall into <b>{k} {}</b>, based on {} {}.",
+        numbers::count(study.source.rows),
+        if k == 1 { "segment" } else { "segments" },
+        study.features.len(),
+        if study.features.len() == 1 { "feature" } else { "features" }
+    );
+    if let (Some(largest), Some(smallest)) = (segments().rev().max_by(by_size), segments().min_by(by_size))
+        && k > 1
+    {
+        append(
+            &mut text,
+            format_args!(" The largest is {}, the smallest {}.", named(largest), named(smallest)),
+        );
+    }
+    append(&mut text, format_args!(" {}", escape(&study.choice.reason)));
+    if let Some(migration) = &study.migration {
+        append(
+            &mut text,
+            format_args!(
+                " Compared with {}, {} of the customers change segment.",
+                escape(&migration.previous),
+                numbers::share(migration.moved)
+            ),
+        );
+    }
+    text
+}
+
+/// A terminal message as a sentence of the page; names in backticks become `<code>`.
+fn sentence(message: &str) -> String {
+    let mut letters = message.chars();
+    let capital: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    let mut html = String::with_capacity(message.len() + 16);
+    for (index, part) in format!("{capital}{}", letters.as_str()).split('`').enumerate() {
+        let part = escape(part);
+        match index % 2 {
+            0 => html.push_str(&part),
+            _ => append(&mut html, format_args!("<code>{part}</code>")),
+        }
+    }
+    if !message.ends_with(['.', '?']) {
+        html.push('.');
+    }
+    html
+}
+
+fn warnings(study: &Study) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let choice = &study.choice;
+    if choice.recommended.is_none() && !choice.candidates.is_empty() {
+        warnings.push(format!(
+            "<b>No stable number of segments.</b> With every number tried, a segment has less than {} of the customers \
+             or is not found again in resamples (Jaccard similarity below {STABLE_JACCARD}).",
+            percent(SMALLEST_SHARE)
+        ));
+    } else if chosen(study).is_some_and(|chosen| !chosen.stable) {
+        warnings.push(format!(
+            "<b>k = {} is not stable.</b> At least one of its segments is too small or is not found again in \
+             resamples.",
+            choice.chosen
+        ));
+    }
+    warnings.extend(study.warnings.iter().map(|warning| sentence(warning)));
+    for column in &study.columns {
+        if let Some(warning) = &column.warning {
+            warnings.push(format!(
+                "<b>Column <code>{}</code></b> {}.",
+                escape(&column.name),
+                escape(warning)
+            ));
+        }
+    }
+    if let Some(migration) = &study.migration
+        && migration.moved > migration.limit
+    {
+        warnings.push(format!(
+            "<b>{} of the customers would change segment</b>, more than the limit of {}.",
+            numbers::share(migration.moved),
+            percent(migration.limit)
+        ));
+    }
+    warnings
+}

@@ -1,0 +1,95 @@
+//! Counted events appear in the exposition.
+
+use super::*;
+use crate::labels::SERIES_LIMIT;
+
+fn lines(metrics: &Metrics) -> Vec<String> {
+    metrics.encode(Format::OpenMetrics).lines().map(str::to_owned).collect()
+}
+
+fn assert_has(metrics: &Metrics, expected: &str) {
+    let lines = lines(metrics);
+    assert!(lines.iter().any(|line| line == expected), "{expected} is not in\n{}", lines.join("\n"));
+}
+
+#[test]
+fn calls_are_counted_by_rpc_and_status() {
+    let metrics = Metrics::new();
+    let rank = metrics.rpc("Rank");
+    rank.begin(Instant::now()).finish(0);
+    rank.begin(Instant::now()).finish(3);
+    rank.begin(Instant::now()).finish(99);
+    drop(rank.begin(Instant::now()));
+    let _open = rank.begin(Instant::now());
+    for code in ["OK", "INVALID_ARGUMENT", "UNKNOWN", "CANCELLED"] {
+        assert_has(&metrics, &format!("proffer_requests_total{{rpc=\"Rank\",code=\"{code}\"}} 1"));
+    }
+    assert_has(&metrics, "proffer_requests_in_flight{rpc=\"Rank\"} 1");
+    assert_has(&metrics, "proffer_request_seconds_count{rpc=\"Rank\"} 4");
+}
+
+#[test]
+fn only_the_models_of_the_serving_release_are_named() {
+    let metrics = Metrics::new();
+    metrics.release_published(
+        1,
+        [("propensity", 1), ("affinity", 4)],
+        [("propensity", 1, "native", "verified")],
+    );
+    metrics.release_published(
+        2,
+        [("propensity", 2), ("affinity", 4)],
+        [("propensity", 2, "onnxruntime", "disagreement")],
+    );
+    assert_has(&metrics, "proffer_release 2");
+    assert_has(&metrics, "proffer_snapshots_published_total 2");
+    assert_has(&metrics, "proffer_release_info{release=\"2\"} 1");
+    assert_has(&metrics, "proffer_release_model_info{model=\"affinity\",version=\"4\"} 1");
+    let text = metrics.encode(Format::OpenMetrics);
+    assert!(!text.contains("release=\"1\"") && !text.contains("version=\"1\""), "{text}");
+}
+
+#[test]
+fn series_of_files_are_bounded() {
+    let metrics = Metrics::new();
+    for offer in 0..SERIES_LIMIT + 50 {
+        metrics.rule_errors(&format!("offer{offer}"), "eligibility").inc();
+    }
+    metrics.rule_errors("offer3", "eligibility").inc();
+    assert_has(&metrics, "proffer_rule_errors_total{offer=\"offer3\",rule=\"eligibility\"} 2");
+    assert_has(&metrics, "proffer_rule_errors_total{offer=\"other\",rule=\"other\"} 50");
+    metrics.model("propensity", 1).scored(40, Duration::from_micros(30));
+    metrics.model("propensity", 1).unavailable(2);
+    assert_has(&metrics, "proffer_model_rows_total{model=\"propensity\",version=\"1\"} 40");
+    assert_has(&metrics, "proffer_model_unavailable_total{model=\"propensity\"} 2");
+    metrics.model("propensity", 1).clamped(3);
+    assert_has(&metrics, "proffer_propensities_clamped_total{model=\"propensity\"} 3");
+}
+
+#[test]
+fn every_metric_has_help_and_a_unique_name() {
+    let metrics = Metrics::new();
+    let lines = lines(&metrics);
+    let described: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("# HELP ")).collect();
+    let mut names: Vec<&str> = described.iter().filter_map(|line| line.split(' ').next()).collect();
+    assert!(described.iter().all(|line| line.split(' ').count() > 2), "{described:?}");
+    let declared = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), declared);
+    assert!(names.iter().all(|name| name.starts_with("proffer_") || name.starts_with("process_")));
+    assert_eq!(lines.last().map(String::as_str), Some("# EOF"));
+}
+
+#[test]
+fn gauges_that_are_sampled_are_current_when_read() {
+    let metrics = Metrics::new();
+    metrics.sample(|metrics| {
+        metrics.queue.depth.set(7);
+    });
+    metrics.customers_loaded(2_000, 300_000);
+    assert_has(&metrics, "proffer_queue_depth 7");
+    assert_has(&metrics, "proffer_customers 2000");
+    assert_has(&metrics, "proffer_customer_store_bytes 300000");
+    assert_has(&metrics, concat!("proffer_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"));
+}

@@ -1,0 +1,15 @@
+//! Where work is done: calls and their deadlines, lanes, worker threads, the cost of work, and threads of idle
+//! priority.
+
+mod background;
+mod cost;
+mod panic;
+pub mod priority;
+mod workers;
+
+pub use background::{Background, IdleThread, Reclaimer, run_with_foreign_stack};
+pub use cost::Cost;
+pub use panic::{Panicked, catch_panic};
+pub use workers::{
+    Call, Cancellation, FOREIGN_STACK, INLINE, Lane, Needs, Rejection, Stoppable, Worker, Workers,
+};

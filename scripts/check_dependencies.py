@@ -1,0 +1,95 @@
+"""Holds the dependencies to deny.toml: licences, sources, wildcards.
+
+    python3 scripts/check_dependencies.py
+
+`cargo deny check` does the same and looks at advisories, too; it takes minutes to install.
+Exits with 1 and a line for each crate that deny.toml does not allow.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CRATES_IO = "registry+https://github.com/rust-lang/crates.io-index"
+
+
+def holds(expression, allowed):
+    """Whether the allowed licences satisfy an SPDX expression; `/` is the old way to write OR."""
+    tokens = re.findall(r"\(|\)|[^\s()]+", expression.replace("/", " OR "))
+    position = 0
+
+    def peek():
+        return tokens[position] if position < len(tokens) else None
+
+    def take():
+        nonlocal position
+        position += 1
+        return tokens[position - 1]
+
+    def either():
+        found = both()
+        while peek() == "OR":
+            take()
+            found = both() or found
+        return found
+
+    def both():
+        found = one()
+        while peek() == "AND":
+            take()
+            found = one() and found
+        return found
+
+    def one():
+        token = take()
+        if token == "(":
+            found = either()
+            take()
+            return found
+        if peek() == "WITH":
+            take()
+            return f"{token} WITH {take()}" in allowed or token in allowed
+        return token in allowed
+
+    try:
+        return either() and position == len(tokens)
+    except IndexError:
+        return False
+
+
+def problems(metadata, deny):
+    """What deny.toml does not allow of the packages of `cargo metadata`."""
+    allowed = set(deny["licenses"]["allow"])
+    members = set(metadata["workspace_members"])
+    for package in metadata["packages"]:
+        name = f"{package['name']} {package['version']}"
+        if not holds(package["license"] or "", allowed):
+            yield f"{name}: its licence is {package['license']}: allow it in deny.toml, or do without the crate"
+        if package["id"] not in members and package["source"] != CRATES_IO:
+            yield f"{name}: it comes from {package['source']}, not from crates.io"
+        for dependency in package["dependencies"] if package["id"] in members else []:
+            if dependency["req"] == "*" and not dependency.get("path"):
+                yield f"{name}: any version of {dependency['name']} will do: name one"
+
+
+def main():
+    deny = tomllib.loads((ROOT / "deny.toml").read_text())
+    command = [os.environ.get("CARGO", "cargo"), "metadata", "--locked", "--format-version", "1"]
+    for target in deny["graph"]["targets"]:
+        command += ["--filter-platform", target]
+    metadata = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
+    found = sorted(set(problems(metadata, deny)))
+    for line in found:
+        print(line)
+    if not found:
+        print(f"{len(metadata['packages'])} packages are as deny.toml wants them")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
