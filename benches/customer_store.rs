@@ -1,7 +1,7 @@
 //! The embedded customer store at its stated size: 1,000,000 customers × 40 features.
 //!
-//! Prints the time and the peak of memory that loading takes (Linux), each format in a process of its own, and what the
-//! table occupies; then measures lookups of random ids. Needs 700 MB in the temporary directory.
+//! Prints the time and peak memory of loading (Linux), with each format in its own process, and the size of the table.
+//! Then it measures lookups of random ids. Needs 700 MB in the temporary directory.
 //! `cargo bench --bench customer_store`
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot set itself up should stop")]
@@ -27,7 +27,7 @@ const CUSTOMERS: u64 = 1_000_000;
 const FEATURES: usize = 40;
 const SEED: u64 = 7;
 
-/// Environment of the processes that [`apart`] starts.
+/// Environment variables of the processes that [`in_child`] starts.
 const STEP: &str = "CUSTOMER_STORE_STEP";
 const FILE: &str = "CUSTOMER_STORE_FILE";
 
@@ -42,18 +42,13 @@ fn feature_type(feature: usize) -> FeatureType {
 }
 
 fn schema() -> FeatureSchema {
-    FeatureSchema::from_features((0..FEATURES).map(|feature| Feature {
-        name: format!("f{feature}"),
-        feature_type: feature_type(feature),
-        entity: Entity::Customer,
-        default: None,
-        range: None,
-        values: Vec::new(),
-        description: String::new(),
-    }))
+    FeatureSchema::from_features(
+        (0..FEATURES)
+            .map(|feature| Feature::new(format!("f{feature}"), feature_type(feature), Entity::Customer)),
+    )
 }
 
-/// Ids look like card numbers: sixteen digits in no order.
+/// Ids look like card numbers: sixteen digits in random order.
 fn id(number: u64) -> String {
     format!("{:016}", number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % 10_000_000_000_000_000)
 }
@@ -128,7 +123,7 @@ fn write_parquet(path: &Path) {
     writer.unwrap().close().unwrap();
 }
 
-/// A line of `/proc/self/status` in MB; 0 where there is none.
+/// A line of `/proc/self/status` in MB; 0 if there is none.
 fn memory_mb(field: &str) -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(field));
@@ -137,7 +132,7 @@ fn memory_mb(field: &str) -> f64 {
     kib.unwrap_or_default() * 1024.0 / 1e6
 }
 
-/// Loads a file and says what it took; the peak is that of the whole process.
+/// Loads a file and prints its cost; the peak is that of the whole process.
 fn report_load(path: &Path) {
     let before = memory_mb("VmRSS:");
     let started = Instant::now();
@@ -180,8 +175,8 @@ fn lookups(criterion: &mut Criterion, table: &CustomerTable) {
     group.finish();
 }
 
-/// Runs one step of the preparation in a process of its own, so that its memory is not counted with another's.
-fn apart(step: &str, path: &Path) {
+/// Runs one step in a child process, so that its memory is counted alone.
+fn in_child(step: &str, path: &Path) {
     let this = std::env::current_exe().unwrap();
     let status = Command::new(this).env(STEP, step).env(FILE, path).status().unwrap();
     assert!(status.success(), "{step} failed");
@@ -202,8 +197,8 @@ fn main() {
     let directory = tempfile::tempdir().unwrap();
     let [csv, parquet] = ["customers.csv", "customers.parquet"].map(|name| directory.path().join(name));
     for (format, path) in [("csv", &csv), ("parquet", &parquet)] {
-        apart(format, path);
-        apart("load", path);
+        in_child(format, path);
+        in_child("load", path);
     }
     let (table, _) = CustomerTable::load(&csv, &schema()).unwrap();
     let mut criterion = Criterion::default().configure_from_args();

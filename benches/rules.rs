@@ -1,11 +1,11 @@
-//! Rules for one customer after the other: as the interpreter evaluates them, and compiled together. Prints one table and
-//! asserts nothing about speed; takes a few seconds.
+//! Rules for one customer after another, interpreted and compiled. Prints one table and asserts nothing about speed;
+//! takes a few seconds.
 //!
 //! `cargo bench --bench rules`
 //!
-//! The customers are those of the sample workspace in a shuffled order, so that no branch is learnt from a row that
-//! repeats. Both ways take turns, sweep by sweep; a figure is the median of the sweeps, with the least and the greatest in
-//! brackets.
+//! The customers are those of the sample workspace in a shuffled order, so that branch prediction cannot learn a
+//! repeated row. Both ways take turns, sweep by sweep. A figure is the median of the sweeps, with the minimum and
+//! maximum in brackets.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot set itself up should stop")]
 
@@ -25,8 +25,8 @@ const RULES: usize = 100;
 const TERMS: usize = 3;
 const SWEEPS: usize = 21;
 
-/// Something that a rule may ask, with a place for a number.
-const TERMS_OF: [&str; 12] = [
+/// Terms of rules, with a placeholder for a number.
+const TEMPLATES: [&str; 12] = [
     "customer.balance >= {}",
     "customer.purchases > {}",
     "customer.late_payments_12m <= {}",
@@ -41,7 +41,7 @@ const TERMS_OF: [&str; 12] = [
     "(!customer.has_insurance || segment.id != {})",
 ];
 
-/// A customer with everything that rules read.
+/// A customer with all values that rules read.
 struct Visit<'a> {
     customer: Vec<ValueRef<'a>>,
     context: [ValueRef<'a>; 4],
@@ -57,7 +57,7 @@ impl Visit<'_> {
 fn main() {
     // `cargo test --all-targets` runs benches, too, without this flag.
     if !std::env::args().any(|argument| argument == "--bench") {
-        println!("nothing is tested here; run `cargo bench --bench rules`");
+        println!("this bench contains no tests; run `cargo bench --bench rules`");
         return;
     }
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
@@ -84,14 +84,14 @@ fn main() {
     compare("every rule of the sample's offers", &catalog, &visits);
 }
 
-/// Offers with a rule each, whose numbers are below `numbers`.
+/// Offers with a rule each; the numbers in the rules are below `numbers`.
 fn offers(numbers: u64, random: &mut Xoshiro256PlusPlus) -> String {
     let mut below = |limit: u64| random.next_u64() % limit;
     let mut offers = String::new();
     for offer in 0..RULES {
         let mut term = |_| {
             let number = below(numbers);
-            let term = TERMS_OF[below(TERMS_OF.len() as u64) as usize];
+            let term = TEMPLATES[below(TEMPLATES.len() as u64) as usize];
             term.replace("{}", &number.to_string())
         };
         let terms: Vec<String> = (0..TERMS).map(&mut term).collect();
@@ -134,10 +134,10 @@ fn visits<'a>(
     visits
 }
 
-/// Asks every rule of the offers about every customer, both ways.
+/// Evaluates every rule of the offers for every customer, both ways.
 fn compare(name: &str, catalog: &Catalog, visits: &[Visit<'_>]) {
     let rows = feature_rows(catalog.library.offers());
-    let asked: Vec<(&Rule, OfferIndex, OfferFields<'_>)> = catalog
+    let rules_of_offers: Vec<(&Rule, OfferIndex, OfferFields<'_>)> = catalog
         .library
         .indexed()
         .flat_map(|(index, offer)| {
@@ -151,7 +151,7 @@ fn compare(name: &str, catalog: &Catalog, visits: &[Visit<'_>]) {
         let began = Instant::now();
         let mut held = 0;
         for visit in visits {
-            for (rule, offer, fields) in &asked {
+            for (rule, offer, fields) in &rules_of_offers {
                 let row = Row { offer: &rows[offer.get()], ..visit.row() };
                 held += usize::from(black_box(rule.interpret(&row, fields)) == Ok(true));
             }
@@ -160,12 +160,12 @@ fn compare(name: &str, catalog: &Catalog, visits: &[Visit<'_>]) {
         let began = Instant::now();
         for visit in visits {
             let rules = catalog.rules_for(visit.row(), &mut memo);
-            for (rule, offer, _) in &asked {
+            for (rule, offer, _) in &rules_of_offers {
                 held -= usize::from(black_box(rules.holds(rule, *offer)) == Ok(true));
             }
         }
         compiled.push(began.elapsed().as_secs_f64() * 1e6 / visits.len() as f64);
-        assert_eq!(held, 0, "both ways hold as often");
+        assert_eq!(held, 0, "both ways agree");
     }
     let [interpreted, compiled] = [interpreted, compiled].map(|mut sweeps| {
         sweeps.sort_unstable_by(f64::total_cmp);
@@ -175,6 +175,6 @@ fn compare(name: &str, catalog: &Catalog, visits: &[Visit<'_>]) {
         )
     });
     let ratio = interpreted.0 / compiled.0;
-    let name = format!("{name} ({})", asked.len());
+    let name = format!("{name} ({})", rules_of_offers.len());
     println!("{name:<44}{:>24}{:>24}{ratio:>8.1}", interpreted.1, compiled.1);
 }

@@ -1,11 +1,11 @@
-"""Writes golden.csv beside each model of the sample workspace: rows, and what the server must answer to them.
+"""Writes golden.csv for each model of the sample workspace: rows, and the outputs that the server must return for them.
 
     python models/golden.py [--models DIRECTORY]
 
-reads the highest version of each model as it lies, asks Python's onnxruntime (numpy for the segments), applies the
-manifest's calibration, and lists the file in the manifest's [checksums]. Run it after train.py and segments.py, whose
-manifests know nothing of it. Rows are sample customers, missing values included, at random moments. The gates of a
-pushed version hold the server against these files; the layout is documented in crates/release/src/gates/golden.rs.
+runs the highest version of each model with Python's onnxruntime (numpy for the segments) and applies the manifest's
+calibration. It lists the file in the manifest's [checksums]. Run it after train.py and segments.py, whose manifests do
+not contain it. Rows are sample customers, missing values included, with a random context. The gates of a pushed version
+compare the server with these files; crates/release/src/gates/golden.rs documents the layout.
 
 Start reading at `main`.
 """
@@ -29,12 +29,12 @@ import onnxruntime
 import simulate
 
 SEED, ROWS = 2027, 20
-OFFERS_EACH = 6  # of a model with a score per offer, so that the file stays readable
+OFFERS_EACH = 6  # offers of a model with a score per offer, so that the file stays readable
 KINDS = {"float": np.float32, "int": np.int64, "bool": np.bool_, "string": object}
 
 
 class Sample:
-    """Customers, moments and offers as text, the way a CSV has them; empty where a value is missing."""
+    """Customers, contexts and offers as text, as in a CSV; a missing value is empty."""
 
     def __init__(self, directory):
         with (directory / "customers.csv").open(newline="") as file:
@@ -44,7 +44,7 @@ class Sample:
         self.rng = np.random.Generator(np.random.PCG64(SEED))
 
     def rows(self, count, pairs):
-        """`count` customers at some moment, half of them among those who lack something; with an offer if `pairs`."""
+        """`count` customers with a random context, half of them with missing values; with an offer if `pairs`."""
         gaps = [customer for customer in self.customers if "" in customer.values()]
         chosen = [*self.rng.choice(gaps, count // 2, replace=False), *self.rng.choice(self.customers, count - count // 2)]
         for customer in chosen:
@@ -58,7 +58,7 @@ class Sample:
             yield row
 
     def value(self, row, name):
-        """The value of a feature as a model gets it: the default for what is missing; None where there is none."""
+        """The value of a feature as a model gets it: the default if it is missing, or None without a default."""
         feature, text = self.schema[name], row[name]
         if text == "":
             return feature.get("default")
@@ -73,7 +73,7 @@ class Sample:
 
 
 def answers(directory, manifest, sample, rows):
-    """A propensity per row and column, and the names of the columns; rows that lack what the model needs are dropped."""
+    """A propensity per row and column, and the names of the columns. Rows without a required value are dropped."""
     per_feature, layout = manifest.get("inputs_layout") == "per_feature", manifest["layout"]
     files = {path.stem: path for path in sorted(directory.glob("*.onnx"))}
     if layout == "per_offer":
@@ -92,10 +92,10 @@ def answers(directory, manifest, sample, rows):
     else:
         known = [[np.nan if value is None else float(value) for value in row] for row in values]
         feed = {names[0]: np.array(known, np.float32)}
-    wanted, label = manifest["output"]["name"], manifest["output"].get("class")
+    output, label = manifest["output"]["name"], manifest["output"].get("class")
     found = {}
     for stem, path in files.items():
-        raw = session(path).run([wanted], feed)[0]
+        raw = session(path).run([output], feed)[0]
         if layout == "multi_offer":
             offers = manifest["offers"]
             chosen = offers[:: max(1, len(offers) // OFFERS_EACH)]
@@ -108,14 +108,14 @@ def answers(directory, manifest, sample, rows):
 
 
 def session(path):
-    """A session of one thread."""
+    """A session with one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def calibrated(calibration, scores):
-    """Propensities, in 64 bits."""
+    """Propensities as 64-bit floats."""
     scores = scores.astype(np.float64)
     if calibration["method"] == "platt":
         return 1 / (1 + np.exp(-(calibration["a"] * scores + calibration["b"])))
@@ -123,7 +123,7 @@ def calibrated(calibration, scores):
 
 
 def segments(directory, rows):
-    """The nearest centroid of each row, from the raw values: what is missing is imputed, as in training."""
+    """The nearest centroid of each row, from the raw values, with missing ones imputed as in training."""
     artefact = json.loads((directory / "segments.json").read_text())
     features = [feature["name"] for feature in artefact["features"]]
     raw = np.array([[float(row[name] or "nan") for name in features] for row in rows], np.float32).astype(np.float64)
@@ -137,7 +137,7 @@ def segments(directory, rows):
 
 
 def write(directory, features, rows, expected):
-    """Writes golden.csv and lists it in the manifest, among the other files by name."""
+    """Writes golden.csv and lists it in the manifest, sorted by name."""
     lines = [[*features, *expected]]
     for at, row in enumerate(rows):
         lines.append([row[name] for name in features] + [f"{column[at]:.9g}" for column in expected.values()])
@@ -155,7 +155,7 @@ def write(directory, features, rows, expected):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", type=Path, default=simulate.HERE, help="the workspace (default: beside this file)")
+    parser.add_argument("--models", type=Path, default=simulate.HERE, help="the workspace (default: the directory of this script)")
     directory = parser.parse_args().models
     sample = Sample(directory)
     for name in ("propensity", "network", "affinity", "segments"):

@@ -1,7 +1,7 @@
 """Writes trained models as ONNX graphs, node by node with `onnx.helper`.
 
-A converter library would do, but its output changes with its version and with generated names; here the bytes depend
-on the model alone. Every function returns a serialised model whose batch dimension is `N`.
+A converter library would also work, but its output depends on its version and on generated names. Here the bytes depend
+only on the model. Every function returns a serialised model whose batch dimension is `N`.
 """
 
 import numpy as np
@@ -17,15 +17,15 @@ def tree_classifier(trees, width):
     `trees`: the `tree_info` of `Booster.dump_model()`; `width`: the number of columns.
 
     LightGBM compares in float64 and goes left where `value <= threshold`. A float32 value is at most a float64
-    threshold exactly when it is at most the largest float32 that does not exceed it, so thresholds round down and the
-    two never part ways.
+    threshold exactly if it is at most the largest float32 that does not exceed it. So thresholds are rounded down, and
+    both always take the same branch.
     """
     nodes = {key: [] for key in ("treeids", "nodeids", "featureids", "modes", "values")}
     nodes |= {key: [] for key in ("truenodeids", "falsenodeids", "missing_value_tracks_true")}
     leaves = {key: [] for key in ("treeids", "nodeids", "ids", "weights")}
 
     def add(tree, node, next_id):
-        """Adds `node` under the id `next_id`, then what is below it; returns the next free id."""
+        """Adds `node` with the id `next_id`, then its descendants; returns the next free id."""
         row = len(nodes["treeids"])
         for key in nodes:
             nodes[key].append(0)
@@ -38,10 +38,11 @@ def tree_classifier(trees, width):
             leaves["weights"].append(float(np.float32(node["leaf_value"])))
             return next_id + 1
         if node["decision_type"] != "<=" or node["missing_type"] == "Zero":
-            raise ValueError(f"no rule for {node['decision_type']} with missing {node['missing_type']}")
+            raise ValueError(f"unsupported decision {node['decision_type']} with missing {node['missing_type']}")
         nodes["modes"][row], nodes["values"][row] = "BRANCH_LEQ", round_down(node["threshold"])
         nodes["featureids"][row] = node["split_feature"]
-        # A column without missing values in training is `None`: LightGBM then reads a missing value as zero.
+        # For a column without missing values in training the type is `None`: LightGBM then reads a missing value as
+        # zero.
         goes_left = node["default_left"] if node["missing_type"] == "NaN" else node["threshold"] >= 0.0
         nodes["missing_value_tracks_true"][row] = int(goes_left)
         nodes["truenodeids"][row] = next_id + 1
@@ -70,7 +71,7 @@ def tree_classifier(trees, width):
 def round_down(threshold):
     """The largest float32 that does not exceed `threshold`.
 
-    A split of missing from known values has a threshold near the largest float64; it becomes the largest float32.
+    A split of missing from known values has a threshold near the largest float64, which becomes the largest float32.
     """
     rounded = np.float32(min(threshold, float(np.finfo(np.float32).max)))
     if float(rounded) > threshold:
@@ -79,10 +80,10 @@ def round_down(threshold):
 
 
 def network(amounts, others, mean, deviation, layers):
-    """A multi-layer perceptron: one float tensor `features` in, `scores` (log-odds, a column per offer) out.
+    """An MLP: one float tensor `features` in, `scores` (log-odds, a column per offer) out.
 
-    `amounts`, `others`: positions of the columns that are taken as ln(1 + x) and as they are; `mean`, `deviation` of
-    the columns in that order; `layers`: (weights, bias) with ReLU between.
+    `amounts`, `others`: positions of the columns that are transformed by ln(1 + x), and of the others. `mean`,
+    `deviation`: of the columns in that order. `layers`: (weights, bias) of each layer, with ReLU between them.
     """
     initializers = [
         constant("amounts", np.array(amounts, np.int64)),
@@ -118,9 +119,9 @@ def linear_classifier(amounts, numbers, texts, mean, deviation, weights, bias):
     """A binary logistic regression with one input per feature and a ZipMap: `probabilities` maps "declined" and
     "accepted" to their probabilities.
 
-    `amounts`: names of float inputs taken as ln(1 + x); `numbers`: name → "float", "int" or "bool"; `texts`: name →
-    categories, one-hot, unknown text being all zeros. `mean` and `deviation` of amounts, then numbers; `weights` of
-    those and of the categories after them.
+    `amounts`: names of float inputs that are transformed by ln(1 + x). `numbers`: name → "float", "int" or "bool".
+    `texts`: name → categories, one-hot encoded, with all zeros for an unknown string. `mean` and `deviation` are of
+    amounts, then numbers; `weights` are of those, then of the categories.
     """
     types = {"float": TensorProto.FLOAT, "int": TensorProto.INT64, "bool": TensorProto.BOOL}
     typed = [(name, TensorProto.FLOAT) for name in amounts]
@@ -189,7 +190,7 @@ def linear_classifier(amounts, numbers, texts, mean, deviation, weights, bias):
 
 
 def dense_input(width):
-    """The one input of a dense model."""
+    """The only input of a dense model."""
     return helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", width])
 
 

@@ -3,10 +3,10 @@
     python models/segments.py [--proffer target/release/proffer] [--models DIRECTORY]
 
 reads `cc_general/CC_GENERAL.csv` or `.csv.gz` below PROFFER_DATA (default: `../shared/data` beside the checkout) and
-writes segments/1: segments.json as the trainer wrote it but for the names, and model.toml. The data set itself stays
-where it is; what is written holds only statistics of it.
+writes segments/1. This is segments.json as written by the trainer except for the names, and model.toml. The data set
+itself is not copied; the files contain only statistics of it.
 
-Start reading at `NAMES`, which says what a segment is called, and why.
+Start reading at `NAMES`, which defines the names of the segments.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 K = 6
 
-# A name, the feature that decides it and which end of that feature: each name goes to the segment at that end among
-# those that have none yet, in this order; the last one standing is the rest.
+# Name, deciding feature, and its minimum or maximum: in this order, each name goes to the segment with that extreme
+# among those without a name. The remaining segment gets the last name.
 NAMES = [
     ("Rarely used", "balance_frequency", min),
     ("Cash users", "purchases_frequency", min),
@@ -36,17 +36,17 @@ NAMES = [
 
 
 def read_source():
-    """CC GENERAL as text, with the header in lower case as the feature schema has it."""
+    """CC GENERAL as text, with the lower-case header of the feature schema."""
     folder = Path(os.environ.get("PROFFER_DATA", HERE.parent.parent / "shared/data")) / "cc_general"
-    for name, read in (("CC_GENERAL.csv", Path.read_bytes), ("CC_GENERAL.csv.gz", unpacked)):
+    for name, read in (("CC_GENERAL.csv", Path.read_bytes), ("CC_GENERAL.csv.gz", decompressed)):
         if (folder / name).exists():
             header, rows = read(folder / name).decode().split("\n", 1)
             return header.lower() + "\n" + rows
     raise SystemExit(f"no CC_GENERAL.csv or CC_GENERAL.csv.gz in {folder}; point PROFFER_DATA at the data")
 
 
-def unpacked(path):
-    """The content of a gzipped file."""
+def decompressed(path):
+    """The content of a gzip file."""
     return gzip.decompress(path.read_bytes())
 
 
@@ -56,14 +56,14 @@ def train(proffer, source):
         table, output = Path(directory) / "customers.csv", Path(directory) / "segments"
         table.write_text(source)
         command = [proffer, "segment", "train", "--input", table, "--output", output, "--k", str(K), "--id", "cust_id"]
-        # This number alone: why six, and how stable they are, the same command without these shows.
+        # Only this number of segments. The same command without these options reports on the choice and its stability.
         command += ["--k-min", str(K), "--k-max", str(K), "--resamples", "2", "--no-report"]
         subprocess.run([str(word) for word in command], check=True)
         return (output / "segments.json").read_text()
 
 
 def typical(artefact, segment, feature):
-    """The centre of a segment in a feature's own unit."""
+    """The centre of a segment in the unit of a feature."""
     position = [entry["name"] for entry in artefact["features"]].index(feature)
     entry = artefact["features"][position]
     value = segment["centroid"][position] * entry["deviation"] + entry["mean"]
@@ -71,12 +71,12 @@ def typical(artefact, segment, feature):
 
 
 def named(text):
-    """The artefact with plain names for the segments; everything else stays as the trainer wrote it."""
+    """The artefact with plain names for the segments; everything else is unchanged."""
     artefact = json.loads(text)
-    nameless = list(artefact["segments"])
+    unnamed = list(artefact["segments"])
     for name, feature, end in NAMES:
-        chosen = end(nameless, key=lambda segment: typical(artefact, segment, feature)) if feature else nameless[0]
-        nameless.remove(chosen)
+        chosen = end(unnamed, key=lambda segment: typical(artefact, segment, feature)) if feature else unnamed[0]
+        unnamed.remove(chosen)
         was, now = (f'"name": {json.dumps(value)}' for value in (chosen["name"], name))
         if text.count(was) != 1:
             raise SystemExit(f"segments.json holds {was} {text.count(was)} times; expected once")
@@ -106,7 +106,7 @@ def manifest(text, source):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--proffer", type=Path, default=HERE.parent / "target/release/proffer", help="the binary")
-    parser.add_argument("--models", type=Path, default=HERE, help="where to write (default: beside this file)")
+    parser.add_argument("--models", type=Path, default=HERE, help="where to write (default: the directory of this script)")
     arguments = parser.parse_args()
     if not arguments.proffer.exists():
         raise SystemExit(f"no {arguments.proffer}; build it with: cargo build --release")

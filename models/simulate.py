@@ -1,18 +1,18 @@
 """Simulated customers, and how they respond to offers.
 
-Nobody here exists. The seventeen behaviour columns are drawn so that their quartiles, zero shares and means resemble
-the published statistics of the public data set CC GENERAL (`PUBLISHED` below; `--report` prints both side by side);
-no row of that data set is used. The other columns, and every response, are inventions with a stated rule.
+None of the customers is real. The behaviour columns are drawn to resemble the quartiles, fractions of zeros and means
+published for the data set CC GENERAL (`PUBLISHED` below). `--report` prints both side by side; no row of that data set
+is used. The other columns and all responses are invented, with explicit rules.
 
     python models/simulate.py             writes models/customers.csv (2,000 customers)
     python models/simulate.py --report    compares the marginals with the published ones
 
-Customers come from six kinds of card use. Within a kind, one latent "size" drives limit, spending and payments, so
-that the columns hang together: purchases are the sum of the one-off and the instalment part, frequencies are whole
-months over the tenure, minimum payments follow the balance.
+Customers come from six kinds of card use. Within a kind, one latent "size" drives limit, spending and payments, so that
+the columns are consistent. Purchases are the sum of the one-off and the instalment part, frequencies are whole months
+over the tenure, and minimum payments follow the balance.
 
-The responses follow a utility model, `utility`, which is the only truth in this workspace: train.py sees draws from
-it and nothing else. Start reading there.
+The responses follow a utility model, `utility`, which is the ground truth of this workspace: train.py sees only draws
+from it. Start reading there.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 SAMPLE_SEED, SAMPLE_SIZE = 20260101, 2000
 
-# Published statistics of CC GENERAL: mean, quartiles, share of zeros.
+# Published statistics of CC GENERAL: mean, quartiles, fraction of zeros.
 PUBLISHED = {
     "balance": (1564.47, 128.28, 873.39, 2054.14, 0.01),
     "balance_frequency": (0.877, 0.889, 1.0, 1.0, 0.01),
@@ -46,9 +46,9 @@ PUBLISHED = {
     "tenure": (11.52, 12.0, 12.0, 12.0, 0.0),
 }
 
-# The kinds of card use: share of customers; shift of the latent size; monthly probabilities of a one-off purchase, an
-# instalment purchase and a cash advance (0 = never does it); log of the usual amount per month of each; share of the
-# limit carried as balance (log); share of customers who pay in full; share abroad.
+# The kinds of card use. Columns: fraction of customers; shift of the latent size; monthly probabilities of a one-off
+# purchase, an instalment purchase and a cash advance (0 = never); log of the usual monthly amount of each; fraction of
+# the limit carried as balance (log); fraction of customers who pay in full; fraction of spending abroad.
 KINDS = [
     # name            share  size  one-off inst.  cash  ln o   ln i   ln c    balance full  abroad
     ("instalments", 0.23, -0.35, 0.03, 0.70, 0.03, 3.9, 3.80, 5.0, -2.60, 0.65, 0.04),
@@ -77,8 +77,8 @@ def offers():
 def customers(count, seed):
     """Draws `count` customers.
 
-    Returns the columns as the file shows them (rounded; NaN, "" or -1 where a value is missing: float, text, and
-    bool or int respectively), and the latent ones under names that begin with `_`, which only `utility` may read.
+    Returns the columns as in the file: rounded, with missing values as NaN (float), "" (string) or -1 (bool and int).
+    Latent columns have names that begin with `_`; only `utility` may read them.
     """
     rng = np.random.Generator(np.random.PCG64(seed))
     kinds = np.array([kind[1:] for kind in KINDS])
@@ -91,7 +91,7 @@ def customers(count, seed):
     limit = np.where(limit > 1000, np.round(limit / 500) * 500, np.round(limit / 50) * 50)
 
     def habit(often):
-        """Months of the tenure with an event, from a personal probability around the kind's."""
+        """Months of the tenure with an event, with an individual probability around that of the kind."""
         spread = 3.0
         personal = rng.beta(spread * often + 0.05, spread * (1 - often) + 0.05)
         personal = np.where(often > 0, personal, 0.0)
@@ -128,7 +128,7 @@ def customers(count, seed):
     minimum = (110 + 0.30 * balance) * np.exp(rng.normal(0, 0.55, count))
     minimum = np.where(rng.random(count) < 0.02, minimum * rng.uniform(5, 25, count), minimum)
 
-    # Who they are. Income follows the size, age follows income a little, the app follows age.
+    # Demographics: income depends on the size, age slightly on income, and use of the app on age.
     wealth = 0.75 * (size - size.mean()) + rng.normal(0, 0.6, count)
     income = np.searchsorted([-0.75, 0.15, 0.95], wealth)
     age = np.clip(np.round(43 + 4.5 * wealth + rng.normal(0, 12.5, count)), 18, 88).astype(int)
@@ -199,7 +199,7 @@ def customers(count, seed):
 
 
 def contexts(count, rng):
-    """Draws the moments at which offers are shown; names as in features.toml."""
+    """Draws the contexts in which offers are shown; names as in features.toml."""
     return {
         "month": rng.integers(1, 13, count),
         "hour": np.clip(np.round(rng.normal(15, 4.5, count)), 0, 23).astype(int),
@@ -209,10 +209,10 @@ def contexts(count, rng):
 
 
 def utility(who, offer, when):
-    """The log-odds of accepting: the stated truth that the models try to learn.
+    """The log-odds of accepting: the ground truth that the models try to learn.
 
-    `who`: columns of `customers` (latent ones included), `offer`: columns by offer feature plus `category`,
-    `when`: columns of `contexts`; all of one length. Returns float64 of that length.
+    `who`: columns of `customers`, including latent ones; `offer`: columns by offer feature, plus `category`; `when`:
+    columns of `contexts`. All have the same length, as has the result, which is float64.
 
     utility = appetite of the category
             + travel      travel_benefit × (2.8 abroad − 0.9 holds a travel card + 0.35 income + 0.5 May to August
@@ -222,13 +222,13 @@ def utility(who, offer, when):
                           × (1 − promo_apr / 24)
             + protection  protection_level × (0.030 (age − 45) − 1.4 insured + 0.25 cash or late payments)
             + bonus       0.55 × welcome_bonus / 100
-            − fee         annual_fee / 100 × (1.0 − 0.22 income), at least 0.2 of it
+            − fee         annual_fee / 100 × max(1.0 − 0.22 income, 0.2)
             + digital     0.8 digital_only × (digitally active − 0.6)
-            − fatigue     0.9 exp(−months since the last offer / 3), none if never asked
+            − fatigue     0.9 exp(−months since the last offer / 3), none without an offer before
             − absence     0.02 × days since the last login, at most 30
             + evening     0.15 from 18 to 22 o'clock
             + help        financial_health: 0.35 × late payments (at most 3), 0.8 on the support page
-            + openness    a customer's own, normal with deviation 0.45, seen by no model
+            + openness    individual, normal with deviation 0.45, not visible to models
     """
     income = who["_income"]
     used = np.minimum(who["balance"] / who["_limit"], 1.2)
@@ -273,10 +273,10 @@ def utility(who, offer, when):
 
 
 def responses(count_customers, per_customer, seed):
-    """Shows `per_customer` offers, chosen evenly by chance, to each of `count_customers` newly drawn customers.
+    """Shows `per_customer` uniformly drawn offers to each of `count_customers` newly drawn customers.
 
-    Returns (customer columns, index of the customer, index of the offer, context columns, accepted 0/1), one entry
-    per showing in all but the first.
+    Returns (customer columns, index of the customer, index of the offer, context columns, accepted 0/1), all but the
+    first with one entry per impression.
     """
     who = customers(count_customers, seed)
     rng = np.random.Generator(np.random.PCG64([seed, 1]))
@@ -305,7 +305,7 @@ def offer_columns(library):
 
 
 def as_text(feature, value):
-    """One field of customers.csv; empty where the value is missing."""
+    """One field of customers.csv; empty if the value is missing."""
     match feature["type"]:
         case "float":
             return "" if np.isnan(value) else f"{value:.4f}".rstrip("0").rstrip(".")
@@ -318,7 +318,6 @@ def as_text(feature, value):
 
 
 def write_sample():
-    """Writes customers.csv."""
     who = customers(SAMPLE_SIZE, SAMPLE_SEED)
     features = [feature for feature in schema() if feature["entity"] == "customer"]
     with (HERE / "customers.csv").open("w", newline="") as file:
@@ -330,7 +329,7 @@ def write_sample():
 
 
 def report():
-    """Prints the marginals of the sample beside the published ones."""
+    """Prints the marginals of the sample next to the published ones."""
     who = customers(SAMPLE_SIZE, SAMPLE_SEED)
     print(f"{'':34}{'mean':>18}{'25 %':>18}{'50 %':>18}{'75 %':>18}{'zeros':>12}")
     for name, published in PUBLISHED.items():
@@ -343,5 +342,5 @@ def report():
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--report", action="store_true", help="compare with the published statistics, write nothing")
+    parser.add_argument("--report", action="store_true", help="compare with the published statistics without writing")
     report() if parser.parse_args().report else write_sample()

@@ -2,18 +2,18 @@
 
     python models/train.py [--models DIRECTORY]
 
-writes propensity/1 (LightGBM, a row per customer and offer), network/1 (a multi-layer perceptron with a column per
-offer) and affinity/1 (a logistic regression per offer of the call centre) with their manifests. One run takes about
-a minute. With the versions of requirements.txt, on the same kind of processor, it writes the same bytes again.
+writes propensity/1 (LightGBM, a row per customer and offer), network/1 (an MLP with a column per offer) and affinity/1
+(a logistic regression per offer of the call centre). Each has a manifest. One run takes about a minute. With the
+versions of requirements.txt, on the same kind of processor, its output is reproducible to the byte.
 
-The customers of training are drawn apart from those of customers.csv, by another seed, and split by customer: 70 %
-to train, 15 % to calibrate, 15 % to measure what the manifests report. Start reading at `main`.
+The training customers are drawn with another seed than those of customers.csv. They are split by customer into
+training, calibration and the hold-out for the figures in the manifests (see `Impressions`). Start reading at `main`.
 """
 
 import os
 import sys
 
-# Before numpy is loaded: the order in which threads add up decides the last bits of a sum.
+# This must come before numpy is loaded: the number of threads affects the last bits of sums.
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -38,8 +38,8 @@ import simulate
 
 SEED, CUSTOMERS, SHOWN_EACH = 77, 30_000, 8
 TREES, LEAVES = 200, 31
-BUDGET = {"latency_budget_ms": 50}  # far above what they need: for the gates to stop a mistake, not a slow day
-AGREEMENT = 1e-5  # the largest difference allowed between a model and its ONNX graph
+BUDGET = {"latency_budget_ms": 50}  # far more than needed: the gate should catch mistakes, not a busy machine
+AGREEMENT = 1e-5  # the largest allowed difference between a model and its ONNX graph
 
 PROPENSITY_CUSTOMER = [
     "balance", "balance_frequency", "purchases", "oneoff_purchases", "installments_purchases", "cash_advance",
@@ -54,7 +54,7 @@ PROPENSITY_OFFER = [
     "digital_only",
 ]  # fmt: skip
 
-# The network takes no missing value, so it knows only features with a default.
+# The network accepts no missing values, so it reads only features with a default.
 NETWORK_AMOUNTS = [
     "balance", "purchases", "oneoff_purchases", "installments_purchases", "cash_advance", "payments",
     "cash_advance_trx", "purchases_trx",
@@ -65,7 +65,7 @@ NETWORK_OTHERS = [
     "late_payments_12m", "month", "days_since_login",
 ]  # fmt: skip
 
-# The regressions need the age: who has told none is not scored by them (MODEL_UNAVAILABLE).
+# The regressions need the age: they do not score customers without one (MODEL_UNAVAILABLE).
 AFFINITY_AMOUNTS = ["balance", "purchases", "cash_advance"]
 AFFINITY_NUMBERS = {
     "prc_full_payment": "float", "purchases_frequency": "float", "late_payments_12m": "int", "age": "int",
@@ -78,8 +78,8 @@ AFFINITY_TEXTS = {
 }
 
 
-class Showings:
-    """Simulated responses, a row per showing, with columns as the server would resolve them."""
+class Impressions:
+    """Simulated responses, with a row per impression, and columns as the server would resolve them."""
 
     def __init__(self):
         who, customer, self.offer, when, self.accepted = simulate.responses(CUSTOMERS, SHOWN_EACH, SEED)
@@ -88,7 +88,7 @@ class Showings:
         self.columns |= {name: column[self.offer] for name, column in simulate.offer_columns(self.library).items()}
         for feature in simulate.schema():
             self.columns[feature["name"]] = resolved(feature, self.columns[feature["name"]])
-        share = customer / CUSTOMERS  # customers come in no order, so a share of them is a sample
+        share = customer / CUSTOMERS  # the order of customers is random, so any range is a sample
         self.train, self.calibrate, self.measure = share < 0.70, (share >= 0.70) & (share < 0.85), share >= 0.85
 
     def matrix(self, names):
@@ -97,7 +97,7 @@ class Showings:
 
 
 def resolved(feature, column):
-    """Missing values as NaN or, where the schema has one, as the default."""
+    """Replaces missing values by the schema's default or, without one, by NaN."""
     if feature["type"] == "string":
         return np.where(column == "", feature["default"], column) if "default" in feature else column
     column = column.astype(np.float64)
@@ -107,7 +107,7 @@ def resolved(feature, column):
 
 
 def train_propensity(data, directory):
-    """A LightGBM classifier over customer, context and offer; isotonic calibration."""
+    """A LightGBM classifier of customer, context and offer; isotonic calibration."""
     names = PROPENSITY_CUSTOMER + PROPENSITY_CONTEXT + PROPENSITY_OFFER
     rows = data.matrix(names)
     settings = {
@@ -146,7 +146,7 @@ def train_propensity(data, directory):
 
 
 def train_network(data, directory):
-    """A perceptron with a column of log-odds per offer; Platt calibration."""
+    """An MLP with a column of log-odds per offer; Platt calibration."""
     names = NETWORK_AMOUNTS + NETWORK_OTHERS
     rows = data.matrix(names)
     amounts = len(NETWORK_AMOUNTS)
@@ -169,12 +169,12 @@ def train_network(data, directory):
         head=head,
         output={"name": "scores"},
         calibration=calibration,
-        training={"algorithm": "perceptron 21-48-24-40, log-odds"} | common_notes(data) | notes,
+        training={"algorithm": "MLP 21-48-24-40, log-odds"} | common_notes(data) | notes,
     )
 
 
 def fit_network(rows, offer, accepted, offers, hidden=(48, 24), epochs=6, batch=512, rate=2e-3, decay=1e-4):
-    """Fits by Adam on the log-loss of the one offer that was shown; returns (weights, bias) per layer.
+    """Fits with Adam on the log-loss of the offer shown; returns (weights, bias) per layer.
 
     `rows`: (n, features) standardised; `offer`, `accepted`: (n,).
     """
@@ -213,7 +213,7 @@ def fit_network(rows, offer, accepted, offers, hidden=(48, 24), epochs=6, batch=
 
 
 def forward(layers, rows):
-    """The values of every layer, the rows first and the scores last."""
+    """The activations of every layer, from the rows to the scores."""
     values = [rows]
     for index, (weights, bias) in enumerate(layers):
         linear = values[-1] @ weights + bias
@@ -222,7 +222,8 @@ def forward(layers, rows):
 
 
 def train_affinity(data, directory):
-    """A logistic regression per offer of the call centre, one input per feature; isotonic calibration over all."""
+    """A logistic regression per offer of the call centre, with one input per feature; one isotonic calibration for
+    all."""
     numeric = data.matrix(AFFINITY_AMOUNTS + list(AFFINITY_NUMBERS)).astype(np.float64)
     numeric[:, : len(AFFINITY_AMOUNTS)] = np.log1p(numeric[:, : len(AFFINITY_AMOUNTS)])
     one_hot = np.column_stack(
@@ -260,12 +261,12 @@ def train_affinity(data, directory):
 
 
 def affinity_names():
-    """The inputs of the regressions."""
+    """The inputs of the regressions, in order."""
     return AFFINITY_AMOUNTS + list(AFFINITY_NUMBERS) + list(AFFINITY_TEXTS)
 
 
 def affinity_input(data, name, rows):
-    """The tensor `name` of the regressions, (rows, 1), of the feature's own type."""
+    """The input tensor `name` of the regressions, (rows, 1), with the type of the feature."""
     kinds = {"float": np.float32, "int": np.int64, "bool": np.bool_}
     column = data.columns[name][rows].reshape(-1, 1)
     return (
@@ -274,7 +275,7 @@ def affinity_input(data, name, rows):
 
 
 def run(model, inputs):
-    """What ONNX Runtime answers as the last output."""
+    """Runs a model with ONNX Runtime; returns the last output."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -282,18 +283,18 @@ def run(model, inputs):
 
 
 def agree(what, graph, own):
-    """Stops unless the graph answers as the model it was written from."""
+    """Exits if the outputs of a graph differ from those of its model."""
     difference = float(np.max(np.abs(graph - own) / np.maximum(1, np.abs(own))))
     print(f"{what}: ONNX Runtime differs by at most {difference:.1e}")
     if not difference <= AGREEMENT:
-        raise SystemExit(f"{what}: the ONNX graph does not answer as the model")
+        raise SystemExit(f"{what}: the outputs of the ONNX graph differ from the model's")
 
 
 def fit_isotonic(scores, accepted, bins=40):
     """Knots of a non-decreasing curve from score to propensity, anchored at (0, 0) and (1, 1).
 
-    The scores are cut into bins of equal count; neighbours out of order are pooled (Barlow et al., 1972), and each
-    pool is one knot at its mean, so that the curve rises between knots and equal propensities stay rare.
+    The scores are divided into bins of equal count, and adjacent violators are pooled (Barlow et al., 1972). Each pool
+    becomes one knot at its mean, so the curve rises between knots, and equal propensities are rare.
     """
     order = np.argsort(scores, kind="stable")
     groups = np.array_split(order, bins)
@@ -309,23 +310,23 @@ def fit_isotonic(scores, accepted, bins=40):
 
 
 def apply_isotonic(calibration, scores):
-    """Linear between knots, constant beyond."""
+    """Linear between knots, constant outside."""
     return np.interp(scores.astype(np.float64), calibration["x"], calibration["y"])
 
 
 def fit_platt(scores, accepted):
-    """The a and b of 1 / (1 + exp(-(a s + b))), by maximum likelihood (Platt, 1999)."""
+    """The a and b of 1 / (1 + exp(-(a s + b))) by maximum likelihood (Platt, 1999)."""
     fitted = LogisticRegression(C=1e9).fit(scores.astype(np.float64).reshape(-1, 1), accepted)
     return {"method": "platt", "a": round(float(fitted.coef_[0, 0]), 6), "b": round(float(fitted.intercept_[0]), 6)}
 
 
 def apply_platt(calibration, scores):
-    """See `fit_platt`."""
+    """The propensities of `fit_platt`."""
     return 1 / (1 + np.exp(-(calibration["a"] * scores.astype(np.float64) + calibration["b"])))
 
 
 def measured(propensity, accepted, bins=10):
-    """What the manifest reports of the hold-out; the calibration error is the mean gap over bins of equal count."""
+    """The hold-out figures for the manifest; the calibration error is the mean gap over bins of equal count."""
     groups = np.array_split(np.argsort(propensity, kind="stable"), bins)
     gaps = [abs(propensity[group].mean() - accepted[group].mean()) for group in groups]
     return {
@@ -374,7 +375,7 @@ def quoted(key):
 
 
 def literal(value):
-    """A TOML value; long arrays one element a line."""
+    """A TOML value; long arrays have one element per line."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -390,10 +391,10 @@ def literal(value):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", type=Path, default=simulate.HERE, help="where to write (default: beside this file)")
+    parser.add_argument("--models", type=Path, default=simulate.HERE, help="where to write (default: the directory of this script)")
     directory = parser.parse_args().models
-    data = Showings()
-    print(f"{len(data.accepted):,} showings, {data.accepted.mean():.1%} accepted")
+    data = Impressions()
+    print(f"{len(data.accepted):,} impressions, {data.accepted.mean():.1%} accepted")
     train_propensity(data, directory)
     train_network(data, directory)
     train_affinity(data, directory)

@@ -1,8 +1,8 @@
-"""The requests of a load test: thousands of different ones, out of the customers, placements and models of a workspace.
+"""The requests of a load test: thousands of different ones, made from the customers, placements and models of a
+workspace.
 
-Every customer is asked for equally often, in another order each time; the moment (context features) is drawn anew for
-each request. What is drawn depends on the seed alone. No two requests are equal, so that nothing in the server can
-answer from what it has just computed.
+Every customer occurs equally often, in a different order each time; the context features are redrawn for each request.
+The draws depend only on the seed. No two requests are equal, so no cache can answer them.
 
 Start reading at `requests`.
 """
@@ -19,15 +19,15 @@ except ModuleNotFoundError as error:
     raise SystemExit("load: reading a workspace needs Python 3.11 or later") from error
 
 SEED, SIZE = 20260501, 10_000
-OFFERS_EACH = 10  # of a Score with a model that scores pairs
-# Numbers that come with a request lie around those of the customer, so that customers who come again are not the same.
+OFFERS_EACH = 10  # offers of a Score with a pairwise model
+# Numbers in a request vary around those of the customer, so that a recurring customer is never the same.
 SPREAD = (0.8, 1.25)
-# The moment at which validity is judged, so that the sample's seasonal offers neither end nor begin between two runs.
+# The time for which validity is judged, so that the sample's seasonal offers neither start nor end between two runs.
 AS_OF = "2026-07-01T12:00:00Z"
 
 
 class Workspace:
-    """What requests are made of: the schema, the placements, the offers, the models, the customers."""
+    """The parts of requests: the schema, placements, offers, models and customers."""
 
     def __init__(self, directory):
         directory = Path(directory)
@@ -53,7 +53,7 @@ class Workspace:
 
 
 def models(directory):
-    """Name and manifest of the highest version of each model that gives scores."""
+    """Name and manifest of the highest version of each scoring model."""
     for name in sorted({path.parent.parent for path in directory.glob("*/*/model.toml")}):
         version = max((path for path in name.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
         manifest = tomllib.loads((version / "model.toml").read_text())
@@ -62,7 +62,7 @@ def models(directory):
 
 
 def words(text):
-    """The texts that rules compare each context feature with: the values that matter."""
+    """The strings that rules compare each context feature with: the values that matter."""
     found = {}
     for name, word in re.findall(r'context\.(\w+) *[!=]= *"(\w+)"', text):
         found.setdefault(name, set()).add(word)
@@ -88,7 +88,7 @@ def moment(workspace, rng):
 
 
 def known(workspace, customer, rng):
-    """The values of a customer, numbers moved by up to a quarter within their range; without those that are missing."""
+    """The known values of a customer, with numbers varied by SPREAD within their range."""
     found = {}
     for feature in workspace.of("customer"):
         name, text = feature["name"], customer.get(feature["name"], "")
@@ -108,7 +108,7 @@ def known(workspace, customer, rng):
 
 
 def batch(values):
-    """A FeatureBatch of one row: numbers and booleans dense, texts in columns of their own."""
+    """A FeatureBatch of one row: numbers and booleans dense, strings in typed columns."""
     dense = {name: float(value) for name, value in values.items() if not isinstance(value, str)}
     texts = {name: value for name, value in values.items() if isinstance(value, str)}
     columns = [{"name": name, "strings": {"values": [value]}} for name, value in texts.items()]
@@ -128,7 +128,7 @@ def value(of):
 
 
 def rank(workspace, customer, rng):
-    """A Rank by id: the server knows the customer."""
+    """A Rank by customer id alone."""
     return {
         "placement": rng.choice(workspace.placements),
         "customers": [{"customerId": customer["customer_id"]}],
@@ -139,12 +139,12 @@ def rank(workspace, customer, rng):
 
 
 def rank_features(workspace, customer, rng):
-    """A Rank that brings the customer's features along."""
+    """A Rank with the customer's features in the request."""
     return rank(workspace, customer, rng) | {"features": batch(known(workspace, customer, rng))}
 
 
 def score(workspace, customer, rng):
-    """A Score of one row through a model that can take it, with a few offers where the model scores pairs."""
+    """A Score of one row with a model that can score it, for a few offers if the model is pairwise."""
     values = known(workspace, customer, rng) | moment(workspace, rng)
     takes = {name: inputs for name, manifest in workspace.models
              if (inputs := row_inputs(workspace, manifest, values)) is not None}
@@ -158,15 +158,15 @@ def score(workspace, customer, rng):
 
 
 def row_inputs(workspace, manifest, values):
-    """The features that a row must have for the model; None where it would lack one that nothing stands in for."""
-    # A model with a tensor per feature need not list them in its manifest: it is then given all.
+    """The features that the model reads from a row; None if one is missing without a default."""
+    # A model with a tensor per feature need not list them in its manifest; it then gets all.
     names = [name for name in manifest.get("inputs", workspace.features)
              if name in workspace.features and workspace.features[name]["entity"] != "offer"]
     lacking = [name for name in names if name not in values and "default" not in workspace.features[name]]
     return None if lacking and not manifest.get("accepts_missing", False) else names
 
 
-# The fully qualified method, and what makes a request for it.
+# The fully qualified method, and the function that makes a request for it.
 CALLS = {
     "rank": ("proffer.v1.DecisionService/Rank", rank),
     "rank-features": ("proffer.v1.DecisionService/Rank", rank_features),
@@ -175,10 +175,10 @@ CALLS = {
 
 
 def requests(workspace, call, size=SIZE, seed=SEED):
-    """`size` requests for `call`, or as many as there are, as ghz takes them; no two are equal."""
+    """`size` different requests for `call` in the format of ghz, or fewer if there are not as many."""
     rng = random.Random(f"{seed} {call}")
     make, order, found = CALLS[call][1], [], {}
-    # A workspace of few customers and moments has fewer different requests than are wanted.
+    # A small workspace may have fewer different requests than wanted.
     for _ in range(4 * size):
         if len(found) == size:
             break
@@ -190,7 +190,7 @@ def requests(workspace, call, size=SIZE, seed=SEED):
 
 
 def write(path, found, first=0):
-    """Writes requests as one JSON array, a line each, beginning with number `first` of them."""
+    """Writes requests as a JSON array, one per line, starting with number `first`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     first %= len(found)
     lines = ",\n".join(json.dumps(request) for request in found[first:] + found[:first])

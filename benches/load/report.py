@@ -1,10 +1,10 @@
-"""What a load test found: the calls that ghz recorded, held against the schedule, the latencies, and the verdict.
+"""The results of a load test: the recorded calls compared with the schedule, the latencies, and the verdict.
 
-ghz says of each call when it ended and how long it took from the moment it was sent. Where ghz itself was late, that
-hides what a caller would have waited (coordinated omission), so a latency here counts from the moment when the call was
-due. The schedule is known: call k is due k / rate after the first. The calls in the order in which they were sent take its
-places one by one, and the call that was least late counts as punctual; so do those that were late by no more than the
-generator's timer is: their latency is what ghz says.
+ghz records when each call ended, and how long it took since it was sent. If ghz itself was late, that hides waiting
+time (coordinated omission), so a latency here counts from the moment when the call was due. The schedule is known: call
+k is due k / rate after the first. The calls are assigned to the schedule in the order in which they were sent, and the
+least late call counts as punctual. Calls that are late only by the precision of the generator's timer are punctual,
+too: their latency is that of ghz.
 
 Start reading at `calls_of` and `judge`.
 """
@@ -15,59 +15,59 @@ from datetime import datetime
 from itertools import chain
 from typing import NamedTuple
 
-# A generator that falls behind the schedule by more than this tests another rate than the one that was asked for.
+# A generator that sends less than this fraction of the calls per second tests a different rate.
 LEAST_RATE = 0.95
-# Go's timers wait for whole milliseconds, so that ghz sends most calls between 0 and 1.1 ms late when nothing is in its way.
+# Go's timers wait for whole milliseconds, so an undisturbed ghz sends most calls up to 1.1 ms late.
 TIMER = 0.00125
 
 
-class NotJudged(Exception):
-    """The run says nothing about the server."""
+class Inconclusive(Exception):
+    """The run allows no conclusion about the server."""
 
 
 class Call(NamedTuple):
     """Times in seconds since the epoch, latencies in seconds."""
 
     due: float
-    """The moment of the schedule; that of sending where it was punctual."""
+    """The scheduled time; the time of sending if it was punctual."""
     late: float
-    """How long after that it was sent."""
+    """The delay until it was sent."""
     latency: float
-    """From when it was due to its end."""
+    """From the due time to its end."""
     status: str
 
 
 class Limits(NamedTuple):
-    """What is asked of the server."""
+    """The objectives of the server."""
 
     p99_ms: float
-    """At most; infinite where nothing is asked."""
+    """Infinite if there is no limit."""
     errors_percent: float
 
 
 class Figures(NamedTuple):
-    """What some calls come to."""
+    """The figures of a set of calls."""
 
     asked: float
     sent: float
-    """Per second, from the first call until the last one was sent."""
+    """Calls per second, from the first call to the last."""
     calls: int
     late_p99: float
-    """How late they were sent, in ms."""
+    """The 99th percentile of the delay of sending, in ms."""
     latencies: array
-    """In ms, in order, of the calls that were answered OK."""
+    """Latencies of the calls that were answered OK, in ms, sorted."""
     statuses: dict
     """Calls by status."""
     undecided: int
-    """Calls that were answered OK but decided nothing for their customer."""
+    """Calls that were answered OK without a decision."""
 
     @property
     def errors(self):
-        """Calls that failed."""
+        """The number of failed calls."""
         return self.calls - len(self.latencies) + self.undecided
 
     def latency(self, share):
-        """The least latency that at least this share of the answered calls does not exceed; infinite where none was."""
+        """The quantile of the latencies of answered calls; infinite if there are none."""
         return quantile(self.latencies, share) if self.latencies else math.inf
 
 
@@ -75,7 +75,8 @@ QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 
 
 def seconds(text):
-    """Seconds since the epoch of a time as Go writes it: with up to nine digits of a second, which not every Python reads."""
+    """Seconds since the epoch of a time as Go writes it, with up to nine decimals, which not every Python version
+    parses."""
     head, rest = text[:19], text[19:]
     zone = next((at for at, letter in enumerate(rest) if letter in "+-Z"), len(rest))
     whole = datetime.fromisoformat(head + rest[zone:].replace("Z", "+00:00"))
@@ -83,15 +84,16 @@ def seconds(text):
 
 
 def calls_of(report, rate, asked, warmup=0.0):
-    """The calls of a report of ghz (its JSON), without those that were due within the first `warmup` seconds.
+    """The calls of a JSON report of ghz, without those that were due within the first `warmup` seconds.
 
-    Of the `asked` calls ghz records none that reached their deadline before they got onto a connection: they failed.
+    ghz does not record calls that reached their deadline before they got a connection. The difference to `asked` counts
+    as failed.
     """
     details = report.get("details") or []
     if not details:
-        raise NotJudged("ghz reports no call at all")
+        raise Inconclusive("ghz reports no call at all")
     if len(details) != report["count"]:
-        raise NotJudged(f"ghz kept {len(details)} of {report['count']} calls; make the run shorter")
+        raise Inconclusive(f"ghz kept {len(details)} of {report['count']} calls; make the run shorter")
     sent = []
     for detail in details:
         took = detail["latency"] / 1e9
@@ -105,23 +107,23 @@ def calls_of(report, rate, asked, warmup=0.0):
         if place >= warmup * rate:
             calls.append(Call(due, at - due, at - due + took, status))
     if not calls:
-        raise NotJudged("the run ended before its warm-up did")
+        raise Inconclusive("the run ended before its warm-up did")
     return calls + [Call(calls[-1].due, 0, 0, "NotRecorded")] * (asked - len(sent))
 
 
 def quantile(ordered, share):
-    """The least value that at least this share of them does not exceed."""
+    """The quantile of sorted values, by nearest rank."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def figures(calls, rate, undecided=0):
-    """What the calls come to."""
+    """The figures of these calls."""
     statuses = {}
     for call in calls:
         statuses[call.status] = statuses.get(call.status, 0) + 1
     answered = array("d", sorted(1000 * call.latency for call in calls if call.status == "OK"))
     sent = [call.due + call.late for call in calls]
-    # The last call, too, stands for a stretch of the schedule.
+    # The last call, too, accounts for one interval of the schedule.
     taken = max(sent) - min(sent) + 1 / rate
     return Figures(
         asked=rate,
@@ -130,13 +132,13 @@ def figures(calls, rate, undecided=0):
         late_p99=1000 * quantile(sorted(call.late for call in calls), 0.99),
         latencies=answered,
         statuses=dict(sorted(statuses.items())),
-        # Some may have been calls of the warm-up.
+        # Some of them may have been calls of the warm-up.
         undecided=min(undecided, len(answered)),
     )
 
 
 def merged(parts):
-    """The figures of several runs as those of one."""
+    """The combined figures of several runs."""
     statuses = {}
     for part in parts:
         for status, count in part.statuses.items():
@@ -154,30 +156,30 @@ def merged(parts):
 
 
 def judge(found, limits, other=()):
-    """The verdict line and the exit code: 0 met, 1 missed. `other`: what was found amiss beside latencies and errors. Raises
-    where the run cannot be judged."""
+    """The verdict line and the exit code: 0 met, 1 missed. `other`: further problems, besides latencies and errors.
+    Raises Inconclusive if the run cannot be judged."""
     if found.sent < LEAST_RATE * found.asked:
-        raise NotJudged(
+        raise Inconclusive(
             f"{found.sent:.1f} calls per second were sent of {found.asked:g} that were asked for: the generator could not keep "
-            "up (it needs cores beside the server's)")
+            "up (it needs cores in addition to the server's)")
     p99, share = found.latency(0.99), 100 * found.errors / found.calls
-    said = f"p99 {milliseconds(p99)}"
+    summary = f"p99 {milliseconds(p99)}"
     if math.isfinite(limits.p99_ms):
-        said += f" of at most {limits.p99_ms:g} ms"
-    said += f"; errors {found.errors:,} of {found.calls:,} calls"
+        summary += f" of at most {limits.p99_ms:g} ms"
+    summary += f"; errors {found.errors:,} of {found.calls:,} calls"
     if found.errors:
-        said += f", {share:.3g} % of at most {limits.errors_percent:g} %"
+        summary += f", {share:.3g} % of at most {limits.errors_percent:g} %"
     missed = p99 > limits.p99_ms or share > limits.errors_percent or other or not found.latencies
-    return f"SLO {'missed' if missed else 'met'}: {'; '.join([said, *other])}", int(bool(missed))
+    return f"SLO {'missed' if missed else 'met'}: {'; '.join([summary, *other])}", int(bool(missed))
 
 
 def milliseconds(value):
-    """A latency with the digits that matter."""
+    """A latency with its significant digits."""
     return "none" if math.isinf(value) else f"{value:.2f} ms" if value < 10 else f"{value:.1f} ms"
 
 
 def table(found, more=()):
-    """The figures as lines of text, and further rows below them."""
+    """The figures as lines of text, followed by further rows."""
     rows = [("calls asked for, per second", f"{found.asked:g}"), ("calls sent, per second", f"{found.sent:.1f}"),
             ("calls measured", f"{found.calls:,}"), ("sent late, p99", milliseconds(found.late_p99))]
     rows += [(f"latency {name}", milliseconds(found.latency(share))) for name, share in QUANTILES.items()]
@@ -188,9 +190,9 @@ def table(found, more=()):
 
 
 def drift(slices, memory, growth_percent, factor):
-    """What grew during a soak, as text: the p99 of the last quarter of the slices against the first, and memory.
+    """What grew during a soak, as text: the p99 of the last quarter of the slices compared with the first, and memory.
 
-    `memory`: resident bytes after the warm-up and after each slice; None where it is unknown.
+    `memory`: resident bytes after the warm-up and after each slice; None if unknown.
     """
     grown, quarter = [], max(1, len(slices) // 4)
     before, after = (merged(parts).latency(0.99) for parts in (slices[:quarter], slices[-quarter:]))
@@ -199,7 +201,7 @@ def drift(slices, memory, growth_percent, factor):
                      f"{milliseconds(before)}")
     start, ends = memory[0], memory[-quarter:]
     if start is not None and None not in ends:
-        # A peak is not a leak: what counts is what memory comes down to.
+        # A peak is not a leak: what counts is the level to which memory returns.
         share = 100 * (min(ends) / start - 1)
         if share > growth_percent:
             grown.append(f"memory grew by {share:.1f} % of at most {growth_percent:g} %")

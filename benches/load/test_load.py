@@ -1,4 +1,4 @@
-"""Tests of what a load test decides without a server: `python3 -m unittest discover benches/load`."""
+"""Tests of the load tests that need no server: `python3 -m unittest discover benches/load`."""
 
 import json
 import math
@@ -20,7 +20,7 @@ LIMITS = report.Limits(p99_ms=20, errors_percent=0)
 
 
 def recorded(sent, took=0.002, status="OK"):
-    """A report of ghz as its JSON has it: calls that were sent at these moments, in seconds, and took as long."""
+    """A report of ghz, as parsed from JSON: calls that were sent at these times, with this duration, in seconds."""
     details = []
     for at in sent:
         text = f"2026-05-01T10:00:{at + took:012.9f}+02:00"
@@ -29,7 +29,7 @@ def recorded(sent, took=0.002, status="OK"):
 
 
 def steady(rate=100, length=10, **more):
-    """As many calls, all on time."""
+    """Calls at this rate, all on time."""
     return recorded([1 + at / rate for at in range(rate * length)], **more)
 
 
@@ -49,19 +49,19 @@ class Report(unittest.TestCase):
         self.assertEqual([report.quantile(ordered, share) for share in (0.5, 0.95, 0.99, 0.999, 1)], [50, 95, 99, 100, 100])
         self.assertEqual(report.quantile([7], 0.01), 7)
 
-    def test_punctual_calls_have_the_latency_that_ghz_says(self):
+    def test_punctual_calls_have_the_latency_of_ghz(self):
         figures = found(steady(took=0.004))
         self.assertAlmostEqual(figures.latency(0.99), 4, places=2)
         self.assertAlmostEqual(figures.sent, 100, places=3)
         self.assertEqual((figures.late_p99, figures.errors, figures.statuses), (0, 0, {"OK": 1000}))
 
-    def test_calls_in_any_order_take_the_places_of_the_schedule(self):
+    def test_calls_in_any_order_are_assigned_to_the_schedule(self):
         calls = steady()
         calls["details"].reverse()
         self.assertLess(found(calls).latency(1), 2.01)
 
-    def test_a_generator_that_stalled_does_not_hide_the_wait(self):
-        # Nothing is sent for a second, then everything that was due meanwhile, at once.
+    def test_a_stalled_generator_does_not_hide_waiting_time(self):
+        # Nothing is sent for a second, then all overdue calls at once.
         sent = [1 + max(at / 100, 4 if 3 <= at / 100 < 4 else 0) for at in range(1000)]
         figures = found(recorded(sent))
         self.assertAlmostEqual(figures.latency(1), 1002, places=1)
@@ -73,12 +73,12 @@ class Report(unittest.TestCase):
         for detail in calls["details"][:200]:
             detail["latency"] = 1
         self.assertEqual(len(report.calls_of(calls, 100, 1000, warmup=2)), 800)
-        with self.assertRaises(report.NotJudged):
+        with self.assertRaises(report.Inconclusive):
             report.calls_of(calls, 100, 1000, warmup=11)
 
-    def test_a_report_without_calls_or_with_some_is_not_judged(self):
+    def test_a_report_without_calls_or_with_missing_calls_is_inconclusive(self):
         for calls in ({"count": 0, "details": None}, {**steady(), "count": 2_000_000}):
-            with self.assertRaises(report.NotJudged):
+            with self.assertRaises(report.Inconclusive):
                 report.calls_of(calls, 100, 1000)
 
     def test_merging_adds_up(self):
@@ -117,24 +117,24 @@ class Verdict(unittest.TestCase):
         self.assertEqual((figures.errors, report.judge(figures, LIMITS)[1]), (3, 1))
         self.assertIn("OK, but nothing decided", report.table(figures))
 
-    def test_no_answer_at_all_is_never_met(self):
+    def test_without_any_answer_the_slo_is_missed(self):
         figures = found(steady(status="Unavailable"))
         self.assertEqual(report.judge(figures, report.Limits(math.inf, 100))[1], 1)
 
-    def test_a_rate_that_was_not_reached_is_not_judged(self):
+    def test_a_rate_that_was_not_reached_is_inconclusive(self):
         sent = [1 + at / 94 for at in range(940)]
-        with self.assertRaisesRegex(report.NotJudged, "94.0 calls per second were sent of 100"):
+        with self.assertRaisesRegex(report.Inconclusive, "94.0 calls per second were sent of 100"):
             report.judge(found(recorded(sent)), LIMITS)
 
-    def test_what_else_was_amiss_counts(self):
+    def test_other_problems_count(self):
         verdict, code = report.judge(found(steady()), LIMITS, ["a swap failed: no"])
         self.assertEqual((verdict.rpartition("; ")[2], code), ("a swap failed: no", 1))
 
 
 class Drift(unittest.TestCase):
-    def test_a_steady_soak_has_none(self):
+    def test_a_steady_soak_has_no_drift(self):
         slices = [found(steady(took=0.002 + 0.0001 * (at % 2))) for at in range(8)]
-        # A peak in between, and one at the very end, are no leak.
+        # A peak in between, or one at the very end, is not a leak.
         self.assertEqual(report.drift(slices, [100, 101, 180, 102, 101, 102, 103, 102, 170], 10, 1.5), [])
         self.assertEqual(report.drift(slices, [None] * 9, 10, 1.5), [])
 
@@ -153,7 +153,7 @@ class Requests(unittest.TestCase):
         cls.workspace = corpus.Workspace(MODELS)
         cls.requests = {call: corpus.requests(cls.workspace, call, cls.SIZE) for call in corpus.CALLS}
 
-    def test_the_seed_alone_decides(self):
+    def test_requests_depend_only_on_the_seed(self):
         for call, requests in self.requests.items():
             self.assertEqual(requests, corpus.requests(corpus.Workspace(MODELS), call, self.SIZE))
             self.assertNotEqual(requests, corpus.requests(self.workspace, call, self.SIZE, seed=1))
@@ -162,17 +162,17 @@ class Requests(unittest.TestCase):
         for requests in self.requests.values():
             self.assertEqual(len({json.dumps(request, sort_keys=True) for request in requests}), self.SIZE)
 
-    def test_every_customer_placement_and_model_takes_part(self):
+    def test_every_customer_placement_and_model_occurs(self):
         ranks = self.requests["rank"]
         self.assertEqual(len({request["customers"][0]["customerId"] for request in ranks}), 2000)
         self.assertEqual({request["placement"] for request in ranks}, set(self.workspace.placements))
-        # Customers do not come in the order of the file, nor twice in the same.
+        # Customers are not in the order of the file, nor twice in the same order.
         first, second = ([request["customers"][0]["customerId"] for request in part] for part in (ranks[:1000], ranks[2000:]))
         self.assertNotEqual(first, sorted(first))
         self.assertNotEqual(first, second)
         self.assertEqual({request["model"]["name"] for request in self.requests["score"]}, {"affinity", "network", "propensity"})
 
-    def test_values_keep_to_the_schema(self):
+    def test_values_conform_to_the_schema(self):
         for request in self.requests["rank-features"] + self.requests["score"]:
             dense = request["features"]["dense"]
             for name, value in zip(dense["names"], dense["values"], strict=True):
@@ -181,13 +181,13 @@ class Requests(unittest.TestCase):
                 self.assertTrue(low <= value <= high, f"{name} = {value}")
                 self.assertTrue(feature["type"] == "float" or value == int(value), f"{name} = {value}")
 
-    def test_a_model_gets_what_it_cannot_do_without(self):
+    def test_a_model_gets_the_features_that_it_requires(self):
         for request in self.requests["score"]:
             if request["model"]["name"] == "affinity":
                 self.assertIn("age", request["features"]["dense"]["names"])
             self.assertEqual("offerIds" in request, request["model"]["name"] == "propensity")
 
-    def test_a_file_begins_anywhere_and_has_them_all(self):
+    def test_a_file_starts_at_any_request_and_contains_all(self):
         requests = self.requests["rank"]
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "rank.json"
@@ -196,8 +196,8 @@ class Requests(unittest.TestCase):
 
 
 class Settings(unittest.TestCase):
-    def refused(self, mode, *words):
-        with self.assertRaises(report.NotJudged) as caught:
+    def rejected(self, mode, *words):
+        with self.assertRaises(report.Inconclusive) as caught:
             load.settings(mode, words)
         return str(caught.exception)
 
@@ -208,23 +208,23 @@ class Settings(unittest.TestCase):
         options = load.settings("soak", [])
         self.assertEqual((options.RPS, options.P99_MS, options.MINUTES), (200, math.inf, 10))
 
-    def test_everything_that_is_wrong_is_named_at_once(self):
-        said = self.refused("test", "RPS=many", "P99_MS=0", "CALL=rnak", "ADDRESS=here", "SECONDS=nan", "LENGTH=3")
+    def test_all_wrong_settings_are_named_at_once(self):
+        message = self.rejected("test", "RPS=many", "P99_MS=0", "CALL=rnak", "ADDRESS=here", "SECONDS=nan", "LENGTH=3")
         for part in ("RPS=many must be a whole number", "P99_MS=0 must be a number", "CALL=rnak must be one of rank,",
                      "ADDRESS=here must be host:port", "SECONDS=nan must be", "'LENGTH=3' is no setting"):
-            self.assertIn(part, said)
-        self.assertIn("RPS is missing", self.refused("test", "P99_MS=20"))
-        self.assertIn("P99_MS is missing", self.refused("swap", "RPS=20"))
+            self.assertIn(part, message)
+        self.assertIn("RPS is missing", self.rejected("test", "P99_MS=20"))
+        self.assertIn("P99_MS is missing", self.rejected("swap", "RPS=20"))
 
-    def test_a_run_too_short_or_too_long_is_refused(self):
-        self.assertIn("too few for a p99", self.refused("test", "RPS=4", "P99_MS=20"))
-        self.assertIn("make SECONDS smaller", self.refused("test", "RPS=50000", "P99_MS=20"))
-        self.assertIn("four slices", self.refused("soak", "MINUTES=3"))
-        self.assertIn("no swap", self.refused("swap", "RPS=100", "P99_MS=20", "SECONDS=9"))
+    def test_a_run_that_is_too_short_or_too_long_is_rejected(self):
+        self.assertIn("too few for a p99", self.rejected("test", "RPS=4", "P99_MS=20"))
+        self.assertIn("make SECONDS smaller", self.rejected("test", "RPS=50000", "P99_MS=20"))
+        self.assertIn("four slices", self.rejected("soak", "MINUTES=3"))
+        self.assertIn("no swap", self.rejected("swap", "RPS=100", "P99_MS=20", "SECONDS=9"))
 
 
 class Versions(unittest.TestCase):
-    def test_a_marked_version_differs_by_a_note_alone(self):
+    def test_a_marked_version_differs_only_by_a_note(self):
         with tempfile.TemporaryDirectory() as directory:
             marked = swaps.marked(MODELS / "propensity", Path(directory) / "propensity", 2)
             before, after = ((at / "model.onnx").read_bytes() for at in (MODELS / "propensity/1", marked))

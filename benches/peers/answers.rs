@@ -1,4 +1,4 @@
-//! What a server answered, taken apart so that `peers.py` can hold it against ONNX Runtime.
+//! Answers of servers, decoded so that `peers.py` can compare them with ONNX Runtime.
 
 use bytes::Bytes;
 use proffer::grpc::proto::inference::ModelInferResponse;
@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::bare::Scores;
 use crate::requests::Case;
 
-/// Scores, or the offers that were ranked, customer by customer: `[id, priority, score]`, the score being `null` where it
-/// was not asked for.
+/// Scores, or the ranked offers of each customer as `[id, priority, score]`; the score is `null` if it was not
+/// requested.
 pub(crate) fn read(case: Case, answer: &Bytes) -> Value {
     let answer = answer.clone();
     match case {
@@ -27,7 +27,7 @@ pub(crate) fn read(case: Case, answer: &Bytes) -> Value {
     }
 }
 
-/// LightGBM predicts doubles; `MLServer` sends them raw where the request was raw.
+/// LightGBM predicts doubles; `MLServer` sends them raw if the request was raw.
 fn doubles(answer: &ModelInferResponse) -> Vec<f64> {
     match answer.raw_output_contents.first() {
         Some(raw) => raw.as_chunks().0.iter().copied().map(f64::from_le_bytes).collect(),
@@ -35,7 +35,7 @@ fn doubles(answer: &ModelInferResponse) -> Vec<f64> {
     }
 }
 
-/// The offers of each customer.
+/// The ranked offers of each customer.
 pub(crate) fn ranked(answer: &wire::RankResponse) -> Value {
     let result = |result: &wire::RankResult| -> Value {
         assert!(result.error.is_none(), "no decision for {}", result.customer_id);

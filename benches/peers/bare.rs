@@ -1,4 +1,5 @@
-//! What a careful engineer writes in an afternoon: tonic in front of ONNX Runtime, a thread per core with a session of its own.
+//! What a careful engineer writes in an afternoon: tonic in front of ONNX Runtime, with a thread per core, each with
+//! its own session.
 
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use tonic::Status;
 use crate::data::{WIDTH, scores, sessions};
 use crate::plain::Answer;
 
-/// Rows of features, flat.
+/// Rows of features, flattened.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Rows {
     #[prost(float, repeated, tag = "1")]
@@ -25,12 +26,12 @@ pub(crate) struct Scores {
 
 type Job = (Rows, oneshot::Sender<Scores>);
 
-/// The way to the threads.
+/// The sender to the threads.
 #[derive(Clone)]
 pub(crate) struct Bare(Sender<Job>);
 
 impl Bare {
-    /// Starts the threads.
+    /// Starts a thread per core.
     pub(crate) fn new(folder: &Path) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let (jobs, queue) = crossbeam_channel::unbounded::<Job>();
@@ -38,7 +39,7 @@ impl Bare {
             let queue = queue.clone();
             std::thread::spawn(move || {
                 for (rows, reply) in queue {
-                    // Who asked may be gone.
+                    // The caller may have disconnected.
                     let _ = reply.send(Scores { values: scores(&mut session, &rows.values) });
                 }
             });
@@ -56,7 +57,7 @@ impl Answer for Bare {
             return Err(Status::invalid_argument("not whole rows"));
         }
         let (reply, scores) = oneshot::channel();
-        self.0.send((request, reply)).map_err(|_| Status::internal("no thread is left"))?;
+        self.0.send((request, reply)).map_err(|_| Status::internal("all threads have ended"))?;
         scores.await.map_err(|_| Status::internal("the thread failed"))
     }
 }

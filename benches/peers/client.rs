@@ -1,6 +1,6 @@
-//! One client for every server: closed loops of requests that are bytes already, answered by bytes that are looked at later.
+//! One client for all servers: closed loops of pre-encoded requests, whose answers are decoded later.
 //!
-//! It runs on the cores of the server, so it does as little as a client can, and the same for all. Start reading at [`run`].
+//! It runs on the server's cores, so it does as little as possible, and the same for all. Start reading at [`run`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,16 +17,16 @@ use tonic::{Request, Status};
 use crate::requests::Case;
 use crate::{Target, answers};
 
-/// Not counted: connections settle and caches fill.
+/// Time before the measurement, in which connections settle and caches fill.
 const WARM_UP: Duration = Duration::from_millis(400);
 
-/// How many answers are looked at before anything is measured.
-const LOOKED_AT: usize = 16;
+/// How many answers are checked before the measurement.
+const CHECKED: usize = 16;
 
-/// Clock ticks per second of the times in `/proc`: 100 on every architecture that Rust runs on.
+/// Clock ticks per second of the times in `/proc`: 100 on every architecture that Rust supports.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Measures, or looks at answers, and prints what came out.
+/// Measures, or fetches answers for the check, and prints the result.
 pub(crate) fn run(target: &Target) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let result = runtime.block_on(async {
@@ -34,7 +34,7 @@ pub(crate) fn run(target: &Target) {
         if target.case == Case::Campaign {
             campaign(target, &requests).await
         } else if target.seconds == 0.0 {
-            look(target, &requests).await
+            fetch(target, &requests).await
         } else {
             closed_loop(target, requests).await
         }
@@ -42,25 +42,25 @@ pub(crate) fn run(target: &Target) {
     println!("{result}");
 }
 
-/// The first answers.
-async fn look(target: &Target, requests: &[Bytes]) -> Value {
+/// Fetches the first answers for the check.
+async fn fetch(target: &Target, requests: &[Bytes]) -> Value {
     let mut client = connect(target).await;
-    let mut samples = Vec::with_capacity(LOOKED_AT);
-    for (index, request) in requests.iter().take(LOOKED_AT).enumerate() {
+    let mut samples = Vec::with_capacity(CHECKED);
+    for (index, request) in requests.iter().take(CHECKED).enumerate() {
         samples.push((index, call(&mut client, target.case, request.clone()).await));
     }
-    json!({"samples": looked_at(target.case, &samples)})
+    json!({"samples": decoded(target.case, &samples)})
 }
 
-fn looked_at(case: Case, samples: &[(usize, Bytes)]) -> Vec<Value> {
-    let look = |(index, bytes): &(usize, Bytes)| {
+fn decoded(case: Case, samples: &[(usize, Bytes)]) -> Vec<Value> {
+    let fetch = |(index, bytes): &(usize, Bytes)| {
         let answer = answers::read(case, bytes);
         json!({"request": index, "bytes": bytes.len(), "answer": answer})
     };
-    samples.iter().map(look).collect()
+    samples.iter().map(fetch).collect()
 }
 
-/// Each connection has one call under way, and begins elsewhere among the requests.
+/// Each connection has one call in flight, and starts at a different request.
 async fn closed_loop(target: &Target, requests: Arc<[Bytes]>) -> Value {
     let mut clients = Vec::with_capacity(target.connections);
     for _ in 0..target.connections {
@@ -105,11 +105,11 @@ async fn closed_loop(target: &Target, requests: Arc<[Bytes]>) -> Value {
     };
     json!({
         "calls": latencies.len(), "seconds": target.seconds, "cpu_seconds": cpu.await.unwrap(),
-        "p50": quantile(0.5), "p99": quantile(0.99), "samples": looked_at(target.case, &samples),
+        "p50": quantile(0.5), "p99": quantile(0.99), "samples": decoded(target.case, &samples),
     })
 }
 
-/// Everything through one stream, once for nothing and then for at least as long as asked.
+/// All requests through one stream: once for warm-up, then repeatedly for at least `seconds`.
 async fn campaign(target: &Target, requests: &Arc<[Bytes]>) -> Value {
     let mut client = connect(target).await;
     let first = stream(&mut client, target.case, requests).await.remove(0);
@@ -121,7 +121,7 @@ async fn campaign(target: &Target, requests: &Arc<[Bytes]>) -> Value {
     let (seconds, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds(&target.pids) - before);
     json!({
         "calls": messages, "seconds": seconds, "cpu_seconds": cpu,
-        "samples": looked_at(target.case, &[(0, first)]),
+        "samples": decoded(target.case, &[(0, first)]),
     })
 }
 
@@ -154,14 +154,15 @@ async fn call(client: &mut Grpc<Channel>, case: Case, request: Bytes) -> Bytes {
 fn cpu_seconds(pids: &[u32]) -> f64 {
     let ticks = |pid: &u32| -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // The name of the program stands in brackets and may hold anything; user and kernel time are the 14th and 15th field.
+        // The name of the program is in brackets and may contain anything; user and kernel time are the 14th and 15th
+        // field.
         let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
         fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum()
     };
     pids.iter().map(ticks).sum::<f64>() / TICKS_PER_SECOND
 }
 
-/// Messages as bytes, whatever they mean.
+/// Messages as raw bytes.
 #[derive(Clone, Copy)]
 struct Raw;
 

@@ -1,4 +1,5 @@
-//! Customers, offers and mixed rows as `workspace.py` left them, and the session that a user of ONNX Runtime would make.
+//! Customers, offers and mixed rows as written by `workspace.py`, and sessions as a user of ONNX Runtime would create
+//! them.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ pub(crate) const OFFER: usize = 8;
 pub(crate) const WIDTH: usize = CUSTOMER + OFFER;
 pub(crate) const OFFERS: usize = 100;
 
-/// Rows, flat and row-major.
+/// Rows, flattened in row-major order.
 pub(crate) struct Data {
     pub customers: Vec<f32>,
     pub offers: Vec<f32>,
@@ -35,7 +36,7 @@ impl Data {
         &self.offers[index * OFFER..][..OFFER]
     }
 
-    /// A customer with each offer.
+    /// A customer paired with each offer.
     pub(crate) fn pairs(&self, customer: usize) -> Vec<f32> {
         (0..OFFERS).flat_map(|offer| [self.customer(customer), self.offer(offer)].concat()).collect()
     }
@@ -46,7 +47,7 @@ pub(crate) fn model(folder: &Path, name: &str) -> PathBuf {
     folder.join("workspace").join(name).join("1").join("model.onnx")
 }
 
-/// As many sessions of the trees, of one thread each.
+/// `count` sessions of the tree model, with one thread each.
 pub(crate) fn sessions(folder: &Path, count: usize) -> Vec<Session> {
     let library = std::env::var_os("ORT_DYLIB_PATH").expect("ORT_DYLIB_PATH names the library");
     let environment = ort::init_from(PathBuf::from(library)).unwrap().with_telemetry(false).build().unwrap();
@@ -59,7 +60,7 @@ pub(crate) fn sessions(folder: &Path, count: usize) -> Vec<Session> {
     (0..count).map(session).collect()
 }
 
-/// The second column of what a session answers to these rows.
+/// The second column of a session's output for these rows.
 pub(crate) fn scores(session: &mut Session, rows: &[f32]) -> Vec<f32> {
     let tensor = TensorRef::from_array_view(([rows.len() / WIDTH, WIDTH], rows)).unwrap();
     let outputs = session.run(ort::inputs!["features" => tensor]).unwrap();

@@ -1,4 +1,4 @@
-//! Whole decisions of the server in this process, on the thread that asks: from the decoded request to the answer to encode.
+//! Whole decisions in this process, on the calling thread: from the decoded request to the answer before encoding.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use telemetry::Metrics;
 use tokio::runtime::Runtime;
 use work::{Call, Workers};
 
-use crate::in_process::{CUSTOMERS, LOOKED_AT, take_turns};
+use crate::in_process::{CHECKED, CUSTOMERS, take_turns};
 use crate::{answers, requests};
 
-/// First prints what the first customers are shown, for the check; then takes its turns. In a process apart from the other
-/// engines, since there is one environment of ONNX Runtime in a process.
+/// Prints the offers for the first customers, for the check; then takes its turns. It runs in a process of its own,
+/// because a process can have only one environment of ONNX Runtime.
 pub(crate) fn run(folder: &Path) {
     let decisions = Decisions::load(&folder.join("workspace"));
     let request = |customer: usize| requests::rank(customer..customer + 1, wire::Explain::Winners);
-    let decided = (0..LOOKED_AT).map(|customer| decisions.rank(request(customer)));
+    let decided = (0..CHECKED).map(|customer| decisions.rank(request(customer)));
     println!("{}", Value::Array(decided.map(|answer| answers::ranked(&answer)[0].take()).collect()));
     take_turns(|_, _, call| {
         let request = request(call % CUSTOMERS);
@@ -36,7 +36,7 @@ pub(crate) fn run(folder: &Path) {
     });
 }
 
-/// The workspace, published.
+/// The published workspace.
 struct Decisions {
     service: DecisionService,
     runtime: Runtime,
@@ -47,7 +47,7 @@ impl Decisions {
         let workspace = Workspace::open(workspace).unwrap();
         let cache = GraphCache::new(OnnxRuntime::load().unwrap(), 1);
         let release = Arc::new(Release::load(&ReleaseSource::of_workspace(&workspace), &cache).unwrap());
-        // What needs no session and takes little time, as the warm-up measures it, is decided on the thread that asks.
+        // Decisions that need no session and are short, as measured by the warm-up, are made on the calling thread.
         release.warm_up(1, &[]).unwrap();
         assert!(!release.models().iter().any(|model| model.needs_session()), "ONNX Runtime serves a model");
         let customers = workspace.customers.as_deref().unwrap();

@@ -1,4 +1,5 @@
-"""The engines without a server, on one thread: Python's libraries in this process, those of Rust in a child, taking turns.
+"""The engines without a server, on one thread: Python's libraries in this process, those of Rust in child processes, by
+turns.
 
 Start reading at `measure`.
 """
@@ -13,15 +14,17 @@ import workspace
 from report import TOLERANCE, difference
 from servers import Child
 
-CUSTOMERS, LOOKED_AT = 256, 16
-# What is asked for: of ONNX Runtime's time for the same rows, and what a decision takes around the model, in µs.
-RATIO_OF_PAIRS, RATIO_OF_ROWS, AROUND = 20, 5, 40
-# How long a turn takes, in seconds.
+CUSTOMERS, CHECKED = 256, 16
+# The goals: speed relative to ONNX Runtime for the same rows, and the overhead of a decision in addition to the model,
+# in µs.
+RATIO_OF_PAIRS, RATIO_OF_ROWS, OVERHEAD_MICROS = 20, 5, 40
+# The length of a turn, in seconds.
 TURN = 0.25
 
 
 class Engines:
-    """`python` has by name what scores a block of rows; what is not there has its reason in `missing`."""
+    """`python` has the scoring functions for a block of rows by name; for unavailable engines, `missing` has the
+    reason."""
 
     def __init__(self, made, program, library):
         pairs = [made.pairs(customer) for customer in range(CUSTOMERS)]
@@ -61,7 +64,7 @@ class Engines:
         if engine.startswith("rust "):
             found = self.samples[f"{engine.removeprefix('rust ')} {rows}"]
         else:
-            found = [self.python[engine](block) for block in self.blocks[rows][:LOOKED_AT]]
+            found = [self.python[engine](block) for block in self.blocks[rows][:CHECKED]]
         return max(difference(scores, self.reference(block)) for scores, block in zip(found, self.blocks[rows]))
 
 
@@ -94,7 +97,7 @@ NAMES = {
 
 
 def measure(made, program, library, report, rounds):
-    """Adds the rows of both sizes to the report."""
+    """Adds the results for both sizes to the report."""
     engines = Engines(made, program, library)
     try:
         for rows, work, chosen in (
@@ -130,12 +133,13 @@ def check_decisions(engines, made, report):
 
 
 def add_goals(report, lines):
-    """Against ONNX Runtime as a server in Rust has it; the decision without its model is the difference of the same round."""
+    """Compares with ONNX Runtime in Rust, as a server would use it. The overhead of a decision is the difference within
+    a round."""
     ort = lines["rust ort"]
     if "decision" not in lines:
         report.goal("1,000 mixed rows against ONNX Runtime", lines["rust plain"].ratio(ort), RATIO_OF_ROWS)
         return
     factorised, whole = lines["rust factorised"], lines["decision"]
     report.goal("100 offers of a customer against ONNX Runtime", factorised.ratio(ort), RATIO_OF_PAIRS)
-    around = statistics.median(all_of_it - model for all_of_it, model in zip(whole.p50, factorised.p50))
-    report.goal("a decision around the model, in µs", around, most=AROUND)
+    overhead = statistics.median(decision - model for decision, model in zip(whole.p50, factorised.p50))
+    report.goal("overhead of a decision in addition to the model, in µs", overhead, most=OVERHEAD_MICROS)

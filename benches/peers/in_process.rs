@@ -1,4 +1,5 @@
-//! The engines in this process, on one thread, a turn at a time: `peers.py` lets them and the Python libraries take turns.
+//! The engines in this process, on one thread, one turn at a time: `peers.py` alternates them with the Python
+//! libraries.
 
 use std::io::BufRead;
 use std::path::Path;
@@ -14,11 +15,11 @@ use crate::data::{self, CUSTOMER, Data, OFFERS, WIDTH};
 /// Customers whose pairs are scored in turn.
 pub(crate) const CUSTOMERS: usize = 256;
 
-/// Rows of a call of mixed pairs.
+/// Rows per call of mixed pairs.
 const MIXED: usize = 1000;
 
-/// How many answers are looked at before anything is measured.
-pub(crate) const LOOKED_AT: usize = 16;
+/// How many answers are checked before the measurement.
+pub(crate) const CHECKED: usize = 16;
 
 struct Engines {
     data: Data,
@@ -33,7 +34,7 @@ struct Engines {
     out: Vec<f32>,
 }
 
-/// First prints scores of each engine for the check; then takes its turns.
+/// Prints scores of each engine for the check; then takes its turns.
 pub(crate) fn run(folder: &Path) {
     let mut engines = Engines::load(folder);
     println!("{}", engines.samples());
@@ -44,8 +45,8 @@ pub(crate) fn run(folder: &Path) {
     });
 }
 
-/// Answers each line `<engine> <pairs|mixed> <seconds>` with the median time of a call in µs; `time` makes one and says how long
-/// it took.
+/// Answers each line `<engine> <pairs|mixed> <seconds>` with the median time of a call in µs; `time` makes one call and
+/// returns its duration.
 pub(crate) fn take_turns(mut time: impl FnMut(&str, &str, usize) -> Duration) {
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();
@@ -73,7 +74,7 @@ impl Engines {
         let side = |at| if at < CUSTOMER { Side::Customer } else { Side::Offer };
         let factorised = trees.split(&(0..WIDTH).map(side).collect::<Vec<_>>()).unwrap();
         let pairs: Vec<Vec<f32>> = (0..CUSTOMERS).map(|customer| data.pairs(customer)).collect();
-        // Of the rows of any customer, the features of the offers alone are read.
+        // Only the features of the offers are read, so the rows of any customer will do.
         let vectors = factorised.offers(&pairs[0]);
         Self {
             data,
@@ -92,9 +93,9 @@ impl Engines {
     fn samples(&mut self) -> Value {
         let mut samples = serde_json::Map::new();
         for (engine, rows, calls) in [
-            ("ort", "pairs", LOOKED_AT),
-            ("plain", "pairs", LOOKED_AT),
-            ("factorised", "pairs", LOOKED_AT),
+            ("ort", "pairs", CHECKED),
+            ("plain", "pairs", CHECKED),
+            ("factorised", "pairs", CHECKED),
             ("ort", "mixed", 1),
             ("plain", "mixed", 1),
         ] {
@@ -125,7 +126,7 @@ impl Engines {
                     .score_pairs(mine, vectors, &self.offers, &none, &mut self.scratch, out)
                     .unwrap();
             }
-            _ => panic!("no engine is called {engine}"),
+            _ => panic!("unknown engine {engine}"),
         }
         out
     }

@@ -1,10 +1,10 @@
-//! The Rust side of the comparison with what people use today: servers to be measured beside Proffer, the one client that
-//! measures them all, and the engines in this process. Driven by `peers.py`, which makes the models and prints the table:
+//! The Rust side of the comparison with common alternatives: other servers, the client that measures them all, and the
+//! engines in this process. Driven by `peers.py`, which creates the models and prints the table:
 //!
 //! `make bench-peers`
 //!
-//! Every command prints one line of JSON per result. Servers and the engines end when their standard input is closed, so
-//! that nothing is left behind by a driver that dies. Start reading at [`Command`].
+//! Every command prints one line of JSON per result. Servers and engines end when their standard input is closed, so
+//! that none outlives its driver. Start reading at [`Command`].
 
 #![expect(
     clippy::unwrap_used,
@@ -33,7 +33,7 @@ use crate::requests::Case;
 
 #[derive(Parser)]
 struct Arguments {
-    /// What cargo adds; `cargo test --all-targets` runs benches without it.
+    /// Added by Cargo; `cargo test --all-targets` runs benches without it.
     #[arg(long, global = true)]
     bench: bool,
     #[command(subcommand)]
@@ -42,17 +42,17 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Says where this program and the server are.
+    /// Prints the paths of this program and the server.
     Where,
-    /// Serves the trees by ONNX Runtime behind tonic and nothing else.
+    /// Serves the trees with tonic and ONNX Runtime alone.
     Bare { folder: PathBuf },
-    /// Takes the messages of `Score` and answers what costs nothing.
+    /// Receives the messages of `Score` and answers without any work.
     Echo,
-    /// Calls a server in a closed loop, or, for no seconds, a few times to look at its answers.
+    /// Calls a server in a closed loop, or, with zero seconds, a few times to check its answers.
     Client(Target),
-    /// Scores in this process what it is asked for on standard input.
+    /// Scores in this process, as requested on standard input.
     InProcess { folder: PathBuf },
-    /// Decides in this process what it is asked for on standard input.
+    /// Decides in this process, as requested on standard input.
     Decide { folder: PathBuf },
 }
 
@@ -65,7 +65,7 @@ struct Target {
     connections: usize,
     #[arg(long, default_value_t = 0.0)]
     seconds: f64,
-    /// Where among the requests the first connection begins.
+    /// The index of the first connection's first request.
     #[arg(long, default_value_t = 0)]
     first: usize,
     /// The processes of the server, whose CPU time is read.

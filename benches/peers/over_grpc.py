@@ -1,4 +1,4 @@
-"""The servers, called by one client in closed loops, taking turns.
+"""The servers, called by one client in closed loops, by turns.
 
 Start reading at `measure`.
 """
@@ -13,12 +13,12 @@ import servers
 import workspace
 from report import TOLERANCE, difference
 
-# What is asked for; the bare and the doing-nothing server are what the others are held against.
+# The goals, relative to the bare server and to the one that does nothing.
 RATIO_OF_RANK, RATIO_OF_SCORE, PAIRS_PER_SECOND = 8, 0.85, 1.5e6
 
 
 class Clients:
-    """Runs the client against a server, and looks at what was answered."""
+    """Runs the client against a server, and checks the answers."""
 
     def __init__(self, made, program, report):
         self.made, self.program, self.report = made, program, report
@@ -27,17 +27,17 @@ class Clients:
     def session(self, name):
         model = self.made.folder / "workspace" / name / "1" / "model.onnx"
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-        wanted = session.get_inputs()[0].name
-        return lambda rows: session.run(["probabilities"], {wanted: rows})[0][:, 1]
+        input_name = session.get_inputs()[0].name
+        return lambda rows: session.run(["probabilities"], {input_name: rows})[0][:, 1]
 
     def run(self, case, server, **more):
-        """One run of the client; an answer that is wrong is a failure."""
+        """One run of the client; a wrong answer is a failure."""
         options = [f"--{name}={value}" for name, value in more.items()]
         pids = ",".join(map(str, server.pids()))
         command = [self.program, "client", case, server.address, str(self.made.folder), f"--pids={pids}", *options, "--bench"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise servers.Trouble(f"the client of {case} failed:\n{done.stderr.strip()[-2000:]}\n{server.end_of_log()}")
+            raise servers.BenchError(f"the client of {case} failed:\n{done.stderr.strip()[-2000:]}\n{server.end_of_log()}")
         result = json.loads(done.stdout)
         wrong = [sample["request"] for sample in result["samples"] if not self.is_right(case, sample)]
         if wrong:
@@ -53,7 +53,7 @@ class Clients:
             return difference(answer, self.logistic(row[None, :])) <= TOLERANCE
         if case == "echo":
             return difference(answer, [self.made.customers[request][0]]) == 0
-        # A message of `rank` has one customer, one of the campaign many.
+        # A message of `rank` has one customer, a message of the campaign many.
         return len(answer) > 0 and all(self.is_ranked(request * len(answer) + at, one) for at, one in enumerate(answer))
 
     def is_ranked(self, customer, offers):
@@ -62,7 +62,7 @@ class Clients:
 
 
 def measure(made, programs, library, report, rounds, seconds):
-    """Starts every server, adds the rows of all calls to the report, stops every server."""
+    """Starts all servers, adds the results of all calls to the report, and stops the servers."""
     running, here = {}, {"ORT_DYLIB_PATH": str(library)}
     try:
         running["proffer"] = servers.proffer(programs["proffer"], made.folder / "workspace", made.folder, **here)
@@ -81,7 +81,7 @@ def measure(made, programs, library, report, rounds, seconds):
 
 
 def hundred(clients, running, rounds, seconds, missing):
-    """100 rows, and a customer with 100 offers, 16 connections."""
+    """100 rows, and one customer with 100 offers, over 16 connections."""
     report, work = clients.report, "100 rows over gRPC, 16 connections"
     base = report.row(work, "tonic + ort, 2 threads")
     workers = f"MLServer, {servers.MLSERVER_WORKERS} parallel workers"
@@ -94,11 +94,11 @@ def hundred(clients, running, rounds, seconds, missing):
 
 
 def score(clients, running, rounds, seconds):
-    """One row of a regression, and the same message for nothing."""
+    """One row of a regression, and the same message without any work."""
     report = clients.report
-    sizes = {sample["bytes"] for case in ("score", "echo") for sample in look(clients, running, case)["samples"]}
+    sizes = {sample["bytes"] for case in ("score", "echo") for sample in check(clients, running, case)["samples"]}
     if len(sizes) != 1:
-        report.failures.append(f"the echo is not of the size of the answer: {sorted(sizes)} bytes")
+        report.failures.append(f"the echo and the answer differ in size: {sorted(sizes)} bytes")
     for connections in (16, 1):
         work = f"`Score` of 1 row, regression, {connections} connection{'s' if connections > 1 else ''}"
         base = report.row(work, "tonic, does nothing")
@@ -109,7 +109,7 @@ def score(clients, running, rounds, seconds):
 
 
 def campaign(clients, server, rounds, seconds):
-    """Everybody with every offer through one stream; the rate is that of the server's CPU time."""
+    """All customers with all offers through one stream; the rate is per second of the server's CPU time."""
     made, report = clients.made, clients.report
     row = report.row(f"campaign, {len(made.customers):,} × {workspace.OFFERS} by `RankStream`, pairs per CPU second", "Proffer")
     for _ in range(rounds):
@@ -122,12 +122,12 @@ def campaign(clients, server, rounds, seconds):
 
 
 def in_turn(clients, running, cases, rounds, seconds, connections=16):
-    """A turn of each case per round, after a look at its answers."""
+    """A turn of each case per round, after checking its answers."""
     for case in cases:
-        look(clients, running, case)
+        check(clients, running, case)
     for turn in range(rounds):
         for case, row in cases.items():
-            # Each turn begins elsewhere among the requests.
+            # Each turn starts at a different request.
             result = clients.run(case, server_of(running, case), seconds=seconds, connections=connections, first=617 * turn)
             calls = max(result["calls"], 1)
             row.p50.append(result["p50"])
@@ -136,7 +136,7 @@ def in_turn(clients, running, cases, rounds, seconds, connections=16):
             row.cpu.append(1e6 * result["cpu_seconds"] / calls)
 
 
-def look(clients, running, case):
+def check(clients, running, case):
     return clients.run(case, server_of(running, case))
 
 

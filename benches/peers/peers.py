@@ -1,15 +1,15 @@
-"""Proffer beside what people use today: the same model and rows, in one run, one table, ratios printed.
+"""Compares Proffer with common alternatives: the same model and rows, in one run, as one table with ratios.
 
     python benches/peers/peers.py [--rounds 5] [--seconds 1.5]
 
-`make bench-peers` installs what this needs into a virtual environment (benches/peers/requirements.txt, var/venv-peers) and
-runs it.
-The model is made by LightGBM: 500 trees of 31 leaves over 24 features of the customer and 8 of the offer. Every call is
-about another customer than the one before. Before anything is measured, each side's scores are held against those of ONNX
-Runtime; a difference above 1e-4, a call that fails or a server that ends makes the run fail. Goals are printed, not enforced.
+`make bench-peers` installs benches/peers/requirements.txt into a virtual environment (var/venv-peers) and runs this.
+The model is trained with LightGBM (workspace.py). Consecutive calls are for different customers. Before the
+measurement, the scores of each side are compared with those of ONNX Runtime. The run fails on a larger difference than
+TOLERANCE (report.py), on a failed call, or if a server exits. Goals are printed, not enforced.
 
-All sides take turns, round by round, and ratios are taken within a round, so that a machine that wavers does so for all.
-Servers are child processes; one client, written in Rust, calls them all, from the same cores. Start reading at `main`.
+All sides take turns, round by round, and ratios are taken within a round, so that variations of the machine affect all
+sides. Servers are child processes; one client, written in Rust, calls them all, on the same cores. Start reading at
+`main`.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-# The libraries may have one thread each; LightGBM is told by its own setting where it trains.
+# One thread for each library; for training, LightGBM has its own setting.
 os.environ["OMP_NUM_THREADS"] = "1"
 for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
     os.environ.pop(variable, None)
@@ -30,7 +30,7 @@ import in_process
 import over_grpc
 import workspace
 from report import Report
-from servers import Trouble, Watch
+from servers import BenchError, Watch
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PACKAGES = ["onnxruntime", "lightgbm", "lleaves", "llvmlite", "mlserver", "mlserver-lightgbm", "numpy"]
@@ -38,9 +38,9 @@ PACKAGES = ["onnxruntime", "lightgbm", "lleaves", "llvmlite", "mlserver", "mlser
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each side")
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each turn over gRPC")
-    parser.add_argument("--folder", type=Path, default=CHECKOUT / "var" / "peers", help="made anew by each run")
+    parser.add_argument("--rounds", type=int, default=5, help="turns per side")
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of each turn over gRPC")
+    parser.add_argument("--folder", type=Path, default=CHECKOUT / "var" / "peers", help="replaced by each run")
     options = parser.parse_args()
     report, folder = Report(), options.folder.resolve()
     try:
@@ -50,12 +50,12 @@ def main():
         watch = Watch()
         in_process.measure(made, programs["peers"], library, report, max(options.rounds, 3))
         over_grpc.measure(made, programs, library, report, options.rounds, options.seconds)
-        print(f"other programs took {watch.others():.0f} % of the machine meanwhile\n")
-    except (Trouble, subprocess.CalledProcessError) as trouble:
+        print(f"other programs used {watch.others():.0f} % of the CPU time meanwhile\n")
+    except (BenchError, subprocess.CalledProcessError) as trouble:
         report.failures.append(str(trouble))
     print(report.table())
     print(
-        "\nratio: how many times as fast as the first row of the same work, the median of the rounds' ratios. CPU: of the server,"
+        "\nratio: speed relative to the first row of the same work, the median of the rounds. CPU: of the server,"
         " per call.\nThe client shares the cores with the server, so rates over gRPC are lower bounds.\n"
     )
     print("\n".join(report.goals))
@@ -65,24 +65,24 @@ def main():
 
 
 def build():
-    """Builds the Rust side and the server with the options of a release; says where they are."""
+    """Builds the Rust side and the server in release mode; returns their paths."""
     cargo = [os.environ.get("CARGO", "cargo"), "bench", "--quiet", "--locked", "--bench", "peers", "--", "where"]
     done = subprocess.run(cargo, cwd=CHECKOUT, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def onnxruntime_library():
-    """What `make onnxruntime` fetched."""
+    """The library fetched by `make onnxruntime`."""
     if named := os.environ.get("ORT_DYLIB_PATH"):
         return Path(named)
     found = sorted((CHECKOUT / "var" / "onnxruntime").glob("libonnxruntime*.[0-9]*"))
     if not found:
-        raise Trouble("ONNX Runtime is not there: run `make onnxruntime`")
+        raise BenchError("ONNX Runtime was not found: run `make onnxruntime`")
     return found[-1].resolve()
 
 
 def facts():
-    """What a figure means nothing without."""
+    """Prints the context without which the figures are meaningless."""
     cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     load = " ".join(f"{one:.2f}" for one in os.getloadavg())
     name = cpu[0].partition(":")[2].strip() if cpu else platform.machine()

@@ -1,4 +1,4 @@
-//! A tonic server with one method and nothing around it: no limits, no metrics, no lanes; messages as prost has them.
+//! A tonic server with one method and nothing else: no limits, metrics or lanes, and plain prost messages.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -17,10 +17,9 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
-/// The path of the method.
 pub(crate) const PATH: &str = "/peers.Plain/Call";
 
-/// What a plain server does with a message.
+/// The handler of a plain server.
 pub(crate) trait Answer: Clone + Send + Sync + 'static {
     type Request: Message + Default + 'static;
     type Reply: Message + Default + 'static;
@@ -65,9 +64,9 @@ impl<H: Answer> tower::Service<http::Request<Body>> for Plain<H> {
     }
 }
 
-/// Serves on a free port of the loopback device, which it prints, until standard input is closed.
+/// Serves on a free loopback port, which it prints, until standard input is closed.
 pub(crate) fn serve(handler: impl Answer) {
-    // As `#[tokio::main]` makes it: a thread per core.
+    // As with `#[tokio::main]`: a thread per core.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();

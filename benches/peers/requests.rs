@@ -1,4 +1,4 @@
-//! What is asked of each server, as bytes: made before anything is measured, each different from the next.
+//! The requests for each server, encoded before the measurement; consecutive ones differ.
 
 use std::path::Path;
 
@@ -13,24 +13,24 @@ use crate::bare::Rows;
 use crate::data::{CUSTOMER, Data, OFFER, OFFERS, WIDTH};
 use crate::plain;
 
-/// Customers whose 100 rows travel; more of them would only fill the client's memory.
-const TRAVELLING: usize = 1000;
+/// Customers whose rows are sent in full; more would only fill the client's memory.
+const FULL_ROWS: usize = 1000;
 
-/// Customers of one message of a campaign.
+/// Customers per message of a campaign.
 const CAMPAIGN: usize = 500;
 
-/// What is asked, and how.
+/// The kinds of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Case {
-    /// 100 rows, of the bare server.
+    /// 100 rows, to the bare server.
     Bare,
-    /// 100 rows by the Open Inference Protocol, of `MLServer`.
+    /// 100 rows over the Open Inference Protocol, to `MLServer`.
     Mlserver,
-    /// 100 rows by the Open Inference Protocol, of Proffer.
+    /// 100 rows over the Open Inference Protocol, to Proffer.
     Infer,
     /// `Rank` of one customer × 100 offers.
     Rank,
-    /// `Score` of one row by the regression.
+    /// `Score` of one row with the regression.
     Score,
     /// The same message, to the server that does nothing.
     Echo,
@@ -50,7 +50,7 @@ impl Case {
         }
     }
 
-    /// Its requests, in the order in which `peers.py` knows the answers.
+    /// Its requests, in the order of the expected answers in `peers.py`.
     pub(crate) fn requests(self, folder: &Path) -> Vec<Bytes> {
         let data = Data::read(folder);
         let customers = data.customers.len() / CUSTOMER;
@@ -58,9 +58,9 @@ impl Case {
             (0..count).map(|index| Bytes::from(message(index))).collect()
         };
         match self {
-            Self::Bare => bytes(&|index| Rows { values: data.pairs(index) }.encode_to_vec(), TRAVELLING),
+            Self::Bare => bytes(&|index| Rows { values: data.pairs(index) }.encode_to_vec(), FULL_ROWS),
             Self::Mlserver | Self::Infer => {
-                bytes(&|index| self.inference(&data.pairs(index)).encode_to_vec(), TRAVELLING)
+                bytes(&|index| self.inference(&data.pairs(index)).encode_to_vec(), FULL_ROWS)
             }
             Self::Rank => {
                 bytes(&|index| rank(index..index + 1, wire::Explain::Winners).encode_to_vec(), customers)
@@ -83,7 +83,7 @@ impl Case {
             name: "features".to_owned(),
             datatype: "FP32".to_owned(),
             shape: vec![OFFERS as i64, WIDTH as i64],
-            // How MLServer is told to make an array of it; its outputs are not chosen.
+            // MLServer needs the content type to build an array; its outputs cannot be selected.
             parameters: if proffer { [].into() } else { [("content_type".to_owned(), numpy)].into() },
             contents: None,
         };
@@ -98,7 +98,7 @@ impl Case {
     }
 }
 
-/// The best five of all offers for each of these customers.
+/// A request for the best five offers for each of these customers.
 pub(crate) fn rank(customers: std::ops::Range<usize>, explain: wire::Explain) -> wire::RankRequest {
     let customer =
         |index| wire::Customer { customer_id: format!("C{index:05}"), ..wire::Customer::default() };
@@ -111,7 +111,7 @@ pub(crate) fn rank(customers: std::ops::Range<usize>, explain: wire::Explain) ->
     }
 }
 
-/// A customer with one of the offers.
+/// A request to score a customer with one of the offers.
 fn score(data: &Data, index: usize) -> wire::ScoreRequest {
     let names = (0..CUSTOMER).map(|at| format!("c{at:02}")).chain((0..OFFER).map(|at| format!("o{at}")));
     let dense = wire::DenseFeatures {

@@ -1,11 +1,11 @@
 """Eligibility rules of three terms, as text for the server and as a function for the check of its answers.
 
-Nearly every customer passes each of them, so that the model has nearly all of the offers to score: rules that withhold
-half of the offers would halve the work that is compared. Start reading at `rules_of`.
+Nearly every customer passes each rule, so the model scores nearly all offers. Rules that withhold half of the offers
+would halve the measured work. Start reading at `rules_of`.
 """
 
 RULES, TERMS = 40, 3
-# The share of the customers that a single term lets pass.
+# The fraction of customers that pass a single term.
 PASSING = 0.995
 
 
@@ -23,7 +23,8 @@ class Rule:
 
 
 def rules_of(random, customers, offers):
-    """A rule for each of the first offers of a shuffle, by the offer's number. Bounds are values of customers, as floats."""
+    """A rule for each of the first offers of a shuffle, by the offer's number. Bounds are feature values of customers,
+    as floats."""
     rules = {}
     for offer in sorted(random.permutation(offers)[:RULES].tolist()):
         terms = []
@@ -38,7 +39,7 @@ def rules_of(random, customers, offers):
 
 
 def expected(scores, value, rules, row, count):
-    """The greatest priorities of a customer, best first, as (priority, offer, score)."""
+    """The highest priorities of a customer, best first, as (priority, offer, score)."""
     eligible = [offer for offer in range(len(scores)) if offer not in rules or rules[offer].holds(row)]
     priorities = {offer: float(scores[offer]) * float(value[offer]) for offer in eligible}
     ranked = sorted(eligible, key=lambda offer: (-priorities[offer], offer))

@@ -1,4 +1,4 @@
-"""Tests of what the bench makes of its measurements: `python3 -m unittest discover benches/peers`. They need no packages."""
+"""Tests of the evaluation: `python3 -m unittest discover benches/peers`. They need no packages."""
 
 import math
 import os
@@ -20,7 +20,7 @@ class Ratios(unittest.TestCase):
         self.assertEqual(fast.ratio(), 10)
         self.assertEqual(base.ratio(), 1)
 
-    def test_rates_count_the_other_way_round_than_times(self):
+    def test_ratios_of_rates_and_times_are_inverse(self):
         table = Report()
         base = table.row("work", "base")
         fast = table.row("work", "fast", base)
@@ -28,27 +28,27 @@ class Ratios(unittest.TestCase):
         base.p50, fast.p50 = [1], [1]
         self.assertEqual(fast.ratio(), 8.5)
 
-    def test_what_is_missing_is_named_and_has_no_ratio(self):
+    def test_a_missing_engine_is_named_and_has_no_ratio(self):
         table = Report()
         base = table.row("work", "base")
         base.p50 = [1]
         gone = table.row("work", "lleaves", base, "it has no version for this Python")
         self.assertIsNone(gone.ratio())
-        self.assertIn("| lleaves: not there, it has no version for this Python |", table.table())
+        self.assertIn("| lleaves: not available, it has no version for this Python |", table.table())
 
-    def test_a_missed_goal_is_said_and_fails_nothing(self):
+    def test_a_missed_goal_is_reported_but_is_no_failure(self):
         table = Report()
         table.goal("rate", 7.99, 8)
         table.goal("rate", 8, 8)
         table.goal("rate", None, 8)
         table.goal("time", 41, most=40)
         table.goal("time", 40, most=40)
-        said = [line.split("goal ")[1] for line in table.goals]
+        results = [line.split("goal ")[1] for line in table.goals]
         least, most = "at least 8.00", "at most 40.0"
-        self.assertEqual(said, [f"{least}, MISSED)", f"{least}, met)", f"{least})", f"{most}, MISSED)", f"{most}, met)"])
+        self.assertEqual(results, [f"{least}, MISSED)", f"{least}, met)", f"{least})", f"{most}, MISSED)", f"{most}, met)"])
         self.assertEqual(table.failures, [])
 
-    def test_all_lines_of_the_table_have_as_many_cells(self):
+    def test_all_lines_of_the_table_have_the_same_number_of_cells(self):
         table = Report()
         base = table.row("work", "base")
         base.p50, base.rate = [1234.5], [0.5]
@@ -59,12 +59,12 @@ class Ratios(unittest.TestCase):
 
 
 class Answers(unittest.TestCase):
-    def test_scores_that_are_no_numbers_or_too_few_are_infinitely_far_off(self):
+    def test_nan_or_missing_scores_have_an_infinite_difference(self):
         self.assertAlmostEqual(report.difference([0.5, 0.25], [0.5, 0.125]), 0.125)
         self.assertEqual(report.difference([0.5], [0.5, 0.5]), math.inf)
         self.assertEqual(report.difference([0.5, math.nan], [0.5, 0.5]), math.inf)
 
-    def test_a_ranking_is_right_up_to_ties(self):
+    def test_a_ranking_is_correct_up_to_ties(self):
         scores, value = [0.5, 0.25, 0.5, 0.1], [10, 10, 10, 10]
         wanted = rules.expected(scores, value, {}, [], 3)
         self.assertEqual([offer for _, offer, _ in wanted], [0, 2, 1])
@@ -80,7 +80,7 @@ class Answers(unittest.TestCase):
         for wrong in (first, ["3", 2.5, 0.25], ["9", 2.5, None], ["1", 2.4, None]):
             self.assertFalse(right(first, second, wrong), wrong)
 
-    def test_rules_withhold_and_read_as_they_are_evaluated(self):
+    def test_the_text_and_the_evaluation_of_rules_agree(self):
         rule = rules.Rule([(0, "<=", 2.0), (1, ">=", 0.5)])
         self.assertEqual(rule.text(["a", "b"]), "customer.a <= 2.0 && customer.b >= 0.5")
         self.assertTrue(rule.holds([2.0, 0.5]))

@@ -1,8 +1,8 @@
-"""The models, the rows and the workspace that every peer is measured with, made from fixed seeds.
+"""The models, rows and workspace for all measurements, made from fixed seeds.
 
-Start reading at `make`. What it leaves in its folder:
+Start reading at `make`. The files that it writes:
 
-    workspace/       what `proffer init --from` takes: 10,000 customers, 100 offers, 40 rules, two models
+    workspace/       the input of `proffer init --from`: 10,000 customers, 100 offers, 40 rules, two models
     model.txt        the trees as LightGBM saves them; model.bst is the same for MLServer
     customers.f32    10,000 × 24, offers.f32 100 × 8, mixed.f32 16,000 × 32: row-major little-endian floats
 """
@@ -26,10 +26,10 @@ CUSTOMERS, OFFERS = 10_000, 100
 CUSTOMER, OFFER = 24, 8
 WIDTH = CUSTOMER + OFFER
 TREES, LEAVES = 500, 31
-# How many offers a decision has.
+# Offers per decision.
 COUNT = 5
 TRAINING_ROWS = 30_000
-# Rows of one call of the second comparison, and how many different calls there are.
+# Rows per call, and number of different calls, of the second comparison.
 MIXED_ROWS, MIXED_CALLS = 1000, 16
 SEED = 20_261_120
 
@@ -38,7 +38,7 @@ OFFER_NAMES = [f"o{index}" for index in range(OFFER)]
 
 
 class Made:
-    """Everything in memory. `value` and `lever` are what an offer's propensity is multiplied with."""
+    """All data in memory. The propensity of an offer is multiplied by `value`."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -52,20 +52,20 @@ class Made:
         self.random = random
 
     def pairs(self, customer):
-        """A customer with each of the offers: 100 × 32."""
+        """A customer paired with each offer: 100 × 32."""
         return np.hstack([np.tile(self.customers[customer], (OFFERS, 1)), self.offers])
 
     def is_ranked(self, customer, offers, scores):
-        """Whether `offers` are what this customer should be shown; `scores` are those of all offers."""
+        """Whether `offers` are correct for this customer; `scores` are those of all offers."""
         wanted = expected(scores, self.value, self.rules, self.customers[customer], COUNT)
         return ranking_is_right(offers, wanted, scores, offer_of)
 
 
 def customers_of(random, count):
-    """Amounts, shares and counts, a third of each.
+    """Amounts, fractions and counts, one third each.
 
-    All are whole or dyadic, and so are the thresholds between them: the export to ONNX rounds thresholds to 32 bits, and one that
-    lies within a rounding of a value would send that value down another branch than LightGBM does.
+    All are integers or dyadic fractions, and so are the thresholds between them. The export to ONNX rounds thresholds
+    to 32 bits. One that is too close to a value would send that value down a different branch than in LightGBM.
     """
     amounts = np.round(random.lognormal(6, 1.2, (count, CUSTOMER // 3)))
     shares = np.round(1024 * random.beta(1.5, 2.5, (count, CUSTOMER // 3))) / 1024
@@ -78,7 +78,7 @@ def offers_of(random):
 
 
 def make(folder):
-    """Trains, exports and writes everything; returns it."""
+    """Trains the models, exports and writes everything; returns the data."""
     warnings.filterwarnings("ignore")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -98,7 +98,7 @@ def make(folder):
 
 
 def responses(made):
-    """Customers with offers, and whether they accepted: interactions that trees need many leaves for."""
+    """Customers with offers, and whether they accepted: interactions that require trees with many leaves."""
     random = made.random
     customers = customers_of(random, TRAINING_ROWS)
     offers = made.offers[random.integers(0, OFFERS, TRAINING_ROWS)]
@@ -123,7 +123,7 @@ def trees(rows, answers):
 
 
 def logistic(rows, answers):
-    """A regression on the raw values: scales are folded into its weights."""
+    """A regression on the raw values: the scales are folded into its weights."""
     mean, scale = rows.mean(axis=0), rows.std(axis=0)
     model = LogisticRegression(max_iter=500).fit((rows - mean) / scale, answers)
     model.intercept_ = model.intercept_ - (model.coef_ * mean / scale).sum(axis=1)
@@ -163,7 +163,7 @@ def write_texts(made, workspace):
     with (workspace / "customers.csv").open("w", newline="") as file:
         lines = csv.writer(file)
         lines.writerow(["customer_id", *CUSTOMER_NAMES])
-        # As text the shortest number that is the same float.
+        # str() gives the shortest text that parses to the same float.
         lines.writerows([customer_id(index), *map(str, row)] for index, row in enumerate(made.customers))
 
 
@@ -175,5 +175,5 @@ def offer_id(index):
     return f"offer_{index:03}"
 
 
-# The number of an offer, None where there is none of that name.
+# The index of an offer by id, or None.
 offer_of = {offer_id(index): index for index in range(OFFERS)}.get

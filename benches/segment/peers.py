@@ -2,9 +2,9 @@
 
     python benches/segment/peers.py [--rows 1000000] [--rounds 3]
 
-`make bench-segment` installs benches/segment/requirements.txt into a virtual environment and runs this.
-PROFFER_DATA (default: `../shared/data` beside the checkout) has the points of CC GENERAL; without them that part is
-skipped. Both sides alternate, so that load on the machine affects both equally, and their medians are compared.
+`make bench-segment` installs benches/segment/requirements.txt into a virtual environment and runs this. PROFFER_DATA
+(default: `../shared/data` next to the checkout) has the points of CC GENERAL; without them that part is skipped. Both
+sides alternate, so that load on the machine affects both equally, and their medians are compared.
 """
 
 import argparse

@@ -1,9 +1,8 @@
-//! What a figure means nothing without: the machine, the commit, the version of ONNX Runtime.
+//! The context without which the figures are meaningless: the machine, the commit, the version of ONNX Runtime.
 
 use std::fs;
 use std::process::Command;
 
-/// Prints the facts.
 pub(crate) fn print() {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let cpu = line_of("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown CPU".to_owned());

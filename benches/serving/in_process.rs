@@ -1,4 +1,4 @@
-//! Decisions in this process: the part of a call that is neither protocol nor network.
+//! Decisions in this process: a call without protocol and network.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::server::Process;
 /// Rows of a bulk `Score`.
 pub(crate) const SCORE_ROWS: usize = 10_000;
 
-/// Customers of a bulk `Rank`: the most that a call may carry.
+/// Customers of a bulk `Rank`, which is the most per call.
 pub(crate) const RANK_CUSTOMERS: usize = 1024;
 
-/// The store in memory, with threads that decide, as the server has them.
+/// The store in memory, with workers as in the server.
 pub(crate) struct Engine {
     pub snapshot: Arc<Snapshot>,
     pub decider: Decider,
@@ -50,7 +50,7 @@ impl Engine {
         Self { snapshot: decider.snapshot().unwrap(), decider, workers }
     }
 
-    /// The number of offers that a placement chooses from.
+    /// The number of candidates of a placement.
     pub(crate) fn candidates(&self, placement: &str) -> usize {
         let policy = &self.snapshot.release.catalog().policy;
         policy.placement(policy.find_placement(placement).unwrap()).candidates.len()
@@ -66,7 +66,7 @@ pub(crate) async fn run(engine: &Engine, visits: &[Visit]) -> f64 {
         let requests = sample::for_each(visits, |visit| visit.request(placement, Explain::Winners));
         let callers = (0..callers).map(|caller| {
             let decider = engine.decider.clone();
-            // Each begins elsewhere among the requests.
+            // Each starts at a different request.
             let first = caller * requests.len() / callers;
             in_turn(Arc::clone(&requests), first, move |request| {
                 let decider = decider.clone();

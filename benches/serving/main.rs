@@ -1,19 +1,19 @@
-//! What the server does on this machine with the sample workspace: latency, rates, start-up, memory, and where the time
-//! of a decision goes. Prints one table and asserts nothing about speed; takes about a minute. Linux says the most.
+//! The performance of the server on this machine with the sample workspace: latency, rates, start-up, memory, and the
+//! parts of a decision. Prints one table and asserts nothing about speed; takes about a minute. Some figures need
+//! Linux.
 //!
 //! `cargo bench --bench serving`
 //!
-//! Every call of a loop is about another customer than the one before (all of them, in a shuffled order with a fixed
-//! seed): one repeated row teaches the branch predictor the trees of the model. Figures are the median of the passes,
-//! and the least and the greatest of them stand in brackets: how much the machine itself wavers.
+//! Consecutive calls are for different customers: all of them, in a shuffled order with a fixed seed. A repeated row
+//! would teach the branch predictor the trees of the model. Figures are the median of the passes, with the minimum and
+//! maximum in brackets, which show the variation of the machine.
 //!
-//! The server of the calls over gRPC is the release binary in a process of its own, with the default configuration.
-//! The client that loads it is one thread on the same cores, so the rates are lower than what the server alone could do;
-//! the CPU time per call is the server's own. The last column is the share of the machine that other programs took: where it
-//! is not close to 0, the row says little.
+//! Calls over gRPC go to the release binary in its own process, with the default configuration. The client is one
+//! thread on the same cores, so the rates are lower bounds; the CPU time per call is the server's alone. The last
+//! column is the CPU usage of other programs: if it is not close to 0, the row means little.
 //!
-//! On an idle virtual machine, waking a thread on another core costs tens of µs, and calls that come one at a time pay it
-//! with every hand-over; under load nobody sleeps. `taskset -c 0` in front shows the same without it. Start reading at
+//! On an idle virtual machine, waking a thread on another core costs tens of µs. Sequential calls pay that with every
+//! hand-over; under load no thread sleeps. `taskset -c 0` in front shows the figures without it. Start reading at
 //! [`main`].
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot set itself up should stop")]
@@ -38,7 +38,7 @@ use server::Server;
 /// How often the server is started for the start-up time.
 const STARTS: usize = 7;
 
-/// The placements of the sample, with what scores there.
+/// The placements of the sample, with their models.
 const PLACEMENTS: [(&str, &str); 3] = [
     ("app_home", "LightGBM, 200 trees"),
     ("email_monthly", "network of 3 layers"),
@@ -48,7 +48,7 @@ const PLACEMENTS: [(&str, &str); 3] = [
 fn main() {
     // `cargo test --all-targets` runs benches, too, without this flag.
     if !std::env::args().any(|argument| argument == "--bench") {
-        println!("nothing is tested here; run `cargo bench --bench serving`");
+        println!("this bench contains no tests; run `cargo bench --bench serving`");
         return;
     }
     model::onnx::disable_telemetry().unwrap();
@@ -66,10 +66,10 @@ fn main() {
     print_memory("memory after the load", &server);
     drop(server);
 
-    // As `proffer serve` makes it.
+    // As in `proffer serve`.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let in_process = runtime.block_on(in_process::run(&engine, &visits));
-    // On a thread of the runtime, as calls are answered.
+    // On a thread of the runtime, where calls are answered.
     runtime.block_on(runtime.spawn(parts::run(Arc::clone(&engine), Arc::clone(&visits)))).unwrap();
     println!(
         "over gRPC, 1 connection, the median call takes {:.0} µs more than in process; a bare call takes {:.0} µs",
@@ -78,7 +78,7 @@ fn main() {
     );
 }
 
-/// Makes a store of the sample workspace, as `make run` does.
+/// Creates a store from the sample workspace, as `make run` does.
 fn make_store(store: &Path) {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     let mut init = Command::new(server::BINARY);
@@ -87,7 +87,7 @@ fn make_store(store: &Path) {
     println!("{}", String::from_utf8_lossy(&output.stdout).trim_end().rsplit(": ").next().unwrap());
 }
 
-/// Measures the start of the server, and its memory while it waits; returns the last one started.
+/// Measures the start-up of the server, and its memory when idle; returns the last server started.
 fn start_repeatedly(store: &Path, logs: &Path) -> Server {
     let mut seconds = Vec::with_capacity(STARTS);
     let mut last = None;

@@ -1,4 +1,4 @@
-//! Closed loops and what they saw: each caller asks, waits for the answer, and asks again.
+//! Closed loops and their results: each caller makes one call after another.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use tokio::task::JoinSet;
 
 use crate::server::{Process, cpu_of_all};
 
-/// Passes of a loop; a first, shorter one is not counted.
+/// Counted passes of a loop, after a shorter warm-up pass.
 const PASSES: usize = 5;
 
-/// How long a pass lasts; the last call of each caller is finished.
+/// The length of a pass; the last call of each caller is completed.
 const PASS: Duration = Duration::from_millis(700);
 
-/// How long the first pass lasts.
+/// The length of the warm-up pass.
 const WARM_UP: Duration = Duration::from_millis(300);
 
-/// What a loop saw.
+/// The results of a loop.
 pub(crate) struct Measured {
     passes: Vec<Pass>,
     cpu: Option<Duration>,
@@ -26,13 +26,12 @@ pub(crate) struct Measured {
 }
 
 struct Pass {
-    /// Ascending.
     latencies: Vec<Duration>,
     elapsed: Duration,
 }
 
-/// Lets each caller make its calls one after the other, pass by pass. A caller prepares a call and returns it; only the
-/// call is timed. The CPU time is that of `process`.
+/// Lets each caller make one call after another, pass by pass. A caller prepares a call and returns it; only the call
+/// is timed. The CPU time is that of `process`.
 pub(crate) async fn closed_loop<C, F>(callers: Vec<C>, process: Process) -> Measured
 where
     C: FnMut() -> F + Send + 'static,
@@ -50,7 +49,7 @@ where
     Measured { passes, cpu, others: watch.others() }
 }
 
-/// Tells what is done on the machine apart from this bench and the process that it measures.
+/// Measures the CPU usage of programs other than this bench and the measured process.
 pub(crate) struct Watch {
     process: Process,
     before: Option<Duration>,
@@ -58,7 +57,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch.
+    /// Starts the measurement.
     pub(crate) fn new(process: Process) -> Self {
         Self { process, before: Self::elsewhere(process), began: Instant::now() }
     }
@@ -69,7 +68,7 @@ impl Watch {
         Some(cpu_of_all()?.saturating_sub(this.cpu()?).saturating_sub(measured))
     }
 
-    /// The share of the machine that others took since, in percent; `-` where there is no `/proc`.
+    /// The CPU usage of other programs since the start, in percent; `-` without `/proc`.
     pub(crate) fn others(&self) -> String {
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
         let elapsed = self.began.elapsed().as_secs_f64();
@@ -105,7 +104,7 @@ where
     (callers, Pass { latencies, elapsed })
 }
 
-/// A caller that takes the requests in turn, beginning with the `first`th.
+/// A caller that uses the requests in turn, starting at index `first`.
 pub(crate) fn in_turn<T: Clone, F>(
     requests: Arc<[T]>,
     first: usize,
@@ -120,7 +119,7 @@ pub(crate) fn in_turn<T: Clone, F>(
 }
 
 impl Measured {
-    /// The latency that a share of the calls did not exceed, in µs.
+    /// The quantile of the latency, in µs.
     pub(crate) fn quantile(&self, share: f64) -> Spread {
         let of = |pass: &Pass| {
             let rank = (share * pass.latencies.len() as f64).ceil() as usize;
@@ -130,19 +129,19 @@ impl Measured {
         Spread::of(self.passes.iter().map(of))
     }
 
-    /// What was done per second, where each call does `items` things.
+    /// Items per second, with `items` items per call.
     pub(crate) fn rate(&self, items: usize) -> Spread {
         let of = |pass: &Pass| (pass.latencies.len() * items) as f64 / pass.elapsed.as_secs_f64();
         Spread::of(self.passes.iter().map(of))
     }
 
-    /// CPU time per call in µs, where the operating system tells.
+    /// CPU time per call in µs, if the operating system reports it.
     pub(crate) fn cpu_per_call(&self) -> Option<f64> {
         let calls: usize = self.passes.iter().map(|pass| pass.latencies.len()).sum();
         Some(micros(self.cpu?) / calls.max(1) as f64)
     }
 
-    /// Prints p50, p99, the rate, the CPU time per call and what others took of the machine.
+    /// Prints p50, p99, the rate, the CPU time per call and the CPU usage of other programs.
     pub(crate) fn print(&self, name: &str, items: usize) {
         let cpu = self.cpu_per_call().map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.0}"));
         let columns = [self.quantile(0.5), self.quantile(0.99), self.rate(items)];
@@ -150,35 +149,34 @@ impl Measured {
     }
 }
 
-/// A duration in µs.
 pub(crate) fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 
-/// The median of several passes, with the least and the greatest.
+/// The median, minimum and maximum of several passes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spread {
     pub median: f64,
-    least: f64,
-    greatest: f64,
+    min: f64,
+    max: f64,
 }
 
 impl Spread {
-    /// Of at least one value.
+    /// `values` must not be empty.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_unstable_by(f64::total_cmp);
-        Self { median: values[values.len() / 2], least: values[0], greatest: values[values.len() - 1] }
+        Self { median: values[values.len() / 2], min: values[0], max: values[values.len() - 1] }
     }
 }
 
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{} [{} {}]", number(self.median), number(self.least), number(self.greatest)))
+        f.pad(&format!("{} [{} {}]", number(self.median), number(self.min), number(self.max)))
     }
 }
 
-/// Three digits or whole, with a comma after the thousands.
+/// Three significant digits or an integer, with thousands separators.
 fn number(value: f64) -> String {
     if value < 10.0 {
         return format!("{value:.2}");
@@ -198,7 +196,6 @@ fn row<const N: usize>(name: &str, columns: [Spread; N]) -> String {
     format!("{name:<62}{}", columns.concat())
 }
 
-/// Prints one line of figures.
 pub(crate) fn print_row<const N: usize>(name: &str, columns: [Spread; N]) {
     println!("{}", row(name, columns));
 }
@@ -214,7 +211,7 @@ pub(crate) fn print_heading(title: &str) {
     println!("\n{title}");
 }
 
-/// Prints the title of a part of the table whose rows are of [`Measured::print`].
+/// Prints the title of a part of the table with rows of [`Measured::print`].
 pub(crate) fn print_columns(title: &str, rate: &str) {
     println!("\n{title:<62}{:>26}{:>26}{rate:>26}{:>9}{:>9}", "p50 µs", "p99 µs", "CPU µs", "others");
 }

@@ -1,4 +1,4 @@
-//! Calls over gRPC on the loopback device, each caller with a connection of its own.
+//! Calls over gRPC on the loopback device, with one connection per caller.
 
 use std::sync::Arc;
 
@@ -79,7 +79,7 @@ async fn health(server: &Server) -> Measured {
     closed_loop(vec![caller], server.process()).await
 }
 
-/// Each connection begins elsewhere among the requests.
+/// Measures `Rank`; each connection starts at a different request.
 async fn rank(server: &Server, requests: &Arc<[wire::RankRequest]>, connections: usize) -> Measured {
     let mut callers = Vec::with_capacity(connections);
     for connection in 0..connections {

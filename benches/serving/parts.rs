@@ -1,9 +1,9 @@
-//! Where the time of one `Rank` goes: its parts, repeated alone, on the thread that asks, as a short decision is made.
+//! The parts of one `Rank` and their times, each repeated alone on the calling thread, where short decisions are made.
 //!
-//! The parts do what the decision does, through the same public functions, for the same customers, offers and rows; what
-//! is left of the whole is what cannot be reached from outside. Each part goes over all customers before the next
-//! one begins, so that none finds its rows warm from the one before. The figure of a part is the mean over the customers of
-//! the median of the sweeps: medians drop what the machine did meanwhile, and means add up.
+//! The parts do what the decision does, through the same public functions, for the same customers, offers and rows. The
+//! remainder of the whole cannot be measured from outside. Each part processes all customers before the next one
+//! begins, so that it does not find its rows in the cache. The figure of a part is the mean over the customers of the
+//! median of the sweeps: medians remove disturbances, and means are additive.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,10 +20,10 @@ use crate::measure::{Watch, micros, print_heading};
 use crate::sample::Visit;
 use crate::server::Process;
 
-/// How often each part goes over all customers.
+/// How often each part processes all customers.
 const SWEEPS: usize = 5;
 
-/// What a decision is taken apart into, in the order in which it happens; the rest is the difference.
+/// The parts of a decision, in order; the rest is the difference from the whole.
 const PARTS: [&str; 5] = [
     "the customer's values from the store",
     "the segment",
@@ -32,7 +32,7 @@ const PARTS: [&str; 5] = [
     "rules of the context weights",
 ];
 
-/// A customer's visit and what the gates that are not rules leave of the candidates.
+/// A customer's visit, and the candidates that remain after the gates.
 struct Case {
     visit: Visit,
     row: RowIndex,
@@ -43,7 +43,7 @@ struct Case {
     scored: Vec<OfferIndex>,
 }
 
-/// How much of each kind of work a decision did.
+/// Counts of the work of a decision.
 #[derive(Default)]
 struct Counts {
     rules: usize,
@@ -64,10 +64,10 @@ pub(crate) async fn run(engine: Arc<Engine>, visits: Arc<[Visit]>) {
     let mut taken = Sweeps::<{ PARTS.len() }>::new(cases.len());
     let mut ungated = Sweeps::<1>::new(cases.len());
     let mut handed_over = Sweeps::<1>::new(cases.len());
-    // Taken in turns: what changes on the machine meanwhile changes for all of them.
+    // The measurements alternate, so that variations of the machine affect all of them.
     for _ in 0..SWEEPS {
         sweep_whole(engine, &cases, placement, &mut whole).await;
-        taken.sweep(&cases, |case| take_apart(engine, case).0);
+        taken.sweep(&cases, |case| parts_of(engine, case).0);
         ungated.sweep(&cases, |case| {
             let began = Instant::now();
             score(engine, case, &candidates);
@@ -78,7 +78,7 @@ pub(crate) async fn run(engine: Arc<Engine>, visits: Arc<[Visit]>) {
 
     let others = watch.others();
     print_heading(&format!(
-        "Where the time of Rank {placement} goes ({models}); mean of {} customers, {SWEEPS} sweeps",
+        "Parts of Rank {placement} ({models}); mean of {} customers, {SWEEPS} sweeps",
         cases.len()
     ));
     let [whole] = whole.means();
@@ -91,12 +91,12 @@ pub(crate) async fn run(engine: Arc<Engine>, visits: Arc<[Visit]>) {
     print_share("whole", whole, whole);
     print_counts(engine, &cases, candidates.len());
     println!(
-        "without gates the model would take all {} rows: {:.1} µs, input included",
+        "without gates the model would score all {} rows: {:.1} µs, input included",
         candidates.len(),
         ungated.means()[0]
     );
     println!(
-        "handing over to a worker would add {:.1} µs; others took {others} of the machine",
+        "handing over to a worker would add {:.1} µs; other programs used {others} of the CPU time",
         handed_over.means()[0]
     );
 }
@@ -108,7 +108,7 @@ fn print_share(name: &str, micros: f64, whole: f64) {
 fn print_counts(engine: &Engine, cases: &[Arc<Case>], candidates: usize) {
     let mut sums = Counts::default();
     for case in cases {
-        let (_, counts) = take_apart(engine, case);
+        let (_, counts) = parts_of(engine, case);
         sums.rules += counts.rules;
         sums.context_rules += counts.context_rules;
     }
@@ -128,7 +128,7 @@ fn candidates(engine: &Engine, placement: &str) -> Vec<OfferIndex> {
     placement.candidates.iter().map(|candidate| candidate.offer).collect()
 }
 
-/// Asks the decider itself what is withheld and where.
+/// Asks the decider which offers are withheld, and at which stage.
 async fn case(engine: &Engine, visit: &Visit, placement: &str) -> Case {
     let request = visit.request(placement, Explain::All);
     let (_, results) = engine.decider.rank(request, &Call::default()).await.unwrap();
@@ -138,7 +138,7 @@ async fn case(engine: &Engine, visit: &Visit, placement: &str) -> Case {
         let withheld = results[0].withheld.iter().find(|withheld| withheld.offer_id == *id);
         withheld.map(|withheld| withheld.stage)
     };
-    let beyond = |stage: Stage| {
+    let after = |stage: Stage| {
         candidates(engine, placement)
             .into_iter()
             .filter(|offer| withheld_at(*offer).is_none_or(|at| at > stage))
@@ -147,13 +147,13 @@ async fn case(engine: &Engine, visit: &Visit, placement: &str) -> Case {
     Case {
         row: engine.snapshot.customers.find(&visit.customer).unwrap(),
         context: visit.context(&engine.snapshot),
-        ruled: beyond(Stage::Channel),
-        scored: beyond(Stage::Suitability),
+        ruled: after(Stage::Channel),
+        scored: after(Stage::Suitability),
         visit: visit.clone(),
     }
 }
 
-/// Decides for each customer.
+/// Times a whole decision for each customer.
 async fn sweep_whole(engine: &Engine, cases: &[Arc<Case>], placement: &str, times: &mut Sweeps<1>) {
     for (index, case) in cases.iter().enumerate() {
         let request = case.visit.request(placement, Explain::Winners);
@@ -164,7 +164,7 @@ async fn sweep_whole(engine: &Engine, cases: &[Arc<Case>], placement: &str, time
     }
 }
 
-/// Hands nothing over to a worker, and waits for it.
+/// Times the hand-over of an empty job to a worker.
 async fn sweep_hand_over(engine: &Engine, times: usize, sweeps: &mut Sweeps<1>) {
     for index in 0..times {
         let began = Instant::now();
@@ -173,8 +173,8 @@ async fn sweep_hand_over(engine: &Engine, times: usize, sweeps: &mut Sweeps<1>) 
     }
 }
 
-/// Does the parts of a decision one after the other, each timed.
-fn take_apart(engine: &Engine, case: &Case) -> ([Duration; PARTS.len()], Counts) {
+/// Performs the parts of a decision one after another, and times each.
+fn parts_of(engine: &Engine, case: &Case) -> ([Duration; PARTS.len()], Counts) {
     let (release, customers) = (&engine.snapshot.release, &engine.snapshot.customers);
     let catalog = release.catalog();
     let context: Vec<ValueRef<'_>> = case.context.iter().map(ValueRef::from).collect();
@@ -200,9 +200,9 @@ fn take_apart(engine: &Engine, case: &Case) -> ([Duration; PARTS.len()], Counts)
     let known = Row { customer: &values, context: &context, offer: &[], segment };
     let mut memo = RuleMemo::default();
     let mut survivors = Vec::with_capacity(case.ruled.len());
-    let asked = catalog.rules_for(known, &mut memo);
+    let customer_rules = catalog.rules_for(known, &mut memo);
     for offer in case.ruled.iter().copied() {
-        if passes(catalog.library.get(offer), offer, &asked, &mut counts) {
+        if passes(catalog.library.get(offer), offer, &customer_rules, &mut counts) {
             survivors.push(offer);
         }
     }
@@ -213,33 +213,35 @@ fn take_apart(engine: &Engine, case: &Case) -> ([Duration; PARTS.len()], Counts)
     let scoring = lap();
     assert_eq!(scored, survivors.len());
     lap();
-    let asked = catalog.rules_for(known, &mut memo);
+    let customer_rules = catalog.rules_for(known, &mut memo);
     for offer in survivors {
         let weights = catalog.policy.context_weights.iter();
         for weight in weights.filter(|weight| weight.offers.binary_search(&offer).is_ok()) {
             counts.context_rules += 1;
-            std::hint::black_box(asked.holds(&weight.when, offer).unwrap_or(false));
+            std::hint::black_box(customer_rules.holds(&weight.when, offer).unwrap_or(false));
         }
     }
     let weights = lap();
     ([store, assign, rules, scoring, weights], counts)
 }
 
-/// Whether the rules let the offer pass, as the gates evaluate them: until the first that does not.
-fn passes(terms: &Offer, offer: OfferIndex, asked: &CustomerRules<'_>, counts: &mut Counts) -> bool {
+/// Whether the offer passes its rules, evaluated like the gates up to the first that fails.
+fn passes(terms: &Offer, offer: OfferIndex, customer_rules: &CustomerRules<'_>, counts: &mut Counts) -> bool {
     let rules = [
         (&terms.exclusion, false),
         (&terms.eligibility, true),
         (&terms.applicability, true),
         (&terms.suitability, true),
     ];
-    rules.into_iter().filter_map(|(rule, wanted)| Some((rule.as_ref()?, wanted))).all(|(rule, wanted)| {
-        counts.rules += 1;
-        asked.holds(rule, offer) == Ok(wanted)
-    })
+    rules.into_iter().filter_map(|(rule, expected)| Some((rule.as_ref()?, expected))).all(
+        |(rule, expected)| {
+            counts.rules += 1;
+            customer_rules.holds(rule, offer) == Ok(expected)
+        },
+    )
 }
 
-/// Scores a customer with these offers as the decision does; how many have a score.
+/// Scores a customer with these offers as the decision does; returns the number of scores.
 fn score_offers(engine: &Engine, customer: &Row<'_>, offers: &[OfferIndex]) -> usize {
     let release = &engine.snapshot.release;
     let placement = release.catalog().policy.find_placement(PLACEMENTS[0].0).unwrap();
@@ -253,7 +255,7 @@ fn score_offers(engine: &Engine, customer: &Row<'_>, offers: &[OfferIndex]) -> u
     scored
 }
 
-/// Scores these offers for the customer, whatever the gates say.
+/// Scores these offers for the customer, regardless of the gates.
 fn score(engine: &Engine, case: &Case, offers: &[OfferIndex]) {
     let mut customer = Vec::new();
     engine.snapshot.customers.read_row(case.row, &mut customer);
@@ -270,7 +272,7 @@ impl<const N: usize> Sweeps<N> {
         Self(vec![Vec::with_capacity(SWEEPS); customers])
     }
 
-    /// Does `work` for each customer.
+    /// Times `work` for each customer.
     fn sweep(&mut self, cases: &[Arc<Case>], work: impl Fn(&Case) -> [Duration; N]) {
         for (index, case) in cases.iter().enumerate() {
             self.add(index, work(case));

@@ -1,4 +1,4 @@
-//! What is asked: visits of the sample's customers, in an order and with a context that a fixed seed draws.
+//! The requests: visits of the sample's customers, with order and context drawn with a fixed seed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use release::Snapshot;
 
 const SEED: u64 = 20_261_014;
 
-/// The offers of the sample have dates; at this moment most may be shown.
+/// A time at which most offers of the sample are valid.
 const AS_OF: i64 = 1_792_000_000;
 
 const PAGES: [&str; 5] = ["home", "statement", "travel", "card", "support"];
 
-/// A customer who looks at something.
+/// A customer who visits a page.
 #[derive(Debug, Clone)]
 pub(crate) struct Visit {
     pub customer: String,
@@ -63,7 +63,7 @@ impl Visit {
         }
     }
 
-    /// The same as a message, explaining the winners.
+    /// The same as a message, with explanations of the winners.
     pub(crate) fn message(&self, placement: &str) -> wire::RankRequest {
         use wire::feature_value::Kind;
         let value = |kind| wire::FeatureValue { kind: Some(kind) };
@@ -80,7 +80,7 @@ impl Visit {
         }
     }
 
-    /// The context features as the release sees them, in the order of its schema.
+    /// The context features in the order of the release's schema.
     pub(crate) fn context(&self, snapshot: &Snapshot) -> Vec<Option<Value>> {
         let features = snapshot.release.schema().of(Entity::Context).iter();
         features
@@ -93,7 +93,7 @@ impl Visit {
     }
 }
 
-/// One `Rank` of as many customers as `visits`, in the context of the first.
+/// One `Rank` for the customers of all `visits`, with the context of the first.
 pub(crate) fn batch(visits: &[Visit], placement: &str) -> (RankRequest, wire::RankRequest) {
     let mut request = visits[0].request(placement, Explain::Winners);
     let mut message = visits[0].message(placement);
@@ -104,8 +104,8 @@ pub(crate) fn batch(visits: &[Visit], placement: &str) -> (RankRequest, wire::Ra
     (request, message)
 }
 
-/// One `Score` of `rows` rows for `model`, dense and in the order in which the model takes its features: customers and
-/// offers of the sample, paired by the seed. Returns the width, too.
+/// One `Score` of `rows` rows for `model`, dense and in the order of the model's inputs: customers and offers of the
+/// sample, paired at random. Also returns the width.
 pub(crate) fn rows(snapshot: &Snapshot, visits: &[Visit], model: &str, rows: usize) -> (ScoreRequest, usize) {
     let release = &snapshot.release;
     let model = release.models().iter().find(|known| known.name() == model).unwrap();
@@ -131,7 +131,7 @@ pub(crate) fn rows(snapshot: &Snapshot, visits: &[Visit], model: &str, rows: usi
     }
     assert!(
         model.takes_dense(names.iter().map(String::as_str), &values),
-        "the rows are not in the form that the model takes"
+        "the rows do not have the form of the model's inputs"
     );
     let features =
         FeatureBatch { rows, dense_names: names.iter().collect(), dense_values: values, columns: Vec::new() };

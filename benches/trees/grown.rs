@@ -1,11 +1,11 @@
-//! A classifier as boosting grows it, written as ONNX.
+//! A tree ensemble like those of boosting, as ONNX.
 
 use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 
 use crate::onnx::{Attribute, Graph, Node, Value, names, serialised};
 
-/// What the attributes of the operator list of nodes.
+/// The attributes of nodes in the operator.
 #[derive(Default)]
 struct Nodes {
     ids: Vec<i64>,
@@ -17,15 +17,15 @@ struct Nodes {
     fails: Vec<i64>,
 }
 
-/// `trees` trees of `leaves` leaves over features between 0 and 1, each leaf-wise: a leaf is split where its box is halved
-/// or so. One input `features`, and as outputs `label` and `probabilities`.
+/// `trees` trees of `leaves` leaves over features between 0 and 1, grown leaf-wise: each split roughly halves the box
+/// of a leaf. There is one input, `features`, and the outputs `label` and `probabilities`.
 pub(crate) fn model(trees: usize, leaves: usize, features: usize, seed: u64) -> Vec<u8> {
     let mut random = SplitMix64::seed_from_u64(seed);
     let mut unit = move || f64::from(random.next_u32()) / f64::from(u32::MAX);
     let (mut nodes, mut weights) = (Nodes::default(), Vec::new());
     let (mut leaf_nodes, mut leaf_trees) = (Vec::new(), Vec::new());
     for tree in 0..trees {
-        // Of each node: its box, and the split if it has one.
+        // For each node: its box, and its split, if any.
         let mut boxes = vec![vec![(0.0, 1.0); features]];
         let mut splits: Vec<Option<(usize, f64, usize)>> = vec![None];
         let mut open = vec![0];

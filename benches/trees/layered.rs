@@ -1,27 +1,27 @@
-//! A perceptron with random weights, written as ONNX as `PyTorch` exports one.
+//! An MLP with random weights, as ONNX in the form that `PyTorch` exports.
 
 use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 
 use crate::onnx::{Attribute, Graph, Node, Tensor, Value, names, serialised};
 
-/// Layers of so many sums over so many features, with `Relu` between them and `Sigmoid` at the end. One input `features`, one
-/// output `score`.
+/// An MLP with these numbers of units per layer, with `Relu` between layers and `Sigmoid` at the end. There is one
+/// input, `features`, and one output, `score`.
 pub(crate) fn model(features: usize, layers: &[usize], seed: u64) -> Vec<u8> {
     let mut random = SplitMix64::seed_from_u64(seed);
     let mut graph = Graph {
         name: "layered".to_owned(),
         input: vec![Value::new("features", 1, &[None, Some(features as i64)])],
-        output: vec![Value::new("score", 1, &[None, layers.last().map(|sums| *sums as i64)])],
+        output: vec![Value::new("score", 1, &[None, layers.last().map(|units| *units as i64)])],
         ..Graph::default()
     };
     let (mut width, mut now) = (features, "features".to_owned());
-    for (at, &sums) in layers.iter().enumerate() {
+    for (at, &units) in layers.iter().enumerate() {
         let [weights, bias, sum, active] =
             ["weights", "bias", "sum", "active"].map(|name| format!("{name}{at}"));
         let last = at + 1 == layers.len();
         let active = if last { "score".to_owned() } else { active };
-        // As wide as He et al. (2015) have them, so that what goes through keeps its size.
+        // The range of He et al. (2015), which preserves the variance of activations.
         let size = (6.0 / width as f32).sqrt();
         let mut tensor = |name: &str, dims: &[usize]| Tensor {
             dims: dims.iter().map(|dim| *dim as i64).collect(),
@@ -31,7 +31,7 @@ pub(crate) fn model(features: usize, layers: &[usize], seed: u64) -> Vec<u8> {
                 .collect(),
             name: name.to_owned(),
         };
-        graph.initializer.extend([tensor(&weights, &[sums, width]), tensor(&bias, &[sums])]);
+        graph.initializer.extend([tensor(&weights, &[units, width]), tensor(&bias, &[units])]);
         graph.node.extend([
             Node {
                 input: names(&[&now, &weights, &bias]),
@@ -47,7 +47,7 @@ pub(crate) fn model(features: usize, layers: &[usize], seed: u64) -> Vec<u8> {
                 ..Node::default()
             },
         ]);
-        (width, now) = (sums, active);
+        (width, now) = (units, active);
     }
     serialised(graph)
 }

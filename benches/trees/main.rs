@@ -1,12 +1,11 @@
-//! Trees and a perceptron, evaluated by ONNX Runtime and by the engines of this crate, in one run on one thread.
+//! Trees and an MLP, evaluated by ONNX Runtime and by the native engine, in one run on one thread.
 //!
 //! `cargo bench --bench trees`
 //!
-//! Models are over 24 features of the customer and 8 of the offer, made by generators with fixed seeds: 500 trees of 31 leaves,
-//! where each branch splits a range at a place within it, so that thresholds and depths are like those of boosting; and a
-//! perceptron of 64, 32 and 1 sums. Every row differs from the one before; one repeated row would teach the branch predictor
-//! the trees. `PROFFER_TEST_TREE_MODEL` names a model to measure instead (one input of 32 features, the score last). Start
-//! reading at [`main`].
+//! Models have features of the customer and the offer, and are generated with fixed seeds. They are an ensemble of
+//! trees, with thresholds and depths like those of boosting, and an MLP. Consecutive rows differ; a repeated row would
+//! teach the branch predictor the trees. `PROFFER_TEST_TREE_MODEL` names a model to measure instead (one input of
+//! [`FEATURES`] features, the score last). Start reading at [`main`].
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot set itself up should stop")]
 
@@ -34,7 +33,7 @@ const CUSTOMERS: usize = 64;
 fn main() {
     // `cargo test --all-targets` runs benches, too, without this flag.
     if !std::env::args().any(|argument| argument == "--bench") {
-        println!("nothing is tested here; run `cargo bench --bench trees`");
+        println!("this bench contains no tests; run `cargo bench --bench trees`");
         return;
     }
     disable_telemetry().unwrap();
@@ -50,10 +49,8 @@ fn main() {
         );
         return;
     }
-    let models = [
-        ("trees", grown::model(500, 31, FEATURES, 7)),
-        ("perceptron", layered::model(FEATURES, &[64, 32, 1], 7)),
-    ];
+    let models =
+        [("trees", grown::model(500, 31, FEATURES, 7)), ("mlp", layered::model(FEATURES, &[64, 32, 1], 7))];
     for (name, bytes) in models {
         let path = directory.path().join(name).with_extension("onnx");
         std::fs::write(&path, &bytes).unwrap();
@@ -61,7 +58,7 @@ fn main() {
     }
 }
 
-/// One model by both, and how their times compare.
+/// Measures a model with both engines, and prints their ratios.
 fn measure(criterion: &mut Criterion, title: &str, onnx: &OnnxModel, bytes: &[u8]) {
     let input = onnx.signature().inputs[0].name.clone();
     let output = onnx.signature().outputs.len() - 1;
@@ -78,7 +75,7 @@ fn measure(criterion: &mut Criterion, title: &str, onnx: &OnnxModel, bytes: &[u8
     let customers = rows(CUSTOMERS, 1);
     let offers = rows(OFFERS, 2);
     let vectors = factorised.offers(&offers);
-    let wanted: Vec<usize> = (0..OFFERS).collect();
+    let all_offers: Vec<usize> = (0..OFFERS).collect();
     let whole: Vec<Vec<f32>> =
         customers.chunks_exact(FEATURES).map(|customer| pairs(customer, &offers)).collect();
     let thousand = rows(1000, 3);
@@ -125,7 +122,9 @@ fn measure(criterion: &mut Criterion, title: &str, onnx: &OnnxModel, bytes: &[u8
     let none: [f32; 0] = [];
     bench("1 customer × 100 offers, factorised", &mut || {
         factorised.customer(&customers[next() * FEATURES..][..FEATURES], &mut mine);
-        factorised.score_pairs(&mine, &vectors, &wanted, &none, &mut scratch, &mut out[..OFFERS]).unwrap();
+        factorised
+            .score_pairs(&mine, &vectors, &all_offers, &none, &mut scratch, &mut out[..OFFERS])
+            .unwrap();
     });
     bench("1000 rows, ONNX Runtime", &mut || reference(&thousand));
     bench("1000 rows, engine", &mut || model.score(&thousand, &mut scratch, &mut out));
@@ -136,7 +135,7 @@ fn measure(criterion: &mut Criterion, title: &str, onnx: &OnnxModel, bytes: &[u8
     let ratio = |slow: Duration, fast: Duration| slow.as_secs_f64() / fast.as_secs_f64();
     let goal = |goal: &'static str| if title == "trees" { goal } else { "" };
     println!(
-        "{title}: ONNX Runtime's time, by least of each: 100 rows {:.1} × the engine's",
+        "{title}: ONNX Runtime's time, by the minimum of each: 100 rows {:.1} × the engine's",
         ratio(hundred, plain)
     );
     println!(
@@ -158,7 +157,7 @@ fn rows(count: usize, seed: u64) -> Vec<f32> {
     (0..count * FEATURES).map(|_| random.next_u32() as f32 / u32::MAX as f32).collect()
 }
 
-/// A customer with each offer, as rows.
+/// A customer paired with each offer, as rows.
 fn pairs(customer: &[f32], offers: &[f32]) -> Vec<f32> {
     let row = |offer: &[f32]| [&customer[..CUSTOMER], &offer[CUSTOMER..]].concat();
     offers.chunks_exact(FEATURES).flat_map(row).collect()

@@ -6,14 +6,13 @@ pub(crate) fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// The file of a graph.
+/// The serialised model of a graph.
 pub(crate) fn serialised(graph: Graph) -> Vec<u8> {
     let opset = |domain: &str, version| OperatorSet { domain: domain.to_owned(), version };
     let opsets = vec![opset("", 17), opset("ai.onnx.ml", 3)];
     Model { ir_version: 8, graph: Some(graph), opsets }.encode_to_vec()
 }
 
-/// A constant of floats.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Tensor {
     #[prost(int64, repeated, tag = "1")]

@@ -1,7 +1,7 @@
-"""What a retraining pipeline asks of Proffer over gRPC: push, release, promote, roll back, score.
+"""The gRPC calls of a retraining pipeline: push, release, promote, roll back, score.
 
-Copy this file into a pipeline of your own, with `proto/`. The stubs are made from the .proto files when the module is
-imported and kept nowhere, so they are never older than the contract. Nothing in here knows the sample.
+Copy this file into your own pipeline, together with `proto/`. The stubs are generated from the .proto files on import
+and not kept, so they are never out of date. Nothing here depends on the sample.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from grpc_tools import protoc
 PROTO = Path(__file__).resolve().parents[2] / "proto"
 CHUNK = 1 << 20  # bytes per message of an upload; the server takes at most 16 MiB in one
 PUSH_SECONDS = 600  # the upload and the gates together
-CALL_SECONDS = 120  # any other call; a promotion loads and warms up what the release pins
+CALL_SECONDS = 120  # any other call; a promotion loads and warms up the models that the release pins
 
 
 def stubs(*names: str) -> list:
@@ -42,7 +42,7 @@ decision, decision_grpc, model, model_grpc, release, release_grpc = stubs("decis
 
 
 class Proffer:
-    """A connection to one server. Methods raise `grpc.RpcError` with the server's own words where it refuses."""
+    """A connection to one server. Methods raise `grpc.RpcError` with the server's message if it rejects the call."""
 
     def __init__(self, address: str):
         self._channel = grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)])
@@ -59,36 +59,36 @@ class Proffer:
     def push(self, name: str, directory: Path):
         """Uploads the directory of a version under the next free number.
 
-        Answers with the number and the verdict; a version that fails its gates is no error, the verdict says so.
+        Returns the number and the verdict; a version that fails its gates is not an error, but the verdict says so.
         """
         return self._models.PushModelVersion(upload(name, directory), timeout=PUSH_SECONDS)
 
     def current_release(self) -> int:
-        """The number of the current release, which decides now."""
+        """The number of the current release."""
         return self._releases.ListReleases(release.ListReleasesRequest(count=1), timeout=CALL_SECONDS).current.release
 
     def create_release(self, base: int, models: dict[str, int], author: str, note: str) -> int:
-        """Makes a release of `base` with other model versions; it does not serve yet."""
+        """Creates a release from `base` with other model versions; it does not serve yet."""
         request = release.CreateReleaseRequest(base=base, models=models, author=author, note=note)
         return self._releases.CreateRelease(request, timeout=CALL_SECONDS).release.number
 
     def promote(self, number: int, expected_current: int, author: str, reason: str):
-        """Makes a release serve, unless another one than `expected_current` has become current: that is ABORTED."""
+        """Promotes a release; ABORTED if the current release is not `expected_current`."""
         request = release.PromoteReleaseRequest(
             release=number, expected_current=expected_current, author=author, reason=reason
         )
         return self._releases.PromoteRelease(request, timeout=CALL_SECONDS)
 
     def roll_back(self, author: str, reason: str):
-        """Makes the release before the current one serve again."""
+        """Rolls back to the release before the current one."""
         request = release.RollbackReleaseRequest(author=author, reason=reason)
         return self._releases.RollbackRelease(request, timeout=CALL_SECONDS)
 
     def score(self, name: str, features: list[str], rows: np.ndarray):
-        """Scores (rows, features), NaN where a value is missing, with the model that serves now.
+        """Scores (rows, features) with the serving model; NaN is a missing value.
 
-        Returns the answer and its propensities as (rows,) float32. The rows hold features of offers, too, so the
-        model must be pairwise; the server takes at most 100,000 of them in one call.
+        Returns the answer and its propensities as (rows,) float32. The rows contain features of offers, too, so the
+        model must be pairwise. The server has a limit of rows per call (docs/operations/limits.md).
         """
         dense = {"names": features, "values": rows.astype(np.float32).ravel()}
         request = decision.ScoreRequest(model={"name": name}, features={"rows": len(rows), "dense": dense})
@@ -112,7 +112,7 @@ def upload(name: str, directory: Path) -> Iterator:
 
 
 def gate_table(verdict) -> str:
-    """A verdict as a table, a gate a line."""
+    """A verdict as a table, with one gate per line."""
     rows = [("gate", "outcome", "measured", "limit", "why")]
     for gate in verdict.gates:
         outcome = model.GateOutcome.Name(gate.outcome).removeprefix("GATE_OUTCOME_").lower()

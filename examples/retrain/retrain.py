@@ -3,10 +3,11 @@
 
     retrain.py                 train, export, push, check the verdict, release, promote, compare the scores
     retrain.py --train-only    train and export; push by hand or with `proffer model push`
-    retrain.py --rollback      one call back to the release before
+    retrain.py --rollback      roll back to the release before, in one call
 
-Exits with 0 when the new version serves; with 1 when a gate failed (the table says which and why) or the server's
-scores are not the model's own; with 2 when the server refused a step or was not there. Start reading at `main`.
+Exits with 0 if the new version serves. It exits with 1 if a gate failed (the table says which and why), or if the
+server's scores differ from the model's. It exits with 2 if the server rejected a step or was unreachable. Start reading
+at `main`.
 """
 
 import argparse
@@ -21,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 MODELS = HERE.parents[1] / "models"
 sys.path.insert(0, str(MODELS))
 
-import train  # the sample's own training; it must come before numpy, see there
+import train  # the sample's own training; it must be imported before numpy, as explained there
 import graphs
 import grpc
 import lightgbm
@@ -34,16 +35,16 @@ INPUTS = train.PROPENSITY_CUSTOMER + train.PROPENSITY_CONTEXT + train.PROPENSITY
 SHOWN_EACH = 8  # offers shown to a customer
 TREES, LEAVES = 200, 31
 GOLDEN_ROWS = 20
-TOLERANCE = 1e-5  # the largest difference allowed between a propensity of the server and ours
+TOLERANCE = 1e-5  # the largest allowed difference between a propensity of the server and ours
 
 
 @dataclass
 class Data:
-    """New responses: a row per offer that was shown; split by customer into train, calibrate and hold-out."""
+    """New responses: a row per offer shown, split by customer into training, calibration and hold-out."""
 
-    rows: np.ndarray  # (showings, inputs) float32, NaN where missing
-    accepted: np.ndarray  # (showings,) 0 or 1
-    train: np.ndarray  # (showings,) bool: 70 % of the customers
+    rows: np.ndarray  # (impressions, inputs) float32, NaN where missing
+    accepted: np.ndarray  # (impressions,) 0 or 1
+    train: np.ndarray  # (impressions,) bool: 70 % of the customers
     calibrate: np.ndarray  # 15 %
     holdout: np.ndarray  # 15 %
 
@@ -51,8 +52,8 @@ class Data:
 def new_data(customers: int, seed: int, drift: float) -> Data:
     """The responses since the last training. Yours come from a warehouse; these are simulated like the sample's.
 
-    Customers have changed since the sample's version was trained: with `drift` 1, cash back draws those who use the app
-    and leaves the others cold, and the young look for protection, too. With 0 they are as they were.
+    Customers have changed since the sample's version was trained. With `drift` 1, cash back attracts users of the app
+    but not others, and young customers are interested in protection, too. With 0 they are unchanged.
     """
     who, customer, shown, when, _ = simulate.responses(customers, SHOWN_EACH, seed)
     who = {name: column[customer] for name, column in who.items()}
@@ -64,7 +65,7 @@ def new_data(customers: int, seed: int, drift: float) -> Data:
     columns = who | offer | when
     schema = {feature["name"]: feature for feature in simulate.schema()}
     resolved = [train.resolved(schema[name], columns[name]) for name in INPUTS]  # defaults as the server sets them
-    share = customer / customers  # customers come in no order
+    share = customer / customers  # the order of customers is random
     return Data(
         rows=np.column_stack(resolved).astype(np.float32),
         accepted=(draws < 1 / (1 + np.exp(-log_odds))).astype(np.int8),
@@ -75,7 +76,7 @@ def new_data(customers: int, seed: int, drift: float) -> Data:
 
 
 def retrain(data: Data, seed: int, directory: Path) -> np.ndarray:
-    """Trains, calibrates and writes the version; returns the propensities of the hold-out as LightGBM computes them."""
+    """Trains, calibrates and writes the version; returns LightGBM's propensities for the hold-out."""
     settings = {
         "objective": "binary",
         "num_leaves": LEAVES,
@@ -90,7 +91,7 @@ def retrain(data: Data, seed: int, directory: Path) -> np.ndarray:
     }
     rows = lightgbm.Dataset(data.rows[data.train], data.accepted[data.train], feature_name=INPUTS)
     booster = lightgbm.train(settings, rows, num_boost_round=TREES)
-    # Calibrated on rows that the trees have not seen: on their own they would look surer than they are.
+    # Calibrated on rows that the trees have not seen: on the training rows they are overconfident.
     calibration = train.fit_isotonic(booster.predict(data.rows[data.calibrate]), data.accepted[data.calibrate])
     ours = train.apply_isotonic(calibration, booster.predict(data.rows[data.holdout]))
 
@@ -116,7 +117,8 @@ def retrain(data: Data, seed: int, directory: Path) -> np.ndarray:
 
 
 def golden(rows: np.ndarray, expected: np.ndarray) -> bytes:
-    """golden.csv: rows from the least to the most likely to accept, and what the server must answer for each."""
+    """golden.csv: rows from the least to the most likely to accept, with the propensities that the server must
+    return."""
     chosen = np.argsort(expected, kind="stable")[np.linspace(0, len(rows) - 1, GOLDEN_ROWS).astype(int)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -128,12 +130,13 @@ def golden(rows: np.ndarray, expected: np.ndarray) -> bytes:
 
 
 def shortest(value: np.float32) -> str:
-    """The fewest digits that read back as the same float32; whole numbers, as ints and bools are, without a point."""
+    """The shortest text that parses to the same float32; integers and bools without a decimal point."""
     return np.format_float_positional(value, trim="-")
 
 
 def quality(propensities: np.ndarray, accepted: np.ndarray) -> dict[str, float]:
-    """What a version is worth on the hold-out; `lift`: acceptance in the best tenth over acceptance in all."""
+    """The quality of a version on the hold-out. `lift` is the acceptance in the best-scored tenth, relative to that in
+    all."""
     best = np.argsort(-propensities, kind="stable")[: len(accepted) // 10]
     notes = train.measured(propensities, accepted)
     return {
@@ -151,10 +154,10 @@ def bring_live(proffer: Proffer, data: Data, ours: np.ndarray, directory: Path, 
     report = {"model": NAME, "version": pushed.version, "passed": pushed.verdict.passed, "live": False}
     print(f"\n{NAME} version {pushed.version}\n{gate_table(pushed.verdict)}\n")
     if not pushed.verdict.passed:
-        print(f"version {pushed.version} failed a gate: it is kept, and no release can be made of it")
+        print(f"version {pushed.version} failed a gate: it is kept, but no release can pin it")
         return report
 
-    # The release that this run builds upon must still be the current one when it is promoted.
+    # The base release of this run must still be current at the promotion.
     base = proffer.current_release()
     before, old = proffer.score(NAME, INPUTS, rows)
     note = f"{NAME} {pushed.version}: retrained on {int(data.train.sum())} new responses"
@@ -181,27 +184,26 @@ def bring_live(proffer: Proffer, data: Data, ours: np.ndarray, directory: Path, 
 
 
 def arguments() -> argparse.Namespace:
-    """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server", default="127.0.0.1:50051", metavar="ADDR", help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=HERE.parents[1] / "var/retrain", metavar="DIR",
                         help="where the version is written (default: var/retrain)")  # fmt: skip
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write what happened as JSON, too")
-    parser.add_argument("--author", default="retrain.py", help="who is noted in the release (default: %(default)s)")
-    parser.add_argument("--customers", type=int, default=30_000, help="how many are simulated (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=2027, help="of simulation and training (default: %(default)s)")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="also write the results as JSON")
+    parser.add_argument("--author", default="retrain.py", help="author noted in the release (default: %(default)s)")
+    parser.add_argument("--customers", type=int, default=30_000, help="number of simulated customers (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=2027, help="seed of simulation and training (default: %(default)s)")
     parser.add_argument("--drift", type=float, default=1.0,
-                        help="how far customers have changed; 0: not at all (default: %(default)s)")  # fmt: skip
+                        help="how much customers have changed; 0: not at all (default: %(default)s)")  # fmt: skip
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--train-only", action="store_true", help="write the version and stop")
-    mode.add_argument("--rollback", action="store_true", help="go back to the release before, and train nothing")
+    mode.add_argument("--rollback", action="store_true", help="roll back to the release before, without training")
     return parser.parse_args()
 
 
 def main() -> int:
     options = arguments()
     if options.report:
-        options.report.unlink(missing_ok=True)  # what an earlier run left would be taken for this one's
+        options.report.unlink(missing_ok=True)  # the report of an earlier run would be mistaken for this one's
     with Proffer(options.server) as proffer:
         try:
             if options.rollback:
@@ -209,7 +211,7 @@ def main() -> int:
                 print(f"release {current.release} serves")
                 return 0
             data = new_data(options.customers, options.seed, options.drift)
-            print(f"{len(data.accepted):,} showings, {data.accepted.mean():.1%} accepted")
+            print(f"{len(data.accepted):,} impressions, {data.accepted.mean():.1%} accepted")
             ours = retrain(data, options.seed, options.out)
             if options.train_only:
                 return 0

@@ -16,7 +16,8 @@ use std::sync::PoisonError;
 
 use fuzz::Target;
 
-/// The memory that any decoder may take, whatever its input. Files are read in blocks, and lists start with capacity.
+/// The memory that any decoder may take, regardless of its input. Files are read in blocks, and lists start with
+/// capacity.
 const FREE: usize = 48 << 20;
 
 /// Runs a target alone. Fails if `decode` takes more memory than [`FREE`] and `bytes_per_byte` for each byte of input.

@@ -1,5 +1,5 @@
 //! An allocator that counts the bytes of the process, to limit a decoder to a multiple of its input.
-#![expect(unsafe_code, reason = "an allocator cannot be written without")]
+#![expect(unsafe_code, reason = "an allocator cannot be written without unsafe code")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
@@ -12,7 +12,7 @@ static PEAK: AtomicUsize = AtomicUsize::new(0);
 pub(crate) static ALONE: Mutex<()> = Mutex::new(());
 
 /// The most bytes of the process. A larger allocation fails, and the run ends.
-const MOST: usize = 2 << 30;
+const MAX_HELD: usize = 2 << 30;
 
 /// The most bytes that `work` held at once, in addition to those held before.
 pub(crate) fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
@@ -29,7 +29,7 @@ static ALLOCATOR: Counting = Counting;
 
 fn take(bytes: usize) -> bool {
     let held = HELD.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-    if held > MOST {
+    if held > MAX_HELD {
         HELD.fetch_sub(bytes, Ordering::Relaxed);
         return false;
     }
@@ -37,7 +37,7 @@ fn take(bytes: usize) -> bool {
     true
 }
 
-// SAFETY: every call is passed unchanged to the system allocator, or refused.
+// SAFETY: every call is passed unchanged to the system allocator, or fails.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if take(layout.size()) { unsafe { System.alloc(layout) } } else { std::ptr::null_mut() }

@@ -1,9 +1,9 @@
-//! Versions that must never serve, to be pushed by whoever tests pushing, swapping or the store: each is written into a
-//! directory of its own and could pass for a version of any pairwise model of the sample workspace.
+//! Versions that must never serve, for tests of pushes, swaps and the store. Each is written to its own directory and
+//! fits any pairwise model of the sample workspace.
 //!
-//! [`good`] writes one that passes every gate; [`BAD`] lists those that do not, with the gate that stops each and words of its
-//! reason. Manifests carry right checksums unless lying about them is the point, so a version may be judged as it lies, pushed
-//! file by file, or copied into a store.
+//! [`good`] writes one that passes every gate; [`BAD`] lists those that do not, with the gate that fails and part of
+//! its reason. Manifests have correct checksums unless a wrong one is the point. So a version may be judged in place,
+//! pushed file by file, or copied into a store.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,29 +16,29 @@ use release::{Candidate, GateOutcome, Sample, judge};
 
 use super::harness::sample_workspace;
 
-/// A version that a gate must stop.
+/// A version that a gate must reject.
 pub(crate) struct Bad {
     /// What is wrong with it.
     pub about: &'static str,
     /// The gate that fails.
     pub gate: &'static str,
-    /// Words of the reason.
+    /// Part of the reason.
     pub why: &'static str,
     write: fn(&Path),
 }
 
 impl Bad {
-    /// Writes the version into `directory`, which is made.
+    /// Writes the version to `directory`, which is created.
     pub(crate) fn write(&self, directory: &Path) {
         fs::create_dir_all(directory).unwrap();
         (self.write)(directory);
     }
 }
 
-/// Every sort of bad version.
+/// One bad version for each kind of fault.
 pub(crate) const BAD: &[Bad] = &[
     Bad {
-        about: "a checksum that lies",
+        about: "a wrong checksum",
         gate: "checksums",
         why: "its SHA-256 is",
         write: |directory| {
@@ -50,7 +50,7 @@ pub(crate) const BAD: &[Bad] = &[
         },
     },
     Bad {
-        about: "a graph that was cut short",
+        about: "a truncated graph",
         gate: "loads",
         why: "this is not an ONNX model, or only a part of one",
         write: |directory| {
@@ -73,19 +73,19 @@ pub(crate) const BAD: &[Bad] = &[
         write: |directory| version(directory, MANIFEST, "pushed_weights_of_the_system"),
     },
     Bad {
-        about: "weights that are not there",
+        about: "missing weights",
         gate: "loads",
         why: "there is no such file beside the model",
         write: |directory| version(directory, MANIFEST, "pushed_weights_beside"),
     },
     Bad {
-        about: "other inputs than the manifest says",
+        about: "inputs that differ from the manifest",
         gate: "signature",
         why: "`inputs` names 2 features, but the graph's input `features` has 3 columns",
         write: |directory| version(directory, MANIFEST, "pair_logit"),
     },
     Bad {
-        about: "a feature that the schema lacks",
+        about: "a feature that is not in the schema",
         gate: "signature",
         why: "the schema has no feature `balanse`; did you mean `balance`?",
         write: |directory| version(directory, &MANIFEST.replace("balance", "balanse"), "pushed_good"),
@@ -97,7 +97,7 @@ pub(crate) const BAD: &[Bad] = &[
         write: |directory| version(directory, MANIFEST, "pushed_nan_on_some_rows"),
     },
     Bad {
-        about: "log-odds that say they are propensities",
+        about: "log-odds declared as propensities",
         gate: "finite",
         why: "which is no propensity: it must lie in 0..=1, or be calibrated",
         write: |directory| {
@@ -107,7 +107,7 @@ pub(crate) const BAD: &[Bad] = &[
         },
     },
     Bad {
-        about: "other answers than its makers say",
+        about: "outputs that differ from the golden rows",
         gate: "golden",
         why: "golden.csv:3: expected 0.9 as `propensity`, found 0.5",
         write: |directory| {
@@ -117,7 +117,7 @@ pub(crate) const BAD: &[Bad] = &[
         },
     },
     Bad {
-        about: "fifty times slower than its budget",
+        about: "far slower than its budget",
         gate: "latency",
         why: "2 of 2 runs took longer than the budget",
         write: |directory| version(directory, &MANIFEST.replace("= 50", "= 1"), "pushed_slow"),
@@ -135,16 +135,16 @@ mean_limit = 1000.0
 rank_limit = -1.0
 "#;
 
-/// Writes a version that passes every gate into `directory`, which is made. Versions of different `salt` have different bytes
-/// and the same answers.
+/// Writes a version that passes every gate to `directory`, which is created. Versions with different `salt` have
+/// different bytes and the same outputs.
 pub(crate) fn good(directory: &Path, salt: u64) {
     fs::create_dir_all(directory).unwrap();
     fs::write(directory.join("golden.csv"), "balance,annual_fee,expected\n0,0,0.5\n10000,100,0.5\n").unwrap();
     version(directory, &format!("{MANIFEST}[training]\nsalt = {salt}\n"), "pushed_good");
 }
 
-/// Writes a version whose weights are a symbolic link to a file elsewhere. It cannot be pushed over the network, where there
-/// are no links; a directory that is taken as it lies can have one. Its manifest lists the digest of what the link leads to.
+/// Writes a version whose weights are a symbolic link to a file elsewhere. A push over the network cannot carry a link,
+/// but a directory that is judged in place can have one. Its manifest has the digest of the link's target.
 pub(crate) fn linked_weights(directory: &Path, elsewhere: &Path) {
     fs::create_dir_all(directory).unwrap();
     fs::write(directory.join("weights.bin"), fs::read(elsewhere).unwrap()).unwrap();
@@ -153,7 +153,7 @@ pub(crate) fn linked_weights(directory: &Path, elsewhere: &Path) {
     std::os::unix::fs::symlink(elsewhere, directory.join("weights.bin")).unwrap();
 }
 
-/// The fixture as `model.onnx` and the manifest with checksums of all that is in the directory.
+/// The fixture as `model.onnx`, and the manifest with checksums of all files in the directory.
 fn version(directory: &Path, manifest: &str, fixture: &str) {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/onnx");
     fs::copy(fixtures.join(format!("{fixture}.onnx")), directory.join("model.onnx")).unwrap();
@@ -172,7 +172,7 @@ fn edit(directory: &Path, change: impl FnOnce(&mut String)) {
     fs::write(path, manifest).unwrap();
 }
 
-/// Judges the version in `directory` by the schema of the sample.
+/// Judges the version in `directory` against the schema of the sample.
 fn judged(directory: &Path) -> Vec<release::GateReport> {
     let features = fs::read_to_string(sample_workspace().join("features.toml")).unwrap();
     let schema = FeatureSchema::parse("features.toml", &features).unwrap();
@@ -196,7 +196,7 @@ fn directory() -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn a_good_version_passes_and_each_bad_one_is_stopped_by_its_gate() {
+fn a_good_version_passes_and_each_bad_one_fails_its_gate() {
     let (_parent, path) = directory();
     good(&path, 7);
     for report in judged(&path) {

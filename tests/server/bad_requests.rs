@@ -1,4 +1,4 @@
-//! What clients get wrong: each with its status and the field's name, and the server serving afterwards.
+//! Mistakes in requests: each gets its status and the name of its field, and the server still serves afterwards.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tonic::{Code, Request, Status};
 
 use super::harness::{Server, dense, exchange, frame, rank_request, wire};
 
-/// The sample server still decides.
+/// Checks that the sample server still decides.
 async fn assert_serving() {
     let mut client = Server::sample().client().await;
     let response = client.rank(rank_request("app_home", &["C000001"])).await.unwrap().into_inner();
@@ -37,7 +37,7 @@ fn assert_status(status: &Status, code: Code, field: &str) {
 }
 
 #[tokio::test]
-async fn unknown_names_are_not_found_and_the_likely_one_is_suggested() {
+async fn unknown_names_are_not_found_and_a_likely_one_is_suggested() {
     let status = refused_rank(|request| request.placement = "app_hme".into()).await;
     assert_status(
         &status,
@@ -92,7 +92,7 @@ async fn features_that_do_not_fit_the_schema_name_their_field() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_one_customer_fails_that_one_alone() {
+async fn invalid_data_of_one_customer_fails_only_that_customer() {
     use wire::feature_column::Values;
     let column = |name: &str, values| wire::FeatureColumn {
         name: name.to_owned(),
@@ -130,8 +130,8 @@ async fn what_is_wrong_with_one_customer_fails_that_one_alone() {
         assert_eq!(result.offers.is_empty(), expected.is_some());
         assert!(result.error.as_ref().is_none_or(|error| error.code == "INVALID_ARGUMENT"));
     }
-    assert_eq!(results[1].customer_id, "ä".repeat(128), "of an id that is too long, the beginning");
-    // The one that is sound is decided as alone.
+    assert_eq!(results[1].customer_id, "ä".repeat(128), "the beginning of an id that is too long");
+    // The valid one is decided as in a call of its own.
     let mut alone = rank_request("app_home", &ids[..1]);
     alone.features = Some(wire::FeatureBatch {
         rows: 1,
@@ -150,7 +150,7 @@ async fn what_is_wrong_with_one_customer_fails_that_one_alone() {
     };
     assert_eq!((shown(&results[0]), &results[0].degraded), (shown(&alone), &alone.degraded));
 
-    // Rows of the other calls fail alone, too.
+    // In the other calls, too, only the invalid rows fail.
     let score = wire::ScoreRequest {
         model: Some(wire::ModelRef { name: "propensity".to_owned(), version: 0 }),
         features: Some(batch.clone()),
@@ -176,7 +176,7 @@ async fn what_is_wrong_with_one_customer_fails_that_one_alone() {
 }
 
 #[tokio::test]
-async fn dense_rows_with_an_infinite_value_are_nan_also_where_they_are_read_in_place() {
+async fn dense_rows_with_an_infinite_value_are_nan_even_if_read_in_place() {
     let manifest =
         std::fs::read_to_string(super::harness::sample_workspace().join("propensity/1/model.toml")).unwrap();
     let manifest = model::Manifest::parse("model.toml", &manifest).unwrap();
@@ -196,7 +196,7 @@ async fn dense_rows_with_an_infinite_value_are_nan_also_where_they_are_read_in_p
 }
 
 #[tokio::test]
-async fn what_the_release_does_not_have_is_named_and_the_rest_of_the_call_answered() {
+async fn names_unknown_to_the_release_are_reported_and_the_call_is_answered() {
     let mut client = Server::sample().client().await;
     let mut ask = async |change: &dyn Fn(&mut wire::RankRequest)| {
         let mut request = rank_request("app_home", &["C000001"]);
@@ -204,15 +204,15 @@ async fn what_the_release_does_not_have_is_named_and_the_rest_of_the_call_answer
         client.rank(request).await.unwrap().into_inner().results.remove(0)
     };
     let plain = ask(&|_| {}).await;
-    let says = |result: &wire::RankResult, entry: &str| result.degraded.iter().any(|one| one == entry);
+    let reports = |result: &wire::RankResult, entry: &str| result.degraded.iter().any(|one| one == entry);
     let features = ask(&|request| request.features = Some(dense(&["balanse"], 1, &[f32::INFINITY]))).await;
-    assert!(says(&features, "unknown_feature:balanse") && features.offers == plain.offers);
+    assert!(reports(&features, "unknown_feature:balanse") && features.offers == plain.offers);
     let value = |kind| wire::FeatureValue { kind: Some(kind) };
     let number = value(wire::feature_value::Kind::FloatValue(1.0));
     let context = ask(&|request| request.context = [("balance".to_owned(), number.clone())].into()).await;
-    assert!(says(&context, "unknown_feature:balance") && context.offers == plain.offers);
+    assert!(reports(&context, "unknown_feature:balance") && context.offers == plain.offers);
     let channel = ask(&|request| request.channel = "carrier_pigeon".to_owned()).await;
-    assert!(says(&channel, "unknown_channel:carrier_pigeon") && channel.offers.is_empty());
+    assert!(reports(&channel, "unknown_channel:carrier_pigeon") && channel.offers.is_empty());
     let reasons = channel.rejected.iter().filter(|rejected| rejected.reason == "CHANNEL_NOT_ALLOWED");
     assert!(reasons.clone().count() > 0 && reasons.clone().all(|rejected| rejected.detail.contains("app")));
 }
@@ -244,7 +244,7 @@ async fn sizes_are_bounded() {
 }
 
 #[tokio::test]
-async fn values_outside_their_type_are_refused() {
+async fn values_outside_their_type_are_rejected() {
     let explain = refused_rank(|request| request.explain = 17).await;
     assert_status(&explain, Code::InvalidArgument, "explain");
     let nanos = prost_types::Timestamp { seconds: 0, nanos: -5 };
@@ -253,7 +253,7 @@ async fn values_outside_their_type_are_refused() {
     assert_serving().await;
 }
 
-/// Sends bytes as they are, as a client of another language might.
+/// Sends raw bytes, as a client in another language might.
 #[derive(Debug, Clone, Default)]
 struct Raw;
 
@@ -300,30 +300,30 @@ async fn raw_rank(bytes: &[u8]) -> Status {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_message_are_the_callers_mistake() {
+async fn invalid_messages_are_the_fault_of_the_caller() {
     // Field 2 (placement), three bytes that are not UTF-8.
     let status = raw_rank(&[0x12, 3, 0xff, 0xfe, 0xfd]).await;
     assert_status(&status, Code::InvalidArgument, "placement");
-    // Nothing at all where one message belongs is the caller's mistake, too.
+    // A missing message is the caller's fault, too.
     assert_eq!(damaged_frame(&[]).await.code(), Code::InvalidArgument);
-    // A frame that says it is compressed and is not.
+    // A frame that is flagged as compressed but is not.
     let damaged = damaged_frame(&[1, 0, 0, 0, 2, 0x12, 0]).await;
     assert_eq!(damaged.code(), Code::InvalidArgument, "{damaged:?}");
-    // A length that goes beyond the message.
+    // A length that exceeds the message.
     let status = raw_rank(&[0x12, 0x7f, b'x']).await;
     assert_status(&status, Code::InvalidArgument, "decoded");
     assert_serving().await;
 }
 
-/// Sends the bytes of a `Rank` as they are, frame and all, and reads what the server itself answers: `tonic`'s client would
-/// refuse, or answer first.
+/// Sends the raw bytes of a `Rank`, frame included, and reads the server's own answer: `tonic`'s client would reject
+/// some of them itself.
 async fn raw_call(headers: &[(&str, &str)], frame: Vec<u8>) -> Status {
     let (answer, _) = exchange(Server::sample().address, headers, frame).await;
     Status::from_header_map(&answer.headers).expect("an answer without a body")
 }
 
 #[tokio::test]
-async fn only_large_answers_are_compressed_for_those_who_take_that() {
+async fn only_large_answers_are_compressed_and_only_on_request() {
     let flag = |customers: usize, accepts: &'static [(&'static str, &'static str)]| async move {
         let ids: Vec<String> = (1..=customers).map(|number| format!("C{number:06}")).collect();
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
@@ -332,9 +332,9 @@ async fn only_large_answers_are_compressed_for_those_who_take_that() {
         body[0]
     };
     let gzip = &[("grpc-accept-encoding", "gzip")];
-    assert_eq!(flag(1, gzip).await, 0, "a small answer");
-    assert_eq!(flag(500, gzip).await, 1, "a large one");
-    assert_eq!(flag(500, &[]).await, 0, "a caller who did not ask");
+    assert_eq!(flag(1, gzip).await, 0, "small answer");
+    assert_eq!(flag(500, gzip).await, 1, "large answer");
+    assert_eq!(flag(500, &[]).await, 0, "no compression requested");
 }
 
 async fn damaged_frame(frame: &[u8]) -> Status {
@@ -346,12 +346,12 @@ async fn with_timeout(timeout: &str, request: &wire::RankRequest) -> Status {
 }
 
 #[tokio::test]
-async fn a_deadline_that_cannot_be_met_is_answered_as_such() {
+async fn a_deadline_that_cannot_be_met_is_exceeded() {
     let small = rank_request("app_home", &["C000001"]);
     assert_status(&with_timeout("0m", &small).await, Code::DeadlineExceeded, "deadline");
     assert_status(&with_timeout("1n", &small).await, Code::DeadlineExceeded, "deadline");
     assert_status(&with_timeout("soon", &small).await, Code::InvalidArgument, "grpc-timeout");
-    // Work that takes longer than the deadline is dropped on the way.
+    // Work that takes longer than the deadline is cancelled.
     let ids: Vec<String> = (1..=1000).map(|number| format!("C{number:06}")).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let large = rank_request("app_home", &ids);
@@ -360,7 +360,7 @@ async fn a_deadline_that_cannot_be_met_is_answered_as_such() {
 }
 
 #[tokio::test]
-async fn a_client_that_vanishes_in_mid_stream_leaves_no_trace() {
+async fn a_client_that_disappears_mid_stream_leaves_no_work_behind() {
     let server = Server::sample();
     let ids: Vec<String> = (1..=1000).map(|number| format!("C{number:06}")).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
@@ -371,20 +371,20 @@ async fn a_client_that_vanishes_in_mid_stream_leaves_no_trace() {
     assert!(stream.next().await.unwrap().is_ok());
     drop(stream);
     drop(client);
-    // The work under way is abandoned, so the queue empties though the client asked without end.
+    // Its work is cancelled, so the queue drains although the client sent requests without end.
     for attempt in 0.. {
         let metrics = server.admin_get("/metrics").unwrap();
         if metrics.contains("proffer_queue_depth 0") {
             break;
         }
-        assert!(attempt < 500, "the queue does not empty");
+        assert!(attempt < 500, "the queue does not drain");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_serving().await;
 }
 
 #[tokio::test]
-async fn a_request_that_fails_ends_its_stream_with_its_status() {
+async fn a_failed_request_ends_its_stream_with_its_status() {
     let good = wire::RankStreamRequest { request: Some(rank_request("app_home", &["C000001"])) };
     let bad = wire::RankStreamRequest { request: None };
     let mut client = Server::sample().client().await;

@@ -1,4 +1,5 @@
-//! Models that harm whoever loads or runs them, made by tests/fixtures/bombs.py: a failed gate each, and no harm to the server.
+//! Models that harm any process that loads or runs them, made by tests/fixtures/bombs.py: each fails a gate and does
+//! not harm the server.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use super::harness::{python, rank_request, sample_workspace, wire};
 use super::management::Management;
 use super::swap::machine::Memory;
 
-/// Each bomb and words of the reasons that its verdict may give.
+/// Each bomb, and parts of the reasons that its verdict may give.
 const BOMBS: &[(&str, &[&str])] = &[
     ("deep_tree", &["the stack overflowed"]),
     ("doubling_functions", &["of CPU time", "of memory"]),
@@ -43,7 +44,7 @@ const BOMBS: &[(&str, &[&str])] = &[
     ("external_folder", &["it is not a file"]),
 ];
 
-/// With a budget of latency, which is what keeps a graph out that is only slow.
+/// With a latency budget, which rejects a graph that is only slow.
 const MANIFEST: &str = r#"kind = "propensity"
 layout = "pairwise"
 inputs = ["balance", "annual_fee"]
@@ -51,10 +52,10 @@ accepts_missing = false
 latency_budget_ms = 50
 "#;
 
-/// How much more memory the server may have after it has seen all of them, in MB: what any management costs.
+/// How much the server's memory may grow over all of them, in MB: the ordinary cost of management calls.
 const MORE_MEMORY: f64 = 64.0;
 
-/// The directory of all bombs, or `None` where there is no Python to make them.
+/// The directory of all bombs, or `None` without a Python to make them.
 fn bombs() -> Option<&'static Path> {
     static MADE: OnceLock<Option<tempfile::TempDir>> = OnceLock::new();
     let made = MADE.get_or_init(|| {
@@ -76,7 +77,7 @@ fn version(bomb: &str, into: &Path) -> PathBuf {
     directory
 }
 
-/// A server whose judges may take little, so that the test does not.
+/// A server with low limits for judges, which keep the test cheap.
 fn serve(store: &Path) -> Process {
     let mut proffer = command();
     proffer.env("PROFFER_JUDGE_CPU_TIME", "3s").env("PROFFER_JUDGE_MEMORY", "1GiB");
@@ -96,7 +97,7 @@ fn made_store(directory: &Path) -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_bomb_is_a_failed_gate_and_the_server_answers_meanwhile() {
+async fn each_bomb_fails_a_gate_while_the_server_answers() {
     let Some(_) = bombs() else { return };
     let directory = tempfile::tempdir().unwrap();
     let server = serve(&made_store(directory.path()));
@@ -111,10 +112,10 @@ async fn each_bomb_is_a_failed_gate_and_the_server_answers_meanwhile() {
         }
     };
     let pushes = async {
-        // What the first push costs is not of the bombs.
+        // The first push has costs of its own that do not count.
         good(&directory.path().join("first"), 1);
         management.push("propensity", 0, &directory.path().join("first")).await.unwrap();
-        let before = Memory::of(server.id()).expect("Linux tells").resident;
+        let before = Memory::of(server.id()).expect("Linux reports it").resident;
         for (bomb, words) in BOMBS {
             let began = Instant::now();
             let pushed = management.push(bomb, 0, &version(bomb, directory.path())).await.unwrap();
@@ -134,7 +135,8 @@ async fn each_bomb_is_a_failed_gate_and_the_server_answers_meanwhile() {
         good(&directory.path().join("good"), 2);
         let pushed = management.push("propensity", 0, &directory.path().join("good")).await.unwrap();
         assert!(pushed.verdict.unwrap().passed);
-        // The good version is not calibrated, which the placements of the sample want: the release is one of the version before.
+        // The placements of the sample need calibrated versions, which the good one is not: the release pins the
+        // version before it.
         let release = management.create(&[]).await.unwrap();
         management.promote(release).await.unwrap();
         stop.store(true, Ordering::Relaxed);
@@ -150,7 +152,7 @@ async fn a_store_that_holds_unjudged_bombs_serves_and_lists_them_as_unjudged() {
     let store = made_store(directory.path());
     let named = ["deep_tree", "doubling_functions", "endless_loop", "huge_constant", "huger_batch"];
     for bomb in named {
-        // As a push leaves it that was cut before it was judged, and as somebody puts it there by hand.
+        // As left by a push that was interrupted before judging, and as copied there by hand.
         super::harness::copy_directory(
             &version(bomb, directory.path()),
             &store.join(format!("models/{bomb}/1")),
@@ -162,7 +164,7 @@ async fn a_store_that_holds_unjudged_bombs_serves_and_lists_them_as_unjudged() {
     let mut client = DecisionServiceClient::new(channel(&server).await);
     let answer = client.rank(rank_request("app_home", &["C000001"])).await.unwrap().into_inner();
     assert_eq!(answer.release, 1);
-    // What has no manifest is judged beside everything else, one after another; the one that does no harm comes after bombs.
+    // Versions without a manifest are judged in the background, one after another; the harmless one comes after bombs.
     until_served(&server, "harmless").await;
     for bomb in named {
         let listed =
@@ -181,7 +183,7 @@ async fn a_store_that_holds_unjudged_bombs_serves_and_lists_them_as_unjudged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_graph_that_does_not_end_is_stopped_when_its_call_is_over() {
+async fn an_endless_graph_is_stopped_when_its_call_ends() {
     let Some(bombs) = bombs() else { return };
     let directory = tempfile::tempdir().unwrap();
     let store = made_store(directory.path());
@@ -191,7 +193,7 @@ async fn a_graph_that_does_not_end_is_stopped_when_its_call_is_over() {
     // Twice as many as there are workers.
     let endless = (0..4).map(|_| infer(&server, "loop", Some(i64::MAX / 2)));
     for ended in futures_util::future::join_all(endless).await {
-        // Whoever looks at the clock first says so: the client cancels, the server answers.
+        // Either side may notice the deadline first: the client cancels, the server answers.
         let code = ended.unwrap_err().code();
         assert!(matches!(code, Code::DeadlineExceeded | Code::Cancelled), "{code}");
     }
@@ -203,7 +205,7 @@ async fn a_graph_that_does_not_end_is_stopped_when_its_call_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_judge_has_the_stack_for_the_server_has_it_for() {
+async fn a_graph_that_fits_the_stack_of_a_judge_fits_the_stack_of_the_server() {
     let Some(_) = bombs() else { return };
     let directory = tempfile::tempdir().unwrap();
     let store = made_store(directory.path());
@@ -238,7 +240,7 @@ async fn until_served(server: &Process, model: &str) {
     }
 }
 
-/// Asks a bomb for one row within a second; `turns` of the loop, where it takes them.
+/// Sends one row to a bomb, with a deadline of a second; `turns` of the loop, if it takes them.
 async fn infer(server: &Process, model: &str, turns: Option<i64>) -> Result<(), Status> {
     let mut client = GrpcInferenceServiceClient::new(channel(server).await);
     let tensor =

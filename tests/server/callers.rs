@@ -1,5 +1,5 @@
-//! What the server demands of a caller before it does anything: a call of gRPC that exists, one message, a deadline that is one, and no more than
-//! the caller's share.
+//! What the server demands of a call before any work: a known gRPC method, one message, a valid deadline, and a permit
+//! within its share.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const RANK: &str = "/proffer.v1.DecisionService/Rank";
 const ROLL_BACK: &str = "/proffer.v1.ReleaseService/RollbackRelease";
 const LIST: &str = "/proffer.v1.ReleaseService/ListReleases";
 
-/// A connection from an address of this machine, of which every one of 127.0.0.0/8 is.
+/// A connection from a loopback address; all of 127.0.0.0/8 are addresses of this machine.
 async fn connect_from(server: &Server, address: &str) -> SendRequest<Bytes> {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
@@ -26,7 +26,7 @@ async fn connect_from(server: &Server, address: &str) -> SendRequest<Bytes> {
     client.ready().await.unwrap()
 }
 
-/// What a request is answered.
+/// The status of an answer.
 #[derive(Debug, PartialEq, Eq)]
 struct Answer {
     http: u16,
@@ -54,7 +54,7 @@ async fn ask(
     let head = http::Request::builder().method(method).uri(format!("http://server{path}"));
     let head = headers.iter().fold(head, |head, (name, value)| head.header(*name, *value));
     let (answer, mut sending) = client.send_request(head.body(()).unwrap(), false).unwrap();
-    // The server may have answered and reset the stream before.
+    // The server may already have answered and reset the stream.
     _ = sending.send_data(body.into(), true);
     let (head, mut body) = answer.await.unwrap().into_parts();
     let text = |headers: &http::HeaderMap, name: &str| {
@@ -75,7 +75,7 @@ async fn ask(
 const GRPC: (&str, &str) = ("content-type", "application/grpc");
 
 #[tokio::test]
-async fn a_page_in_a_browser_rolls_nothing_back() {
+async fn a_web_page_cannot_roll_back_a_release() {
     let server = Server::start(Copy::new().path(), &[]);
     let mut management = Management::over(server.channel().await);
     let release = management.create(&[]).await.unwrap();
@@ -102,7 +102,7 @@ async fn a_page_in_a_browser_rolls_nothing_back() {
 }
 
 #[tokio::test]
-async fn a_call_takes_one_message_and_a_deadline_of_digits() {
+async fn a_call_takes_one_message_and_a_numeric_deadline() {
     let server = Server::sample();
     let mut client = connect_from(server, "127.0.0.1").await;
     let rank = || frame(&rank_request("app_home", &["C000001"]));
@@ -129,13 +129,13 @@ async fn a_call_takes_one_message_and_a_deadline_of_digits() {
 }
 
 #[tokio::test]
-async fn one_connection_and_one_peer_leave_a_share_to_others() {
+async fn one_connection_and_one_peer_leave_a_share_for_others() {
     let settings =
         [("limits.concurrent_calls", "8"), ("limits.connection_share", "0.5"), ("limits.peer_share", "0.75")];
     let server = Server::start(Copy::new().path(), &settings);
     let message = frame(&wire::RankStreamRequest { request: Some(rank_request("app_home", &["C000001"])) });
     let mut streams = Vec::new();
-    // Streams that are open, each with its first message answered.
+    // Open streams, each with its first message answered.
     let mut open = async |client: &mut SendRequest<Bytes>| {
         let head = http::Request::post("http://server/proffer.v1.DecisionService/RankStream")
             .header(GRPC.0, GRPC.1)
@@ -166,7 +166,7 @@ async fn one_connection_and_one_peer_leave_a_share_to_others() {
     let refused = ask(&mut one, "POST", RANK, &[GRPC], rank.clone()).await;
     assert_eq!(refused, Answer::of_grpc(Code::ResourceExhausted));
     drop(streams);
-    // What the streams held comes back when they are reset.
+    // The permits of the streams are released when they are reset.
     let again = async {
         while ask(&mut one, "POST", RANK, &[GRPC], rank.clone()).await != Answer::of_grpc(Code::Ok) {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -176,7 +176,7 @@ async fn one_connection_and_one_peer_leave_a_share_to_others() {
 }
 
 #[tokio::test]
-async fn the_path_of_a_file_is_refused_where_no_disk_would_take_it() {
+async fn a_file_name_that_no_disk_would_take_is_rejected() {
     let server = Server::sample();
     let mut management = Management::over(server.channel().await);
     let directory = tempfile::tempdir().unwrap();
@@ -193,9 +193,10 @@ async fn the_path_of_a_file_is_refused_where_no_disk_would_take_it() {
     }
 }
 
-/// A client that is told in time makes its next call on a new connection; one whose connection is gone loses a call.
+/// A client that is notified in time makes its next call on a new connection; one whose connection is closed loses a
+/// call.
 #[tokio::test]
-async fn a_connection_without_calls_is_told_to_leave_before_it_is_closed() {
+async fn an_idle_connection_gets_a_goaway_before_it_is_closed() {
     const SETTINGS: u8 = 4;
     const PING: u8 = 6;
     const GO_AWAY: u8 = 7;
@@ -204,8 +205,8 @@ async fn a_connection_without_calls_is_told_to_leave_before_it_is_closed() {
     let mut stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
     stream.write_all(&[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0]).await.unwrap();
-    let mut told = Vec::new();
-    // Frames, each of a head of nine bytes and a payload (RFC 9113, section 4.1), until the server closes.
+    let mut received = Vec::new();
+    // Frames, each with a header of nine bytes and a payload (RFC 9113, section 4.1), until the server closes.
     let mut head = [0; 9];
     while stream.read_exact(&mut head).await.is_ok() {
         let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
@@ -215,9 +216,9 @@ async fn a_connection_without_calls_is_told_to_leave_before_it_is_closed() {
                 head[4] = ACK;
                 stream.write_all(&[&head[..], &payload].concat()).await.unwrap();
             }
-            GO_AWAY => told.push(u32::from_be_bytes(payload[4..8].try_into().unwrap())),
+            GO_AWAY => received.push(u32::from_be_bytes(payload[4..8].try_into().unwrap())),
             _ => {}
         }
     }
-    assert!(!told.is_empty() && told.iter().all(|error| *error == 0), "{told:?}");
+    assert!(!received.is_empty() && received.iter().all(|error| *error == 0), "{received:?}");
 }

@@ -1,4 +1,4 @@
-//! The command line as a person meets it: help, mistakes, tables, and the signals of a process.
+//! The command line as a user sees it: help, errors, tables, and signals.
 
 use std::ffi::OsStr;
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::binary::{Ended, Process, command, init, proffer, proffer_prints};
 use super::harness::{Copy, Server, admin_get, sample_workspace};
 
-/// Every command, and a word of its help that says what it is for.
+/// Every command, and part of its help that says what it is for.
 const COMMANDS: [(&[&str], &str); 24] = [
     (&["serve"], "Serve a store over gRPC until SIGTERM"),
     (&["init"], "Make a new store of a workspace"),
@@ -38,7 +38,7 @@ const COMMANDS: [(&[&str], &str); 24] = [
     (&["features", "load"], "customer_id"),
 ];
 
-/// Validity windows must not make tests fail one day.
+/// A fixed date, so that tests do not depend on the validity windows of offers.
 const AS_OF: &str = "2026-10-15T09:00:00Z";
 
 #[track_caller]
@@ -50,7 +50,7 @@ fn assert_fails(ended: &Ended, code: i32, words: &[&str]) {
     }
 }
 
-/// A store of the sample in a directory of its own.
+/// A store of the sample in a temporary directory.
 fn sample_store() -> (tempfile::TempDir, std::path::PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("store");
@@ -69,7 +69,7 @@ fn every_command_and_every_option_is_explained() {
         assert!(help.contains(&format!("Usage: proffer {}", path.join(" "))), "{help}");
         assert!(path.len() > 1 || overview.contains(&format!("\n  {}  ", path[0])), "{overview}");
         for option in help.lines().filter(|line| line.trim_start().starts_with('-')) {
-            // The description stands two spaces behind the option, on the same line.
+            // The description follows the option after two spaces, on the same line.
             let explained =
                 option.trim_start().split_once("  ").is_some_and(|(_, text)| text.trim().len() > 5);
             assert!(explained, "{}: {option}", path.join(" "));
@@ -81,7 +81,7 @@ fn every_command_and_every_option_is_explained() {
 }
 
 #[test]
-fn the_three_commands_that_help_begins_with_work_as_they_stand() {
+fn the_three_commands_at_the_top_of_help_work_as_printed() {
     let help = proffer_prints(["help"]);
     let (_, begin) = help.split_once("To begin:\n").unwrap();
     let words = |line: &str| -> Vec<String> {
@@ -112,7 +112,7 @@ fn the_three_commands_that_help_begins_with_work_as_they_stand() {
     assert!(ranked.stdout.contains("withheld"), "{}", ranked.stdout);
 }
 
-/// Lets a command that runs elsewhere find ONNX Runtime where this checkout has it.
+/// Lets a command in another directory find the ONNX Runtime of this checkout.
 fn find_runtime(command: &mut std::process::Command) {
     if std::env::var_os("ORT_DYLIB_PATH").is_none() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("var/onnxruntime");
@@ -123,7 +123,7 @@ fn find_runtime(command: &mut std::process::Command) {
 }
 
 #[test]
-fn a_wrong_configuration_ends_with_64_and_every_problem() {
+fn an_invalid_configuration_exits_with_64_and_lists_every_problem() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("proffer.toml");
     std::fs::write(&file, "[server]\nqueue = 0\nlisen = \"127.0.0.1:1\"\n[limits]\nmessage = \"16\"\n")
@@ -146,12 +146,12 @@ fn a_wrong_configuration_ends_with_64_and_every_problem() {
 }
 
 #[test]
-fn check_config_prints_a_file_that_means_the_same() {
+fn check_config_prints_an_equivalent_file() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("proffer.toml");
     std::fs::write(
         &file,
-        "[server]\nqueue = 7\n[traces]\notlp_endpoint = \"http://me:secret@collector:4317\"\n",
+        "[server]\nidle = \"7m\"\n[traces]\notlp_endpoint = \"http://me:secret@collector:4317\"\n",
     )
     .unwrap();
     let mut command = command();
@@ -162,7 +162,7 @@ fn check_config_prints_a_file_that_means_the_same() {
         let line = printed.stdout.lines().find(|line| line.starts_with(key)).unwrap();
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(origin("queue"), format!("queue = 7 # {}:2", file.display()));
+    assert_eq!(origin("idle"), format!("idle = \"7m\" # {}:2", file.display()));
     assert_eq!(origin("drain"), "drain = \"2m\" # PROFFER_SERVER_DRAIN");
     assert_eq!(origin("workers"), "workers = 3 # flag");
     assert_eq!(origin("poll"), "poll = \"1s\" # default");
@@ -176,7 +176,7 @@ fn check_config_prints_a_file_that_means_the_same() {
 }
 
 #[test]
-fn a_store_that_is_none_is_answered_with_the_command_that_makes_one() {
+fn without_a_store_the_error_names_the_command_that_creates_one() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("missing");
     for (store, reason) in
@@ -201,7 +201,7 @@ fn a_store_that_is_none_is_answered_with_the_command_that_makes_one() {
 }
 
 #[test]
-fn a_taken_port_is_named() {
+fn a_port_in_use_is_named() {
     let (_directory, store) = sample_store();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -239,7 +239,7 @@ fn a_missing_runtime_is_answered_with_the_command_that_fetches_it() {
 }
 
 #[test]
-fn sigterm_ends_the_server_with_0() {
+fn after_sigterm_the_server_exits_with_0() {
     let (_directory, store) = sample_store();
     let server = Process::start(command(), &store);
     let address = format!("http://{}", server.address);
@@ -251,7 +251,7 @@ fn sigterm_ends_the_server_with_0() {
 }
 
 #[test]
-fn sighup_ends_nothing_and_sigterm_is_first_told_to_those_who_send_calls() {
+fn sighup_is_ignored_and_sigterm_first_makes_the_server_unready() {
     let (_directory, store) = sample_store();
     let mut patient = command();
     patient.envs([("PROFFER_SERVER_DRAIN_DELAY", "50s"), ("PROFFER_SERVER_DRAIN", "60s")]);
@@ -270,7 +270,7 @@ fn sighup_ends_nothing_and_sigterm_is_first_told_to_those_who_send_calls() {
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(readiness().contains("\"leaving\""), "{}", readiness());
-    // Whoever has not heard of it is answered, also on a new connection.
+    // Callers that have not noticed are still answered, even on a new connection.
     proffer_prints(rank);
     server.signal("HUP");
     proffer_prints(rank);
@@ -282,21 +282,21 @@ fn sighup_ends_nothing_and_sigterm_is_first_told_to_those_who_send_calls() {
 }
 
 #[test]
-fn a_delay_ends_by_itself_and_a_server_without_a_terminal_has_one() {
+fn a_server_without_a_terminal_has_a_drain_delay_that_ends_by_itself() {
     let (_directory, store) = sample_store();
     let mut command = command();
-    // Half of it, as nobody watches.
+    // `auto` is half of it, as there is no terminal.
     command.envs([("PROFFER_SERVER_DRAIN_DELAY", "auto"), ("PROFFER_SERVER_DRAIN", "2s")]);
     let server = Process::start(command, &store);
     let began = Instant::now();
-    let (status, log) = server.terminate_told();
+    let (status, log) = server.terminate_with_log();
     assert_eq!(status.code(), Some(0), "{status}");
     let took = began.elapsed();
     assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(20), "{took:?}: {log:#?}");
 }
 
 #[test]
-fn a_variable_that_nothing_reads_is_refused() {
+fn an_unknown_environment_variable_is_rejected() {
     let with = |variables: &[(&str, &str)], arguments: &[&str]| -> Ended {
         command().envs(variables.iter().copied()).args(arguments).output().unwrap().into()
     };
@@ -316,7 +316,7 @@ fn a_variable_that_nothing_reads_is_refused() {
 }
 
 #[test]
-fn an_address_that_is_none_is_answered_with_the_form_to_write() {
+fn an_invalid_address_is_answered_with_a_valid_form() {
     for (address, words) in [
         ("localhost", ["the port is missing", "write http://localhost:50051"]),
         ("http://", ["names no host", "write http://127.0.0.1:50051"]),
@@ -330,7 +330,7 @@ fn an_address_that_is_none_is_answered_with_the_form_to_write() {
 }
 
 #[test]
-fn a_day_is_its_midnight() {
+fn a_date_means_its_midnight() {
     let address = format!("http://{}", Server::sample().address);
     let rank = |as_of: &str| {
         let asked =
@@ -348,7 +348,7 @@ fn a_day_is_its_midnight() {
 }
 
 #[test]
-fn what_was_promoted_is_listed_from_a_store_and_from_a_server() {
+fn promotions_are_listed_from_a_store_and_from_a_server() {
     let server = Server::start(Copy::new().path(), &[]);
     let address = format!("http://{}", server.address);
     let at_server = |arguments: &[&str]| {
@@ -377,7 +377,7 @@ fn what_was_promoted_is_listed_from_a_store_and_from_a_server() {
 }
 
 #[test]
-fn a_question_that_the_server_refuses_says_why() {
+fn a_rejected_request_is_printed_with_its_reason() {
     let address = format!("http://{}", Server::sample().address);
     let rank = |placement: &str, more: &[&str]| {
         let asked = ["rank", "--customer", "C000001", "--server", &address, "--placement", placement];
@@ -401,7 +401,7 @@ fn row<'t>(table: &'t str, first: &str) -> Vec<&'t str> {
 }
 
 #[test]
-fn json_says_what_the_table_says() {
+fn json_and_the_table_agree() {
     let address = format!("http://{}", Server::sample().address);
     let rank = |more: &[&str]| {
         let asked =
@@ -483,7 +483,7 @@ fn scores_are_printed_as_csv() {
 }
 
 #[test]
-fn values_have_the_types_of_the_schema_and_not_those_that_they_look_like() {
+fn values_have_the_types_of_the_schema_whatever_they_look_like() {
     let directory = tempfile::tempdir().unwrap();
     let input = directory.path().join("rows.csv");
     let address = format!("http://{}", Server::sample().address);
@@ -501,13 +501,13 @@ fn values_have_the_types_of_the_schema_and_not_those_that_they_look_like() {
             input.to_str().unwrap(),
         ])
     };
-    // A whole number that 32 bits do not hold, a word for nothing, a column that is no feature.
+    // An integer that a 32-bit float cannot hold, a text for a missing value, a column that is not a feature.
     let ended = score("customer_id,balance,shoe_size\nA,20000001,x\nB,NaN,y\n");
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stderr.contains("column `shoe_size` is not a feature and was ignored"), "{ended:?}");
     let plain = score("customer_id,balance\nA,20000000\nB,\n");
     assert_eq!((ended.stdout.lines().count(), &ended.stdout), (3, &plain.stdout));
-    // As Excel writes it where the comma stands before decimals.
+    // As Excel writes it in locales with a decimal comma.
     let excel = score("\u{feff}customer_id;balance\r\nA;10,5\r\n");
     assert_eq!(excel.stdout, score("customer_id,balance\nA,10.5\n").stdout, "{excel:?}");
     assert_fails(&score("customer_id,balance\nA,x\n"), 1, &["rows.csv:2: `balance` is a float: \"x\""]);
@@ -519,12 +519,12 @@ fn values_have_the_types_of_the_schema_and_not_those_that_they_look_like() {
     let ended = rank(&["--feature", "balance=20000001", "--context", "month=7"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_fails(&rank(&["--feature", "balance=much"]), 1, &["--feature: `balance` is a float: \"much\""]);
-    // What the schema does not know is for the server to name.
+    // Names that are not in the schema are reported by the server.
     let ended = rank(&["--feature", "balanse=1"]);
     assert!(format!("{ended:?}").contains("balanse"), "{ended:?}");
 }
 
-/// Files that are broken, and what every command that reads them says.
+/// Broken files, and the error that every command reports for them.
 const BROKEN: [(&str, &str); 8] = [
     (
         "customer_id,balance,credit_limit\nA,1,2\nB,3,\"4\nC,5,6\n",
@@ -549,7 +549,7 @@ const BROKEN: [(&str, &str); 8] = [
 ];
 
 #[test]
-fn every_command_says_the_same_of_a_broken_file() {
+fn every_command_reports_the_same_error_for_a_broken_file() {
     let (directory, store) = sample_store();
     let file = directory.path().join("table.csv");
     let address = format!("http://{}", Server::sample().address);

@@ -1,4 +1,4 @@
-//! Connections: answers of every length leave at once and whole, whoever serves them.
+//! Connections: answers of every length are sent at once and whole, on every path.
 
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
@@ -6,16 +6,15 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::harness::{Server, rank_request, scores, wire};
 
-/// Numbers of rows whose messages and answers lie on both sides of every length at which something changes: what is copied into
-/// one frame, what a frame holds, what is held back, and what is offloaded.
+/// Row counts on both sides of every threshold of length: copied into one frame, filling a frame, buffered, offloaded.
 const ROWS: [usize; 10] = [1, 60, 250, 260, 1000, 4090, 4100, 4300, 9000, 40_000];
 
-/// So many rows, for one offer.
+/// A request with this many rows, for one offer.
 fn rows_of(rows: usize) -> wire::ScoreRequest {
     scores("propensity", rows, &["travel_gold"])
 }
 
-/// Nothing follows the message, so nothing but the server itself can push its answer out.
+/// No message follows, so only the server itself can flush its answer.
 #[tokio::test]
 async fn an_answer_of_any_length_waits_for_no_further_message() {
     let mut client = Server::sample().client().await;
@@ -35,7 +34,7 @@ async fn an_answer_of_any_length_waits_for_no_further_message() {
     }
 }
 
-/// The customers of call `call`, a different number for each.
+/// The customers of the call numbered `call`; their number varies.
 fn customers(call: usize) -> Vec<String> {
     (0..=call % 7).map(|index| format!("C{:06}", 1 + (call * 31 + index * 7) % 2000)).collect()
 }

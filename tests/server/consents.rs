@@ -1,4 +1,4 @@
-//! Consents: who refuses is not shown what needs them, whoever says otherwise.
+//! Consents: after an opt-out, offers that need the consent are withheld, regardless of the request.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -50,7 +50,7 @@ fn call(customer: &str, claimed: &[&str], sent: Option<bool>) -> wire::RankReque
 }
 
 #[test]
-fn an_opt_out_wins_over_whatever_the_call_says() {
+fn an_opt_out_overrides_the_call() {
     let (runtime, small) = (Runtime::new().unwrap(), Small::new());
     small.publish(&texts());
     let claims = prop::sample::subsequence(vec!["mail", "calls", "fax"], 0..=3);
@@ -63,47 +63,47 @@ fn an_opt_out_wins_over_whatever_the_call_says() {
     runner
         .run(&strategy, |(customer, claimed, sent)| {
             let result = runtime.block_on(small.one(call(customer, &claimed, sent)));
-            let says = |entry: &str| result.degraded.iter().any(|one| one == entry);
+            let reports = |entry: &str| result.degraded.iter().any(|one| one == entry);
             let refused = customer == "no" || sent == Some(false);
             let given = !refused && (customer == "yes" || sent == Some(true) || claimed.contains(&"mail"));
             prop_assert_eq!(shown(&result).contains(&"letter"), given);
             let expected = if refused { Some("OPTED_OUT") } else { Some("CONSENT_MISSING") };
             prop_assert_eq!(reason(&result, "letter"), expected.filter(|_| !given));
-            // An offer asks for it, so it is said whether or not the call claims it.
-            prop_assert_eq!(says("opted_out:mail"), refused);
-            prop_assert_eq!(says("opted_out:calls"), customer == "no" && claimed.contains(&"calls"));
+            // An offer needs it, so it is reported whether or not the call claims it.
+            prop_assert_eq!(reports("opted_out:mail"), refused);
+            prop_assert_eq!(reports("opted_out:calls"), customer == "no" && claimed.contains(&"calls"));
             for unasked in ["calls", "fax"] {
                 let entry = format!("unknown_consent:{unasked}");
-                prop_assert_eq!(says(&entry), claimed.contains(&unasked));
+                prop_assert_eq!(reports(&entry), claimed.contains(&unasked));
             }
-            prop_assert!(!says("unknown_consent:mail"));
-            prop_assert_eq!(says("unknown_customer"), customer == "stranger");
+            prop_assert!(!reports("unknown_consent:mail"));
+            prop_assert_eq!(reports("unknown_customer"), customer == "stranger");
             Ok(())
         })
         .unwrap();
 }
 
 #[tokio::test]
-async fn an_opt_out_is_said_where_it_matters() {
+async fn an_opt_out_is_reported_where_an_offer_needs_the_consent() {
     let small = Small::new();
     small.publish(&texts());
     let at = |placement: &str, claimed: &[&str]| wire::RankRequest {
         placement: placement.to_owned(),
         ..call("no", claimed, None)
     };
-    let said = async |request| {
+    let reported = async |request| {
         let result = small.one(request).await;
         result.degraded.into_iter().filter(|entry| entry.starts_with("opted_out")).collect::<Vec<_>>()
     };
-    assert!(said(at("q", &[])).await.is_empty(), "nothing at this placement asks for a consent");
-    assert_eq!(said(at("q", &["calls"])).await, ["opted_out:calls"]);
+    assert!(reported(at("q", &[])).await.is_empty(), "no offer of this placement needs a consent");
+    assert_eq!(reported(at("q", &["calls"])).await, ["opted_out:calls"]);
     let narrowed = wire::RankRequest { candidate_offer_ids: vec!["open".to_owned()], ..at("p", &[]) };
-    assert!(said(narrowed).await.is_empty(), "nor does this candidate");
-    assert_eq!(said(at("p", &[])).await, ["opted_out:mail"]);
+    assert!(reported(narrowed).await.is_empty(), "this candidate needs no consent");
+    assert_eq!(reported(at("p", &[])).await, ["opted_out:mail"]);
 }
 
 #[tokio::test]
-async fn what_callers_name_is_repeated_within_bounds() {
+async fn names_from_callers_are_echoed_within_bounds() {
     let small = Small::new();
     small.publish(&texts());
     let names: Vec<String> = (0..5000).map(|at| format!("\u{1b}[31m{at}{}", "x".repeat(200))).collect();
@@ -119,7 +119,7 @@ async fn what_callers_name_is_repeated_within_bounds() {
 }
 
 #[test]
-fn consents_that_cannot_be_carried_are_refused_and_those_of_no_offer_warned_of() {
+fn unusable_consent_features_are_rejected_and_unused_ones_warned_of() {
     let small = Small::new();
     let found = small.publish(&texts());
     assert!(found.refusals.is_empty(), "{}", found.refusals);
@@ -145,10 +145,7 @@ fn consents_that_cannot_be_carried_are_refused_and_those_of_no_offer_warned_of()
             review(&format!("{feature}\"bool\""), &format!("{feature}\"{kind}\"")).refusals.to_string();
         assert!(text.starts_with("features.toml:20: feature `consent_mail`: carries the consent"), "{text}");
     }
-    let misspelled = review("['mail']", "['mial']").warnings.to_string();
-    assert!(
-        misspelled.contains("offers.toml:7: offer `letter`: asks for the consent `mial`"),
-        "{misspelled}"
-    );
-    assert!(misspelled.contains("did you mean `mail`?"), "{misspelled}");
+    let misspelt = review("['mail']", "['mial']").warnings.to_string();
+    assert!(misspelt.contains("offers.toml:7: offer `letter`: asks for the consent `mial`"), "{misspelt}");
+    assert!(misspelt.contains("did you mean `mail`?"), "{misspelt}");
 }

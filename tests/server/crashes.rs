@@ -1,5 +1,5 @@
-//! The server is killed (SIGKILL) at each step of a push, a new release and a promotion: after a restart it serves a release that is
-//! whole, and the step can be repeated.
+//! The server is killed (SIGKILL) at each step of a push, a new release and a promotion. After a restart it serves a
+//! complete release, and the operation can be repeated.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::harness::{rank_request, sample_workspace, wire};
 use super::management::{Management, marked};
 use wire::decision_service_client::DecisionServiceClient;
 
-/// The steps of a push; where the version exists afterwards.
+/// The steps of a push, and whether the version exists afterwards.
 const PUSH: [(&str, bool); 7] = [
     ("push.uploaded", false),
     ("push.staged", false),
@@ -22,7 +22,7 @@ const PUSH: [(&str, bool); 7] = [
     ("verdict.written", true),
 ];
 
-/// The steps of making a release; where it exists afterwards.
+/// The steps of creating a release, and whether it exists afterwards.
 const CREATE: [(&str, bool); 4] = [
     ("create.checked", false),
     ("release.staged", false),
@@ -30,7 +30,7 @@ const CREATE: [(&str, bool); 4] = [
     ("release.placed", true),
 ];
 
-/// The steps of a promotion; where the new release is current afterwards.
+/// The steps of a promotion, and whether the new release is current afterwards.
 const PROMOTE: [(&str, bool); 7] = [
     ("promote.loaded", false),
     ("promote.asked", false),
@@ -64,7 +64,7 @@ async fn serves(server: &Process) -> u64 {
     answer.release
 }
 
-/// Nothing lies about that is half-written.
+/// Checks that nothing half-written is left.
 fn assert_tidy(store: &Path) {
     let staging = store.join(".staging");
     let left: Vec<_> = std::fs::read_dir(&staging)
@@ -89,13 +89,13 @@ impl Scene {
         self.directory.path().join("store")
     }
 
-    /// Runs `act` against a server that is killed at `step`, and starts it again.
+    /// Runs `act` against a server that is killed at `step`, then restarts the server.
     async fn killed_at(&self, step: &str, act: impl AsyncFnOnce(Management) -> bool) -> Process {
         let server = serve(&self.store(), Some(step));
         let answered = act(management(&server).await).await;
         let ended = server.ended();
         assert_eq!(ended.signal(), Some(9), "{step}: {ended:?}");
-        assert!(!answered, "{step}: a call was answered by a server that died before");
+        assert!(!answered, "{step}: the killed server answered the call");
         let again = serve(&self.store(), None);
         assert_tidy(&self.store());
         again
@@ -128,7 +128,7 @@ async fn killed_at_any_step_of_a_push() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_step_of_making_a_release() {
+async fn killed_at_any_step_of_creating_a_release() {
     for (step, exists) in CREATE {
         let scene = Scene::new();
         let server = scene.killed_at(step, async |mut client| client.create(&[]).await.is_ok()).await;
@@ -160,10 +160,10 @@ async fn killed_at_any_step_of_a_promotion() {
             (expected, expected, expected),
             "{step}"
         );
-        // Repeated, whatever had come of it.
+        // The promotion can be repeated, whether or not it had taken effect.
         let promoted = client.promote(2).await.unwrap().current.unwrap();
         assert_eq!((promoted.release, promoted.previous, promoted.sequence), (2, 1, 2), "{step}");
-        // The history is whole: what was before is found again.
+        // The history is complete: a rollback finds the release before.
         assert_eq!(client.rollback().await.unwrap().current.unwrap().release, 1, "{step}");
         assert_eq!(serves(&server).await, 1, "{step}");
         let kept: Vec<bool> = (1..=3)

@@ -1,4 +1,4 @@
-//! What `Rank`, `Score` and `AssignSegments` promise beyond numbers.
+//! What `Rank`, `Score` and `AssignSegments` guarantee beyond their numbers.
 
 use telemetry::Format;
 use tonic::Code;
@@ -12,7 +12,7 @@ fn sample_ids() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn every_sample_customer_gets_an_offer_in_every_placement_for_an_id_alone() {
+async fn every_sample_customer_gets_an_offer_in_every_placement_by_id_alone() {
     let mut client = Server::sample().client().await;
     let ids = sample_ids();
     assert_eq!(ids.len(), 2000);
@@ -71,9 +71,9 @@ async fn explanations_come_in_three_levels() {
 }
 
 #[tokio::test]
-async fn what_was_defaulted_or_out_of_range_is_listed() {
+async fn defaulted_and_out_of_range_values_are_listed() {
     let mut client = Server::sample().client().await;
-    let mut request = rank_request("app_home", &["nobody knows her"]);
+    let mut request = rank_request("app_home", &["an unknown customer"]);
     request.features = Some(dense(&["balance", "age"], 1, &[-5.0, f32::NAN]));
     let result = client.rank(request).await.unwrap().into_inner().results.remove(0);
     for expected in
@@ -104,7 +104,7 @@ async fn scores_are_the_propensities_that_rank_uses() {
     }
 }
 
-/// The float and int features of a sample customer that are known.
+/// The known float and int features of a sample customer.
 fn customer_row(id: &str) -> Vec<(String, f32)> {
     let text = std::fs::read_to_string(sample_workspace().join("customers.csv")).unwrap();
     let mut lines = text.lines();
@@ -125,9 +125,9 @@ fn customer_row(id: &str) -> Vec<(String, f32)> {
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_scored_is_nan_and_says_why() {
+async fn a_row_that_cannot_be_scored_is_nan_with_a_reason() {
     let mut client = Server::sample().client().await;
-    // The network takes no missing values, and `credit_limit` may have no default.
+    // This model accepts no missing values, and `age` has no default.
     let schema = std::fs::read_to_string(sample_workspace().join("affinity/1/model.toml")).unwrap();
     assert!(schema.contains("accepts_missing = false"));
     let request = wire::ScoreRequest {
@@ -146,8 +146,9 @@ async fn a_row_that_cannot_be_scored_is_nan_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_model_that_fails_on_one_customer_costs_only_that_customer() {
-    // Where an input is missing for one customer, its offers are withheld with the reason; the other is decided as alone.
+async fn a_model_that_fails_on_one_customer_affects_only_that_customer() {
+    // If an input is missing for one customer, the model's offers are withheld with a reason; the other customer is
+    // unaffected.
     let mut client = Server::sample().client().await;
     let mut request = rank_request("call_center", &["stranger", "C000001"]);
     request.candidate_offer_ids = Vec::new();
@@ -157,7 +158,7 @@ async fn a_model_that_fails_on_one_customer_costs_only_that_customer() {
         result.rejected.iter().filter(|offer| offer.reason == "MODEL_UNAVAILABLE").count()
     };
     assert!(unavailable(&both[0]) > 0, "{:?}", both[0].rejected);
-    assert!(!both[0].offers.is_empty(), "the fallback or another model's offers remain");
+    assert!(!both[0].offers.is_empty(), "the fallback or offers of another model remain");
     let ids = |result: &wire::RankResult| -> Vec<String> {
         result.offers.iter().map(|offer| offer.offer_id.clone()).collect()
     };
@@ -181,7 +182,7 @@ async fn a_version_that_is_in_the_store_but_not_in_the_release_is_a_failed_preco
 }
 
 #[tokio::test]
-async fn a_fallback_is_shown_only_when_nothing_else_remains_and_is_marked() {
+async fn a_fallback_is_shown_only_if_no_offer_remains_and_is_marked() {
     let mut client = Server::sample().client().await;
     let mut request = rank_request("app_home", &["C000001"]);
     request.candidate_offer_ids = vec!["travel_gold".into()];
@@ -193,7 +194,7 @@ async fn a_fallback_is_shown_only_when_nothing_else_remains_and_is_marked() {
 }
 
 #[tokio::test]
-async fn a_request_id_is_echoed_or_made_and_decision_ids_are_uuids_of_version_7() {
+async fn a_request_id_is_echoed_or_generated_and_decision_ids_are_version_7_uuids() {
     let mut client = Server::sample().client().await;
     let mut request = rank_request("app_home", &["C000001", "C000002"]);
     let made = client.rank(request.clone()).await.unwrap().into_inner();
@@ -231,7 +232,7 @@ async fn columns_come_in_the_order_in_which_they_were_asked_for() {
     assert_eq!(turned.values, all.values.iter().rev().copied().collect::<Vec<f32>>());
     let one = ask(&reversed[..1]).await;
     assert_eq!(one.values, turned.values[..1]);
-    // What the release has no more keeps its place.
+    // An offer that the release no longer has keeps its column.
     let gone = ask(&[reversed[0].clone(), "retired".to_owned(), reversed[1].clone()]).await;
     assert_eq!(gone.columns, [&reversed[0], "retired", &reversed[1]]);
     assert_eq!(
@@ -243,7 +244,7 @@ async fn columns_come_in_the_order_in_which_they_were_asked_for() {
 }
 
 #[tokio::test]
-async fn names_that_the_release_has_no_more_are_passed_over_by_every_call() {
+async fn every_call_ignores_names_that_the_release_no_longer_has() {
     let mut client = Server::sample().client().await;
     let (known, more) = (["balance", "credit_limit"], ["balance", "gone", "credit_limit"]);
     let score = |names: &[&str], values: &[f32], offers: &[&str]| wire::ScoreRequest {
@@ -296,9 +297,9 @@ async fn a_missing_value_takes_the_default_in_every_form_of_a_request() {
     assert_eq!(in_order.values, in_reverse.values);
 }
 
-/// 130 leaves of 1 / 130 add up to 1.0000019 in 32 bits.
+/// 130 leaves of 1 / 130 add up to 1.0000019 in 32-bit floats.
 #[tokio::test]
-async fn the_surest_customers_are_shown_what_a_forest_is_sure_of() {
+async fn a_sum_of_leaves_just_above_1_is_clamped_to_1() {
     let small =
         Small::of("forest_of_130", "kind = 'propensity'\nlayout = 'pairwise'\ninputs = ['m0', 'm2']\n");
     small.publish(&Texts {

@@ -1,14 +1,14 @@
-//! Scores that mean the opposite: a calibration that is upside down never goes live in silence.
+//! Reversed scores: an inverted calibration never goes live unnoticed.
 
 use std::path::{Path, PathBuf};
 
 use super::binary::{Ended, command, init, proffer};
 use super::harness::{Copy, Server, rank_request, sample_workspace};
 
-/// Of scikit-learn, where a negative slope rises; under `method = "platt"` it falls.
+/// Coefficients from scikit-learn, where a negative slope rises; with `method = "platt"` it falls.
 const PASTED: &str = "method = \"platt\"\na = -4.0\nb = 2.0\n";
 
-/// A store of the sample in a directory of its own.
+/// A store of the sample in a temporary directory.
 fn sample_store() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("store");
@@ -16,7 +16,8 @@ fn sample_store() -> (tempfile::TempDir, PathBuf) {
     (directory, store)
 }
 
-/// Puts another calibration into the manifest of a version, and takes its checksums and golden rows away, which then do not hold.
+/// Replaces the calibration in the manifest of a version, and removes its checksums and golden rows, which no longer
+/// hold.
 fn recalibrate(version: &Path, calibration: &str) {
     let path = version.join("model.toml");
     let mut manifest: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
@@ -27,7 +28,7 @@ fn recalibrate(version: &Path, calibration: &str) {
     let _ = std::fs::remove_file(version.join("golden.csv"));
 }
 
-/// Pushes the sample's propensities with another calibration to a store without a server.
+/// Pushes the sample's model `propensity` with another calibration to a store without a server.
 fn push(store: &Path, calibration: &str) -> Ended {
     let copy = Copy::new();
     let version = copy.path().join("propensity/1");
@@ -43,7 +44,7 @@ fn gate<'e>(ended: &'e Ended, name: &str) -> &'e str {
 }
 
 #[test]
-fn a_pushed_calibration_that_falls_fails_and_one_that_says_so_is_held_against_the_customers_of_the_store() {
+fn a_falling_calibration_fails_and_a_declared_one_is_compared_on_the_customers_of_the_store() {
     let (_directory, store) = sample_store();
     let pasted = push(&store, PASTED);
     assert_eq!(pasted.code, Some(1), "{pasted:?}");
@@ -56,14 +57,14 @@ fn a_pushed_calibration_that_falls_fails_and_one_that_says_so_is_held_against_th
     assert!(gate(&meant, "distribution").contains("FAILED"), "{meant:?}");
     assert!(meant.stdout.contains("customers of the store"), "{meant:?}");
     assert!(meant.stdout.contains("rank correlation -"), "{meant:?}");
-    // scikit-learn's own convention by its own name keeps the order, and about the level.
+    // The convention of scikit-learn under its own name preserves the order, and roughly the level.
     let named = push(&store, "method = \"sklearn_sigmoid\"\na = -8.0\nb = 3.4\n");
     assert!(gate(&named, "calibration").contains("passed"), "{named:?}");
     assert!(!named.stdout.contains("rank correlation -"), "{named:?}");
 }
 
 #[tokio::test]
-async fn check_and_init_refuse_what_a_stored_release_may_have() {
+async fn check_and_init_reject_a_calibration_that_a_stored_release_may_have() {
     let copy = Copy::new();
     let (_directory, store) = sample_store();
     recalibrate(&copy.path().join("propensity/1"), PASTED);
@@ -74,7 +75,7 @@ async fn check_and_init_refuse_what_a_stored_release_may_have() {
         assert!(refused.stderr.contains("propensity/1/model.toml:"), "{refused:?}");
         assert!(refused.stderr.contains("falling = true"), "{refused:?}");
     }
-    // The version before this one took it: the release is there, and serves.
+    // Earlier versions of Proffer accepted it: the release exists, so it is served.
     recalibrate(&store.join("models/propensity/1"), PASTED);
     let server = Server::over(&store, &[]);
     let answer =
@@ -84,16 +85,16 @@ async fn check_and_init_refuse_what_a_stored_release_may_have() {
 }
 
 #[test]
-fn a_version_is_compared_with_the_one_that_serves_wherever_the_store_is() {
+fn a_version_is_compared_with_the_serving_one_wherever_the_store_is() {
     let (directory, store) = sample_store();
     let copy = Copy::new();
     let version = copy.path().join("propensity/1");
     let manifest = std::fs::read_to_string(version.join("model.toml")).unwrap();
     std::fs::write(version.join("model.toml"), format!("{manifest}# another version\n")).unwrap();
-    // The process that judges has another working directory.
+    // The judge has another working directory.
     let relative = store.strip_prefix(directory.path()).unwrap();
     let mut push = command();
-    // Below the test's working directory, which the command does not have.
+    // The library's path may be relative to the test's working directory, which the command does not share.
     let library = std::path::absolute(model::onnx::find_library().unwrap()).unwrap();
     push.current_dir(directory.path()).env("ORT_DYLIB_PATH", library);
     push.args(["model", "push", "propensity"]).arg(&version);
@@ -103,11 +104,11 @@ fn a_version_is_compared_with_the_one_that_serves_wherever_the_store_is() {
 }
 
 #[test]
-fn a_push_is_checked_against_the_training_librarys_own_predictions() {
+fn a_push_can_be_checked_against_predictions_of_the_training_library() {
     let (_directory, store) = sample_store();
     let copy = Copy::new();
     let version = copy.path().join("network/1");
-    // What the library predicted, as somebody exported it: other columns beside, and another name.
+    // The library's predictions as a user might export them: with an extra column and another column name.
     let golden = std::fs::read_to_string(version.join("golden.csv")).unwrap();
     std::fs::remove_file(version.join("golden.csv")).unwrap();
     let rows = copy.path().join("predictions.csv");
@@ -128,7 +129,7 @@ fn a_push_is_checked_against_the_training_librarys_own_predictions() {
     assert_eq!(same.code, Some(0), "{same:?}");
     assert!(gate(&same, "golden").contains("passed"), "{same:?}");
     assert!(same.stdout.contains("columns that the model does not take: index"), "{same:?}");
-    // The graph is not what the library has.
+    // The graph differs from the library's model.
     exported(&|line| line.rsplit_once(',').map(|(rest, _)| format!("{rest},0.987")).unwrap());
     let other = push();
     assert_eq!(other.code, Some(1), "{other:?}");

@@ -1,6 +1,8 @@
-//! What README and guide show: each command of a `console` block runs, in the order of its page, and prints what stands below it.
+//! The examples of the README and the guide: each command of a `console` block runs, in page order, and prints the
+//! output shown.
 //!
-//! Identifiers, times and addresses are masked, numbers are compared to four decimals, and a line `…` stands for any lines.
+//! Identifiers, times and addresses are masked, numbers are compared to four decimals, and a line `…` matches any
+//! number of lines.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -11,7 +13,7 @@ use regex::Regex;
 use super::binary::{Process, binary, command, init};
 use super::harness::sample_workspace;
 
-/// A command of a page, and what it shows below.
+/// A command of a page, with the output shown for it.
 #[derive(Debug)]
 struct Shown {
     line: usize,
@@ -30,14 +32,14 @@ fn shown_in(page: &str) -> Vec<Shown> {
             shown.push(Shown { line: number + 1, command: command.to_owned(), output: Vec::new() });
         } else if inside {
             let last =
-                shown.last_mut().unwrap_or_else(|| panic!("line {}: output of no command", number + 1));
+                shown.last_mut().unwrap_or_else(|| panic!("line {}: output without a command", number + 1));
             last.output.push(line.to_owned());
         }
     }
     shown
 }
 
-/// Lines without what differs from run to run and from machine to machine.
+/// Lines, with the parts masked that differ between runs and machines.
 fn masked(text: &str) -> Vec<String> {
     let masks = [
         (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<id>"),
@@ -54,19 +56,19 @@ fn masked(text: &str) -> Vec<String> {
     text.trim_end().lines().map(mask).collect()
 }
 
-/// Whether the lines are those that are expected, where `…` stands for any.
-fn is_like(expected: &[String], found: &[String]) -> bool {
+/// Whether the lines match the expected ones, where `…` matches any number of lines.
+fn matches(expected: &[String], found: &[String]) -> bool {
     match expected.split_first() {
         None => found.is_empty(),
         Some((first, rest)) if first == "…" => {
-            (0..=found.len()).any(|skipped| is_like(rest, &found[skipped..]))
+            (0..=found.len()).any(|skipped| matches(rest, &found[skipped..]))
         }
-        Some((first, rest)) => found.first() == Some(first) && is_like(rest, &found[1..]),
+        Some((first, rest)) => found.first() == Some(first) && matches(rest, &found[1..]),
     }
 }
 
 #[test]
-fn every_command_that_a_page_shows_prints_what_is_shown() {
+fn every_command_in_the_pages_prints_the_output_shown() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut pages = vec![root.join("README.md"), root.join("docs/reference/command-line.md")];
     pages.extend(std::fs::read_dir(root.join("docs/guide")).unwrap().map(|entry| entry.unwrap().path()));
@@ -77,7 +79,7 @@ fn every_command_that_a_page_shows_prints_what_is_shown() {
         if shown.is_empty() {
             continue;
         }
-        // As after `make run`: the sample beside a store of it that serves.
+        // As after `make run`: the sample, and a server over a store of it.
         let directory = tempfile::tempdir().unwrap();
         let (here, programs) = (directory.path(), directory.path().join("programs"));
         for made in [here.join("var"), programs.clone()] {
@@ -97,7 +99,7 @@ fn every_command_that_a_page_shows_prints_what_is_shown() {
             let printed = shell.output().unwrap();
             let found = masked(&String::from_utf8(printed.stdout).unwrap());
             run += 1;
-            if !is_like(&masked(&output.join("\n")), &found) {
+            if !matches(&masked(&output.join("\n")), &found) {
                 let name = page.strip_prefix(root).unwrap().display();
                 wrong.push(format!("{name}:{line}: {command}\nprints\n{}", found.join("\n")));
             }
@@ -108,12 +110,12 @@ fn every_command_that_a_page_shows_prints_what_is_shown() {
 }
 
 #[test]
-fn an_ellipsis_stands_for_any_lines_and_nothing_else_does() {
+fn only_an_ellipsis_matches_any_lines() {
     let lines = |text: &str| masked(text);
-    assert!(is_like(&lines("a\n…\nd"), &lines("a\nb\nc\nd")));
-    assert!(is_like(&lines("a\n…\nd"), &lines("a\nd")));
-    assert!(!is_like(&lines("a\n…\nd"), &lines("a\nb")));
-    assert!(!is_like(&lines("a"), &lines("a\nb")));
-    assert!(is_like(&lines("0.12345 at 127.0.0.1:1"), &lines("0.12349 at 127.0.0.1:2")));
-    assert!(!is_like(&lines("0.1234"), &lines("0.1235")));
+    assert!(matches(&lines("a\n…\nd"), &lines("a\nb\nc\nd")));
+    assert!(matches(&lines("a\n…\nd"), &lines("a\nd")));
+    assert!(!matches(&lines("a\n…\nd"), &lines("a\nb")));
+    assert!(!matches(&lines("a"), &lines("a\nb")));
+    assert!(matches(&lines("0.12345 at 127.0.0.1:1"), &lines("0.12349 at 127.0.0.1:2")));
+    assert!(!matches(&lines("0.1234"), &lines("0.1235")));
 }

@@ -1,4 +1,4 @@
-//! Rankings over the whole path, against those that an independent Python script computed (`tests/golden/rank.py`).
+//! Rankings over the whole path, compared with those of an independent Python script (`tests/golden/rank.py`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ fn texts(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().map(text).collect()
 }
 
-/// The request of a case as the server is asked it.
+/// The request of a case, as sent to the server.
 fn request(case: &Value) -> wire::RankRequest {
     let as_of: DateTime<Utc> = text(&case["as_of"]).parse().unwrap();
     let features = case["features"].as_object().map(|features| wire::FeatureBatch {
@@ -52,7 +52,7 @@ fn request(case: &Value) -> wire::RankRequest {
     }
 }
 
-/// A column of the type that the sample's schema gives the feature; null is a null row.
+/// A column of the feature's type in the sample's schema; null becomes a null row.
 fn column(name: &str, value: &Value) -> wire::FeatureColumn {
     use feature::{FeatureSchema, FeatureType};
     use wire::feature_column::Values;
@@ -125,7 +125,7 @@ fn check(context: &str, result: &wire::RankResult, expected: &Value, tolerance: 
 }
 
 #[tokio::test]
-async fn rankings_are_those_of_the_independent_script() {
+async fn rankings_match_the_independent_script() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/rankings.json");
     let golden: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     for (file, expected) in golden["files"].as_object().unwrap() {

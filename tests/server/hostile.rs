@@ -1,7 +1,9 @@
-//! A hostile client: each attack is a way in which kilobytes could starve or kill a server. Beside it, on a connection of its own, a
-//! victim calls `Rank`, and every one of its calls must succeed; the server's resident memory is watched; and afterwards all is as before.
+//! Hostile clients: in each attack, a few kilobytes try to starve or kill the server. Meanwhile a victim calls `Rank`
+//! on its own connection, and every one of its calls must succeed. The server's resident memory is bounded, and
+//! afterwards everything returns to normal.
 //!
-//! Owns what the attacks share. `hostile/` has a file per kind of attack, each with a list of its own. Start reading at [`Attack`].
+//! Owns what the attacks share. `hostile/` has a file for each kind of attack, with a list of attacks. Start reading at
+//! [`Attack`].
 
 mod lockout;
 mod memory;
@@ -25,45 +27,45 @@ use wire::decision_service_client::DecisionServiceClient;
 
 /// One attack and what must hold while it runs.
 pub(crate) struct Attack {
-    /// What it does, as a test's name says it.
+    /// What it does.
     pub name: &'static str,
-    /// Configuration of the server, over the defaults: limits that make the attack short.
+    /// Configuration of the server over the defaults, with limits that make the attack short.
     pub settings: &'static [(&'static str, &'static str)],
-    /// Bytes of resident memory that the server may take beside what it took before.
+    /// Bytes by which the server's resident memory may grow.
     pub growth: u64,
-    /// Attacks, and returns when it has had its effect. What it opened is closed when it is dropped.
+    /// Runs the attack, and returns once it has had its effect. Its connections are closed on drop.
     pub run: fn(Target) -> Pin<Box<dyn Future<Output = ()>>>,
 }
 
-/// Calls of the victim by which its latencies are judged, in a test.
+/// The number of calls in a test by which the victim's latency is judged.
 const CALLS: usize = 200;
 
-/// How long the server may take until all is as before.
+/// How long the server may take to return to normal.
 const SETTLED: Duration = Duration::from_secs(30);
 
-/// How long one call of the victim is waited for: on a machine that is busy the work of an attack stands before it.
+/// The longest wait for one call of the victim: on a busy machine it queues behind the work of the attack.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Resident memory that an allocator may keep of what was freed.
+/// Freed memory that the allocator may keep resident.
 const KEPT: u64 = 48 << 20;
 
-/// What an attack is told.
+/// What an attack knows of the server.
 #[derive(Clone)]
 pub(crate) struct Target {
-    /// The server that is attacked.
+    /// The address of the attacked server.
     pub address: SocketAddr,
-    /// Where its metrics are.
+    /// The address of its metrics.
     pub admin: SocketAddr,
     calls: Arc<AtomicUsize>,
 }
 
 impl Target {
-    /// The sum of a metric of the server over its labels.
+    /// The sum of a metric over its labels.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         metric(self.admin, name)
     }
 
-    /// Waits until the victim was answered so many times more: the attack holds for as long.
+    /// Waits until the victim has had `calls` more answers; the attack continues meanwhile.
     pub(crate) async fn hold(&self, calls: usize) {
         let mut seen = self.calls.load(Ordering::Relaxed);
         let (until, mut since) = (seen + calls, Instant::now());
@@ -73,19 +75,19 @@ impl Target {
             if now != seen {
                 (seen, since) = (now, Instant::now());
             }
-            assert!(since.elapsed() < PATIENCE, "the victim is not answered any more");
+            assert!(since.elapsed() < PATIENCE, "the victim is no longer answered");
         }
     }
 
-    /// A connection whose streams may be sent so many bytes before they say more, and the task that drives it; it is closed when the
-    /// task is dropped.
+    /// A connection with this initial window per stream, and the task that drives it; it is closed when the task is
+    /// dropped.
     pub(crate) async fn connect(&self, window: u32) -> (SendRequest<Bytes>, Driven) {
         let stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
         let mut builder = h2::client::Builder::new();
         builder.initial_window_size(window).max_concurrent_streams(0).enable_push(false);
         let (client, connection) = builder.handshake(stream).await.unwrap();
         let driven = tokio::task::spawn(async move {
-            // The server may close it, which is what it should do.
+            // The server may close it, as it should.
             _ = connection.await;
         });
         (client.ready().await.unwrap(), Driven(driven))
@@ -101,7 +103,8 @@ impl Drop for Driven {
     }
 }
 
-/// Begins a call; `headers` come over those that gRPC wants. `None` when the connection takes no more streams.
+/// Begins a call, with `headers` in addition to those that gRPC requires. `None` when the connection accepts no more
+/// streams.
 pub(crate) async fn open(
     client: &mut SendRequest<Bytes>,
     path: &str,
@@ -115,14 +118,14 @@ pub(crate) async fn open(
     client.send_request(head.body(()).unwrap(), false).ok()
 }
 
-/// Sends bytes as the window allows; `false` when the stream was reset meanwhile.
+/// Sends bytes as the window allows; `false` if the stream was reset meanwhile.
 pub(crate) async fn send(stream: &mut SendStream<Bytes>, mut bytes: Bytes, end: bool) -> bool {
     while !bytes.is_empty() {
         stream.reserve_capacity(bytes.len());
-        let Some(Ok(room)) = std::future::poll_fn(|context| stream.poll_capacity(context)).await else {
+        let Some(Ok(capacity)) = std::future::poll_fn(|context| stream.poll_capacity(context)).await else {
             return false;
         };
-        let piece = bytes.split_to(room.min(bytes.len()));
+        let piece = bytes.split_to(capacity.min(bytes.len()));
         if stream.send_data(piece, end && bytes.is_empty()).is_err() {
             return false;
         }
@@ -130,7 +133,7 @@ pub(crate) async fn send(stream: &mut SendStream<Bytes>, mut bytes: Bytes, end: 
     true
 }
 
-/// The status of an answer, from its head or its trailers; `None` where the stream was reset before.
+/// The status of an answer, from its head or its trailers; `None` if the stream was reset first.
 pub(crate) async fn status_of(answer: ResponseFuture) -> Option<u16> {
     let (head, mut body) = answer.await.ok()?.into_parts();
     let status = |headers: &http::HeaderMap| headers.get("grpc-status")?.to_str().ok()?.parse().ok();
@@ -141,7 +144,6 @@ pub(crate) async fn status_of(answer: ResponseFuture) -> Option<u16> {
     status(&body.trailers().await.ok()??)
 }
 
-/// Reads a body to its end.
 pub(crate) async fn read_all(body: &mut RecvStream) -> Option<usize> {
     let mut bytes = 0;
     while let Some(some) = body.data().await {
@@ -159,7 +161,7 @@ fn metric(admin: SocketAddr, name: &str) -> f64 {
     text.lines().filter(of_name).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
-/// Resident memory of a process in bytes; 0 when it has ended.
+/// Resident memory of a process in bytes; 0 if it has ended.
 pub(crate) fn resident(process: u32) -> u64 {
     let status = std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("status"));
     let line = |text: &str| -> Option<u64> {
@@ -168,13 +170,13 @@ pub(crate) fn resident(process: u32) -> u64 {
     status.ok().and_then(|text| line(&text)).unwrap_or(0) << 10
 }
 
-/// Runs work on a thread until it is told to stop.
-struct Beside<T> {
+/// Work on a thread of its own, until it is stopped.
+struct Background<T> {
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<T>,
 }
 
-impl<T: Send + 'static> Beside<T> {
+impl<T: Send + 'static> Background<T> {
     fn start(work: impl FnOnce(&AtomicBool) -> T + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&stop);
@@ -187,7 +189,7 @@ impl<T: Send + 'static> Beside<T> {
     }
 }
 
-/// Calls on one connection until `until` says so; how long each took.
+/// Makes calls on one connection until `until` returns true; returns the duration of each.
 fn victim(address: SocketAddr, calls: &AtomicUsize, until: impl Fn(usize) -> bool) -> Vec<Duration> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -197,7 +199,7 @@ fn victim(address: SocketAddr, calls: &AtomicUsize, until: impl Fn(usize) -> boo
             let customer = format!("C{:06}", 1 + times.len() * 7 % 2000);
             let began = Instant::now();
             let answered = client.rank(rank_request("app_home", &[&customer])).await;
-            let answered = answered.unwrap_or_else(|status| panic!("the victim was refused: {status}"));
+            let answered = answered.unwrap_or_else(|status| panic!("a call of the victim failed: {status}"));
             assert_eq!(answered.into_inner().results.len(), 1);
             times.push(began.elapsed());
             calls.fetch_add(1, Ordering::Relaxed);
@@ -206,8 +208,7 @@ fn victim(address: SocketAddr, calls: &AtomicUsize, until: impl Fn(usize) -> boo
     })
 }
 
-/// The most memory that a process had until it was told to stop. One that takes more than `most` is killed: what the attack does must
-/// not reach the machine.
+/// The peak memory of a process until `stop` is set. A process that exceeds `most` is killed, to protect the machine.
 fn watch(process: u32, most: u64, stop: &AtomicBool) -> u64 {
     let mut peak = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -221,20 +222,20 @@ fn watch(process: u32, most: u64, stop: &AtomicBool) -> u64 {
     peak
 }
 
-/// What an attack did.
+/// The effect of an attack.
 #[derive(Debug)]
 pub(crate) struct Report {
     /// The victim's latencies without and under attack.
     pub alone: Vec<Duration>,
     pub under: Vec<Duration>,
-    /// Resident memory in bytes before, at most, and afterwards.
+    /// Resident memory in bytes before the attack, at its peak, and afterwards.
     pub before: u64,
     pub peak: u64,
     pub after: u64,
 }
 
 impl Report {
-    /// The times within which 99 of 100 calls of the victim were answered, without and under attack.
+    /// The 99th percentile of the victim's latency, without and under attack.
     pub(crate) fn p99(&self) -> [Duration; 2] {
         [&self.alone, &self.under].map(|times| {
             let mut times = times.clone();
@@ -245,7 +246,7 @@ impl Report {
 }
 
 impl Attack {
-    /// Runs the attack against a server of its own, in a process of its own, and holds it to its bounds.
+    /// Runs the attack against a server in a process of its own, and checks its bounds.
     pub(crate) fn must_fail(&self) -> Report {
         self.against(CALLS)
     }
@@ -264,26 +265,26 @@ impl Attack {
         let alone = victim(address, &counted, |made| made >= calls);
         let before = resident(process);
         let most = before + self.growth;
-        let watched = Beside::start(move |stop| watch(process, most, stop));
+        let watched = Background::start(move |stop| watch(process, most, stop));
         let counting = Arc::clone(&counted);
-        let beside = Beside::start(move |stop| {
+        let background = Background::start(move |stop| {
             victim(address, &counting, |made| stop.load(Ordering::Relaxed) && made >= calls)
         });
         let target = Target { address, admin: server.admin, calls: counted };
         let run = self.run;
-        // Elsewhere the attacker would have a machine of its own: here its thread gives way, so that what it takes from the victim is
-        // not laid to the server's charge.
+        // A real attacker has a machine of its own. Here its thread has idle priority, so that the server is not blamed
+        // for CPU time that the attacker takes.
         let attacking = std::thread::spawn(move || {
             work::priority::set_idle_priority();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(run(target));
         });
         let attacked = attacking.join();
-        let under = beside.thread_result(&attacked);
+        let under = background.thread_result(&attacked);
         let peak = watched.stop();
         assert!(
             peak <= most,
-            "{}: {} MiB beside {} MiB before; at most {} MiB more are allowed",
+            "{}: {} MiB, {} MiB before; at most {} MiB more are allowed",
             self.name,
             peak >> 20,
             before >> 20,
@@ -294,8 +295,8 @@ impl Attack {
     }
 }
 
-impl Beside<Vec<Duration>> {
-    /// Stops the victim, and says what went wrong first.
+impl Background<Vec<Duration>> {
+    /// Stops the victim, and reports a failure of the attack first.
     fn thread_result(self, attacked: &std::thread::Result<()>) -> Vec<Duration> {
         let times = self.stop();
         if let Err(panic) = attacked {
@@ -306,7 +307,8 @@ impl Beside<Vec<Duration>> {
     }
 }
 
-/// Waits until no call is in flight, nothing is held of requests and answers, and the memory is given back; its resident memory then.
+/// Waits until no call is in flight, no bytes of requests and answers are held, and the memory is freed; returns the
+/// resident memory.
 fn settled(server: &Process, before: u64) -> u64 {
     let since = Instant::now();
     loop {
@@ -330,27 +332,27 @@ fn settled(server: &Process, before: u64) -> u64 {
     }
 }
 
-/// The victim's p99 alone and under each attack, in turn; exits non-zero where the median of their ratios exceeds 2.
+/// The victim's p99 alone and under each attack, in turn; fails if the median of their ratios exceeds 2.
 #[test]
 #[ignore = "measures: make bench-hostile"]
 fn latency_under_attack() {
     const CALLS: usize = 3000;
-    let mut beyond = Vec::new();
+    let mut exceeded = Vec::new();
     for attack in memory::ATTACKS.iter().chain(lockout::ATTACKS) {
         let mut ratios: Vec<f64> = (0..3)
             .map(|_| {
                 let report = attack.against(CALLS);
                 let [alone, under] = report.p99();
                 let [before, peak, after] = [report.before, report.peak, report.after].map(|bytes| bytes >> 20);
-                println!("{}: p99 alone {alone:.2?}, under attack {under:.2?}; {before} MiB before, {peak} at most, {after} after", attack.name);
+                println!("{}: p99 alone {alone:.2?}, under attack {under:.2?}; {before} MiB before, {peak} at peak, {after} after", attack.name);
                 under.as_secs_f64() / alone.as_secs_f64()
             })
             .collect();
         ratios.sort_by(f64::total_cmp);
         println!("{}: p99 under attack / alone: {ratios:.2?}; the limit is 2", attack.name);
         if ratios[1] > 2.0 {
-            beyond.push(attack.name);
+            exceeded.push(attack.name);
         }
     }
-    assert!(beyond.is_empty(), "{beyond:?}");
+    assert!(exceeded.is_empty(), "{exceeded:?}");
 }

@@ -1,4 +1,5 @@
-//! Two lanes: what a person waits for goes before bulk work, and work that cannot be done in time is refused before it begins.
+//! Two lanes: interactive calls go before bulk work, and work that cannot meet its deadline is rejected before it
+//! begins.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,17 +13,17 @@ use super::binary::{Process, init};
 use super::harness::{Server, rank_request, sample_workspace, scores, wire};
 use wire::decision_service_client::DecisionServiceClient;
 
-/// Rows of one message of the bulk stream.
+/// Rows per message of the bulk stream.
 const ROWS: usize = 4000;
 
 const OFFERS: [&str; 2] = ["travel_gold", "cashback_fuel"];
 
 #[tokio::test]
-async fn a_deadline_that_the_work_cannot_meet_is_refused_at_admission() {
+async fn a_deadline_that_the_work_cannot_meet_is_rejected_at_admission() {
     let server = Server::start(&sample_workspace(), &[]);
     let mut client = server.client().await;
-    // All offers for each row, so that what is sent is little beside the work. Its cost is learned from the first call, which has
-    // all the time in the world.
+    // All offers for each row, so that the message is small compared with the work. Its cost is learned from the first
+    // call, which has no deadline.
     let library = std::fs::read_to_string(sample_workspace().join("offers.toml")).unwrap();
     let offers: Vec<&str> =
         library.lines().filter_map(|line| line.strip_prefix("id = \"")?.strip_suffix('"')).collect();
@@ -39,27 +40,27 @@ async fn a_deadline_that_the_work_cannot_meet_is_refused_at_admission() {
         rows.unwrap_or_else(|| panic!("{metrics}")).to_owned()
     };
     let before = worked();
-    // It may pass before the message is read: then it is the older answer, and the next try has twice the time.
+    // The deadline may pass before the message is read; then the next attempt has twice the time.
     let mut timeout = took / 16;
-    let refusal = loop {
+    let rejected = loop {
         let mut request = Request::new(large());
         request.set_timeout(timeout);
         let Err(refused) = client.score(request).await else { panic!("done in {timeout:?} of {took:?}") };
-        // The client itself gives up at the same time.
+        // The client itself times out at the same time.
         assert!(matches!(refused.code(), Code::DeadlineExceeded | Code::Cancelled), "{refused}");
         if refused.message().contains("cannot be met") {
             break refused;
         }
         timeout *= 2;
-        assert!(timeout < took, "nobody looked at the cost: {refused}");
+        assert!(timeout < took, "the cost was ignored: {refused}");
     };
-    assert!(refusal.message().contains("the work needs about"), "{refusal}");
-    assert_eq!(worked(), before, "rows were scored for a caller who cannot have them");
+    assert!(rejected.message().contains("the work needs about"), "{rejected}");
+    assert_eq!(worked(), before, "rows were scored for a rejected call");
     client.score(scores("propensity", 10, &OFFERS)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_without_end_leaves_room_for_others() {
+async fn an_endless_stream_does_not_starve_other_calls() {
     let server = Server::start(&sample_workspace(), &[]);
     let mut client = server.client().await;
     let message = wire::ScoreStreamRequest { request: Some(scores("propensity", ROWS, &OFFERS)) };
@@ -70,13 +71,13 @@ async fn a_stream_without_end_leaves_room_for_others() {
         let answered = client.rank(rank_request("app_home", &["C000001"])).await.unwrap();
         assert_eq!(answered.into_inner().results.len(), 1);
         let bulk = stream.next().await.unwrap().unwrap().response.unwrap();
-        // In pieces or at once, the answer is the same, in the same order.
+        // In pieces or at once, the answers and their order are the same.
         let near = bulk.values.iter().zip(&alone.values).all(|(one, other)| (one - other).abs() < 1e-5);
         assert!(near && bulk.values.len() == ROWS * OFFERS.len());
     }
 }
 
-/// The time at which 99 of 100 calls were answered, and half of them.
+/// The median and the 99th percentile of the latency.
 async fn percentiles(
     client: &mut DecisionServiceClient<tonic::transport::Channel>,
     calls: usize,
@@ -92,8 +93,9 @@ async fn percentiles(
     [times[calls / 2], times[calls * 99 / 100]]
 }
 
-/// The scores of a stream that sends and reads as fast as it can until it shall stop. Elsewhere it would have a machine of its own:
-/// here its thread gives way, so that what it takes from the interactive client is not laid to the server's charge.
+/// The number of scores of a stream that sends and reads as fast as it can until `stop` is set. A real client has a
+/// machine of its own. Here its thread has idle priority, so that the server is not blamed for CPU time that this
+/// client takes.
 fn scored_until(address: SocketAddr, stop: &Arc<AtomicBool>) -> usize {
     work::priority::set_idle_priority();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -132,13 +134,13 @@ async fn interactive_latency_beside_bulk_work() {
         let until = Arc::clone(&stop);
         let began = Instant::now();
         let stream = std::thread::spawn(move || scored_until(address, &until));
-        let beside = percentiles(&mut interactive, CALLS).await;
+        let contended = percentiles(&mut interactive, CALLS).await;
         stop.store(true, Ordering::Relaxed);
         let rows = stream.join().unwrap() as f64 / began.elapsed().as_secs_f64();
-        println!("p50, p99 alone {alone:.2?}, beside a stream of {rows:.0} scores/s {beside:.2?}");
-        ratios.push(beside[1].as_secs_f64() / alone[1].as_secs_f64());
+        println!("p50, p99 alone {alone:.2?}, during a stream of {rows:.0} scores/s {contended:.2?}");
+        ratios.push(contended[1].as_secs_f64() / alone[1].as_secs_f64());
     }
     ratios.sort_by(f64::total_cmp);
-    println!("p99 beside bulk work / alone: {ratios:.2?}; the limit is 2");
+    println!("p99 during bulk work / alone: {ratios:.2?}; the limit is 2");
     assert!(ratios[2] <= 2.0, "{ratios:?}");
 }

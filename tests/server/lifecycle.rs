@@ -12,7 +12,7 @@ use tonic_types::StatusExt;
 
 use super::harness::{Copy, Server, rank_request, wire};
 
-/// The server as a whole and each of its services say this of themselves.
+/// Checks the health status of the server as a whole and of each service.
 async fn assert_health(health: &mut HealthClient<Channel>, expected: ServingStatus) {
     for service in [
         "",
@@ -28,7 +28,7 @@ async fn assert_health(health: &mut HealthClient<Channel>, expected: ServingStat
 }
 
 #[tokio::test]
-async fn health_and_probes_tell_that_it_serves() {
+async fn health_and_probes_report_that_it_serves() {
     let server = Server::sample();
     let mut health = HealthClient::new(server.channel().await);
     assert_health(&mut health, ServingStatus::Serving).await;
@@ -66,7 +66,7 @@ async fn reflection_lists_the_services() {
 }
 
 #[tokio::test]
-async fn metrics_count_what_was_decided() {
+async fn metrics_count_decisions() {
     let server = Server::start(Copy::new().path(), &[]);
     let mut client = server.client().await;
     client.rank(rank_request("app_home", &["C000001", "C000002"])).await.unwrap();
@@ -108,7 +108,7 @@ async fn new_customers_serve_without_a_restart_and_damaged_ones_do_not() {
 }
 
 #[tokio::test]
-async fn what_is_under_way_at_shutdown_is_finished_and_nothing_new_is_taken() {
+async fn in_flight_calls_finish_at_shutdown_and_new_ones_are_rejected() {
     let server = Server::start(Copy::new().path(), &[("server.drain", "20s")]);
     let mut client = server.client().await;
     client.rank(rank_request("app_home", &["C000001"])).await.unwrap();
@@ -116,22 +116,22 @@ async fn what_is_under_way_at_shutdown_is_finished_and_nothing_new_is_taken() {
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let mut busy = server.client().await;
     let request = rank_request("app_home", &ids);
-    let under_way = tokio::spawn(async move { busy.rank(request).await });
+    let in_flight = tokio::spawn(async move { busy.rank(request).await });
     while !server.admin_get("/metrics").unwrap().contains("proffer_requests_in_flight{rpc=\"Rank\"} 1") {
-        if under_way.is_finished() {
+        if in_flight.is_finished() {
             break;
         }
         tokio::task::yield_now().await;
     }
     server.shut_down();
-    assert_eq!(under_way.await.unwrap().unwrap().into_inner().results.len(), 1000);
+    assert_eq!(in_flight.await.unwrap().unwrap().into_inner().results.len(), 1000);
     tokio::task::spawn_blocking(move || server.join()).await.unwrap().unwrap();
     let refused = client.rank(rank_request("app_home", &["C000001"])).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
 }
 
 #[tokio::test]
-async fn a_server_that_leaves_is_not_ready_and_still_takes_connections_and_answers() {
+async fn a_draining_server_is_not_ready_but_still_accepts_and_answers() {
     let settings = [("server.drain", "20s"), ("server.drain_delay", "2s")];
     let server = Server::start(Copy::new().path(), &settings);
     let mut health = HealthClient::new(server.channel().await);
@@ -143,7 +143,7 @@ async fn a_server_that_leaves_is_not_ready_and_still_takes_connections_and_answe
     assert!(server.admin_get("/readyz").unwrap().starts_with("HTTP/1.1 503"));
     assert!(server.admin_get("/livez").unwrap().starts_with("HTTP/1.1 200"));
     assert_health(&mut health, ServingStatus::NotServing).await;
-    // Whoever has not heard of it is answered, also on a new connection.
+    // Callers that have not noticed are still answered, even on a new connection.
     let mut answered = 0;
     while began.elapsed() < Duration::from_secs(1) {
         server.client().await.rank(rank_request("app_home", &["C000001"])).await.unwrap();
@@ -155,14 +155,14 @@ async fn a_server_that_leaves_is_not_ready_and_still_takes_connections_and_answe
     assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
-/// A stream that is asked more than it can answer ends at the drain, and says exactly how much of it is answered.
+/// A stream with more requests than it can answer ends at the drain, and reports exactly how many are answered.
 #[tokio::test]
-async fn a_stream_that_a_drain_ends_says_where_to_go_on() {
+async fn a_stream_that_a_drain_ends_reports_where_to_resume() {
     let server = Server::start(Copy::new().path(), &[("server.drain", "20s")]);
     let mut client = server.client().await;
     let message = wire::RankStreamRequest { request: Some(rank_request("app_home", &["C000001"])) };
-    let asked = tokio_stream::iter(std::iter::repeat(message));
-    let mut answers = client.rank_stream(asked).await.unwrap().into_inner();
+    let outgoing = tokio_stream::iter(std::iter::repeat(message));
+    let mut answers = client.rank_stream(outgoing).await.unwrap().into_inner();
     let mut answered = 0;
     let end = loop {
         match answers.next().await.unwrap() {
@@ -174,9 +174,9 @@ async fn a_stream_that_a_drain_ends_says_where_to_go_on() {
         }
     };
     assert_eq!(end.code(), Code::Unavailable, "{end:?}");
-    let told = end.get_details_error_info().unwrap();
-    assert_eq!((told.reason.as_str(), told.domain.as_str()), ("DRAINING", "proffer"));
-    assert_eq!(told.metadata["answered"], answered.to_string());
+    let details = end.get_details_error_info().unwrap();
+    assert_eq!((details.reason.as_str(), details.domain.as_str()), ("DRAINING", "proffer"));
+    assert_eq!(details.metadata["answered"], answered.to_string());
     let words = format!(
         "{answered} messages of this stream are answered: send the next, from message {}",
         answered + 1
@@ -188,7 +188,7 @@ async fn a_stream_that_a_drain_ends_says_where_to_go_on() {
 }
 
 #[tokio::test]
-async fn too_many_calls_at_once_are_refused_as_exhausted() {
+async fn too_many_concurrent_calls_are_rejected_as_exhausted() {
     let server =
         Server::start(Copy::new().path(), &[("limits.concurrent_calls", "1"), ("server.workers", "1")]);
     let ids: Vec<String> = (1..=1000).map(|number| format!("C{number:06}")).collect();
@@ -205,19 +205,19 @@ async fn too_many_calls_at_once_are_refused_as_exhausted() {
 }
 
 #[tokio::test]
-async fn an_open_stream_is_told_that_the_server_drains() {
+async fn an_open_stream_is_notified_of_the_drain() {
     let server = Server::start(Copy::new().path(), &[("server.drain", "20s")]);
     let mut client = server.client().await;
-    let (questions, asked) = tokio::sync::mpsc::channel(1);
+    let (requests, outgoing) = tokio::sync::mpsc::channel(1);
     let message = wire::RankStreamRequest { request: Some(rank_request("app_home", &["C000001"])) };
-    questions.send(message).await.unwrap();
-    let asked = tokio_stream::wrappers::ReceiverStream::new(asked);
-    let mut answers = client.rank_stream(asked).await.unwrap().into_inner();
+    requests.send(message).await.unwrap();
+    let outgoing = tokio_stream::wrappers::ReceiverStream::new(outgoing);
+    let mut answers = client.rank_stream(outgoing).await.unwrap().into_inner();
     assert!(answers.next().await.unwrap().is_ok());
     server.shut_down();
     let end = answers.next().await.unwrap().unwrap_err();
     assert_eq!(end.code(), Code::Unavailable, "{end:?}");
     assert!(end.message().contains("send the next, from message 2, on to another replica"), "{end:?}");
-    drop(questions);
+    drop(requests);
     tokio::task::spawn_blocking(move || server.join()).await.unwrap().unwrap();
 }

@@ -1,4 +1,4 @@
-//! The log never holds up a call, and nothing that others chose steers who reads it or what a command prints.
+//! The log never blocks a call, and foreign text in it or in the output of commands never controls a terminal.
 
 use tonic::transport::Endpoint;
 
@@ -6,10 +6,10 @@ use super::binary::{Process, command, init, proffer_prints};
 use super::harness::{admin_get, rank_request, sample_workspace, wire};
 use wire::decision_service_client::DecisionServiceClient;
 
-/// Calls after which lines must have been lost: each makes some hundred bytes of log at `debug`, and megabytes wait.
-const MOST_CALLS: u64 = 200_000;
+/// Calls after which lines must have been lost: each logs hundreds of bytes at `trace`, and the queue holds megabytes.
+const MAX_CALLS: u64 = 200_000;
 
-/// Calls that are answered at least.
+/// The least number of calls.
 const CALLS: u64 = 5_000;
 
 fn lines_lost(server: &Process) -> f64 {
@@ -19,7 +19,7 @@ fn lines_lost(server: &Process) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_nobody_reads_stops_no_call() {
+async fn an_unread_log_blocks_no_call() {
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("store");
     assert_eq!(init(&store, &sample_workspace()).code, Some(0));
@@ -36,15 +36,15 @@ async fn a_log_that_nobody_reads_stops_no_call() {
             assert_eq!(ranked.results.len(), 1);
         }
         calls += 500;
-        assert!(calls < MOST_CALLS, "no line was lost in {calls} calls");
+        assert!(calls < MAX_CALLS, "no line was lost in {calls} calls");
     }
     drop(decisions);
-    // It ends, too, although its last lines go nowhere.
+    // It also exits, although its last lines are never read.
     assert!(server.terminate().success());
 }
 
 #[test]
-fn a_note_that_steers_terminals_is_shown_and_does_not() {
+fn control_characters_in_a_note_are_escaped() {
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("store");
     assert_eq!(init(&store, &sample_workspace()).code, Some(0));

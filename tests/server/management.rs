@@ -1,4 +1,4 @@
-//! A client of `ModelService` and `ReleaseService` as a pipeline has one, for the tests.
+//! A client of `ModelService` and `ReleaseService`, as a pipeline would use it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ impl Management {
         }
     }
 
-    /// Pushes the version in `directory`; version 0 is the next.
+    /// Pushes the version in `directory`; 0 means the next version.
     pub(crate) async fn push(
         &mut self,
         name: &str,
@@ -38,7 +38,7 @@ impl Management {
         self.models.push_model_version(tokio_stream::iter(parts)).await.map(Response::into_inner)
     }
 
-    /// Makes a release over the current one with these versions, and returns its number.
+    /// Creates a release from the current one with these versions, and returns its number.
     pub(crate) async fn create(&mut self, models: &[(&str, u64)]) -> Result<u64, Status> {
         let models = models.iter().map(|(name, version)| ((*name).to_owned(), *version)).collect();
         let request =
@@ -47,12 +47,12 @@ impl Management {
         Ok(made.release.unwrap().number)
     }
 
-    /// Promotes a release, whatever is current.
+    /// Promotes a release, regardless of the current one.
     pub(crate) async fn promote(&mut self, release: u64) -> Result<wire::PromoteReleaseResponse, Status> {
         self.promote_over(release, None).await
     }
 
-    /// Promotes a release where `expected_current` is current.
+    /// Promotes a release if `expected_current` is current.
     pub(crate) async fn promote_over(
         &mut self,
         release: u64,
@@ -63,20 +63,19 @@ impl Management {
         self.releases.promote_release(request).await.map(Response::into_inner)
     }
 
-    /// Rolls back.
     pub(crate) async fn rollback(&mut self) -> Result<wire::RollbackReleaseResponse, Status> {
         let request =
             wire::RollbackReleaseRequest { reason: "a test".to_owned(), author: "a test".to_owned() };
         self.releases.rollback_release(request).await.map(Response::into_inner)
     }
 
-    /// What is current, what serves, and every release.
+    /// The current release, the serving one, and all others.
     pub(crate) async fn list(&mut self) -> wire::ListReleasesResponse {
         self.releases.list_releases(wire::ListReleasesRequest::default()).await.unwrap().into_inner()
     }
 }
 
-/// The messages that push the version in `directory`, its files in pieces.
+/// The messages that push the version in `directory`, with its files in chunks.
 pub(crate) fn parts_of(name: &str, version: u64, directory: &Path) -> Vec<wire::PushModelVersionRequest> {
     let mut files = BTreeMap::new();
     collect(directory, "", &mut files);
@@ -127,7 +126,7 @@ fn without_checksums(manifest: &str) -> String {
     format!("{}{}", &manifest[..start], &manifest[end..])
 }
 
-/// A copy of a version of the sample that is another one by its bytes and says the same: `mark` goes into the training notes.
+/// A copy of a version of the sample with different bytes but the same outputs: `mark` goes into the training notes.
 pub(crate) fn marked(model: &str, mark: &str) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     let source = sample_workspace().join(model).join("1");

@@ -1,4 +1,4 @@
-//! The metrics page: what promtool says of it, in both formats, and what is counted of offers and propensities.
+//! The metrics page: promtool's verdict on both formats, and the counts of offers and propensities.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use super::harness::{Server, rank_request, sample_workspace, scores, wire};
 use super::management::Management;
 
-/// Prometheus's own tool, or `None` and a word about why there is none.
+/// Prometheus's own tool, or `None` and a message.
 fn promtool() -> Option<PathBuf> {
     let found = std::env::var_os("PROFFER_TEST_PROMTOOL").map(PathBuf::from).filter(|path| path.is_file());
     if found.is_none() {
@@ -18,7 +18,7 @@ fn promtool() -> Option<PathBuf> {
     found
 }
 
-/// The metrics in the format that these words of `Accept` ask for: the head of the answer and its body.
+/// The metrics in the format that this `Accept` header asks for: the head of the answer and its body.
 fn read(server: &Server, accept: &str) -> (String, String) {
     let mut stream = TcpStream::connect(server.admin).unwrap();
     write!(stream, "GET /metrics HTTP/1.1\r\nHost: admin\r\nAccept: {accept}\r\nConnection: close\r\n\r\n")
@@ -36,10 +36,10 @@ fn run(mut command: Command, input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// Calls of every sort, so that every metric has something to say.
+/// Makes calls of every kind, so that every metric has samples.
 async fn call(server: &Server) {
     let mut client = server.client().await;
-    client.rank(rank_request("app_home", &["C000001", "nobody knows them"])).await.unwrap();
+    client.rank(rank_request("app_home", &["C000001", "an unknown customer"])).await.unwrap();
     client.rank(rank_request("call_center", &["C000003"])).await.unwrap();
     client.rank(rank_request("nowhere", &["C000001"])).await.unwrap_err();
     client.score(scores("propensity", 5, &["travel_gold"])).await.unwrap();
@@ -48,7 +48,7 @@ async fn call(server: &Server) {
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3";
 
 #[tokio::test]
-async fn promtool_has_nothing_to_say_against_the_metrics() {
+async fn promtool_accepts_the_metrics() {
     let Some(promtool) = promtool() else { return };
     let server = Server::start(&sample_workspace(), &[]);
     call(&server).await;
@@ -57,10 +57,10 @@ async fn promtool_has_nothing_to_say_against_the_metrics() {
     let mut check = Command::new(&promtool);
     check.args(["check", "metrics"]);
     let checked = run(check, &text);
-    let said = String::from_utf8_lossy(&checked.stderr);
-    assert!(checked.status.success() && said.is_empty(), "{said}");
+    let complaints = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success() && complaints.is_empty(), "{complaints}");
 
-    // `check metrics` reads the text format only. OpenMetrics is read by what fills a database from it, which wants times.
+    // `check metrics` reads the text format only. OpenMetrics is read by `create-blocks-from`, which needs timestamps.
     let (head, open_metrics) = read(&server, OPEN_METRICS);
     assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{head}");
     let timed = |line: &str| format!("{line}{}\n", if line.starts_with('#') { "" } else { " 1800000000" });
@@ -75,7 +75,7 @@ async fn promtool_has_nothing_to_say_against_the_metrics() {
 }
 
 #[tokio::test]
-async fn both_formats_tell_the_same() {
+async fn both_formats_have_the_same_samples() {
     let server = Server::start(&sample_workspace(), &[]);
     call(&server).await;
     let samples = |text: &str| -> Vec<String> {
@@ -87,7 +87,7 @@ async fn both_formats_tell_the_same() {
     let (_, text) = read(&server, "*/*");
     let (_, open_metrics) = read(&server, OPEN_METRICS);
     assert_eq!(samples(&text), samples(&open_metrics));
-    // What a sample belongs to is described in the text format under the name that its samples have.
+    // In the text format, a metric is described under the name of its samples.
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let name = line.split(['{', ' ']).next().unwrap();
         let family = ["_bucket", "_sum", "_count"].into_iter().find_map(|suffix| name.strip_suffix(suffix));
@@ -98,7 +98,7 @@ async fn both_formats_tell_the_same() {
     }
 }
 
-/// The value of a sample; 0 where it is not there.
+/// The value of a sample; 0 if there is none.
 fn value(text: &str, sample: &str) -> u64 {
     text.lines()
         .find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse::<f64>().ok())
@@ -108,7 +108,7 @@ fn value(text: &str, sample: &str) -> u64 {
 /// How often each offer was shown and withheld.
 type Counts = BTreeMap<String, (u64, u64)>;
 
-/// Adds what answers of one placement say.
+/// Adds the counts of an answer for one placement.
 fn add(counts: &mut Counts, response: &wire::RankResponse) {
     for result in &response.results {
         for offer in &result.offers {
@@ -136,17 +136,17 @@ fn assert_counted(server: &Server, placement: &str, counts: &Counts) {
 }
 
 #[tokio::test]
-async fn offers_are_counted_as_the_answers_show_and_withhold_them() {
+async fn offers_are_counted_as_shown_and_withheld() {
     let server = Server::start(&sample_workspace(), &[]);
     let mut client = server.client().await;
     let mut counts: BTreeMap<&str, Counts> = BTreeMap::new();
     for placement in ["app_home", "call_center"] {
         let mut of_placement = Counts::new();
-        let all = rank_request(placement, &["C000001", "C000002", "C000003", "", "nobody knows them"]);
+        let all = rank_request(placement, &["C000001", "C000002", "C000003", "", "an unknown customer"]);
         let response = client.rank(all).await.unwrap().into_inner();
-        assert!(response.results[3].error.is_some(), "somebody who is not decided is among them");
+        assert!(response.results[3].error.is_some(), "one customer of the call is invalid");
         add(&mut of_placement, &response);
-        // A request may leave candidates out, which are then neither shown nor withheld.
+        // Offers that a request leaves out are neither shown nor withheld.
         let first = response.results[0].rejected[0].offer_id.clone();
         let second = response.results[0].offers[0].offer_id.clone();
         let narrowed = wire::RankRequest {
@@ -157,7 +157,7 @@ async fn offers_are_counted_as_the_answers_show_and_withhold_them() {
         let without =
             wire::RankRequest { exclude_offer_ids: vec![first], ..rank_request(placement, &["C000006"]) };
         add(&mut of_placement, &client.rank(without).await.unwrap().into_inner());
-        // Where nothing remains the fallback is shown, which need not have been asked for.
+        // If no offer remains, the fallback is shown, even if it is not a candidate.
         let of_rules =
             |rejected: &&wire::RejectedOffer| !["slate", "arbitration"].contains(&rejected.stage.as_str());
         let fails = response.results[0].rejected.iter().find(of_rules).unwrap().offer_id.clone();
@@ -170,7 +170,7 @@ async fn offers_are_counted_as_the_answers_show_and_withhold_them() {
         counts.insert(placement, of_placement);
     }
 
-    // The counts go on across releases.
+    // The counts continue across releases.
     let mut management = Management::over(server.channel().await);
     for release in 2..=4 {
         assert_eq!(management.create(&[]).await.unwrap(), release);
@@ -183,7 +183,7 @@ async fn offers_are_counted_as_the_answers_show_and_withhold_them() {
 }
 
 #[tokio::test]
-async fn every_score_that_decides_is_in_the_histogram_of_its_model() {
+async fn every_propensity_is_in_the_histogram_of_its_model() {
     let server = Server::start(&sample_workspace(), &[]);
     let mut client = server.client().await;
     let (mut least, mut most): (f64, f64) = (1.0, 0.0);
@@ -204,7 +204,7 @@ async fn every_score_that_decides_is_in_the_histogram_of_its_model() {
         let rows = of("rows_total", "");
         assert!(rows > 0, "{model} scored nothing");
         let scored = of("propensity_count", "");
-        // A row is a pair for the first model, and a customer for those that score all offers at once.
+        // A row is a pair for `propensity`, and a customer for models that score all offers at once.
         assert!(
             if model == "propensity" { scored == rows } else { scored >= rows },
             "{model}: {scored} of {rows}"

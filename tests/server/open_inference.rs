@@ -1,8 +1,8 @@
-//! The Open Inference Protocol: recorded models through the whole server, asked by a gRPC client of ours (raw and typed)
-//! and by Triton's own; and what the protocol promises whatever the model.
+//! The Open Inference Protocol: its guarantees for every model, and recorded models through the whole server. The
+//! clients are our own (raw and typed) and Triton's.
 //!
-//! The recordings are of Python's onnxruntime on fixed inputs. Without them (`PROFFER_DATA`, default `../shared/data`) the
-//! tests that need them say so and do nothing.
+//! The recordings are outputs of Python's onnxruntime on fixed inputs. Without them (`PROFFER_DATA`, default
+//! `../shared/data`) the tests that need them are skipped with a message.
 
 mod protocol;
 mod recorded;

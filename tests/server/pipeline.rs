@@ -1,5 +1,5 @@
-//! A retraining pipeline as its owners would write it: `examples/retrain`, run as they would run it, against a server that
-//! serves. What the script says of itself is not believed: this side asks the server, too.
+//! The retraining pipeline of `examples/retrain`, run as its owners would run it, against a serving server. The
+//! script's own report is not trusted: the tests also check the server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,17 +10,17 @@ use tokio::task::JoinSet;
 
 use super::harness::{Server, dense, python, rank_request, sample_workspace, wire};
 
-/// The script, and where it leaves what it made.
+/// The script, and the directory of its results.
 struct Pipeline<'a> {
     python: PathBuf,
     server: &'a Server,
     directory: tempfile::TempDir,
 }
 
-/// How a run ended.
+/// The result of a run.
 struct Ran {
     code: Option<i32>,
-    said: String,
+    output: String,
 }
 
 impl<'a> Pipeline<'a> {
@@ -42,7 +42,7 @@ impl<'a> Pipeline<'a> {
             .output()
             .unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ran { code: output.status.code(), said: text(&output.stdout) + &text(&output.stderr) }
+        Ran { code: output.status.code(), output: text(&output.stdout) + &text(&output.stderr) }
     }
 
     fn report(&self) -> Value {
@@ -50,7 +50,8 @@ impl<'a> Pipeline<'a> {
         serde_json::from_str(&text).unwrap()
     }
 
-    /// The golden rows that were pushed: names of the features, values row by row, expected answers with their tolerance.
+    /// The golden rows that were pushed: names of the features, values in row-major order, expected scores with their
+    /// tolerance.
     fn golden(&self) -> (Vec<String>, Vec<f32>, Vec<(f32, f32)>) {
         let mut reader = csv::Reader::from_path(self.directory.path().join("version/golden.csv")).unwrap();
         let mut names: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
@@ -66,7 +67,7 @@ impl<'a> Pipeline<'a> {
     }
 }
 
-/// A Python that can run the script, or `None` and a word about it.
+/// A Python that can run the script, or `None` and a message.
 fn recent_python() -> Option<PathBuf> {
     let python = python()?;
     let asked = Command::new(&python)
@@ -79,7 +80,7 @@ fn recent_python() -> Option<PathBuf> {
     asked.success().then_some(python)
 }
 
-/// The release that answers, and the versions of `propensity` that its offers were scored by.
+/// The release that answers, and the versions of `propensity` that scored its offers.
 async fn serving(server: &Server) -> (u64, BTreeSet<u64>) {
     let request = rank_request("app_home", &["C000001", "C000002", "C000003"]);
     let response = server.client().await.rank(request).await.unwrap().into_inner();
@@ -90,7 +91,7 @@ async fn serving(server: &Server) -> (u64, BTreeSet<u64>) {
     (response.release, versions.collect())
 }
 
-/// Ranks for the customers of the sample, one a call: each call may leave one row for the distribution gate to judge by.
+/// Ranks for customers of the sample, one per call: each call may leave one row for the distribution gate.
 async fn traffic(server: &Server, calls: usize) {
     let mut connections = JoinSet::new();
     for connection in 0..4 {
@@ -106,27 +107,27 @@ async fn traffic(server: &Server, calls: usize) {
 }
 
 #[tokio::test]
-async fn a_retrained_model_is_pushed_promoted_scores_as_in_python_and_is_rolled_back() {
+async fn a_retrained_model_is_pushed_promoted_scored_and_rolled_back() {
     let Some(python) = recent_python() else { return };
     let server = Server::start(&sample_workspace(), &[]);
     let pipeline = Pipeline::new(python, &server);
     assert_eq!(serving(&server).await, (1, BTreeSet::from([1])));
 
     let ran = pipeline.run(&["--author", "a test"]);
-    assert_eq!(ran.code, Some(0), "{}", ran.said);
+    assert_eq!(ran.code, Some(0), "{}", ran.output);
     let report = pipeline.report();
     assert_eq!(report["passed"], true, "{report}");
     assert_eq!((report["base"].as_u64(), report["old_version"].as_u64()), (Some(1), Some(1)), "{report}");
     assert!(report["rows"].as_u64().unwrap() >= 10_000, "{report}");
     assert!(report["largest_difference"].as_f64().unwrap() <= 1e-5, "{report}");
-    // It has seen how customers have changed; the version before has not.
+    // The new version was trained on drifted customers; the old one was not.
     assert!(report["new"]["auc"].as_f64() > report["old"]["auc"].as_f64(), "{report}");
     assert!(report["new"]["lift"].as_f64() > report["old"]["lift"].as_f64(), "{report}");
-    let gates: BTreeMap<&str, &str> = ran.said.lines().filter_map(gate).collect();
+    let gates: BTreeMap<&str, &str> = ran.output.lines().filter_map(gate).collect();
     for gate in ["checksums", "loads", "signature", "finite", "golden"] {
-        assert_eq!(gates.get(gate), Some(&"passed"), "{gate}: {}", ran.said);
+        assert_eq!(gates.get(gate), Some(&"passed"), "{gate}: {}", ran.output);
     }
-    assert!(!gates.values().any(|outcome| *outcome == "failed"), "{}", ran.said);
+    assert!(!gates.values().any(|outcome| *outcome == "failed"), "{}", ran.output);
 
     let (release, version) = (report["release"].as_u64().unwrap(), report["version"].as_u64().unwrap());
     assert_eq!((release, version), (2, 2));
@@ -144,39 +145,42 @@ async fn a_retrained_model_is_pushed_promoted_scores_as_in_python_and_is_rolled_
     assert_eq!((answer.release, answer.version, answer.values.len()), (release, version, 20));
     assert!(answer.calibrated);
     for (row, (found, (expected, tolerance))) in answer.values.iter().zip(expected).enumerate() {
-        assert!((found - expected).abs() <= tolerance, "golden row {row}: {found}, Python says {expected}");
+        assert!(
+            (found - expected).abs() <= tolerance,
+            "golden row {row}: {found}, expected {expected} from Python"
+        );
     }
 
     let back = pipeline.run(&["--rollback"]);
-    assert_eq!(back.code, Some(0), "{}", back.said);
+    assert_eq!(back.code, Some(0), "{}", back.output);
     assert_eq!(serving(&server).await, (1, BTreeSet::from([1])));
     let further = pipeline.run(&["--rollback"]);
-    assert_eq!(further.code, Some(2), "{}", further.said);
-    assert!(further.said.contains("FAILED_PRECONDITION"), "{}", further.said);
+    assert_eq!(further.code, Some(2), "{}", further.output);
+    assert!(further.output.contains("FAILED_PRECONDITION"), "{}", further.output);
     assert_eq!(serving(&server).await.0, 1);
 }
 
 #[tokio::test]
-async fn a_retrained_model_that_fails_a_gate_stops_the_pipeline_with_the_table() {
+async fn a_failed_gate_stops_the_pipeline_with_a_table() {
     let Some(python) = recent_python() else { return };
     let server = Server::start(&sample_workspace(), &[]);
-    // The gate wants a thousand rows, and not every call has offers to score.
+    // The gate needs a minimum of rows, and not every call has offers to score.
     traffic(&server, 1500).await;
     let pipeline = Pipeline::new(python, &server);
 
-    // Customers who have changed beyond recognition: the scores are nothing like those of the version that serves.
+    // Extreme drift: the scores are nothing like those of the serving version.
     let ran = pipeline.run(&["--drift", "8", "--customers", "4000"]);
-    assert_eq!(ran.code, Some(1), "{}", ran.said);
-    let gates: BTreeMap<&str, &str> = ran.said.lines().filter_map(gate).collect();
-    assert_eq!(gates.get("distribution"), Some(&"failed"), "{}", ran.said);
-    assert_eq!(gates.get("golden"), Some(&"passed"), "{}", ran.said);
+    assert_eq!(ran.code, Some(1), "{}", ran.output);
+    let gates: BTreeMap<&str, &str> = ran.output.lines().filter_map(gate).collect();
+    assert_eq!(gates.get("distribution"), Some(&"failed"), "{}", ran.output);
+    assert_eq!(gates.get("golden"), Some(&"passed"), "{}", ran.output);
     let report = pipeline.report();
     assert_eq!((&report["passed"], &report["live"]), (&Value::Bool(false), &Value::Bool(false)), "{report}");
     assert_eq!(report["release"], Value::Null, "{report}");
     assert_eq!(serving(&server).await, (1, BTreeSet::from([1])));
 }
 
-/// A line of the table of gates: the gate and how it ended.
+/// A line of the table of gates: the gate and its outcome.
 fn gate(line: &str) -> Option<(&str, &str)> {
     let mut words = line.split_whitespace();
     let (gate, outcome) = (words.next()?, words.next()?);

@@ -1,4 +1,4 @@
-//! What a promotion may not do to callers: calls that were good before it are good after it.
+//! What a promotion must not do to callers: calls that were valid before it stay valid.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
@@ -14,15 +14,15 @@ use super::small::{INPUTS, Small, Texts, shown};
 const CHANNELS: [&str; 3] = ["app", "mail", "web"];
 const CONSENTS: [&str; 2] = ["mail", "calls"];
 
-/// The type of a feature, in the order in which a value of one is also a value of the next.
+/// Numeric types in widening order: a value of one is also a value of the next.
 const NUMBERS: [&str; 3] = ["bool", "int", "float"];
 
-/// What a release has of the pool that all are drawn from.
+/// A release drawn from the common pool.
 #[derive(Debug, Clone)]
 struct Drawn {
-    /// Name → place in [`NUMBERS`], 3 for text; customer features `f0`…, context features `k0`….
+    /// Name → index in [`NUMBERS`], 3 for strings; customer features `f0`…, context features `k0`….
     features: BTreeMap<String, usize>,
-    /// Features of the pool that the release has for another entity.
+    /// Features of the pool that belong to another entity in this release.
     moved: BTreeSet<String>,
     consent_features: Vec<&'static str>,
     offers: BTreeMap<usize, OfferSpec>,
@@ -34,7 +34,7 @@ struct Drawn {
 struct OfferSpec {
     consents: Vec<&'static str>,
     channels: Vec<&'static str>,
-    /// Whether it reads the first number of the customer that there is.
+    /// Whether its rule reads the first numeric customer feature.
     rule: bool,
 }
 
@@ -75,7 +75,7 @@ fn release() -> impl Strategy<Value = Drawn> {
         })
 }
 
-/// The same pool after a promotion: types stay or become wider, for else the call means another thing.
+/// The next release from the same pool: types stay or widen, as otherwise the call would change its meaning.
 fn successor(before: &Drawn, mut after: Drawn) -> Drawn {
     for (name, kind) in &mut after.features {
         if let Some(old) = before.features.get(name) {
@@ -128,9 +128,9 @@ fn texts(release: &Drawn) -> Texts {
     }
 }
 
-/// What a call is made of; which release it fits is said by [`call`].
+/// The parts of a call; [`call`] fits them to a release.
 #[derive(Debug, Clone)]
-struct Ask {
+struct Parts {
     customers: Vec<(&'static str, Vec<&'static str>)>,
     sent: BTreeSet<String>,
     dense: bool,
@@ -140,9 +140,9 @@ struct Ask {
     count: u32,
 }
 
-fn ask() -> impl Strategy<Value = Ask> {
+fn parts() -> impl Strategy<Value = Parts> {
     let customer = (
-        prop::sample::select(vec!["a", "b", "nobody"]),
+        prop::sample::select(vec!["a", "b", "unknown"]),
         prop::sample::subsequence(vec!["mail", "calls", "fax"], 0..=3),
     );
     (
@@ -154,7 +154,7 @@ fn ask() -> impl Strategy<Value = Ask> {
         prop::collection::btree_set(0..6_usize, 0..4),
         0..4_u32,
     )
-        .prop_map(|(customers, sent, dense, channel, candidates, excluded, count)| Ask {
+        .prop_map(|(customers, sent, dense, channel, candidates, excluded, count)| Parts {
             customers,
             sent: sent.into_iter().collect(),
             dense,
@@ -165,14 +165,14 @@ fn ask() -> impl Strategy<Value = Ask> {
         })
 }
 
-/// A call that is right for a release.
-fn call(release: &Drawn, ask: &Ask) -> wire::RankRequest {
+/// A call that is valid for a release.
+fn call(release: &Drawn, parts: &Parts) -> wire::RankRequest {
     use wire::feature_column::Values;
     use wire::feature_value::Kind;
-    let rows = ask.customers.len();
+    let rows = parts.customers.len();
     let mut batch = wire::FeatureBatch { rows: rows as u32, dense: None, columns: Vec::new() };
     let (mut dense_names, mut context) = (Vec::new(), HashMap::new());
-    for (name, kind) in release.features.iter().filter(|(name, _)| ask.sent.contains(*name)) {
+    for (name, kind) in release.features.iter().filter(|(name, _)| parts.sent.contains(*name)) {
         if name.starts_with('f') == release.moved.contains(name) {
             let kind = match kind {
                 0 => Kind::BoolValue(true),
@@ -183,7 +183,7 @@ fn call(release: &Drawn, ask: &Ask) -> wire::RankRequest {
             context.insert(name.clone(), wire::FeatureValue { kind: Some(kind) });
             continue;
         }
-        if ask.dense && *kind < 3 {
+        if parts.dense && *kind < 3 {
             dense_names.push(name.as_str());
             continue;
         }
@@ -206,7 +206,7 @@ fn call(release: &Drawn, ask: &Ask) -> wire::RankRequest {
         chosen.iter().filter(|id| release.offers.contains_key(id)).map(|id| format!("o{id}")).collect()
     };
     wire::RankRequest {
-        customers: ask
+        customers: parts
             .customers
             .iter()
             .map(|(id, consents)| wire::Customer {
@@ -214,12 +214,12 @@ fn call(release: &Drawn, ask: &Ask) -> wire::RankRequest {
                 consents: consents.iter().map(|consent| (*consent).to_owned()).collect(),
             })
             .collect(),
-        channel: (*ask.channel.get(&release.channels)).to_owned(),
+        channel: (*parts.channel.get(&release.channels)).to_owned(),
         features: Some(batch),
         context,
-        candidate_offer_ids: ids(&ask.candidates),
-        exclude_offer_ids: ids(&ask.excluded),
-        count: ask.count,
+        candidate_offer_ids: ids(&parts.candidates),
+        exclude_offer_ids: ids(&parts.excluded),
+        count: parts.count,
         ..rank_request("p", &[])
     }
 }
@@ -227,12 +227,12 @@ fn call(release: &Drawn, ask: &Ask) -> wire::RankRequest {
 #[test]
 fn no_promotion_turns_a_good_call_bad() {
     let (runtime, small) = (Runtime::new().unwrap(), Small::new());
-    let strategy = (release(), release(), prop::collection::vec(ask(), 8));
+    let strategy = (release(), release(), prop::collection::vec(parts(), 8));
     let mut runner = TestRunner::new(Config { cases: 100, failure_persistence: None, ..Config::default() });
     runner
-        .run(&strategy, |(before, after, asks)| {
+        .run(&strategy, |(before, after, drawn)| {
             let after = successor(&before, after);
-            let calls: Vec<wire::RankRequest> = asks.iter().map(|ask| call(&before, ask)).collect();
+            let calls: Vec<wire::RankRequest> = drawn.iter().map(|parts| call(&before, parts)).collect();
             for release in [&before, &after] {
                 small.publish(&texts(release));
                 for request in &calls {
@@ -242,7 +242,7 @@ fn no_promotion_turns_a_good_call_bad() {
                     prop_assert_eq!(response.results.len(), request.customers.len());
                     for result in &response.results {
                         prop_assert!(result.error.is_none(), "{:?} of {:?}", result.error, request);
-                        is_proper(release, request, result)?;
+                        check(release, request, result)?;
                     }
                 }
             }
@@ -251,29 +251,29 @@ fn no_promotion_turns_a_good_call_bad() {
         .unwrap();
 }
 
-/// What is shown is what this release may show to this call, and what of the call it lacks is named.
-fn is_proper(
+/// Checks that only permitted offers are shown, and that names unknown to the release are reported.
+fn check(
     release: &Drawn,
     request: &wire::RankRequest,
     result: &wire::RankResult,
 ) -> Result<(), TestCaseError> {
-    let says = |entry: &str| result.degraded.iter().any(|one| one == entry);
+    let reports = |entry: &str| result.degraded.iter().any(|one| one == entry);
     let has_channel = release.channels.contains(&request.channel.as_str());
-    prop_assert_eq!(says(&format!("unknown_channel:{}", request.channel)), !has_channel);
+    prop_assert_eq!(reports(&format!("unknown_channel:{}", request.channel)), !has_channel);
     prop_assert!(has_channel || result.offers.is_empty());
     let known = |id: &str| release.offers.contains_key(&id[1..].parse().unwrap());
     for id in request.candidate_offer_ids.iter().chain(&request.exclude_offer_ids) {
-        prop_assert_eq!(says(&format!("unknown_offer:{id}")), !known(id));
+        prop_assert_eq!(reports(&format!("unknown_offer:{id}")), !known(id));
     }
     for name in request.context.keys() {
         let fits =
             release.features.contains_key(name) && name.starts_with('k') != release.moved.contains(name);
-        prop_assert_eq!(says(&format!("unknown_feature:{name}")), !fits);
+        prop_assert_eq!(reports(&format!("unknown_feature:{name}")), !fits);
     }
     let narrowed = !request.candidate_offer_ids.is_empty();
     for id in shown(result) {
         let candidate = request.candidate_offer_ids.iter().any(|one| one == id);
-        prop_assert!(id == "last" || candidate || !narrowed, "{} was not asked for", id);
+        prop_assert!(id == "last" || candidate || !narrowed, "{} was not a candidate", id);
         prop_assert!(!request.exclude_offer_ids.iter().any(|one| one == id), "{} was excluded", id);
     }
     if narrowed && !request.candidate_offer_ids.iter().any(|id| known(id)) {
@@ -299,7 +299,7 @@ fn two_offers(also: &str) -> Texts {
 }
 
 #[tokio::test]
-async fn a_retired_offer_is_excluded_already_and_no_candidate_any_more() {
+async fn a_retired_offer_may_still_be_excluded_or_named_as_candidate() {
     let small = Small::new();
     let retired = "[[offer]]\nid = 'old'\nname = ''\ncategory = 'c'\nplacements = ['p']\nvalue = 9.0\n";
     let exclude =
@@ -321,13 +321,13 @@ async fn a_retired_offer_is_excluded_already_and_no_candidate_any_more() {
     let none = small.one(candidates(&["old"])).await;
     assert!(shown(&none) == ["last"] && named(&none), "{none:?}");
     assert!(none.offers[0].fallback);
-    // What no release ever can do without is still an error of the call.
+    // A placement is indispensable, so an unknown one is still an error.
     let placement = small.rank(rank_request("elsewhere", &["c1"])).await.unwrap_err();
     assert_eq!(placement.code(), Code::NotFound);
 }
 
 #[tokio::test]
-async fn who_is_in_no_file_is_unknown_also_while_the_file_is_empty() {
+async fn a_customer_who_is_in_no_file_is_unknown_even_if_the_file_is_empty() {
     let small = Small::new();
     for (customers, expected) in
         [("customer_id,m0\nother,1\n", true), ("customer_id,m0\n", true), ("customer_id\nc1\n", false)]
@@ -337,14 +337,14 @@ async fn who_is_in_no_file_is_unknown_also_while_the_file_is_empty() {
         assert_eq!(unknown(&small.one(rank_request("p", &["c1"])).await), expected, "{customers}");
         let mut sent = rank_request("p", &["c1"]);
         sent.features = Some(super::harness::dense(&["m0"], 1, &[0.25]));
-        assert_eq!(unknown(&small.one(sent.clone()).await), expected, "also with features: {customers}");
+        assert_eq!(unknown(&small.one(sent.clone()).await), expected, "with features, too: {customers}");
         sent.customers[0].customer_id = String::new();
-        assert!(!unknown(&small.one(sent).await), "a visitor has no id to be known by");
+        assert!(!unknown(&small.one(sent).await), "an anonymous visitor is not reported as unknown");
     }
 }
 
 #[tokio::test]
-async fn only_features_that_the_decision_looks_at_are_named() {
+async fn only_features_that_the_decision_reads_are_reported() {
     let small = Small::new();
     let mut texts = two_offers(
         "[[offer]]\nid = 'ruled'\nname = ''\ncategory = 'c'\nplacements = ['p', 'r']\nvalue = 9.0\neligibility = 'customer.ruled > 1.0 || context.hour > 3'\n",
@@ -365,17 +365,17 @@ async fn only_features_that_the_decision_looks_at_are_named() {
          [[context_weight]]\nid = 'w'\nwhen = 'has(customer.weighed)'\npercent = 10.0\noffers = ['a']\n",
     );
     small.publish(&texts);
-    let said = async |request: wire::RankRequest| small.one(request).await.degraded;
+    let degraded = async |request: wire::RankRequest| small.one(request).await.degraded;
     assert_eq!(
-        said(rank_request("p", &["c1"])).await,
+        degraded(rank_request("p", &["c1"])).await,
         ["default:m1", "missing:hour", "missing:ruled", "missing:weighed"]
     );
-    assert_eq!(said(rank_request("r", &["c1"])).await, ["default:m1", "missing:hour", "missing:ruled"]);
-    assert!(said(rank_request("q", &["c1"])).await.is_empty(), "no candidate, so nothing looks at anything");
+    assert_eq!(degraded(rank_request("r", &["c1"])).await, ["default:m1", "missing:hour", "missing:ruled"]);
+    assert!(degraded(rank_request("q", &["c1"])).await.is_empty(), "no candidate, so no feature is read");
     let narrowed = |id: &str| wire::RankRequest {
         candidate_offer_ids: vec![id.to_owned()],
         ..rank_request("p", &["c1"])
     };
-    assert_eq!(said(narrowed("a")).await, ["default:m1", "missing:weighed"]);
-    assert_eq!(said(narrowed("ruled")).await, ["default:m1", "missing:hour", "missing:ruled"]);
+    assert_eq!(degraded(narrowed("a")).await, ["default:m1", "missing:weighed"]);
+    assert_eq!(degraded(narrowed("ruled")).await, ["default:m1", "missing:hour", "missing:ruled"]);
 }

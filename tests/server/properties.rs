@@ -1,4 +1,4 @@
-//! What must hold for all requests, over the whole path.
+//! Properties of all requests, over the whole path.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -10,14 +10,14 @@ fn rank(runtime: &Runtime, server: &Server, request: wire::RankRequest) -> Vec<w
     runtime.block_on(async { server.client().await.rank(request).await.unwrap().into_inner().results })
 }
 
-/// A result without what is new in each decision.
+/// A result without its decision id, which is always new.
 fn timeless(mut result: wire::RankResult) -> wire::RankResult {
     result.decision_id.clear();
     result
 }
 
-/// Whether two results are the same but for the last bits of their numbers: ONNX Runtime adds up a linear model in another
-/// order for another number of rows, which moves a score by one unit in the last place of 32 bits.
+/// Checks that two results are equal up to rounding. ONNX Runtime adds up a linear model in an order that depends on
+/// the number of rows. This may change the last bit of a score.
 fn near(one: wire::RankResult, other: wire::RankResult) -> Result<(), TestCaseError> {
     let split = |mut result: wire::RankResult| {
         let mut numbers = Vec::new();
@@ -54,7 +54,7 @@ fn customer() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn a_batch_of_n_is_n_single_calls() {
+fn a_batch_equals_single_calls() {
     let runtime = Runtime::new().unwrap();
     let server = Server::sample();
     let strategy = (placement(), prop::collection::vec(customer(), 1..40));
@@ -72,7 +72,7 @@ fn a_batch_of_n_is_n_single_calls() {
 }
 
 #[test]
-fn the_order_of_a_requests_columns_means_nothing() {
+fn the_order_of_columns_in_a_request_does_not_matter() {
     let runtime = Runtime::new().unwrap();
     let server = Server::sample();
     let names = ["balance", "purchases", "credit_limit", "prc_full_payment", "age", "tenure"];
@@ -101,7 +101,7 @@ fn the_order_of_a_requests_columns_means_nothing() {
         .unwrap();
 }
 
-/// The sample's offers in another order of the file, and with one more offer that nobody may have.
+/// Servers of the sample with its offers in another order, and with one more offer that no customer is eligible for.
 fn variants() -> (Server, Server) {
     let text = std::fs::read_to_string(super::harness::sample_workspace().join("offers.toml")).unwrap();
     let blocks: Vec<&str> = text.split("[[offer]]").skip(1).collect();
@@ -112,7 +112,7 @@ fn variants() -> (Server, Server) {
     let extended = Copy::new();
     extended.append(
         "offers.toml",
-        "\n[[offer]]\nid = \"a_closed_door\"\nname = \"Nobody may have this\"\ncategory = \"travel\"\n\
+        "\n[[offer]]\nid = \"never_eligible\"\nname = \"Never eligible\"\ncategory = \"travel\"\n\
          placements = [\"app_home\", \"email_monthly\", \"call_center\"]\nvalue = 100000.0\nweight = 900.0\n\
          eligibility = \"customer.balance < -1.0\"\nconflicts_with = [\"travel_gold\"]\n",
     );
@@ -120,7 +120,7 @@ fn variants() -> (Server, Server) {
 }
 
 #[test]
-fn the_order_of_the_offers_and_an_offer_that_nobody_may_have_change_nothing() {
+fn the_order_of_offers_and_an_ineligible_offer_change_nothing() {
     let runtime = Runtime::new().unwrap();
     let (shuffled, extended) = variants();
     let strategy = (placement(), customer());
@@ -132,7 +132,7 @@ fn the_order_of_the_offers_and_an_offer_that_nobody_may_have_change_nothing() {
             prop_assert_eq!(&usual, &ask(&shuffled));
             let mut with_one_more = ask(&extended);
             let before = with_one_more.rejected.len();
-            with_one_more.rejected.retain(|offer| offer.offer_id != "a_closed_door");
+            with_one_more.rejected.retain(|offer| offer.offer_id != "never_eligible");
             prop_assert_eq!(before, with_one_more.rejected.len() + 1);
             prop_assert_eq!(&usual, &with_one_more);
             Ok(())

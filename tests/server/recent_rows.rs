@@ -1,4 +1,4 @@
-//! What `Rank` remembers of the pairs that it scored, and what the distribution gate makes of that.
+//! The scored pairs that `Rank` keeps as recent rows, and how the distribution gate uses them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use work::{Call, Workers};
 
 use super::harness::{Copy, sample_workspace};
 
-/// The sample workspace in this process, deciding.
+/// The sample workspace in this process, ready to decide.
 struct Engine {
     snapshot: Arc<Snapshot>,
     decider: Decider,
@@ -56,7 +56,7 @@ fn request(placement: &str, customers: std::ops::RangeInclusive<usize>) -> RankR
 }
 
 #[tokio::test]
-async fn a_call_leaves_one_of_the_pairs_that_it_scored() {
+async fn a_call_records_one_of_its_scored_pairs() {
     let engine = Engine::new();
     engine.rank(request("app_home", 7..=7)).await;
     let rows = engine.recent.snapshot();
@@ -77,7 +77,7 @@ async fn a_call_leaves_one_of_the_pairs_that_it_scored() {
 }
 
 #[tokio::test]
-async fn a_dry_run_leaves_nothing_and_a_large_call_one_pair() {
+async fn a_dry_run_records_nothing_and_a_large_call_one_pair() {
     let engine = Engine::new();
     engine.rank(RankRequest { dry_run: true, ..request("app_home", 1..=40) }).await;
     assert_eq!(engine.recent.snapshot().len(), 0);
@@ -85,7 +85,7 @@ async fn a_dry_run_leaves_nothing_and_a_large_call_one_pair() {
     assert_eq!(engine.recent.snapshot().len(), 1);
 }
 
-/// Judges a version of `propensity` against the sample's by what `engine` remembers.
+/// Judges a version of `propensity` against the sample's, on the recent rows of `engine`.
 fn distribution(engine: &Engine, directory: &Path) -> GateReport {
     let schema = engine.snapshot.release.schema();
     let champion = sample_workspace().join("propensity/1");
@@ -104,11 +104,11 @@ fn distribution(engine: &Engine, directory: &Path) -> GateReport {
 }
 
 #[tokio::test]
-async fn scores_that_moved_are_noticed_on_what_customers_asked_for() {
+async fn shifted_scores_are_detected_on_recent_rows() {
     let engine = Engine::new();
     let copy = Copy::new();
     let directory = copy.path().join("propensity/1");
-    // Before anybody asked, the golden rows of the version that serves stand in.
+    // Without recent rows, the golden rows of the serving version are used.
     let before = distribution(&engine, &directory);
     assert_eq!(before.outcome, GateOutcome::Passed, "{before:?}");
     assert!(before.measured.contains("golden rows of version 1"), "{before:?}");
@@ -118,7 +118,7 @@ async fn scores_that_moved_are_noticed_on_what_customers_asked_for() {
     let same = distribution(&engine, &directory);
     assert_eq!(same.outcome, GateOutcome::Passed, "{same:?}");
     assert!(same.measured.starts_with("PSI 0.0000") && same.measured.contains("over 1"), "{same:?}");
-    // The other class: what was likely is unlikely now. Golden rows would notice too, and are not kept.
+    // The other class, so that scores are inverted. Golden rows would detect this, too, so they are removed.
     copy.replace("propensity/1/model.toml", "class = 1", "class = 0");
     std::fs::remove_file(directory.join("golden.csv")).unwrap();
     copy.replace("propensity/1/model.toml", "golden = \"required\"", "golden = \"optional\"");

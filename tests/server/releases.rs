@@ -1,4 +1,4 @@
-//! Pushing, making, promoting and rolling back over gRPC: what a pipeline and an SRE do, and what they are told.
+//! Pushing, releasing, promoting and rolling back over gRPC: what a pipeline and an SRE do, and the answers they get.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,8 +13,8 @@ async fn management(server: &Server) -> Management {
     Management::over(server.channel().await)
 }
 
-/// The release that answers and the version of the propensity model that it used.
-async fn who_answers(server: &Server) -> (u64, u64) {
+/// The release that answers, and the version of the propensity model that it used.
+async fn serving(server: &Server) -> (u64, u64) {
     let request = rank_request("app_home", &["C000001"]);
     let answer = server.client().await.rank(request).await.unwrap().into_inner();
     let factors = answer.results[0].offers.iter().filter_map(|offer| offer.factors.as_ref());
@@ -26,15 +26,15 @@ async fn who_answers(server: &Server) -> (u64, u64) {
     (answer.release, versions[0])
 }
 
-fn refused(result: Result<impl std::fmt::Debug, Status>, code: Code, says: &str) -> String {
+fn refused(result: Result<impl std::fmt::Debug, Status>, code: Code, words: &str) -> String {
     let status = result.unwrap_err();
     assert_eq!(status.code(), code, "{status:?}");
-    assert!(status.message().contains(says), "{says:?} is not in {:?}", status.message());
+    assert!(status.message().contains(words), "{words:?} is not in {:?}", status.message());
     status.message().to_owned()
 }
 
 #[tokio::test]
-async fn a_new_version_is_pushed_judged_released_promoted_and_rolled_back() {
+async fn a_new_version_is_pushed_released_promoted_and_rolled_back() {
     let server = Server::start(&sample_workspace(), &[]);
     let mut client = management(&server).await;
     let pushed = client.push("propensity", 0, marked("propensity", "new").path()).await.unwrap();
@@ -55,20 +55,20 @@ async fn a_new_version_is_pushed_judged_released_promoted_and_rolled_back() {
         "process",
     ];
     assert_eq!(gates, all);
-    assert_eq!(who_answers(&server).await, (1, 1), "a push changes nothing that serves");
+    assert_eq!(serving(&server).await, (1, 1), "a push changes nothing that serves");
 
     let release = client.create(&[("propensity", 2)]).await.unwrap();
-    assert_eq!((release, who_answers(&server).await), (2, (1, 1)));
+    assert_eq!((release, serving(&server).await), (2, (1, 1)));
     let promoted = client.promote_over(2, Some(1)).await.unwrap();
     let current = promoted.current.unwrap();
     assert_eq!((current.release, current.previous, current.sequence), (2, 1, 2));
     assert_eq!((promoted.overtaken_by, promoted.warm), (0, false));
-    assert_eq!(who_answers(&server).await, (2, 2));
+    assert_eq!(serving(&server).await, (2, 2));
 
     let back = client.rollback().await.unwrap();
     assert_eq!(back.current.unwrap().release, 1);
     assert!(back.warm, "the release before is still in memory");
-    assert_eq!(who_answers(&server).await, (1, 1));
+    assert_eq!(serving(&server).await, (1, 1));
     refused(client.rollback().await, Code::FailedPrecondition, "nothing to roll back to");
 }
 
@@ -83,7 +83,7 @@ async fn rolling_back_twice_goes_two_releases_back() {
     assert_eq!(client.rollback().await.unwrap().current.unwrap().release, 2);
     assert_eq!(client.rollback().await.unwrap().current.unwrap().release, 1);
     refused(client.rollback().await, Code::FailedPrecondition, "nothing to roll back to");
-    // Promoting the current release again changes nothing, above all not what a rollback goes back to.
+    // Promoting the current release again changes nothing; in particular, a rollback still goes to the release before.
     client.promote(3).await.unwrap();
     let again = client.promote(3).await.unwrap().current.unwrap();
     assert_eq!((again.release, again.previous), (3, 1));
@@ -103,7 +103,7 @@ async fn the_same_bytes_may_be_pushed_again_and_other_bytes_may_not() {
 }
 
 #[tokio::test]
-async fn uploads_that_are_not_what_they_announce_leave_nothing_behind() {
+async fn uploads_that_differ_from_their_header_leave_nothing_behind() {
     let server = Server::start(&sample_workspace(), &[("limits.upload", "1MiB")]);
     let mut client = management(&server).await;
     let directory = marked("propensity", "x");
@@ -111,7 +111,7 @@ async fn uploads_that_are_not_what_they_announce_leave_nothing_behind() {
     let header = |change: &dyn Fn(&mut wire::PushHeader)| {
         let mut parts = parts();
         let Some(wire::push_model_version_request::Part::Header(header)) = &mut parts[0].part else {
-            panic!("the header is first");
+            panic!("the header comes first");
         };
         change(header);
         parts
@@ -123,7 +123,7 @@ async fn uploads_that_are_not_what_they_announce_leave_nothing_behind() {
     let mut damaged = parts();
     let last = damaged.len() - 1;
     let Some(wire::push_model_version_request::Part::Chunk(bytes)) = &mut damaged[last].part else {
-        panic!("the last part is bytes");
+        panic!("the last part is a chunk");
     };
     bytes.data[0] ^= 1;
     let cases: Vec<(Vec<wire::PushModelVersionRequest>, &str)> = vec![
@@ -139,12 +139,12 @@ async fn uploads_that_are_not_what_they_announce_leave_nothing_behind() {
         (header(&|header| header.manifest = "kind = 'nonsense'".to_owned()), "header.manifest: model.toml:1"),
         (
             header(&|header| {
-                let lies: Vec<String> = header
+                let wrong: Vec<String> = header
                     .files
                     .iter()
                     .map(|file| format!("\"{}\" = \"{}\"\n", file.name, "0".repeat(64)))
                     .collect();
-                header.manifest = format!("{}\n[checksums]\n{}", header.manifest, lies.concat());
+                header.manifest = format!("{}\n[checksums]\n{}", header.manifest, wrong.concat());
             }),
             "header.manifest: [checksums] has another SHA-256 for ",
         ),
@@ -152,11 +152,11 @@ async fn uploads_that_are_not_what_they_announce_leave_nothing_behind() {
         (parts().iter().chain(&parts()).cloned().collect(), "part: "),
         (Vec::new(), "part: "),
     ];
-    for (parts, says) in cases {
+    for (parts, words) in cases {
         let answer = client.models.push_model_version(tokio_stream::iter(parts)).await;
-        refused(answer, Code::InvalidArgument, says);
+        refused(answer, Code::InvalidArgument, words);
     }
-    // A caller that goes away in the middle.
+    // A caller that disconnects during the upload.
     let begun = parts().into_iter().take(2).collect::<Vec<_>>();
     let endless = tokio_stream::iter(begun).chain(tokio_stream::pending());
     let mut other = management(&server).await;
@@ -173,17 +173,17 @@ async fn uploads_that_are_not_what_they_announce_leave_nothing_behind() {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("an upload that was broken off is still there");
+    panic!("an aborted upload is still there");
 }
 
-/// The directories that are being filled.
+/// The number of staging directories.
 fn staged(store: &Path) -> usize {
     std::fs::read_dir(store.join(".staging"))
         .map_or(0, |entries| entries.flatten().filter(|entry| entry.path().is_dir()).count())
 }
 
 #[tokio::test]
-async fn a_release_is_checked_whole_before_it_exists() {
+async fn a_release_is_checked_completely_before_it_exists() {
     let server = Server::start(&sample_workspace(), &[]);
     let mut client = management(&server).await;
     refused(
@@ -196,9 +196,9 @@ async fn a_release_is_checked_whole_before_it_exists() {
     let broken =
         offers.replacen("placements = [\"", "placements = [\"nowhere", 1) + "\n[[offer]]\nid = 'x'\n";
     let request = wire::CreateReleaseRequest { offers_toml: Some(broken), ..Default::default() };
-    let says =
+    let words =
         refused(client.releases.create_release(request).await, Code::FailedPrecondition, "offers.toml:");
-    assert!(says.contains("`nowhere") && says.lines().count() > 3, "all problems are reported: {says}");
+    assert!(words.contains("`nowhere") && words.lines().count() > 3, "all problems are reported: {words}");
     let request = wire::CreateReleaseRequest { base: 5, ..Default::default() };
     refused(client.releases.create_release(request).await, Code::NotFound, "no release 5");
     assert_eq!(client.list().await.releases.len(), 1);
@@ -208,7 +208,7 @@ async fn a_release_is_checked_whole_before_it_exists() {
 }
 
 #[tokio::test]
-async fn a_release_that_cannot_be_loaded_is_refused_and_nothing_moves() {
+async fn a_release_that_cannot_be_loaded_is_rejected_and_nothing_changes() {
     let server = Server::start(&sample_workspace(), &[]);
     let mut client = management(&server).await;
     client.push("propensity", 2, marked("propensity", "damaged").path()).await.unwrap();
@@ -224,7 +224,7 @@ async fn a_release_that_cannot_be_loaded_is_refused_and_nothing_moves() {
         "propensity/2/model.onnx: its SHA-256 is",
     );
     refused(client.promote(99).await, Code::NotFound, "no release 99");
-    assert_eq!(who_answers(&server).await, (1, 1));
+    assert_eq!(serving(&server).await, (1, 1));
     let listed = client.list().await;
     assert_eq!(listed.current.unwrap().sequence, 1);
     let serving = listed.serving.unwrap();
@@ -244,7 +244,7 @@ async fn two_promoters_race_and_exactly_one_wins() {
     let mut current = 1;
     let mut wins = [0, 0];
     for round in 0..200 {
-        // Each wants another release than the current one.
+        // Each promotes a release other than the current one.
         let wanted: Vec<u64> = (1..=3).filter(|release| *release != current).collect();
         let (first, second) = if round % 2 == 0 { (wanted[0], wanted[1]) } else { (wanted[1], wanted[0]) };
         let results =
@@ -260,7 +260,7 @@ async fn two_promoters_race_and_exactly_one_wins() {
         assert!(lost.message().contains(&format!("release {} is current", now.release)), "{lost:?}");
         assert_eq!((now.previous, now.sequence), (current, round + 2));
         current = now.release;
-        assert_eq!(who_answers(&server).await.0, current);
+        assert_eq!(serving(&server).await.0, current);
     }
     assert_eq!(wins[0] + wins[1], 200);
 }
@@ -275,14 +275,14 @@ async fn a_version_that_a_release_pins_is_not_deleted() {
     client.push("propensity", 2, marked("propensity", "short-lived").path()).await.unwrap();
     client.models.delete_model_version(delete(2)).await.unwrap();
     assert!(!server.store.join("models/propensity/2").exists());
-    // Its number means those bytes for ever.
+    // Its number is never reused for other bytes.
     let other = marked("propensity", "other");
     refused(client.push("propensity", 2, other.path()).await, Code::AlreadyExists, "deleted");
     assert_eq!(client.push("propensity", 0, other.path()).await.unwrap().version, 3);
 }
 
 #[tokio::test]
-async fn what_a_release_changes_is_shown() {
+async fn a_diff_shows_the_changes_of_a_release() {
     let server = Server::start(&sample_workspace(), &[]);
     let mut client = management(&server).await;
     client.push("propensity", 0, marked("propensity", "x").path()).await.unwrap();
@@ -360,7 +360,7 @@ async fn offers_change_without_a_new_model() {
     assert_eq!(withheld.reason, "EXPIRED");
 }
 
-/// The offer may have an end of its own already, which must not come twice.
+/// The offer may already have an end date, which must not appear twice.
 fn remove_first_validity(offers: &str, id: &str) -> String {
     let start = offers.find(&format!("id = \"{id}\"\nvalid_until = 2020-01-01\n")).unwrap();
     let end = offers[start..].find("[[offer]]").map_or(offers.len(), |at| start + at);

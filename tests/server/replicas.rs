@@ -1,4 +1,4 @@
-//! Several servers over one store: a promotion through either of them reaches both.
+//! Several servers over one store: a promotion through any of them reaches all.
 
 use std::path::Path;
 use std::time::Duration;
@@ -26,7 +26,7 @@ async fn converges(address: std::net::SocketAddr, release: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_promotion_through_either_reaches_both() {
+async fn a_promotion_through_either_server_reaches_both() {
     let one = Server::start(&sample_workspace(), &[]);
     let other = Server::over(&one.store, &[]);
     let mut through_one = Management::over(one.channel().await);
@@ -44,24 +44,24 @@ async fn a_promotion_through_either_reaches_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_slept_through_promotions_catches_up() {
+async fn a_server_that_was_stopped_during_promotions_catches_up() {
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("store");
     assert_eq!(init(&store, &sample_workspace()).code, Some(0));
-    let (awake, asleep) = (Process::start(command(), &store), Process::start(command(), &store));
-    asleep.signal("STOP");
-    let mut client = Management::over(connect(awake.address).await);
+    let (running, stopped) = (Process::start(command(), &store), Process::start(command(), &store));
+    stopped.signal("STOP");
+    let mut client = Management::over(connect(running.address).await);
     for release in 2..=4 {
         assert_eq!(client.create(&[]).await.unwrap(), release);
         client.promote(release).await.unwrap();
     }
-    asleep.signal("CONT");
-    converges(asleep.address, 4).await;
-    assert!(asleep.terminate().success() && awake.terminate().success());
+    stopped.signal("CONT");
+    converges(stopped.address, 4).await;
+    assert!(stopped.terminate().success() && running.terminate().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_refuses_what_it_cannot_load_and_recovers() {
+async fn a_replica_rejects_a_release_that_it_cannot_load_and_recovers() {
     let one = Server::start(&sample_workspace(), &[]);
     let mut client = Management::over(one.channel().await);
     client.push("propensity", 2, marked("propensity", "x").path()).await.unwrap();
@@ -69,7 +69,7 @@ async fn a_replica_refuses_what_it_cannot_load_and_recovers() {
     client.create(&[]).await.unwrap();
     client.promote(2).await.unwrap();
     client.promote(3).await.unwrap();
-    // It is still warm in the first, and damaged for the second.
+    // The release is still warm in the first server, but damaged for the second.
     let file = one.store.join("models/propensity/2/model.onnx");
     let whole = std::fs::read(&file).unwrap();
     let other = Server::over(&one.store, &[]);
@@ -88,7 +88,7 @@ async fn a_replica_refuses_what_it_cannot_load_and_recovers() {
     assert_eq!((refused[0].release, release_of(other.address).await), (2, 3));
     assert!(refused[0].reason.contains("propensity/2/model.onnx"), "{refused:?}");
     assert!(other.admin_get("/metrics").unwrap().contains("proffer_release_wanted 2"));
-    // What is wrong passes.
+    // The file is repaired.
     std::fs::write(&file, whole).unwrap();
     converges(other.address, 2).await;
     assert!(through_other.list().await.serving.unwrap().refused.is_empty());
@@ -113,7 +113,7 @@ async fn a_rollback_does_not_wait_for_a_promotion_that_is_loading() {
     std::fs::write(&gate, "").unwrap();
     let mut slow = client.clone();
     let promotion = tokio::spawn(async move { slow.promote(3).await });
-    // It has been loaded, and is held before CURRENT moves.
+    // The release is loaded, and the promotion is held before CURRENT moves.
     while !at_gate.exists() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -131,7 +131,7 @@ async fn connect(address: std::net::SocketAddr) -> tonic::transport::Channel {
     tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
 }
 
-/// A server over a store on S3, with a mirror of its own.
+/// A server over a store on S3, with its own mirror.
 pub(crate) struct OnS3 {
     pub server: Process,
     _mirror: tempfile::TempDir,
@@ -171,7 +171,7 @@ async fn a_store_on_s3_serves_a_fleet() {
     assert_eq!(release_of(other.server.address).await, 2);
     converges(one.server.address, 2).await;
 
-    // Of two that race through different servers, one wins.
+    // Of two promotions that race through different servers, one wins.
     assert_eq!(through_one.create(&[]).await.unwrap(), 3);
     for round in 0..10 {
         let current = through_one.list().await.current.unwrap().release;
@@ -190,7 +190,7 @@ async fn a_store_on_s3_serves_a_fleet() {
         converges(other.server.address, now).await;
     }
 
-    // One that is stopped during a promotion catches up.
+    // A server that is stopped during a promotion catches up.
     let before = release_of(one.server.address).await;
     other.server.signal("STOP");
     let next = if before == 1 { 2 } else { 1 };
@@ -198,7 +198,7 @@ async fn a_store_on_s3_serves_a_fleet() {
     other.server.signal("CONT");
     converges(other.server.address, next).await;
 
-    // A store that does not answer keeps nobody from being served.
+    // A store that does not answer does not affect decisions.
     s3.hold();
     let status = through_one.promote(before).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");

@@ -1,4 +1,5 @@
-//! A real S3-compatible server: the Versity gateway over a directory of its own, on a free port. `make test` installs it.
+//! A real S3-compatible server: the Versity gateway over a temporary directory, on a free port. `make test` installs
+//! it.
 
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
@@ -8,15 +9,15 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// The bucket that the server has.
+/// The server's only bucket.
 const BUCKET: &str = "bucket";
 const ACCESS_KEY: &str = "proffer-test";
 const SECRET_KEY: &str = "not-a-secret";
 
-/// Starts the gateway and kills it when standard input ends: with this process, however that ends.
+/// Starts the gateway and kills it when standard input ends, so that it never outlives this process.
 const GUARD: &str = r#""$@" & child=$!; echo "$child"; read -r _; kill -KILL "$child"; wait"#;
 
-/// A server with an empty bucket; it stops when it is dropped, or with this process.
+/// A server with an empty bucket; it stops on drop, or with this process.
 pub(crate) struct S3 {
     guard: Child,
     pid: String,
@@ -25,7 +26,7 @@ pub(crate) struct S3 {
 }
 
 impl S3 {
-    /// A server of the caller's own, or `None` and a word about why there is none.
+    /// A server for the caller alone, or `None` and a message.
     pub(crate) fn start() -> Option<Self> {
         let gateway = gateway()?;
         let directory = tempfile::tempdir().unwrap();
@@ -37,14 +38,14 @@ impl S3 {
         ))
     }
 
-    /// One server for all tests that leave it as it is; each uses prefixes of its own.
+    /// One server for all tests that do not stop it; each uses its own prefixes.
     pub(crate) fn shared() -> Option<&'static Self> {
         static SERVER: OnceLock<Option<S3>> = OnceLock::new();
         SERVER.get_or_init(Self::start).as_ref()
     }
 
     /// A new prefix, as the location of a store.
-    #[expect(clippy::unused_self, reason = "there is a location where there is a server")]
+    #[expect(clippy::unused_self, reason = "a location exists only with a server")]
     pub(crate) fn new_location(&self) -> String {
         static COUNT: AtomicUsize = AtomicUsize::new(1);
         format!("s3://{BUCKET}/stores/{}", COUNT.fetch_add(1, Ordering::Relaxed))
@@ -69,7 +70,7 @@ impl S3 {
         self.directory.path().join(location.strip_prefix("s3://").unwrap())
     }
 
-    /// Stops the server in its tracks: it is there, and does not answer.
+    /// Suspends the server: it accepts connections but does not answer.
     pub(crate) fn hold(&self) {
         self.signal("STOP");
         // Its threads stop one after another.
@@ -80,10 +81,10 @@ impl S3 {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("it does not stop");
+        panic!("the gateway does not stop");
     }
 
-    /// Lets a server go on that was held.
+    /// Resumes a suspended server.
     pub(crate) fn release(&self) {
         self.signal("CONT");
     }
@@ -107,10 +108,10 @@ impl S3 {
             .current_dir(directory)
             .spawn()
             .unwrap();
-        let mut said = BufReader::new(guard.stdout.take().unwrap()).lines();
-        let pid = said.next().unwrap().unwrap();
-        // A full pipe would stop it.
-        std::thread::spawn(move || said.for_each(drop));
+        let mut output = BufReader::new(guard.stdout.take().unwrap()).lines();
+        let pid = output.next().unwrap().unwrap();
+        // A full pipe would block it.
+        std::thread::spawn(move || output.for_each(drop));
         for _ in 0..500 {
             match TcpStream::connect(("127.0.0.1", port)) {
                 Ok(_) => return Some((guard, pid, port)),
@@ -134,7 +135,7 @@ impl Drop for S3 {
     }
 }
 
-/// The gateway that `make test` installs, or `None` and a word about it.
+/// The gateway that `make test` installs, or `None` and a message.
 fn gateway() -> Option<PathBuf> {
     let found = std::env::var_os("PROFFER_TEST_S3").map(PathBuf::from).filter(|path| path.is_file());
     if found.is_none() {

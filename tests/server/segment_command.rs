@@ -1,4 +1,4 @@
-//! `proffer segment` as a person runs it: what it writes, what it refuses and says, and what it leaves behind.
+//! `proffer segment` as a user runs it: what it writes, rejects and prints, and what it leaves behind.
 
 #![allow(clippy::format_collect)]
 
@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 use super::binary::{Ended, command, proffer};
 use super::harness::{Copy, Server, data, may_mount, wire};
 
-/// A directory for input and output.
-struct Desk(tempfile::TempDir);
+/// A temporary directory for input and output.
+struct Folder(tempfile::TempDir);
 
-impl Desk {
+impl Folder {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -26,7 +26,7 @@ impl Desk {
         self.path(name)
     }
 
-    /// Trains three segments at once, with few resamples.
+    /// Trains three segments with few resamples, which is fast.
     fn train(&self, input: &Path, more: &[&str]) -> Ended {
         let (input, output) = (input.to_str().unwrap().to_owned(), self.path("out"));
         let mut command = vec!["segment", "train", "--input", &input, "--output", output.to_str().unwrap()];
@@ -36,7 +36,7 @@ impl Desk {
     }
 }
 
-/// 240 customers in three groups far apart.
+/// A table of customers in three well-separated groups.
 fn groups(shift: f64) -> String {
     let row = |customer: u32| {
         let group = f64::from(customer % 4 % 3);
@@ -53,25 +53,25 @@ fn groups(shift: f64) -> String {
 }
 
 #[test]
-fn training_writes_a_version_and_a_report_and_a_second_run_the_same_bytes() {
-    let desk = Desk::new();
-    let input = desk.file("customers.csv", groups(0.0));
+fn training_writes_a_version_and_a_report_reproducibly() {
+    let folder = Folder::new();
+    let input = folder.file("customers.csv", groups(0.0));
     let names = ["segments.json", "golden.csv", "model.toml", "report/report.html", "report/report.json"];
     let run = |threads: &str| -> Vec<Vec<u8>> {
-        let ended = desk.train(&input, &["--id", "customer_id", "--threads", threads]);
+        let ended = folder.train(&input, &["--id", "customer_id", "--threads", threads]);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert!(ended.stdout.contains("240 customers, 3 features, 3 segments"), "{}", ended.stdout);
-        names.iter().map(|name| std::fs::read(desk.path("out").join(name)).unwrap()).collect()
+        names.iter().map(|name| std::fs::read(folder.path("out").join(name)).unwrap()).collect()
     };
     let one = run("1");
-    assert!(one == run("2"), "another number of threads writes other bytes");
+    assert!(one == run("2"), "the bytes depend on the number of threads");
     let html = String::from_utf8(one[3].clone()).unwrap();
-    assert!(!html.contains("src=\"http") && !html.contains("<script"), "the report loads something");
+    assert!(!html.contains("src=\"http") && !html.contains("<script"), "the report loads external resources");
 }
 
 #[test]
-fn what_cannot_be_used_is_named_and_leaves_nothing_behind() {
-    let desk = Desk::new();
+fn unusable_input_is_named_and_leaves_nothing_behind() {
+    let folder = Folder::new();
     let late = (0..9_100).map(|row| if row < 8_999 { format!("{row},1\n") } else { "many,1\n".to_owned() });
     let cases: [(&str, Vec<u8>, &[&str]); 13] = [
         ("empty.csv", Vec::new(), &["empty.csv", "empty"]),
@@ -89,58 +89,58 @@ fn what_cannot_be_used_is_named_and_leaves_nothing_behind() {
         ("cut.parquet", b"PAR1 and then nothing".to_vec(), &["cut.parquet"]),
     ];
     for (name, contents, expected) in cases {
-        let input = desk.file(name, contents);
-        let ended = desk.train(&input, &[]);
+        let input = folder.file(name, contents);
+        let ended = folder.train(&input, &[]);
         assert_eq!(ended.code, Some(1), "{name}: {ended:?}");
         for words in expected {
             assert!(ended.stderr.contains(words), "{name}: no {words:?} in {}", ended.stderr);
         }
         assert!(!ended.stderr.contains("panicked"), "{name}: {}", ended.stderr);
-        assert!(!desk.path("out").exists(), "{name} left something behind");
+        assert!(!folder.path("out").exists(), "{name} left something behind");
     }
-    let directory = desk.train(desk.0.path(), &[]);
+    let directory = folder.train(folder.0.path(), &[]);
     assert_eq!(directory.code, Some(1), "{directory:?}");
     assert!(directory.stderr.contains("directory"), "{}", directory.stderr);
-    let none = desk.train(&desk.path("none.csv"), &[]);
+    let none = folder.train(&folder.path("none.csv"), &[]);
     assert!(none.code == Some(1) && none.stderr.contains("none.csv"), "{none:?}");
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused_by_name() {
-    let desk = Desk::new();
-    let input = desk.file("customers.csv", groups(0.0));
-    let wrong =
-        desk.file("segmentation.toml", "[cluster]\nk_min = 1\nkmax = 3\n[prepare]\nwinsorise = [0.9, 0.1]\n");
-    let ended = desk.train(&input, &["--settings", wrong.to_str().unwrap()]);
+fn invalid_settings_are_rejected_by_name() {
+    let folder = Folder::new();
+    let input = folder.file("customers.csv", groups(0.0));
+    let wrong = folder
+        .file("segmentation.toml", "[cluster]\nk_min = 1\nkmax = 3\n[prepare]\nwinsorise = [0.9, 0.1]\n");
+    let ended = folder.train(&input, &["--settings", wrong.to_str().unwrap()]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(
         ended.stderr.contains("segmentation.toml:3") && ended.stderr.contains("kmax"),
         "{}",
         ended.stderr
     );
-    let ended = desk.train(&input, &["--variance-kept", "1.5", "--id", "customer_id"]);
+    let ended = folder.train(&input, &["--variance-kept", "1.5", "--id", "customer_id"]);
     assert!(ended.code == Some(1) && ended.stderr.contains("variance_kept"), "{ended:?}");
-    // All that is wrong with a table is said at once.
-    let several = desk.file("rows.csv", "id,balance,city\na,1.0,Bern\nb,much,Basel\n");
-    let ended = desk.train(&several, &["--id", "id"]);
+    // All problems of a table are reported at once.
+    let several = folder.file("rows.csv", "id,balance,city\na,1.0,Bern\nb,much,Basel\n");
+    let ended = folder.train(&several, &["--id", "id"]);
     for words in ["rows.csv:3: column `balance`: \"much\"", "rows.csv:1: column `city`: is text"] {
         assert!(ended.stderr.contains(words), "no {words:?} in {}", ended.stderr);
     }
-    let ended = desk.train(&input, &["--id", "costumer_id"]);
+    let ended = folder.train(&input, &["--id", "costumer_id"]);
     assert!(ended.stderr.contains("did you mean `customer_id`?"), "{}", ended.stderr);
-    assert!(!desk.path("out").exists());
+    assert!(!folder.path("out").exists());
 }
 
 #[test]
-fn a_training_that_is_interrupted_leaves_nothing_behind() {
-    let desk = Desk::new();
-    let input = desk.file("customers.csv", groups(0.0));
-    // It would go on for hours.
+fn interrupted_training_leaves_nothing_behind() {
+    let folder = Folder::new();
+    let input = folder.file("customers.csv", groups(0.0));
+    // Uninterrupted, it would take hours.
     let mut training = command()
         .args(["segment", "train", "--id", "customer_id", "--resamples", "100000000", "--input"])
         .arg(&input)
         .arg("--output")
-        .arg(desk.path("out"))
+        .arg(folder.path("out"))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -151,25 +151,29 @@ fn a_training_that_is_interrupted_leaves_nothing_behind() {
     assert!(sent.success());
     let ended: Ended = training.wait_with_output().unwrap().into();
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(130), "interrupted\n"));
-    assert_eq!(std::fs::read_dir(desk.0.path()).unwrap().count(), 1, "something was left beside the input");
+    assert_eq!(
+        std::fs::read_dir(folder.0.path()).unwrap().count(),
+        1,
+        "something other than the input was left"
+    );
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_disk_that_fills_is_named_and_gets_back_what_was_written() {
+fn a_full_disk_is_named_and_partial_output_is_removed() {
     if !may_mount() {
         return;
     }
-    let desk = Desk::new();
-    let input = desk.file("customers.csv", groups(0.0));
-    std::fs::create_dir(desk.path("disk")).unwrap();
-    // Room for segments.json, not for the report beside it.
+    let folder = Folder::new();
+    let input = folder.file("customers.csv", groups(0.0));
+    std::fs::create_dir(folder.path("disk")).unwrap();
+    // Enough space for segments.json, but not for the report.
     let script = "set -e; mount -t tmpfs -o size=64k proffer-test \"$1\"; \
                   \"$2\" segment train --id customer_id --k 3 --resamples 3 --input \"$3\" --output \"$1/out\" || \
                   { code=$?; find \"$1\" -mindepth 1 >&2; exit $code; }";
     let ended: Ended = Command::new("unshare")
         .args(["-Urm", "sh", "-c", script, "sh"])
-        .arg(desk.path("disk"))
+        .arg(folder.path("disk"))
         .arg(command().get_program())
         .arg(&input)
         .output()
@@ -177,35 +181,38 @@ fn a_disk_that_fills_is_named_and_gets_back_what_was_written() {
         .into();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let [error] = ended.stderr.lines().collect::<Vec<_>>()[..] else {
-        panic!("more than the error: {}", ended.stderr)
+        panic!("more output than the error: {}", ended.stderr)
     };
     assert!(error.contains("disk/out") && error.contains("No space left on device"), "{error}");
 }
 
 #[test]
-fn segments_that_move_too_many_customers_are_written_only_when_told_to() {
-    let desk = Desk::new();
-    let input = desk.file("may.csv", groups(0.0));
-    assert_eq!(desk.train(&input, &["--id", "customer_id", "--no-report", "--names", "A,B,C"]).code, Some(0));
-    let before = desk.path("before");
-    std::fs::rename(desk.path("out"), &before).unwrap();
+fn segments_that_move_too_many_customers_need_force() {
+    let folder = Folder::new();
+    let input = folder.file("may.csv", groups(0.0));
+    assert_eq!(
+        folder.train(&input, &["--id", "customer_id", "--no-report", "--names", "A,B,C"]).code,
+        Some(0)
+    );
+    let before = folder.path("before");
+    std::fs::rename(folder.path("out"), &before).unwrap();
     let before = before.to_str().unwrap();
-    let same = desk.train(&input, &["--id", "customer_id", "--no-report", "--previous", before]);
+    let same = folder.train(&input, &["--id", "customer_id", "--no-report", "--previous", before]);
     assert_eq!(same.code, Some(0), "{same:?}");
     assert!(same.stdout.contains("0 of 240 customers (0 %) change segment"), "{}", same.stdout);
-    std::fs::remove_dir_all(desk.path("out")).unwrap();
-    // A hundred above everything that training saw: all go into one segment of the old artefact.
-    let june = desk.file("june.csv", groups(100.0));
+    std::fs::remove_dir_all(folder.path("out")).unwrap();
+    // Far above everything in the training data: all customers go into one segment of the old artefact.
+    let june = folder.file("june.csv", groups(100.0));
     let again = ["--id", "customer_id", "--no-report", "--previous", before];
-    let refused = desk.train(&june, &again);
+    let refused = folder.train(&june, &again);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(
         refused.stderr.contains("would change segment") && refused.stderr.contains("--force"),
         "{}",
         refused.stderr
     );
-    assert!(!desk.path("out").exists());
-    let forced = desk.train(&june, &[&again[..], &["--force"]].concat());
+    assert!(!folder.path("out").exists());
+    let forced = folder.train(&june, &[&again[..], &["--force"]].concat());
     assert_eq!(forced.code, Some(0), "{forced:?}");
 
     let drift = |input: &Path| {
@@ -216,47 +223,47 @@ fn segments_that_move_too_many_customers_are_written_only_when_told_to() {
     assert!(shifted.stdout.contains("balance"), "{}", shifted.stdout);
 }
 
-/// What Excel writes in most of Europe; that it is read must not depend on which command reads it.
+/// The format that Excel writes in most of Europe; every command must read it.
 #[test]
-fn every_command_reads_the_same_file_and_says_the_same_of_it() {
-    let desk = Desk::new();
+fn every_command_reads_the_same_file_with_the_same_notes() {
+    let folder = Folder::new();
     let text = groups(0.0);
-    let input = desk.file("customers.csv", &text);
-    assert_eq!(desk.train(&input, &["--id", "customer_id", "--no-report"]).code, Some(0));
+    let input = folder.file("customers.csv", &text);
+    assert_eq!(folder.train(&input, &["--id", "customer_id", "--no-report"]).code, Some(0));
     let excel = text.replace(',', ";").replace('.', ",");
-    let excel = desk.file("excel.csv", excel.trim_end());
-    let out = desk.path("out");
+    let excel = folder.file("excel.csv", excel.trim_end());
+    let out = folder.path("out");
     let drift = ["segment", "drift", "--segments", out.to_str().unwrap(), "--json", "--input"];
     let drift =
         |input: &Path, more: &[&str]| proffer([&drift[..], &[input.to_str().unwrap()], more].concat());
-    let (plain, told) = (drift(&input, &[]), drift(&excel, &["--separator", ";", "--decimal", "comma"]));
-    assert_eq!((plain.code, told.code), (Some(0), Some(0)), "{plain:?} {told:?}");
-    let [plain, told] =
-        [plain, told].map(|ended| serde_json::from_str::<serde_json::Value>(&ended.stdout).unwrap());
-    assert_eq!(plain["features"], told["features"]);
+    let (plain, european) = (drift(&input, &[]), drift(&excel, &["--separator", ";", "--decimal", "comma"]));
+    assert_eq!((plain.code, european.code), (Some(0), Some(0)), "{plain:?} {european:?}");
+    let [plain, european] =
+        [plain, european].map(|ended| serde_json::from_str::<serde_json::Value>(&ended.stdout).unwrap());
+    assert_eq!(plain["features"], european["features"]);
     assert!(plain["notes"].as_array().unwrap().is_empty());
-    let doubt = "the last line has no line end";
-    assert!(told["notes"][0].as_str().unwrap().contains(doubt), "{told}");
+    let warning = "the last line has no line end";
+    assert!(european["notes"][0].as_str().unwrap().contains(warning), "{european}");
 
-    let trained = desk.train(&excel, &["--id", "customer_id", "--decimal", "comma"]);
+    let trained = folder.train(&excel, &["--id", "customer_id", "--decimal", "comma"]);
     assert_eq!(trained.code, Some(0), "{trained:?}");
-    assert!(trained.stderr.contains(doubt), "{}", trained.stderr);
-    let html = std::fs::read_to_string(desk.path("out/report/report.html")).unwrap();
+    assert!(trained.stderr.contains(warning), "{}", trained.stderr);
+    let html = std::fs::read_to_string(folder.path("out/report/report.html")).unwrap();
     assert!(html.contains("The last line has no line end"), "the report does not warn");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trained_version_is_pushed_released_and_assigns_as_training_did() {
-    let desk = Desk::new();
+async fn a_trained_version_is_released_and_assigns_as_in_training() {
+    let folder = Folder::new();
     let server = Server::start(&super::harness::sample_workspace(), &[]);
     let text =
         groups(0.0).replace("customer_id,balance,limit,spread", "customer_id,balance,credit_limit,payments");
-    let input = desk.file("customers.csv", &text);
+    let input = folder.file("customers.csv", &text);
     let address = server.address.to_string();
     let ended = tokio::task::block_in_place(|| {
         let push =
             ["--id", "customer_id", "--assignments", "--push", "segments", "--promote", "--server", &address];
-        desk.train(&input, &push)
+        folder.train(&input, &push)
     });
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.contains("segments version 2 is new: 2 files"), "{}", ended.stdout);
@@ -268,13 +275,13 @@ async fn a_trained_version_is_pushed_released_and_assigns_as_training_did() {
     let features = super::harness::dense(&["balance", "credit_limit", "payments"], 240, &values);
     let request = wire::AssignSegmentsRequest { features: Some(features) };
     let served = server.client().await.assign_segments(request).await.unwrap().into_inner().segments;
-    let assignments = std::fs::read_to_string(desk.path("out/report/assignments.csv")).unwrap();
+    let assignments = std::fs::read_to_string(folder.path("out/report/assignments.csv")).unwrap();
     let trained: Vec<i64> =
         assignments.lines().skip(1).map(|line| line.rsplit_once(',').unwrap().1.parse().unwrap()).collect();
     assert_eq!(served.iter().map(|segment| segment.id).collect::<Vec<_>>(), trained);
 }
 
-/// A table of 240 customers in three groups with one more column, whose value a row has by its number.
+/// The table of [`groups`] with one more column, whose values depend on the row number.
 fn with_column(name: &str, value: impl Fn(usize) -> String) -> String {
     let text = groups(0.0);
     let mut lines = text.lines();
@@ -284,24 +291,24 @@ fn with_column(name: &str, value: impl Fn(usize) -> String) -> String {
 }
 
 #[test]
-fn row_numbers_take_no_part() {
-    let desk = Desk::new();
-    let plain = desk.file("plain.csv", groups(0.0));
+fn columns_of_row_numbers_are_ignored() {
+    let folder = Folder::new();
+    let plain = folder.file("plain.csv", groups(0.0));
     let train = |input: &Path| {
-        let ended = desk.train(input, &["--id", "customer_id", "--no-report"]);
+        let ended = folder.train(input, &["--id", "customer_id", "--no-report"]);
         assert_eq!(ended.code, Some(0), "{ended:?}");
-        (ended.stdout, std::fs::read_to_string(desk.path("out/segments.json")).unwrap())
+        (ended.stdout, std::fs::read_to_string(folder.path("out/segments.json")).unwrap())
     };
     let centroids = |text: &str| {
         let json: serde_json::Value = serde_json::from_str(text).unwrap();
         (json["segments"].clone(), json["inertia"].clone())
     };
     let right = centroids(&train(&plain).1);
-    // As pandas writes an index, of all rows and of some; as R does; as people do.
+    // As written by pandas for an index of all rows and of some, by R, and by hand.
     for (name, step) in
         [("Unnamed: 0", 1), ("Unnamed: 0", 3), ("", 1), ("__index_level_0__", 7), ("row_number", 1)]
     {
-        let input = desk.file("indexed.csv", with_column(name, |row| (row * step).to_string()));
+        let input = folder.file("indexed.csv", with_column(name, |row| (row * step).to_string()));
         let (stdout, found) = train(&input);
         assert!(stdout.contains("240 customers, 3 features"), "{name}: {stdout}");
         assert!(stdout.contains("row numbers"), "{name}: {stdout}");
@@ -310,72 +317,72 @@ fn row_numbers_take_no_part() {
 }
 
 #[test]
-fn whole_numbers_that_name_somebody_are_refused_and_labels_warned_of() {
-    let desk = Desk::new();
+fn integer_ids_are_rejected_and_label_columns_warned_of() {
+    let folder = Folder::new();
     let id = with_column("cust_id", |row| (10_000 + row * 7 % 241).to_string());
-    let input = desk.file("ids.csv", id.replace("customer_id", "name"));
-    let refused = desk.train(&input, &["--drop", "name"]);
+    let input = folder.file("ids.csv", id.replace("customer_id", "name"));
+    let refused = folder.train(&input, &["--drop", "name"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(
         refused.stderr.contains("column `cust_id`") && refused.stderr.contains("use --id cust_id"),
         "{refused:?}"
     );
-    assert_eq!(desk.train(&input, &["--drop", "name", "--id", "cust_id"]).code, Some(0));
-    let kept = desk.train(&input, &["--id", "name", "--keep", "cust_id"]);
+    assert_eq!(folder.train(&input, &["--drop", "name", "--id", "cust_id"]).code, Some(0));
+    let kept = folder.train(&input, &["--id", "name", "--keep", "cust_id"]);
     assert!(kept.code == Some(0) && kept.stdout.contains("4 features"), "{kept:?}");
 
-    let input = desk.file("codes.csv", with_column("zip_code", |row| (8_000 + row % 17).to_string()));
-    let refused = desk.train(&input, &["--id", "customer_id"]);
+    let input = folder.file("codes.csv", with_column("zip_code", |row| (8_000 + row % 17).to_string()));
+    let refused = folder.train(&input, &["--id", "customer_id"]);
     assert!(refused.code == Some(1) && refused.stderr.contains("--drop zip_code"), "{refused:?}");
 
-    let input = desk.file("labels.csv", with_column("Exited", |row| (row * 7 % 5 % 2).to_string()));
-    let warned = desk.train(&input, &["--id", "customer_id"]);
+    let input = folder.file("labels.csv", with_column("Exited", |row| (row * 7 % 5 % 2).to_string()));
+    let warned = folder.train(&input, &["--id", "customer_id"]);
     assert_eq!(warned.code, Some(0), "{warned:?}");
     assert!(warned.stderr.contains("warning: column `Exited`"), "{}", warned.stderr);
-    let html = std::fs::read_to_string(desk.path("out/report/report.html")).unwrap();
+    let html = std::fs::read_to_string(folder.path("out/report/report.html")).unwrap();
     assert!(html.contains("<b>Column <code>Exited</code></b> has 2 values"), "the report does not warn");
-    let kept = desk.train(&input, &["--id", "customer_id", "--keep", "Exited", "--no-report"]);
+    let kept = folder.train(&input, &["--id", "customer_id", "--keep", "Exited", "--no-report"]);
     assert!(kept.code == Some(0) && kept.stderr.is_empty(), "{kept:?}");
 }
 
 #[test]
-fn names_that_no_schema_can_have_are_refused_with_the_flags_that_change_them() {
-    let desk = Desk::new();
+fn names_that_no_schema_allows_are_rejected_with_rename_flags() {
+    let folder = Folder::new();
     let text = groups(0.0).replace("balance,limit", "Annual Balance,Credit Limit (k$)");
-    let input = desk.file("customers.csv", text);
-    let refused = desk.train(&input, &["--id", "customer_id"]);
+    let input = folder.file("customers.csv", text);
+    let refused = folder.train(&input, &["--id", "customer_id"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     let flags = "--rename 'Annual Balance=annual_balance' --rename 'Credit Limit (k$)=credit_limit_k'";
     assert!(refused.stderr.contains(flags), "{}", refused.stderr);
-    assert!(!desk.path("out").exists());
+    assert!(!folder.path("out").exists());
     let renamed =
         ["--rename", "Annual Balance=annual_balance", "--rename", "Credit Limit (k$)=credit_limit_k"];
-    // Either name will do elsewhere.
+    // Other options accept either name.
     let more = ["--id", "customer_id", "--log1p", "Annual Balance,credit_limit_k"];
-    let ended = desk.train(&input, &[&more[..], &renamed].concat());
+    let ended = folder.train(&input, &[&more[..], &renamed].concat());
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let segments = std::fs::read_to_string(desk.path("out/segments.json")).unwrap();
+    let segments = std::fs::read_to_string(folder.path("out/segments.json")).unwrap();
     assert!(segments.contains("annual_balance") && segments.contains("credit_limit_k"), "{segments}");
     assert!(!segments.contains("Annual Balance"), "{segments}");
-    let out = desk.path("out");
+    let out = folder.path("out");
     let drift = ["segment", "drift", "--segments", out.to_str().unwrap(), "--input", input.to_str().unwrap()];
     let same = proffer([&drift[..], &renamed].concat());
     assert_eq!(same.code, Some(0), "{same:?}");
-    let unknown = desk.train(&input, &["--id", "customer_id", "--rename", "Balance=b"]);
+    let unknown = folder.train(&input, &["--id", "customer_id", "--rename", "Balance=b"]);
     assert!(unknown.stderr.contains("there is no column `Balance` to rename"), "{}", unknown.stderr);
 }
 
 #[test]
-fn the_directory_of_a_training_passes_check_as_it_is() {
-    let desk = Desk::new();
+fn the_output_of_training_passes_check_unchanged() {
+    let folder = Folder::new();
     let text =
         groups(0.0).replace("customer_id,balance,limit,spread", "customer_id,balance,credit_limit,payments");
-    let input = desk.file("customers.csv", &text);
-    assert_eq!(desk.train(&input, &["--id", "customer_id", "--assignments"]).code, Some(0));
+    let input = folder.file("customers.csv", &text);
+    assert_eq!(folder.train(&input, &["--id", "customer_id", "--assignments"]).code, Some(0));
     let workspace = Copy::new();
     let version = workspace.path().join("segments/1");
     std::fs::remove_dir_all(&version).unwrap();
-    let copied = Command::new("cp").arg("-r").arg(desk.path("out")).arg(&version).status().unwrap();
+    let copied = Command::new("cp").arg("-r").arg(folder.path("out")).arg(&version).status().unwrap();
     assert!(copied.success() && version.join("report/assignments.csv").is_file());
     let checked = proffer(["check", workspace.path().to_str().unwrap()]);
     assert_eq!(checked.code, Some(0), "{checked:?}");
@@ -386,60 +393,60 @@ fn the_directory_of_a_training_passes_check_as_it_is() {
 }
 
 #[test]
-fn no_report_of_other_segments_stays_beside_new_ones() {
-    let desk = Desk::new();
-    let input = desk.file("customers.csv", groups(0.0));
-    assert_eq!(desk.train(&input, &["--id", "customer_id", "--assignments"]).code, Some(0));
-    let report = desk.path("out/report");
+fn a_stale_report_is_removed() {
+    let folder = Folder::new();
+    let input = folder.file("customers.csv", groups(0.0));
+    assert_eq!(folder.train(&input, &["--id", "customer_id", "--assignments"]).code, Some(0));
+    let report = folder.path("out/report");
     assert!(report.join("assignments.csv").is_file() && report.join("report.html").is_file());
-    assert_eq!(desk.train(&input, &["--id", "customer_id"]).code, Some(0));
+    assert_eq!(folder.train(&input, &["--id", "customer_id"]).code, Some(0));
     assert!(!report.join("assignments.csv").exists() && report.join("report.html").is_file());
-    let other = desk.file("other.csv", groups(1.0));
-    assert_eq!(desk.train(&other, &["--id", "customer_id", "--no-report"]).code, Some(0));
+    let other = folder.file("other.csv", groups(1.0));
+    assert_eq!(folder.train(&other, &["--id", "customer_id", "--no-report"]).code, Some(0));
     assert!(!report.exists(), "the report of the first segments is still there");
 }
 
 #[test]
-fn a_segment_of_outliers_is_written_only_when_told_to() {
-    let desk = Desk::new();
+fn a_segment_of_outliers_needs_force() {
+    let folder = Folder::new();
     let text = groups(0.0).replace("c17,", "c17,9999999");
-    let input = desk.file("customers.csv", text);
+    let input = folder.file("customers.csv", text);
     let more = ["--id", "customer_id", "--no-report", "--log1p", "none"];
-    let refused = desk.train(&input, &more);
+    let refused = folder.train(&input, &more);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     for words in ["has 1 customer of 240 (c17)", "--winsorise", "--force"] {
         assert!(refused.stderr.contains(words), "no {words:?} in {}", refused.stderr);
     }
-    assert!(!desk.path("out").exists());
-    assert_eq!(desk.train(&input, &[&more[..], &["--winsorise", "0.01,0.99"]].concat()).code, Some(0));
+    assert!(!folder.path("out").exists());
+    assert_eq!(folder.train(&input, &[&more[..], &["--winsorise", "0.01,0.99"]].concat()).code, Some(0));
     let with_report = ["--id", "customer_id", "--log1p", "none", "--force"];
-    let forced = desk.train(&input, &with_report);
+    let forced = folder.train(&input, &with_report);
     assert_eq!(forced.code, Some(0), "{forced:?}");
     assert!(forced.stderr.contains("warning: segment 2"), "{}", forced.stderr);
-    let html = std::fs::read_to_string(desk.path("out/report/report.html")).unwrap();
+    let html = std::fs::read_to_string(folder.path("out/report/report.html")).unwrap();
     assert!(html.contains("has 1 customer of 240 (c17)"), "the report does not warn");
 }
 
-/// The archive of a data set, unpacked.
-fn unpacked(archive: &Path) -> Vec<u8> {
+/// The decompressed archive of a data set.
+fn decompressed(archive: &Path) -> Vec<u8> {
     let mut text = Vec::new();
     flate2::read::GzDecoder::new(std::fs::File::open(archive).unwrap()).read_to_end(&mut text).unwrap();
     text
 }
 
 #[test]
-fn tables_of_other_banks_run_through() {
-    let desk = Desk::new();
-    if let Some(folder) = data("default_credit_card") {
-        let input = desk.file("clients.csv", unpacked(&folder.join("uci350_named_columns.csv.gz")));
-        let ended = desk.train(&input, &["--id", "ID", "--no-report"]);
+fn public_bank_data_sets_can_be_segmented() {
+    let folder = Folder::new();
+    if let Some(data_set) = data("default_credit_card") {
+        let input = folder.file("clients.csv", decompressed(&data_set.join("uci350_named_columns.csv.gz")));
+        let ended = folder.train(&input, &["--id", "ID", "--no-report"]);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert!(ended.stdout.contains("30000 customers"), "{}", ended.stdout);
-        std::fs::remove_dir_all(desk.path("out")).unwrap();
+        std::fs::remove_dir_all(folder.path("out")).unwrap();
     }
-    if let Some(folder) = data("bank_marketing") {
-        let input = desk.file("calls.csv", unpacked(&folder.join("bank-additional-full.csv.gz")));
-        let refused = desk.train(&input, &["--no-report"]);
+    if let Some(data_set) = data("bank_marketing") {
+        let input = folder.file("calls.csv", decompressed(&data_set.join("bank-additional-full.csv.gz")));
+        let refused = folder.train(&input, &["--no-report"]);
         assert_eq!(refused.code, Some(1), "{refused:?}");
         assert!(
             refused.stderr.contains("`job`") && refused.stderr.contains("--one-hot job"),
@@ -448,14 +455,14 @@ fn tables_of_other_banks_run_through() {
         );
         let encoded = "job,marital,education,contact,month,day_of_week,poutcome";
         let more = ["--no-report", "--one-hot", encoded, "--missing", "unknown", "--drop", "duration,y"];
-        let unnamed = desk.train(&input, &more);
+        let unnamed = folder.train(&input, &more);
         let flags: Vec<&str> = unnamed.stderr.split_whitespace().filter(|word| word.contains('=')).collect();
         assert_eq!(unnamed.code, Some(1), "{unnamed:?}");
         assert!(flags.contains(&"emp.var.rate=emp_var_rate"), "{}", unnamed.stderr);
         let renames: Vec<&str> =
             flags.iter().flat_map(|flag| ["--rename", flag.trim_end_matches(',')]).collect();
         let more = [&more[..], &renames].concat();
-        let ended = desk.train(&input, &more);
+        let ended = folder.train(&input, &more);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert!(ended.stdout.contains("41188 customers"), "{}", ended.stdout);
     }

@@ -1,4 +1,4 @@
-//! Segments of real card holders: the server assigns each customer of CC GENERAL as training did and as scikit-learn does.
+//! Segments of real card holders: the server assigns each customer of CC GENERAL as training and scikit-learn do.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use super::harness::{Copy, Server, data, dense, python, sample_workspace, wire};
 
 const CUSTOMERS: usize = 8_950;
 
-/// Most customers of one `Rank`.
+/// The most customers per `Rank`.
 const CHUNK: usize = 1024;
 
-/// CC GENERAL: the archive, the table with its header in lower case as the schema has it, and the table read.
+/// CC GENERAL: the archive, a copy of the table with the lower-case header of the schema, and the parsed table.
 struct CcGeneral {
     archive: PathBuf,
     directory: tempfile::TempDir,
@@ -44,14 +44,14 @@ impl CcGeneral {
         Some(Self { archive, directory, features, ids, values })
     }
 
-    /// Runs the trainer; returns where segments.json and assignments.csv are.
+    /// Runs the trainer, and returns its output directory.
     fn train(&self, segments: &[&str]) -> PathBuf {
         let output = self.directory.path().join(format!("trained-{}", segments.len()));
         let input = self.directory.path().join("customers.csv");
         let (k, names) = (segments.len().to_string(), segments.join(","));
         let mut command =
             vec!["segment", "train", "--assignments", "--id", "cust_id", "--k", &k, "--names", &names];
-        // This number alone, without what a report shows beside.
+        // Only this number of segments, without the other candidates of a report.
         command.extend(["--k-min", &k, "--k-max", &k, "--resamples", "2", "--no-report"]);
         command.extend(["--input", input.to_str().unwrap(), "--output", output.to_str().unwrap()]);
         let printed = proffer_prints(command);
@@ -59,13 +59,13 @@ impl CcGeneral {
         output
     }
 
-    /// Every value dense, as the server is sent it.
+    /// All values as dense features of a request.
     fn dense(&self) -> wire::FeatureBatch {
         let names: Vec<&str> = self.features.iter().map(String::as_str).collect();
         dense(&names, self.ids.len(), &self.values)
     }
 
-    /// Every feature as a column of the type that the sample's schema gives it; a missing value is a null row.
+    /// Every feature as a column of its type in the sample's schema; a missing value becomes a null row.
     fn columns(&self) -> wire::FeatureBatch {
         use wire::feature_column::Values;
         let column = |(index, name): (usize, &String)| {
@@ -89,7 +89,7 @@ impl CcGeneral {
         }
     }
 
-    /// The segments that a file of `id,segment` gives, in the order of the customers.
+    /// The segments of a file of `id,segment`, in the order of the customers.
     fn assignments(&self, path: &Path) -> Vec<i64> {
         let text = std::fs::read_to_string(path).unwrap();
         let rows = text.lines().skip(1).map(|line| line.split_once(',').unwrap());
@@ -98,7 +98,7 @@ impl CcGeneral {
         self.ids.iter().map(|id| by_id[id.as_str()]).collect()
     }
 
-    /// Holds `segments` against scikit-learn's `predict` on the same artefact.
+    /// Compares `segments` with scikit-learn's `predict` on the same artefact.
     fn compare_with_scikit_learn(&self, artefact: &Path, segments: &[i64]) {
         let Some(python) = python() else { return };
         let rows: String = self
@@ -116,9 +116,12 @@ impl CcGeneral {
             .args(["--compare".as_ref(), served.as_os_str()])
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&compared.stdout).into_owned();
-        assert!(compared.status.success(), "{said}{}", String::from_utf8_lossy(&compared.stderr));
-        assert!(said.contains("8950 customers, all in the segment that scikit-learn predicts"), "{said}");
+        let printed = String::from_utf8_lossy(&compared.stdout).into_owned();
+        assert!(compared.status.success(), "{printed}{}", String::from_utf8_lossy(&compared.stderr));
+        assert!(
+            printed.contains("8950 customers, all in the segment that scikit-learn predicts"),
+            "{printed}"
+        );
     }
 }
 
@@ -127,7 +130,7 @@ async fn assigned(server: &Server, features: wire::FeatureBatch) -> Vec<wire::Se
     server.client().await.assign_segments(request).await.unwrap().into_inner().segments
 }
 
-/// The segments inside `Rank`, the features sent with the request.
+/// The segments in answers of `Rank`, with the features sent in the request.
 async fn ranked(server: &Server, table: &CcGeneral) -> Vec<wire::Segment> {
     let names: Vec<&str> = table.features.iter().map(String::as_str).collect();
     let mut client = server.client().await;
@@ -147,9 +150,9 @@ async fn ranked(server: &Server, table: &CcGeneral) -> Vec<wire::Segment> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_customers_have_the_segment_that_training_and_scikit_learn_gave_them() {
+async fn all_customers_get_the_segment_of_training_and_scikit_learn() {
     let Some(table) = CcGeneral::read() else { return };
-    // Another number of segments than the sample has, so that no other artefact could answer.
+    // A number of segments that differs from the sample's, so that no other artefact could answer.
     let names = ["North", "South", "East", "West", "Centre"];
     let trained = table.train(&names);
     let workspace = Copy::new();
@@ -167,11 +170,11 @@ async fn all_customers_have_the_segment_that_training_and_scikit_learn_gave_them
     table.compare_with_scikit_learn(&trained.join("segments.json"), &ids);
 
     assert_eq!(assigned(&server, table.columns()).await, segments, "as typed columns");
-    assert_eq!(ranked(&server, &table).await, segments, "inside Rank");
+    assert_eq!(ranked(&server, &table).await, segments, "in Rank");
 }
 
 #[test]
-fn the_segments_of_the_sample_are_what_training_writes() {
+fn training_reproduces_the_segments_of_the_sample() {
     let Some(table) = CcGeneral::read() else { return };
     let path = sample_workspace().join("segments/1/segments.json");
     let shipped = std::fs::read(&path).unwrap();
@@ -184,23 +187,23 @@ fn the_segments_of_the_sample_are_what_training_writes() {
         .collect();
     let trained = table.train(&names);
     let again = std::fs::read(trained.join("segments.json")).unwrap();
-    assert!(again == shipped, "training on the same table writes other bytes than {}", path.display());
+    assert!(again == shipped, "training on the same table does not reproduce {}", path.display());
     table.compare_with_scikit_learn(&path, &table.assignments(&trained.join("report/assignments.csv")));
 }
 
-/// A customer with texts, some of it missing.
-struct Texts {
+/// A customer with string features, some of them missing.
+struct CustomerRow {
     id: String,
     balance: Option<f32>,
     band: Option<&'static str>,
     channel: Option<&'static str>,
 }
 
-/// 120 customers with a balance, an income band and a channel.
-fn with_texts() -> Vec<Texts> {
+/// Customers with a balance, an income band and a channel.
+fn customer_rows() -> Vec<CustomerRow> {
     let bands = ["low", "middle", "upper", "high"];
     let channels = ["app", "web", "branch"];
-    let row = |row: usize| Texts {
+    let row = |row: usize| CustomerRow {
         id: format!("c{row}"),
         balance: (!row.is_multiple_of(11)).then_some((row % 4 * 500 + row * 13 % 37) as f32),
         band: (!row.is_multiple_of(7)).then_some(bands[row % 4]),
@@ -210,12 +213,12 @@ fn with_texts() -> Vec<Texts> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn texts_are_segmented_by_the_server_as_in_training() {
+async fn the_server_segments_string_features_as_in_training() {
     use wire::feature_column::Values;
-    let rows = with_texts();
+    let rows = customer_rows();
     let directory = tempfile::tempdir().unwrap();
     let (input, output) = (directory.path().join("customers.csv"), directory.path().join("out"));
-    let line = |Texts { id, balance, band, channel }: &Texts| {
+    let line = |CustomerRow { id, balance, band, channel }: &CustomerRow| {
         let balance = balance.map(|balance| balance.to_string()).unwrap_or_default();
         format!("{id},{balance},{},{}\n", band.unwrap_or_default(), channel.unwrap_or_default())
     };

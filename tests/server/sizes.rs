@@ -1,4 +1,4 @@
-//! What is sent or read takes no more memory than it may, whatever it says: measured at the real process.
+//! Input of any content takes bounded memory, measured on the real process.
 
 use tonic::Code;
 use tonic::transport::Endpoint;
@@ -7,11 +7,11 @@ use super::binary::{Process, command, init, proffer};
 use super::harness::{sample_workspace, wire};
 use wire::release_service_client::ReleaseServiceClient;
 
-/// What the process may hold beyond what it held before, 640 MiB: a text of 15 MB may take 256 MiB while it is parsed, beside the
-/// message itself and what the allocator keeps of the one before.
-const MOST_BYTES: u64 = 640 << 20;
+/// How much the process may grow, in bytes. It includes parsing one document, the message itself, and what the
+/// allocator keeps of the one before.
+const MAX_BYTES: u64 = 640 << 20;
 
-/// The most memory that a process held at once, in bytes.
+/// The peak memory of a process, in bytes.
 #[cfg(target_os = "linux")]
 fn peak(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
@@ -21,7 +21,7 @@ fn peak(process: u32) -> u64 {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_release_of_megabytes_of_tables_takes_no_gigabytes() {
+async fn a_large_release_takes_bounded_memory() {
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("store");
     assert_eq!(init(&store, &sample_workspace()).code, Some(0));
@@ -54,13 +54,13 @@ async fn a_release_of_megabytes_of_tables_takes_no_gigabytes() {
             "{unit:?}: {status:?}"
         );
         let taken = peak(server.id()).saturating_sub(before);
-        assert!(taken <= MOST_BYTES, "{unit:?} took {} MiB", taken >> 20);
+        assert!(taken <= MAX_BYTES, "{unit:?} took {} MiB", taken >> 20);
     }
     assert!(server.terminate().success());
 }
 
 #[test]
-fn a_csv_of_a_million_columns_is_refused() {
+fn a_csv_of_a_million_columns_is_rejected() {
     let directory = tempfile::tempdir().unwrap();
     let input = directory.path().join("wide.csv");
     let names: Vec<String> = (0..1_000_000).map(|number| format!("c{number}")).collect();

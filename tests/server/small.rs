@@ -1,4 +1,4 @@
-//! Releases of a few lines in this process, deciding: for tests that write dozens of them.
+//! Tiny releases in this process, for tests that publish dozens of them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ use work::{Call, Workers};
 
 use super::harness::wire;
 
-/// The texts of a release and its customers.
+/// The files of a release and its customers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Texts {
     pub features: String,
@@ -25,8 +25,7 @@ pub(crate) struct Texts {
     pub customers: String,
 }
 
-/// What every release must have beside what it is about: the inputs of the model `base`, which scores
-/// `m0 + 2 · m1 + 4 · m2`.
+/// The features that every release must have: the inputs of the model `base`, which scores `m0 + 2 · m1 + 4 · m2`.
 pub(crate) const INPUTS: &str = r#"
 [[feature]]
 name = "m0"
@@ -45,7 +44,7 @@ entity = "offer"
 default = 0.0
 "#;
 
-/// Decides with the release that was published last.
+/// Decides with the release published last.
 pub(crate) struct Small {
     directory: tempfile::TempDir,
     cache: GraphCache,
@@ -63,7 +62,7 @@ impl Small {
         )
     }
 
-    /// With a graph of the fixtures as the model `base`.
+    /// With a fixture graph as the model `base`.
     pub(crate) fn of(graph: &str, manifest: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let version = directory.path().join("base/1");
@@ -79,7 +78,7 @@ impl Small {
         Self { directory, cache, publisher, metrics, service }
     }
 
-    /// Loads a release and lets it serve from now on; answers what reviewers say of it.
+    /// Loads and publishes a release; returns its review.
     pub(crate) fn publish(&self, texts: &Texts) -> Review {
         let pins = BTreeMap::from([("base".to_owned(), 1)]);
         let source = ReleaseSource {
@@ -106,7 +105,7 @@ impl Small {
         self.service.rank(request, &Call::default()).await
     }
 
-    /// The one result of a call for one customer.
+    /// The result of a call for one customer.
     pub(crate) async fn one(&self, request: wire::RankRequest) -> wire::RankResult {
         let mut response = self.rank(request).await.unwrap();
         assert_eq!(response.results.len(), 1);
@@ -114,12 +113,12 @@ impl Small {
     }
 }
 
-/// The ids of what is shown.
+/// The ids of the offers shown.
 pub(crate) fn shown(result: &wire::RankResult) -> Vec<&str> {
     result.offers.iter().map(|offer| offer.offer_id.as_str()).collect()
 }
 
-/// The reason why an offer was withheld, if it was.
+/// The reason for which an offer was withheld, if it was.
 pub(crate) fn reason<'a>(result: &'a wire::RankResult, offer: &str) -> Option<&'a str> {
     result
         .rejected

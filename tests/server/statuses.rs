@@ -1,4 +1,4 @@
-//! What a refusal tells a program, and answers that a client would not take.
+//! Errors that programs can interpret, and answers that are too large for a client.
 
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -8,7 +8,7 @@ use wire::model_service_client::ModelServiceClient;
 
 use super::harness::{Copy, Server, dense, rank_request, scores, wire};
 
-/// Bytes of a message that clients of gRPC receive unless they are told otherwise.
+/// The default limit of gRPC clients for received messages, in bytes.
 const CLIENT_LIMIT: usize = 4 << 20;
 
 async fn refused(change: impl FnOnce(&mut wire::RankRequest)) -> Status {
@@ -19,16 +19,16 @@ async fn refused(change: impl FnOnce(&mut wire::RankRequest)) -> Status {
 }
 
 #[tokio::test]
-async fn a_wrong_field_is_named_apart_from_the_message() {
+async fn an_invalid_field_is_named_in_the_error_details() {
     let long = vec!["x".repeat(300)];
-    let refusals = [
+    let errors = [
         (refused(|request| request.exclude_offer_ids = long).await, "exclude_offer_ids[0]"),
         (refused(|request| request.count = 101).await, "count"),
         (refused(|request| request.placement.clear()).await, "placement"),
         (refused(|request| request.explain = 9).await, "explain"),
         (refused(|request| request.channel = "x".repeat(300)).await, "channel"),
     ];
-    for (status, field) in refusals {
+    for (status, field) in errors {
         assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
         let violations = status.get_details_bad_request().unwrap().field_violations;
         assert_eq!(violations.len(), 1, "{status:?}");
@@ -37,13 +37,13 @@ async fn a_wrong_field_is_named_apart_from_the_message() {
         assert_eq!(status.get_details_request_info().unwrap().request_id, "the-caller's");
     }
     let mut models = ModelServiceClient::new(Server::sample().channel().await);
-    let asked = wire::GetModelVersionRequest { name: "../x".to_owned(), version: 1 };
-    let status = models.get_model_version(asked).await.unwrap_err();
+    let outgoing = wire::GetModelVersionRequest { name: "../x".to_owned(), version: 1 };
+    let status = models.get_model_version(outgoing).await.unwrap_err();
     assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "name");
 }
 
 #[tokio::test]
-async fn every_refusal_names_its_request() {
+async fn every_error_names_its_request() {
     let unknown = refused(|request| request.placement = "nowhere".to_owned()).await;
     assert_eq!(unknown.get_details_request_info().unwrap().request_id, "the-caller's");
     let mut client = Server::sample().client().await;
@@ -66,7 +66,7 @@ async fn every_refusal_names_its_request() {
     assert_eq!(ids.len(), unnamed.len());
 }
 
-/// Calls a path that no client was generated for.
+/// Calls a method for which there is no generated client.
 async fn call(channel: Channel, path: &'static str) -> Status {
     let mut client = tonic::client::Grpc::new(channel);
     client.ready().await.unwrap();
@@ -76,16 +76,16 @@ async fn call(channel: Channel, path: &'static str) -> Status {
 }
 
 #[tokio::test]
-async fn who_is_refused_for_want_of_room_is_told_when_to_try_again() {
+async fn an_exhausted_call_gets_a_retry_delay() {
     let server = Server::start(Copy::new().path(), &[("limits.concurrent_calls", "1")]);
     let mut client = server.client().await;
-    // An open stream is a call under way, from its first message on.
+    // An open stream is an in-flight call from its first message on.
     let mut open = client.clone();
-    let (questions, asked) = tokio::sync::mpsc::channel(1);
-    let answers = open.rank_stream(tokio_stream::wrappers::ReceiverStream::new(asked)).await.unwrap();
+    let (requests, outgoing) = tokio::sync::mpsc::channel(1);
+    let answers = open.rank_stream(tokio_stream::wrappers::ReceiverStream::new(outgoing)).await.unwrap();
     assert!(client.rank(rank_request("app_home", &["C000001"])).await.is_ok());
     let message = wire::RankStreamRequest { request: Some(rank_request("app_home", &["C000001"])) };
-    questions.send(message).await.unwrap();
+    requests.send(message).await.unwrap();
     let mut answers = answers.into_inner();
     assert!(answers.message().await.unwrap().is_some());
     let status = client.rank(rank_request("app_home", &["C000001"])).await.unwrap_err();
@@ -95,9 +95,10 @@ async fn who_is_refused_for_want_of_room_is_told_when_to_try_again() {
     assert!(status.get_details_request_info().is_some());
 }
 
-/// An answer that a client without options gets, or a refusal by the server that says what to do; never one that the client cannot take.
+/// Checks that a client with default options gets the answer, or an error from the server that says what to do. Returns
+/// whether it got the answer.
 #[track_caller]
-fn assert_taken<T>(answer: Result<T, Status>, hint: &str) -> bool {
+fn assert_received<T>(answer: Result<T, Status>, hint: &str) -> bool {
     let Err(status) = answer else { return true };
     assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
     for words in ["the answer has", "limits.answer", hint] {
@@ -108,7 +109,7 @@ fn assert_taken<T>(answer: Result<T, Status>, hint: &str) -> bool {
 }
 
 #[tokio::test]
-async fn no_answer_of_the_default_limits_is_more_than_a_client_takes() {
+async fn no_answer_exceeds_the_default_limit_of_clients() {
     let default = (CLIENT_LIMIT / (1 << 20)).to_string() + "MiB";
     let server = Server::start(Copy::new().path(), &[("limits.answer", &default)]);
     let mut client = DecisionServiceClient::new(server.channel().await);
@@ -119,18 +120,18 @@ async fn no_answer_of_the_default_limits_is_more_than_a_client_takes() {
             let mut request = rank_request(placement, &ids);
             request.explain = explain.into();
             let answer = client.rank(request.clone()).await;
-            let taken = assert_taken(answer, "fewer customers");
-            assert!(taken || !fits, "{placement} {explain:?}");
-            let asked = wire::RankStreamRequest { request: Some(request) };
-            let mut answers = client.rank_stream(tokio_stream::once(asked)).await.unwrap().into_inner();
-            assert_taken(answers.message().await, "fewer customers");
+            let received = assert_received(answer, "fewer customers");
+            assert!(received || !fits, "{placement} {explain:?}");
+            let outgoing = wire::RankStreamRequest { request: Some(request) };
+            let mut answers = client.rank_stream(tokio_stream::once(outgoing)).await.unwrap().into_inner();
+            assert_received(answers.message().await, "fewer customers");
         }
     }
     let balances = vec![100.0; 100_000];
-    let asked =
+    let outgoing =
         wire::AssignSegmentsRequest { features: Some(dense(&["balance"], balances.len(), &balances)) };
-    assert_taken(client.assign_segments(asked).await, "fewer rows");
-    // The same question with the limit raised on both sides.
+    assert_received(client.assign_segments(outgoing).await, "fewer rows");
+    // The same request with raised limits on both sides.
     let mut request = rank_request("app_home", &ids);
     request.explain = wire::Explain::All.into();
     let answer = Server::sample().client().await.rank(request).await.unwrap().into_inner();
@@ -138,18 +139,18 @@ async fn no_answer_of_the_default_limits_is_more_than_a_client_takes() {
 }
 
 #[tokio::test]
-async fn answers_of_rows_are_held_against_the_limit_too() {
+async fn answers_with_rows_obey_the_limit_too() {
     let server = Server::start(Copy::new().path(), &[("limits.answer", "64KiB")]);
     let mut client = DecisionServiceClient::new(server.channel().await).max_decoding_message_size(64 << 10);
     let offers = ["travel_gold", "travel_basic", "cashback_fuel", "cashback_dining"];
     for (rows, fits) in [(4000, true), (4200, false)] {
         let request = scores("propensity", rows, &offers);
-        assert_eq!(assert_taken(client.score(request.clone()).await, "fewer rows"), fits, "{rows}");
-        let asked = tokio_stream::once(wire::ScoreStreamRequest { request: Some(request) });
-        let mut answers = client.score_stream(asked).await.unwrap().into_inner();
-        assert_eq!(assert_taken(answers.message().await, "fewer rows"), fits, "{rows}");
+        assert_eq!(assert_received(client.score(request.clone()).await, "fewer rows"), fits, "{rows}");
+        let outgoing = tokio_stream::once(wire::ScoreStreamRequest { request: Some(request) });
+        let mut answers = client.score_stream(outgoing).await.unwrap().into_inner();
+        assert_eq!(assert_received(answers.message().await, "fewer rows"), fits, "{rows}");
         let balances = vec![100.0; rows];
-        let asked = wire::AssignSegmentsRequest { features: Some(dense(&["balance"], rows, &balances)) };
-        assert_taken(client.assign_segments(asked).await, "fewer rows");
+        let outgoing = wire::AssignSegmentsRequest { features: Some(dense(&["balance"], rows, &balances)) };
+        assert_received(client.assign_segments(outgoing).await, "fewer rows");
     }
 }

@@ -1,5 +1,5 @@
-//! The store fills up, cannot be written, vanishes, is damaged, or was written by a machine whose clock is wrong: what serves goes
-//! on serving, the trouble is told, and nothing is lost.
+//! The store is full, read-only, missing, damaged, or written with a wrong clock: serving continues, the problem is
+//! reported, and nothing is lost.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::harness::{Server, may_mount, rank_request, sample_workspace, wire};
 use super::management::{Management, marked};
 use wire::decision_service_client::DecisionServiceClient;
 
-/// Asks every 20 ms until `holds`, for at most ten seconds.
+/// Polls until `holds`, up to a limit.
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     for _ in 0..500 {
         if holds().await {
@@ -21,7 +21,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("{what} did not come true");
+    panic!("timed out waiting until {what}");
 }
 
 async fn serves(server: &Server) -> u64 {
@@ -32,19 +32,19 @@ async fn serves(server: &Server) -> u64 {
 }
 
 #[tokio::test]
-async fn a_store_that_vanishes_is_told_and_what_serves_goes_on() {
+async fn a_missing_store_is_reported_and_serving_continues() {
     let server = Server::start(&sample_workspace(), &[]);
     let mut client = Management::over(server.channel().await);
     assert_eq!(client.create(&[]).await.unwrap(), 2);
     let away = server.store.with_extension("away");
     fs::rename(&server.store, &away).unwrap();
     let metric = |line: &str| server.admin_get("/metrics").unwrap().contains(line);
-    until("the trouble is told", async || metric("\nproffer_store_reachable 0\n")).await;
+    until("the missing store is reported", async || metric("\nproffer_store_reachable 0\n")).await;
     assert_eq!(serves(&server).await, 1);
     assert!(server.admin_get("/readyz").unwrap().starts_with("HTTP/1.1 200"));
     let status = client.promote(2).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-    assert!(!server.store.exists(), "nothing is made in the place of the store");
+    assert!(!server.store.exists(), "the store must not be recreated");
 
     fs::rename(&away, &server.store).unwrap();
     until("the store is back", async || metric("\nproffer_store_reachable 1\n")).await;
@@ -53,7 +53,7 @@ async fn a_store_that_vanishes_is_told_and_what_serves_goes_on() {
 }
 
 #[tokio::test]
-async fn a_damaged_current_is_told_and_what_serves_goes_on() {
+async fn a_damaged_current_is_reported_and_serving_continues() {
     let server = Server::start(&sample_workspace(), &[]);
     let mut client = Management::over(server.channel().await);
     let path = server.store.join("CURRENT");
@@ -61,7 +61,7 @@ async fn a_damaged_current_is_told_and_what_serves_goes_on() {
     for damage in ["", "release = 'two'", "\u{0}\u{0}\u{0}"] {
         fs::write(&path, damage).unwrap();
         let reachable = || server.admin_get("/metrics").unwrap().contains("\nproffer_store_reachable 1\n");
-        until("the damage is told", async || !reachable()).await;
+        until("the damage is reported", async || !reachable()).await;
         assert_eq!(serves(&server).await, 1);
         let status = client.promote(1).await.unwrap_err();
         assert!(status.message().contains("CURRENT"), "{status:?}");
@@ -74,7 +74,7 @@ async fn a_damaged_current_is_told_and_what_serves_goes_on() {
 async fn wrong_clocks_do_not_matter() {
     let server = Server::start(&sample_workspace(), &[]);
     let mut client = Management::over(server.channel().await);
-    // As if whoever made the store lived in another century, before and after ours.
+    // As if the store had been created in another century.
     for (time, year) in [("2101-01-01T00:00:00Z", 131), ("1999-01-01T00:00:00Z", 29)] {
         let path = server.store.join("CURRENT");
         let text = fs::read_to_string(&path).unwrap();
@@ -97,7 +97,7 @@ async fn wrong_clocks_do_not_matter() {
 }
 
 #[tokio::test]
-async fn what_is_no_part_of_a_store_is_ignored() {
+async fn foreign_files_in_a_store_are_ignored() {
     let server = Server::start(&sample_workspace(), &[]);
     let mut client = Management::over(server.channel().await);
     for directory in ["models/propensity/2", "models/half/1", "releases/7", "releases/x", ".staging/dead"] {
@@ -113,7 +113,7 @@ async fn what_is_no_part_of_a_store_is_ignored() {
         models.models.iter().all(|model| model.name != "half" && model.versions.len() == 1),
         "{models:?}"
     );
-    // A number that something lies under is not used.
+    // A number that is taken by a foreign directory is skipped.
     assert_eq!(client.create(&[]).await.unwrap(), 8);
     client.promote(8).await.unwrap();
     assert_eq!(serves(&server).await, 8);
@@ -122,7 +122,7 @@ async fn what_is_no_part_of_a_store_is_ignored() {
     );
 }
 
-/// A server in a mount namespace of its own, whose store lies on a small file system in memory; or a word about why not.
+/// A server in its own mount namespace, with its store on a small in-memory file system.
 struct Confined {
     server: Process,
     store: PathBuf,
@@ -130,7 +130,8 @@ struct Confined {
 }
 
 impl Confined {
-    /// `then` is done with the file system at `$1` after the store was made there.
+    /// Runs the shell command `then` after creating the store on the file system at `$1`. Returns `None` and prints a
+    /// message if mounts are not allowed.
     fn start(megabytes: usize, then: &str) -> Option<Self> {
         if !may_mount() {
             return None;
@@ -150,8 +151,8 @@ impl Confined {
         Some(Self { server, store, _directory: directory })
     }
 
-    /// A path of the file system as this process reaches it.
-    fn seen(&self, below: &str) -> PathBuf {
+    /// The path through which this process reaches a file of the namespace.
+    fn outside(&self, below: &str) -> PathBuf {
         let inside = self.store.parent().unwrap().join(below);
         Path::new(&format!("/proc/{}/root", self.server.id())).join(inside.strip_prefix("/").unwrap())
     }
@@ -172,7 +173,7 @@ impl Confined {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_full_disk_refuses_what_does_not_fit_and_serves_on() {
+async fn a_full_disk_rejects_writes_and_serving_continues() {
     let Some(confined) = Confined::start(24, "true") else { return };
     let mut client = confined.management().await;
     let large = marked("propensity", "large");
@@ -180,13 +181,13 @@ async fn a_full_disk_refuses_what_does_not_fit_and_serves_on() {
     let status = client.push("propensity", 2, large.path()).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
     assert!(status.message().contains("make room"), "{status:?}");
-    assert!(!confined.seen("store/models/propensity/2").exists());
-    // What was written of it is gone: a version of the usual size fits.
+    assert!(!confined.outside("store/models/propensity/2").exists());
+    // Its partial upload was removed: a version of the usual size fits.
     let small = client.push("propensity", 2, marked("propensity", "small").path()).await.unwrap();
     assert!(small.verdict.unwrap().passed);
     assert_eq!(client.create(&[("propensity", 2)]).await.unwrap(), 2);
 
-    let filler = confined.seen("filler");
+    let filler = confined.outside("filler");
     fill(&filler);
     for status in [
         client.push("propensity", 0, marked("propensity", "another").path()).await.unwrap_err(),
@@ -204,7 +205,7 @@ async fn a_full_disk_refuses_what_does_not_fit_and_serves_on() {
     assert!(confined.server.terminate().success());
 }
 
-/// Writes until nothing fits any more.
+/// Fills the disk to the last byte.
 fn fill(path: &Path) {
     use std::io::Write;
     let mut file = fs::File::create(path).unwrap();
@@ -215,7 +216,7 @@ fn fill(path: &Path) {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_store_that_cannot_be_written_serves() {
+async fn a_read_only_store_serves() {
     let then = "mount -o remount,ro proffer-test \"$1\"";
     let Some(confined) = Confined::start(24, then) else { return };
     assert_eq!(confined.serves().await, 1);

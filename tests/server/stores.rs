@@ -1,4 +1,4 @@
-//! The store in a directory and in a bucket of a real S3-compatible server: the same must hold in both.
+//! The store in a directory and in a bucket of a real S3-compatible server, which must behave alike.
 
 mod commands;
 mod interrupted;
@@ -16,7 +16,7 @@ use release::{
 
 use super::s3::S3;
 
-/// An empty place for a store, and how to get at it.
+/// An empty location for a store, and how to access it.
 pub(crate) struct Place {
     location: String,
     variables: Vec<(String, String)>,
@@ -24,20 +24,18 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// A directory.
     fn local() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let location = directory.path().join("store").to_str().unwrap().to_owned();
         Self { location, variables: Vec::new(), directory }
     }
 
-    /// A prefix of a bucket.
     fn on(s3: &S3) -> Self {
         let directory = tempfile::tempdir().unwrap();
         Self { location: s3.new_location(), variables: s3.variables(), directory }
     }
 
-    /// The store, which has no `CURRENT` yet, as one more process sees it.
+    /// The store without a `CURRENT`, as another process would open it.
     fn create(&self) -> Store {
         Store::create_with(&self.location, Some(&self.mirror()), self.variables.clone()).unwrap()
     }
@@ -55,7 +53,7 @@ impl Place {
     }
 }
 
-/// Runs a test in a directory and, where there is a server, in a bucket.
+/// Runs a test in a directory and, if there is a server, in a bucket.
 fn in_both(test: impl Fn(&Place)) {
     test(&Place::local());
     if let Some(s3) = S3::shared() {
@@ -68,7 +66,7 @@ fn push(store: &Store, version: Option<u64>, content: &[u8]) -> Result<Placed, S
     fs::create_dir(staged.path().join("folder")).unwrap();
     fs::write(staged.path().join("model.toml"), "kind = 'propensity'").unwrap();
     fs::write(staged.path().join("folder/weights and more.bin"), content).unwrap();
-    fs::write(staged.path().join(".hidden"), "of an editor").unwrap();
+    fs::write(staged.path().join(".hidden"), "from an editor").unwrap();
     store.add_version("card", version, staged)
 }
 
@@ -102,7 +100,7 @@ fn versions(store: &Store) -> Vec<u64> {
 }
 
 #[test]
-fn there_is_no_store_before_its_first_current() {
+fn without_current_there_is_no_store() {
     in_both(|place| {
         let refused = place.open().unwrap_err();
         assert!(matches!(refused, StoreError::NotAStore { .. }), "{refused}");
@@ -123,10 +121,10 @@ fn there_is_no_store_before_its_first_current() {
 }
 
 #[test]
-fn a_version_is_its_bytes_for_ever() {
+fn a_version_never_changes() {
     in_both(|place| {
         let store = place.create();
-        // Larger than what is sent at once, and no multiple of it.
+        // Larger than the parts of an upload, and not a multiple of their size.
         let large: Vec<u8> = (0..13_000_001_u32).map(|index| (index / 7) as u8).collect();
         assert_eq!(push(&store, None, &large).unwrap(), Placed { version: 1, created: true });
         assert_eq!(push(&store, Some(7), b"seven").unwrap(), Placed { version: 7, created: true });
@@ -187,7 +185,7 @@ fn a_model_without_a_manifest_is_kept_and_not_listed() {
 }
 
 #[test]
-fn a_number_is_never_used_again() {
+fn numbers_are_never_reused() {
     in_both(|place| {
         let store = place.create();
         for version in 1..=3 {
@@ -210,7 +208,7 @@ fn a_number_is_never_used_again() {
             assert!(matches!(again, StoreError::Deleted { .. }), "{again}");
             assert!(matches!(store.delete_version("card", version), Err(StoreError::NoSuchVersion { .. })));
         }
-        // Judged or not, the verdict says what became of it.
+        // Judged or not, a deleted version keeps a verdict.
         assert!(!store.verdict("card", 2).unwrap().unwrap().passed);
         assert_eq!(store.verdict("card", 3).unwrap(), Some(verdict(1)));
         assert_eq!(push(&store, None, b"next").unwrap().version, 4);
@@ -257,7 +255,7 @@ fn releases_are_numbered_and_read_back() {
 }
 
 #[test]
-fn current_moves_from_what_was_expected_alone() {
+fn current_moves_only_from_the_expected_state() {
     in_both(|place| {
         let store = place.create();
         let first = store.replace_current(None, &current(1, 1, "a")).unwrap();
@@ -281,7 +279,7 @@ fn current_moves_from_what_was_expected_alone() {
 }
 
 #[test]
-fn a_history_of_many_promotions_and_releases_is_read_whole() {
+fn a_long_history_is_read_completely() {
     in_both(|place| {
         let (store, count) = (place.create(), 40);
         push(&store, None, b"one").unwrap();

@@ -1,15 +1,15 @@
-//! The swap test: releases are swapped under load, and no call fails, waits or mixes two of them.
+//! The swap test: releases are swapped under load, and no call fails, blocks or mixes two of them.
 //!
-//! The server runs in a process of its own. A pipeline pushes a few sets of models ([`sets`]), makes many releases of
-//! them ([`releases`]), and promotes one after the other, with promotions in between that must be refused ([`swaps`]).
-//! Meanwhile `Rank` and `Score` arrive by a schedule ([`load`]). Each answer must belong wholly to the release that it names
-//! ([`answers`]), that release must have been current during the call, and nobody may go back to an older one
-//! ([`history`]). What swapping costs those who call is printed ([`analysis`], [`report`]).
+//! The server runs in a process of its own. A pipeline pushes a few sets of models ([`sets`]) and creates many releases
+//! of them ([`releases`]). It promotes one after another, interleaved with promotions that must be rejected
+//! ([`swaps`]). Meanwhile `Rank` and `Score` arrive by a schedule ([`load`]). Each answer must belong entirely to the
+//! release that it names ([`answers`]). That release must have been current during the call, and no answer may go back
+//! to an older one ([`history`]). The cost of swapping for callers is printed ([`analysis`], [`report`]).
 //!
-//! Swaps come in rounds: a row of them, one after the other, then a stretch without any. The windows of a row follow each other about
-//! as they end, so that each holds one load, and what retires after it; the stretches in between are what they are
-//! compared with, minute by minute on the same machine. The short form here asserts nothing that depends on time; `make
-//! swap-test` runs the full one against the release binary and holds its figures to their limits.
+//! Swaps come in rounds: a series of swaps, then a quiet interval. The windows of a series follow each other closely,
+//! so that each covers one load and the retirement after it. They are compared with the quiet intervals between them,
+//! on the same machine within minutes. The short form here asserts nothing that depends on time; `make swap-test` runs
+//! the full one against the release binary and checks its limits.
 
 mod analysis;
 mod answers;
@@ -38,45 +38,45 @@ use load::{Client, Observer};
 use machine::Watch;
 use pipeline::Pipeline;
 use questions::Question;
-use releases::Stock;
+use releases::Releases;
 use report::Report;
 use sets::Set;
 use swaps::{Pace, Promoter};
 
-/// The load, as a share of the peak.
+/// The load, as a fraction of the peak.
 const SHARE: f64 = 0.3;
 
-/// How large a run is.
+/// The size of a run.
 #[derive(Debug, Clone, Copy)]
 struct Scale {
     swaps: usize,
-    refusals: usize,
-    /// Swaps of a round after the first.
+    rejections: usize,
+    /// Swaps per round, after the first.
     per_round: usize,
     pace: Pace,
-    /// How often the peak is measured, and for how long; the best counts.
+    /// Number and length of the passes that measure the peak; the best counts.
     passes: usize,
     pass: Duration,
-    /// The most calls per second.
-    most: f64,
+    /// The highest rate, in calls per second.
+    max_rate: f64,
 }
 
-/// Whatever else the machine does at the same time, this must hold: so the load stays small.
+/// This must pass on a busy machine, too, so the load stays small.
 const SHORT: Scale = Scale {
     swaps: 30,
-    refusals: 6,
+    rejections: 6,
     per_round: 10,
     pace: Pace { step: Duration::ZERO, length: Duration::ZERO, quiet: Duration::from_millis(500) },
     passes: 1,
     pass: Duration::from_millis(500),
-    most: 150.0,
+    max_rate: 150.0,
 };
 
-/// Forty bursts of 25 swaps; what remains of each round is quiet. A step is as long as the window of a swap, so that windows follow
-/// each other and each holds one load: what a swap costs is not mixed with what the next one does.
+/// Bursts of swaps; the rest of each round is quiet. A step is as long as the window of a swap. So each window covers
+/// one load, and the costs of consecutive swaps do not mix.
 const FULL: Scale = Scale {
     swaps: 1000,
-    refusals: 100,
+    rejections: 100,
     per_round: 25,
     pace: Pace {
         step: Duration::from_millis(330),
@@ -85,7 +85,7 @@ const FULL: Scale = Scale {
     },
     passes: 3,
     pass: Duration::from_secs(3),
-    most: f64::INFINITY,
+    max_rate: f64::INFINITY,
 };
 
 #[test]
@@ -97,7 +97,7 @@ fn swaps_under_load_fail_no_call_and_mix_no_answer() {
 }
 
 #[test]
-#[ignore = "takes ten minutes of a machine that does nothing else: make swap-test"]
+#[ignore = "takes ten minutes on an otherwise idle machine: make swap-test"]
 fn full() {
     let number = |name: &str, default: usize| {
         std::env::var(name)
@@ -106,13 +106,13 @@ fn full() {
     let length = number("PROFFER_TEST_SWAP_SECONDS", FULL.pace.length.as_secs() as usize);
     let report = run(Scale {
         swaps: number("PROFFER_TEST_SWAPS", FULL.swaps),
-        refusals: number("PROFFER_TEST_REFUSALS", FULL.refusals),
+        rejections: number("PROFFER_TEST_REFUSALS", FULL.rejections),
         per_round: number("PROFFER_TEST_SWAPS_PER_ROUND", FULL.per_round),
         pace: Pace { length: Duration::from_secs(length as u64), ..FULL.pace },
         ..FULL
     });
     println!("{report}");
-    let wrong = [report.broken(), report.too_much()].concat();
+    let wrong = [report.broken(), report.over_limits()].concat();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -125,19 +125,19 @@ fn run(scale: Scale) -> Report {
     let server = Process::start(binary::command(), &store);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut pipeline = runtime.block_on(Pipeline::connect(server.address));
-    let (stock, catalogue, questions) = runtime.block_on(prepare(&mut pipeline, &server, &store, scale));
+    let (created, catalogue, questions) = runtime.block_on(prepare(&mut pipeline, &server, &store, scale));
     let (current, _) = runtime.block_on(pipeline.current()).unwrap();
 
     let observer = Arc::new(Observer::new(catalogue, questions));
     let client = Client::connect(server.address, Arc::clone(&observer));
     let peaks = client.peak(scale.passes, scale.pass);
     let best = peaks.iter().copied().fold(0.0, f64::max);
-    let rate = (SHARE * best).min(scale.most);
+    let rate = (SHARE * best).min(scale.max_rate);
     let before = published(server.admin);
     let (watch, start) = (Watch::new(server.id()), observer.now());
     let load = client.start(rate);
-    let promoter = Promoter::new(pipeline, &observer, stock, server.id(), current);
-    let rounds = swaps::rounds(scale.swaps, scale.refusals, scale.per_round);
+    let promoter = Promoter::new(pipeline, &observer, created, server.id(), current);
+    let rounds = swaps::rounds(scale.swaps, scale.rejections, scale.per_round);
     let (log, promoted) = runtime.block_on(promoter.run(&rounds, scale.pace));
     let loaded = observer.now().saturating_sub(start);
     let calls = load.finish();
@@ -163,21 +163,21 @@ fn run(scale: Scale) -> Report {
     }
 }
 
-/// Fills the store, and learns what each set answers to the questions for scores. Ends with the last of the first releases
-/// current.
+/// Fills the store, and records the answers of each set to the `Score` calls. Afterwards the last of the first releases
+/// is current.
 async fn prepare(
     pipeline: &mut Pipeline,
     server: &Process,
     store: &Path,
     scale: Scale,
-) -> (Stock, Catalogue, Vec<Question>) {
+) -> (Releases, Catalogue, Vec<Question>) {
     let sets = Set::all(&sample_workspace());
-    let damaged = swaps::damaged(scale.refusals);
+    let damaged = swaps::damaged(scale.rejections);
     let began = Instant::now();
-    let (stock, catalogue) = releases::prepare(pipeline, store, sets, scale.swaps, damaged).await;
-    eprintln!("{} releases were made in {:.1?}", scale.swaps + damaged, began.elapsed());
+    let (created, catalogue) = releases::prepare(pipeline, store, sets, scale.swaps, damaged).await;
+    eprintln!("{} releases were created in {:.1?}", scale.swaps + damaged, began.elapsed());
     let mut questions = questions::questions(&sample_workspace());
-    for (set, release) in stock.first.iter().enumerate() {
+    for (set, release) in created.first.iter().enumerate() {
         pipeline.promote(*release, None).await.unwrap();
         learn_scores(server.address, set, *release, &mut questions).await;
     }
@@ -186,10 +186,10 @@ async fn prepare(
             agree(&catalogue.sets, score);
         }
     }
-    (stock, catalogue, questions)
+    (created, catalogue, questions)
 }
 
-/// Asks for every score while `release`, one of `set`, serves alone.
+/// Makes every `Score` call while `release`, one of `set`, is the only one to serve.
 async fn learn_scores(address: SocketAddr, set: usize, release: u64, questions: &mut [Question]) {
     let mut client = pipeline::decisions(address).await;
     for question in questions {
@@ -201,7 +201,7 @@ async fn learn_scores(address: SocketAddr, set: usize, release: u64, questions: 
     }
 }
 
-/// The graphs of all sets say the same, so that each set's scores follow from those of the first through the calibrations.
+/// Checks that the graphs of all sets agree: each set's scores follow from those of the first through the calibrations.
 fn agree(sets: &[Set], score: &questions::Score) {
     let calibration = |set: &Set| set.calibrations[score.model()];
     for set in sets {
@@ -219,7 +219,7 @@ fn agree(sets: &[Set], score: &questions::Score) {
     }
 }
 
-/// How often a release began to answer, as the server counts.
+/// The server's count of published releases.
 fn published(admin: SocketAddr) -> u64 {
     let metrics = admin_get(admin, "/metrics").unwrap();
     let line = metrics.lines().find_map(|line| line.strip_prefix("proffer_snapshots_published_total "));

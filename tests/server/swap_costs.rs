@@ -1,5 +1,5 @@
-//! What swaps cost beside the latency of calls: from a push to live, the memory of a release that stays warm, and how soon another
-//! replica follows. Figures of the release binary, for docs/benchmarks.md: `make swap-costs`.
+//! The costs of swaps other than latency: the time from push to live, the memory of a warm release, and the delay of
+//! another replica. Figures of the release binary, for docs/benchmarks.md: `make swap-costs`.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,31 +14,31 @@ use super::management::{Management, marked};
 use super::replicas::OnS3;
 use super::s3::S3;
 
-/// The models of the sample that ONNX Runtime runs: what a release costs in memory.
+/// The ONNX models of the sample, which account for the memory of a release.
 const MODELS: [&str; 3] = ["affinity", "network", "propensity"];
 
-/// Releases that share no model, beside the first.
+/// Releases that share no model, in addition to the first.
 const RELEASES: u64 = 9;
 
-/// How many releases stay warm in the run that is compared with none.
+/// How many releases stay warm in the run that is compared with a run without any.
 const WARM: u64 = 8;
 
-/// Pushes, and promotions that another replica follows.
+/// The number of pushes, and of promotions that another replica follows.
 const ROUNDS: usize = 20;
 
 #[test]
-#[ignore = "figures for docs/benchmarks.md, of a machine that does nothing else: make swap-costs"]
+#[ignore = "figures for docs/benchmarks.md, on an otherwise idle machine: make swap-costs"]
 fn costs() {
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("store");
     assert_eq!(init(&store, &sample_workspace()).code, Some(0));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     println!("{:<64}{:>10}{:>10}", "ms", "median", "longest");
-    print("proffer model push --promote, from the command to its end", from_push_to_live(&store));
+    print("proffer model push --promote, from start to exit of the command", from_push_to_live(&store));
     runtime.block_on(async {
         let (one, other) = (Process::start(command(), &store), Process::start(command(), &store));
         let took = convergence(one.address, other.address).await;
-        print("another replica, after the promotion was answered, on a disk", took);
+        print("another replica, after the answer to the promotion, on a disk", took);
         if let Some(s3) = S3::start() {
             let location = s3.new_location();
             let mut made = command();
@@ -46,7 +46,7 @@ fn costs() {
             assert!(made.status().unwrap().success());
             let (one, other) = (OnS3::start(&s3, &location), OnS3::start(&s3, &location));
             let took = convergence(one.server.address, other.server.address).await;
-            print("the same on S3, looked at every second", took);
+            print("the same on S3, polled every second", took);
         }
         let directory = tempfile::tempdir().unwrap();
         let [none, warm] = memory(&directory.path().join("store")).await;
@@ -61,7 +61,7 @@ fn print(what: &str, mut took: Vec<Duration>) {
     println!("{what:<64}{:>10.0}{:>10.0}", millis(took[took.len() / 2]), millis(took[took.len() - 1]));
 }
 
-/// How long `proffer model push --promote` takes for a new version of the sample's largest model.
+/// The duration of `proffer model push --promote` for a new version of the sample's largest model.
 fn from_push_to_live(store: &Path) -> Vec<Duration> {
     let server = Process::start(command(), store);
     let push = |round: usize| {
@@ -76,13 +76,13 @@ fn from_push_to_live(store: &Path) -> Vec<Duration> {
     (0..ROUNDS).map(push).collect()
 }
 
-/// How long it takes until `other` answers by the release that was promoted through `one`.
+/// How long it takes until `other` serves the release that was promoted through `one`.
 async fn convergence(one: SocketAddr, other: SocketAddr) -> Vec<Duration> {
     let mut management = Management::over(connect(one).await);
     let mut client = DecisionServiceClient::new(connect(other).await);
     let mut took = Vec::new();
     for round in 0..ROUNDS {
-        // A version of its own, so that there is something to load.
+        // A new version, so that there is something to load.
         let version = marked("propensity", &format!("round {round} of {other}"));
         let pushed = management.push("propensity", 0, version.path()).await.unwrap();
         let release = management.create(&[("propensity", pushed.version)]).await.unwrap();
@@ -124,9 +124,9 @@ async fn memory(store: &Path) -> [f64; 2] {
         for release in releases {
             management.promote(release).await.unwrap();
         }
-        // What is not kept is taken apart meanwhile.
+        // Releases that are not kept warm are retired meanwhile.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        *resident = super::swap::machine::Memory::of(server.id()).expect("Linux tells").resident;
+        *resident = super::swap::machine::Memory::of(server.id()).expect("Linux reports it").resident;
     }
     resident
 }

@@ -1,7 +1,8 @@
-//! ONNX Runtime's telemetry is off: the real server writes nothing below the home directory and opens no socket but its own.
+//! ONNX Runtime's telemetry is off: the real server writes nothing below the home directory, and opens only its own
+//! sockets.
 //!
-//! With telemetry on, ONNX Runtime keeps a device id and a queue of events in the user's cache directory from the moment its
-//! environment is made; the last test shows that this is seen.
+//! With telemetry on, ONNX Runtime keeps a device id and a queue of events in the user's cache directory once its
+//! environment is created. The last test shows that this would be detected.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,11 +16,11 @@ use super::binary::{Process, command, init};
 use super::harness::{rank_request, sample_workspace, wire};
 use wire::decision_service_client::DecisionServiceClient;
 
-/// Says in the child of this test binary where its home is, and thereby that it is one.
+/// Marks a child process of this test binary, and names its home directory.
 const CHILD: &str = "PROFFER_TEST_TELEMETRY_CHILD";
 
-/// What switches ONNX Runtime's telemetry off when it is in the environment: its own word, and those by which it knows a
-/// build machine. The tests are to hold on such a machine as they do on a desk.
+/// Environment variables that switch ONNX Runtime's telemetry off: its own, and those by which it detects a build
+/// machine. The tests must be valid on build machines, too.
 const SWITCHES: [&str; 13] = [
     "ORT_DISABLE_TELEMETRY",
     "CI",
@@ -36,7 +37,7 @@ const SWITCHES: [&str; 13] = [
     "BITBUCKET_BUILD_NUMBER",
 ];
 
-/// Lets a command find an empty home, and no word about telemetry in its environment.
+/// Gives a command an empty home directory, and an environment without these variables.
 fn move_home(command: &mut Command, home: &Path) {
     for name in ["HOME", "USERPROFILE"] {
         command.env(name, home);
@@ -65,7 +66,7 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_server_leaves_no_file_of_telemetry_and_opens_no_socket_for_it() {
+async fn the_server_writes_no_telemetry_file_and_opens_no_socket_for_it() {
     let (directory, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let store = directory.path().join("store");
     assert_eq!(init(&store, &sample_workspace()).code, Some(0));
@@ -97,7 +98,7 @@ async fn the_server_leaves_no_file_of_telemetry_and_opens_no_socket_for_it() {
     assert_eq!(entries(home.path()), Vec::<PathBuf>::new());
 }
 
-/// What a Linux process has open, by `/proc`.
+/// The open sockets of a Linux process, from `/proc`.
 #[cfg(target_os = "linux")]
 mod sockets {
     use std::collections::BTreeMap;
@@ -105,8 +106,8 @@ mod sockets {
 
     use super::Process;
 
-    /// The open sockets of a process other than listeners and connections of the local ports `ours`, and than pairs without
-    /// an address, which reach nobody.
+    /// The open sockets of a process, except listeners and connections on the local ports `ours`, and unnamed socket
+    /// pairs, which are internal.
     pub(super) fn foreign(process: u32, ours: &[u16]) -> Vec<String> {
         let inodes = fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten().filter_map(|entry| {
             let target = fs::read_link(entry.path()).ok()?;
@@ -159,14 +160,14 @@ mod sockets {
 
     pub(super) fn assert_its_own(server: &Process) {
         let seen = || foreign(server.id(), &[server.address.port(), server.admin.port()]);
-        // A connection that is closed between the two looks, at what is open and at what it is, is in neither table.
+        // A connection that is closed between reading the descriptors and reading the tables is in no table.
         let stays = |socket: &String| !socket.ends_with("None") || seen().contains(socket);
         let foreign: Vec<String> = seen().into_iter().filter(stays).collect();
         assert!(foreign.is_empty(), "{foreign:#?}");
     }
 
     #[test]
-    fn a_foreign_socket_would_be_seen() {
+    fn a_foreign_socket_would_be_detected() {
         use std::net::{TcpListener, TcpStream, UdpSocket};
         let known = || foreign(std::process::id(), &[]);
         let inode = |socket: &dyn std::os::fd::AsRawFd| {
@@ -188,17 +189,17 @@ mod sockets {
 
 #[cfg(not(target_os = "linux"))]
 mod sockets {
-    /// Only Linux tells; the files are looked for everywhere.
+    /// Sockets are checked on Linux only; files are checked everywhere.
     pub fn assert_its_own(_server: &super::Process) {}
 }
 
 #[test]
-fn telemetry_would_be_seen_if_it_were_on() {
+fn telemetry_would_be_detected_if_it_were_on() {
     let home = tempfile::tempdir().unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "telemetry::child_that_leaves_telemetry_on", "--ignored"]);
     move_home(&mut child, home.path());
-    // Nothing of this may leave the machine.
+    // No telemetry may leave the machine.
     for name in ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
         child.env(name, "http://127.0.0.1:1");
     }
@@ -210,18 +211,18 @@ fn telemetry_would_be_seen_if_it_were_on() {
 }
 
 #[test]
-#[ignore = "run by the test above, in a process and a home of its own"]
+#[ignore = "run by the test above, in its own process and home directory"]
 fn child_that_leaves_telemetry_on() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("var/onnxruntime");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("var/onnxruntime");
     let library = std::env::var_os("ORT_DYLIB_PATH").map_or_else(
         || {
             let name = |path: &Path| {
                 path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libonnx"))
             };
-            entries(&beside).into_iter().find(|path| name(path)).unwrap()
+            entries(&folder).into_iter().find(|path| name(path)).unwrap()
         },
         PathBuf::from,
     );

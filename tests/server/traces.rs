@@ -1,4 +1,4 @@
-//! What a real OpenTelemetry collector gets to know of calls. `make test` builds it from `tests/collector`.
+//! The spans that a real OpenTelemetry collector receives. `make test` builds it from `tests/collector`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use super::binary::{Process, command, init};
 use super::harness::{exchange, frame, rank_request, sample_workspace, scores, wire};
 use wire::decision_service_client::DecisionServiceClient;
 
-/// A collector that writes what it is sent into a file; it stops when it is dropped.
+/// A collector that writes the spans to a file; it stops on drop.
 struct Collector {
     child: Child,
     port: u16,
@@ -22,7 +22,7 @@ struct Collector {
 }
 
 impl Collector {
-    /// One of the caller's own, or `None` and a word about why there is none.
+    /// A collector for the caller alone, or `None` and a message.
     fn start() -> Option<Self> {
         let found =
             std::env::var_os("PROFFER_TEST_COLLECTOR").map(PathBuf::from).filter(|path| path.is_file());
@@ -62,7 +62,7 @@ impl Collector {
         None
     }
 
-    /// The spans that it has, once there are as many calls as expected.
+    /// The spans received so far, once there are as many calls as expected.
     fn spans_of(&self, calls: usize) -> Vec<Span> {
         let until = Instant::now() + Duration::from_secs(20);
         loop {
@@ -72,7 +72,7 @@ impl Collector {
             if spans.iter().filter(|span| span.kind == SERVER).count() >= calls {
                 return spans;
             }
-            assert!(Instant::now() < until, "only {spans:#?} came");
+            assert!(Instant::now() < until, "only {spans:#?} were received");
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -85,7 +85,7 @@ impl Drop for Collector {
     }
 }
 
-/// The numbers of the protocol: a kind of span, and a status.
+/// Constants of the protocol: two span kinds and a status.
 const INTERNAL: u64 = 1;
 const SERVER: u64 = 2;
 const ERROR: u64 = 2;
@@ -144,19 +144,19 @@ fn spans_in(batch: &Value) -> Vec<Span> {
 
 const CALLER: &str = "00f067aa0ba902b7";
 
-/// The id of the trace of the caller's call of this number.
+/// The trace id of the call with this number.
 fn trace(number: u8) -> String {
     format!("4bf92f3577b34da6a3ce929d0e0e47{number:02x}")
 }
 
-/// A call of that number, of a caller who has it traced or not.
+/// A call with this number, whose caller samples its trace or not.
 fn traced<T>(message: T, number: u8, sampled: bool) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("traceparent", traceparent(number, sampled).parse().unwrap());
     request
 }
 
-/// What such a caller sends to have it traced or not.
+/// The `traceparent` header of such a call.
 fn traceparent(number: u8, sampled: bool) -> String {
     format!("00-{}-{CALLER}-0{}", trace(number), u8::from(sampled))
 }
@@ -165,7 +165,7 @@ async fn channel(server: &Process) -> Channel {
     Endpoint::from_shared(format!("http://{}", server.address)).unwrap().connect().await.unwrap()
 }
 
-/// The server with its own share of traces at 0: it exports what callers have traced.
+/// A server with a sample ratio of 0, which exports only calls that their callers sample.
 fn serve(collector: &Collector, store: &Path) -> Process {
     assert_eq!(init(store, &sample_workspace()).code, Some(0));
     let mut serve = command();
@@ -176,18 +176,18 @@ fn serve(collector: &Collector, store: &Path) -> Process {
 
 fn of_call(spans: &[Span], number: u8) -> &Span {
     let mut found = spans.iter().filter(|span| span.trace == trace(number) && span.kind == SERVER);
-    let span = found.next().unwrap_or_else(|| panic!("nothing of call {number} in {spans:#?}"));
+    let span = found.next().unwrap_or_else(|| panic!("no span of call {number} in {spans:#?}"));
     assert!(found.next().is_none(), "two spans of call {number}");
     assert_eq!((span.parent.as_str(), span.service.as_str()), (CALLER, "offers"));
     span
 }
 
-/// The names of the steps of a span, which lie within it.
+/// The names of the child spans of a span, which must lie within it.
 fn steps(spans: &[Span], parent: &Span) -> BTreeSet<String> {
     let steps = spans.iter().filter(|span| span.trace == parent.trace && span.parent == parent.id);
     let within = |step: &Span| {
         assert_eq!(step.kind, INTERNAL);
-        // Steps by turns are added up on another clock.
+        // Steps that alternate are summed on another clock.
         let slack = 1_000_000;
         assert!(step.began + slack >= parent.began && step.began <= step.ended, "{step:?} of {parent:?}");
         assert!(step.ended <= parent.ended + slack, "{step:?} of {parent:?}");
@@ -209,27 +209,27 @@ fn assert_ended(span: &Span, method: &str, code: Code, name: &str, is_error: boo
     }
     assert_eq!(span.status == ERROR, is_error, "{span:#?}");
     assert_eq!(span.attributes.contains_key("error.type"), is_error, "{span:#?}");
-    assert!(span.status == ERROR || span.status == 0, "a span that is no error has no status: {span:#?}");
+    assert!(span.status == ERROR || span.status == 0, "a successful span has no status: {span:#?}");
 }
 
 const RANK: &str = "proffer.v1.DecisionService/Rank";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_sees_the_steps_of_calls_that_their_callers_trace() {
+async fn a_collector_receives_the_steps_of_calls_that_callers_sample() {
     let Some(collector) = Collector::start() else { return };
     let directory = tempfile::tempdir().unwrap();
     let server = serve(&collector, &directory.path().join("store"));
     let mut client = DecisionServiceClient::new(channel(&server).await);
     let rank = |placement: &str| rank_request(placement, &["C000001", "C000002"]);
 
-    // 1 is traced, 2 and the one after it are not.
+    // Call 1 is sampled; call 2 and the one after it are not.
     let request = wire::RankRequest { request_id: "my-own-id".to_owned(), ..rank("app_home") };
     client.rank(traced(request, 1, true)).await.unwrap();
     client.rank(traced(rank("app_home"), 2, false)).await.unwrap();
     client.rank(rank("app_home")).await.unwrap();
-    // 3 is the caller's mistake, 4 comes too late, 5 asks for nothing that exists.
+    // Call 3 is the caller's fault, call 4 is too late, and call 5 is of an unknown method.
     assert_eq!(client.rank(traced(rank("nowhere"), 3, true)).await.unwrap_err().code(), Code::NotFound);
-    // `tonic`'s client would give up first, and send nothing.
+    // `tonic`'s client would time out first, and send nothing.
     let parent = traceparent(4, true);
     let late = [("grpc-timeout", "1n"), ("traceparent", parent.as_str())];
     let (answer, _) = exchange(server.address, &late, frame(&rank("app_home"))).await;
@@ -240,16 +240,16 @@ async fn a_collector_sees_the_steps_of_calls_that_their_callers_trace() {
     let unknown = traced(rank("app_home"), 5, true);
     let unknown = other.unary(unknown, "/proffer.v1.DecisionService/Guess".parse().unwrap(), codec).await;
     assert_eq!(unknown.unwrap_err().code(), Code::Unimplemented);
-    // 6 is a stream of two, 7 another RPC.
+    // Call 6 is a stream of two messages, call 7 another RPC.
     let message = |placement| wire::RankStreamRequest { request: Some(rank(placement)) };
     let messages = tokio_stream::iter([message("app_home"), message("call_center")]);
     let mut answers = client.rank_stream(traced(messages, 6, true)).await.unwrap().into_inner();
     while answers.message().await.unwrap().is_some() {}
     client.score(traced(scores("propensity", 3, &["travel_gold"]), 7, true)).await.unwrap();
 
-    assert!(server.terminate().success(), "what is left is exported at the end");
+    assert!(server.terminate().success(), "the remaining spans are exported at the end");
     let spans = collector.spans_of(6);
-    assert!(!spans.iter().any(|span| span.trace == trace(2)), "its caller does not trace it");
+    assert!(!spans.iter().any(|span| span.trace == trace(2)), "its caller does not sample it");
     let traces: BTreeSet<&str> = spans.iter().map(|span| span.trace.as_str()).collect();
     assert_eq!(traces.len(), 6, "{traces:?}");
 
@@ -258,7 +258,7 @@ async fn a_collector_sees_the_steps_of_calls_that_their_callers_trace() {
     assert_eq!(first.attributes["rpc.service"], "proffer.v1.DecisionService");
     assert_eq!(first.attributes["request_id"], "my-own-id");
     assert_ended(first, RANK, Code::Ok, "OK", false);
-    // The first call is handed to a worker: nobody knows yet what such work costs.
+    // The first call is handed to a worker, as the cost of such work is not known yet.
     let expected = ["decide", "decode", "encode", "plan", "queue"].map(str::to_owned);
     assert_eq!(steps(&spans, first), BTreeSet::from(expected));
     let decide = spans.iter().find(|span| span.parent == first.id && span.name == "decide").unwrap();
@@ -268,14 +268,14 @@ async fn a_collector_sees_the_steps_of_calls_that_their_callers_trace() {
     assert_ended(of_call(&spans, 3), RANK, Code::NotFound, "NOT_FOUND", false);
     assert_ended(of_call(&spans, 4), RANK, Code::DeadlineExceeded, "DEADLINE_EXCEEDED", true);
     let unknown = of_call(&spans, 5);
-    assert_eq!(unknown.name, "grpc", "a client's word is no name of a span");
+    assert_eq!(unknown.name, "grpc", "text from a client is not used as a span name");
     assert_ended(unknown, "_OTHER", Code::Unimplemented, "UNIMPLEMENTED", true);
     assert_eq!(unknown.attributes["rpc.method_original"], "/proffer.v1.DecisionService/Guess");
     let stream = of_call(&spans, 6);
     assert_eq!(stream.name, "proffer.v1.DecisionService/RankStream");
     assert_ended(stream, &stream.name, Code::Ok, "OK", false);
     let decided = spans.iter().filter(|span| span.parent == stream.id && span.name == "decide");
-    assert_eq!(decided.count(), 2, "one for each message");
+    assert_eq!(decided.count(), 2, "one span per message");
     let score = of_call(&spans, 7);
     assert_ended(score, "proffer.v1.DecisionService/Score", Code::Ok, "OK", false);
     assert!(steps(&spans, score).contains("scoring"));

@@ -1,8 +1,10 @@
-//! A store that an earlier version wrote: what would be refused today serves on, decides as it did, and rolls back.
+//! A store written by an earlier version: content that would be rejected today still serves, decides as before, and can
+//! be rolled back.
 //!
-//! `tests/fixtures/stores/before_review` was written by the binary of commit 628c571 (`init`, `release create`, `release promote`), with what
-//! new releases are refused or warned of since: a falling calibration, a consent that is granted by default and one that is text,
-//! a quotient of whole numbers, a channel that no placement has. `before_review.json` is what that binary answered.
+//! `tests/fixtures/stores/before_review` was written by the binary of commit 628c571 (`init`, `release create`,
+//! `release promote`), with content that is now rejected or warned of. It has a falling calibration, a consent granted
+//! by default, one of type string, a quotient of integers, and a channel without a placement. `before_review.json` has
+//! that binary's answers.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,7 @@ use tonic::Code;
 use super::harness::{Server, copy_directory, rank_request, wire};
 use super::management::Management;
 
-/// Offers with their priorities, and the reasons of the others.
+/// Offers with their priorities, and the withheld ones with their reasons.
 #[derive(Debug, serde::Deserialize)]
 struct Expected {
     offers: Vec<(String, Option<f64>)>,
@@ -42,7 +44,7 @@ fn check(answer: &wire::RankResponse, expected: &BTreeMap<String, Expected>) {
 }
 
 #[tokio::test]
-async fn a_store_of_the_version_before_starts_decides_as_before_and_rolls_back() {
+async fn a_store_of_an_earlier_version_decides_as_before_and_rolls_back() {
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("store");
     copy_directory(&fixtures().join("before_review"), &store);
@@ -65,7 +67,7 @@ async fn a_store_of_the_version_before_starts_decides_as_before_and_rolls_back()
     assert_eq!((answer.release, answer.results.len()), (1, 3));
     check(&answer, &expected[&1]);
 
-    // The same content as a new release is refused, for all of it at once.
+    // The same content is rejected as a new release, with all problems at once.
     let refused = management.create(&[]).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
     for word in ["consent_email", "consent_sms", "falling"] {

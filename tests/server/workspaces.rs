@@ -1,4 +1,4 @@
-//! What a person does with a workspace: checks it, makes releases of it over what a pipeline has pushed, loads customers.
+//! What a user does with a workspace: check it, create releases from it after a pipeline's pushes, and load customers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,28 +34,28 @@ const POLICY: &str = "[[category]]\nid = 'c'\n\
 
 const MANIFEST: &str = "kind = 'propensity'\nlayout = 'pairwise'\ninputs = ['balance', 'annual_fee']\n";
 
-/// Ten customers, of whom four have consented.
+/// Customers, of whom some have consented.
 fn customers() -> String {
     let rows = (0..10).map(|id| format!("c{id},{},{}\n", id * 100, if id < 4 { "true" } else { "" }));
     format!("customer_id,balance,consent_news\n{}", rows.collect::<String>())
 }
 
-/// A small workspace and a place for stores.
-struct Desk(tempfile::TempDir);
+/// A small workspace, and a location for a store.
+struct Folder(tempfile::TempDir);
 
-impl Desk {
+impl Folder {
     fn new() -> Self {
-        let desk = Self(tempfile::tempdir().unwrap());
+        let folder = Self(tempfile::tempdir().unwrap());
         for (file, text) in [
             ("features.toml", FEATURES),
             ("offers.toml", OFFERS),
             ("policy.toml", POLICY),
             ("customers.csv", &customers()),
         ] {
-            desk.write(file, text);
+            folder.write(file, text);
         }
-        desk.version("m", 1, "pushed_good", "");
-        desk
+        folder.version("m", 1, "pushed_good", "");
+        folder
     }
 
     fn workspace(&self) -> PathBuf {
@@ -89,7 +89,7 @@ impl Desk {
         assert_eq!(made.code, Some(0), "{made:?}");
     }
 
-    /// `release create` of the workspace; the pins as `name from→to change`.
+    /// Runs `release create` with the workspace; returns the pins as `name from→to change`.
     fn create(&self, more: &[&str]) -> Vec<String> {
         let (workspace, store) = (self.workspace(), self.store());
         let arguments =
@@ -114,31 +114,31 @@ impl Desk {
 }
 
 #[test]
-fn a_workspace_lowers_no_version_that_is_current_unless_it_is_told_to() {
-    let desk = Desk::new();
-    desk.init();
-    // A pipeline pushes version 2 and a segmentation-like extra model, which the workspace of a person never has.
-    let pipeline = Desk::new();
+fn a_workspace_lowers_a_current_version_only_with_downgrade() {
+    let folder = Folder::new();
+    folder.init();
+    // A pipeline pushes version 2 and an extra model, which are not in the user's workspace.
+    let pipeline = Folder::new();
     pipeline.version("m", 2, "pushed_good", "newer");
     pipeline.version("extra", 1, "pushed_good", "");
     fs::remove_dir_all(pipeline.workspace().join("m/1")).unwrap();
     for name in ["m/2", "extra/1"] {
-        let (version, store) = (pipeline.workspace().join(name), desk.store());
+        let (version, store) = (pipeline.workspace().join(name), folder.store());
         let model = name.split('/').next().unwrap();
         let pushed = ["model", "push", model, version.to_str().unwrap(), "--store", store.to_str().unwrap()];
         proffer_prints(pushed);
     }
-    let store = desk.store();
+    let store = folder.store();
     let pins =
         ["release", "create", "--model", "m=2", "--model", "extra=1", "--store", store.to_str().unwrap()];
-    let said = proffer_prints(pins);
-    assert!(said.contains("raised") && said.contains("new"), "{said}");
-    desk.promote(2);
+    let printed = proffer_prints(pins);
+    assert!(printed.contains("raised") && printed.contains("new"), "{printed}");
+    folder.promote(2);
 
-    assert_eq!(desk.create(&[]), ["extra 1→0 removed", "m 2→2 kept"]);
-    desk.promote(3);
-    assert_eq!(desk.create(&["--downgrade", "m"]), ["m 2→1 lowered"]);
-    let (workspace, unknown) = (desk.workspace(), "--downgrade");
+    assert_eq!(folder.create(&[]), ["extra 1→0 removed", "m 2→2 kept"]);
+    folder.promote(3);
+    assert_eq!(folder.create(&["--downgrade", "m"]), ["m 2→1 lowered"]);
+    let (workspace, unknown) = (folder.workspace(), "--downgrade");
     let refused = proffer([
         "release",
         "create",
@@ -152,13 +152,13 @@ fn a_workspace_lowers_no_version_that_is_current_unless_it_is_told_to() {
 }
 
 #[test]
-fn check_warns_of_what_is_most_likely_meant_otherwise_and_strict_fails() {
-    let desk = Desk::new();
-    let unchecked = desk.check(&["--strict"]);
+fn check_warns_of_likely_mistakes_and_strict_fails() {
+    let folder = Folder::new();
+    let unchecked = folder.check(&["--strict"]);
     assert_eq!(unchecked.code, Some(1), "{unchecked:?}");
     assert!(unchecked.stdout.contains("warning: m/1: there is no golden.csv"), "{unchecked:?}");
-    desk.write("m/1/golden.csv", "balance,annual_fee,expected\n0,0,0.5\n");
-    let sound = desk.check(&["--strict"]);
+    folder.write("m/1/golden.csv", "balance,annual_fee,expected\n0,0,0.5\n");
+    let sound = folder.check(&["--strict"]);
     assert_eq!(sound.code, Some(0), "{sound:?}");
     assert!(sound.stdout.ends_with("sound\n"), "{sound:?}");
     let line = |text: &str, word: &str| {
@@ -168,7 +168,7 @@ fn check_warns_of_what_is_most_likely_meant_otherwise_and_strict_fails() {
     assert_eq!(line(&sound.stdout, "card"), ["card", "10"]);
     assert_eq!(line(&sound.stdout, "news"), ["news", "4", "(+6)"]);
 
-    desk.write(
+    folder.write(
         "offers.toml",
         &format!(
             "{OFFERS}[[offer]]\nid = 'rich'\nname = 'Rich'\ncategory = 'c'\nplacements = ['home']\nvalue = 1.0\ncost = 2.0\n\
@@ -177,7 +177,7 @@ fn check_warns_of_what_is_most_likely_meant_otherwise_and_strict_fails() {
              eligibility = 'customer.balance > 5000.0'\n"
         ),
     );
-    let warned = desk.check(&[]);
+    let warned = folder.check(&[]);
     assert_eq!(warned.code, Some(0), "{warned:?}");
     for warning in [
         "warning: offers.toml:22: offer `rich`: `channels`: no placement has the channel `ap`; did you mean `app`?",
@@ -186,36 +186,36 @@ fn check_warns_of_what_is_most_likely_meant_otherwise_and_strict_fails() {
     ] {
         assert!(warned.stdout.contains(warning), "{warning}\n{}", warned.stdout);
     }
-    let strict = desk.check(&["--strict"]);
+    let strict = folder.check(&["--strict"]);
     assert_eq!(strict.code, Some(1), "{strict:?}");
-    let made = init(&desk.store(), &desk.workspace());
+    let made = init(&folder.store(), &folder.workspace());
     assert!(made.code == Some(0) && made.stderr.contains("warning: offers.toml:22"), "{made:?}");
 }
 
 #[test]
-fn check_refuses_what_init_refuses_for_its_gates_in_the_same_words() {
-    let desk = Desk::new();
-    desk.version("m", 1, "pushed_nan_on_some_rows", "");
-    let (checked, made) = (desk.check(&[]), init(&desk.store(), &desk.workspace()));
+fn check_and_init_report_the_same_failed_gates() {
+    let folder = Folder::new();
+    folder.version("m", 1, "pushed_nan_on_some_rows", "");
+    let (checked, made) = (folder.check(&[]), init(&folder.store(), &folder.workspace()));
     assert_eq!((checked.code, made.code), (Some(1), Some(1)), "{checked:?}");
     assert!(checked.stderr.contains("m/1: fails its gates: finite"), "{checked:?}");
     assert_eq!(checked.stderr, made.stderr);
 }
 
 #[test]
-fn names_that_only_case_tells_apart_are_refused_by_check_and_init_alike() {
+fn check_and_init_reject_names_that_differ_only_in_case() {
     for listed in [false, true] {
-        let desk = Desk::new();
+        let folder = Folder::new();
         for name in ["weights/A.bin", "weights/a.bin"] {
-            desk.write(&format!("m/1/{name}"), name);
+            folder.write(&format!("m/1/{name}"), name);
         }
         if listed {
             let digest = "0".repeat(64);
             let checksums =
                 format!("[checksums]\n\"weights/A.bin\" = \"{digest}\"\n\"weights/a.bin\" = \"{digest}\"\n");
-            desk.write("m/1/model.toml", &format!("{MANIFEST}{checksums}"));
+            folder.write("m/1/model.toml", &format!("{MANIFEST}{checksums}"));
         }
-        let (checked, made) = (desk.check(&[]), init(&desk.store(), &desk.workspace()));
+        let (checked, made) = (folder.check(&[]), init(&folder.store(), &folder.workspace()));
         assert_eq!((checked.code, made.code), (Some(1), Some(1)), "{checked:?}");
         assert!(checked.stderr.contains("m/1: ") && checked.stderr.contains("weights/a.bin"), "{checked:?}");
         assert_eq!(checked.stderr, made.stderr);
@@ -223,33 +223,33 @@ fn names_that_only_case_tells_apart_are_refused_by_check_and_init_alike() {
 }
 
 #[tokio::test]
-async fn a_load_that_loses_customers_is_refused_and_one_that_was_forced_is_undone() {
-    let desk = Desk::new();
-    desk.init();
-    let server = Server::over(&desk.store(), &[]);
+async fn a_load_that_loses_customers_is_rejected_and_a_forced_one_can_be_undone() {
+    let folder = Folder::new();
+    folder.init();
+    let server = Server::over(&folder.store(), &[]);
     let degraded = async |server: &Server| -> Vec<String> {
         let answer = server.client().await.rank(rank_request("home", &["c1"])).await.unwrap().into_inner();
         let wire::RankResult { degraded, .. } = answer.results.into_iter().next().unwrap();
         degraded
     };
     let before = degraded(&server).await;
-    let empty = desk.write("../empty.csv", "customer_id,balance,consent_news\n");
-    let (empty, blind) = (empty.to_str().unwrap(), desk.write("../blind.csv", "customer_id\nc0\nc1\n"));
-    let refused = desk.load(&[empty]);
+    let empty = folder.write("../empty.csv", "customer_id,balance,consent_news\n");
+    let (empty, blind) = (empty.to_str().unwrap(), folder.write("../blind.csv", "customer_id\nc0\nc1\n"));
+    let refused = folder.load(&[empty]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("all 10 would be lost"), "{refused:?}");
-    let refused = desk.load(&[blind.to_str().unwrap()]);
+    let refused = folder.load(&[blind.to_str().unwrap()]);
     for word in ["8 of 10 customers (80.0 %)", "the column `balance`", "the column `consent_news`", "--force"]
     {
         assert!(refused.stderr.contains(word), "{refused:?}");
     }
     assert_eq!(degraded(&server).await, before);
 
-    let forced = desk.load(&[empty, "--force"]);
+    let forced = folder.load(&[empty, "--force"]);
     assert_eq!(forced.code, Some(0), "{forced:?}");
     assert!(forced.stdout.contains("--undo"), "{forced:?}");
     wait_for(async || degraded(&server).await != before).await;
-    let undone = desk.load(&["--undo"]);
+    let undone = folder.load(&["--undo"]);
     assert!(undone.code == Some(0) && undone.stdout.contains("10 customers"), "{undone:?}");
     wait_for(async || degraded(&server).await == before).await;
 }

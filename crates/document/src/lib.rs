@@ -26,7 +26,7 @@ use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-pub use self::problems::{MOST_PROBLEMS, Problem, Problems, closest, grouped, plural, suggestion};
+pub use self::problems::{MAX_PROBLEMS, Problem, Problems, closest, grouped, plural, suggestion};
 
 use self::lines::Lines;
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The most problems that one reading keeps. A text of megabytes can have millions of them, and no reader needs more.
-pub const MOST_PROBLEMS: usize = 1_000;
+pub const MAX_PROBLEMS: usize = 1_000;
 
 /// The most bytes of a message. A message that quotes a longer name or value is cut here.
 const MESSAGE_BYTES: usize = 2_000;
@@ -31,7 +31,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The problems of one reading in the order of files and lines. At most [`MOST_PROBLEMS`] are kept; the others are
+/// The problems of one reading in the order of files and lines. At most [`MAX_PROBLEMS`] are kept; the others are
 /// counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems {
@@ -57,7 +57,7 @@ impl Problems {
 
     /// Records one problem.
     pub fn push(&mut self, file: impl Into<String>, line: Option<usize>, message: impl Into<String>) {
-        if self.kept.len() < MOST_PROBLEMS {
+        if self.kept.len() < MAX_PROBLEMS {
             self.kept.push(Problem { file: file.into(), line, message: bounded(message.into()) });
         } else {
             self.others += 1;
@@ -66,7 +66,7 @@ impl Problems {
 
     /// Records one problem. Its message is made only if the problem is kept.
     pub fn push_with(&mut self, file: &str, line: Option<usize>, message: impl FnOnce() -> String) {
-        if self.kept.len() < MOST_PROBLEMS {
+        if self.kept.len() < MAX_PROBLEMS {
             self.push(file, line, message());
         } else {
             self.others += 1;
@@ -75,7 +75,7 @@ impl Problems {
 
     /// Adds the problems of another part.
     pub fn extend(&mut self, other: Problems) {
-        let room = MOST_PROBLEMS.saturating_sub(self.kept.len());
+        let room = MAX_PROBLEMS.saturating_sub(self.kept.len());
         self.others += other.others + other.kept.len().saturating_sub(room) as u64;
         self.kept.extend(other.kept.into_iter().take(room));
     }
@@ -89,7 +89,7 @@ impl Problems {
     /// The number of problems, including those that are not kept.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.kept.len() + usize::try_from(self.others).unwrap_or(usize::MAX - MOST_PROBLEMS)
+        self.kept.len() + usize::try_from(self.others).unwrap_or(usize::MAX - MAX_PROBLEMS)
     }
 
     /// The kept problems, in the order in which they were found.
@@ -211,26 +211,26 @@ mod tests {
 
     #[test]
     fn a_thousand_problems_are_kept_and_the_others_are_counted() {
-        assert_eq!(many(MOST_PROBLEMS).len(), MOST_PROBLEMS);
-        let problems = many(MOST_PROBLEMS + 2_345);
-        assert_eq!((problems.len(), problems.iter().count()), (MOST_PROBLEMS + 2_345, MOST_PROBLEMS));
+        assert_eq!(many(MAX_PROBLEMS).len(), MAX_PROBLEMS);
+        let problems = many(MAX_PROBLEMS + 2_345);
+        assert_eq!((problems.len(), problems.iter().count()), (MAX_PROBLEMS + 2_345, MAX_PROBLEMS));
         assert!(problems.to_string().ends_with("\nx.toml:1000: is wrong\nand 2,345 more problems"));
-        let mut both = many(MOST_PROBLEMS - 1);
+        let mut both = many(MAX_PROBLEMS - 1);
         both.extend(problems);
-        assert_eq!((both.len(), both.iter().count()), (2 * MOST_PROBLEMS + 2_344, MOST_PROBLEMS));
+        assert_eq!((both.len(), both.iter().count()), (2 * MAX_PROBLEMS + 2_344, MAX_PROBLEMS));
         assert!(both.into_result(()).is_err());
     }
 
     #[test]
     fn messages_that_are_not_kept_are_not_made() {
-        let (mut problems, mut made) = (many(MOST_PROBLEMS - 1), 0);
+        let (mut problems, mut made) = (many(MAX_PROBLEMS - 1), 0);
         for _ in 0..3 {
             problems.push_with("x.toml", None, || {
                 made += 1;
                 String::new()
             });
         }
-        assert_eq!((made, problems.len()), (1, MOST_PROBLEMS + 2));
+        assert_eq!((made, problems.len()), (1, MAX_PROBLEMS + 2));
     }
 
     #[test]

@@ -281,12 +281,12 @@ fn whole(text: &str, range: &RangeInclusive<usize>) -> Result<usize, String> {
         .ok_or_else(|| format!("must be a whole number within {}..={}", range.start(), range.end()))
 }
 
-/// A duration with its unit.
+/// A duration with its unit, from milliseconds to days of 24 hours.
 ///
 /// # Errors
 /// What the value must be.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    amount(text, &[("ms", 1), ("s", 1000), ("m", 60_000)])
+    amount(text, &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)])
         .map(|(millis, _)| Duration::from_millis(millis))
         .ok_or_else(|| "must be a duration with its unit, such as 500ms, 30s or 2m".to_owned())
 }
@@ -481,6 +481,18 @@ mod tests {
             "flag: `sink.kafka.timeout` = \"0s\": must be more than 0",
         ] {
             assert!(reported.contains(part), "{part} in {reported}");
+        }
+    }
+
+    #[test]
+    fn durations_have_units_from_milliseconds_to_days() {
+        let cases =
+            [("250ms", 250), ("7s", 7_000), ("2 m", 120_000), ("3h", 10_800_000), ("400d", 34_560_000_000)];
+        for (text, millis) in cases {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "7", "d", "1.5h", "-1d", "1w", "999999999999999999d"] {
+            assert!(duration(text).is_err(), "{text}");
         }
     }
 

@@ -23,7 +23,7 @@ const ROW_SALT: u64 = 1 << 63;
 const SLOT_SALT: u64 = 1 << 62;
 
 /// The most bytes of text in a kept row. Callers may send long texts, and memory is bounded.
-const MOST_TEXT_BYTES: usize = 4096;
+const MAX_TEXT_BYTES: usize = 4096;
 
 /// A biased reservoir of [`RecentRow`]s. Once it is full, each sampled row replaces a random one, so the chance that
 /// a row remains falls exponentially with its age. Source: Aggarwal, "On Biased Reservoir Sampling in the Presence of
@@ -87,7 +87,7 @@ impl RecentRows {
             return;
         }
         let row = make(below(splitmix64(offered ^ ROW_SALT), candidates));
-        if row.text_bytes() > MOST_TEXT_BYTES {
+        if row.text_bytes() > MAX_TEXT_BYTES {
             return;
         }
         let Ok(mut rows) = self.rows.try_lock() else { return };
@@ -200,13 +200,8 @@ mod tests {
 
     fn schema(features: &[(&str, FeatureType, Entity)]) -> Arc<FeatureSchema> {
         Arc::new(FeatureSchema::from_features(features.iter().map(|(name, feature_type, entity)| Feature {
-            name: (*name).to_owned(),
-            feature_type: *feature_type,
-            entity: *entity,
             default: (*feature_type == FeatureType::Float).then_some(Value::Float(0.5)),
-            range: None,
-            values: Vec::new(),
-            description: String::new(),
+            ..Feature::new(*name, *feature_type, *entity)
         })))
     }
 

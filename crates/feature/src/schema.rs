@@ -47,6 +47,8 @@ pub struct Feature {
     pub range: Option<(f64, f64)>,
     /// The expected texts, sorted and distinct; string features only. If empty, any text is expected.
     pub values: Vec<Arc<str>>,
+    /// Whether records of decisions hold its values encrypted or not at all; of customers and the context only.
+    pub sensitive: bool,
     /// A description for people.
     pub description: String,
 }
@@ -62,6 +64,7 @@ impl Feature {
             default: None,
             range: None,
             values: Vec::new(),
+            sensitive: false,
             description: String::new(),
         }
     }
@@ -106,7 +109,7 @@ pub struct FeatureSchema {
 }
 
 /// The most texts that a string feature can list. A feature with more is an id or free text, not a category.
-const MOST_VALUES: usize = 10_000;
+const MAX_VALUES: usize = 10_000;
 
 /// Names that features cannot have, because rules and models use them for something else.
 const RESERVED: [&str; 2] = ["segment", "customer_id"];
@@ -290,9 +293,18 @@ fn read_feature(table: &Table<'_, '_>) -> Feature {
         );
     }
     let values = read_values(table, feature_type);
+    // A server from before this key refuses the release that has it: it would record the values in the clear.
+    let sensitive = table.or("sensitive", false);
+    if sensitive && entity == Entity::Offer {
+        table.problem_at(
+            "sensitive",
+            "only features of customers and of the context are `sensitive`: values of offers are not recorded; \
+             remove it",
+        );
+    }
     let description = table.or("description", String::new());
     table.finish();
-    let feature = Feature { name, feature_type, entity, default, range, values, description };
+    let feature = Feature { name, feature_type, entity, default, range, values, sensitive, description };
     let default = feature.default_ref();
     if feature.is_out_of_range(default) {
         if let ValueRef::String(text) = default {
@@ -316,9 +328,9 @@ fn read_values(table: &Table<'_, '_>, feature_type: FeatureType) -> Vec<Arc<str>
     if listed.is_empty() {
         table.problem_at("values", "`values` must list at least one text, or be left out");
     }
-    if listed.len() > MOST_VALUES {
+    if listed.len() > MAX_VALUES {
         let message = format!(
-            "`values` lists {} texts, more than {MOST_VALUES}; leave it out for free text",
+            "`values` lists {} texts, more than {MAX_VALUES}; leave it out for free text",
             listed.len()
         );
         table.problem_at("values", message);
@@ -409,10 +421,28 @@ default = 0.5
         assert!(listed("[]").contains("at least one text"));
         assert!(listed("['a', 'b', 'a']").contains("\"a\" comes twice"));
         assert!(listed("['a', 1]").contains("`values` must be"));
-        let many: Vec<String> = (0..=MOST_VALUES).map(|at| format!("'{at}'")).collect();
+        let many: Vec<String> = (0..=MAX_VALUES).map(|at| format!("'{at}'")).collect();
         assert!(listed(&format!("[{}]", many.join(", "))).contains("10001 texts"));
         let number = problems(&VALID.replace("range = [0, 100]", "values = ['a']"));
         assert!(number.contains("only texts have `values`, and this is of type float"), "{number}");
+    }
+
+    #[test]
+    fn features_of_customers_and_of_the_context_can_be_sensitive() {
+        let sensitive = |name: &str, word: &str| {
+            VALID.replace(&format!("name = \"{name}\""), &format!("name = \"{name}\"\nsensitive = {word}"))
+        };
+        for name in ["balance", "hour"] {
+            let schema = FeatureSchema::parse("features.toml", &sensitive(name, "true")).unwrap();
+            let marked = |entity| schema.of(entity).iter().filter(|feature| feature.sensitive).count();
+            assert!(schema.get(name).unwrap().sensitive);
+            assert_eq!([Entity::Customer, Entity::Offer, Entity::Context].map(marked).iter().sum::<usize>(), 1);
+        }
+        assert!(FeatureSchema::parse("features.toml", &sensitive("fee", "false")).is_ok());
+        let offer = problems(&sensitive("fee", "true"));
+        assert!(offer.starts_with("features.toml:17: feature `fee`: only features of customers"), "{offer}");
+        let word = problems(&sensitive("hour", "\"yes\""));
+        assert!(word.contains("`sensitive` must be true or false, not the string \"yes\""), "{word}");
     }
 
     proptest! {

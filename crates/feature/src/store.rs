@@ -29,7 +29,7 @@ use table::Faults;
 
 pub use cell::from_text as read_cell;
 pub use kept::{KEPT_FILES, KeptFile, PREVIOUS, kept_number};
-pub use losses::{MOST_LOST, MOST_UNKNOWN};
+pub use losses::{MAX_LOST, MAX_UNKNOWN};
 pub use parquet_file::value_type;
 pub use source::{CustomerSource, Fingerprint, Losses, Replaced};
 

@@ -17,10 +17,10 @@ use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 
 /// The most bytes of an input. Without a limit, repeating mutations could double it forever.
-const MOST_BYTES: usize = 256 << 10;
+const MAX_BYTES: usize = 256 << 10;
 
 /// The most mutations of one input.
-const MOST_MUTATIONS: usize = 8;
+const MAX_MUTATIONS: usize = 8;
 
 /// Boundary values of arithmetic and lengths.
 const NUMBERS: [u64; 14] =
@@ -98,9 +98,9 @@ impl Target<'_> {
 
     fn mutated(&self, random: &mut SplitMix64) -> Vec<u8> {
         let mut input = self.seeds[below(random, self.seeds.len())].clone();
-        for _ in 0..=below(random, MOST_MUTATIONS) {
+        for _ in 0..=below(random, MAX_MUTATIONS) {
             self.mutate(&mut input, random);
-            input.truncate(MOST_BYTES);
+            input.truncate(MAX_BYTES);
         }
         input
     }
@@ -116,7 +116,7 @@ impl Target<'_> {
             3 => {
                 let piece = input[at..at + length].to_vec();
                 let times = 1 << below(random, 12);
-                let times = (MOST_BYTES / piece.len().max(1)).min(times);
+                let times = (MAX_BYTES / piece.len().max(1)).min(times);
                 input.splice(at..at, piece.repeat(times));
             }
             4 => {

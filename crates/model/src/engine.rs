@@ -27,7 +27,7 @@ pub enum Engine {
     /// The native engine for the graph's trees, linear model or MLP. It was verified against ONNX Runtime at load.
     Native(Arc<NativeModel>),
     /// ONNX Runtime, and why.
-    OnnxRuntime(Why),
+    OnnxRuntime(NotNative),
 }
 
 impl Engine {
@@ -45,15 +45,15 @@ impl Engine {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Native(_) => "verified",
-            Self::OnnxRuntime(Why::Unsupported(_)) => "unsupported",
-            Self::OnnxRuntime(Why::Disagreement(_)) => "disagreement",
+            Self::OnnxRuntime(NotNative::Unsupported(_)) => "unsupported",
+            Self::OnnxRuntime(NotNative::Disagreement(_)) => "disagreement",
         }
     }
 }
 
 /// Why ONNX Runtime serves a graph.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum Why {
+pub enum NotNative {
     /// The native engine does not support the graph.
     #[error("{0}")]
     Unsupported(Arc<Unsupported>),
@@ -101,7 +101,7 @@ fn verified(
     reference: &OnnxModel,
     output: &ScoreOutput,
     plan: &Plan,
-) -> Result<NativeModel, Why> {
+) -> Result<NativeModel, NotNative> {
     yield_if_due();
     // A verdict on the graph's bytes does not cover other files.
     if !reference.is_whole() {
@@ -111,7 +111,7 @@ fn verified(
     let asked = format!("{REVISION} {output:?} {}", plan.description());
     match reference.known().compared(file.digest, &asked) {
         Some(Compared::Equal) => return Ok(engine),
-        Some(Compared::Differs(how)) => return Err(Why::Disagreement(how.into())),
+        Some(Compared::Differs(how)) => return Err(NotNative::Disagreement(how.into())),
         None => yield_if_due(),
     }
     let rows = engine.probe_rows(PROBES, true, SEED);
@@ -124,19 +124,19 @@ fn verified(
             reference.learn(file, &asked, Compared::Differs(how.to_string()));
         }
     }
-    found.map(|()| engine).map_err(|how| Why::Disagreement(how.to_string().into()))
+    found.map(|()| engine).map_err(|how| NotNative::Disagreement(how.to_string().into()))
 }
 
-fn unsupported(why: String) -> Why {
-    Why::Unsupported(Arc::new(Unsupported { node: "graph".to_owned(), why }))
+fn unsupported(why: String) -> NotNative {
+    NotNative::Unsupported(Arc::new(Unsupported { node: "graph".to_owned(), why }))
 }
 
-fn native(bytes: Bytes, output: &ScoreOutput, plan: &Plan) -> Result<NativeModel, Why> {
+fn native(bytes: Bytes, output: &ScoreOutput, plan: &Plan) -> Result<NativeModel, NotNative> {
     let parts = plan.tensors.iter();
     let parts: Vec<InputPart<'_>> =
         parts.map(|tensor| InputPart { name: &tensor.name, columns: tensor.columns.len() }).collect();
     let engine = NativeModel::read_shared(bytes, &output.name, &parts)
-        .map_err(|why| Why::Unsupported(Arc::new(why)))?;
+        .map_err(|why| NotNative::Unsupported(Arc::new(why)))?;
     let column =
         output.column(engine.labels(), engine.width()).map_err(|error| unsupported(error.to_string()))?;
     let sides: Vec<Side> = plan.sides().collect();

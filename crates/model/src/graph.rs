@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::cache::LoadedGraph;
-use super::engine::{Engine, Why, choose, run};
+use super::engine::{Engine, NotNative, choose, run};
 use super::inputs::Plan;
 use super::matrix::{Numbers, Rows};
 use super::onnx::{OnnxFile, OnnxModel, ValueKind};
@@ -60,7 +60,7 @@ impl Graph {
                     milliseconds,
                     "served by the native engine"
                 ),
-                Engine::OnnxRuntime(why @ Why::Unsupported(_)) => {
+                Engine::OnnxRuntime(why @ NotNative::Unsupported(_)) => {
                     tracing::debug!(graph = name, %why, "served by ONNX Runtime");
                 }
                 Engine::OnnxRuntime(why) => {

@@ -4,7 +4,7 @@
 //! request looks anything up by name.
 
 use super::onnx::{ElementType, Signature, TensorSpec, ValueKind};
-use super::sizes::{MOST_BATCH, MOST_BATCH_VALUES};
+use super::sizes::{MAX_BATCH, MAX_BATCH_VALUES};
 use super::{Inputs, Layout, Manifest};
 use document::{Problems, suggestion};
 use feature::{Entity, FeatureSchema, FeatureType, Row, Value, ValueRef};
@@ -301,10 +301,10 @@ impl Resolver<'_> {
         };
         let batch = spec.shape.first().and_then(|rows| usize::try_from(*rows).ok()).filter(|rows| *rows > 0);
         let batch = batch.filter(|rows| {
-            let fits = *rows <= MOST_BATCH && rows.saturating_mul(width.max(1)) <= MOST_BATCH_VALUES;
+            let fits = *rows <= MAX_BATCH && rows.saturating_mul(width.max(1)) <= MAX_BATCH_VALUES;
             if !fits {
                 self.report(format!(
-                    "the graph takes {rows} rows at once in its input `{name}`, and at most {MOST_BATCH} rows, of {MOST_BATCH_VALUES} \
+                    "the graph takes {rows} rows at once in its input `{name}`, and at most {MAX_BATCH} rows, of {MAX_BATCH_VALUES} \
                      values, can be; export it with an open first dimension"
                 ));
             }

@@ -25,7 +25,7 @@ pub use cache::{GraphCache, LoadedGraph};
 pub use calibration::{Calibration, Direction, FALLING, Isotonic};
 use checksums::unhex;
 pub use checksums::{Checksums, alike, hex, sha256_of, sha256_of_file};
-pub use engine::{Engine, Why};
+pub use engine::{Engine, NotNative};
 pub use error::ModelError;
 pub use manifest::{
     Class, GateLimits, Inputs, Layout, MEAN_LIMIT, Manifest, ModelKind, PSI_LIMIT, RANK_LIMIT,
@@ -34,7 +34,7 @@ pub use matrix::{InputError, Matrix};
 pub use pairing::Pairing;
 pub use repository::{Permit, Permits, Repository, RepositoryError, ServedModel};
 pub use sizes::{
-    MOST_BATCH, MOST_BATCH_VALUES, MOST_GRAPH_BYTES, MOST_MANIFEST_BYTES, MOST_SEGMENTS_BYTES,
-    MOST_TENSOR_BYTES, read_at_most, read_text_at_most,
+    MAX_BATCH, MAX_BATCH_VALUES, MAX_GRAPH_BYTES, MAX_MANIFEST_BYTES, MAX_SEGMENTS_BYTES,
+    MAX_TENSOR_BYTES, read_at_most, read_text_at_most,
 };
 pub use version::{Model, Scores};

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use ort::session::{NoSelectedOutputs, RunOptions, Session};
 
-use super::sizes::{MOST_GRAPH_BYTES, read_at_most};
+use super::sizes::{MAX_GRAPH_BYTES, read_at_most};
 use crate::ModelError;
 pub(super) use file::{Identity, OnnxFile};
 pub(super) use known::Known;
@@ -31,7 +31,7 @@ use work::{FOREIGN_STACK, Stoppable, Worker};
 pub const JUDGE_STACK: usize = FOREIGN_STACK / 2;
 
 /// The most elements of an input when an undescribed graph is tried.
-pub const MOST_TRIED: usize = 1 << 24;
+pub const MAX_TRIED: usize = 1 << 24;
 
 /// A model in memory: its signature and a session for each worker that ran it.
 ///
@@ -188,7 +188,7 @@ impl OnnxModel {
 
     fn session(&self) -> Result<Ready, ModelError> {
         let directory = self.path.parent().unwrap_or(Path::new("."));
-        let bytes = read_at_most(&self.path, MOST_GRAPH_BYTES)?;
+        let bytes = read_at_most(&self.path, MAX_GRAPH_BYTES)?;
         file::check(&bytes, directory)?;
         Ready::new(self.runtime.session(&bytes, directory)?, &self.out, &self.path)
     }
@@ -276,7 +276,7 @@ impl OnnxModel {
     /// its answer is ignored.
     ///
     /// # Errors
-    /// [`ModelError::TooLarge`] where an input has more than [`MOST_TRIED`] elements; else as [`OnnxModel::run`].
+    /// [`ModelError::TooLarge`] where an input has more than [`MAX_TRIED`] elements; else as [`OnnxModel::run`].
     pub fn try_out(&self, worker: &Worker) -> Result<(), ModelError> {
         let mut inputs = Vec::with_capacity(self.signature.inputs.len());
         for spec in &self.signature.inputs {
@@ -285,9 +285,9 @@ impl OnnxModel {
                 shape.iter().try_fold(1_u64, |product, size| product.checked_mul(size.unsigned_abs()));
             let elements = elements.unwrap_or(u64::MAX);
             let count = usize::try_from(elements).unwrap_or(usize::MAX);
-            if count > MOST_TRIED {
+            if count > MAX_TRIED {
                 let what = format!("input `{}`, in elements,", spec.name);
-                return Err(ModelError::TooLarge { what, found: elements, most: MOST_TRIED as u64 });
+                return Err(ModelError::TooLarge { what, found: elements, most: MAX_TRIED as u64 });
             }
             let ValueKind::Tensor(element) = &spec.kind else {
                 return Err(ModelError::UnsupportedType {

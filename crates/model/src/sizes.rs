@@ -5,22 +5,22 @@ use std::io::{self, Read};
 use std::path::Path;
 
 /// The most bytes of a graph: the limit of protocol buffers.
-pub const MOST_GRAPH_BYTES: u64 = (1 << 31) - 1;
+pub const MAX_GRAPH_BYTES: u64 = (1 << 31) - 1;
 
 /// The most bytes of `model.toml`.
-pub const MOST_MANIFEST_BYTES: u64 = 1 << 20;
+pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
 /// The most bytes of `segments.json`: enough for ten thousand segments of a thousand columns.
-pub const MOST_SEGMENTS_BYTES: u64 = 256 << 20;
+pub const MAX_SEGMENTS_BYTES: u64 = 256 << 20;
 
 /// The most bytes that a tensor in a graph may declare.
-pub const MOST_TENSOR_BYTES: u64 = MOST_GRAPH_BYTES;
+pub const MAX_TENSOR_BYTES: u64 = MAX_GRAPH_BYTES;
 
 /// The most rows of a graph with a fixed batch: a call for one row computes them all.
-pub const MOST_BATCH: usize = 65_536;
+pub const MAX_BATCH: usize = 65_536;
 
 /// The most values of such a batch in one input: 64 MiB of floats.
-pub const MOST_BATCH_VALUES: usize = 1 << 24;
+pub const MAX_BATCH_VALUES: usize = 1 << 24;
 
 /// Reads the whole file, if it has at most `most` bytes, also while it is read.
 ///

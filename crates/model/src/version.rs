@@ -13,7 +13,7 @@ use super::manifest::is_offer_id;
 use super::matrix::Rows;
 use super::onnx::OnnxFile;
 use super::output::ScoreOutput;
-use super::sizes::{MOST_MANIFEST_BYTES, read_text_at_most};
+use super::sizes::{MAX_MANIFEST_BYTES, read_text_at_most};
 use super::{GraphCache, LoadedGraph};
 use crate::{Calibration, Engine, Layout, Manifest, Matrix, ModelError, ModelKind};
 use document::{Problem, Problems};
@@ -81,7 +81,7 @@ impl Model {
         let began = Instant::now();
         let label = format!("{name}/{version}");
         let file = format!("{label}/model.toml");
-        let text = read_text_at_most(&directory.join("model.toml"), MOST_MANIFEST_BYTES)
+        let text = read_text_at_most(&directory.join("model.toml"), MAX_MANIFEST_BYTES)
             .map_err(|error| Problems::one(&file, None, format!("cannot be read: {error}")))?;
         let manifest = Manifest::parse(&file, &text)?;
         if manifest.kind == ModelKind::Segmentation {

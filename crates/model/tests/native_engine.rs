@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use native::samples::{LinearSample, MlpSample, Sample};
+use native::samples::{LinearSample, MlpSample, Sample, reference_models};
 use native::{Disagreement, InputPart, NativeModel, PROBES};
 use proffer_model::ModelError;
 use proffer_model::onnx::{
@@ -142,14 +142,7 @@ fn models_below(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn models_from_public_repositories_answer_as_onnx_runtime_does() {
-    let data = std::env::var_os("PROFFER_DATA").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
-        PathBuf::from,
-    );
-    let folder = data.join("onnx_models");
-    if !folder.is_dir() {
-        return eprintln!("skipped: no {} (point PROFFER_DATA at the data folder)", folder.display());
-    }
+    let Some(folder) = reference_models() else { return };
     let recognised = models_below(&folder).into_iter().filter(|path| match check(path, PROBES) {
         Ok(_) => true,
         Err(why) => {

@@ -8,7 +8,7 @@ use crate::ensemble::trees::TreeEnsemble;
 use crate::{Evaluator, NativeModel};
 
 /// The most thresholds that are kept for each value of a row.
-const MOST_TURNING_POINTS: usize = 256;
+const MAX_TURNING_POINTS: usize = 256;
 
 /// The type of a value of a row, as the graph declares it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub(super) fn usual_values(features: &[Feature], values: &[f64], points: &mut [V
 fn choose(points: &mut Vec<f64>) {
     points.sort_unstable_by(f64::total_cmp);
     points.dedup();
-    let (every, count) = (points.len().div_ceil(MOST_TURNING_POINTS).max(1), points.len());
+    let (every, count) = (points.len().div_ceil(MAX_TURNING_POINTS).max(1), points.len());
     *points = (0..count).step_by(every).map(|at| points[at]).collect();
     points.shrink_to_fit();
 }

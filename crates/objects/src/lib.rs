@@ -83,13 +83,13 @@ pub enum Put {
 
 /// The condition of a write: what must be there before.
 #[derive(Debug, Clone)]
-pub enum Over {
+pub enum WriteCondition {
     /// There must be no object.
-    Nothing,
+    Absent,
     /// The object must have this tag.
-    Tagged(String),
+    Matches(String),
     /// No condition.
-    Anything,
+    Always,
 }
 
 impl Objects {
@@ -174,9 +174,9 @@ impl Objects {
     }
 
     /// Writes a small object.
-    pub fn put(&self, key: &str, bytes: impl Into<Bytes>, over: Over) -> Result<Put, ObjectsError> {
+    pub fn put(&self, key: &str, bytes: impl Into<Bytes>, condition: WriteCondition) -> Result<Put, ObjectsError> {
         let (store, path, bytes) = (Arc::clone(&self.store), self.key(key)?, bytes.into());
-        let options = put_options(over);
+        let options = put_options(condition);
         let put =
             self.wait(async move { store.put_opts(&path, PutPayload::from_bytes(bytes), options).await });
         self.judge_put(key, put)
@@ -274,11 +274,11 @@ enum Found {
     Nothing,
 }
 
-fn put_options(over: Over) -> PutOptions {
-    PutOptions::from(match over {
-        Over::Nothing => PutMode::Create,
-        Over::Tagged(tag) => PutMode::Update(UpdateVersion { e_tag: Some(tag), version: None }),
-        Over::Anything => PutMode::Overwrite,
+fn put_options(condition: WriteCondition) -> PutOptions {
+    PutOptions::from(match condition {
+        WriteCondition::Absent => PutMode::Create,
+        WriteCondition::Matches(tag) => PutMode::Update(UpdateVersion { e_tag: Some(tag), version: None }),
+        WriteCondition::Always => PutMode::Overwrite,
     })
 }
 

@@ -1,9 +1,13 @@
 //! Objects of any size, to and from files, with a few pieces in memory at a time.
+//!
+//! S3 has no condition for what is sent in parts, as `object_store` sends it. So a write under a condition is one
+//! request, whatever its size up to [`CONDITIONAL`], and the file is in memory until it is answered.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -12,28 +16,43 @@ use object_store::{Error, ObjectStore, ObjectStoreExt, PutPayload};
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
-use super::{CALL_TIMEOUT, Objects, Over, PART_TIMEOUT, Put, io_error_in, put_options, within};
+use super::{CALL_TIMEOUT, Objects, PART_TIMEOUT, Put, WriteCondition, io_error_in, put_options, within};
 use crate::ObjectsError;
 
 /// The bytes of a part; larger files are sent in parts. S3 accepts no smaller ones.
 const PART: usize = 5 << 20;
 /// The most parts in flight, which with [`PART`] bounds the memory of an upload.
 const PARTS_AT_ONCE: usize = 3;
+/// The most bytes of an upload under a condition, all of which are in memory at once.
+const CONDITIONAL: u64 = 128 << 20;
 
 impl Objects {
-    /// Uploads a file, in parts if it is large. A large object is written without a condition.
-    pub fn upload(&self, key: &str, file: &Path, over: Over) -> Result<Put, ObjectsError> {
+    /// Uploads a file, in parts if it is large. Under a condition it is one request, and has at most 128 MiB.
+    pub fn upload(&self, key: &str, file: &Path, condition: WriteCondition) -> Result<Put, ObjectsError> {
         let mut source = File::open(file).map_err(|error| ObjectsError::io(file, error))?;
-        let first = read_part(&mut source).map_err(|error| ObjectsError::io(file, error))?;
+        let is_conditional = !matches!(condition, WriteCondition::Always);
+        let parts = if is_conditional { CONDITIONAL / PART as u64 + 1 } else { 1 };
+        let first = read_parts(&mut source, parts).map_err(|error| ObjectsError::io(file, error))?;
+        let bytes = first.iter().map(Bytes::len).sum::<usize>();
+        if is_conditional && bytes as u64 > CONDITIONAL {
+            return Err(ObjectsError::Damaged {
+                path: file.display().to_string(),
+                message: format!(
+                    "has more than {} MiB, too much to be written to {} under a condition",
+                    CONDITIONAL >> 20,
+                    self.shown(key)
+                ),
+            });
+        }
         let (store, path) = (Arc::clone(&self.store), self.key(key)?);
-        if first.len() < PART {
-            let (payload, options) = (PutPayload::from_bytes(first), put_options(over));
+        if is_conditional || bytes < PART {
+            let (payload, options) = (PutPayload::from_iter(first), put_options(condition));
+            let limit = time_limit(bytes);
             let put =
-                self.wait_long(
-                    async move { within(PART_TIMEOUT, store.put_opts(&path, payload, options)).await },
-                );
+                self.wait_long(async move { within(limit, store.put_opts(&path, payload, options)).await });
             return self.judge_put(key, put);
         }
+        let first = first.into_iter().next().unwrap_or_default();
         let sent = self.wait_long(async move { send_parts(&*store, &path, first, source).await });
         sent.map(Put::Done).map_err(|error| match io_error_in(&error) {
             Some(source) => ObjectsError::io(file, source),
@@ -139,9 +158,101 @@ fn flatten(part: Result<Result<(), Error>, tokio::task::JoinError>) -> Result<()
     part.unwrap_or_else(|error| Err(error.into()))
 }
 
+/// The time limit of one request with so many bytes: what their parts would have one after another.
+fn time_limit(bytes: usize) -> Duration {
+    PART_TIMEOUT * u32::try_from(bytes.div_ceil(PART).max(1)).unwrap_or(u32::MAX)
+}
+
+/// The next parts of a file, fewer at its end.
+fn read_parts(source: &mut File, most: u64) -> io::Result<Vec<Bytes>> {
+    let mut parts = Vec::new();
+    for _ in 0..most {
+        let part = read_part(source)?;
+        let is_last = part.len() < PART;
+        parts.push(part);
+        if is_last {
+            break;
+        }
+    }
+    Ok(parts)
+}
+
 /// The next [`PART`] bytes of a file, fewer at its end.
 fn read_part(source: &mut File) -> io::Result<Bytes> {
     let mut part = Vec::new();
     source.take(PART as u64).read_to_end(&mut part)?;
     Ok(part.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A bucket in memory, and a file of so many bytes.
+    fn bucket(bytes: u64) -> (TempDir, Objects, std::path::PathBuf) {
+        let root = tempfile::tempdir().unwrap();
+        let mut objects = Objects::in_directory(root.path()).unwrap();
+        objects.store = Arc::new(InMemory::new());
+        objects.root = None;
+        let file = root.path().join("file");
+        let content: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8).collect();
+        std::fs::write(&file, content).unwrap();
+        (root, objects, file)
+    }
+
+    const BYTES: u64 = PART as u64;
+
+    #[test]
+    fn a_condition_holds_for_any_size() {
+        for bytes in [0, 1, BYTES - 1, BYTES, BYTES + 1, 3 * BYTES, CONDITIONAL] {
+            let (_root, objects, file) = bucket(bytes);
+            let upload = |condition| objects.upload("a/b", &file, condition).unwrap();
+            let Put::Done(tag) = upload(WriteCondition::Absent) else { panic!("{bytes}") };
+            let whole = std::fs::read(&file).unwrap();
+            assert!(objects.get("a/b").unwrap().unwrap().bytes == whole, "{bytes}");
+            assert_eq!(upload(WriteCondition::Absent), Put::Taken);
+            std::fs::write(&file, "another").unwrap();
+            assert_eq!(upload(WriteCondition::Absent), Put::Taken);
+            assert!(objects.get("a/b").unwrap().unwrap().bytes == whole, "{bytes}");
+            let Put::Done(next) = upload(WriteCondition::Matches(tag.clone())) else { panic!("{bytes}") };
+            assert_eq!(upload(WriteCondition::Matches(tag)), Put::Taken);
+            assert!(matches!(upload(WriteCondition::Matches(next)), Put::Done(_)));
+            assert_eq!(objects.text("a/b").unwrap().unwrap(), "another");
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_for_a_condition_is_refused_by_name() {
+        let (_root, objects, file) = bucket(CONDITIONAL + 1);
+        let error = objects.upload("a/b", &file, WriteCondition::Absent).unwrap_err().to_string();
+        assert!(
+            error.contains(&file.display().to_string()) && error.contains("more than 128 MiB"),
+            "{error}"
+        );
+        assert!(!objects.exists("a/b").unwrap());
+        // Without a condition, it is sent in parts.
+        assert!(matches!(objects.upload("a/b", &file, WriteCondition::Always).unwrap(), Put::Done(_)));
+        assert_eq!(objects.list("a").unwrap()["b"].size, CONDITIONAL + 1);
+    }
+
+    #[test]
+    fn without_a_condition_any_size_replaces() {
+        for bytes in [0, BYTES - 1, BYTES, BYTES + 1, 3 * BYTES + 7] {
+            let (_root, objects, file) = bucket(bytes);
+            objects.put("a/b", "before", WriteCondition::Always).unwrap();
+            assert!(matches!(objects.upload("a/b", &file, WriteCondition::Always).unwrap(), Put::Done(_)));
+            assert!(objects.get("a/b").unwrap().unwrap().bytes == std::fs::read(&file).unwrap(), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn the_time_limit_grows_with_the_bytes() {
+        assert_eq!(time_limit(0), PART_TIMEOUT);
+        assert_eq!(time_limit(PART), PART_TIMEOUT);
+        assert_eq!(time_limit(PART + 1), 2 * PART_TIMEOUT);
+        assert_eq!(time_limit(CONDITIONAL as usize), 26 * PART_TIMEOUT);
+    }
 }

@@ -29,7 +29,7 @@ use bench::Bench;
 pub(crate) use distribution::LEAST_ROWS;
 use feature::{FeatureSchema, RecentRow};
 use model::GraphCache;
-use model::{Engine, MOST_SEGMENTS_BYTES, read_at_most};
+use model::{Engine, MAX_SEGMENTS_BYTES, read_at_most};
 use native::{PROBES, TOLERANCE};
 use segment::Segmentation;
 use work::catch_panic;
@@ -165,7 +165,7 @@ pub(super) fn judge_each<E>(
 
 /// The number of segments of the segmentation in a version's directory; `None` for another kind or a damaged one.
 pub(super) fn segments_in(directory: &Path) -> Option<usize> {
-    let json = read_at_most(&directory.join(segment::FILE_NAME), MOST_SEGMENTS_BYTES).ok()?;
+    let json = read_at_most(&directory.join(segment::FILE_NAME), MAX_SEGMENTS_BYTES).ok()?;
     Some(Segmentation::parse(segment::FILE_NAME, &json).ok()?.segments().len())
 }
 

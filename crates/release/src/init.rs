@@ -14,7 +14,7 @@ use super::{
 use document::Problems;
 use feature::FeatureSchema;
 use feature::store::CustomerSource;
-use model::{Checksums, MOST_MANIFEST_BYTES, Manifest, alike, read_text_at_most, sha256_of};
+use model::{Checksums, MAX_MANIFEST_BYTES, Manifest, alike, read_text_at_most, sha256_of};
 
 const MANIFEST: &str = "model.toml";
 
@@ -159,7 +159,7 @@ impl JudgedWorkspace {
     /// The judgement of a version, if its copy in `directory` equals what was judged.
     fn of_copy(&self, name: &str, version: u64, directory: &Path) -> Option<(Verdict, Evidence)> {
         let (of, verdict, evidence) = self.found.get(name)?;
-        let text = read_text_at_most(&directory.join(MANIFEST), MOST_MANIFEST_BYTES).ok()?;
+        let text = read_text_at_most(&directory.join(MANIFEST), MAX_MANIFEST_BYTES).ok()?;
         let same = *of == version && verdict.passed && sha256_of(text.as_bytes()) == evidence.sha256;
         let manifest = Manifest::parse(MANIFEST, &text).ok().filter(|_| same)?;
         manifest.checksums.verify(directory, name).ok()?;
@@ -241,7 +241,7 @@ fn fill_in_checksums(directory: &Path) -> Result<(), Incomplete> {
     let failed = |error: std::io::Error| {
         Incomplete::Unreadable(RegistryError::Internal(format!("{}: {error}", path.display())))
     };
-    let text = read_text_at_most(&path, MOST_MANIFEST_BYTES).map_err(failed)?;
+    let text = read_text_at_most(&path, MAX_MANIFEST_BYTES).map_err(failed)?;
     let listed = Manifest::parse(MANIFEST, &text)?.checksums;
     if let Some(message) = alike(listed.iter().map(|(name, _)| name)) {
         return Err(Incomplete::Ambiguous(message));

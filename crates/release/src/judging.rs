@@ -28,7 +28,7 @@ use self::ended::{End, cpu_time};
 use self::group::Group;
 pub use self::limits::JudgeLimits;
 pub(super) use self::messages::{AbsolutePath, Question, ServingVersion};
-use self::messages::{MOST_ANSWER, Message, Subject};
+use self::messages::{MAX_ANSWER, Message, Subject};
 pub use self::permits::Permits;
 use super::RegistryError;
 use super::gates::{self, PROCESS};
@@ -36,7 +36,7 @@ use super::records::{Evidence, GateOutcome, GateReport};
 use model::onnx::find_library;
 
 /// The most bytes of standard error that are kept.
-const MOST_STDERR: u64 = 64 << 10;
+const MAX_STDERR: u64 = 64 << 10;
 
 /// A process that got less than one part in this many of the elapsed time as CPU time was starved, not slow.
 const STARVED: u32 = 10;
@@ -277,7 +277,7 @@ impl Drop for Process {
 
 /// Passes on each line until one cannot be parsed or the output is too long.
 fn read_messages(stdout: impl Read, tell: &mpsc::Sender<Message>) -> io::Result<()> {
-    let mut lines = BufReader::new(stdout.take(MOST_ANSWER));
+    let mut lines = BufReader::new(stdout.take(MAX_ANSWER));
     let mut line = String::new();
     while lines.read_line(&mut line)? > 0 {
         let told = serde_json::from_str(&line).is_ok_and(|said| tell.send(said).is_ok());
@@ -292,7 +292,7 @@ fn read_messages(stdout: impl Read, tell: &mpsc::Sender<Message>) -> io::Result<
 /// The beginning of standard error. The rest is drained, so that the process never blocks on a full pipe.
 fn head_of(mut stderr: impl Read) -> String {
     let mut head = Vec::new();
-    _ = stderr.by_ref().take(MOST_STDERR).read_to_end(&mut head);
+    _ = stderr.by_ref().take(MAX_STDERR).read_to_end(&mut head);
     _ = io::copy(&mut stderr, &mut io::sink());
     String::from_utf8_lossy(&head).into_owned()
 }

@@ -1,21 +1,21 @@
 //! Loading a release: parse its files, load its models, check everything against everything else.
 
 mod segmenter;
-mod wants;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use self::segmenter::{AssignedSegment, Segmenter};
-pub use self::wants::{CONSENT_PREFIX, ConsentFeature, WantedSet, Wants};
+pub use self::usage::{CONSENT_PREFIX, ConsentFeature, UsedFeatures, FeatureUsage};
 use super::{ReleaseFiles, Store, Workspace};
 use document::{Document, Problems, suggestion};
 use feature::FeatureSchema;
 use model::GraphCache;
 use model::onnx::OnnxRuntime;
 use model::{
-    Layout, MOST_MANIFEST_BYTES, MOST_SEGMENTS_BYTES, Manifest, Model, ModelKind, Pairing, read_at_most,
+    Layout, MAX_MANIFEST_BYTES, MAX_SEGMENTS_BYTES, Manifest, Model, ModelKind, Pairing, read_at_most,
     read_text_at_most,
 };
 use offer::{Catalog, NamedModel, OfferIndex, Placement, PlacementIndex, feature_rows};
@@ -118,7 +118,7 @@ pub struct Release {
     /// By placement.
     offer_counts: Vec<Arc<OfferCounts>>,
     segmentation: Option<Segmenter>,
-    wants: Wants,
+    usage: FeatureUsage,
     pins: BTreeMap<String, u64>,
 }
 
@@ -172,9 +172,9 @@ impl Release {
         let offer_counts = count_offers(&catalog);
         let runs = |scorer: &Scorer| models[scorer.model.get()].needs_session();
         let sessions = scorers.iter().map(|row| row.iter().flatten().any(runs)).collect();
-        let wants = Wants::new(&schema, &catalog, &models, &scorers, segmentation.as_ref());
+        let usage = FeatureUsage::new(&schema, &catalog, &models, &scorers, segmentation.as_ref());
         problems.into_result(Self {
-            wants,
+            usage,
             pairings,
             costs,
             sessions,
@@ -291,8 +291,8 @@ impl Release {
 
     /// The features and consents that its decisions use.
     #[must_use]
-    pub fn wants(&self) -> &Wants {
-        &self.wants
+    pub fn feature_usage(&self) -> &FeatureUsage {
+        &self.usage
     }
 }
 
@@ -337,7 +337,7 @@ pub(super) fn load_version(
     cache: &GraphCache,
 ) -> Result<Loaded, Problems> {
     let label = |file: &str| format!("{name}/{version}/{file}");
-    let text = read_text_at_most(&directory.join("model.toml"), MOST_MANIFEST_BYTES).map_err(|error| {
+    let text = read_text_at_most(&directory.join("model.toml"), MAX_MANIFEST_BYTES).map_err(|error| {
         Problems::one(label("model.toml"), None, format!("cannot be read: {error}; the release pins it"))
     })?;
     let manifest = Manifest::parse(&label("model.toml"), &text)?;
@@ -349,7 +349,7 @@ pub(super) fn load_version(
         manifest.checksums.verify(directory, &format!("{name}/{version}"))?;
     }
     let file = label(FILE_NAME);
-    let json = read_at_most(&directory.join(FILE_NAME), MOST_SEGMENTS_BYTES)
+    let json = read_at_most(&directory.join(FILE_NAME), MAX_SEGMENTS_BYTES)
         .map_err(|error| Problems::one(file.as_str(), None, format!("cannot be read: {error}")))?;
     let segmentation = Segmentation::parse(&file, &json)?;
     Segmenter::bind(&file, segmentation, schema).map(|bound| Loaded::Segmentation(Box::new(bound)))

@@ -35,7 +35,7 @@ use work::{Call, IdleThread};
 pub const UPLOAD_BYTES: u64 = 2 << 30;
 
 /// What a registry needs.
-pub struct Holdings {
+pub struct RegistryParts {
     /// The store.
     pub store: Store,
     /// Graphs in memory, shared with what serves.
@@ -57,7 +57,7 @@ pub struct Holdings {
 /// The registry; clones are handles to the same one.
 #[derive(Clone)]
 pub struct Registry {
-    shared: Arc<Holdings>,
+    shared: Arc<RegistryParts>,
 }
 
 impl fmt::Debug for Registry {
@@ -69,8 +69,8 @@ impl fmt::Debug for Registry {
 impl Registry {
     /// A registry over a store.
     #[must_use]
-    pub fn new(holdings: Holdings) -> Self {
-        Self { shared: Arc::new(holdings) }
+    pub fn new(parts: RegistryParts) -> Self {
+        Self { shared: Arc::new(parts) }
     }
 
     /// Checks the header of a push and makes a staging directory for its files.

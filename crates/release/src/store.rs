@@ -40,7 +40,7 @@ pub use versions::{Placed, VersionRecord};
 use super::now;
 pub use objects::Staging;
 use objects::files;
-use objects::{DirectoryLock, Objects, Over, Put};
+use objects::{DirectoryLock, Objects, Put, WriteCondition};
 
 /// A store. Clones are cheap and share its one thread.
 #[derive(Debug, Clone)]
@@ -205,7 +205,7 @@ impl Store {
     fn put_new(&self, key: &str, text: String) -> Result<Put, StoreError> {
         match &self.0.place {
             Place::Directory(root) => Ok(files::put_new(&self.stage()?, &root.join(key), text.as_bytes())?),
-            Place::Bucket => Ok(self.0.objects.put(key, text, Over::Nothing)?),
+            Place::Bucket => Ok(self.0.objects.put(key, text, WriteCondition::Absent)?),
         }
     }
 

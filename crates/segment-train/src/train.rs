@@ -23,6 +23,8 @@ mod membership;
 mod outliers;
 mod profile;
 pub mod progress;
+#[cfg(test)]
+mod public_data;
 pub mod settings;
 pub mod silhouette;
 pub mod study;

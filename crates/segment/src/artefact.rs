@@ -20,7 +20,7 @@ pub const FILE_NAME: &str = "segments.json";
 pub const FORMAT_VERSION: u64 = 1;
 
 /// The inner edges of ten bins: a reference holds deciles.
-const MOST_EDGES: usize = 9;
+const MAX_EDGES: usize = 9;
 
 /// The name and the size of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -249,8 +249,8 @@ impl Checker<'_> {
     fn reference(&mut self, at: &str, reference: &Reference) {
         let (edges, counts) = (&reference.edges, reference.counts.len());
         self.all_finite(&format!("{at}: `edges`"), edges);
-        self.require(edges.len() <= MOST_EDGES, || {
-            format!("{at}: {} edges; at most {MOST_EDGES} are possible", edges.len())
+        self.require(edges.len() <= MAX_EDGES, || {
+            format!("{at}: {} edges; at most {MAX_EDGES} are possible", edges.len())
         });
         let descends = edges.windows(2).any(|pair| pair[0] >= pair[1]);
         self.require(!descends, || format!("{at}: `edges` must be strictly ascending"));

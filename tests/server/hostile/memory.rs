@@ -1,5 +1,5 @@
-//! Attacks on memory: what was sent and is not whole, what was answered and is not read, streams without number, and a drain that waits for
-//! somebody who reads nothing.
+//! Attacks on memory: incomplete requests, answers that are not read, countless streams, and a client that reads
+//! nothing during a drain.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ use super::super::binary::{Process, command, init};
 use super::super::harness::{frame, rank_request, sample_workspace, wire};
 use super::{Attack, Target, open, send, status_of};
 
-/// Bytes that all requests and answers may hold, in these attacks.
+/// The budget in bytes for all requests and answers, in these attacks.
 const HELD: u64 = 64 << 20;
 
-/// What the server may take beside what it holds by its budget: answers that are decided and not encoded, the windows of the connections,
-/// and what an allocator keeps of all that.
-const BESIDE: u64 = 128 << 20;
+/// How much memory may grow beyond the budget: answers that are not encoded yet, the windows of connections, and what
+/// the allocator keeps.
+const OVERHEAD: u64 = 128 << 20;
 
-/// Limits that make an attack short. A connection may not take all.
+/// Limits that make an attack short. One connection may not take the whole budget.
 const TIGHT: &[(&str, &str)] = &[
     ("limits.memory", "64MiB"),
     ("limits.connection_memory", "32MiB"),
@@ -26,18 +26,18 @@ const TIGHT: &[(&str, &str)] = &[
     ("limits.write_time", "2s"),
 ];
 
-/// One attack per way of making the server hold bytes.
+/// One attack for each way of making the server hold bytes.
 pub(super) const ATTACKS: &[Attack] = &[
     Attack {
-        name: "answers that nobody reads",
+        name: "unread answers",
         settings: TIGHT,
-        growth: HELD + BESIDE,
+        growth: HELD + OVERHEAD,
         run: |target| Box::pin(unread_answers(target, RANK, frame(&large_rank()).into(), 20)),
     },
     Attack {
-        name: "streams of answers that nobody reads",
+        name: "streams of unread answers",
         settings: TIGHT,
-        growth: HELD + BESIDE,
+        growth: HELD + OVERHEAD,
         run: |target| {
             let message = frame(&wire::RankStreamRequest { request: Some(large_rank()) });
             Box::pin(unread_answers(target, RANK_STREAM, message.repeat(4).into(), 10))
@@ -46,26 +46,26 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         name: "long messages to probes",
         settings: TIGHT,
-        growth: BESIDE,
+        growth: OVERHEAD,
         run: |target| Box::pin(long_probes(target)),
     },
     Attack {
-        name: "bodies that stop short of their end",
+        name: "truncated bodies",
         settings: TIGHT,
-        growth: HELD + BESIDE,
-        run: |target| Box::pin(bodies_that_stop_short(target)),
+        growth: HELD + OVERHEAD,
+        run: |target| Box::pin(truncated_bodies(target)),
     },
     Attack {
-        name: "messages that unpack to a thousand times their length",
+        name: "messages that decompress to a thousand times their length",
         settings: TIGHT,
-        growth: HELD + BESIDE,
-        run: |target| Box::pin(packed_messages(target)),
+        growth: HELD + OVERHEAD,
+        run: |target| Box::pin(compressed_messages(target)),
     },
     Attack {
         name: "20,000 streams on one connection",
         settings: TIGHT,
-        growth: BESIDE,
-        run: |target| Box::pin(streams_without_number(target)),
+        growth: OVERHEAD,
+        run: |target| Box::pin(countless_streams(target)),
     },
 ];
 
@@ -77,19 +77,19 @@ const OUT_OF_RANGE: u16 = 11;
 const RANK: &str = "/proffer.v1.DecisionService/Rank";
 const RANK_STREAM: &str = "/proffer.v1.DecisionService/RankStream";
 
-/// A request of 6 kB whose answer has more than a megabyte.
+/// A request of a few kilobytes whose answer has more than a megabyte.
 fn large_rank() -> wire::RankRequest {
     let customers: Vec<String> = (1..=400).map(|customer| format!("C{customer:06}")).collect();
     let ids: Vec<&str> = customers.iter().map(String::as_str).collect();
     rank_request("app_home", &ids)
 }
 
-/// The head of a message of so many bytes.
+/// The header of a message of `length` bytes.
 fn head_of(compressed: bool, length: usize) -> Vec<u8> {
     [&[u8::from(compressed)], &(length as u32).to_be_bytes()[..]].concat()
 }
 
-/// So many calls on each of four connections, none of which gets a byte of its answer read.
+/// Makes `calls` calls on each of several connections, and reads no byte of the answers.
 async fn unread_answers(target: Target, path: &'static str, message: Bytes, calls: usize) {
     const CONNECTIONS: usize = 4;
     let mut held = Vec::new();
@@ -104,15 +104,15 @@ async fn unread_answers(target: Target, path: &'static str, message: Bytes, call
         }
         held.push((client, driven, answers));
     }
-    // They are worked on beside the victim.
+    // They are decided while the victim is served.
     target.hold(100).await;
     let bytes = target.metric("proffer_held_bytes");
     assert!(bytes <= HELD as f64, "{bytes} bytes are held");
-    // Each is reset, refused, or ended with its connection; nobody holds anything for as long as the client likes.
+    // Each is reset, rejected, or ended with its connection; the client cannot keep any of them alive.
     for (_client, _driven, answers) in held {
         for answer in answers {
             let ended = tokio::time::timeout(super::PATIENCE, status_of(answer)).await;
-            let status = ended.expect("an answer that nobody reads is kept");
+            let status = ended.expect("an unread answer is kept");
             assert!(matches!(status, None | Some(CANCELLED | RESOURCE_EXHAUSTED)), "{status:?}");
         }
     }
@@ -132,12 +132,12 @@ async fn long_probes(target: Target) {
             "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
         ][call % 5];
         let (answer, mut stream) = open(&mut client, path, &[]).await.unwrap();
-        let told = tokio::join!(send(&mut stream, bytes.clone(), false), status_of(answer)).1;
-        // Reflection ends without a word when its messages do.
+        let status = tokio::join!(send(&mut stream, bytes.clone(), false), status_of(answer)).1;
+        // Reflection ends without an error when its messages do.
         let expected = if path.contains("reflection") { 0 } else { OUT_OF_RANGE };
-        assert_eq!(told, Some(expected), "{path}");
+        assert_eq!(status, Some(expected), "{path}");
     }
-    // What is short is answered as ever.
+    // Short messages are answered as usual.
     for path in ["/inference.GRPCInferenceService/ServerLive", "/grpc.health.v1.Health/Check"] {
         let (answer, mut stream) = open(&mut client, path, &[]).await.unwrap();
         assert!(send(&mut stream, head_of(false, 0).into(), true).await);
@@ -146,7 +146,7 @@ async fn long_probes(target: Target) {
     target.hold(10).await;
 }
 
-async fn bodies_that_stop_short(target: Target) {
+async fn truncated_bodies(target: Target) {
     const MESSAGE: usize = 16 << 20;
     const CONNECTIONS: usize = 4;
     const CALLS: usize = 15;
@@ -171,12 +171,12 @@ async fn bodies_that_stop_short(target: Target) {
     }
 }
 
-async fn packed_messages(target: Target) {
+async fn compressed_messages(target: Target) {
     const CALLS: usize = 100;
-    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    packed.write_all(&vec![0; (16 << 20) - 1]).unwrap();
-    let packed = packed.finish().unwrap();
-    let bytes = Bytes::from([head_of(true, packed.len()), packed].concat());
+    let mut compressed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    compressed.write_all(&vec![0; (16 << 20) - 1]).unwrap();
+    let compressed = compressed.finish().unwrap();
+    let bytes = Bytes::from([head_of(true, compressed.len()), compressed].concat());
     let (mut client, _driven) = target.connect(1 << 20).await;
     let mut answers = Vec::new();
     for _ in 0..CALLS {
@@ -186,7 +186,7 @@ async fn packed_messages(target: Target) {
     }
     target.hold(50).await;
     for answer in answers {
-        // Each is read, one after the other, and found to be no message.
+        // Each is decompressed, one after another, and is not a valid message.
         let status = status_of(answer).await;
         assert!(status.is_some_and(|status| status != 0), "{status:?}");
     }
@@ -198,7 +198,7 @@ fn raw(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [length, &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// The headers of a call, packed without a table (RFC 7541).
+/// The headers of a call, in HPACK without a dynamic table (RFC 7541).
 fn raw_headers(path: &str) -> Vec<u8> {
     let text = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
     [
@@ -216,7 +216,7 @@ fn raw_headers(path: &str) -> Vec<u8> {
     .concat()
 }
 
-async fn streams_without_number(target: Target) {
+async fn countless_streams(target: Target) {
     const STREAMS: u32 = 20_000;
     const SETTINGS: u8 = 4;
     const HEADERS: u8 = 1;
@@ -261,7 +261,7 @@ async fn streams_without_number(target: Target) {
     drop(writes);
     let (allowed, refused) = reading.await.unwrap();
     assert_eq!(allowed, Some(200), "SETTINGS_MAX_CONCURRENT_STREAMS");
-    println!("{refused} of {STREAMS} streams were refused one by one");
+    println!("{refused} of {STREAMS} streams were refused individually");
 }
 
 /// Runs the attack of this name.
@@ -269,32 +269,32 @@ fn must_fail(name: &str) {
     let attack = ATTACKS.iter().find(|attack| attack.name == name).unwrap();
     let report = attack.must_fail();
     let [alone, under] = report.p99();
-    println!("{name}: p99 of the victim {under:.2?}, alone {alone:.2?}; {} MiB at most", report.peak >> 20);
+    println!("{name}: p99 of the victim {under:.2?}, alone {alone:.2?}; {} MiB at peak", report.peak >> 20);
 }
 
 #[test]
-fn answers_that_nobody_reads_are_held_within_the_budget_and_reset() {
-    must_fail("answers that nobody reads");
+fn unread_answers_are_held_within_the_budget_and_reset() {
+    must_fail("unread answers");
 }
 
 #[test]
-fn streams_that_nobody_reads_are_not_worked_for() {
-    must_fail("streams of answers that nobody reads");
+fn unread_streams_cause_no_work() {
+    must_fail("streams of unread answers");
 }
 
 #[test]
-fn probes_take_no_long_messages() {
+fn probes_reject_long_messages() {
     must_fail("long messages to probes");
 }
 
 #[test]
-fn bodies_that_stop_short_end_with_a_status() {
-    must_fail("bodies that stop short of their end");
+fn truncated_bodies_end_with_a_status() {
+    must_fail("truncated bodies");
 }
 
 #[test]
-fn packed_messages_are_unpacked_within_the_budget() {
-    must_fail("messages that unpack to a thousand times their length");
+fn messages_are_decompressed_within_the_budget() {
+    must_fail("messages that decompress to a thousand times their length");
 }
 
 #[test]
@@ -302,14 +302,14 @@ fn a_connection_has_no_more_than_its_streams() {
     must_fail("20,000 streams on one connection");
 }
 
-/// The one who reads nothing has answers that wait; a call that is worked on meanwhile is finished.
+/// A client that reads nothing has answers pending; they must not hold up the drain.
 #[tokio::test]
-async fn a_drain_does_not_wait_for_somebody_who_reads_nothing() {
+async fn a_drain_does_not_wait_for_a_client_that_reads_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("store");
     init(&store, &sample_workspace());
     let mut command = command();
-    // The log says whether the drain was left unfinished.
+    // The log shows whether the drain was cut short.
     command.env("PROFFER_SERVER_DRAIN", "20s").env("PROFFER_LOG_FILTER", "info,proffer=debug");
     let server = Process::start(command, &store);
     let (address, admin) = (server.address, server.admin);
@@ -318,14 +318,14 @@ async fn a_drain_does_not_wait_for_somebody_who_reads_nothing() {
     let (_answer, mut stream) = open(&mut client, RANK, &[]).await.unwrap();
     assert!(send(&mut stream, frame(&large_rank()).into(), true).await);
     let (mut silent, _driven) = target.connect(0).await;
-    let (_unsaid, _stream) = open(&mut silent, RANK, &[]).await.unwrap();
+    let (_unanswered, _stream) = open(&mut silent, RANK, &[]).await.unwrap();
     while target.metric("proffer_held_bytes") == 0.0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let began = Instant::now();
-    let (status, log) = tokio::task::spawn_blocking(|| server.terminate_told()).await.unwrap();
+    let (status, log) = tokio::task::spawn_blocking(|| server.terminate_with_log()).await.unwrap();
     assert!(status.success(), "{log:#?}");
-    let said = |text: &str| log.iter().any(|line| line.contains(text));
-    assert!(said("holds up the drain"), "after {:?}: {log:#?}", began.elapsed());
-    assert!(!said("leaving without them"), "after {:?}: {log:#?}", began.elapsed());
+    let logged = |text: &str| log.iter().any(|line| line.contains(text));
+    assert!(logged("holds up the drain"), "after {:?}: {log:#?}", began.elapsed());
+    assert!(!logged("leaving without them"), "after {:?}: {log:#?}", began.elapsed());
 }

@@ -1,4 +1,5 @@
-//! What the protocol promises whatever the model: metadata, readiness, every datatype, statuses, versions that come and go.
+//! What the protocol guarantees for every model: metadata, readiness, every datatype, statuses, and versions that come
+//! and go.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -42,7 +43,7 @@ async fn infer(server: &mut Fixture, request: ModelInferRequest) -> Result<Model
     server.client.model_infer(request).await.map(tonic::Response::into_inner)
 }
 
-/// A server of a model `sum` (version 3) and a model `expand` (version 1).
+/// A server with the models `sum` (version 3) and `expand` (version 1).
 async fn arithmetic() -> Fixture {
     Fixture::start(|models| {
         write(models, "sum/3", &tiny::sum());
@@ -86,7 +87,7 @@ async fn every_datatype_passes_through_unchanged() {
     })
     .await;
     for (_, datatype, size) in ELEMENT_TYPES {
-        // Bits that are true as booleans, and neither NaN nor infinite as numbers.
+        // Bit patterns that are neither NaN nor infinite as numbers.
         let bytes: Vec<u8> = match datatype {
             "BYTES" => ["", "é", "card"]
                 .iter()
@@ -117,7 +118,7 @@ async fn every_datatype_passes_through_unchanged() {
     }
 }
 
-/// Three elements at the ends of the datatype's range, where it has typed contents.
+/// Three elements including the ends of the datatype's range, if it has typed contents.
 fn typed_contents(datatype: &str) -> Option<InferTensorContents> {
     let mut contents = InferTensorContents::default();
     match datatype {
@@ -162,22 +163,22 @@ async fn an_empty_batch_has_an_empty_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_wrong_is_answered_with_its_status_and_the_server_goes_on() {
+async fn invalid_requests_get_their_status_and_the_server_goes_on() {
     let mut server = arithmetic().await;
-    let sound = || request("sum", vec![floats("a", &[1.0]), floats("b", &[2.0])]);
-    let version = |version: &str| ModelInferRequest { model_version: version.to_owned(), ..sound() };
+    let valid = || request("sum", vec![floats("a", &[1.0]), floats("b", &[2.0])]);
+    let version = |version: &str| ModelInferRequest { model_version: version.to_owned(), ..valid() };
     let cases = [
         (request("summ", vec![]), Code::NotFound, "did you mean `sum`?"),
         (request(&"s".repeat(1 << 10), vec![]), Code::InvalidArgument, "model_name"),
         (version("2"), Code::NotFound, "it has 3"),
         (version("latest"), Code::InvalidArgument, "model_version: `latest` is not a positive integer"),
         (
-            ModelInferRequest { id: "x".repeat(1 << 10), ..sound() },
+            ModelInferRequest { id: "x".repeat(1 << 10), ..valid() },
             Code::InvalidArgument,
             "id: must be 1 to 128",
         ),
         (request("sum", vec![floats("a", &[1.0])]), Code::InvalidArgument, "inputs: missing `b`"),
-        // Each fits what the model declares; together they do not.
+        // Each fits the model's declaration, but not the other.
         (
             request("sum", vec![floats("a", &[1.0; 2]), floats("b", &[1.0; 3])]),
             Code::InvalidArgument,
@@ -189,12 +190,12 @@ async fn what_is_wrong_is_answered_with_its_status_and_the_server_goes_on() {
         let status = infer(&mut server, request).await.unwrap_err();
         assert_eq!(status.code(), code, "{status}");
         assert!(status.message().contains(expected), "{status}");
-        assert!(infer(&mut server, sound()).await.is_ok());
+        assert!(infer(&mut server, valid()).await.is_ok());
     }
     assert!(infer(&mut server, repeated(10)).await.is_ok());
 }
 
-/// One number, wanted back `times` times.
+/// A request for one number, repeated `times` times.
 fn repeated(times: i64) -> ModelInferRequest {
     let shape = InferInputTensor {
         name: "shape".to_owned(),

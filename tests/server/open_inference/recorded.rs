@@ -1,4 +1,4 @@
-//! Every recorded model answers as recorded, or is refused for the reason that is its own.
+//! Every recorded model answers as recorded, or is rejected for its own reason.
 
 use proffer::grpc::proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use proffer::grpc::proto::inference::infer_parameter::ParameterChoice;
@@ -12,11 +12,11 @@ use tonic::Code;
 
 use super::recordings::{self, served_name};
 
-/// The largest difference to a recorded number, relative to it above 1: other kernels may add in another order.
+/// The largest difference from a recorded number, relative above 1: other kernels may add in another order.
 const TOLERANCE: f64 = 1e-5;
 
-/// Models that cannot run, with what the refusal must say.
-const REFUSED: [(&str, &str); 3] = [
+/// Models that cannot run, and part of the error.
+const REJECTED: [(&str, &str); 3] = [
     ("negative/git_lfs_pointer_not_a_model.onnx", "Git LFS pointer"),
     ("runtime_edge/custom_op_test.onnx", "custom operator"),
     ("sklearn/bad_graph_no_outputs.onnx", "no outputs"),
@@ -32,7 +32,7 @@ enum Form {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn recorded_models_answer_as_recorded_and_the_others_say_why_not() {
+async fn recorded_models_answer_as_recorded_or_are_rejected_with_a_reason() {
     let Some(folder) = recordings::folder() else { return };
     let reference = recordings::reference(&folder);
     let models = reference.as_object().unwrap();
@@ -55,7 +55,7 @@ async fn recorded_models_answer_as_recorded_and_the_others_say_why_not() {
     }
     assert_eq!(answered, 17);
 
-    for (file, reason) in REFUSED {
+    for (file, reason) in REJECTED {
         let name = served_name(file);
         let request = ModelInferRequest { model_name: name.clone(), ..ModelInferRequest::default() };
         let status = client.model_infer(request).await.unwrap_err();
@@ -133,7 +133,7 @@ fn datatype(dtype: &Value) -> &'static str {
         "int64" => "INT64",
         "uint8" => "UINT8",
         "object" => "BYTES",
-        other => panic!("the recording has a new type: {other}"),
+        other => panic!("unknown type in a recording: {other}"),
     }
 }
 
@@ -179,7 +179,7 @@ fn typed(datatype: &str, data: &[Value]) -> InferTensorContents {
     contents
 }
 
-/// Elements as an answer carries them.
+/// The elements of an answer's tensor.
 #[derive(Debug)]
 enum Elements {
     Numbers(Vec<f64>),
@@ -223,7 +223,7 @@ fn check_zip_map(context: &str, output: &InferOutputTensor, elements: &Elements,
         .flat_map(|row| {
             let row = row.as_object().unwrap();
             assert_eq!(row.len(), labels.len(), "{context}");
-            // The recording has every label as the key of an object, and so as text.
+            // In the recording every label is a key of an object, and so a string.
             labels.iter().map(|label| {
                 let key = label.as_str().map_or_else(|| label.to_string(), str::to_owned);
                 row[&key].as_f64().unwrap()

@@ -7,18 +7,18 @@ use serde_json::Value;
 
 use crate::harness::{Copy, Server, data};
 
-/// The folder of the recordings, or `None` and a word about it.
+/// The folder of the recordings, or `None` and a message.
 pub(super) fn folder() -> Option<PathBuf> {
     data("onnx_models").filter(|folder| folder.join("REFERENCE_RUNS.json").is_file())
 }
 
-/// What was recorded, by file.
+/// The recordings, by file.
 pub(super) fn reference(folder: &Path) -> Value {
     let text = std::fs::read_to_string(folder.join("REFERENCE_RUNS.json")).unwrap();
     serde_json::from_str::<Value>(&text).unwrap()["models"].take()
 }
 
-/// The sample workspace with every recorded file beside its models, served once for all tests that only ask.
+/// The sample workspace with every recorded file in addition to its models, served once for all tests that only read.
 pub(super) fn server(folder: &Path) -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
@@ -39,7 +39,7 @@ pub(super) fn served_name(file: &str) -> String {
     file.trim_end_matches(".onnx").replace('/', ".")
 }
 
-/// Puts a recorded file where version 1 of a model is expected, with the weights that lie beside it.
+/// Installs a recorded file as version 1 of a model, with its external weights.
 fn install(recorded: &Path, file: &str, models: &Path) {
     let version = models.join(served_name(file)).join("1");
     std::fs::create_dir_all(&version).unwrap();

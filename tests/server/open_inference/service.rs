@@ -1,4 +1,4 @@
-//! A server of the protocol alone over a directory of models, where a test must say when it looks at them.
+//! A server of the protocol alone over a directory of models, which a test must refresh itself.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +19,7 @@ use work::Workers;
 /// The largest message, in bytes.
 pub(super) const MESSAGE_LIMIT: usize = 1 << 20;
 
-/// The server's parts that a test may want to touch; it ends with the test's runtime.
+/// The parts of the server that tests use; it ends with the test's runtime.
 pub(super) struct Fixture {
     pub client: GrpcInferenceServiceClient<Channel>,
     pub repository: Arc<Repository>,
@@ -27,7 +27,7 @@ pub(super) struct Fixture {
 }
 
 impl Fixture {
-    /// Starts a server over the models that `fill` puts into an empty directory.
+    /// Starts a server over the models that `fill` writes to an empty directory.
     pub(super) async fn start(fill: impl FnOnce(&Path)) -> Self {
         let models = tempfile::tempdir().unwrap();
         fill(models.path());
@@ -56,7 +56,7 @@ impl Fixture {
     }
 }
 
-/// A permit for whatever is there: the tests make the models themselves.
+/// A permit for every model: the tests create them themselves.
 fn trusted(_: &str, _: u64, file: &Path) -> Permit {
     sha256_of_file(file).map_or_else(|error| Permit::Failed(error.to_string()), Permit::Passed)
 }

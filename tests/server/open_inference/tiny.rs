@@ -1,8 +1,8 @@
-//! Tiny ONNX models, written field by field: one node, so that a test can say what goes in and what must come out.
+//! Tiny ONNX models of one node, written field by field, so that a test knows the exact inputs and outputs.
 
 use prost::Message;
 
-/// The number that ONNX gives an element type, with the protocol's name and the bytes of an element.
+/// ONNX's number of each element type, with the protocol's name and the size of an element in bytes.
 pub(super) const ELEMENT_TYPES: [(i32, &str, usize); 14] = [
     (9, "BOOL", 1),
     (2, "UINT8", 1),
@@ -20,7 +20,7 @@ pub(super) const ELEMENT_TYPES: [(i32, &str, usize); 14] = [
     (8, "BYTES", 0),
 ];
 
-/// ONNX's number of float32.
+/// ONNX's number for float32.
 pub(super) const FLOAT: i32 = 1;
 
 /// A dimension of a declared shape.
@@ -35,21 +35,21 @@ pub(super) fn identity(element: i32, shape: &[Size]) -> Vec<u8> {
     model("Identity", &[("x", element, shape)], ("y", element, shape))
 }
 
-/// A model whose output `y` is `a + b`, broadcast: shapes that do not go together fail in the run.
+/// A model whose output `y` is `a + b`, broadcast: incompatible shapes fail at run time.
 pub(super) fn sum() -> Vec<u8> {
     let any = [Size::Any];
     model("Add", &[("a", FLOAT, &any), ("b", FLOAT, &any)], ("y", FLOAT, &any))
 }
 
-/// A model that repeats `x` as often as `shape` says, so that a small request has a large answer.
+/// A model that expands `x` to `shape`, so that a small request has a large answer.
 pub(super) fn expand() -> Vec<u8> {
     const INT64: i32 = 7;
     model("Expand", &[("x", FLOAT, &[Size::Any]), ("shape", INT64, &[Size::Any])], ("y", FLOAT, &[Size::Any]))
 }
 
-type Outlet<'a> = (&'a str, i32, &'a [Size]);
+type Port<'a> = (&'a str, i32, &'a [Size]);
 
-fn model(operator: &str, inputs: &[Outlet<'_>], output: Outlet<'_>) -> Vec<u8> {
+fn model(operator: &str, inputs: &[Port<'_>], output: Port<'_>) -> Vec<u8> {
     let node = Node {
         inputs: inputs.iter().map(|(name, ..)| (*name).to_owned()).collect(),
         outputs: vec![output.0.to_owned()],
@@ -64,7 +64,7 @@ fn model(operator: &str, inputs: &[Outlet<'_>], output: Outlet<'_>) -> Vec<u8> {
     Model { ir_version: 8, graph: Some(graph), opsets: vec![Opset { version: 17 }] }.encode_to_vec()
 }
 
-// The part of `onnx.proto` that a model of one node needs; the tags are ONNX's.
+// The part of `onnx.proto` that a model of one node needs, with ONNX's tags.
 
 #[derive(Message)]
 struct Model {
@@ -139,7 +139,7 @@ struct Dimension {
 }
 
 impl Value {
-    fn of((name, element, shape): &Outlet<'_>) -> Self {
+    fn of((name, element, shape): &Port<'_>) -> Self {
         let dimension = |size: &Size| Dimension {
             size: match size {
                 Size::Any => None,

@@ -1,4 +1,4 @@
-//! Triton's own Python client, as users of other servers have it.
+//! Triton's own Python client, as users of other servers know it.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,9 +16,9 @@ fn tritons_own_client_gets_every_recorded_answer() {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
         .unwrap();
-    let said =
+    let printed =
         format!("{}{}", String::from_utf8_lossy(&asked.stdout), String::from_utf8_lossy(&asked.stderr));
-    assert!(asked.status.success(), "{said}");
+    assert!(asked.status.success(), "{printed}");
     // Fewer would mean that the recordings were not all found.
-    assert!(said.contains("32 of 32 checks passed, 21 models"), "{said}");
+    assert!(printed.contains("32 of 32 checks passed, 21 models"), "{printed}");
 }

@@ -1,4 +1,4 @@
-//! The commands that open a store take one on S3 as they take a directory.
+//! The commands that open a store accept one on S3 as well as a directory.
 
 use crate::binary::{Ended, command};
 use crate::harness::sample_workspace;

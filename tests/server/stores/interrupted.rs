@@ -1,4 +1,5 @@
-//! Writers that are killed with SIGKILL at each step: the old state holds or the new one, and the step can be repeated.
+//! Writers that are killed with SIGKILL at each step: the state is the old or the new one, and the operation can be
+//! repeated.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -10,7 +11,7 @@ const LOCATION: &str = "PROFFER_TEST_LOCATION";
 const MIRROR: &str = "PROFFER_TEST_MIRROR";
 const FAULT: &str = "PROFFER_FAULT";
 
-/// What the other process does.
+/// Performs the operation of the other process.
 fn act(store: &Store, act: &str) {
     match act {
         "push" => _ = push(store, Some(2), b"two").unwrap(),
@@ -37,7 +38,7 @@ fn the_other_process() {
     println!("the other process is done");
 }
 
-/// A store with a version, a release and a `CURRENT`.
+/// A store with a version and a `CURRENT`.
 fn filled(place: &Place) -> Store {
     let store = place.create();
     push(&store, None, b"one").unwrap();
@@ -45,7 +46,7 @@ fn filled(place: &Place) -> Store {
     store
 }
 
-/// Has another process do something and kills it at `step`.
+/// Runs an operation in another process, which is killed at `step`.
 fn killed_at(place: &Place, what: &str, step: &str) {
     let name = format!("{}::the_other_process", module_path!().split_once("::").unwrap().1);
     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -56,7 +57,7 @@ fn killed_at(place: &Place, what: &str, step: &str) {
     assert_eq!(ended.status.signal(), Some(9), "{what} is not killed at {step}: {ended:?}");
 }
 
-/// Nothing half-made lies about once the store has been opened again.
+/// Checks that nothing half-written is left once the store has been reopened.
 fn assert_swept(place: &Place, store: &Store) {
     let staging = store.models_dir().parent().unwrap().join(".staging");
     let left = fs::read_dir(&staging).map(Iterator::count).unwrap_or_default();
@@ -64,7 +65,7 @@ fn assert_swept(place: &Place, store: &Store) {
     assert_eq!(store.location(), place.location);
 }
 
-/// Runs a test at each step, in both kinds of store; `claimed` steps are of buckets alone.
+/// Runs a test at each step, in both kinds of store; only buckets have `claimed` steps.
 fn at_each(steps: &[&str], test: impl Fn(&Place, &str)) {
     for step in steps {
         in_both(|place| {
@@ -93,7 +94,7 @@ fn a_push_is_repeated_and_completes() {
 }
 
 #[test]
-fn what_a_dead_push_left_does_not_mix_with_another() {
+fn remains_of_a_killed_push_do_not_mix_with_another() {
     at_each(&["push.staged", "push.claimed", "push.placing"], |place, step| {
         drop(filled(place));
         killed_at(place, "push next", step);
@@ -115,7 +116,7 @@ fn what_a_dead_push_left_does_not_mix_with_another() {
 }
 
 #[test]
-fn a_verdict_is_there_or_not() {
+fn a_verdict_is_written_completely_or_not_at_all() {
     at_each(&["verdict.writing", "verdict.written"], |place, step| {
         drop(filled(place));
         killed_at(place, "judge", step);
@@ -129,7 +130,7 @@ fn a_verdict_is_there_or_not() {
 }
 
 #[test]
-fn half_a_release_is_none_and_blocks_none() {
+fn an_incomplete_release_does_not_count_and_blocks_none() {
     at_each(&["release.staged", "release.placing", "release.placed"], |place, step| {
         let store = filled(place);
         assert_eq!(release(&store, &pins(1), "# 1").unwrap(), 1);
@@ -140,7 +141,7 @@ fn half_a_release_is_none_and_blocks_none() {
         let there = step == "release.placed";
         assert_eq!(store.releases().unwrap(), if there { vec![1, 2] } else { vec![1] }, "{step}");
         assert_eq!(store.release(2).is_ok(), there, "{step}");
-        // In a bucket the number of the half is not used again.
+        // In a bucket, the number of the incomplete release is not reused.
         let next = if there || !place.is_local() { 3 } else { 2 };
         assert_eq!(release(&store, &pins(1), "# next").unwrap(), next, "{step}");
         assert_eq!(store.release(next).unwrap().features, "# next");
@@ -148,7 +149,7 @@ fn half_a_release_is_none_and_blocks_none() {
 }
 
 #[test]
-fn current_is_the_old_one_or_the_new_one_and_every_one_is_remembered() {
+fn current_is_old_or_new_and_the_history_is_complete() {
     at_each(&["promote.asked", "promote.written", "promote.moved", "promote.copied"], |place, step| {
         drop(filled(place));
         killed_at(place, "promote", step);

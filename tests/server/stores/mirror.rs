@@ -1,4 +1,4 @@
-//! What is brought from a bucket into a local directory: versions, and the customers.
+//! What is copied from a bucket to the local mirror: versions, and the customers.
 
 use std::path::Path;
 
@@ -18,20 +18,20 @@ fn inode(path: &Path) -> u64 {
 }
 
 #[test]
-fn in_a_directory_there_is_nothing_to_bring() {
+fn a_store_in_a_directory_has_no_mirror() {
     let place = Place::local();
     let store = place.create();
     push(&store, None, b"one").unwrap();
     store.sync_models(&BTreeMap::new()).unwrap();
     store.sync_customers().unwrap();
-    store.put_customers(Path::new("whatever.csv")).unwrap();
+    store.put_customers(Path::new("unused.csv")).unwrap();
     assert_eq!(store.models_dir(), Path::new(&place.location).join("models"));
     assert_eq!(store.customers_dir(), Path::new(&place.location).join("customers"));
     assert!(!place.mirror().exists());
 }
 
 #[test]
-fn a_version_is_brought_once_and_again_when_the_mirror_lies() {
+fn a_version_is_fetched_once_unless_the_mirror_is_wrong() {
     on_s3(|s3, place| {
         let store = place.create();
         push(&store, None, b"one").unwrap();
@@ -39,7 +39,7 @@ fn a_version_is_brought_once_and_again_when_the_mirror_lies() {
         assert_eq!(directory, place.mirror().join("models/card/1"));
         let first = inode(&directory);
         assert_eq!(inode(&store.fetch_version("card", 1).unwrap()), first);
-        // Cut short by a full disk, or made by another store.
+        // Truncated by a full disk, or written by another store.
         fs::write(directory.join(FILE), "o").unwrap();
         assert_eq!(fs::read(store.fetch_version("card", 1).unwrap().join(FILE)).unwrap(), b"one");
         let other = Place {
@@ -55,7 +55,7 @@ fn a_version_is_brought_once_and_again_when_the_mirror_lies() {
 }
 
 #[test]
-fn a_version_is_brought_by_many_at_once() {
+fn a_version_may_be_fetched_concurrently() {
     on_s3(|_, place| {
         let store = place.create();
         push(&store, None, &vec![7; 1 << 20]).unwrap();
@@ -72,7 +72,7 @@ fn a_version_is_brought_by_many_at_once() {
 }
 
 #[test]
-fn what_serves_beside_releases_is_the_highest_version_of_each_model() {
+fn the_highest_version_of_each_unpinned_model_is_mirrored() {
     on_s3(|_, place| {
         let store = place.create();
         for content in [&b"one"[..], b"two", b"three"] {
@@ -82,12 +82,12 @@ fn what_serves_beside_releases_is_the_highest_version_of_each_model() {
         fs::write(staged.path().join("model.onnx"), "bare").unwrap();
         store.add_version("bare", None, staged).unwrap();
         let mirrored = |version: &str| place.mirror().join("models").join(version).exists();
-        // Version 3 is pinned, and whoever loads a release brings it.
+        // Version 3 is pinned, so loading its release fetches it.
         store.sync_models(&pins(3)).unwrap();
         assert!(mirrored("bare/1") && !mirrored("card/3"));
         store.sync_models(&pins(2)).unwrap();
         assert!(mirrored("card/3") && !mirrored("card/2") && !mirrored("card/1"));
-        // Another process deletes it, with another mirror.
+        // Another process with another mirror deletes it.
         let other = tempfile::tempdir().unwrap();
         let elsewhere =
             Store::create_with(&place.location, Some(other.path()), place.variables.clone()).unwrap();
@@ -98,7 +98,7 @@ fn what_serves_beside_releases_is_the_highest_version_of_each_model() {
 }
 
 #[test]
-fn a_store_without_a_mirror_has_one_that_goes_with_it() {
+fn a_temporary_mirror_is_removed_with_its_store() {
     on_s3(|_, place| {
         let store = Store::create_with(&place.location, None, place.variables.clone()).unwrap();
         push(&store, None, b"one").unwrap();
@@ -113,7 +113,7 @@ fn a_store_without_a_mirror_has_one_that_goes_with_it() {
 }
 
 #[test]
-fn customers_are_replaced_whole_and_reach_every_mirror() {
+fn customers_are_replaced_as_a_whole_and_reach_every_mirror() {
     on_s3(|_, place| {
         let store = place.create();
         let other = tempfile::tempdir().unwrap();
@@ -133,7 +133,7 @@ fn customers_are_replaced_whole_and_reach_every_mirror() {
         let before = inode(&replica.customers_dir().join("customers.csv"));
         replica.sync_customers().unwrap();
         assert_eq!(inode(&replica.customers_dir().join("customers.csv")), before);
-        // What somebody put into the mirror is not what the store says.
+        // Changes to the mirror are overwritten from the store.
         fs::write(replica.customers_dir().join("customers.csv"), "mine").unwrap();
         replica.sync_customers().unwrap();
         assert_eq!(seen("customers.csv").as_deref(), Some("customer_id\nB\n"));
@@ -143,7 +143,7 @@ fn customers_are_replaced_whole_and_reach_every_mirror() {
         store.put_customers(&parquet).unwrap();
         replica.sync_customers().unwrap();
         assert_eq!((seen("customers.csv"), seen("customers.parquet").as_deref()), (None, Some("PAR1")));
-        let refused = store.put_customers(Path::new("somebody.json")).unwrap_err();
+        let refused = store.put_customers(Path::new("customers.json")).unwrap_err();
         assert!(refused.to_string().contains("customers.csv or customers.parquet"), "{refused}");
     });
 }

@@ -1,16 +1,16 @@
-//! Writers that race: what one gets, the other does not, and nothing is lost or mixed.
+//! Concurrent writers: exactly one of them wins, and nothing is lost or mixed.
 
 use std::sync::Barrier;
 
 use super::*;
 
-/// Runs `act` on several threads at once, each with a store opened by itself; gives what each got.
+/// Runs `act` on several threads at once, each with its own `Store`; returns the results.
 fn at_once<T: Send>(place: &Place, count: usize, act: impl Fn(usize, &Store) -> T + Sync) -> Vec<T> {
     let stores: Vec<Store> = (0..count).map(|_| place.open().unwrap()).collect();
     race(&stores, act)
 }
 
-/// Runs `act` on as many threads as there are stores, at once; gives what each got.
+/// Runs `act` for each store at once, on a thread of its own; returns the results.
 fn race<T: Send>(stores: &[Store], act: impl Fn(usize, &Store) -> T + Sync) -> Vec<T> {
     let (barrier, act) = (&Barrier::new(stores.len()), &act);
     std::thread::scope(|scope| {
@@ -29,7 +29,7 @@ fn race<T: Send>(stores: &[Store], act: impl Fn(usize, &Store) -> T + Sync) -> V
 }
 
 #[test]
-fn of_two_promoters_exactly_one_wins_each_time() {
+fn exactly_one_of_two_promoters_wins_each_time() {
     in_both(|place| {
         const ROUNDS: u64 = 200;
         place.create().replace_current(None, &current(1, 1, "first")).unwrap();
@@ -37,7 +37,7 @@ fn of_two_promoters_exactly_one_wins_each_time() {
         for round in 1..=ROUNDS {
             let seen = stores[0].current().unwrap();
             assert_eq!(seen.current.sequence, round);
-            // Both say the very same words, so that only the store can tell them apart.
+            // Both write identical content, so that only the store can tell them apart.
             let next = current(round, round + 1, "racer");
             let ended = race(&stores, |_, store| store.replace_current(Some(&seen.stamp), &next));
             let present = stores[1].current().unwrap();
@@ -57,11 +57,11 @@ fn of_two_promoters_exactly_one_wins_each_time() {
 }
 
 #[test]
-fn pushes_at_once_get_numbers_of_their_own() {
+fn concurrent_pushes_get_different_numbers() {
     in_both(|place| {
         place.create().replace_current(None, &current(1, 1, "a")).unwrap();
         let placed = at_once(place, 4, |racer, store| {
-            (0..5_u8).map(|push_| push(store, None, &[racer as u8, push_]).unwrap()).collect::<Vec<_>>()
+            (0..5_u8).map(|serial| push(store, None, &[racer as u8, serial]).unwrap()).collect::<Vec<_>>()
         });
         let store = place.open().unwrap();
         let numbers: BTreeSet<u64> = placed.iter().flatten().map(|placed| placed.version).collect();
@@ -77,11 +77,11 @@ fn pushes_at_once_get_numbers_of_their_own() {
 }
 
 #[test]
-fn of_pushes_under_one_number_one_is_kept_whole() {
+fn of_concurrent_pushes_of_one_version_exactly_one_is_kept() {
     in_both(|place| {
         place.create().replace_current(None, &current(1, 1, "a")).unwrap();
         for version in 1..=10 {
-            // Two bring the same bytes.
+            // Two of the three push the same bytes.
             let contents: [&[u8]; 3] = [b"same", b"same", b"other"];
             let placed = at_once(place, 3, |racer, store| push(store, Some(version), contents[racer]));
             let created =
@@ -103,27 +103,27 @@ fn of_pushes_under_one_number_one_is_kept_whole() {
 }
 
 #[test]
-fn releases_at_once_get_numbers_of_their_own() {
+fn concurrent_releases_get_different_numbers() {
     in_both(|place| {
         let store = place.create();
         store.replace_current(None, &current(1, 1, "a")).unwrap();
         push(&store, None, b"one").unwrap();
-        let made = at_once(place, 4, |racer, store| {
+        let created = at_once(place, 4, |racer, store| {
             (0..5)
                 .map(|_| (release(store, &pins(1), &format!("# {racer}")).unwrap(), racer))
                 .collect::<Vec<_>>()
         });
-        let made: BTreeMap<u64, usize> = made.into_iter().flatten().collect();
-        assert_eq!(made.keys().copied().collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
+        let created: BTreeMap<u64, usize> = created.into_iter().flatten().collect();
+        assert_eq!(created.keys().copied().collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
         assert_eq!(store.releases().unwrap(), (1..=20).collect::<Vec<_>>());
-        for (number, racer) in made {
+        for (number, racer) in created {
             assert_eq!(store.release(number).unwrap().features, format!("# {racer}"));
         }
     });
 }
 
 #[test]
-fn a_release_never_pins_what_is_deleted_at_the_same_time() {
+fn a_release_never_pins_a_version_that_is_being_deleted() {
     in_both(|place| {
         let store = place.create();
         store.replace_current(None, &current(1, 1, "a")).unwrap();
@@ -157,7 +157,7 @@ fn a_release_never_pins_what_is_deleted_at_the_same_time() {
 }
 
 #[test]
-fn of_two_verdicts_all_get_the_one_that_is_stored() {
+fn concurrent_judges_all_get_the_stored_verdict() {
     in_both(|place| {
         let store = place.create();
         store.replace_current(None, &current(1, 1, "a")).unwrap();

@@ -1,10 +1,10 @@
-//! Buckets that cannot be reached, refuse us, or hold what is not ours.
+//! Buckets that cannot be reached, deny access, or hold foreign objects.
 
 use std::time::{Duration, Instant};
 
 use super::*;
 
-/// Longer than any call here may take, with its retries.
+/// The limit for any call here, including its retries.
 const SOON: Duration = Duration::from_secs(10);
 
 type Call = fn(&Store) -> Option<StoreError>;
@@ -20,7 +20,7 @@ const CALLS: [(&str, Call); 7] = [
     ("customers", |store| store.sync_customers().err()),
 ];
 
-/// Every kind of call fails soon, says that the store cannot be reached, and names it.
+/// Checks that every kind of call fails within the limit, reports an unreachable store, and names it.
 fn assert_unreachable(store: &Store, location: &str) {
     std::thread::scope(|scope| {
         for (what, call) in CALLS {
@@ -33,18 +33,18 @@ fn assert_unreachable(store: &Store, location: &str) {
             });
         }
     });
-    // What cannot be asked is not taken for missing.
+    // An object that cannot be looked up does not count as missing.
     assert!(store.has_version("card", 1).is_err() && store.has_release(1).is_err());
 }
 
 #[test]
-fn a_store_that_vanishes_is_told_soon_and_comes_back() {
+fn an_unreachable_store_is_reported_soon_and_recovers() {
     let Some(s3) = S3::start() else { return };
     let place = Place::on(&s3);
     let store = place.create();
     let stamp = store.replace_current(None, &current(1, 1, "a")).unwrap();
     push(&store, None, b"one").unwrap();
-    // It accepts connections and says nothing.
+    // It accepts connections but does not answer.
     s3.hold();
     assert_unreachable(&store, &place.location);
     s3.release();
@@ -60,7 +60,7 @@ fn a_store_that_vanishes_is_told_soon_and_comes_back() {
 }
 
 #[test]
-fn a_bucket_that_refuses_us_is_not_one_that_is_damaged() {
+fn denied_access_is_not_reported_as_damage() {
     let Some(s3) = S3::shared() else { return };
     let mut place = Place::on(s3);
     for (name, value) in &mut place.variables {
@@ -74,7 +74,7 @@ fn a_bucket_that_refuses_us_is_not_one_that_is_damaged() {
 }
 
 #[test]
-fn a_location_that_leads_nowhere_is_named() {
+fn a_location_that_does_not_exist_is_named() {
     let Some(s3) = S3::shared() else { return };
     let open = |location: &str| Store::open_with(location, None, s3.variables()).unwrap_err().to_string();
     let missing = open("s3://no-such-bucket/store");
@@ -84,14 +84,14 @@ fn a_location_that_leads_nowhere_is_named() {
     let made = Store::create_with("s3://no-such-bucket/store", None, s3.variables()).unwrap();
     let error = made.replace_current(None, &current(1, 1, "a")).unwrap_err().to_string();
     assert!(error.contains("no such bucket"), "{error}");
-    // Without leave to speak HTTP.
+    // Without permission to use HTTP.
     let variables = s3.variables().into_iter().filter(|(name, _)| name != "AWS_ALLOW_HTTP");
     let error = Store::open_with(&s3.new_location(), None, variables).unwrap_err();
     assert!(error.to_string().contains("AWS_ALLOW_HTTP"), "{error}");
 }
 
 #[test]
-fn what_is_not_ours_is_ignored() {
+fn foreign_objects_are_ignored() {
     let Some(s3) = S3::shared() else { return };
     let place = Place::on(s3);
     let store = place.create();
@@ -120,13 +120,13 @@ fn what_is_not_ours_is_ignored() {
     assert_eq!((store.releases().unwrap(), store.promotions().unwrap().len()), (vec![1], 1));
     store.sync_models(&BTreeMap::new()).unwrap();
     store.sync_customers().unwrap();
-    // A number that something lies under is not used.
+    // A number that is taken by a foreign object is skipped.
     assert_eq!(push(&store, None, b"two").unwrap().version, 8);
     assert_eq!(release(&store, &pins(1), "").unwrap(), 9);
 }
 
 #[test]
-fn a_changed_file_is_told_from_a_missing_one() {
+fn a_changed_file_and_a_missing_one_are_distinguished() {
     let Some(s3) = S3::shared() else { return };
     let place = Place::on(s3);
     let store = place.create();
@@ -143,7 +143,7 @@ fn a_changed_file_is_told_from_a_missing_one() {
 }
 
 #[test]
-fn a_version_that_was_copied_by_hand_is_one() {
+fn a_version_that_was_copied_by_hand_is_accepted() {
     let Some(s3) = S3::shared() else { return };
     let place = Place::on(s3);
     let store = place.create();

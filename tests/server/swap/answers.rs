@@ -1,4 +1,4 @@
-//! Whether everything in an answer belongs to the release that the answer names.
+//! Checks that everything in an answer belongs to the release that the answer names.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,49 +7,48 @@ use super::sets::{MARK, Set};
 use crate::harness::wire;
 use wire::feature_value::Kind;
 
-/// How far a propensity, a lever or a priority may lie from what the set makes of it: far less than the sets lie apart.
+/// The largest error of a propensity, a lever or a priority, far smaller than the differences between sets.
 const TOLERANCE: f64 = 1e-6;
 
-/// Scores travel in 32 bits.
+/// The same for scores, which are 32-bit floats on the wire.
 const SCORE_TOLERANCE: f32 = 1e-5;
 
 /// Every release of the test.
 #[derive(Debug)]
 pub(super) struct Catalogue {
     pub sets: Vec<Set>,
-    /// By set: model → the version that the set was pushed as.
+    /// By set: the version of each model.
     pub versions: Vec<BTreeMap<String, u64>>,
-    /// By number.
     pub releases: HashMap<u64, Known>,
 }
 
 /// A release that may answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Known {
-    /// What it was made of.
+    /// The number of its set.
     pub set: usize,
-    /// What its offers carry.
+    /// The mark that its offers carry.
     pub mark: String,
-    /// Its place among the publications.
+    /// Its position in the order of publications.
     pub order: usize,
 }
 
 impl Catalogue {
     fn find(&self, release: u64) -> Result<&Known, String> {
-        self.releases.get(&release).ok_or_else(|| format!("no release {release} was ever to be published"))
+        self.releases.get(&release).ok_or_else(|| format!("release {release} must never be published"))
     }
 
     /// Checks an answer to `Rank`; returns the release that it names.
     ///
     /// # Errors
-    /// What does not belong to that release, and everything that the answer carries.
+    /// What does not belong to that release, and all that the answer carries of any release.
     pub(super) fn check_rank(
         &self,
         request: &wire::RankRequest,
         answer: &wire::RankResponse,
     ) -> Result<u64, String> {
         let known = self.find(answer.release)?;
-        let told = |why: String| {
+        let error = |why: String| {
             let Known { set, mark, order } = known;
             let carries = carried(answer);
             let release = answer.release;
@@ -58,7 +57,7 @@ impl Catalogue {
             )
         };
         if answer.results.len() != request.customers.len() {
-            return Err(told(format!(
+            return Err(error(format!(
                 "{} results for {} customers",
                 answer.results.len(),
                 request.customers.len()
@@ -66,7 +65,8 @@ impl Catalogue {
         }
         for (customer, result) in request.customers.iter().zip(&answer.results) {
             let id = &customer.customer_id;
-            self.check_result(request, known, result).map_err(|why| told(format!("customer {id}: {why}")))?;
+            self.check_result(request, known, result)
+                .map_err(|why| error(format!("customer {id}: {why}")))?;
         }
         Ok(answer.release)
     }
@@ -116,7 +116,7 @@ impl Catalogue {
             return Err(format!("scored by version {version} of {model}"));
         }
         let calibration =
-            set.calibrations.get(model.as_str()).ok_or("scored by a model that has no scores")?;
+            set.calibrations.get(model.as_str()).ok_or("scored by a model without a calibration")?;
         let terms = set.terms.get(&offer.offer_id).ok_or("no such offer in the set")?;
         let product = factors.propensity * factors.context_weight * factors.value * factors.lever;
         for (what, found, expected) in [
@@ -140,21 +140,21 @@ impl Catalogue {
     /// What does not belong to that release.
     pub(super) fn check_score(&self, score: &Score, answer: &wire::ScoreResponse) -> Result<u64, String> {
         let known = self.find(answer.release)?;
-        let told = |why: String| {
+        let error = |why: String| {
             let Known { set, mark, order } = known;
             format!("release {} (set {set}, mark {mark}, publication {order}): {why}", answer.release)
         };
         let version = self.versions[known.set].get(score.model()).copied();
         if answer.model != score.model() || Some(answer.version) != version {
-            return Err(told(format!("scored by version {} of {}", answer.version, answer.model)));
+            return Err(error(format!("scored by version {} of {}", answer.version, answer.model)));
         }
         if !answer.calibrated || !answer.errors.is_empty() || answer.columns != score.request.offer_ids {
-            return Err(told(format!("not every score is there: {:?}, {:?}", answer.columns, answer.errors)));
+            return Err(error(format!("scores are missing: {:?}, {:?}", answer.columns, answer.errors)));
         }
         let expected = &score.expected[known.set];
         let near = |(one, other): (&f32, &f32)| (one - other).abs() <= SCORE_TOLERANCE;
         if answer.values.len() != expected.len() || !answer.values.iter().zip(expected).all(near) {
-            return Err(told(format!("scores {:?}, not {expected:?}", answer.values)));
+            return Err(error(format!("scores {:?}, not {expected:?}", answer.values)));
         }
         Ok(answer.release)
     }
@@ -167,20 +167,20 @@ fn mark(offer: &wire::RankedOffer) -> Option<&String> {
     }
 }
 
-/// Everything in an answer that names a release or a set.
+/// All marks in an answer that identify a release or a set.
 fn carried(answer: &wire::RankResponse) -> String {
-    let mut words: Vec<String> = Vec::new();
+    let mut marks: Vec<String> = Vec::new();
     for result in &answer.results {
-        words.extend(result.segment.iter().map(|segment| format!("segment {:?}", segment.name)));
+        marks.extend(result.segment.iter().map(|segment| format!("segment {:?}", segment.name)));
         for offer in &result.offers {
-            words.push(format!("mark {}", mark(offer).map_or("none", String::as_str)));
+            marks.push(format!("mark {}", mark(offer).map_or("none", String::as_str)));
             let model = |factors: &wire::Factors| format!("{} v{}", factors.model, factors.model_version);
-            words.extend(offer.factors.as_ref().map(model));
+            marks.extend(offer.factors.as_ref().map(model));
         }
     }
-    words.sort();
-    words.dedup();
-    words.join(", ")
+    marks.sort();
+    marks.dedup();
+    marks.join(", ")
 }
 
 #[cfg(test)]
@@ -199,7 +199,7 @@ mod tests {
         }
     }
 
-    /// What release 10 + `set` answers about one customer.
+    /// The answer of release 10 + `set` for one customer.
     fn answer(catalogue: &Catalogue, set: usize) -> wire::RankResponse {
         let terms = catalogue.sets[set].terms["travel_gold"];
         let propensity = catalogue.sets[set].calibrations["propensity"].propensity(0.1);
@@ -243,12 +243,12 @@ mod tests {
     }
 
     #[test]
-    fn each_part_of_another_release_is_seen() {
+    fn each_part_of_another_release_is_detected() {
         type Mix = fn(&mut wire::RankResponse, &wire::RankResponse);
         let catalogue = catalogue();
         let other = answer(&catalogue, 2);
         let parts: [(&str, Mix); 7] = [
-            // The segment is looked at first.
+            // The segment is checked first.
             ("segment", |mixed, other| mixed.release = other.release),
             ("marked", |mixed, other| {
                 let attributes = other.results[0].offers[0].attributes.clone();
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_score_of_another_release_is_seen() {
+    fn a_score_of_another_release_is_detected() {
         let catalogue = catalogue();
         let model = Some(wire::ModelRef { name: "network".to_owned(), version: 0 });
         let offer_ids = vec!["travel_gold".to_owned()];

@@ -1,4 +1,5 @@
-//! Whether what was answered can have happened: each release answered only while it was current, and nobody went back.
+//! Checks that the answers form a possible history: each release answered only while it was current, and no answer went
+//! back.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -12,30 +13,30 @@ pub(super) struct Publication {
     pub answered: Duration,
 }
 
-/// A call that was answered. Times are those of the client, since the begin of the run.
+/// A call that was answered. Times are measured by the client, since the start of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Call {
     pub connection: usize,
-    /// When it was to be sent.
+    /// Its scheduled start.
     pub scheduled: Duration,
-    /// When it was.
+    /// Its actual start.
     pub sent: Duration,
     pub ended: Duration,
     /// The release that the answer names.
     pub release: u64,
 }
 
-/// Answers that break a promise, of which a few are described.
+/// Answers that violate a guarantee; a few of them are described.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Broken {
+pub(super) struct Violations {
     pub count: usize,
     pub examples: String,
 }
 
-/// Calls that are described of each kind of failure.
+/// How many calls of each kind of violation are described.
 const EXAMPLES: usize = 5;
 
-impl Broken {
+impl Violations {
     fn add(&mut self, example: std::fmt::Arguments<'_>) {
         self.count += 1;
         if self.count <= EXAMPLES {
@@ -44,14 +45,14 @@ impl Broken {
     }
 }
 
-/// The publications of a run, in their order.
+/// The publications of a run, in order.
 pub(super) struct History<'a> {
     publications: &'a [Publication],
     order: HashMap<u64, usize>,
 }
 
 impl<'a> History<'a> {
-    /// No release is published twice.
+    /// Each release must be published only once.
     pub(super) fn new(publications: &'a [Publication]) -> Self {
         let order = publications.iter().enumerate().map(|(order, publication)| (publication.release, order));
         let order: HashMap<u64, usize> = order.collect();
@@ -60,28 +61,28 @@ impl<'a> History<'a> {
     }
 
     /// Answers of a release that was not current at any moment between the call's start and its end.
-    pub(super) fn not_current(&self, calls: &[Call]) -> Broken {
-        let mut broken = Broken::default();
+    pub(super) fn not_current(&self, calls: &[Call]) -> Violations {
+        let mut violations = Violations::default();
         for call in calls {
             let Some(order) = self.order.get(&call.release) else {
-                broken.add(format_args!("{call:?}: never published"));
+                violations.add(format_args!("{call:?}: never published"));
                 continue;
             };
             let publication = self.publications[*order];
             let successor = self.publications.get(order + 1);
             if call.ended < publication.sent {
-                broken.add(format_args!("{call:?}: before {publication:?}"));
+                violations.add(format_args!("{call:?}: before {publication:?}"));
             } else if let Some(successor) = successor.filter(|successor| call.sent > successor.answered) {
-                broken.add(format_args!("{call:?}: after {successor:?}"));
+                violations.add(format_args!("{call:?}: after {successor:?}"));
             }
         }
-        broken
+        violations
     }
 
-    /// Answers of an older release than one that another call, on any connection, had been answered by before this one was
+    /// Answers of an older release than that of another call, on any connection, which had ended before this one was
     /// sent. There is one pointer in one server, so this must hold across connections, too.
-    pub(super) fn gone_back(&self, calls: &[Call]) -> Broken {
-        let mut broken = Broken::default();
+    pub(super) fn gone_back(&self, calls: &[Call]) -> Violations {
+        let mut violations = Violations::default();
         let mut by_start: Vec<&Call> = calls.iter().collect();
         by_start.sort_by_key(|call| call.sent);
         let mut by_end = by_start.clone();
@@ -100,10 +101,10 @@ impl<'a> History<'a> {
                 && order < newest
             {
                 let gap = call.sent.saturating_sub(earlier.ended);
-                broken.add(format_args!("{call:?}: {gap:?} after {earlier:?}"));
+                violations.add(format_args!("{call:?}: {gap:?} after {earlier:?}"));
             }
         }
-        broken
+        violations
     }
 
     /// How many of the releases answered at least one call.
@@ -138,28 +139,28 @@ mod tests {
     #[test]
     fn a_release_may_answer_from_its_promotion_until_the_answer_of_the_next() {
         let history = History::new(&PUBLICATIONS);
-        let sound = [call(7, 0, 5), call(7, 150, 160), call(9, 90, 100), call(9, 350, 351), call(8, 10, 300)];
-        assert_eq!(history.not_current(&sound), Broken::default());
-        for unsound in
+        let valid = [call(7, 0, 5), call(7, 150, 160), call(9, 90, 100), call(9, 350, 351), call(8, 10, 300)];
+        assert_eq!(history.not_current(&valid), Violations::default());
+        for invalid in
             [call(9, 90, 99), call(7, 151, 160), call(9, 351, 352), call(8, 0, 299), call(6, 0, 500)]
         {
-            let broken = history.not_current(&[unsound]);
-            assert_eq!(broken.count, 1, "{unsound:?}");
-            assert!(broken.examples.contains(&format!("release: {}", unsound.release)));
+            let violations = history.not_current(&[invalid]);
+            assert_eq!(violations.count, 1, "{invalid:?}");
+            assert!(violations.examples.contains(&format!("release: {}", invalid.release)));
         }
     }
 
     #[test]
-    fn nobody_goes_back_to_an_older_publication() {
+    fn answers_never_go_back_to_an_older_publication() {
         let history = History::new(&PUBLICATIONS);
-        let sound =
+        let valid =
             [call(7, 100, 120), call(9, 110, 130), call(7, 115, 140), call(9, 141, 150), call(8, 310, 320)];
-        assert_eq!(history.gone_back(&sound), Broken::default());
-        // Each was current at a moment of its call; yet 9 had answered before 7 was asked.
+        assert_eq!(history.gone_back(&valid), Violations::default());
+        // Each was current at some moment of its call; yet 9 had answered before 7 was called.
         let back = [call(9, 110, 130), call(7, 131, 140)];
-        assert_eq!(history.not_current(&back), Broken::default());
+        assert_eq!(history.not_current(&back), Violations::default());
         assert_eq!(history.gone_back(&back).count, 1);
-        // Numbers do not matter, the order of publication does.
+        // The order of publication matters, not the numbers.
         assert_eq!(history.gone_back(&[call(8, 310, 320), call(9, 325, 330)]).count, 1);
     }
 

@@ -1,8 +1,8 @@
-//! The load: calls that arrive by a schedule whatever the server does, and callers that ask one after another. Every answer
-//! is checked as it arrives.
+//! The load: an open loop of calls that arrive by a schedule, and a closed loop of sequential calls. Every answer is
+//! checked on arrival.
 //!
-//! The latency of a call counts from the moment at which it was to be sent, so that waiting for a slow server, or for this
-//! client's own thread, is part of it. All calls share one thread of one runtime; another sleeps until the next is due.
+//! The latency of a call counts from its scheduled start, so it includes waiting for a slow server or for this client's
+//! own thread. All calls share one thread of one runtime; another thread sleeps until the next call is due.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,24 +23,24 @@ use super::pipeline;
 use super::questions::Question;
 use crate::harness::wire;
 
-/// Connections over which calls arrive by the schedule, any number of them at once.
+/// Open-loop connections, whose calls arrive by the schedule, any number of them at once.
 pub(super) const OPEN: usize = 4;
 
-/// Connections that ask one after another.
+/// Closed-loop connections with one call after another.
 pub(super) const SEQUENTIAL: usize = 2;
 
-/// The share of all calls that the sequential connections make together.
+/// The fraction of all calls that the sequential connections make together.
 const SEQUENTIAL_SHARE: f64 = 0.1;
 
-/// Calls under way on each open connection while the peak is measured: more do not raise it.
+/// In-flight calls per open-loop connection while the peak is measured: more do not raise it.
 const DEPTH: usize = 8;
 
-/// Failures that are told.
+/// The number of failures that are described.
 const EXAMPLES: usize = 20;
 
 const SEED: u64 = 20_261_016;
 
-/// What everyone who asks shares.
+/// The state that all callers share.
 pub(super) struct Observer {
     pub catalogue: Catalogue,
     pub questions: Vec<Question>,
@@ -51,7 +51,7 @@ pub(super) struct Observer {
 }
 
 impl Observer {
-    /// The clock of the run begins now.
+    /// Starts the clock of the run.
     pub(super) fn new(catalogue: Catalogue, questions: Vec<Question>) -> Self {
         Self {
             catalogue,
@@ -63,7 +63,7 @@ impl Observer {
         }
     }
 
-    /// Since the run began.
+    /// The time since the start of the run.
     pub(super) fn now(&self) -> Duration {
         self.began.elapsed()
     }
@@ -73,12 +73,12 @@ impl Observer {
         self.newest.load(Ordering::Relaxed)
     }
 
-    /// Calls that failed, and answers in which something was wrong.
+    /// The number of failed calls and wrong answers.
     pub(super) fn failures(&self) -> usize {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// The first of them.
+    /// Descriptions of the first failures.
     pub(super) fn examples(&self) -> Vec<String> {
         self.examples.lock().unwrap().clone()
     }
@@ -90,7 +90,7 @@ impl Observer {
         }
     }
 
-    /// Asks and checks the answer; returns the release that it names.
+    /// Makes a call and checks the answer; returns the release that it names.
     async fn ask(
         &self,
         client: &mut DecisionServiceClient<Channel>,
@@ -112,7 +112,7 @@ impl Observer {
     }
 }
 
-/// One call to come.
+/// A call to be made.
 struct Task {
     observer: Arc<Observer>,
     client: DecisionServiceClient<Channel>,
@@ -122,7 +122,7 @@ struct Task {
 }
 
 impl Task {
-    /// Makes the call and writes down what became of it.
+    /// Makes the call and records the result.
     async fn run(&mut self, answered: &UnboundedSender<Call>) {
         let observer = &self.observer;
         let question = &observer.questions[self.question % observer.questions.len()];
@@ -130,7 +130,7 @@ impl Task {
         match observer.ask(&mut self.client, question).await {
             Ok(release) => {
                 let (connection, scheduled, ended) = (self.connection, self.scheduled, observer.now());
-                // Nobody listens any more when the test has failed already.
+                // The receiver is gone if the test has already failed.
                 let _ = answered.send(Call { connection, scheduled, sent, ended, release });
             }
             Err(why) => observer.fail(&why),
@@ -146,7 +146,6 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Connects.
     pub(super) fn connect(address: SocketAddr, observer: Arc<Observer>) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -162,7 +161,7 @@ impl Client {
         Task { observer, client, connection, question, scheduled: Duration::ZERO }
     }
 
-    /// Calls per second of a closed loop over the open connections, pass by pass.
+    /// Calls per second of a closed loop over the same connections, pass by pass.
     pub(super) fn peak(&self, passes: usize, length: Duration) -> Vec<f64> {
         (0..passes).map(|_| self.runtime.block_on(self.saturate(length))).collect()
     }
@@ -171,7 +170,7 @@ impl Client {
         let (answered, mut answers) = unbounded_channel();
         let began = Instant::now();
         for caller in 0..OPEN * DEPTH {
-            // Each begins elsewhere among the questions.
+            // Each starts at another question.
             let first = caller * self.observer.questions.len() / (OPEN * DEPTH);
             let mut task = self.task(caller % OPEN, first);
             let answered = answered.clone();
@@ -190,7 +189,7 @@ impl Client {
         calls as f64 / began.elapsed().as_secs_f64()
     }
 
-    /// Begins to ask, at `rate` calls per second in all.
+    /// Starts the load, with `rate` calls per second in all.
     pub(super) fn start(&self, rate: f64) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
         let (answered, answers) = unbounded_channel();
@@ -198,14 +197,14 @@ impl Client {
             let gap = Duration::from_secs_f64(SEQUENTIAL as f64 / (rate * SEQUENTIAL_SHARE));
             let first = connection * self.observer.questions.len() / (OPEN + SEQUENTIAL);
             let task = self.task(connection, first);
-            self.runtime.spawn(one_after_another(task, gap, Arc::clone(&stop), answered.clone()));
+            self.runtime.spawn(sequential(task, gap, Arc::clone(&stop), answered.clone()));
         }
         let arrivals = Arrivals::new(rate * (1.0 - SEQUENTIAL_SHARE), self.observer.now());
         let pacer = self.pace(arrivals, Arc::clone(&stop), answered);
         Load { stop, pacer, answers }
     }
 
-    /// A thread that sends each call when it is due.
+    /// Starts a thread that sends each call when it is due.
     fn pace(
         &self,
         arrivals: Arrivals,
@@ -216,7 +215,7 @@ impl Client {
         let runtime = self.runtime.handle().clone();
         std::thread::spawn(move || {
             for (number, scheduled) in arrivals.enumerate() {
-                // The sleep of the system is exact to some 60 µs, a timer of the runtime to a millisecond.
+                // The system's sleep is accurate to some 60 µs, a timer of the runtime to a millisecond.
                 std::thread::sleep(scheduled.saturating_sub(observer.now()));
                 if stop.load(Ordering::Relaxed) {
                     return;
@@ -231,13 +230,8 @@ impl Client {
     }
 }
 
-/// Asks, waits for the answer, and asks again, at most once per `gap`.
-async fn one_after_another(
-    mut task: Task,
-    gap: Duration,
-    stop: Arc<AtomicBool>,
-    answered: UnboundedSender<Call>,
-) {
+/// Makes one call after another, at most one per `gap`.
+async fn sequential(mut task: Task, gap: Duration, stop: Arc<AtomicBool>, answered: UnboundedSender<Call>) {
     while !stop.load(Ordering::Relaxed) {
         task.scheduled = task.observer.now();
         task.run(&answered).await;
@@ -247,7 +241,7 @@ async fn one_after_another(
     }
 }
 
-/// A load that runs.
+/// A running load.
 pub(super) struct Load {
     stop: Arc<AtomicBool>,
     pacer: JoinHandle<()>,
@@ -255,12 +249,12 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Sends no more, waits for what is under way, and returns every call that was answered.
+    /// Stops the load, waits for the in-flight calls, and returns every call that was answered.
     pub(super) fn finish(mut self) -> Vec<Call> {
         self.stop.store(true, Ordering::Relaxed);
         self.pacer.join().unwrap();
         let mut calls = Vec::new();
-        // Ends when the last call has dropped its sender.
+        // The loop ends when the last call has dropped its sender.
         while let Some(call) = self.answers.blocking_recv() {
             calls.push(call);
         }
@@ -268,7 +262,7 @@ impl Load {
     }
 }
 
-/// Moments at which calls arrive, independent of each other: gaps with an exponential distribution.
+/// Arrival times of a Poisson process: the gaps have an exponential distribution.
 struct Arrivals {
     random: Xoshiro256PlusPlus,
     rate: f64,
@@ -276,7 +270,7 @@ struct Arrivals {
 }
 
 impl Arrivals {
-    /// `rate` per second, from a moment on.
+    /// Arrivals at `rate` per second, starting at `from`.
     fn new(rate: f64, from: Duration) -> Self {
         Self { random: Xoshiro256PlusPlus::seed_from_u64(SEED), rate, next: from }
     }
@@ -286,7 +280,7 @@ impl Iterator for Arrivals {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        // The 53 bits of a double, in (0, 1].
+        // Uniform in (0, 1], with the 53 bits of a double.
         let uniform = ((self.random.next_u64() >> 11) + 1) as f64 / (1_u64 << 53) as f64;
         self.next += Duration::from_secs_f64(-uniform.ln() / self.rate);
         Some(self.next)
@@ -298,14 +292,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arrivals_come_at_the_rate_and_keep_no_distance() {
+    fn arrivals_have_the_rate_and_exponential_gaps() {
         let from = Duration::from_secs(5);
         let moments: Vec<Duration> = Arrivals::new(500.0, from).take(100_000).collect();
         let length = moments[moments.len() - 1].saturating_sub(from).as_secs_f64();
         assert!((length - 200.0).abs() < 4.0, "{length}");
         let gaps: Vec<f64> =
             moments.windows(2).map(|pair| pair[1].saturating_sub(pair[0]).as_secs_f64()).collect();
-        // Of an exponential distribution, 1 − 1/e of the gaps are below the mean.
+        // In an exponential distribution, 1 − 1/e of the gaps are below the mean.
         let short = gaps.iter().filter(|gap| **gap < 0.002).count() as f64 / gaps.len() as f64;
         assert!((short - 0.632).abs() < 0.01, "{short}");
     }

@@ -1,21 +1,22 @@
-//! What the operating system tells of the processes and of the machine. Linux; elsewhere nothing is known.
+//! Figures of the operating system about processes and the machine, on Linux only.
 
 use std::fs;
 use std::time::Instant;
 
-/// Ticks per second of the times in `/proc`: 100 on every architecture that Rust runs on, whatever the kernel's own.
+/// Ticks per second of the times in `/proc`: 100 on every architecture that Rust supports, regardless of the kernel's
+/// own rate.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Memory of a process in MB.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Memory {
     pub resident: f64,
-    /// Without the pages of files: the program and its libraries.
-    pub of_its_own: f64,
+    /// Without pages of files, such as the program and its libraries.
+    pub anonymous: f64,
 }
 
 impl Memory {
-    /// What a process occupies now.
+    /// The current memory of a process.
     pub(crate) fn of(process: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
         let mb = |key: &str| {
@@ -23,21 +24,21 @@ impl Memory {
             let kib: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
             Some(kib * 1024.0 / 1e6)
         };
-        Some(Self { resident: mb("VmRSS:")?, of_its_own: mb("RssAnon:")? })
+        Some(Self { resident: mb("VmRSS:")?, anonymous: mb("RssAnon:")? })
     }
 }
 
-/// CPU time per second of the machine, in cores.
+/// CPU time per second, in cores.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Cores {
     pub server: f64,
-    /// This process: the load, its checks and its bookkeeping.
+    /// This process, which generates the load and checks the answers.
     pub client: f64,
     /// Everything else on the machine.
     pub others: f64,
 }
 
-/// Tells who used the cores since it was made.
+/// Measures who used the cores since its creation.
 pub(crate) struct Watch {
     server: u32,
     before: Option<[f64; 3]>,
@@ -45,12 +46,11 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Begins now.
     pub(crate) fn new(server: u32) -> Self {
         Self { server, before: Self::spent(server), began: Instant::now() }
     }
 
-    /// Who used how many cores.
+    /// The average number of cores in use.
     pub(crate) fn cores(&self) -> Option<Cores> {
         let elapsed = self.began.elapsed().as_secs_f64();
         let (now, before) = (Self::spent(self.server)?, self.before?);
@@ -58,7 +58,7 @@ impl Watch {
         Some(Cores { server, client, others: (all - server - client).max(0.0) })
     }
 
-    /// CPU seconds so far: the server's, this process's, everybody's.
+    /// CPU seconds so far: of the server, of this process, and of all.
     fn spent(server: u32) -> Option<[f64; 3]> {
         Some([of_process(server)?, of_process(std::process::id())?, of_all()?])
     }
@@ -66,7 +66,7 @@ impl Watch {
 
 fn of_process(process: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name of the program stands in brackets and may hold anything; numbers follow the last of them. User and kernel
+    // The name of the program is in brackets and may contain anything; numbers follow the last bracket. User and kernel
     // time are the 14th and 15th field of the line.
     let (_, fields) = stat.rsplit_once(')')?;
     let ticks = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
@@ -77,7 +77,8 @@ fn of_all() -> Option<f64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
     let ticks: Vec<f64> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
-    // user nice system idle iowait irq softirq steal, and guest times that are part of the first two.
+    // The fields are user, nice, system, idle, iowait, irq, softirq and steal, then guest times, which are part of the
+    // first two.
     let busy = ticks.iter().take(8).sum::<f64>() - ticks.get(3)? - ticks.get(4)?;
     Some(busy / TICKS_PER_SECOND)
 }
@@ -99,7 +100,7 @@ mod tests {
     fn this_process_has_memory_and_uses_cores() {
         let watch = Watch::new(std::process::id());
         let memory = Memory::of(std::process::id()).unwrap();
-        assert!(memory.resident > 1.0 && memory.of_its_own < memory.resident, "{memory:?}");
+        assert!(memory.resident > 1.0 && memory.anonymous < memory.resident, "{memory:?}");
         std::hint::black_box((0..1_000_000_u64).fold(0, |sum, number| sum ^ number));
         assert!(watch.cores().is_some_and(|cores| cores.server >= 0.0));
         assert_eq!(Memory::of(u32::MAX), None);

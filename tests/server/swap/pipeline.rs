@@ -1,4 +1,4 @@
-//! What a retraining pipeline does, over the wire: push versions, make releases, promote them, ask what is current.
+//! The calls of a retraining pipeline: push versions, create releases, promote them, and ask which is current.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use super::sets::Version;
 use crate::harness::wire;
 use crate::management::Management;
 
-/// No call of the test takes longer unless something is wrong.
+/// The deadline of every call, which none should reach.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A new connection.
@@ -21,15 +21,15 @@ async fn connect(address: SocketAddr) -> Channel {
     endpoint.timeout(PATIENCE).connect().await.unwrap()
 }
 
-/// A client that decides, on a connection of its own.
+/// A decision client on its own connection.
 pub(super) async fn decisions(address: SocketAddr) -> DecisionServiceClient<Channel> {
     DecisionServiceClient::new(connect(address).await).max_decoding_message_size(usize::MAX)
 }
 
-/// Pushes and promotes, on one connection.
+/// Pushes and promotes on one connection.
 pub(super) struct Pipeline(Management);
 
-/// What a release is made of.
+/// The parts of a release.
 pub(super) struct Draft<'a> {
     pub models: &'a BTreeMap<String, u64>,
     pub offers: String,
@@ -56,7 +56,7 @@ impl Pipeline {
         self.0.push(model, 0, directory.path()).await
     }
 
-    /// Makes a release; returns its number.
+    /// Creates a release; returns its number.
     pub(super) async fn create(&mut self, draft: Draft<'_>) -> Result<u64, Status> {
         let models = draft.models.iter().map(|(name, version)| (name.clone(), *version));
         let request = wire::CreateReleaseRequest {
@@ -67,10 +67,10 @@ impl Pipeline {
             ..Default::default()
         };
         let made = self.0.releases.create_release(request).await?.into_inner();
-        Ok(made.release.expect("a release that was made is described").number)
+        Ok(made.release.expect("a created release is described").number)
     }
 
-    /// Makes a release current.
+    /// Promotes a release.
     pub(super) async fn promote(
         &mut self,
         release: u64,
@@ -79,7 +79,7 @@ impl Pipeline {
         self.0.promote_over(release, expected_current).await
     }
 
-    /// What the store says is current, and what the server does with it.
+    /// The current release in the store, and the server's state.
     pub(super) async fn current(&mut self) -> Result<(wire::Current, wire::ServingState), Status> {
         let request = wire::ListReleasesRequest { count: 1, before: 0 };
         let list = self.0.releases.list_releases(request).await?.into_inner();

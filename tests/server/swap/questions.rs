@@ -1,4 +1,4 @@
-//! What is asked: a fixed mix of `Rank` and `Score` about varied customers, drawn by a seed.
+//! The calls of the load: a fixed mix of `Rank` and `Score` for varied customers, drawn with a seed.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,13 +11,13 @@ use crate::harness::{dense, wire};
 
 const SEED: u64 = 20_261_015;
 
-/// How many different questions there are; then they begin again.
+/// The number of different questions, which then repeat.
 pub(super) const QUESTIONS: usize = 2000;
 
 /// The most customers of a `Rank`.
-const MOST_CUSTOMERS: u64 = 8;
+const MAX_CUSTOMERS: u64 = 8;
 
-/// The offers of the sample have dates; at this moment most may be shown.
+/// A time at which most offers of the sample are valid.
 const AS_OF: i64 = 1_792_000_000;
 
 const PLACEMENTS: [&str; 4] = ["app_home", "app_home", "email_monthly", "call_center"];
@@ -38,7 +38,7 @@ const COLUMNS: [&str; 10] = [
     "late_payments_12m",
 ];
 
-/// Offers that both models that are asked for scores know.
+/// Offers that both models of the `Score` calls know.
 const OFFERS: [&str; 12] = [
     "travel_gold",
     "travel_platinum",
@@ -61,28 +61,28 @@ pub(super) enum Question {
     Score(Score),
 }
 
-/// A `Score`, and what each set answers.
+/// A `Score` call, and the answer of each set.
 #[derive(Debug, Clone)]
 pub(super) struct Score {
     pub request: wire::ScoreRequest,
-    /// Values by set; known once each set was asked while nothing was swapped.
+    /// Values by set, recorded before the swaps begin.
     pub expected: [Vec<f32>; SETS],
 }
 
 impl Score {
-    /// The model that is asked.
+    /// The model of the call.
     pub(super) fn model(&self) -> &str {
         self.request.model.as_ref().map_or("", |model| &model.name)
     }
 }
 
-/// A customer as the sample's file has it.
+/// A customer of the sample.
 struct Customer {
     id: String,
     features: Vec<f32>,
 }
 
-/// All of them, in the order in which they are asked.
+/// All questions, in the order of the calls.
 pub(super) fn questions(sample: &Path) -> Vec<Question> {
     let customers = customers(&sample.join("customers.csv"));
     let mut draw = Draw(Xoshiro256PlusPlus::seed_from_u64(SEED));
@@ -94,11 +94,11 @@ pub(super) fn questions(sample: &Path) -> Vec<Question> {
         .collect()
 }
 
-/// Half of the calls are about one customer, the others about up to [`MOST_CUSTOMERS`].
+/// Half of the calls are for one customer, the others for up to [`MAX_CUSTOMERS`].
 fn rank(customers: &[Customer], draw: &mut Draw) -> wire::RankRequest {
     use wire::feature_value::Kind;
     let value = |kind| wire::FeatureValue { kind: Some(kind) };
-    let count = if draw.below(2) == 0 { 1 } else { 1 + draw.below(MOST_CUSTOMERS) };
+    let count = if draw.below(2) == 0 { 1 } else { 1 + draw.below(MAX_CUSTOMERS) };
     let explain = match draw.below(10) {
         0 => wire::Explain::None,
         1 | 2 => wire::Explain::All,
@@ -120,7 +120,7 @@ fn rank(customers: &[Customer], draw: &mut Draw) -> wire::RankRequest {
 }
 
 fn score(customers: &[Customer], draw: &mut Draw) -> Score {
-    let rows = 1 + draw.below(MOST_CUSTOMERS) as usize;
+    let rows = 1 + draw.below(MAX_CUSTOMERS) as usize;
     let values: Vec<f32> = (0..rows).flat_map(|_| draw.one_of(customers).features.clone()).collect();
     let first = draw.below(OFFERS.len() as u64) as usize;
     let offers = OFFERS.iter().cycle().skip(first).take(1 + draw.below(6) as usize);
@@ -145,7 +145,7 @@ fn customers(file: &Path) -> Vec<Customer> {
     reader.records().map(|record| customer(record.unwrap())).collect()
 }
 
-/// What chance decides.
+/// The random generator.
 struct Draw(Xoshiro256PlusPlus);
 
 impl Draw {
@@ -182,7 +182,7 @@ mod tests {
         assert!(kinds.contains(&("propensity", 0, 0)) && kinds.contains(&("network", 0, 0)));
         for placement in PLACEMENTS {
             for explain in [wire::Explain::None, wire::Explain::Winners, wire::Explain::All] {
-                for count in [1, MOST_CUSTOMERS as usize] {
+                for count in [1, MAX_CUSTOMERS as usize] {
                     let kind = (placement, i32::from(explain), count);
                     assert!(kinds.contains(&kind), "{kind:?}");
                 }

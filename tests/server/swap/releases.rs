@@ -1,4 +1,4 @@
-//! What is made before the load begins: every version, every release, and the damage.
+//! The preparation before the load begins: all versions and releases, and the damage.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
@@ -8,39 +8,38 @@ use super::pipeline::{Draft, Pipeline};
 use super::sets::{MODELS, SETS, Set, Version};
 use crate::harness::wire;
 
-/// Models of which a version is damaged on disk, and how.
+/// Models with a version that is damaged on disk, and the kind of damage.
 const DAMAGES: [(&str, Damage); 3] =
-    [("propensity", Damage::Flipped), ("network", Damage::Cut), ("segments", Damage::Flipped)];
+    [("propensity", Damage::Flipped), ("network", Damage::Truncated), ("segments", Damage::Flipped)];
 
 #[derive(Debug, Clone, Copy)]
 enum Damage {
     /// One bit in the middle of a file.
     Flipped,
-    /// The second half of a file is gone.
-    Cut,
+    /// The second half of a file is missing.
+    Truncated,
 }
 
-/// Releases by what will be done with them.
+/// The created releases, by their purpose.
 #[derive(Debug, Default)]
-pub(super) struct Stock {
-    /// One of each set, to be promoted before the load; the last of them serves when it begins.
+pub(super) struct Releases {
+    /// One of each set, to be promoted before the load; the last of them serves when the load begins.
     pub first: Vec<u64>,
     /// To be promoted in this order, each once.
     pub swaps: VecDeque<u64>,
-    /// Releases that pin a version which was damaged since.
+    /// Releases that pin a version which was damaged afterwards.
     pub damaged: VecDeque<u64>,
-    /// A sound release that is never promoted.
+    /// A valid release that is never promoted.
     pub spare: u64,
 }
 
-/// Makes everything.
 pub(super) async fn prepare(
     pipeline: &mut Pipeline,
     store: &Path,
     sets: Vec<Set>,
     swaps: usize,
     damaged: usize,
-) -> (Stock, Catalogue) {
+) -> (Releases, Catalogue) {
     let mut versions = Vec::new();
     for set in &sets {
         versions.push(push_all(pipeline, set).await);
@@ -50,22 +49,22 @@ pub(super) async fn prepare(
         for serial in (set.number..numbers.len()).step_by(SETS) {
             numbers[serial] = create(pipeline, set, versions, &mark(serial)).await;
             if serial < SETS {
-                // While it serves, the models of its set are in memory, and the further releases of the set load none.
+                // While it serves, the models of its set are in memory, so the other releases of the set load none.
                 pipeline.promote(numbers[serial], None).await.unwrap();
             }
         }
     }
     let known = |(order, release): (usize, &u64)| {
-        // The last of the first is publication 0.
+        // The last of the first releases is publication 0.
         let serial = SETS - 1 + order;
         (*release, Known { set: serial % SETS, mark: mark(serial), order })
     };
     let releases: HashMap<u64, Known> = numbers[SETS - 1..].iter().enumerate().map(known).collect();
     let swaps = numbers.split_off(SETS).into();
-    let mut stock = Stock { first: numbers, swaps, ..Stock::default() };
-    stock.spare = create(pipeline, &sets[0], &versions[0], "spare").await;
-    stock.damaged = damage(pipeline, store, &sets[0], &versions[0], damaged).await;
-    (stock, Catalogue { sets, versions, releases })
+    let mut created = Releases { first: numbers, swaps, ..Releases::default() };
+    created.spare = create(pipeline, &sets[0], &versions[0], "spare").await;
+    created.damaged = damage(pipeline, store, &sets[0], &versions[0], damaged).await;
+    (created, Catalogue { sets, versions, releases })
 }
 
 fn mark(serial: usize) -> String {
@@ -93,7 +92,7 @@ async fn create(pipeline: &mut Pipeline, set: &Set, versions: &BTreeMap<String, 
     pipeline.create(draft).await.unwrap()
 }
 
-/// Makes `count` releases of versions that nothing else pins, and damages those on disk.
+/// Creates `count` releases of versions that no other release pins, and damages those versions on disk.
 async fn damage(
     pipeline: &mut Pipeline,
     store: &Path,
@@ -128,15 +127,15 @@ fn spoil(file: &Path, damage: Damage) {
     let middle = bytes.len() / 2;
     match damage {
         Damage::Flipped => bytes[middle] ^= 1,
-        Damage::Cut => bytes.truncate(middle),
+        Damage::Truncated => bytes.truncate(middle),
     }
-    // The file of the store is replaced, not written into: the disk decayed, no process holds another state of it.
+    // The file is replaced, not overwritten, so that an open file or mapping is unaffected.
     let spoiled = file.with_extension("spoiled");
     std::fs::write(&spoiled, bytes).unwrap();
     std::fs::rename(&spoiled, file).unwrap();
 }
 
-/// A version that a gate must stop: propensities that are none, or a graph of which a part is missing.
+/// A version that a gate must reject: invalid propensities, or a truncated graph.
 pub(super) fn bad_version(set: &Set, number: usize) -> (&'static str, Version) {
     let note = format!("bad {number}");
     if number.is_multiple_of(2) {

@@ -1,29 +1,29 @@
-//! The report: one table, for those who run the server.
+//! The report: one table for operators of the server.
 
 use std::fmt::{self, Display};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::analysis::{Analysis, Part, Stretch, TAIL};
-use super::history::{Broken, Call};
+use super::analysis::{Analysis, Interval, Part, TAIL};
+use super::history::{Call, Violations};
 use super::load::{OPEN, SEQUENTIAL};
 use super::machine::{self, Cores, Memory};
 use super::statistics::Latencies;
-use super::swaps::{Attempt, FIRST, Log, Refusal, Step};
+use super::swaps::{Attempt, FIRST, Log, Rejection, Step};
 
-/// The most that the p99 may rise by swapping.
+/// The limit for the rise of the p99 by swapping.
 pub(super) const RATIO: f64 = 1.2;
 
-/// The most that memory may grow from the tenth swap to the last.
+/// The limit for the growth of memory from the tenth swap to the last.
 pub(super) const GROWTH: f64 = 1.1;
 
-/// The longest that the full form may take.
+/// The limit for the duration of the full form.
 pub(super) const LONGEST: Duration = Duration::from_mins(10);
 
-/// How many figures show the course of the memory.
+/// The number of figures that show memory over time.
 const POINTS: usize = 14;
 
-/// Everything that a run found.
+/// The results of a run.
 pub(super) struct Report {
     pub binary: PathBuf,
     /// From the first command to the end of the load.
@@ -36,10 +36,10 @@ pub(super) struct Report {
     pub log: Log,
     pub analysis: Analysis,
     pub cores: Option<Cores>,
-    /// Calls that failed, and answers that were not whole: how many, and the first of them.
+    /// Failed calls and wrong answers: how many, and descriptions of the first.
     pub failures: (usize, Vec<String>),
-    pub not_current: Broken,
-    pub gone_back: Broken,
+    pub not_current: Violations,
+    pub gone_back: Violations,
     pub releases_seen: usize,
     /// Publications that the server counted during the load.
     pub published: u64,
@@ -48,12 +48,12 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Swaps that were done.
+    /// The number of swaps.
     pub(super) fn swaps(&self) -> usize {
         self.log.publications.len() - 1
     }
 
-    /// Everything that must hold on any machine and is broken.
+    /// Violations of what must hold on any machine.
     pub(super) fn broken(&self) -> Vec<String> {
         let mut broken = Vec::new();
         if let Err(why) = &self.promoter {
@@ -80,21 +80,21 @@ impl Report {
         broken
     }
 
-    /// What must hold on a machine that does nothing else, and does not.
-    pub(super) fn too_much(&self) -> Vec<String> {
-        let mut too_much = Vec::new();
+    /// Violations of what must hold on an otherwise idle machine.
+    pub(super) fn over_limits(&self) -> Vec<String> {
+        let mut over_limits = Vec::new();
         let ratio = self.analysis.ratio();
         if ratio.is_nan() || ratio > RATIO {
-            too_much.push(format!("the p99 rises by a factor of {ratio:.3}, more than {RATIO}"));
+            over_limits.push(format!("the p99 rises by a factor of {ratio:.3}, more than {RATIO}"));
         }
         match self.memory() {
             Some((tenth, last)) if last.resident <= GROWTH * tenth.resident => {}
-            memory => too_much.push(format!("memory is not flat: {memory:?}")),
+            memory => over_limits.push(format!("memory is not flat: {memory:?}")),
         }
         if self.elapsed > LONGEST {
-            too_much.push(format!("it took {:.1?}, longer than {LONGEST:?}", self.elapsed));
+            over_limits.push(format!("it took {:.1?}, longer than {LONGEST:?}", self.elapsed));
         }
-        too_much
+        over_limits
     }
 
     /// Memory after the tenth swap and after the last.
@@ -104,7 +104,7 @@ impl Report {
         Some((*tenth, *last))
     }
 
-    fn refused(&self) -> usize {
+    fn rejected(&self) -> usize {
         self.log.attempts.len() - self.swaps()
     }
 
@@ -127,7 +127,7 @@ impl Report {
         for (name, part) in [
             ("without a swap", &analysis.outside),
             (in_windows.as_str(), &analysis.swaps),
-            ("the same of refused promotions alone", &analysis.refusals),
+            ("the same for rejected promotions only", &analysis.rejections),
         ] {
             write_part(f, name, part)?;
         }
@@ -135,18 +135,18 @@ impl Report {
         let p50 = median(&analysis.swaps) / median(&analysis.outside);
         let ratio = analysis.ratio();
         writeln!(f, "{:<44}{:>29.3}{:>10.3}   (p99: at most {RATIO})", "with a swap / without", p50, ratio)?;
-        write_stretches(f, "p99 of each window of a swap", &analysis.windows)?;
-        write_stretches(f, "p99 of each stretch without a swap", &analysis.stretches)
+        write_intervals(f, "p99 of each window of a swap", &analysis.windows)?;
+        write_intervals(f, "p99 of each interval without a swap", &analysis.intervals)
     }
 
     fn write_promotions(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n{:<44}{:>9}{:>10}{:>10}{:>10}", "promotions, ms", "count", "p50", "p99", "longest")?;
         let kinds = [
-            ("live: loaded, warmed up, published", Step::Swap),
-            ("refused: a version is damaged on disk", Step::Refusal(Refusal::Damaged)),
-            ("refused: a pushed version fails its gates", Step::Refusal(Refusal::Gates)),
-            ("refused: another release is current", Step::Refusal(Refusal::Stale)),
-            ("refused: no such release", Step::Refusal(Refusal::Unknown)),
+            ("accepted: loaded, warmed up, published", Step::Swap),
+            ("rejected: a version is damaged on disk", Step::Rejection(Rejection::Damaged)),
+            ("rejected: a pushed version fails its gates", Step::Rejection(Rejection::Gates)),
+            ("rejected: another release is current", Step::Rejection(Rejection::Stale)),
+            ("rejected: no such release", Step::Rejection(Rejection::Unknown)),
         ];
         for (name, step) in kinds {
             let took = |attempt: &Attempt| attempt.answered.saturating_sub(attempt.began);
@@ -164,17 +164,16 @@ impl Report {
 
 impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (swaps, refused) = (self.swaps(), self.refused());
+        let (swaps, rejected) = (self.swaps(), self.rejected());
         let elapsed = self.elapsed.as_secs_f64();
-        writeln!(f, "\n{swaps} swaps and {refused} refused promotions under load; {elapsed:.0} s in all")?;
+        writeln!(f, "\n{swaps} swaps and {rejected} rejected promotions under load; {elapsed:.0} s in all")?;
         writeln!(f, "machine: {}", machine::describe())?;
         writeln!(f, "server: {}, in a process of its own", self.binary.display())?;
         let peaks: Vec<String> = self.peaks.iter().map(|peak| format!("{peak:.0}")).collect();
         let best = self.peaks.iter().copied().fold(f64::NAN, f64::max);
         writeln!(
             f,
-            "load: {:.0} Rank and Score per second, {:.0} % of the peak of {best:.0} (passes: {}); {OPEN} connections \
-             with random arrivals, which the figures are of, and {SEQUENTIAL} that ask one after another",
+            "load: {:.0} Rank and Score per second, {:.0} % of the peak of {best:.0} (passes: {}); {OPEN} connections with random arrivals, which are measured, and {SEQUENTIAL} with sequential calls",
             self.rate,
             100.0 * self.rate / best,
             peaks.join(", "),
@@ -191,7 +190,7 @@ impl Display for Report {
         let (published, checked) = (self.log.publications.len(), self.calls.len());
         writeln!(
             f,
-            "\n{:<44}{checked:>9}, each whole and of one release: marks, segment, models, scores",
+            "\n{:<44}{checked:>9}, each complete and of one release: marks, segment, models, scores",
             "answers checked"
         )?;
         for (what, count) in [
@@ -211,10 +210,10 @@ impl Display for Report {
             tenth.resident,
             last.resident,
             last.resident / tenth.resident,
-            tenth.of_its_own,
-            last.of_its_own,
+            tenth.anonymous,
+            last.anonymous,
         )?;
-        // Where it grows, this tells whether it would go on to.
+        // If memory grows, this shows whether it would continue to grow.
         let step = self.log.memory.len().div_ceil(POINTS).max(1);
         let points = self.log.memory.iter().step_by(step);
         let points: Vec<String> =
@@ -234,15 +233,15 @@ fn write_part(f: &mut fmt::Formatter<'_>, name: &str, part: &Part) -> fmt::Resul
 }
 
 /// The best, the median and the worst.
-fn write_stretches(f: &mut fmt::Formatter<'_>, name: &str, stretches: &[Stretch]) -> fmt::Result {
-    let (Some(best), Some(worst)) = (stretches.first(), stretches.last()) else { return Ok(()) };
-    let median = stretches[stretches.len() / 2];
+fn write_intervals(f: &mut fmt::Formatter<'_>, name: &str, intervals: &[Interval]) -> fmt::Result {
+    let (Some(best), Some(worst)) = (intervals.first(), intervals.last()) else { return Ok(()) };
+    let median = intervals[intervals.len() / 2];
     let (best_p99, median, worst_p99) = (best.p99, median.p99, worst.p99);
     let (best_at, worst_at) = (best.from.as_secs_f64(), worst.from.as_secs_f64());
     writeln!(
         f,
         "{name:<44}{:>9} of them: best {best_p99:.0} (at {best_at:.1} s), median {median:.0}, worst {worst_p99:.0} (at \
          {worst_at:.1} s)",
-        stretches.len(),
+        intervals.len(),
     )
 }

@@ -1,28 +1,28 @@
-//! What the releases of the test are made of: a few sets, each derived from the sample workspace so that whatever it puts
-//! into an answer names the set: other model bytes, another calibration per model, other segment names, other values of
-//! the offers and other weights of the categories. The texts of the offers carry a mark of the single release, too.
+//! The sets of models, offers and policy that the releases of the test are made of. Each is derived from the sample
+//! workspace so that every part of an answer identifies its set. Model bytes, calibrations, segment names, values of
+//! offers and weights of categories all differ. The offers also carry a mark of the individual release.
 //!
-//! The graphs themselves compute the same in every set: they differ by a note, which ONNX ignores, so that every set costs
-//! a request the same and only the swaps can move a latency.
+//! The graphs compute the same in every set: they differ only by a note, which ONNX ignores. So requests cost the same
+//! with every set, and only swaps can change a latency.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use toml::{Table, Value};
 
-/// How many sets the releases rotate over.
+/// The number of sets, which the releases use in turn.
 pub(super) const SETS: usize = 4;
 
 /// The models of the sample workspace.
 pub(super) const MODELS: [&str; 4] = ["affinity", "network", "propensity", "segments"];
 
-/// The attribute of every offer that names the release.
+/// The attribute of every offer that identifies the release.
 pub(super) const MARK: &str = "release_mark";
 
-/// Stands for the mark of a release until there is one.
+/// The placeholder for the mark of a release.
 const PLACEHOLDER: &str = "@mark@";
 
-/// What a version of a model is pushed as.
+/// A version of a model, as pushed.
 #[derive(Debug, Clone)]
 pub(super) struct Version {
     /// `model.toml`.
@@ -50,7 +50,7 @@ impl Platt {
     }
 }
 
-/// What a set says of an offer.
+/// The terms of an offer in a set.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Terms {
     pub value: f64,
@@ -58,11 +58,10 @@ pub(super) struct Terms {
     pub lever: f64,
 }
 
-/// One of the sets.
 #[derive(Debug, Clone)]
 pub(super) struct Set {
     pub number: usize,
-    /// Model → what is pushed.
+    /// Model → its version.
     pub versions: BTreeMap<&'static str, Version>,
     /// Model → its calibration; the segmentation has none.
     pub calibrations: BTreeMap<&'static str, Platt>,
@@ -76,7 +75,6 @@ pub(super) struct Set {
 }
 
 impl Set {
-    /// All of them.
     pub(super) fn all(sample: &Path) -> Vec<Self> {
         (0..SETS).map(|number| Self::derive(sample, number)).collect()
     }
@@ -100,19 +98,20 @@ impl Set {
         Self { number, versions, calibrations, segments, terms, policy, offers }
     }
 
-    /// `offers.toml` of the release that is known by `mark`.
+    /// `offers.toml` of the release with this mark.
     pub(super) fn offers(&self, mark: &str) -> String {
         self.offers.replace(PLACEHOLDER, mark)
     }
 }
 
 impl Version {
-    /// Version 1 of the sample, calibrated otherwise; without the checksums and the golden rows, which then do not hold.
+    /// Version 1 of the sample with another calibration, and without the checksums and golden rows, which no longer
+    /// hold.
     fn of_sample(sample: &Path, model: &str, calibration: Option<Platt>) -> Self {
         let directory = sample.join(model).join("1");
         let mut manifest: Table = read(&directory.join("model.toml")).parse().unwrap();
         manifest.remove("checksums");
-        // Nor are the answers like those of other sets.
+        // The scores also differ from those of other sets.
         let gates: Table = "psi_limit = 1000.0\nmean_limit = 1000.0\nrank_limit = -1.0\n".parse().unwrap();
         manifest.insert("gates".to_owned(), gates.into());
         if let Some(Platt { a, b }) = calibration {
@@ -131,19 +130,19 @@ impl Version {
         Self { manifest: toml::to_string(&manifest).unwrap(), files }
     }
 
-    /// Marks every file with `note`, so that the bytes differ and what the model answers does not.
+    /// Marks every file with `note`, so that the bytes differ but not the outputs.
     pub(super) fn note(&mut self, note: &str) {
         for (name, bytes) in &mut self.files {
             if name.to_ascii_lowercase().ends_with(".onnx") {
                 annotate(bytes, note);
             } else {
-                // The format knows no notes; white space behind the end does as well.
+                // JSON has no comments, so trailing white space is added instead.
                 bytes.extend(note.bytes().map(|_| b' '));
             }
         }
     }
 
-    /// The same model without a calibration: log-odds that are said to be propensities.
+    /// The same model without a calibration: log-odds declared as propensities.
     pub(super) fn uncalibrated(mut self) -> Self {
         let mut manifest: Table = self.manifest.parse().unwrap();
         manifest.remove("calibration").unwrap();
@@ -152,7 +151,7 @@ impl Version {
         self
     }
 
-    /// The same model with half of each file.
+    /// The same model with each file cut in half.
     pub(super) fn truncated(mut self) -> Self {
         for (_, bytes) in &mut self.files {
             bytes.truncate(bytes.len() / 2);
@@ -161,7 +160,7 @@ impl Version {
     }
 }
 
-/// Appends the field `doc_string` (6, of type string) to a `ModelProto`. Of a field that occurs twice, protobuf takes the
+/// Appends the field `doc_string` (6, of type string) to a `ModelProto`. If a field occurs twice, protobuf takes the
 /// last.
 fn annotate(graph: &mut Vec<u8>, note: &str) {
     let length = u8::try_from(note.len()).ok().filter(|length| *length < 128).expect("a short note");
@@ -169,9 +168,9 @@ fn annotate(graph: &mut Vec<u8>, note: &str) {
     graph.extend(note.bytes());
 }
 
-/// Apart for every score, whatever it is: the sets differ by the intercept alone.
+/// Calibrations that differ for every score: the sets differ only by the intercept.
 fn calibration(model: &str, set: usize) -> Platt {
-    // The network answers log-odds, the others probabilities.
+    // The network's outputs are log-odds, those of the others probabilities.
     let (a, b) = if model == "network" { (0.99, 0.02) } else { (4.0, -3.0) };
     Platt { a, b: b + 0.3 * set as f64 }
 }
@@ -188,7 +187,8 @@ fn policy(text: &str, set: usize) -> (String, HashMap<String, f64>) {
     (toml::to_string(&policy).unwrap(), weights)
 }
 
-/// `offers.toml` of a set, and the terms of its offers. Their values are raised unequally, so that other offers win.
+/// `offers.toml` of a set, and the terms of its offers. Their values are raised by different amounts, so that other
+/// offers win.
 fn offers(text: &str, set: usize, weights: &HashMap<String, f64>) -> (String, HashMap<String, Terms>) {
     let mut library: Table = text.parse().unwrap();
     let mut terms = HashMap::new();
@@ -220,7 +220,7 @@ fn tables<'t>(table: &'t mut Table, key: &str) -> impl Iterator<Item = &'t mut T
     table[key].as_array_mut().unwrap().iter_mut().map(|entry| entry.as_table_mut().unwrap())
 }
 
-/// A number of a file; 0 where there is none, as the formats have it.
+/// A number of a file; 0 if it is missing, which is the default of the formats.
 fn number(value: Option<&Value>) -> f64 {
     value.map_or(0.0, |value| value.as_float().or(value.as_integer().map(|whole| whole as f64)).unwrap())
 }
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn every_set_is_a_sound_workspace() {
+    fn every_set_is_a_valid_workspace() {
         for set in Set::all(&sample_workspace()) {
             let copy = Copy::new();
             for (model, version) in &set.versions {
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_calibration_is_undone_by_its_inverse() {
+    fn score_inverts_propensity() {
         let platt = Platt { a: 4.0, b: -2.7 };
         assert!((platt.score(platt.propensity(0.37)) - 0.37).abs() < 1e-12);
     }

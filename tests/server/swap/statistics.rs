@@ -1,8 +1,8 @@
-//! Windows in time, and the latencies of the calls that fall into them.
+//! Time windows, and the latencies of the calls that overlap them.
 
 use std::time::Duration;
 
-/// A stretch of the run, both ends included.
+/// An interval of the run, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Window {
     pub from: Duration,
@@ -10,22 +10,21 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// How long it is.
     pub(super) fn length(self) -> Duration {
         self.to.saturating_sub(self.from)
     }
 
-    fn touches(self, from: Duration, to: Duration) -> bool {
+    fn overlaps(self, from: Duration, to: Duration) -> bool {
         from <= self.to && to >= self.from
     }
 }
 
-/// Windows without overlap, in order.
+/// Disjoint windows, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Windows(Vec<Window>);
 
 impl Windows {
-    /// What any of `windows` covers.
+    /// The union of `windows`.
     pub(super) fn union(windows: impl IntoIterator<Item = Window>) -> Self {
         let mut windows: Vec<Window> = windows.into_iter().collect();
         windows.sort_by_key(|window| window.from);
@@ -39,18 +38,18 @@ impl Windows {
         Self(merged)
     }
 
-    /// Whether any moment of `from..=to` is covered.
-    pub(super) fn touch(&self, from: Duration, to: Duration) -> bool {
+    /// Whether any window overlaps `from..=to`.
+    pub(super) fn overlap(&self, from: Duration, to: Duration) -> bool {
         let after = self.0.partition_point(|window| window.from <= to);
-        self.0[..after].last().is_some_and(|window| window.touches(from, to))
+        self.0[..after].last().is_some_and(|window| window.overlaps(from, to))
     }
 
-    /// How long they are together.
+    /// The total length.
     pub(super) fn length(&self) -> Duration {
         self.0.iter().map(|window| window.length()).sum()
     }
 
-    /// What lies between them.
+    /// The gaps between consecutive windows.
     pub(super) fn gaps(&self) -> impl Iterator<Item = Window> {
         self.0.windows(2).map(|pair| Window { from: pair[0].to, to: pair[1].from })
     }
@@ -69,18 +68,17 @@ impl FromIterator<Duration> for Latencies {
 }
 
 impl Latencies {
-    /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The least latency that a share of the calls did not exceed, in µs; NaN where there are none. Nearest rank.
+    /// The quantile of the latencies by nearest rank, in µs; NaN if there are none.
     pub(super) fn quantile(&self, share: f64) -> f64 {
         let rank = (share * self.0.len() as f64).ceil() as usize;
         self.0.get(rank.saturating_sub(1)).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e6)
     }
 
-    /// The longest, in µs; NaN where there are none.
+    /// The longest latency, in µs; NaN if there is none.
     pub(super) fn longest(&self) -> f64 {
         self.quantile(1.0)
     }
@@ -114,15 +112,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_call_touches_the_union_where_it_touches_a_window(
+        fn a_call_overlaps_the_union_if_it_overlaps_a_window(
             windows in prop::collection::vec((0..1000_u64, 0..50_u64), 0..20),
             from in 0..1000_u64,
             length in 0..40_u64,
         ) {
             let windows: Vec<Window> = windows.into_iter().map(|(from, length)| window(from, from + length)).collect();
             let call = window(from, from + length);
-            let any = windows.iter().any(|window| window.touches(call.from, call.to));
-            prop_assert_eq!(Windows::union(windows).touch(call.from, call.to), any);
+            let any = windows.iter().any(|window| window.overlaps(call.from, call.to));
+            prop_assert_eq!(Windows::union(windows).overlap(call.from, call.to), any);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The promoter: swap after swap, refusals in between, and stretches in which nothing is swapped.
+//! The promoter: swap after swap, with rejected promotions and quiet intervals in between.
 
 use std::time::Duration;
 
@@ -8,51 +8,51 @@ use super::history::Publication;
 use super::load::Observer;
 use super::machine::Memory;
 use super::pipeline::{Draft, Pipeline};
-use super::releases::{Stock, bad_version, failed_gates};
+use super::releases::{Releases, bad_version, failed_gates};
 use crate::harness::wire;
 
-/// Swaps of the first round: memory is compared with what it was after them.
+/// Swaps of the first round: memory is compared with its value after them.
 pub(super) const FIRST: usize = 10;
 
-/// How long a release may take until it has answered a call.
+/// How long a release may take to answer its first call.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the promoter does next.
+/// A step of the promoter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Promotes a release that was never promoted.
+    /// Promote a release for the first time.
     Swap,
-    /// Asks for something that must be refused.
-    Refusal(Refusal),
+    /// Make a call that must be rejected.
+    Rejection(Rejection),
 }
 
-/// Why a promotion must be refused.
+/// Why a promotion must be rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// A version that it pins was damaged on disk since the release was made.
+pub(super) enum Rejection {
+    /// A pinned version was damaged on disk after the release was created.
     Damaged,
-    /// A version that it would pin fails its gates, so that there is no such release.
+    /// A version that it should pin fails its gates, so the release cannot be created.
     Gates,
-    /// Another release is current than the caller believes.
+    /// The current release differs from the one that the caller expects.
     Stale,
     /// There is no such release.
     Unknown,
 }
 
-/// The order in which refusals come, again and again.
-const REFUSALS: [Refusal; 5] =
-    [Refusal::Damaged, Refusal::Gates, Refusal::Damaged, Refusal::Stale, Refusal::Unknown];
+/// The order of rejections, which repeats.
+const REJECTIONS: [Rejection; 5] =
+    [Rejection::Damaged, Rejection::Gates, Rejection::Damaged, Rejection::Stale, Rejection::Unknown];
 
-/// How many of so many refusals are of a damaged release.
-pub(super) fn damaged(refusals: usize) -> usize {
-    REFUSALS.iter().cycle().take(refusals).filter(|refusal| **refusal == Refusal::Damaged).count()
+/// How many of the first `rejections` are caused by a damaged release.
+pub(super) fn damaged(rejections: usize) -> usize {
+    REJECTIONS.iter().cycle().take(rejections).filter(|rejection| **rejection == Rejection::Damaged).count()
 }
 
-/// Cuts swaps into rounds, the first of [`FIRST`], and spreads the refusals over them.
-pub(super) fn rounds(swaps: usize, refusals: usize, per_round: usize) -> Vec<Vec<Step>> {
-    let mut steps = REFUSALS.into_iter().cycle().map(Step::Refusal);
+/// Divides the swaps into rounds, the first of [`FIRST`], and spreads the rejections over them.
+pub(super) fn rounds(swaps: usize, rejections: usize, per_round: usize) -> Vec<Vec<Step>> {
+    let mut steps = REJECTIONS.into_iter().cycle().map(Step::Rejection);
     let mut rounds = vec![Vec::new()];
-    let (mut left, mut refused) = (FIRST, 0);
+    let (mut left, mut rejected) = (FIRST, 0);
     for swap in 1..=swaps {
         if left == 0 {
             rounds.push(Vec::new());
@@ -61,25 +61,25 @@ pub(super) fn rounds(swaps: usize, refusals: usize, per_round: usize) -> Vec<Vec
         let round = rounds.last_mut().expect("there is a first round");
         round.push(Step::Swap);
         left -= 1;
-        let due = swap * refusals / swaps;
-        round.extend(steps.by_ref().take(due - refused));
-        refused = due;
+        let due = swap * rejections / swaps;
+        round.extend(steps.by_ref().take(due - rejected));
+        rejected = due;
     }
     rounds
 }
 
-/// How fast the promoter goes.
+/// The pace of the promoter.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
-    /// From the begin of a step to the begin of the next, at least.
+    /// The least time from the start of a step to the start of the next.
     pub step: Duration,
-    /// All rounds together. A round that is done early is followed by a quiet stretch.
+    /// The length of all rounds together. A round that ends early is followed by a quiet interval.
     pub length: Duration,
-    /// The least quiet stretch.
+    /// The least length of a quiet interval.
     pub quiet: Duration,
 }
 
-/// A promotion, refused or not.
+/// A promotion, successful or rejected.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attempt {
     pub step: Step,
@@ -87,21 +87,21 @@ pub(super) struct Attempt {
     pub answered: Duration,
 }
 
-/// What the promoter did.
+/// The record of the promoter.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     pub publications: Vec<Publication>,
     pub attempts: Vec<Attempt>,
-    /// At the end of each round's quiet stretch: how many swaps there were, and the server's memory.
+    /// At the end of each quiet interval: the number of swaps so far, and the server's memory.
     pub memory: Vec<(usize, Memory)>,
 }
 
-/// Promotes on a connection of its own.
+/// Promotes on its own connection.
 pub(super) struct Promoter<'a> {
     pub pipeline: Pipeline,
     pub observer: &'a Observer,
-    pub stock: Stock,
-    /// The server.
+    pub releases: Releases,
+    /// The server's process id.
     pub process: u32,
     log: Log,
     current: wire::Current,
@@ -109,23 +109,23 @@ pub(super) struct Promoter<'a> {
 }
 
 impl<'a> Promoter<'a> {
-    /// `current` is what serves already: publication 0.
+    /// `current` is the release that already serves: publication 0.
     pub(super) fn new(
         pipeline: Pipeline,
         observer: &'a Observer,
-        stock: Stock,
+        releases: Releases,
         process: u32,
         current: wire::Current,
     ) -> Self {
         let first = Publication { release: current.release, sent: Duration::ZERO, answered: Duration::ZERO };
         let log = Log { publications: vec![first], ..Log::default() };
-        Self { pipeline, observer, stock, process, log, current, bad: 0 }
+        Self { pipeline, observer, releases, process, log, current, bad: 0 }
     }
 
-    /// Takes every step.
+    /// Performs all steps.
     ///
     /// # Errors
-    /// The first thing that is not as it should be, with what was done until then.
+    /// The first unexpected result, with the record until then.
     pub(super) async fn run(mut self, rounds: &[Vec<Step>], pace: Pace) -> (Log, Result<(), String>) {
         let began = self.observer.now();
         for (number, round) in rounds.iter().enumerate() {
@@ -145,7 +145,7 @@ impl<'a> Promoter<'a> {
             let began = self.observer.now();
             match step {
                 Step::Swap => self.swap().await,
-                Step::Refusal(refusal) => self.be_refused(*refusal).await,
+                Step::Rejection(rejection) => self.be_rejected(*rejection).await,
             }
             .map_err(|why| format!("{step:?} after {} publications: {why}", self.log.publications.len()))?;
             if self.observer.failures() > 0 {
@@ -158,22 +158,22 @@ impl<'a> Promoter<'a> {
 
     /// Promotes the next release and waits until it has answered a call.
     async fn swap(&mut self) -> Result<(), String> {
-        let release = self.stock.swaps.pop_front().ok_or("no release is left")?;
+        let release = self.releases.swaps.pop_front().ok_or("no release is left")?;
         let expected = self.current.release;
         let sent = self.observer.now();
         let promoted = self.pipeline.promote(release, Some(expected)).await;
         let answered = self.observer.now();
         self.log.attempts.push(Attempt { step: Step::Swap, began: sent, answered });
         self.log.publications.push(Publication { release, sent, answered });
-        let promoted = promoted.map_err(|status| told(&status))?;
+        let promoted = promoted.map_err(|status| describe(&status))?;
         let current = promoted.current.clone().unwrap_or_default();
-        let as_it_should = current.release == release
+        let as_expected = current.release == release
             && current.previous == expected
             && current.sequence == self.current.sequence + 1
             && promoted.overtaken_by == 0
-            // Each swap loads and retires.
+            // Each swap must load a release and retire another.
             && !promoted.warm;
-        if !as_it_should {
+        if !as_expected {
             return Err(format!("after {:?} the answer is {promoted:?}", self.current));
         }
         self.current = current;
@@ -192,52 +192,55 @@ impl<'a> Promoter<'a> {
         Ok(())
     }
 
-    /// Asks for something that must be refused, and sees that nothing has moved.
-    async fn be_refused(&mut self, refusal: Refusal) -> Result<(), String> {
+    /// Makes a call that must be rejected, and checks that nothing has changed.
+    async fn be_rejected(&mut self, rejection: Rejection) -> Result<(), String> {
         let began = self.observer.now();
-        let refused = match refusal {
-            Refusal::Damaged => {
-                let release = self.stock.damaged.pop_front().ok_or("no damaged release is left")?;
+        let rejected = match rejection {
+            Rejection::Damaged => {
+                let release = self.releases.damaged.pop_front().ok_or("no damaged release is left")?;
                 self.pipeline.promote(release, None).await.map(|answer| format!("{answer:?}"))
             }
-            Refusal::Gates => self.push_a_bad_version().await?,
-            Refusal::Stale => {
+            Rejection::Gates => self.push_a_bad_version().await?,
+            Rejection::Stale => {
                 let stale = self.current.previous;
-                let spare = self.stock.spare;
+                let spare = self.releases.spare;
                 self.pipeline.promote(spare, Some(stale)).await.map(|answer| format!("{answer:?}"))
             }
-            Refusal::Unknown => {
+            Rejection::Unknown => {
                 self.pipeline.promote(u64::from(u32::MAX), None).await.map(|answer| format!("{answer:?}"))
             }
         };
         let answered = self.observer.now();
-        self.log.attempts.push(Attempt { step: Step::Refusal(refusal), began, answered });
-        let expected = match refusal {
-            Refusal::Damaged | Refusal::Gates => Code::FailedPrecondition,
-            Refusal::Stale => Code::Aborted,
-            Refusal::Unknown => Code::NotFound,
+        self.log.attempts.push(Attempt { step: Step::Rejection(rejection), began, answered });
+        let expected = match rejection {
+            Rejection::Damaged | Rejection::Gates => Code::FailedPrecondition,
+            Rejection::Stale => Code::Aborted,
+            Rejection::Unknown => Code::NotFound,
         };
-        match refused {
-            Ok(answer) => return Err(format!("not refused: {answer}")),
+        match rejected {
+            Ok(answer) => return Err(format!("not rejected: {answer}")),
             Err(status) if status.code() != expected || status.message().is_empty() => {
-                return Err(format!("not {expected:?} but {}", told(&status)));
+                return Err(format!("not {expected:?} but {}", describe(&status)));
             }
             Err(_) => {}
         }
-        let (current, serving) = self.pipeline.current().await.map_err(|status| told(&status))?;
+        let (current, serving) = self.pipeline.current().await.map_err(|status| describe(&status))?;
         if current != self.current || serving.release != current.release {
-            return Err(format!("current was {:?}, is {current:?}, served is {serving:?}", self.current));
+            return Err(format!(
+                "current was {:?} and is now {current:?}, serving is {serving:?}",
+                self.current
+            ));
         }
         Ok(())
     }
 
-    /// Pushes a version that fails a gate, and asks for a release of it.
+    /// Pushes a version that fails a gate, and tries to create a release of it.
     async fn push_a_bad_version(&mut self) -> Result<Result<String, Status>, String> {
         let catalogue = &self.observer.catalogue;
         let set = &catalogue.sets[0];
         let (model, version) = bad_version(set, self.bad);
         self.bad += 1;
-        let pushed = self.pipeline.push(model, &version).await.map_err(|status| told(&status))?;
+        let pushed = self.pipeline.push(model, &version).await.map_err(|status| describe(&status))?;
         let verdict = pushed.verdict.unwrap_or_default();
         if verdict.passed || failed_gates(&verdict).is_empty() {
             return Err(format!("version {} of {model} passed: {verdict:?}", pushed.version));
@@ -249,7 +252,7 @@ impl<'a> Promoter<'a> {
     }
 }
 
-fn told(status: &Status) -> String {
+fn describe(status: &Status) -> String {
     format!("{:?}: {}", status.code(), status.message())
 }
 
@@ -258,16 +261,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_are_spread_over_the_swaps_and_every_kind_comes() {
-        for (swaps, refusals, per_round) in [(1000, 100, 30), (30, 6, 10), (25, 0, 5), (3, 3, 1)] {
-            let rounds = rounds(swaps, refusals, per_round);
+    fn rejections_are_spread_over_the_swaps_and_include_every_kind() {
+        for (swaps, rejections, per_round) in [(1000, 100, 30), (30, 6, 10), (25, 0, 5), (3, 3, 1)] {
+            let rounds = rounds(swaps, rejections, per_round);
             let steps: Vec<Step> = rounds.iter().flatten().copied().collect();
             let count = |wanted: fn(&&Step) -> bool| steps.iter().filter(wanted).count();
             assert_eq!(count(|step| **step == Step::Swap), swaps);
-            assert_eq!(count(|step| **step != Step::Swap), refusals);
-            assert_eq!(count(|step| **step == Step::Refusal(Refusal::Damaged)), damaged(refusals));
-            for kind in REFUSALS {
-                assert!(refusals < 5 || steps.contains(&Step::Refusal(kind)), "{kind:?}");
+            assert_eq!(count(|step| **step != Step::Swap), rejections);
+            assert_eq!(count(|step| **step == Step::Rejection(Rejection::Damaged)), damaged(rejections));
+            for kind in REJECTIONS {
+                assert!(rejections < 5 || steps.contains(&Step::Rejection(kind)), "{kind:?}");
             }
             let swaps_of = |round: &Vec<Step>| round.iter().filter(|step| **step == Step::Swap).count();
             assert_eq!(swaps_of(&rounds[0]), swaps.min(FIRST));

@@ -104,9 +104,7 @@ mod tests {
     use crate::Entity;
 
     fn feature(feature_type: FeatureType) -> Feature {
-        let (name, description) = ("balance".to_owned(), String::new());
-        let (entity, values) = (Entity::Customer, Vec::new());
-        Feature { name, feature_type, entity, default: None, range: None, values, description }
+        Feature::new("balance", feature_type, Entity::Customer)
     }
 
     fn read(feature_type: FeatureType, cell: &str) -> Result<ValueRef<'_>, String> {

@@ -8,11 +8,11 @@ use document::{Problems, plural};
 
 /// The share of customers, or of given or refused consents, that a load may lose without `--force`. Far fewer
 /// customers leave in a day, and a truncated or filtered file loses far more.
-pub const MOST_LOST: f64 = 0.1;
+pub const MAX_LOST: f64 = 0.1;
 
 /// The share of a feature's known values that a load may make missing without `--force`. Some features come and go; a
 /// column that is blank for most customers is a failed join.
-pub const MOST_UNKNOWN: f64 = 0.5;
+pub const MAX_UNKNOWN: f64 = 0.5;
 
 /// A bool feature of the customer with this prefix is a consent.
 const CONSENT_PREFIX: &str = "consent_";
@@ -114,7 +114,7 @@ fn losses(present: Option<&Read>, new: &Read, schema: &FeatureSchema) -> Vec<Los
             let known = || values().filter(|(old, _)| *old != ValueRef::Missing);
             let (before, lost) =
                 (known().count(), known().filter(|(_, now)| *now == ValueRef::Missing).count());
-            if lost as f64 > MOST_UNKNOWN * before as f64 {
+            if lost as f64 > MAX_UNKNOWN * before as f64 {
                 losses.push(Loss::Values { feature: feature.name.clone(), lost, before });
             }
         }
@@ -123,7 +123,7 @@ fn losses(present: Option<&Read>, new: &Read, schema: &FeatureSchema) -> Vec<Los
 }
 
 fn is_too_much(lost: usize, before: usize) -> bool {
-    lost as f64 > MOST_LOST * before as f64
+    lost as f64 > MAX_LOST * before as f64
 }
 
 impl fmt::Display for Loss {

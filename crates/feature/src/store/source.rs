@@ -37,7 +37,7 @@ pub struct Fingerprint {
 /// Whether a load may lose data of the present file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Losses {
-    /// A load that loses a column, or more than [`MOST_LOST`](super::MOST_LOST) of the customers or of a consent, is
+    /// A load that loses a column, or more than [`MAX_LOST`](super::MAX_LOST) of the customers or of a consent, is
     /// refused.
     Refused,
     /// Losses are intended.

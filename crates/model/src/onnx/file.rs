@@ -15,7 +15,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::known::Digest;
-use crate::sizes::{MOST_GRAPH_BYTES, MOST_TENSOR_BYTES, read_from};
+use crate::sizes::{MAX_GRAPH_BYTES, MAX_TENSOR_BYTES, read_from};
 use crate::{ModelError, hex};
 
 /// The first bytes of a Git LFS pointer.
@@ -69,7 +69,7 @@ impl OnnxFile {
     pub(crate) fn read(path: PathBuf) -> io::Result<Self> {
         let file = File::open(&path)?;
         let metadata = file.metadata()?;
-        let bytes = read_from(file, metadata.len(), MOST_GRAPH_BYTES)?;
+        let bytes = read_from(file, metadata.len(), MAX_GRAPH_BYTES)?;
         let digest = Digest::of(&bytes);
         Ok(Self { path, identity: Identity::of(&metadata), bytes: bytes.into(), digest })
     }
@@ -121,7 +121,7 @@ pub(super) fn check(bytes: &[u8], directory: &Path) -> Result<bool, ModelError> 
     }
     if let Some((name, bytes)) = contents.too_large {
         let what = format!("the tensor `{name}`, in bytes as it says,");
-        return Err(ModelError::TooLarge { what, found: bytes, most: MOST_TENSOR_BYTES });
+        return Err(ModelError::TooLarge { what, found: bytes, most: MAX_TENSOR_BYTES });
     }
     contents.locations.iter().try_for_each(|location| check_location(location, directory))?;
     Ok(contents.locations.is_empty())
@@ -184,7 +184,7 @@ impl<'m> Contents<'m> {
         let location = tensor.external_data.iter().filter(|entry| entry.key == "location");
         self.locations.extend(location.map(|entry| entry.value.as_str()));
         let bytes = tensor.declared_bytes();
-        if bytes > MOST_TENSOR_BYTES {
+        if bytes > MAX_TENSOR_BYTES {
             self.too_large = Some((&tensor.name, bytes));
         }
     }

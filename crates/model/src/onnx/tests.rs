@@ -1,6 +1,7 @@
 //! Real models compared with the answers of Python's onnxruntime.
 
 use native::Labels;
+use native::samples::reference_models;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,20 +11,6 @@ use serde_json::Value;
 use super::known::Digest;
 use super::*;
 use crate::{GraphCache, LoadedGraph};
-
-/// The folder of models from public repositories. Prints a line if it does not exist.
-fn reference_models() -> Option<PathBuf> {
-    let data = std::env::var_os("PROFFER_DATA").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
-        PathBuf::from,
-    );
-    let models = data.join("onnx_models");
-    if models.join("REFERENCE_RUNS.json").is_file() {
-        return Some(models);
-    }
-    eprintln!("skipped: no {} (point PROFFER_DATA at the data folder)", models.display());
-    None
-}
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/onnx").join(name)

@@ -13,7 +13,7 @@ pub(super) type Parsed = Arc<(IdedExpr, SourceInfo)>;
 
 /// The most bytes of cached texts; when the next one does not fit, the cache is cleared. A tree takes about fifty
 /// times its text.
-const MOST_BYTES: usize = 256 << 10;
+const MAX_BYTES: usize = 256 << 10;
 
 #[derive(Default)]
 struct Cache {
@@ -40,7 +40,7 @@ pub(super) fn parse(source: &str) -> Result<Parsed, ParseErrors> {
     let parser = Env::default().parser().error_recovery_limit(0);
     let parsed = Arc::new(parser.parse_with_source_info(source)?);
     let mut cache = cache();
-    if cache.bytes + source.len() > MOST_BYTES {
+    if cache.bytes + source.len() > MAX_BYTES {
         *cache = Cache::default();
     }
     if cache.trees.insert(source.into(), Arc::clone(&parsed)).is_none() {
@@ -59,11 +59,11 @@ mod tests {
         let first = parse(source).unwrap();
         assert_eq!(parse(source).unwrap().0, first.0);
         assert!(parse("customer.balance >").is_err());
-        for number in 0..MOST_BYTES / 500 {
+        for number in 0..MAX_BYTES / 500 {
             let long = format!("customer.name == \"{number}{}\"", "x".repeat(500));
             parse(&long).unwrap();
             let cache = cache();
-            assert!(cache.bytes <= MOST_BYTES);
+            assert!(cache.bytes <= MAX_BYTES);
             assert_eq!(cache.bytes, cache.trees.keys().map(|text| text.len()).sum::<usize>());
         }
         assert_eq!(parse(source).unwrap().0, first.0, "cached or not");

@@ -9,7 +9,7 @@ use crate::load::{Loaded, load_version};
 use document::Problems;
 use feature::Row;
 use model::{
-    LoadedGraph, MOST_MANIFEST_BYTES, Manifest, Matrix, Model, ModelError, ModelKind, read_text_at_most,
+    LoadedGraph, MAX_MANIFEST_BYTES, Manifest, Matrix, Model, ModelError, ModelKind, read_text_at_most,
 };
 use work::Worker;
 
@@ -49,7 +49,7 @@ impl<'a> Bench<'a> {
     pub(super) fn manifest(&self) -> Result<&Manifest, &Problems> {
         let read = || {
             let file = self.file("model.toml");
-            let text = read_text_at_most(&self.candidate.directory.join("model.toml"), MOST_MANIFEST_BYTES)
+            let text = read_text_at_most(&self.candidate.directory.join("model.toml"), MAX_MANIFEST_BYTES)
                 .map_err(|error| Problems::one(&file, None, format!("cannot be read: {error}")))?;
             Manifest::parse(&file, &text)
         };

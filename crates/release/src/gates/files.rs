@@ -8,7 +8,7 @@ use super::Finding;
 use super::bench::Bench;
 use crate::load::Loaded;
 use document::{Problems, plural};
-use model::{Layout, MOST_SEGMENTS_BYTES, Manifest, ModelKind, read_at_most};
+use model::{Layout, MAX_SEGMENTS_BYTES, Manifest, ModelKind, read_at_most};
 use segment::{FILE_NAME, Segmentation};
 
 /// Every file exists, matches its checksum in the manifest, and lies in the version's directory.
@@ -94,7 +94,7 @@ pub(super) fn signature(bench: &Bench<'_>) -> Finding {
 fn segmentation_parses(bench: &Bench<'_>) -> Finding {
     const LIMIT: &str = "a segmentation of this format";
     let file = bench.file(FILE_NAME);
-    let parsed = read_at_most(&bench.candidate.directory.join(FILE_NAME), MOST_SEGMENTS_BYTES)
+    let parsed = read_at_most(&bench.candidate.directory.join(FILE_NAME), MAX_SEGMENTS_BYTES)
         .map_err(|error| Problems::one(&file, None, format!("cannot be read: {error}")))
         .and_then(|json| Segmentation::parse(&file, &json));
     match parsed {

@@ -33,18 +33,18 @@ use table::{GoldenRow, Reading};
 const TOLERANCE: f64 = 1e-5;
 
 /// The most bytes of the file, which is read whole.
-const MOST_BYTES: u64 = 16 << 20;
+const MAX_BYTES: u64 = 16 << 20;
 
 /// The most rows that a message lists.
-const MOST_LISTED: usize = 5;
+const MAX_LISTED: usize = 5;
 
 /// Every golden row is answered as expected.
 pub(super) fn check(bench: &Bench<'_>, loaded: &Loaded) -> Finding {
     let file = bench.file(FILE);
     let size = fs::metadata(bench.candidate.directory.join(FILE)).map_or(0, |file| file.len());
-    if size > MOST_BYTES {
+    if size > MAX_BYTES {
         let why = format!("{file} is too large; keep a few hundred rows");
-        return Finding::failed(format!("{size} bytes"), format!("{MOST_BYTES} bytes"), why);
+        return Finding::failed(format!("{size} bytes"), format!("{MAX_BYTES} bytes"), why);
     }
     let bytes = match fs::read(bench.candidate.directory.join(FILE)) {
         Ok(bytes) => bytes,
@@ -74,7 +74,7 @@ pub(super) fn check(bench: &Bench<'_>, loaded: &Loaded) -> Finding {
 /// `None` where there are none, or they cannot be read.
 pub(super) fn rows_of(champion: &Champion<'_>, served: &Model) -> Option<Sample> {
     let path = champion.directory.join(FILE);
-    if fs::metadata(&path).ok()?.len() > MOST_BYTES {
+    if fs::metadata(&path).ok()?.len() > MAX_BYTES {
         return None;
     }
     let schema = Arc::new(champion.schema.clone());
@@ -220,9 +220,9 @@ fn of_segmentation(segmenter: &Segmenter, file: &str, rows: &[GoldenRow]) -> Fin
 
 /// The first few problems, and the number of the others.
 fn listed(problems: &Problems) -> String {
-    let mut lines: Vec<String> = problems.iter().take(MOST_LISTED).map(ToString::to_string).collect();
-    if problems.len() > MOST_LISTED {
-        lines.push(format!("and {} more", problems.len() - MOST_LISTED));
+    let mut lines: Vec<String> = problems.iter().take(MAX_LISTED).map(ToString::to_string).collect();
+    if problems.len() > MAX_LISTED {
+        lines.push(format!("and {} more", problems.len() - MAX_LISTED));
     }
     lines.join("\n")
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread::Builder;
 
 use super::limits::{apply, ends_with, no_more_processes};
-use super::messages::{MOST_QUESTION, Message, Question, ServingVersion, Subject};
+use super::messages::{MAX_QUESTION, Message, Question, ServingVersion, Subject};
 use crate::gates;
 use crate::gates::{Candidate, Champion, Sample};
 use crate::records::{Evidence, GateOutcome, GateReport};
@@ -15,7 +15,7 @@ use feature::FeatureSchema;
 use model::GraphCache;
 use model::onnx::{GraphFacts, JUDGE_STACK, OnnxRuntime};
 use model::{
-    MOST_GRAPH_BYTES, MOST_MANIFEST_BYTES, Manifest, ModelError, read_at_most, read_text_at_most, sha256_of,
+    MAX_GRAPH_BYTES, MAX_MANIFEST_BYTES, Manifest, ModelError, read_at_most, read_text_at_most, sha256_of,
 };
 use work::priority::inherit_idle_priority;
 use work::{Panicked, Worker};
@@ -46,7 +46,7 @@ pub fn serve(memory: u64, cpu_seconds: u64, parent: u32) -> io::Result<()> {
 
 fn answer(limits: Vec<String>) -> io::Result<()> {
     let mut question = Vec::new();
-    io::stdin().lock().take(MOST_QUESTION).read_to_end(&mut question)?;
+    io::stdin().lock().take(MAX_QUESTION).read_to_end(&mut question)?;
     let subject: Subject = serde_json::from_slice(&question)?;
     drop(question);
     let runtime = OnnxRuntime::load().map_err(io::Error::other)?;
@@ -90,7 +90,7 @@ fn version(asked: Question, runtime: &OnnxRuntime) -> io::Result<Evidence> {
     gates::judge_each(&candidate, begins, |report| say(&Message::Report(report)))?;
     // An unreadable file has failed a gate already.
     let manifest =
-        read_text_at_most(&directory.as_ref().join("model.toml"), MOST_MANIFEST_BYTES).unwrap_or_default();
+        read_text_at_most(&directory.as_ref().join("model.toml"), MAX_MANIFEST_BYTES).unwrap_or_default();
     let graphs = Manifest::parse("model.toml", &manifest).map(|manifest| facts(&manifest, runtime));
     Ok(Evidence {
         sha256: sha256_of(manifest.as_bytes()),
@@ -121,7 +121,7 @@ fn bare(file: &Path, runtime: &OnnxRuntime) -> io::Result<Evidence> {
         say(&Message::Report(GateReport { gate: gate.to_owned(), outcome, measured, limit, why }))
     };
     say(&Message::Begins(loads.to_owned()))?;
-    let loaded = read_at_most(file, MOST_GRAPH_BYTES).map_err(ModelError::from).and_then(|bytes| {
+    let loaded = read_at_most(file, MAX_GRAPH_BYTES).map_err(ModelError::from).and_then(|bytes| {
         let model = GraphCache::new(runtime.clone(), 1).load(file)?;
         Ok((sha256_of(&bytes), model))
     });

@@ -10,10 +10,10 @@ use feature::PackedRows;
 use model::onnx::GraphFacts;
 
 /// The most bytes of a question: the largest sample of rows, each with kilobytes of text, and a margin.
-pub(super) const MOST_QUESTION: u64 = 256 << 20;
+pub(super) const MAX_QUESTION: u64 = 256 << 20;
 
 /// The most bytes of an answer: the facts of all graphs of a version are less.
-pub(super) const MOST_ANSWER: u64 = 64 << 20;
+pub(super) const MAX_ANSWER: u64 = 64 << 20;
 
 /// An absolute path: the judging process has another working directory.
 #[derive(Debug, Serialize, Deserialize)]

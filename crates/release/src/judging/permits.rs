@@ -16,14 +16,14 @@ use super::Judges;
 use crate::Store;
 use crate::records::{GateOutcome, Verdict};
 use model::onnx::OnnxRuntime;
-use model::{MOST_MANIFEST_BYTES, Manifest, Permit, read_text_at_most, sha256_of, sha256_of_file};
+use model::{MAX_MANIFEST_BYTES, Manifest, Permit, read_text_at_most, sha256_of, sha256_of_file};
 use work::IdleThread;
 
 /// The most graphs without a manifest to remember; beyond it, all are forgotten and judged again.
 const MOST: usize = 4096;
 
 /// The most graphs that wait to be judged; the next poll asks for the others again.
-const MOST_WAITING: usize = 64;
+const MAX_WAITING: usize = 64;
 
 /// Decides for each file of a store whether a server may load it; clones share one state.
 #[derive(Clone)]
@@ -88,7 +88,7 @@ impl Permits {
         if !verdict.passed {
             return Ok(Permit::Failed(format!("it failed its gates: {}", verdict.failures())));
         }
-        let text = read_text_at_most(manifest, MOST_MANIFEST_BYTES).map_err(|error| error.to_string())?;
+        let text = read_text_at_most(manifest, MAX_MANIFEST_BYTES).map_err(|error| error.to_string())?;
         if !evidence.is_empty() && sha256_of(text.as_bytes()) != evidence.sha256 {
             return Ok(Permit::Failed(
                 "its model.toml is not the one that passed: it was changed since".to_owned(),
@@ -124,7 +124,7 @@ impl Permits {
             return Ok(known.clone());
         }
         let unjudged = Permit::Unjudged("it is being judged".to_owned());
-        if bare.waiting < MOST_WAITING {
+        if bare.waiting < MAX_WAITING {
             let (shared, file) = (Arc::clone(&self.shared), file.to_owned());
             let asked = sha256.clone();
             self.shared.thread.start(move || shared.judge(&file, &asked))?;

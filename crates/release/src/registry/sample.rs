@@ -19,10 +19,10 @@ use offer::Offer;
 use work::priority::yield_if_due;
 
 /// The most customers that are paired with offers; more take longer and add no information.
-const MOST_CUSTOMERS: usize = 1000;
+const MAX_CUSTOMERS: usize = 1000;
 
 /// The most rows: as many as the server keeps of recent requests.
-const MOST_ROWS: usize = 4096;
+const MAX_ROWS: usize = 4096;
 
 impl Registry {
     /// Rows for comparing a version with its champion, which lies in the directory `champion` and serves under
@@ -108,7 +108,7 @@ fn scored<'o>(directory: &Path, offers: &'o [Offer]) -> Vec<&'o Offer> {
 }
 
 fn most_customers(offers: &[&Offer]) -> usize {
-    if offers.is_empty() { MOST_ROWS } else { MOST_CUSTOMERS }
+    if offers.is_empty() { MAX_ROWS } else { MAX_CUSTOMERS }
 }
 
 /// Customers at even steps through the whole file; the offers take turns, so that each occurs equally often.
@@ -119,7 +119,7 @@ fn pairs(
     segmenter: Option<&Segmenter>,
 ) -> Vec<RecentRow> {
     let taken = customers.len().min(most_customers(offers)).max(1);
-    let each = (MOST_ROWS / taken).min(offers.len());
+    let each = (MAX_ROWS / taken).min(offers.len());
     let step = (customers.len() / taken).max(1);
     let context: Vec<ValueRef<'_>> =
         schema.of(Entity::Context).iter().map(|feature| feature.default_ref()).collect();

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::{Place, Staging, Store, StoreError, keys, parse_toml, to_toml};
 use crate::fault;
 use crate::records::Current;
-use objects::{Content, Over, Put, files};
+use objects::{Content, Put, WriteCondition, files};
 
 /// How often a bucket is asked again: to write, after two writers collided; to read, until two reads agree.
 const COLLISIONS: usize = 5;
@@ -170,9 +170,9 @@ impl Store {
 
     fn swap(&self, expected: Option<&Stamp>, text: &str) -> Result<Stamp, StoreError> {
         fault::point("promote.written");
-        let over = || expected.map_or(Over::Nothing, |stamp| Over::Tagged(stamp.0.clone()));
+        let condition = || expected.map_or(WriteCondition::Absent, |stamp| WriteCondition::Matches(stamp.0.clone()));
         for _ in 0..COLLISIONS {
-            let put = self.0.objects.put(keys::CURRENT, text.to_owned(), over());
+            let put = self.0.objects.put(keys::CURRENT, text.to_owned(), condition());
             if let Ok(Put::Done(tag)) = &put
                 && !tag.is_empty()
             {

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::mirror::SOURCE;
 use super::{Place, Store, StoreError, keys};
 use feature::store::{KEPT_FILES, KeptFile, PREVIOUS, kept_number};
-use objects::{Listed, Over, files};
+use objects::{Listed, WriteCondition, files};
 
 /// The names of the source: one per format.
 const NAMES: [&str; 2] = ["customers.csv", "customers.parquet"];
@@ -76,7 +76,7 @@ impl Store {
             let message = format!("customers are called {}", NAMES.join(" or "));
             return Err(StoreError::Damaged { path: file.display().to_string(), message });
         };
-        self.0.objects.upload(&format!("{}/{name}", keys::CUSTOMERS), file, Over::Anything)?;
+        self.0.objects.upload(&format!("{}/{name}", keys::CUSTOMERS), file, WriteCondition::Always)?;
         for other in NAMES.into_iter().filter(|other| *other != name) {
             self.0.objects.delete(&format!("{}/{other}", keys::CUSTOMERS))?;
         }
@@ -120,7 +120,7 @@ impl Store {
             return Ok(());
         }
         let Some(name) = kept.path.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
-        self.0.objects.upload(&kept_key(name), &kept.path, Over::Anything)?;
+        self.0.objects.upload(&kept_key(name), &kept.path, WriteCondition::Always)?;
         let mut names = self.kept_names()?;
         for old in names.drain(..names.len().saturating_sub(KEPT_FILES)) {
             self.0.objects.delete(&kept_key(&old))?;

@@ -14,7 +14,7 @@ use super::{Place, Staging, Store, StoreError, keys};
 use crate::fault;
 use model::hex;
 use objects::files::{self, Moved};
-use objects::{DirectoryLock, Over, Put};
+use objects::{DirectoryLock, Put, WriteCondition};
 
 /// The object of a bucket that takes a number and lists the version's files.
 pub(super) const LIST: &str = ".files";
@@ -178,7 +178,7 @@ impl Store {
             let key = format!("{folder}/{}", file.name);
             let put = match present.get(&file.name) {
                 Some(_) => Put::Taken,
-                None => self.0.objects.upload(&key, &staged.join(&file.name), Over::Nothing)?,
+                None => self.0.objects.upload(&key, &staged.join(&file.name), WriteCondition::Absent)?,
             };
             if put == Put::Taken && hex(&self.0.objects.sha256(&key)?) != file.sha256 {
                 return Err(self.taken(name, version)?);

@@ -5,7 +5,7 @@ use std::fmt;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::{Drift, FeatureDrift};
-use crate::percent::percent;
+use report::percent::percent;
 use telemetry::foreign;
 
 /// With fewer customers, chance alone changes the PSI by 0.01 or more: about 9 (1 / n + 1 / m) over ten bins.

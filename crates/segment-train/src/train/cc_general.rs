@@ -1,32 +1,21 @@
 //! Training on the data set CC GENERAL, compared with figures of scikit-learn.
 //!
-//! The data is not part of the project; `PROFFER_DATA` names its directory.
+//! The data is not part of the project: see `public_data`.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use flate2::read::GzDecoder;
 use tempfile::TempDir;
 
 use super::progress::Silent;
+use super::public_data::unpacked;
 use super::settings::{Log1p, TrainSettings};
 use super::{Detail, ReadOptions, Table, Trained, train};
 use segment::Segmentation;
 
 /// CC GENERAL as a CSV file, or `None`, with a note, if it is not available.
 fn cc_general() -> Option<(TempDir, PathBuf)> {
-    let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let data = std::env::var_os("PROFFER_DATA").map_or_else(default, PathBuf::from);
-    let archive = data.join("cc_general/CC_GENERAL.csv.gz");
-    let Ok(packed) = File::open(&archive) else {
-        eprintln!("skipped: no data at {}; set PROFFER_DATA", archive.display());
-        return None;
-    };
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("cc_general.csv");
-    io::copy(&mut GzDecoder::new(packed), &mut File::create(&path).unwrap()).unwrap();
-    Some((directory, path))
+    unpacked("cc_general/CC_GENERAL.csv.gz")
 }
 
 /// Settings that try only `k`, so that each test takes seconds.

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::percent::{percent_near, percents};
+use report::percent::{percent_near, percents};
 
 /// A segment is stable from this mean Jaccard similarity over the resamples on.
 ///

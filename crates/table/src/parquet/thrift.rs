@@ -5,7 +5,7 @@
 use std::io::{self, Read};
 
 /// The most bytes of one header. It may repeat the smallest and the largest text of its page.
-const MOST_HEADER_BYTES: u64 = 16 << 20;
+const MAX_HEADER_BYTES: u64 = 16 << 20;
 
 /// The most levels of nested structures.
 const DEEPEST: usize = 16;
@@ -93,7 +93,7 @@ impl<R: Read> Compact<R> {
 
     fn count(&mut self, bytes: u64) -> io::Result<()> {
         self.read = self.read.saturating_add(bytes);
-        if self.read > MOST_HEADER_BYTES { Err(damaged()) } else { Ok(()) }
+        if self.read > MAX_HEADER_BYTES { Err(damaged()) } else { Ok(()) }
     }
 
     fn varint(&mut self) -> io::Result<u64> {

@@ -11,7 +11,7 @@ use work::priority::yield_if_due;
 const GROWTH: usize = 4;
 
 /// The most conditions and leaves of an ensemble: far more than training produces, far less than memory.
-const MOST_NODES: usize = 1 << 24;
+const MAX_NODES: usize = 1 << 24;
 
 pub(crate) fn trees(forest: &Forest, double: bool, views: &mut Views) -> Result<Vec<Tree>, Unsupported> {
     let mut builder = Builder {
@@ -20,7 +20,7 @@ pub(crate) fn trees(forest: &Forest, double: bool, views: &mut Views) -> Result<
         views,
         visited: vec![false; forest.nodes.len()],
         on_path: vec![false; forest.nodes.len()],
-        left: forest.nodes.len().saturating_add(forest.leaves.len()).saturating_mul(GROWTH).min(MOST_NODES),
+        left: forest.nodes.len().saturating_add(forest.leaves.len()).saturating_mul(GROWTH).min(MAX_NODES),
         splits: Vec::new(),
         leaves: Vec::new(),
         steps: Vec::new(),

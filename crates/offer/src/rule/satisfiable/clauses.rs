@@ -14,7 +14,7 @@ use crate::rule::shown::show;
 use feature::{FeatureType, Row};
 
 /// A rule with more clauses than this is treated as one that excludes nothing.
-const MOST_CLAUSES: usize = 32;
+const MAX_CLAUSES: usize = 32;
 
 /// The relative tolerance of comparing a calculated amount with a number.
 const TOLERANCE: f64 = 1e-4;
@@ -98,7 +98,7 @@ fn any_of(mut left: Vec<Clause>, right: Vec<Clause>) -> Vec<Clause> {
             left.push(clause);
         }
     }
-    if left.len() > MOST_CLAUSES { Clause::constant(true) } else { left }
+    if left.len() > MAX_CLAUSES { Clause::constant(true) } else { left }
 }
 
 fn all_of(left: &[Clause], right: &[Clause]) -> Vec<Clause> {

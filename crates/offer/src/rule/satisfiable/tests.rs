@@ -15,13 +15,9 @@ fn schema() -> FeatureSchema {
     use FeatureType::{Bool, Float, Int, String};
     let feature =
         |(entity, name, feature_type, range): (Entity, &str, FeatureType, Option<(f64, f64)>)| Feature {
-            name: name.to_owned(),
-            feature_type,
-            entity,
-            default: None,
             range,
             values: if name == "grade" { vec!["a".into(), "b".into()] } else { Vec::new() },
-            description: std::string::String::new(),
+            ..Feature::new(name, feature_type, entity)
         };
     FeatureSchema::from_features(
         [

@@ -160,7 +160,7 @@ impl ValueSet {
             (Self::Numbers(left), Self::Numbers(right)) => {
                 let pairs = left.iter().flat_map(|one| right.iter().map(|other| one.intersect(*other)));
                 let mut spans: Vec<Span> = pairs.filter(|span| !span.is_empty()).collect();
-                if spans.len() > MOST_SPANS {
+                if spans.len() > MAX_SPANS {
                     spans = vec![Span::ALL];
                 }
                 Self::Numbers(spans)
@@ -189,7 +189,7 @@ impl ValueSet {
 }
 
 /// A set of more spans is treated as one that excludes nothing: that saves time and stays correct.
-const MOST_SPANS: usize = 64;
+const MAX_SPANS: usize = 64;
 
 impl Words {
     fn intersect(&self, other: &Self) -> Self {

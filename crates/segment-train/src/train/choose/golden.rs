@@ -1,13 +1,12 @@
 //! Reference data for tests: the figures of Python in `tests/golden/clustering.json`, written by
 //! `tests/golden/clustering.py`, and the data set CC GENERAL.
 
-use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
 
-use flate2::read::GzDecoder;
 use ndarray::Array2;
 use serde_json::Value;
+
+use crate::train::public_data::public_data;
 
 /// The whole file.
 pub(in crate::train) fn read() -> Value {
@@ -41,15 +40,8 @@ pub(in crate::train) fn near(found: f64, expected: f64, tolerance: f64) {
 ///
 /// `None`, with a note, if the data is not available.
 pub(in crate::train) fn cc_general(logged: &[usize]) -> Option<Array2<f64>> {
-    let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let data = std::env::var_os("PROFFER_DATA").map_or_else(default, PathBuf::from);
-    let archive = data.join("cc_general/CC_GENERAL.csv.gz");
-    let Ok(packed) = File::open(&archive) else {
-        eprintln!("skipped: no data at {}; set PROFFER_DATA", archive.display());
-        return None;
-    };
     let mut text = String::new();
-    GzDecoder::new(packed).read_to_string(&mut text).unwrap();
+    public_data("cc_general/CC_GENERAL.csv.gz")?.read_to_string(&mut text).unwrap();
     let rows: Vec<Vec<f64>> = text
         .lines()
         .skip(1)

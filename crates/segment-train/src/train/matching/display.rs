@@ -4,7 +4,7 @@ use std::fmt;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::percent::{percent, percent_near, percents};
+use report::percent::{percent, percent_near, percents};
 use crate::train::study::Migration;
 use telemetry::foreign;
 

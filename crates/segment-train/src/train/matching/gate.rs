@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::share;
-use crate::percent::{percent, percent_near};
+use report::percent::{percent, percent_near};
 use crate::train::study::{Migration, STABLE_JACCARD, Stability};
 
 /// The limits for a replacement.

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::report::numbers;
-use crate::report::words::{capitalised, words};
+use report::{capitalised, numbers};
+
+use crate::report::words::words;
 use crate::train::study::{FeatureProfile, PopulationProfile, SegmentProfile};
 
 /// Features in a name, unless two segments need more to differ.

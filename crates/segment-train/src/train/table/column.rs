@@ -9,7 +9,7 @@ mod tests;
 use super::cell::{Cell, MissingWords, classify};
 use super::distinct::{DistinctNumbers, DistinctTexts};
 use super::facts::{ColumnFacts, Kind};
-use super::one_hot::MOST_VALUES;
+use super::one_hot::MAX_VALUES;
 use super::suspect::{ColumnCounts, Suspect, Verdict, no_name};
 use table::{INFINITE, Marks, NOT_UTF8, advice};
 
@@ -269,10 +269,10 @@ impl ColumnReader {
         if self.texts == 0 {
             return Err("has only numbers, which need no encoding; do not encode it".to_owned());
         }
-        if self.distinct_texts.len() > MOST_VALUES {
+        if self.distinct_texts.len() > MAX_VALUES {
             let distinct = self.distinct();
             return Err(format!(
-                "has {distinct} distinct values, but at most {MOST_VALUES} can be encoded; {drop}, or group its values"
+                "has {distinct} distinct values, but at most {MAX_VALUES} can be encoded; {drop}, or group its values"
             ));
         }
         let sorted = self.distinct_texts.sorted();
@@ -286,7 +286,7 @@ impl ColumnReader {
             "is text ({distinct} distinct values, such as {:?}); leave it out with --drop {name}",
             shown(&first.text)
         );
-        if self.distinct_texts.len() + self.distinct_numbers.len() <= MOST_VALUES {
+        if self.distinct_texts.len() + self.distinct_numbers.len() <= MAX_VALUES {
             message.extend([", or encode it with --one-hot ", &name]);
         }
         let all_differ = self.distinct_texts.beyond() || self.distinct_texts.len() as u64 == self.texts;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use crate::percent::percent;
+use report::percent::percent;
 use telemetry::foreign;
 
 /// The type of a column.

@@ -1,7 +1,7 @@
 //! One-hot encoding: a column of codes becomes a column of 0 and 1 per value, in place.
 
 /// Maximum distinct values of an encoded text, each of which becomes a feature.
-pub(super) const MOST_VALUES: usize = 50;
+pub(super) const MAX_VALUES: usize = 50;
 
 /// The columns that a column of the narrow table becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,31 +1,10 @@
 //! Public data sets of card holders and bank clients, in their original form.
 //!
-//! The data is not part of the project; `PROFFER_DATA` names its directory.
-
-use std::fs::File;
-use std::io;
-use std::path::PathBuf;
-
-use flate2::read::GzDecoder;
-use tempfile::TempDir;
+//! The data is not part of the project: see `public_data`.
 
 use super::tests::missing;
 use super::*;
-
-/// A gzipped file, unpacked, or `None`, with a note, if it is not available.
-fn unpacked(name: &str) -> Option<(TempDir, PathBuf)> {
-    let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let data = std::env::var_os("PROFFER_DATA").map_or_else(default, PathBuf::from);
-    let archive = data.join(name);
-    let Ok(packed) = File::open(&archive) else {
-        eprintln!("skipped: no data at {}; set PROFFER_DATA", archive.display());
-        return None;
-    };
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("table.csv");
-    io::copy(&mut GzDecoder::new(packed), &mut File::create(&path).unwrap()).unwrap();
-    Some((directory, path))
-}
+use crate::train::public_data::unpacked;
 
 fn owned(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()

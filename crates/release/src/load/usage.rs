@@ -15,7 +15,7 @@ pub const CONSENT_PREFIX: &str = "consent_";
 
 /// A set of features of the customer and the context, and of consents; it belongs to one release.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WantedSet {
+pub struct UsedFeatures {
     /// One bit each: customer features, then context features, then consents.
     words: Box<[u64]>,
     /// The first bit of the context features, and of the consents.
@@ -30,28 +30,28 @@ pub struct ConsentFeature {
     pub position: usize,
     /// The consent.
     pub consent: Arc<str>,
-    /// The consent's number in a [`WantedSet`], if an offer requires it.
+    /// The consent's number in a [`UsedFeatures`], if an offer requires it.
     asked: Option<usize>,
 }
 
 /// What the decisions of a release use.
 #[derive(Debug)]
-pub struct Wants {
+pub struct FeatureUsage {
     /// For each placement, with all of its candidates.
-    placements: Vec<WantedSet>,
+    placements: Vec<UsedFeatures>,
     /// For each offer: its rules, its context weights, its consents.
-    offers: Vec<WantedSet>,
+    offers: Vec<UsedFeatures>,
     /// For each offer its consents alone, which is all that a fallback needs.
-    fallbacks: Vec<WantedSet>,
-    models: Vec<WantedSet>,
+    fallbacks: Vec<UsedFeatures>,
+    models: Vec<UsedFeatures>,
     /// For every decision: the inputs of the segmentation.
-    segment: WantedSet,
+    segment: UsedFeatures,
     consent_features: Vec<ConsentFeature>,
     /// Consents that offers require, sorted.
     consents: Vec<String>,
 }
 
-impl WantedSet {
+impl UsedFeatures {
     /// Whether the set contains the customer feature at a position.
     #[must_use]
     pub fn has_customer(&self, position: usize) -> bool {
@@ -96,7 +96,7 @@ impl WantedSet {
     }
 }
 
-impl Wants {
+impl FeatureUsage {
     pub(super) fn new(
         schema: &FeatureSchema,
         catalog: &Catalog,
@@ -113,7 +113,7 @@ impl Wants {
         let first_consent = context + schema.of(Entity::Context).len();
         let words = (first_consent + consents.len()).div_ceil(64);
         let empty =
-            || WantedSet { words: vec![0; words].into_boxed_slice(), context, consents: first_consent };
+            || UsedFeatures { words: vec![0; words].into_boxed_slice(), context, consents: first_consent };
         let of_names = |names: &mut dyn Iterator<Item = &str>| {
             let mut wanted = empty();
             names.filter_map(|name| schema.find(name)).for_each(|feature| wanted.add_feature(feature));
@@ -128,7 +128,7 @@ impl Wants {
             }
             wanted
         };
-        let fallbacks: Vec<WantedSet> = offers.iter().map(fallback).collect();
+        let fallbacks: Vec<UsedFeatures> = offers.iter().map(fallback).collect();
         let mut of_offers = fallbacks.clone();
         let mut add_rule = |offer: OfferIndex, rule: &Rule| {
             rule.features().for_each(|feature| of_offers[offer.get()].add_feature(feature));
@@ -141,7 +141,7 @@ impl Wants {
             weight.offers.iter().for_each(|offer| add_rule(*offer, &weight.when));
         }
         let of_model = |model: &Arc<Model>| of_names(&mut model.features());
-        let mut wants = Self {
+        let mut usage = Self {
             placements: Vec::new(),
             offers: of_offers,
             fallbacks,
@@ -151,21 +151,21 @@ impl Wants {
             consents,
         };
         let placements = catalog.policy.placements.iter().zip(scorers);
-        wants.placements = placements
+        usage.placements = placements
             .map(|(placement, scorers)| {
                 let candidates = placement
                     .candidates
                     .iter()
                     .map(|candidate| (candidate.offer, scorers[candidate.offer.get()]));
-                wants.of(candidates, placement.fallback)
+                usage.of(candidates, placement.fallback)
             })
             .collect();
-        wants
+        usage
     }
 
     /// What unfiltered decisions at a placement use.
     #[must_use]
-    pub fn at(&self, placement: PlacementIndex) -> &WantedSet {
+    pub fn at(&self, placement: PlacementIndex) -> &UsedFeatures {
         &self.placements[placement.get()]
     }
 
@@ -176,7 +176,7 @@ impl Wants {
         &self,
         candidates: impl IntoIterator<Item = (OfferIndex, Option<Scorer>)>,
         fallback: Option<OfferIndex>,
-    ) -> WantedSet {
+    ) -> UsedFeatures {
         let mut wanted = self.segment.clone();
         for (offer, scorer) in candidates {
             wanted.unite(&self.offers[offer.get()]);
@@ -194,6 +194,12 @@ impl Wants {
     #[must_use]
     pub fn consent_features(&self) -> &[ConsentFeature] {
         &self.consent_features
+    }
+
+    /// Whether the customer feature at a position grants or refuses a consent.
+    #[must_use]
+    pub fn is_consent(&self, position: usize) -> bool {
+        self.consent_features.iter().any(|feature| feature.position == position)
     }
 
     /// Whether an offer of the release requires a consent.
