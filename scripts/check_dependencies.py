@@ -1,9 +1,9 @@
-"""Holds the dependencies to deny.toml: licences, sources, wildcards.
+"""Checks the dependencies against deny.toml: licences, sources, wildcards.
 
     python3 scripts/check_dependencies.py
 
-`cargo deny check` does the same and looks at advisories, too; it takes minutes to install.
-Exits with 1 and a line for each crate that deny.toml does not allow.
+`cargo deny check` does the same and also checks advisories, but takes minutes to install. Prints a line for each crate
+that deny.toml does not allow, and exits with 1 if there is any.
 """
 
 import json
@@ -19,7 +19,7 @@ CRATES_IO = "registry+https://github.com/rust-lang/crates.io-index"
 
 
 def holds(expression, allowed):
-    """Whether the allowed licences satisfy an SPDX expression; `/` is the old way to write OR."""
+    """Whether the allowed licences satisfy an SPDX expression; `/` is the old form of OR."""
     tokens = re.findall(r"\(|\)|[^\s()]+", expression.replace("/", " OR "))
     position = 0
 
@@ -63,18 +63,18 @@ def holds(expression, allowed):
 
 
 def problems(metadata, deny):
-    """What deny.toml does not allow of the packages of `cargo metadata`."""
+    """Violations of deny.toml by the packages of `cargo metadata`."""
     allowed = set(deny["licenses"]["allow"])
     members = set(metadata["workspace_members"])
     for package in metadata["packages"]:
         name = f"{package['name']} {package['version']}"
         if not holds(package["license"] or "", allowed):
-            yield f"{name}: its licence is {package['license']}: allow it in deny.toml, or do without the crate"
+            yield f"{name}: its licence is {package['license']}: allow it in deny.toml, or remove the crate"
         if package["id"] not in members and package["source"] != CRATES_IO:
             yield f"{name}: it comes from {package['source']}, not from crates.io"
         for dependency in package["dependencies"] if package["id"] in members else []:
             if dependency["req"] == "*" and not dependency.get("path"):
-                yield f"{name}: any version of {dependency['name']} will do: name one"
+                yield f"{name}: the version of {dependency['name']} is a wildcard: name one"
 
 
 def main():
@@ -87,7 +87,7 @@ def main():
     for line in found:
         print(line)
     if not found:
-        print(f"{len(metadata['packages'])} packages are as deny.toml wants them")
+        print(f"{len(metadata['packages'])} packages comply with deny.toml")
     return bool(found)
 
 

@@ -1,4 +1,4 @@
-"""Holds the documents to what they promise: links and paths lead somewhere, pages stay short, generated pages are current.
+"""Checks the documents: links and paths must exist, pages must be short, and generated pages must be current.
 
     python3 scripts/check_docs.py
 
@@ -16,24 +16,24 @@ ROOT = Path(__file__).resolve().parent.parent
 LINES = {"README.md": 150, "ARCHITECTURE.md": 200}
 COLUMNS = 120
 
-# Pages whose mentions of files in backticks must exist: those that lead through the code.
+# Pages in which files in backticks must exist, because they guide readers through the code.
 MAPS = ("ARCHITECTURE.md", "CONTRIBUTING.md", "docs/")
 
-# Pages whose prose is not held to one sentence per line: their entries are paragraphs, read in diffs as a whole.
+# Pages with paragraphs instead of one sentence per line.
 PARAGRAPHS = ("CHANGELOG.md",)
 
-# Where files lie that are made or fetched, and so are in no checkout.
-MADE = ("target/", "var/", "report/", "build/")
+# Directories of generated or downloaded files, which are not in a checkout.
+GENERATED = ("target/", "var/", "report/", "build/")
 
 LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")
-# A full stop, question or exclamation mark, what may close after it, and the beginning of another sentence.
+# A full stop, question mark or exclamation mark, closing characters, and the beginning of another sentence.
 ANOTHER = re.compile(r"(?<![.\d])[.?!][)\"”*`]*\s+(?=[\"“(*`]*[A-Z])")
-# Words that end in a full stop and end no sentence.
+# Abbreviations whose full stop does not end a sentence.
 SHORT = re.compile(r"\b(?:e\.g|i\.e|vs|cf|approx|St|No)\.$")
 
 
 class Page:
-    """A Markdown file, its lines told apart."""
+    """A Markdown file with its classified lines."""
 
     def __init__(self, root, name):
         self.name = name
@@ -69,14 +69,14 @@ class Page:
 
 
 def tracked(root):
-    """The files of the checkout, those that are not added yet included."""
+    """The files of the checkout, including untracked ones."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.splitlines()
     return sorted({name for name in names if (root / name).exists()})
 
 
 def links(page, pages, root):
-    """Links that lead nowhere, and links out of the book."""
+    """Broken links, and links out of the book."""
     for number, line in page.prose:
         for target in LINK.findall(re.sub(r"`[^`]*`", "", line)):
             if re.match(r"[a-z]+:", target):
@@ -94,19 +94,20 @@ def links(page, pages, root):
 
 
 def places(mention):
-    """Where a mentioned file may lie: `release/store.rs` is crates/release/src/store.rs, `grpc/rpc.rs` is src/grpc/rpc.rs."""
+    """The possible paths of a mention: `release/store.rs` is crates/release/src/store.rs, `grpc/rpc.rs` is
+    src/grpc/rpc.rs."""
     first, _, rest = mention.partition("/")
     return (mention, f"crates/{first}/src/{rest}", f"src/{mention}")
 
 
 def mentions(page, files):
-    """Files that are named in backticks and do not exist."""
+    """Files in backticks that do not exist."""
     names = {file.rsplit("/", 1)[-1] for file in files}
     folders = {file.rsplit("/", depth)[0] for file in files for depth in range(1, file.count("/") + 1)}
     for number, line in page.prose:
         for quoted in re.findall(r"`([^`]+)`", line):
             mention = re.sub(r":\d+$", "", quoted)
-            if not re.fullmatch(r"[\w.\-]+(?:/[\w.\-]+)*/?", mention) or mention.startswith(MADE):
+            if not re.fullmatch(r"[\w.\-]+(?:/[\w.\-]+)*/?", mention) or mention.startswith(GENERATED):
                 continue
             if mention.endswith(".rs") and "/" not in mention:
                 if mention not in names:
@@ -118,7 +119,7 @@ def mentions(page, files):
 
 
 def tests(page, functions):
-    """Tests that are named in backticks, as `peers::tests::a_peer_makes_room`, and do not exist."""
+    """Tests in backticks that do not exist, such as `peers::tests::a_peer_makes_room`."""
     for number, line in enumerate(page.lines, 1):
         for quoted in re.findall(r"`([\w:]+)`", line):
             module, _, name = quoted.rpartition("::")
@@ -132,7 +133,7 @@ def is_prose(line):
 
 
 def shape(page):
-    """Lines that are too long, and lines of more than one sentence."""
+    """Lines that are too long, and lines with more than one sentence."""
     most = LINES.get(page.name)
     if most and len(page.lines) > most:
         yield most + 1, f"{len(page.lines)} lines, of at most {most}: move something to a page of docs/"
@@ -153,14 +154,14 @@ def shape(page):
 
 
 def consoles(page):
-    """Blocks of commands with their output that do not begin with a command."""
+    """Console blocks that do not begin with a command."""
     for number, line in page.consoles:
         if not line.startswith("$ "):
-            yield number, "a console block begins with its command, write `$ ` before it, or mark the block text"
+            yield number, "a console block must begin with its command: write `$ ` before it, or mark the block as text"
 
 
 def summary(pages):
-    """Pages of the book that its summary does not list."""
+    """Pages of the book that are not in its summary."""
     if "docs/SUMMARY.md" not in pages:
         return
     listed = {target for _, line in pages["docs/SUMMARY.md"].prose for target in LINK.findall(line)}

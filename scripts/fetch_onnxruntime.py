@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Fetches the ONNX Runtime library that Proffer loads, out of the official Python wheel.
+"""Fetches the ONNX Runtime library that Proffer loads, from the official Python wheel.
 
-The wheel is named by exact version and SHA-256 and chosen by the platform of this machine; the Python that runs this
-script only drives `pip download`. Only the shared library is kept, in var/onnxruntime/ of the checkout by default. When
-it is there already, nothing is fetched.
+The wheel is pinned by version and SHA-256 and chosen by the platform of this machine; the Python that runs this script
+only calls `pip download`. Only the shared library is kept, by default in var/onnxruntime/ of the checkout. If it
+already exists, nothing is fetched.
 
 Usage: python3 scripts/fetch_onnxruntime.py [--to DIR]
 """
@@ -25,7 +25,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 class Wheel(NamedTuple):
-    """The official wheel for a platform, and the library in it."""
+    """The official wheel for a platform, and its library."""
 
     pip_platform: str
     sha256: str
@@ -35,7 +35,7 @@ class Wheel(NamedTuple):
 LINUX_LIBRARY = f"libonnxruntime.so.{VERSION}"
 MACOS_LIBRARY = f"libonnxruntime.{VERSION}.dylib"
 
-# Since 1.24 there are no wheels for Macs with an Intel processor.
+# Since 1.24 there are no wheels for Macs with Intel processors.
 WHEELS = {
     ("Linux", "x86_64"): Wheel(
         "manylinux_2_28_x86_64",
@@ -66,7 +66,7 @@ def main() -> None:
         print(f"ONNX Runtime {VERSION} is at {library}")
         return
     folder.mkdir(parents=True, exist_ok=True)
-    # Beside the target, so that the last step is a rename within one file system.
+    # Next to the target, so that the last step is a rename within one file system.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as work:
         archive = download(wheel, Path(work))
         check(archive, wheel)
@@ -91,7 +91,7 @@ def download(wheel: Wheel, folder: Path) -> Path:
     pip = [sys.executable, "-m", "pip"]
     if subprocess.run([*pip, "--version"], capture_output=True, check=False).returncode != 0:
         fail(f"{sys.executable} has no pip; install it (`python3 -m ensurepip`, or the package python3-pip)")
-    # The wheels of Python 3.12, whatever Python this is: the library in them is the same.
+    # The wheels for Python 3.12, regardless of this Python's version: their library is the same.
     fetched = subprocess.run(
         [*pip, "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:",
          "--platform", wheel.pip_platform, "--python-version", "3.12", "--implementation", "cp", "--abi", "cp312",
@@ -99,8 +99,8 @@ def download(wheel: Wheel, folder: Path) -> Path:
         capture_output=True, text=True, check=False)
     archives = list(folder.glob("onnxruntime-*.whl"))
     if fetched.returncode != 0 or len(archives) != 1:
-        said = "\n  ".join(line for line in fetched.stderr.strip().splitlines()[-3:])
-        fail(f"pip could not download onnxruntime {VERSION}; is the package index reachable? pip said:\n  {said}")
+        error = "\n  ".join(line for line in fetched.stderr.strip().splitlines()[-3:])
+        fail(f"pip could not download onnxruntime {VERSION}; is the package index reachable? pip said:\n  {error}")
     return archives[0]
 
 

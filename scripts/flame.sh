@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Where the server's CPU time goes under a load of varied `Rank` calls: perf samples it, inferno draws docs/rank-flame.svg.
-# `make flame` builds what this needs: the release with frame pointers (target/flame), ghz, inferno.
+# A flame graph of the server's CPU time under a load of varied `Rank` calls: perf samples it, and inferno draws
+# docs/rank-flame.svg. `make flame` builds the requirements: the release with frame pointers (target/flame), ghz, and
+# inferno.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,15 +9,15 @@ rate=${RPS:-3000}
 proffer=${1:-target/flame/release/proffer}
 inferno=var/inferno/bin
 made=var/flame
-command -v perf > /dev/null || { echo "perf is not there: install it (Debian: apt-get install linux-perf)"; exit 1; }
+command -v perf > /dev/null || { echo "perf was not found: install it (Debian: apt-get install linux-perf)"; exit 1; }
 
 rm -rf "$made"
 mkdir -p "$made"
 ORT_DISABLE_TELEMETRY=1 "$proffer" init --store "$made/store" --from models
-"$proffer" serve --store "$made/store" --listen 127.0.0.1:0 --admin 127.0.0.1:0 --log-format text --log-filter info 2> "$made/log" &
+"$proffer" serve --store "$made/store" --data "$made/data" --listen 127.0.0.1:0 --admin 127.0.0.1:0 --log-format text --log-filter info 2> "$made/log" &
 server=$!
 load=
-# Whatever happens, nothing is left behind.
+# Always stop both processes.
 trap 'kill "$server" $load 2> /dev/null || true; wait' EXIT
 addresses=
 for _ in $(seq 200); do
@@ -33,7 +34,7 @@ done
 
 python3 benches/load/load.py test "ADDRESS=$grpc" "ADMIN=$admin" "RPS=$rate" P99_MS=60000 SECONDS=16 WARMUP=4 > "$made/load" 2>&1 &
 load=$!
-# The warm-up of the load, and ghz reading its requests.
+# Wait until ghz has read its requests and the warm-up is over.
 sleep 8
 perf record --quiet --event cpu-clock --freq 1997 --call-graph fp --pid "$server" --output "$made/perf.data" -- sleep 8
 wait "$load" || { cat "$made/load"; exit 1; }

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Serves var/store in the foreground; once it is ready, prints a first ranking and what to try next.
+# Serves var/store in the foreground; once it is ready, prints a first ranking and further commands to try.
 # Usage: scripts/run.sh [BINARY]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 proffer=${1:-target/release/proffer}
-# As one would type it.
+# The path as a user would type it.
 proffer=${proffer#"$PWD"/}
 listen=${PROFFER_SERVER_LISTEN:-127.0.0.1:50051}
 admin=${PROFFER_SERVER_ADMIN:-127.0.0.1:9464}
 
-"$proffer" serve --store var/store --listen "$listen" --admin "$admin" &
+"$proffer" serve --store var/store --data var/data --listen "$listen" --admin "$admin" &
 server=$!
-# Whoever stops this script stops the server, and gets its exit code.
+# Stopping this script stops the server, and returns its exit code.
 trap 'kill -TERM "$server" 2>/dev/null || true' TERM INT HUP
 
 rank=("$proffer" rank --server "$listen" --placement app_home --customer C000001 --explain)

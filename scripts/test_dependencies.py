@@ -8,7 +8,7 @@ ALLOWED = {"MIT", "Apache-2.0", "ISC"}
 
 
 class Licences(unittest.TestCase):
-    def test_expressions_are_weighed(self):
+    def test_licence_expressions_are_evaluated(self):
         for expression, allowed in [
             ("MIT", True),
             ("GPL-3.0-only", False),
@@ -25,7 +25,7 @@ class Licences(unittest.TestCase):
         ]:
             self.assertEqual(holds(expression, ALLOWED), allowed, expression)
 
-    def test_what_is_not_allowed_is_told(self):
+    def test_violations_are_reported(self):
         def package(name, source=CRATES_IO, license="MIT", dependencies=()):
             dependencies = [{"name": one, "req": "*"} for one in dependencies]
             return {"id": name, "name": name, "version": "1.0.0", "source": source, "license": license,

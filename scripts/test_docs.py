@@ -65,7 +65,7 @@ class Reference(unittest.TestCase):
             ("process_memory_bytes", "gauge", [], "bytes", "Memory"),
         ])
 
-    def test_a_registration_of_a_new_form_is_an_error(self):
+    def test_an_unknown_form_of_registration_is_an_error(self):
         for old, new in [
             ("calls: plain(own,", "calls: plain(other,"),
             ("calls: plain(", "calls: register_late("),
@@ -85,14 +85,14 @@ class Reference(unittest.TestCase):
         self.assertIn("Default `\"x\"`; environment `PROFFER_A_ONE`.\n\nOf one.\nMore.\n", page)
         self.assertIn("See [`a.one`](#aone).", page)
 
-    def test_a_line_of_another_form_is_an_error(self):
+    def test_an_unknown_form_of_line_is_an_error(self):
         for text in ["one = 1\n", "[a]\none = [1]\n", "[a]\n# Of nothing.\n", "[a]\none: 1\n", "[a]\none = 1\n# Of none.\n\ntwo = 2\n"]:
             with self.assertRaises(reference.Unreadable, msg=text):
                 reference.configuration(text)
         with self.assertRaises(reference.Unreadable):
             reference.configuration("[a]\none = 1\n")
 
-    def test_the_sources_of_this_checkout_can_be_read(self):
+    def test_the_sources_of_this_checkout_can_be_parsed(self):
         self.assertEqual(len(reference.pages()), 2)
 
 
@@ -112,26 +112,26 @@ class Documents(unittest.TestCase):
         for problem, beginning in zip(found, expected):
             self.assertTrue(problem.startswith(beginning), problem)
 
-    def test_sound_documents_have_no_problem(self):
+    def test_valid_documents_have_no_problems(self):
         self.check({
             "README.md": "# A b: `c_d`\n\nSee [there](docs/a.md#more-of-it), [here](#a-b-c_d), and <https://example.com>.\n\n"
-                         "```sh\n[no](link) and a line that is long enough to be refused outside of code, " + "x" * 90 + "\n```\n",
+                         "```sh\n[no](link) and a line that is long enough to be rejected outside code, " + "x" * 90 + "\n```\n",
             "docs/a.md": "# A\n\n## More of it\n\nOf 1.5 MB, e.g. This; and `release/store.rs`, `grpc/rpc.rs`, `rpc.rs`.\n",
             "docs/SUMMARY.md": "- [A](a.md)\n",
             "crates/release/src/store.rs": "",
             "src/grpc/rpc.rs": "",
         })
 
-    def test_links_and_anchors_lead_somewhere(self):
+    def test_links_and_anchors_must_exist(self):
         self.check(
             {"README.md": "[a](b.md)\n[c](#d)\n[e](f.md#g)\n", "f.md": "# Not g\n"},
             "README.md:1: the link to b.md", "README.md:2: there is no heading", "README.md:3: there is no heading",
         )
 
-    def test_links_stay_in_the_book(self):
+    def test_links_must_stay_in_the_book(self):
         self.check({"README.md": "A\n", "docs/a.md": "[b](../README.md)\n"}, "docs/a.md:1: the link to ../README.md leads out")
 
-    def test_files_in_backticks_exist(self):
+    def test_files_in_backticks_must_exist(self):
         self.check(
             {"ARCHITECTURE.md": "`grpc/rpc.rs` `tests/x/`\n`other.rs`\n", "README.md": "`no/such.rs`\n", "src/grpc/rcp.rs": ""},
             "ARCHITECTURE.md:1: there is no grpc/rpc.rs", "ARCHITECTURE.md:1: there is no tests/x/",
@@ -143,16 +143,16 @@ class Documents(unittest.TestCase):
             "docs/a.md:3: there is no test x::tests::what_is_not_there",
         )
 
-    def test_pages_lines_and_sentences_are_short(self):
+    def test_pages_lines_and_sentences_must_be_short(self):
         self.check(
             {"README.md": "a\n" * 151, "a.md": "x" * 121 + "\n- One. Two.\n| " + "x" * 130 + " | One. Two. |\n"},
             "README.md:151: 151 lines", "a.md:1: 121 columns", "a.md:2: more than one sentence",
         )
 
-    def test_a_console_block_begins_with_a_command(self):
+    def test_a_console_block_must_begin_with_a_command(self):
         self.check({"README.md": "```console\n$ a\nb\n```\n\n```console\nb\n```\n"}, "README.md:7: a console block")
 
-    def test_every_page_is_in_the_summary(self):
+    def test_every_page_must_be_in_the_summary(self):
         self.check({"docs/SUMMARY.md": "- [A](a.md)\n", "docs/a.md": "A\n", "docs/b.md": "B\n"}, "docs/b.md:1: docs/SUMMARY.md")
 
 

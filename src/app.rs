@@ -4,6 +4,7 @@
 //! the whole system on port 0.
 
 mod config;
+mod records;
 
 use std::future::Future;
 use std::io;
@@ -15,20 +16,25 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use self::config::ServerConfig;
+use self::records::Records;
 use crate::admin::Admin;
 use crate::config::Config;
 use crate::grpc::Grpc;
 use decision::Decider;
+use event::{EventError, SealedError};
 use feature::RecentRows;
 use model::GraphCache;
 use model::Repository;
 use model::onnx::OnnxRuntime;
 use release::{
-    Deployer, Deployment, Follower, Holdings, Judges, Permits, Publisher, Registry, RegistryError, Store,
-    StoreError, UPLOAD_BYTES,
+    Deployer, DeployerParts, Follower, Judges, Permits, Publisher, Registry, RegistryError, RegistryParts,
+    ReleaseConfig, Store, StoreError, UPLOAD_BYTES,
 };
 use telemetry::{Metrics, Readiness};
 use work::{Background, Workers};
+
+/// How long the end of a server waits for what was recorded to be written.
+const RECORDING: Duration = Duration::from_secs(5);
 
 /// Why the server does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +48,12 @@ pub enum AppError {
     /// The current release cannot serve.
     #[error("the current release cannot be loaded:\n{0}")]
     Release(#[from] RegistryError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Events(#[from] EventError),
+    /// The store cannot hold sealed events.
+    #[error(transparent)]
+    Sealed(#[from] SealedError),
     /// The operating system refused an action.
     #[error("{what}: {source}")]
     Io {
@@ -92,6 +104,7 @@ pub struct App {
     workers: Workers,
     readiness: Readiness,
     metrics: Arc<Metrics>,
+    records: Option<Records>,
 }
 
 impl App {
@@ -124,7 +137,7 @@ impl App {
             lost,
         )
         .map_err(|source| AppError::Io { what: "cannot start the workers".to_owned(), source })?;
-        let registry = Registry::new(Holdings {
+        let registry = Registry::new(RegistryParts {
             store: store.clone(),
             cache: Arc::clone(&cache),
             publisher: publisher.clone(),
@@ -136,7 +149,13 @@ impl App {
         });
         let decider =
             Decider::new(publisher.pointer(), workers.clone(), Arc::clone(&metrics), Arc::clone(&recent));
-        let deployer = Deployer::new(Deployment {
+        let ReleaseConfig { store: location, mirror, .. } = &config.release;
+        let records = Records::start(&config.events, location, mirror, &metrics)?;
+        let decider = match &records {
+            Some(records) => decider.with_recorder(records.recorder()),
+            None => decider,
+        };
+        let deployer = Deployer::new(DeployerParts {
             store,
             cache,
             repository: Some(Arc::clone(&repository)),
@@ -146,7 +165,7 @@ impl App {
             keep_warm: config.release.warm_releases,
             background,
         });
-        Ok(Self { config, decider, registry, deployer, repository, workers, readiness, metrics })
+        Ok(Self { config, decider, registry, deployer, repository, workers, readiness, metrics, records })
     }
 
     /// A registry and a deployer over `store` without a server: what they load serves no calls. Servers follow the
@@ -159,7 +178,7 @@ impl App {
         let cache = Arc::new(GraphCache::new(runtime, 1));
         let (publisher, metrics) = (Publisher::default(), Arc::new(Metrics::new()));
         let background = Background::default();
-        let registry = Registry::new(Holdings {
+        let registry = Registry::new(RegistryParts {
             store: store.clone(),
             cache: Arc::clone(&cache),
             publisher: publisher.clone(),
@@ -169,7 +188,7 @@ impl App {
             judges: Judges::default(),
             judge: background.judge.clone(),
         });
-        let deployer = Deployer::new(Deployment {
+        let deployer = Deployer::new(DeployerParts {
             store,
             cache,
             repository: None,
@@ -208,6 +227,7 @@ impl App {
             workers: self.workers,
             readiness: self.readiness,
             metrics: self.metrics,
+            records: self.records.as_ref().map(Records::reader),
             config: config.grpc,
             drain: config.server.drain.saturating_sub(config.server.drain_delay.unwrap_or_default()),
         };
@@ -249,6 +269,10 @@ impl App {
         let ended = leave.after(serving, shutdown, hurry).await;
         stop.cancel();
         drop(following);
+        // After the last answer: what it recorded is to be written.
+        if let Some(records) = self.records {
+            blocking(move || records.close(RECORDING)).await?;
+        }
         admin.stop();
         ended
     }

@@ -2,15 +2,20 @@
 //!
 //! Exit codes: 0 success, 1 failure, 2 wrong command line (clap), 64 wrong configuration.
 
+mod archive;
 mod backend;
 mod check;
+mod decision;
+mod events;
 mod features;
 mod init;
 mod judge;
 mod model;
 mod printing;
+mod progress;
 mod rank;
 mod release;
+mod replay;
 mod score;
 mod segment;
 mod serve;
@@ -61,6 +66,12 @@ enum Command {
     Model(model::ModelArgs),
     /// Make, list, compare, promote, roll back and watch releases
     Release(release::ReleaseArgs),
+    /// Show and list recorded decisions
+    Decision(decision::DecisionArgs),
+    /// Export, verify and seal recorded events
+    Events(events::EventsArgs),
+    /// Decide again from records and compare, or ask what another release would have done
+    Replay(replay::ReplayArgs),
     /// Train segments of customers
     #[command(subcommand)]
     Segment(segment::SegmentCommand),
@@ -138,6 +149,9 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Score(args) => score::run(&args),
         Command::Model(args) => model::run(&args),
         Command::Release(args) => release::run(&args),
+        Command::Decision(args) => decision::run(&args),
+        Command::Events(args) => events::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Segment(command) => segment::run(&command),
         Command::Features(command) => features::run(&command),
     }

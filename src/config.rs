@@ -11,6 +11,7 @@ use crate::app::ServerConfig;
 use crate::grpc::GrpcConfig;
 use document::Problems;
 use document::settings::{Resolved, Settings};
+use event::EventConfig;
 pub use environment::unknown_variables;
 use release::ReleaseConfig;
 use telemetry::logging::LoggingConfig;
@@ -30,6 +31,8 @@ pub struct Config {
     pub grpc: GrpcConfig,
     /// The store, and how versions are pushed.
     pub release: ReleaseConfig,
+    /// What is recorded of decisions, and where.
+    pub events: EventConfig,
     /// Logs and traces.
     pub logging: LoggingConfig,
     resolved: Resolved,
@@ -50,8 +53,9 @@ impl Config {
         let server = ServerConfig::read(&mut settings, cores);
         let grpc = GrpcConfig::read(&mut settings, cores);
         let release = ReleaseConfig::read(&mut settings);
+        let events = EventConfig::read(&mut settings);
         let logging = LoggingConfig::read(&mut settings);
-        settings.finish().map(|resolved| Self { server, grpc, release, logging, resolved })
+        settings.finish().map(|resolved| Self { server, grpc, release, events, logging, resolved })
     }
 }
 

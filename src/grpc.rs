@@ -26,6 +26,7 @@ mod offload;
 mod peers;
 mod permits;
 pub mod proto;
+mod record;
 mod records;
 mod release;
 mod rpc;
@@ -65,8 +66,11 @@ use peers::Peers;
 use proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use proto::proffer::v1::decision_service_server::DecisionServiceServer;
 use proto::proffer::v1::model_service_server::ModelServiceServer;
+use proto::proffer::v1::record_service_server::RecordServiceServer;
 use proto::proffer::v1::release_service_server::ReleaseServiceServer;
 use release::ReleaseService;
+use event::EventReader;
+use record::RecordService;
 use telemetry::{Metrics, Readiness};
 use work::Workers;
 
@@ -86,6 +90,8 @@ pub struct Grpc {
     pub readiness: Readiness,
     /// Where calls and connections are counted.
     pub metrics: Arc<Metrics>,
+    /// Answers `RecordService`; `None` if decisions are not recorded.
+    pub records: Option<EventReader>,
     /// How the protocols are served.
     pub config: GrpcConfig,
     /// How long a shutdown waits for calls in flight.
@@ -131,6 +137,12 @@ impl Grpc {
             .max_encoding_message_size(usize::MAX)
             .accept_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Gzip);
+        let records = RecordService::new(self.records, self.deployer.clone());
+        let records = RecordServiceServer::new(records)
+            .max_decoding_message_size(most)
+            .max_encoding_message_size(usize::MAX)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip);
         let releases = ReleaseServiceServer::new(ReleaseService::new(self.registry, self.deployer))
             .max_decoding_message_size(most)
             .max_encoding_message_size(usize::MAX)
@@ -169,6 +181,7 @@ impl Grpc {
                 .add_service(inference.clone())
                 .add_service(models.clone())
                 .add_service(releases.clone())
+                .add_service(records.clone())
                 .add_service(health.clone())
                 .add_service(reflection().build_v1()?)
                 .add_service(reflection().build_v1alpha()?);
@@ -194,6 +207,7 @@ async fn follow_readiness(reporter: HealthReporter, readiness: Readiness) {
         "proffer.v1.DecisionService",
         "proffer.v1.ModelService",
         "proffer.v1.ReleaseService",
+        "proffer.v1.RecordService",
         "inference.GRPCInferenceService",
         "",
     ];

@@ -1,4 +1,4 @@
-"""The server under load: started on a store of its own or found at an address, watched, stopped.
+"""The server under load: started with its own store or found at an address, monitored, stopped.
 
 Start reading at `Server`.
 """
@@ -12,21 +12,21 @@ import subprocess
 import time
 from pathlib import Path
 
-from report import NotJudged
+from report import Inconclusive
 
-# A server that takes longer than this, in seconds, does not come up, or does not go down, any more.
+# How long a server may take to start or to stop, in seconds.
 PATIENCE = 30
 
 
 class Server:
-    """A server: `grpc` and `admin` are its addresses, `process` its process id. What is not known of it is None."""
+    """A server: `grpc` and `admin` are its addresses, `process` its process id. Unknown values are None."""
 
     def __init__(self, options, scratch, log):
         self.child, self.admin, self.options, self.log = None, options.ADMIN, options, log
         if options.ADDRESS:
             self.grpc = options.ADDRESS
             if not listens(self.grpc):
-                raise NotJudged(f"no server answers at ADDRESS={self.grpc}")
+                raise Inconclusive(f"no server answers at ADDRESS={self.grpc}")
             self.process = listener(self.grpc)
         else:
             try:
@@ -41,7 +41,7 @@ class Server:
         command_line(self.options, "init", "--store", store, "--from", self.options.MODELS)
         with self.log.open("w") as log:
             self.child = subprocess.Popen(
-                [self.options.PROFFER, "serve", "--store", store, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
+                [self.options.PROFFER, "serve", "--store", store, "--data", scratch / "data", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
                  "--log-format", "text", "--log-filter", "info"],
                 stdout=subprocess.DEVNULL, stderr=log, env={**os.environ, "PROFFER_SERVER_DRAIN_DELAY": "0s"})
         self.process = self.child.pid
@@ -52,14 +52,14 @@ class Server:
                 if page(self.admin, "/readyz") is not None:
                     return
             time.sleep(0.02)
-        said = "\n  ".join(self.log.read_text().splitlines()[-3:])
-        raise NotJudged(f"the server did not become ready; the end of {self.log}:\n  {said}")
+        end = "\n  ".join(self.log.read_text().splitlines()[-3:])
+        raise Inconclusive(f"the server did not become ready; the end of {self.log}:\n  {end}")
 
     def stop(self):
-        """Ends the server if it was started here, by its process id."""
+        """Stops the server if it was started here, by its process id."""
         if self.child is None:
             return
-        # Whoever is impatient now would leave it behind.
+        # Another signal now would leave it running.
         for also in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(also, signal.SIG_IGN)
         self.child.terminate()
@@ -70,19 +70,19 @@ class Server:
             self.child.wait()
 
     def trouble(self):
-        """What went wrong with a server that was started here."""
+        """Problems of a server that was started here."""
         code = self.child.poll() if self.child else None
         return [] if code is None else [f"the server ended during the run, exit code {code}"]
 
     def metric(self, name):
-        """The sum of a metric over its labels, which come into being when they are used; None where metrics cannot be read."""
+        """The sum of a metric over its labels; 0 before its first use, None if metrics cannot be read."""
         text = page(self.admin, "/metrics") if self.admin else None
         if text is None:
             return None
         return sum(map(float, re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)", text, re.MULTILINE)))
 
     def memory(self):
-        """Resident bytes; None where nobody says."""
+        """Resident bytes; None if unknown."""
         if self.process:
             try:
                 status = Path(f"/proc/{self.process}/status").read_text()
@@ -92,14 +92,14 @@ class Server:
         return self.metric("process_resident_memory_bytes") or None
 
     def files(self):
-        """Open file descriptors; None where nobody says."""
+        """Open file descriptors; None if unknown."""
         try:
             return len(os.listdir(f"/proc/{self.process}/fd")) if self.process else None
         except OSError:
             return None
 
     def cpu(self):
-        """CPU seconds so far; None where nobody says."""
+        """CPU seconds so far; None if unknown."""
         try:
             fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -108,15 +108,15 @@ class Server:
 
 
 def command_line(options, *words):
-    """Runs `proffer` with these words; returns what it prints."""
+    """Runs `proffer` with these arguments; returns its output."""
     done = subprocess.run([options.PROFFER, *map(str, words)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise NotJudged(f"proffer {' '.join(map(str, words[:2]))} failed: {done.stderr.strip() or done.stdout.strip()}")
+        raise Inconclusive(f"proffer {' '.join(map(str, words[:2]))} failed: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
 
 
 def listens(where):
-    """Whether somebody accepts connections there."""
+    """Whether the address accepts connections."""
     host, _, port = where.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=3).close()
@@ -139,7 +139,7 @@ def page(where, path):
 
 
 def listener(where):
-    """The process of this machine that listens there; None where it is elsewhere, or not ours to look at."""
+    """The local process that listens on the address; None if it is elsewhere or not accessible."""
     host, _, port = where.rpartition(":")
     if host not in ("127.0.0.1", "localhost", "[::1]"):
         return None

@@ -1,4 +1,4 @@
-"""Servers as child processes on free ports of the loopback device: started, awaited, watched, stopped.
+"""Servers as child processes on free loopback ports: started, awaited, monitored, stopped.
 
 Start reading at `Child`.
 """
@@ -12,20 +12,19 @@ import sys
 import time
 from pathlib import Path
 
-# A server that takes longer than this, in seconds, does not come up, or does not go down, any more.
+# How long a server may take to start or to stop, in seconds.
 PATIENCE = 60
 
-# MLServer answers one request at a time in each of its workers; two of them for two cores, each with one thread of
-# LightGBM.
+# Each worker of MLServer answers one request at a time, so there is one per core, with one LightGBM thread each.
 MLSERVER_WORKERS = 2
 
 
-class Trouble(Exception):
-    """What stops a run."""
+class BenchError(Exception):
+    """An error that aborts the run."""
 
 
 class Child:
-    """A process that was started here, with `address` once it serves."""
+    """A child process, with its `address` once it serves."""
 
     def __init__(self, name, command, folder, **environment):
         self.name, self.address = name, None
@@ -38,10 +37,10 @@ class Child:
             )  # fmt: skip
 
     def line(self):
-        """The next line of JSON that it prints."""
+        """Reads the next line of JSON that it prints."""
         text = self.process.stdout.readline()
         if not text:
-            raise Trouble(f"{self.name} ended:\n{self.end_of_log()}")
+            raise BenchError(f"{self.name} ended:\n{self.end_of_log()}")
         return json.loads(text)
 
     def ask(self, words):
@@ -51,23 +50,23 @@ class Child:
         return self.line()
 
     def wait_until(self, ready):
-        """Waits until `ready` returns something, which is then returned."""
+        """Waits until `ready` returns a true value, and returns it."""
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until and self.process.poll() is None:
             if found := ready():
                 return found
             time.sleep(0.05)
-        raise Trouble(f"{self.name} does not serve:\n{self.end_of_log()}")
+        raise BenchError(f"{self.name} does not serve:\n{self.end_of_log()}")
 
     def end_of_log(self):
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-8:])
 
     def pids(self):
-        """Its process and all below it."""
+        """Its process and all descendants."""
         return [self.process.pid, *descendants(self.process.pid)]
 
     def stop(self):
-        """Ends it by its process id, and what it left behind by theirs."""
+        """Stops it, and kills any descendants that are left, by their process ids."""
         below = descendants(self.process.pid)
         self.process.stdin.close()
         self.process.terminate()
@@ -83,19 +82,19 @@ class Child:
 
 
 def proffer(program, workspace, folder, **environment):
-    """The server, on a store of the workspace."""
+    """Proffer, with a store of the workspace."""
     store = folder / "store"
     done = subprocess.run(
         [program, "init", "--store", store, "--from", workspace],
         capture_output=True, text=True, check=False, env={**os.environ, **environment},
     )  # fmt: skip
     if done.returncode != 0:
-        raise Trouble(f"proffer init failed: {done.stderr.strip()}")
+        raise BenchError(f"proffer init failed: {done.stderr.strip()}")
     print(done.stdout.strip().rpartition(": ")[2])
-    serve = [program, "serve", "--store", store, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+    serve = [program, "serve", "--store", store, "--data", folder / "data", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
     child = Child("proffer", [*serve, "--log-format", "text", "--log-filter", "info"], folder,
                   PROFFER_SERVER_DRAIN_DELAY="0s", **environment)
-    with stopped_on_trouble(child):
+    with stopped_on_error(child):
         found = child.wait_until(lambda: re.search(r"grpc=(\S+) admin=(\S+) ", child.log.read_text()))
         child.address, admin = found.groups()
         child.wait_until(lambda: page(admin, "/readyz"))
@@ -105,13 +104,13 @@ def proffer(program, workspace, folder, **environment):
 def plain(program, words, folder, **environment):
     """One of the servers of `main.rs`."""
     child = Child(words[0], [program, *words, "--bench"], folder, **environment)
-    with stopped_on_trouble(child):
+    with stopped_on_error(child):
         child.address = child.line()["address"]
     return child
 
 
 def mlserver(folder, workers=MLSERVER_WORKERS):
-    """MLServer with its runtime for LightGBM."""
+    """MLServer with its LightGBM runtime."""
     grpc, http = free_ports(2)
     settings = {
         "host": "127.0.0.1", "grpc_port": grpc, "http_port": http, "metrics_endpoint": None, "debug": False,
@@ -122,14 +121,14 @@ def mlserver(folder, workers=MLSERVER_WORKERS):
     (folder / "model-settings.json").write_text(json.dumps(model))
     script = Path(sys.executable).with_name("mlserver")
     child = Child("mlserver", [sys.executable, script, "start", folder], folder, OMP_NUM_THREADS="1")
-    with stopped_on_trouble(child):
+    with stopped_on_error(child):
         child.wait_until(lambda: page(f"127.0.0.1:{http}", "/v2/models/trees/ready"))
     child.address = f"127.0.0.1:{grpc}"
     return child
 
 
-class stopped_on_trouble:
-    """Stops a child that does not come up."""
+class stopped_on_error:
+    """Stops a child that fails to start."""
 
     def __init__(self, child):
         self.child = child
@@ -143,7 +142,7 @@ class stopped_on_trouble:
 
 
 def free_ports(count):
-    """Ports that nobody listens on; all are held until all are known, so that they differ."""
+    """Free ports; all are held until the last is found, so that they differ."""
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [listener.getsockname()[1] for listener in held]
     for listener in held:
@@ -163,7 +162,7 @@ def page(address, path):
 
 
 def stat(pid):
-    """The fields of a process after its name; empty where it is gone."""
+    """The fields of a process after its name; empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -175,34 +174,34 @@ def is_running(pid):
 
 
 def descendants(pid):
-    """All processes below this one."""
+    """All descendants of a process."""
     parents = {int(entry.name): int(fields[1]) for entry in Path("/proc").glob("[0-9]*") if (fields := stat(entry.name))}
-    found, open_ends = [], [pid]
-    while open_ends:
-        parent = open_ends.pop()
+    found, pending = [], [pid]
+    while pending:
+        parent = pending.pop()
         children = [child for child, of in parents.items() if of == parent]
         found += children
-        open_ends += children
+        pending += children
     return found
 
 
 class Watch:
-    """Tells what other programs take of the machine while something is measured."""
+    """Measures the CPU usage of other programs during the measurement."""
 
     def __init__(self):
         self.began, self.before = time.monotonic(), self.elsewhere()
 
     @staticmethod
     def elsewhere():
-        """CPU seconds of everything that is neither this process nor below it."""
+        """CPU seconds of everything except this process and its descendants."""
         fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
         ticks = os.sysconf("SC_CLK_TCK")
         everything = (sum(fields) - fields[3] - fields[4]) / ticks
         running = sum(int(of[11]) + int(of[12]) for pid in descendants(os.getpid()) if (of := stat(pid))) / ticks
-        # Processes that ended and were waited for are the children of `times`.
+        # Finished children are included in `times`.
         return everything - running - sum(os.times()[:4])
 
     def others(self):
-        """The share of all cores, in percent."""
+        """The usage of all cores, in percent."""
         spent = (time.monotonic() - self.began) * (os.cpu_count() or 1)
         return max(0.0, 100 * (self.elsewhere() - self.before) / spent)

@@ -1,4 +1,4 @@
-//! The server in a process of its own, and what the operating system tells of it.
+//! The server in its own process, and its figures from the operating system.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 /// The release binary: `cargo bench` builds it with the options of `cargo build --release`.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_proffer");
 
-/// A server that takes longer than this does not come up any more.
+/// How long the server may take to become ready.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server that runs; killed when it is dropped.
+/// A running server; killed on drop.
 pub(crate) struct Server {
     pub address: SocketAddr,
     /// From exec to the first `/readyz` that answered 200.
@@ -32,6 +32,8 @@ impl Server {
         let child = Command::new(BINARY)
             .args(["serve", "--listen", &address.to_string(), "--admin", &admin.to_string(), "--store"])
             .arg(store)
+            .arg("--data")
+            .arg(logs.join("data"))
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())
             .spawn()
@@ -63,9 +65,9 @@ impl Drop for Server {
     }
 }
 
-/// Two addresses of this machine that nobody listens on.
+/// Two free loopback addresses.
 fn free_addresses() -> [SocketAddr; 2] {
-    // Both are held until both are known, so that they differ.
+    // Both are held until both are found, so that they differ.
     let held = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
     held.map(|listener| listener.local_addr().unwrap())
 }
@@ -81,21 +83,23 @@ fn is_ready(admin: SocketAddr) -> bool {
     ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
-/// A process by its number.
+/// A process by its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Process(u32);
 
-/// CPU time of everything on this machine so far, over all cores; `None` where there is no `/proc`.
+/// CPU time of all processes so far, over all cores; `None` without `/proc`.
 pub(crate) fn cpu_of_all() -> Option<Duration> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
     let ticks: Vec<f64> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
-    // user nice system idle iowait irq softirq steal, and guest times that are part of the first two.
+    // The fields are user, nice, system, idle, iowait, irq, softirq and steal, then guest times, which are part of the
+    // first two.
     let busy = ticks.iter().take(8).sum::<f64>() - ticks.get(3)? - ticks.get(4)?;
     Some(Duration::from_secs_f64(busy / TICKS_PER_SECOND))
 }
 
-/// Ticks per second of the times in `/proc`: 100 on every architecture that Rust runs on, whatever the kernel's own.
+/// Ticks per second of the times in `/proc`: 100 on every architecture that Rust supports, regardless of the kernel's
+/// own rate.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 impl Process {
@@ -104,18 +108,18 @@ impl Process {
         Self(std::process::id())
     }
 
-    /// CPU time so far, in user and kernel mode; `None` where there is no `/proc`.
+    /// CPU time so far, in user and kernel mode; `None` without `/proc`.
     pub(crate) fn cpu(self) -> Option<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()?;
-        // The name of the program stands in brackets and may hold anything; numbers follow the last of them. User and kernel
-        // time are the 14th and 15th field of the line.
+        // The name of the program is in brackets and may contain anything; numbers follow the last bracket. User and
+        // kernel time are the 14th and 15th field of the line.
         let (_, fields) = stat.rsplit_once(')')?;
         let ticks: f64 =
             fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
         Some(Duration::from_secs_f64(ticks / TICKS_PER_SECOND))
     }
 
-    /// What the process occupies.
+    /// The current memory of the process.
     pub(crate) fn memory(self) -> Memory {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap_or_default();
         let mb = |key: &str| {
@@ -123,25 +127,24 @@ impl Process {
             let kib: f64 = line.trim_start_matches(':').trim().strip_suffix(" kB")?.parse().ok()?;
             Some(kib * 1024.0 / 1e6)
         };
-        Memory { resident: mb("VmRSS"), peak: mb("VmHWM"), of_its_own: mb("RssAnon") }
+        Memory { resident: mb("VmRSS"), peak: mb("VmHWM"), anonymous: mb("RssAnon") }
     }
 }
 
-/// Memory of a process in MB; unknown where there is no `/proc`.
+/// Memory of a process in MB; unknown without `/proc`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Memory {
     resident: Option<f64>,
     peak: Option<f64>,
-    /// Without the pages of files: the program and its libraries.
-    of_its_own: Option<f64>,
+    /// Without pages of files, such as the program and its libraries.
+    anonymous: Option<f64>,
 }
 
 impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Some(resident), Some(peak), Some(of_its_own)) = (self.resident, self.peak, self.of_its_own)
-        else {
+        let (Some(resident), Some(peak), Some(anonymous)) = (self.resident, self.peak, self.anonymous) else {
             return f.write_str("unknown");
         };
-        write!(f, "{resident:.0} MB resident ({of_its_own:.0} without files), peak {peak:.0} MB")
+        write!(f, "{resident:.0} MB resident ({anonymous:.0} without files), peak {peak:.0} MB")
     }
 }

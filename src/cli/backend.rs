@@ -15,7 +15,7 @@ use super::Failure;
 use crate::app::App;
 use crate::grpc::client::{Client, ClientError, PIECE};
 use release::{
-    CreatedRelease, Current, Deployer, ModelSummary, Order, Promotion, PushHeader, Pushed, Registry,
+    CreatedRelease, Current, Deployer, ModelSummary, PromotionRequest, Promotion, PushHeader, Pushed, Registry,
     RegistryError, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ServingState, Store, VersionDetail,
 };
 use work::Call;
@@ -53,6 +53,16 @@ impl Place {
     pub(super) fn new(server: Option<String>, store: Option<String>, json: bool) -> Self {
         Self { server, store, json }
     }
+
+    /// The store, if the command works on one.
+    pub(super) fn store(&self) -> Option<&str> {
+        self.store.as_deref()
+    }
+}
+
+/// The current release of a store.
+pub(super) fn current_of(store: &str) -> Result<u64, Failure> {
+    Ok(Store::open(store, None)?.current()?.current.release)
 }
 
 /// Why an action was refused, by the server or here.
@@ -205,10 +215,10 @@ impl Backend {
         })
     }
 
-    pub(super) fn promote(&self, order: Order) -> Result<Promotion, BackendError> {
+    pub(super) fn promote(&self, request: PromotionRequest) -> Result<Promotion, BackendError> {
         Ok(match self {
-            Self::Server { client, runtime } => runtime.block_on(client.promote(order))?,
-            Self::Store { deployer, .. } => deployer.promote(&order, &Call::default())?,
+            Self::Server { client, runtime } => runtime.block_on(client.promote(request))?,
+            Self::Store { deployer, .. } => deployer.promote(&request, &Call::default())?,
         })
     }
 

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::Failure;
 use super::printing::print;
 use feature::FeatureSchema;
-use feature::store::{CustomerSource, KEPT_FILES, Losses, MOST_LOST, MOST_UNKNOWN, Replaced};
+use feature::store::{CustomerSource, KEPT_FILES, Losses, MAX_LOST, MAX_UNKNOWN, Replaced};
 use release::Store;
 
 /// The part of `--help` about losses.
@@ -16,8 +16,8 @@ fn after_load() -> String {
         "A file is refused without --force if it would lose more than {} % of the customers or of their consents, a column, or \
          a feature for more than {} % of the customers who have it. The last {KEPT_FILES} files are kept: each --undo goes one file \
          further back.",
-        MOST_LOST * 100.0,
-        MOST_UNKNOWN * 100.0
+        MAX_LOST * 100.0,
+        MAX_UNKNOWN * 100.0
     )
 }
 

@@ -16,7 +16,7 @@ use super::release::{say_promotion, settled};
 use super::table::{failed_gates, new_table, verdict};
 use super::upload::{Progress, VersionDirectory, read_optional, read_text};
 use release::{
-    CreatedRelease, ModelSummary, Order, Promotion, Pushed, ReleaseDraft, ReleaseRecord, VersionDetail,
+    CreatedRelease, ModelSummary, PromotionRequest, Promotion, Pushed, ReleaseDraft, ReleaseRecord, VersionDetail,
     VersionState,
 };
 
@@ -261,8 +261,8 @@ fn promote(
     outcome.warnings = warnings;
     let release = outcome.release.insert(record).number;
     let (author, reason) = (args.author.clone(), args.note.clone());
-    let order = Order { release, expected_current: Some(base), author, reason };
-    outcome.promotion = Some(backend.promote(order)?);
+    let request = PromotionRequest { release, expected_current: Some(base), author, reason };
+    outcome.promotion = Some(backend.promote(request)?);
     Ok(())
 }
 

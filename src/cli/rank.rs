@@ -53,6 +53,9 @@ pub(super) struct RankArgs {
     /// Also print withheld offers, and why
     #[arg(long)]
     explain: bool,
+    /// Have the decisions recorded, as if the offers were shown; otherwise it is a preview
+    #[arg(long)]
+    record: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -106,6 +109,7 @@ fn question(args: &RankArgs, schema: Option<&FeatureSchema>) -> Result<RankQuest
         excluded: args.exclude.clone(),
         count: args.count,
         explain: args.explain,
+        record: args.record,
         as_of: args.as_of,
     })
 }

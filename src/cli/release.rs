@@ -2,17 +2,19 @@
 
 mod create;
 mod shown;
+mod simulate;
 
 use std::ops::ControlFlow;
 
 use clap::{Args, Subcommand};
 
 use self::create::CreateArgs;
+use self::simulate::SimulateArgs;
 pub(super) use self::shown::say_promotion;
 use super::Failure;
 use super::backend::{Backend, Place};
 use super::printing::{print, print_contents, print_json, write_json_line, write_line};
-use release::{Order, Promotion, RELEASE_FILES, ReleaseFiles};
+use release::{PromotionRequest, Promotion, RELEASE_FILES, ReleaseFiles};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -94,6 +96,8 @@ enum ReleaseCommand {
         #[command(flatten)]
         by: By,
     },
+    /// Show what would change for all customers if a release were promoted; takes --store
+    Simulate(SimulateArgs),
     /// Print what serves, and a line for each change of it, until interrupted
     Watch,
 }
@@ -121,9 +125,13 @@ pub(super) fn run(args: &ReleaseArgs) -> Result<(), Failure> {
     if let ReleaseCommand::Create(create) = &args.command {
         return create::run(create, &args.place);
     }
+    if let ReleaseCommand::Simulate(simulate) = &args.command {
+        let missing = || Failure::new("a simulation decides here: name the store with --store");
+        return simulate::run(simulate, args.place.store().ok_or_else(missing)?);
+    }
     let backend = Backend::open(&args.place)?;
     match &args.command {
-        ReleaseCommand::Create(_) => Ok(()),
+        ReleaseCommand::Create(_) | ReleaseCommand::Simulate(_) => Ok(()),
         ReleaseCommand::List { count, before } => {
             let list = backend.releases(*count, *before)?;
             if json { print_json(&list) } else { print(shown::list(&list)) }
@@ -148,8 +156,8 @@ pub(super) fn run(args: &ReleaseArgs) -> Result<(), Failure> {
         ReleaseCommand::Promote { release, expect, by } => {
             let By { author, reason } = by;
             let (author, reason) = (author.clone(), reason.clone());
-            let order = Order { release: *release, expected_current: *expect, author, reason };
-            report(&backend.promote(order)?, json)
+            let request = PromotionRequest { release: *release, expected_current: *expect, author, reason };
+            report(&backend.promote(request)?, json)
         }
         ReleaseCommand::Rollback { by } => report(&backend.rollback(&by.author, &by.reason)?, json),
         ReleaseCommand::Watch => backend.watch(|change| {

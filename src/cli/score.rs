@@ -47,7 +47,7 @@ pub(super) struct ScoreArgs {
 const ROWS_PER_CALL: usize = 4096;
 
 /// The most problems that are listed.
-const MOST_PROBLEMS: usize = 100;
+const MAX_PROBLEMS: usize = 100;
 
 /// The column that identifies rows.
 const ID_COLUMN: &str = "customer_id";
@@ -120,7 +120,7 @@ fn read(args: &ScoreArgs, schema: Option<&FeatureSchema>) -> Result<Rows, Proble
     }
     let mut fields = Fields::new(&names, schema, reader.decimal());
     let (mut ids, mut batches, mut record) = (Vec::new(), Vec::new(), Record::default());
-    while problems.len() < MOST_PROBLEMS {
+    while problems.len() < MAX_PROBLEMS {
         match reader.read(&mut record) {
             Ok(true) => {}
             Ok(false) => break,

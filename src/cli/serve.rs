@@ -22,6 +22,9 @@ pub(super) struct ConfigArgs {
     /// The store's directory [default: store]
     #[arg(long, value_name = "DIR")]
     store: Option<String>,
+    /// The directory of what this server remembers: its log of decisions [default: var/data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
     /// Where gRPC listens [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
@@ -52,6 +55,7 @@ impl ConfigArgs {
     fn load(&self) -> Result<Config, Failure> {
         let mut flags: Vec<(&str, String)> = [
             ("server.store", &self.store),
+            ("data.directory", &self.data),
             ("server.listen", &self.listen),
             ("server.admin", &self.admin),
             ("server.workers", &self.workers),

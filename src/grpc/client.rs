@@ -3,6 +3,7 @@
 mod address;
 mod decisions;
 mod management;
+mod records;
 
 use std::time::Duration;
 

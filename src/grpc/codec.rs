@@ -15,7 +15,7 @@ use super::footprint;
 
 /// What the entries of one message may take beside their content. It suffices for 100,000 rows of twenty text features,
 /// or for a `Score` answer of 100,000 rows that all failed.
-const MOST_ENTRY_BYTES: usize = 64 << 20;
+const MAX_ENTRY_BYTES: usize = 64 << 20;
 
 /// The codec of every generated service.
 #[derive(Debug, Clone)]
@@ -56,7 +56,7 @@ impl<U: Message + Name + Default> TonicDecoder for Decoder<U> {
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         // The buffer of one message is contiguous.
-        match footprint::of(&U::full_name(), buffer.chunk(), MOST_ENTRY_BYTES) {
+        match footprint::of(&U::full_name(), buffer.chunk(), MAX_ENTRY_BYTES) {
             Some(bytes) => Exchange::charge_entries(bytes)?,
             None => {
                 return Err(Status::invalid_argument(

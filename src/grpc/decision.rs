@@ -5,6 +5,9 @@ mod rank;
 mod score;
 mod sizes;
 
+pub(super) use features::write_value;
+pub(super) use rank::write_result;
+
 use std::sync::Arc;
 
 use prost::Message;
@@ -80,7 +83,7 @@ impl DecisionService {
         let named = |status| status::of_request(status, &request_id);
         call.check()
             .map_err(|stop| named(status::from_rejection(Rejection::Cancelled(stop), &request_id)))?;
-        let request = rank::read(request, &self.limits).map_err(named)?;
+        let request = rank::read(request, &request_id, &self.limits).map_err(named)?;
         call.trace().step("decode", began);
         let explain = request.explain;
         // A decided answer waits to be encoded, and takes its most memory while it does.

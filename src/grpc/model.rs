@@ -20,7 +20,7 @@ use wire::push_model_version_request::Part;
 use work::Cancellation;
 
 /// Files of one version.
-const MOST_FILES: usize = 4096;
+const MAX_FILES: usize = 4096;
 
 /// Messages of an upload that are buffered for the disk.
 const MESSAGES_AHEAD: usize = 2;
@@ -186,7 +186,7 @@ fn read_header(message: Option<wire::PushModelVersionRequest>) -> Result<PushHea
         None => return Err(status::invalid("part", "the first message must be a header; it is empty")),
     };
     check_model_name("header.name", &header.name)?;
-    check_count("header.files", "files", header.files.len(), MOST_FILES)?;
+    check_count("header.files", "files", header.files.len(), MAX_FILES)?;
     Ok(header.into())
 }
 
@@ -308,8 +308,8 @@ mod tests {
             read_header(Some(message(Some(Part::Header(header)))))
                 .map_err(|status| status.message().to_owned())
         };
-        assert_eq!(header("m", MOST_FILES).unwrap().files.len(), MOST_FILES);
-        assert!(header("m", MOST_FILES + 1).unwrap_err().starts_with("header.files: "));
+        assert_eq!(header("m", MAX_FILES).unwrap().files.len(), MAX_FILES);
+        assert!(header("m", MAX_FILES + 1).unwrap_err().starts_with("header.files: "));
         assert!(header("../m", 1).unwrap_err().starts_with("header.name: "));
     }
 }

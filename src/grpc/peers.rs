@@ -47,7 +47,7 @@ const LEAVE_GRACE: Duration = Duration::from_mins(1);
 pub(super) const SWEEP: Duration = Duration::from_secs(1);
 
 /// The default cap of connections: each may cost some 20 kB.
-const MOST_CONNECTIONS: usize = 10_000;
+const MAX_CONNECTIONS: usize = 10_000;
 
 /// Descriptors reserved for files, the store, uploads and the admin address.
 const RESERVED_DESCRIPTORS: usize = 96;
@@ -68,11 +68,11 @@ const RECENT_CALL: Duration = Duration::from_secs(10);
 /// The most connections that a limit of `descriptors` allows, beside `threads` that serve them.
 #[must_use]
 pub fn most_connections(descriptors: Option<u64>, threads: usize) -> usize {
-    let Some(descriptors) = descriptors else { return MOST_CONNECTIONS };
+    let Some(descriptors) = descriptors else { return MAX_CONNECTIONS };
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
     let left = descriptors.saturating_sub(RESERVED_DESCRIPTORS + threads * DESCRIPTORS_OF_A_THREAD);
     // A limit that leaves nothing is split in halves.
-    left.max(descriptors / 2).clamp(1, MOST_CONNECTIONS)
+    left.max(descriptors / 2).clamp(1, MAX_CONNECTIONS)
 }
 
 /// The connection of a call, cheap to clone.

@@ -11,16 +11,16 @@ use super::limits::{check_author, check_count, check_model_name, check_note};
 use super::management::{blocking, take_on};
 use super::proto::proffer::v1 as wire;
 use super::status;
-use release::{Deployer, Order, Registry, ReleaseDraft, ServingState};
+use release::{Deployer, PromotionRequest, Registry, ReleaseDraft, ServingState};
 
 /// Models that one call may name.
-const MOST_MODELS: usize = 10_000;
+const MAX_MODELS: usize = 10_000;
 
 /// The default length of a list of releases or promotions.
 const LISTED: usize = 100;
 
 /// The most releases or promotions of one list.
-const MOST_LISTED: usize = 10_000;
+const MAX_LISTED: usize = 10_000;
 
 /// The service, cheap to clone.
 #[derive(Debug, Clone)]
@@ -66,7 +66,7 @@ impl wire::release_service_server::ReleaseService for ReleaseService {
     ) -> Result<Response<wire::ListReleasesResponse>, Status> {
         let admitted = take_on(&request);
         let wire::ListReleasesRequest { count, before } = request.into_inner();
-        let count = if count == 0 { LISTED } else { (count as usize).min(MOST_LISTED) };
+        let count = if count == 0 { LISTED } else { (count as usize).min(MAX_LISTED) };
         let registry = self.registry.clone();
         let mut list = blocking(admitted, move |_| registry.releases(count, before)).await?;
         list.serving = Some(self.deployer.state().borrow().clone());
@@ -78,9 +78,9 @@ impl wire::release_service_server::ReleaseService for ReleaseService {
         request: Request<wire::PromoteReleaseRequest>,
     ) -> Result<Response<wire::PromoteReleaseResponse>, Status> {
         let admitted = take_on(&request);
-        let order = read_order(request.into_inner())?;
+        let request = read_promotion(request.into_inner())?;
         let deployer = self.deployer.clone();
-        let promotion = blocking(admitted, move |call| deployer.promote(&order, call)).await?;
+        let promotion = blocking(admitted, move |call| deployer.promote(&request, call)).await?;
         Ok(Response::new(promotion.into()))
     }
 
@@ -123,7 +123,7 @@ impl wire::release_service_server::ReleaseService for ReleaseService {
     ) -> Result<Response<wire::ListPromotionsResponse>, Status> {
         let admitted = take_on(&request);
         let wire::ListPromotionsRequest { count, before } = request.into_inner();
-        let count = if count == 0 { LISTED } else { (count as usize).min(MOST_LISTED) };
+        let count = if count == 0 { LISTED } else { (count as usize).min(MAX_LISTED) };
         let registry = self.registry.clone();
         let promotions = blocking(admitted, move |_| registry.promotions(count, before)).await?;
         let promotions = promotions.into_iter().map(Into::into).collect();
@@ -170,21 +170,21 @@ async fn tell(
 fn read_draft(request: wire::CreateReleaseRequest) -> Result<ReleaseDraft, Status> {
     check_author(&request.author)?;
     check_note("note", &request.note)?;
-    check_count("models", "entries", request.models.len(), MOST_MODELS)?;
+    check_count("models", "entries", request.models.len(), MAX_MODELS)?;
     for name in request.models.keys() {
         check_model_name("models", name)?;
     }
     Ok(request.into())
 }
 
-fn read_order(request: wire::PromoteReleaseRequest) -> Result<Order, Status> {
+fn read_promotion(request: wire::PromoteReleaseRequest) -> Result<PromotionRequest, Status> {
     let wire::PromoteReleaseRequest { release, expected_current, reason, author } = request;
     check_author(&author)?;
     check_note("reason", &reason)?;
     if release == 0 {
         return Err(status::invalid("release", "must be the number of a release, 1 or more"));
     }
-    Ok(Order { release, expected_current, author, reason })
+    Ok(PromotionRequest { release, expected_current, author, reason })
 }
 
 #[cfg(test)]
@@ -205,14 +205,14 @@ mod tests {
         assert!(draft(|request| request.author = "x".repeat(257)).unwrap_err().starts_with("author: "));
         let named = draft(|request| _ = request.models.insert("a/b".to_owned(), 1));
         assert!(named.unwrap_err().starts_with("models: "));
-        let order = |release, reason: &str| {
+        let request = |release, reason: &str| {
             let reason = reason.to_owned();
-            read_order(wire::PromoteReleaseRequest { release, reason, ..Default::default() })
+            read_promotion(wire::PromoteReleaseRequest { release, reason, ..Default::default() })
                 .map_err(|status| status.message().to_owned())
         };
-        assert_eq!(order(3, "why").unwrap().expected_current, None);
-        assert!(order(0, "").unwrap_err().starts_with("release: "));
-        assert!(order(3, &"x".repeat(4097)).unwrap_err().starts_with("reason: "));
+        assert_eq!(request(3, "why").unwrap().expected_current, None);
+        assert!(request(0, "").unwrap_err().starts_with("release: "));
+        assert!(request(3, &"x".repeat(4097)).unwrap_err().starts_with("reason: "));
     }
 
     #[tokio::test]

@@ -106,7 +106,7 @@ impl Rpc {
 pub(super) const OTHER: &str = "other";
 
 /// All calls.
-pub(super) const RPCS: [Rpc; 27] = [
+pub(super) const RPCS: [Rpc; 29] = [
     Rpc::serving("/proffer.v1.DecisionService/Rank", "Rank"),
     Rpc::serving("/proffer.v1.DecisionService/RankStream", "RankStream")
         .offloaded()
@@ -136,6 +136,8 @@ pub(super) const RPCS: [Rpc; 27] = [
         .giving_many(),
     Rpc::management("/proffer.v1.ReleaseService/DiffReleases", "DiffReleases"),
     Rpc::management("/proffer.v1.ReleaseService/ListPromotions", "ListPromotions"),
+    Rpc::management("/proffer.v1.RecordService/GetDecision", "GetDecision"),
+    Rpc::management("/proffer.v1.RecordService/ListDecisions", "ListDecisions"),
     Rpc::probe("/inference.GRPCInferenceService/ServerLive", "ServerLive"),
     Rpc::probe("/inference.GRPCInferenceService/ServerReady", "ServerReady"),
     Rpc::probe("/inference.GRPCInferenceService/ModelReady", "ModelReady"),

@@ -29,6 +29,7 @@ pub(super) fn from_decision(error: &DecisionError, request_id: &str) -> Status {
             Status::failed_precondition(error.to_string())
         }
         DecisionError::NotReady => retry(Code::Unavailable, &error.to_string(), LATER),
+        DecisionError::NotRecorded => retry(Code::ResourceExhausted, &error.to_string(), LATER),
         DecisionError::Rejected(refusal) => from_rejection(*refusal, request_id),
         DecisionError::Internal(details) => internal(details, request_id),
     };

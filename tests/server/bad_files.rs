@@ -1,19 +1,19 @@
-//! Files that people get wrong: each mistake is named with its file, its line and what to do, all of them at once, and no
-//! store is made of them.
+//! Mistakes in a workspace: each is reported with its file, its line and what to do, all at once, and no store is
+//! created.
 
 use std::path::Path;
 
 use super::binary::{Ended, init, proffer, proffer_prints};
 use super::harness::{Copy, sample_workspace};
 
-/// A mistake, and the problems that must be reported, no more and no fewer.
+/// A mistake and exactly the problems that must be reported for it.
 struct Case {
     about: &'static str,
     spoil: fn(&Copy),
     problems: &'static [Problem],
 }
 
-/// A line of the report: the file, a text that stands in the line that is blamed (nothing where no line is), the words.
+/// A line of the report: the file, a marker in the reported line (empty where no line is reported), and the message.
 type Problem = (&'static str, &'static str, &'static str);
 
 const POINTER: &str = "version https://git-lfs.github.com/spec/v1\n\
@@ -36,7 +36,7 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
-        about: "a rule that compares a number with a text and reads what the schema lacks",
+        about: "a rule that compares a number with a string and reads an unknown feature",
         spoil: |copy| {
             let rule = r#"'customer.credit_limit > "gold" && customer.credit_limt > 1.0'"#;
             copy.replace("offers.toml", ELIGIBILITY, rule);
@@ -57,7 +57,7 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
-        about: "an offer twice",
+        about: "a duplicate offer id",
         spoil: |copy| {
             let again = "\n[[offer]]\nname = \"Again\"\ncategory = \"travel\"\nplacements = [\"app_home\"]\nvalue = 1.0\nid = \
                  \"travel_gold\" # again\n";
@@ -96,7 +96,7 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
-        about: "a policy that asks for what nothing enforces",
+        about: "a policy with settings that are not enforced",
         spoil: |copy| {
             copy.append("policy.toml", "\n[contact_limits]\nper_week = 3\n[holdout]\npercent = 5.0\n");
             copy.append("policy.toml", "[[experiment]]\nid = \"challenger\"\n");
@@ -108,7 +108,7 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
-        about: "models that are not there, or do not score",
+        about: "models that do not exist or do not score",
         spoil: |copy| {
             copy.replace("policy.toml", "segmentation = \"segments\"", "segmentation = \"segment\"");
             copy.replace("policy.toml", "model = \"network\"", "model = \"netwerk\"");
@@ -150,7 +150,7 @@ const CASES: &[Case] = &[
         )],
     },
     Case {
-        about: "a model whose inputs the schema lacks",
+        about: "a model with inputs that are not in the schema",
         spoil: |copy| {
             copy.replace("propensity/1/model.toml", "    \"balance\",", "    \"balanse\",");
         },
@@ -169,7 +169,7 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
-        about: "a truncated graph whose checksum was taken after the damage",
+        about: "a truncated graph with a checksum computed after the damage",
         spoil: |copy| {
             truncate(copy);
             set_checksum(copy, &digest(&copy.path().join("propensity/1/model.onnx")));
@@ -185,7 +185,7 @@ const CASES: &[Case] = &[
         problems: &[("propensity/1/model.onnx", "", "this is not an ONNX model, or only a part of one")],
     },
     Case {
-        about: "a checksum that lies about a sound graph",
+        about: "a wrong checksum for a valid graph",
         spoil: |copy| set_checksum(copy, &"0".repeat(64)),
         problems: &[("propensity/1/model.onnx", "", "the file was changed or damaged")],
     },
@@ -202,7 +202,7 @@ const CASES: &[Case] = &[
         )],
     },
     Case {
-        about: "segments of features that the schema lacks",
+        about: "segments on features that are not in the schema",
         spoil: |copy| {
             copy.replace("segments/1/segments.json", "\"name\": \"balance\"", "\"name\": \"balanse\"");
             let manifest = read(copy, "segments/1/model.toml");
@@ -215,7 +215,7 @@ const CASES: &[Case] = &[
         )],
     },
     Case {
-        about: "customers with cells that are no values, and a line that is too short",
+        about: "customers with an invalid cell and a line that is too short",
         spoil: |copy| {
             copy.replace("customers.csv", "\nC000002,", "\nC000002,a lot of ");
             copy.append("customers.csv", "C999999,\n");
@@ -226,14 +226,14 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
-        about: "a file under another name",
+        about: "a misnamed file",
         spoil: |copy| {
             std::fs::rename(copy.path().join("policy.toml"), copy.path().join("polcy.toml")).unwrap();
         },
         problems: &[("policy.toml", "", "did you mean `polcy.toml`?")],
     },
     Case {
-        about: "a file in another encoding",
+        about: "a file in the wrong encoding",
         spoil: |copy| {
             let text = read(copy, "offers.toml")
                 .replace("name = \"Travel Gold card\"", "name = \"Voyage dor\u{e9}\"");
@@ -295,14 +295,14 @@ fn set_checksum(copy: &Copy, hex: &str) {
     copy.replace("propensity/1/model.toml", &checksum_line(copy), &format!("\"model.onnx\" = \"{hex}\""));
 }
 
-/// Takes `[checksums]` out of the manifest.
+/// Removes `[checksums]` from the manifest.
 fn remove_checksums(copy: &Copy) {
     let manifest = read(copy, "propensity/1/model.toml");
     let checksums = model::Manifest::parse("model.toml", &manifest).unwrap().checksums;
     copy.replace("propensity/1/model.toml", &checksums.render(), "");
 }
 
-/// Where a problem must be said to be: `offers.toml:12: `.
+/// The location that must be reported for a problem: `offers.toml:12: `.
 fn place(copy: &Copy, (file, marker, _): &Problem) -> String {
     if marker.is_empty() {
         return format!("{file}:");
@@ -319,14 +319,14 @@ fn check(case: &Case, copy: &Copy, ended: &Ended) {
     let report = ended.stderr.strip_prefix("error: ").expect(&context);
     for problem in case.problems {
         let (place, words) = (place(copy, problem), problem.2);
-        let said = |line: &str| line.contains(&place) && line.contains(words);
-        assert!(report.lines().any(said), "no {place}{words}\n{context}");
+        let reported = |line: &str| line.contains(&place) && line.contains(words);
+        assert!(report.lines().any(reported), "no {place}{words}\n{context}");
     }
     assert_eq!(report.lines().count(), case.problems.len(), "{context}");
 }
 
 #[test]
-fn every_mistake_is_named_with_its_file_and_line_and_no_store_is_made_of_it() {
+fn every_mistake_is_reported_with_its_file_and_line_and_no_store_is_created() {
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("store");
     for case in CASES {
@@ -336,7 +336,7 @@ fn every_mistake_is_named_with_its_file_and_line_and_no_store_is_made_of_it() {
         check(case, &copy, &init(&store, copy.path()));
         assert!(!store.exists(), "{}", case.about);
     }
-    // With the mistakes put right, the same command makes the store.
+    // Without the mistakes, the same command creates the store.
     let made = init(&store, &sample_workspace());
     assert_eq!(made.code, Some(0), "{made:?}");
     let sound = proffer_prints(["check".as_ref(), "--store".as_ref(), store.as_os_str()]);
@@ -344,7 +344,7 @@ fn every_mistake_is_named_with_its_file_and_line_and_no_store_is_made_of_it() {
 }
 
 #[test]
-fn a_store_is_not_made_over_another() {
+fn init_does_not_overwrite_a_store() {
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("store");
     assert_eq!(init(&store, &sample_workspace()).code, Some(0));
@@ -357,7 +357,7 @@ fn a_store_is_not_made_over_another() {
 }
 
 #[test]
-fn what_an_interrupted_init_left_is_used_if_it_is_still_what_the_workspace_says() {
+fn an_interrupted_init_resumes_only_if_the_workspace_is_unchanged() {
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("store");
     assert_eq!(init(&store, &sample_workspace()).code, Some(0));
@@ -373,16 +373,17 @@ fn what_an_interrupted_init_left_is_used_if_it_is_still_what_the_workspace_says(
 }
 
 #[test]
-fn a_store_that_was_edited_is_not_served() {
+fn an_edited_store_is_not_served() {
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("store");
     assert_eq!(init(&store, &sample_workspace()).code, Some(0));
     let offers = store.join("releases/1/offers.toml");
     let text = std::fs::read_to_string(&offers).unwrap();
     std::fs::write(&offers, text.replace("value = 80.0", "value = 8000.0")).unwrap();
+    let data = directory.path().join("data").display().to_string();
     for command in [
         &["check", "--store"][..],
-        &["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--store"],
+        &["serve", "--data", &data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--store"],
     ] {
         let ended = proffer(command.iter().map(AsRef::as_ref).chain([store.as_os_str()]));
         assert_eq!(ended.code, Some(1), "{ended:?}");

@@ -1,4 +1,4 @@
-//! The real binary: run to its end, or serving in a process of its own.
+//! The real binary: run to completion, or serving in its own process.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
@@ -8,8 +8,9 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use super::harness::admin_get;
+use tempfile::TempDir;
 
-/// What a command that has ended said.
+/// The exit code and the output of a command.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub code: Option<i32>,
@@ -24,14 +25,14 @@ impl From<Output> for Ended {
     }
 }
 
-/// The binary that cargo built for these tests, or the one that `PROFFER_TEST_BINARY` names: what is measured is what is
-/// shipped.
+/// The binary that Cargo built for these tests, or the one that `PROFFER_TEST_BINARY` names, so that measurements use
+/// the release build.
 pub(crate) fn binary() -> PathBuf {
     std::env::var_os("PROFFER_TEST_BINARY")
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_proffer")), PathBuf::from)
 }
 
-/// The command `proffer` in an environment that says nothing about it.
+/// The command `proffer` in an environment without `PROFFER_*` variables.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(binary());
     for (name, _) in std::env::vars_os() {
@@ -47,7 +48,7 @@ pub(crate) fn proffer<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -
     command().args(arguments).output().unwrap().into()
 }
 
-/// Runs `proffer`, which must succeed; returns what it printed.
+/// Runs `proffer`, which must succeed, and returns its output.
 #[track_caller]
 pub(crate) fn proffer_prints<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> String {
     let ended = proffer(arguments);
@@ -55,24 +56,26 @@ pub(crate) fn proffer_prints<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item 
     ended.stdout
 }
 
-/// Makes a store of a workspace with `proffer init`.
+/// Creates a store from a workspace with `proffer init`.
 pub(crate) fn init(store: &Path, workspace: &Path) -> Ended {
     proffer([OsStr::new("init"), "--store".as_ref(), store.as_ref(), "--from".as_ref(), workspace.as_ref()])
 }
 
-/// `proffer serve` on ports of its own; killed when it is dropped.
+/// `proffer serve` on its own ports; killed on drop.
 pub(crate) struct Process {
     child: Child,
     pub address: SocketAddr,
     pub admin: SocketAddr,
-    /// What it logs, once it has ended.
+    /// Its log, once it has ended.
     log: Option<std::thread::JoinHandle<Vec<String>>>,
-    /// Its standard error, where nobody reads on.
+    /// Its standard error, if it is left unread.
     unread: Option<BufReader<ChildStderr>>,
+    /// Its data directory, unless the command names one.
+    _data: TempDir,
 }
 
 impl Process {
-    /// Starts `command`, a `proffer` to which this adds `serve --store …`, and returns when it serves.
+    /// Starts `command`, a `proffer` to which this adds `serve --store …`, and returns once it serves.
     pub(crate) fn start(command: Command, store: &Path) -> Self {
         let mut process = Self::start_unread(command, store);
         let log = process.unread.take().unwrap().lines();
@@ -80,59 +83,63 @@ impl Process {
         process
     }
 
-    /// The same, and nobody reads what it logs once it serves.
+    /// The same, but its log is left unread once it serves.
     pub(crate) fn start_unread(mut command: Command, store: &Path) -> Self {
         command.arg("serve").arg("--store").arg(store);
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]);
-        // No load balancer has to hear of its end, unless a test says so.
+        // There is no load balancer to notify of the shutdown, unless a test sets a delay.
         let delay = OsStr::new("PROFFER_SERVER_DRAIN_DELAY");
         if !command.get_envs().any(|(name, value)| name == delay && value.is_some()) {
             command.env(delay, "0s");
         }
+        let (data, directory) = (tempfile::tempdir().unwrap(), OsStr::new("PROFFER_DATA_DIRECTORY"));
+        if !command.get_envs().any(|(name, value)| name == directory && value.is_some()) {
+            command.env(directory, data.path().join("data"));
+        }
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut said = Vec::new();
+        let mut printed = Vec::new();
         let addresses = log.by_ref().lines().map(Result::unwrap).find_map(|line| {
             let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
             let address = |name: &str| entry[name].as_str().and_then(|text| text.parse::<SocketAddr>().ok());
             let addresses = address("grpc").zip(address("admin"));
-            said.push(line);
+            printed.push(line);
             addresses
         });
-        let (address, admin) = addresses.unwrap_or_else(|| panic!("it does not start: {said:#?}"));
+        let (address, admin) = addresses.unwrap_or_else(|| panic!("it does not start: {printed:#?}"));
         while !admin_get(admin, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
             if child.try_wait().unwrap().is_some() {
                 let log: Vec<String> = log.lines().map_while(Result::ok).collect();
-                panic!("it does not serve: {said:#?} {log:#?}");
+                panic!("it does not serve: {printed:#?} {log:#?}");
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-        Self { child, address, admin, log: None, unread: Some(log) }
+        Self { child, address, admin, log: None, unread: Some(log), _data: data }
     }
 
-    /// Its process.
+    /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends a signal by its name.
+    /// Sends the signal of this name.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
-    /// Waits for the end, which must come by itself.
+    /// Waits until it exits by itself.
     pub(crate) fn ended(mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
 
-    /// Sends SIGTERM and waits for the end.
+    /// Sends SIGTERM and waits until it exits.
     pub(crate) fn terminate(self) -> ExitStatus {
-        self.terminate_told().0
+        self.terminate_with_log().0
     }
 
-    /// Sends SIGTERM and waits for the end; also what was logged after the addresses.
-    pub(crate) fn terminate_told(mut self) -> (ExitStatus, Vec<String>) {
+    /// As `terminate`; also returns what was logged after the addresses.
+    pub(crate) fn terminate_with_log(mut self) -> (ExitStatus, Vec<String>) {
         self.signal("TERM");
         let status = self.child.wait().unwrap();
         (status, self.log.take().map(|log| log.join().unwrap()).unwrap_or_default())

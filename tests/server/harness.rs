@@ -1,4 +1,4 @@
-//! Starts the whole server, as `proffer serve` does, on ports of its own and over a store of its own.
+//! Starts the whole server, as `proffer serve` does, on its own ports and over its own store.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -18,19 +18,21 @@ use wire::decision_service_client::DecisionServiceClient;
 
 use super::binary::binary;
 
-/// A server in this process; it stops when it is dropped.
+/// A server in this process; it stops on drop.
 pub(crate) struct Server {
     pub address: SocketAddr,
     pub admin: SocketAddr,
     pub store: PathBuf,
     stop: CancellationToken,
     thread: Option<JoinHandle<Result<(), AppError>>>,
-    /// The store's own directory, where the server made it: removed after the server has ended.
+    /// The directory of the store, if the server created it: removed after the server has ended.
     directory: Option<tempfile::TempDir>,
+    /// Its data directory, unless the test has one.
+    _data: tempfile::TempDir,
 }
 
 impl Server {
-    /// Serves a new store made of `workspace`, with configuration `settings` over the defaults.
+    /// Serves a new store created from `workspace`, with `settings` over the default configuration.
     pub(crate) fn start(workspace: &Path, settings: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("store");
@@ -40,12 +42,14 @@ impl Server {
         server
     }
 
-    /// Serves a store that is there.
+    /// Serves an existing store.
     pub(crate) fn over(store: &Path, settings: &[(&str, &str)]) -> Self {
+        let data = tempfile::tempdir().unwrap();
         let mut flags = vec![
             ("server.store", store.display().to_string()),
+            ("data.directory", data.path().join("data").display().to_string()),
             ("server.poll", "20ms".to_owned()),
-            // A test that drops its server holds connections that nobody reads any more: they are not waited for.
+            // A test that drops its server may hold connections that are no longer read: the drain is short.
             ("server.drain", "1s".to_owned()),
             // The clients of the tests take answers of any size.
             ("limits.answer", "64MiB".to_owned()),
@@ -71,33 +75,32 @@ impl Server {
             })
         });
         let store = store.to_owned();
-        let server = Self { address, admin, store, stop, thread: Some(thread), directory: None };
+        let server = Self { address, admin, store, stop, thread: Some(thread), directory: None, _data: data };
         server.wait_until_ready();
         server
     }
 
-    /// The sample workspace, served once for all tests that only ask.
+    /// The sample workspace, served once for all tests that only read.
     pub(crate) fn sample() -> &'static Self {
         static SERVER: OnceLock<Server> = OnceLock::new();
         SERVER.get_or_init(|| Self::start(&sample_workspace(), &[]))
     }
 
-    /// A client of a new connection.
+    /// A client on a new connection.
     pub(crate) async fn client(&self) -> DecisionServiceClient<Channel> {
         DecisionServiceClient::new(self.channel().await).max_decoding_message_size(usize::MAX)
     }
 
-    /// A new connection.
     pub(crate) async fn channel(&self) -> Channel {
         Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
     }
 
-    /// What the admin address answers: status line, headers and body.
+    /// The answer of the admin listener: status line, headers and body.
     pub(crate) fn admin_get(&self, path: &str) -> std::io::Result<String> {
         admin_get(self.admin, path)
     }
 
-    /// Waits until models that no release pins are judged: loaded for the Open Inference Protocol, or refused.
+    /// Waits until models that no release pins are judged: loaded for the Open Inference Protocol, or rejected.
     pub(crate) fn wait_until_judged(&self, models: &[String]) {
         let asks = async {
             let mut client = GrpcInferenceServiceClient::new(self.channel().await);
@@ -122,6 +125,12 @@ impl Server {
     /// Begins the shutdown, as SIGTERM does.
     pub(crate) fn shut_down(&self) {
         self.stop.cancel();
+    }
+
+    /// Shuts down and waits until the server has ended.
+    pub(crate) fn join_quietly(self) {
+        self.shut_down();
+        self.join().unwrap();
     }
 
     /// Waits until the server has ended.
@@ -152,7 +161,7 @@ impl Drop for Server {
     }
 }
 
-/// What an admin address answers: status line, headers and body.
+/// The answer of an admin listener: status line, headers and body.
 pub(crate) fn admin_get(admin: SocketAddr, path: &str) -> std::io::Result<String> {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(admin)?;
@@ -162,14 +171,14 @@ pub(crate) fn admin_get(admin: SocketAddr, path: &str) -> std::io::Result<String
     Ok(text)
 }
 
-/// Makes a store of a workspace, as `proffer init` does.
+/// Creates a store from a workspace, as `proffer init` does.
 pub(crate) fn make_store(store: &Path, workspace: &Path) -> Result<(), RegistryError> {
     let workspace = Workspace::open(workspace)?;
     let store = Store::create(store.to_str().unwrap(), None)?;
     init(&store, &workspace, "a test", &judges()).map(|_| ())
 }
 
-/// What judges versions: the program that cargo built, since this one has no command `judge`.
+/// Judges that run the binary that Cargo built: the test binary has no command `judge`.
 pub(crate) fn judges() -> Judges {
     Judges { program: Some(binary()), ..Judges::default() }
 }
@@ -183,19 +192,17 @@ pub(crate) fn sample_workspace() -> PathBuf {
 pub(crate) struct Copy(tempfile::TempDir);
 
 impl Copy {
-    /// A copy of the whole sample.
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         copy_directory(&sample_workspace(), directory.path());
         Self(directory)
     }
 
-    /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// Replaces `from`, which must be there, in a file.
+    /// Replaces the first `from`, which must exist, in a file.
     pub(crate) fn replace(&self, file: &str, from: &str, to: &str) -> &Self {
         let path = self.path().join(file);
         let text = std::fs::read_to_string(&path).unwrap();
@@ -204,7 +211,6 @@ impl Copy {
         self
     }
 
-    /// Appends to a file.
     pub(crate) fn append(&self, file: &str, text: &str) -> &Self {
         let path = self.path().join(file);
         let before = std::fs::read_to_string(&path).unwrap();
@@ -213,7 +219,7 @@ impl Copy {
     }
 }
 
-/// Copies a directory with all that is in it.
+/// Copies a directory recursively.
 pub(crate) fn copy_directory(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -227,7 +233,7 @@ pub(crate) fn copy_directory(from: &Path, to: &Path) {
     }
 }
 
-/// The folder of real data, or `None` and a word about it.
+/// The folder of real data, or `None` and a message.
 pub(crate) fn data(folder: &str) -> Option<PathBuf> {
     let root = std::env::var_os("PROFFER_DATA")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
@@ -239,7 +245,7 @@ pub(crate) fn data(folder: &str) -> Option<PathBuf> {
     None
 }
 
-/// The Python of the test environment that `make test` installs, or `None` and a word about it.
+/// The Python of the test environment that `make test` installs, or `None` and a message.
 pub(crate) fn python() -> Option<PathBuf> {
     let found = std::env::var_os("PROFFER_TEST_PYTHON").map(PathBuf::from).filter(|path| path.is_file());
     if found.is_none() {
@@ -248,18 +254,18 @@ pub(crate) fn python() -> Option<PathBuf> {
     found
 }
 
-/// Whether a test may make a small file system of its own; says so where it may not.
+/// Whether a test may mount a small file system; prints a message if not.
 pub(crate) fn may_mount() -> bool {
     let can = std::process::Command::new("unshare").args(["-Urm", "true"]).status();
     let can = can.is_ok_and(|status| status.success());
     if !can {
-        eprintln!("skipped: this machine lets nobody make a mount namespace (unshare -Urm)");
+        eprintln!("skipped: this machine does not allow mount namespaces (unshare -Urm)");
     }
     can
 }
 
-/// Sends the bytes of a `Rank` as they are, frame and all, to the server at `address`; the head and the body of what it answers.
-/// Nothing stands between: `tonic`'s client would refuse some of them, or answer first.
+/// Sends the raw bytes of a `Rank`, frame included, to the server at `address`; returns the head and the body of the
+/// answer. It does without `tonic`'s client, which would reject some of them itself.
 pub(crate) async fn exchange(
     address: SocketAddr,
     headers: &[(&str, &str)],
@@ -285,13 +291,13 @@ pub(crate) async fn exchange(
     (head, bytes)
 }
 
-/// A message as it goes over the wire, not compressed.
+/// A message as sent over the wire, not compressed.
 pub(crate) fn frame(message: &impl prost::Message) -> Vec<u8> {
     let message = message.encode_to_vec();
     [&[0], &(message.len() as u32).to_be_bytes()[..], &message].concat()
 }
 
-/// A request for one customer of the sample.
+/// A request for customers of the sample.
 pub(crate) fn rank_request(placement: &str, customers: &[&str]) -> wire::RankRequest {
     wire::RankRequest {
         placement: placement.to_owned(),
@@ -300,13 +306,13 @@ pub(crate) fn rank_request(placement: &str, customers: &[&str]) -> wire::RankReq
             .map(|id| wire::Customer { customer_id: (*id).to_owned(), consents: Vec::new() })
             .collect(),
         explain: wire::Explain::All.into(),
-        // Validity windows must not make tests fail one day.
+        // A fixed time, so that tests do not depend on the validity windows of offers.
         as_of: Some(prost_types::Timestamp { seconds: 1_792_000_000, nanos: 0 }),
         ..Default::default()
     }
 }
 
-/// A dense batch.
+/// A batch with dense features only.
 pub(crate) fn dense(names: &[&str], rows: usize, values: &[f32]) -> wire::FeatureBatch {
     wire::FeatureBatch {
         rows: rows as u32,
@@ -315,7 +321,7 @@ pub(crate) fn dense(names: &[&str], rows: usize, values: &[f32]) -> wire::Featur
     }
 }
 
-/// Rows of balances, each for all of these offers, or all that the model has, for a model of the sample.
+/// A request to score rows of balances with a model of the sample, for these offers or, if empty, all of the model's.
 pub(crate) fn scores(model: &str, rows: usize, offers: &[&str]) -> wire::ScoreRequest {
     let balances: Vec<f32> = (0..rows).map(|row| (row * 37 % 9001) as f32).collect();
     wire::ScoreRequest {

@@ -1,7 +1,7 @@
-//! The real server, started whole on free ports, and real clients: one file per behaviour.
+//! The real server, started on free ports, and real clients: one file per behaviour.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![allow(deprecated, reason = "words of the contract that stay for one version are held to their values")]
+#![allow(deprecated, reason = "deprecated fields keep their values for one version, which is tested")]
 
 mod bad_files;
 mod bad_models;
@@ -29,6 +29,7 @@ mod pipeline;
 mod promotions;
 mod properties;
 mod recent_rows;
+mod records;
 mod releases;
 mod replicas;
 mod s3;

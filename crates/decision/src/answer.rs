@@ -39,6 +39,28 @@ pub enum CustomerError {
     Internal,
 }
 
+impl CustomerError {
+    /// What the caller reads.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Anonymous => "neither an id nor features: name the customer or send features",
+            Self::Invalid(problem) => &problem.message,
+            Self::Internal => "internal error while deciding for this customer",
+        }
+    }
+
+    /// The wrong field of the request, for the customer at this position; empty for a fault of the server.
+    #[must_use]
+    pub fn field(&self, index: usize) -> String {
+        match self {
+            Self::Anonymous => format!("customers[{index}].customer_id"),
+            Self::Invalid(problem) => problem.field.clone(),
+            Self::Internal => String::new(),
+        }
+    }
+}
+
 /// An offer to show.
 #[derive(Debug, Clone)]
 pub struct RankedOffer {

@@ -2,6 +2,8 @@
 
 use super::degraded::{self, Degraded};
 use super::plan::{Context, Plan};
+use super::recorder::{SourcedValue, ValueSource};
+use feature::store::RowIndex;
 use feature::{Entity, Row, SegmentRef, ValueRef};
 use release::AssignedSegment;
 
@@ -21,6 +23,63 @@ pub(super) struct ResolvedCustomer<'a> {
 #[derive(Default)]
 pub(super) struct Consents<'a>(Vec<(&'a str, bool)>);
 
+/// The values that are known of a customer, before defaults: those of the request over those of the store.
+pub(super) struct KnownValues<'a> {
+    plan: &'a Plan,
+    index: usize,
+    stored: Option<RowIndex>,
+}
+
+impl<'a> KnownValues<'a> {
+    /// Those of customer `index` of the plan.
+    pub(crate) fn of(plan: &'a Plan, index: usize) -> Self {
+        let stored = match plan.recorded {
+            Some(_) => None,
+            None => plan.snapshot.customers.find(&plan.customers[index].id),
+        };
+        Self { plan, index, stored }
+    }
+
+    /// Whether the customer has an id that the store does not have.
+    pub(crate) fn is_unknown(&self) -> bool {
+        match &self.plan.recorded {
+            Some(recorded) => recorded.unknown_customer,
+            None => self.stored.is_none() && !self.plan.customers[self.index].id.is_empty(),
+        }
+    }
+
+    /// The value of the customer feature at a position.
+    #[inline]
+    pub(crate) fn value(&self, position: usize) -> SourcedValue<'a> {
+        let Self { plan, index, stored } = *self;
+        if let Some(recorded) = &plan.recorded {
+            let known = recorded.customer.get(position);
+            return known.map_or(MISSING, |(source, value)| (*source, source.known(value.as_ref())));
+        }
+        let sent = match &plan.features {
+            Some(batch) => batch.value(Entity::Customer, position, index),
+            None => ValueRef::Missing,
+        };
+        let Some(row) = stored else { return (source_if(ValueSource::Request, sent), sent) };
+        let customers = &plan.snapshot.customers;
+        if sent.is_missing() {
+            let value = customers.value(row, position);
+            return (source_if(ValueSource::Store, value), value);
+        }
+        // A stored opt-out wins over the call.
+        let refused = sent == ValueRef::Bool(true)
+            && plan.snapshot.release.feature_usage().is_consent(position)
+            && customers.value(row, position) == ValueRef::Bool(false);
+        if refused { (ValueSource::Store, ValueRef::Bool(false)) } else { (ValueSource::Request, sent) }
+    }
+}
+
+const MISSING: SourcedValue<'static> = (ValueSource::Missing, ValueRef::Missing);
+
+fn source_if(source: ValueSource, value: ValueRef<'_>) -> ValueSource {
+    if value.is_missing() { ValueSource::Missing } else { source }
+}
+
 impl<'a> ResolvedCustomer<'a> {
     /// Resolves customer `index` of the plan in `context`.
     pub(crate) fn resolve(plan: &'a Plan, index: usize, context: &Context<'a>) -> Self {
@@ -33,30 +92,13 @@ impl<'a> ResolvedCustomer<'a> {
             consents: Consents(customer.consents.iter().map(|consent| (consent.as_str(), true)).collect()),
             degraded: context.degraded.clone(),
         };
-        let (wants, wanted) = (release.wants(), plan.wanted());
-        let consents = wants.consent_features();
-        let customers = &plan.snapshot.customers;
-        let stored = customers.find(&customer.id);
-        if stored.is_none() && !customer.id.is_empty() {
+        let (usage, wanted) = (release.feature_usage(), plan.wanted());
+        let consents = usage.consent_features();
+        let known = KnownValues::of(plan, index);
+        if known.is_unknown() {
             resolved.degraded.push(Degraded::UnknownCustomer);
         }
-        let find = |position: usize| {
-            let sent = plan
-                .features
-                .as_ref()
-                .map_or(ValueRef::Missing, |batch| batch.value(Entity::Customer, position, index));
-            match (sent, stored) {
-                (ValueRef::Missing, Some(row)) => customers.value(row, position),
-                // A stored opt-out wins over the call.
-                (ValueRef::Bool(true), Some(row))
-                    if consents.iter().any(|consent| consent.position == position)
-                        && customers.value(row, position) == ValueRef::Bool(false) =>
-                {
-                    ValueRef::Bool(false)
-                }
-                (sent, _) => sent,
-            }
-        };
+        let find = |position: usize| known.value(position).1;
         resolved.segment = release.segmentation().map(|segmentation| segmentation.assign(find));
         for (position, feature) in features.iter().enumerate() {
             let value = find(position);
@@ -77,7 +119,7 @@ impl<'a> ResolvedCustomer<'a> {
         }
         degraded::unknown_consents(
             &customer.consents,
-            |name| wants.asks_consent(name),
+            |name| usage.asks_consent(name),
             &mut resolved.degraded,
         );
         resolved.consents.0.sort_unstable();

@@ -13,6 +13,8 @@ mod gates;
 mod plan;
 mod rank;
 mod reach;
+mod recorder;
+mod replay;
 mod request;
 mod score;
 mod scoring;
@@ -26,7 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 pub use answer::{
@@ -34,10 +36,16 @@ pub use answer::{
 };
 pub use error::{Asked, DecisionError};
 pub use reach::{Reach, STAGES, reach};
-pub use request::{ContextValue, Customer, Explain, RankRequest, RowProblem, RowProblems, ScoreRequest};
+pub use recorder::{
+    CandidateOutcome, Decisions, Durable, RecordedCall, RecordedCustomer, RecordedDecision, Recorder,
+    SourcedValue, ValueSource,
+};
+pub use replay::{DecidedAgain, RecordedScores, RecordedValues, ReplayInput, decide_again};
+pub use request::{AskedRank, ContextValue, Customer, Explain, RankRequest, RowProblem, RowProblems, ScoreRequest};
 pub use score::MAX_SCORES;
 
 use feature::{FeatureBatch, RecentRows};
+use recorder::Room;
 use release::Snapshot;
 use telemetry::Metrics;
 use work::{Call, Cancellation, Cost, Lane, Needs, Worker, Workers};
@@ -63,6 +71,8 @@ pub struct Decider {
     recent: Arc<RecentRows>,
     /// The cost of a row of `AssignSegments`.
     assigning: Arc<Cost>,
+    /// Gets the decisions of `Rank`.
+    recorder: Option<Arc<dyn Recorder>>,
 }
 
 impl Decider {
@@ -74,7 +84,13 @@ impl Decider {
         metrics: Arc<Metrics>,
         recent: Arc<RecentRows>,
     ) -> Self {
-        Self { snapshot, workers, metrics, recent, assigning: Arc::default() }
+        Self { snapshot, workers, metrics, recent, assigning: Arc::default(), recorder: None }
+    }
+
+    /// The same decider; what `Rank` decides is handed to `recorder`.
+    #[must_use]
+    pub fn with_recorder(self, recorder: Arc<dyn Recorder>) -> Self {
+        Self { recorder: Some(recorder), ..self }
     }
 
     /// The snapshot for a call that begins now.
@@ -95,9 +111,17 @@ impl Decider {
         call: &Call,
     ) -> Result<(Arc<Snapshot>, Vec<RankResult>), DecisionError> {
         let snapshot = self.snapshot()?;
+        let started = Instant::now();
         let recent = (!request.dry_run).then(|| Arc::clone(&self.recent));
+        let recorder = self.recorder.as_ref().filter(|_| !request.dry_run);
+        let room = match recorder {
+            Some(recorder) => Some(self.room(recorder, &request, call).await?),
+            None => None,
+        };
         let began = call.trace().now();
-        let plan = Arc::new(plan::Plan::new(Arc::clone(&snapshot), request, Utc::now())?);
+        let mut plan = plan::Plan::new(Arc::clone(&snapshot), request, whole_micros(Utc::now()))?;
+        plan.records = matches!(room, Some(Some(_)));
+        let plan = Arc::new(plan);
         call.trace().step("plan", began);
         let customers = plan.customers.len();
         let (shared, cost) = (Arc::clone(&plan), snapshot.release.cost(plan.placement));
@@ -115,7 +139,73 @@ impl Decider {
         let mut all = rank::Decided::default();
         self.split(load, call, work, |part| all.append(part)).await?;
         all.tally.record(&plan, &all.results, &self.metrics);
-        Ok((snapshot, all.results))
+        let rank::Decided { mut results, recorded, .. } = all;
+        if let Some(room) = room {
+            let recorded = match room {
+                Some(room) => {
+                    let call = RecordedCall { plan, took: started.elapsed(), decisions: recorded };
+                    match room.record(call) {
+                        Some(durable) => durable.await,
+                        None => true,
+                    }
+                }
+                None => false,
+            };
+            if !recorded {
+                self.not_recorded(&mut results)?;
+            }
+        }
+        Ok((snapshot, results))
+    }
+
+    /// Room for the records of a call; `None` where it is decided without being recorded.
+    ///
+    /// # Errors
+    /// When there is no room and such calls are refused, or the call ends while it waits.
+    async fn room(
+        &self,
+        recorder: &Arc<dyn Recorder>,
+        request: &RankRequest,
+        call: &Call,
+    ) -> Result<Option<Room>, DecisionError> {
+        let bytes = Room::needed(request.customers.len(), request.footprint());
+        if let Some(room) = Room::try_reserve(recorder, bytes) {
+            return Ok(Some(room));
+        }
+        if recorder.refuses() {
+            return Err(DecisionError::NotRecorded);
+        }
+        if call.lane() == Lane::Interactive {
+            return Ok(None);
+        }
+        // Bulk work can wait, as long as its caller does.
+        let deadline = call.deadline().map(tokio::time::Instant::from_std);
+        let waiting = Room::reserve(recorder, bytes);
+        let room = match deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline, waiting).await,
+            None => Ok(waiting.await),
+        };
+        call.check()?;
+        Ok(room.unwrap_or_default())
+    }
+
+    /// Says in each result that it was not recorded.
+    ///
+    /// # Errors
+    /// When such calls are refused.
+    fn not_recorded(&self, results: &mut [RankResult]) -> Result<(), DecisionError> {
+        if let Some(recorder) = &self.recorder {
+            recorder.dropped(results.len());
+            if recorder.refuses() {
+                return Err(DecisionError::NotRecorded);
+            }
+        }
+        for result in results {
+            let line = NOT_RECORDED.to_owned();
+            let at = result.degraded.partition_point(|other| *other < line);
+            result.degraded.insert(at, line);
+        }
+        Ok(())
     }
 
     /// Scores rows with one model of the release.
@@ -246,6 +336,14 @@ impl Decider {
         }
         Ok(())
     }
+}
+
+/// The line of `degraded` in a result that was decided and not recorded.
+const NOT_RECORDED: &str = "not_recorded";
+
+/// A record keeps microseconds, and what is decided again must see the same time.
+fn whole_micros(moment: DateTime<Utc>) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(moment.timestamp_micros()).unwrap_or(moment)
 }
 
 /// The size of a call, in items that can be split among workers.

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::degraded::{self, Degraded};
+use super::replay::RecordedValues;
+use super::request::AskedRank;
 use super::{Asked, ContextValue, Customer, DecisionError, Explain, RankRequest, RowProblem, RowProblems};
 use document::{plural, suggestion};
 use feature::{BoundBatch, Entity, FeatureBatch, FeatureType, Misplaced, ValueRef};
 use offer::{Candidate, Catalog, OfferIndex, Placement, PlacementIndex};
-use release::{Snapshot, WantedSet};
+use release::{Snapshot, UsedFeatures};
 
 /// Everything that deciding a batch needs. The workers of a batch share it.
 pub(super) struct Plan {
@@ -19,7 +21,7 @@ pub(super) struct Plan {
     /// The position among the placement's channels; `None` where the placement does not have the channel.
     channel: Option<usize>,
     /// The candidates and the features they need, where the request includes or excludes offers.
-    narrowed: Option<(Vec<Candidate>, WantedSet)>,
+    narrowed: Option<(Vec<Candidate>, UsedFeatures)>,
     pub customers: Vec<Customer>,
     /// The customers that cannot be decided.
     unreadable: RowProblems,
@@ -30,10 +32,18 @@ pub(super) struct Plan {
     /// The context as sent. Values of features in the schema have the right type.
     context: Vec<(String, Option<ContextValue>)>,
     /// What of the call could not be used, as degraded entries.
-    unused: Vec<String>,
+    ignored: Vec<String>,
     pub count: usize,
     pub explain: Explain,
     pub as_of: DateTime<Utc>,
+    /// The clock when the call was planned.
+    pub now: DateTime<Utc>,
+    /// What the call asked for, as far as it is not among the other fields.
+    pub asked: AskedRank,
+    /// Whether decisions are kept for a recorder.
+    pub records: bool,
+    /// Replaces the values of request and store, when a recorded decision is made again.
+    pub recorded: Option<RecordedValues>,
 }
 
 /// The context of a call, resolved.
@@ -67,9 +77,9 @@ impl Plan {
             let names = policy.placements.iter().map(|known| known.id.as_str());
             return Err(not_found("placement", "placement", &request.placement, names));
         };
-        let mut unused = Vec::new();
-        let channel = resolve_channel(policy.placement(placement), &request.channel, &mut unused);
-        let (narrowed, fallback) = resolve_candidates(&snapshot, placement, &request, &mut unused);
+        let mut ignored = Vec::new();
+        let channel = resolve_channel(policy.placement(placement), &request.channel, &mut ignored);
+        let (narrowed, fallback) = resolve_candidates(&snapshot, placement, &request, &mut ignored);
         if request.customers.is_empty() {
             return Err(DecisionError::invalid("customers", "send at least one customer"));
         }
@@ -96,7 +106,7 @@ impl Plan {
         let unknown_keys =
             unknown_keys.filter(|name| !matches!(schema.find(name), Some((Entity::Context, _))));
         let unknown_columns = features.iter().flat_map(BoundBatch::unknown).map(String::as_str);
-        degraded::list("unknown_feature", unknown_columns.chain(unknown_keys), &mut unused);
+        degraded::list("unknown_feature", unknown_columns.chain(unknown_keys), &mut ignored);
         let count = match request.count {
             0 => policy.placement(placement).count,
             count if count <= 100 => count,
@@ -113,12 +123,50 @@ impl Plan {
             unreadable: request.unreadable,
             features,
             context: request.context,
-            unused,
+            ignored,
             count,
             explain: request.explain,
             as_of: request.as_of.unwrap_or(now),
+            now,
+            asked: AskedRank {
+                request_id: request.request_id,
+                channel: request.channel,
+                candidate_offer_ids: request.candidate_offer_ids,
+                exclude_offer_ids: request.exclude_offer_ids,
+                count: request.count as u32,
+                explain: request.explain,
+                as_of: request.as_of,
+                release: request.release,
+            },
+            records: false,
+            recorded: None,
             snapshot,
         })
+    }
+
+    /// Resolves a recorded decision against `snapshot`, which need not be the one that decided.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub(crate) fn of_record(
+        snapshot: Arc<Snapshot>,
+        request: RankRequest,
+        now: DateTime<Utc>,
+        recorded: RecordedValues,
+        ignored: Option<Vec<String>>,
+    ) -> Result<Self, DecisionError> {
+        let mut plan = Self::new(snapshot, request, now)?;
+        plan.records = true;
+        plan.recorded = Some(recorded);
+        if let Some(ignored) = ignored {
+            plan.ignored = ignored;
+        }
+        Ok(plan)
+    }
+
+    /// Lines of `degraded` that are about the whole call.
+    pub(crate) fn ignored(&self) -> &[String] {
+        &self.ignored
     }
 
     pub(crate) fn placement(&self) -> &Placement {
@@ -136,8 +184,8 @@ impl Plan {
     }
 
     /// The features and consents that deciding between the candidates needs.
-    pub(crate) fn wanted(&self) -> &WantedSet {
-        let at_placement = || self.snapshot.release.wants().at(self.placement);
+    pub(crate) fn wanted(&self) -> &UsedFeatures {
+        let at_placement = || self.snapshot.release.feature_usage().at(self.placement);
         self.narrowed.as_ref().map_or_else(at_placement, |(_, wanted)| wanted)
     }
 
@@ -146,18 +194,27 @@ impl Plan {
         RowProblem::of_row(index, &self.unreadable, self.features.as_ref())
     }
 
-    /// The context: the values sent, over the schema's defaults.
-    pub(crate) fn context(&self) -> Context<'_> {
+    /// The values of the context that are known, one per context feature of the schema.
+    pub(crate) fn context_values(&self) -> Vec<ValueRef<'_>> {
+        if let Some(recorded) = &self.recorded {
+            return recorded.context.iter().map(|(source, value)| source.known(value.as_ref())).collect();
+        }
         let schema = self.snapshot.release.schema();
         let features = schema.of(Entity::Context);
-        let degraded = self.unused.iter().map(|text| Degraded::OfCall(text)).collect();
-        let mut context = Context { values: vec![ValueRef::Missing; features.len()], degraded };
+        let mut values = vec![ValueRef::Missing; features.len()];
         for (name, value) in &self.context {
             if let (Some((Entity::Context, index)), Some(value)) = (schema.find(name), value) {
-                let feature_type = features[index].feature_type;
-                context.values[index] = value.typed(feature_type).unwrap_or(ValueRef::Missing);
+                values[index] = value.typed(features[index].feature_type).unwrap_or(ValueRef::Missing);
             }
         }
+        values
+    }
+
+    /// The context: the known values, over the schema's defaults.
+    pub(crate) fn context(&self) -> Context<'_> {
+        let features = self.snapshot.release.schema().of(Entity::Context);
+        let degraded = self.ignored.iter().map(|text| Degraded::OfCall(text)).collect();
+        let mut context = Context { values: self.context_values(), degraded };
         let wanted = self.wanted();
         for (index, (value, feature)) in context.values.iter_mut().zip(features).enumerate() {
             if wanted.has_context(index) {
@@ -184,26 +241,26 @@ fn not_found<'a>(
 }
 
 /// The position of the channel. `None` where the placement does not have it, or no longer has it: no offer may be
-/// shown. The channel is then added to `unused`.
-fn resolve_channel(placement: &Placement, channel: &str, unused: &mut Vec<String>) -> Option<usize> {
+/// shown. The channel is then added to `ignored`.
+fn resolve_channel(placement: &Placement, channel: &str, ignored: &mut Vec<String>) -> Option<usize> {
     if channel.is_empty() {
         return Some(0);
     }
     let known = placement.channels.iter().position(|known| known == channel);
     if known.is_none() {
-        degraded::list("unknown_channel", [channel], unused);
+        degraded::list("unknown_channel", [channel], ignored);
     }
     known
 }
 
 /// The candidates, where the request narrows them, and the fallback. Offers that the release does not have are skipped
-/// and added to `unused`.
+/// and added to `ignored`.
 fn resolve_candidates(
     snapshot: &Snapshot,
     placement: PlacementIndex,
     request: &RankRequest,
-    unused: &mut Vec<String>,
-) -> (Option<(Vec<Candidate>, WantedSet)>, Option<OfferIndex>) {
+    ignored: &mut Vec<String>,
+) -> (Option<(Vec<Candidate>, UsedFeatures)>, Option<OfferIndex>) {
     let (release, catalog) = (&snapshot.release, snapshot.release.catalog());
     let RankRequest { candidate_offer_ids, exclude_offer_ids, .. } = request;
     let wanted = positions(catalog, candidate_offer_ids);
@@ -211,7 +268,7 @@ fn resolve_candidates(
     if wanted.len() < candidate_offer_ids.len() || unwanted.len() < exclude_offer_ids.len() {
         let named = candidate_offer_ids.iter().chain(exclude_offer_ids).map(String::as_str);
         let unknown = named.filter(|id| catalog.library.find(id).is_none());
-        degraded::list("unknown_offer", unknown, unused);
+        degraded::list("unknown_offer", unknown, ignored);
     }
     let of_placement = catalog.policy.placement(placement);
     let fallback = of_placement.fallback.filter(|offer| unwanted.binary_search(offer).is_err());
@@ -224,7 +281,7 @@ fn resolve_candidates(
     };
     let candidates: Vec<Candidate> = of_placement.candidates.iter().copied().filter(remains).collect();
     let scored = candidates.iter().map(|one| (one.offer, release.scorer(placement, one.offer)));
-    let looked_at = release.wants().of(scored, fallback);
+    let looked_at = release.feature_usage().of(scored, fallback);
     (Some((candidates, looked_at)), fallback)
 }
 

@@ -9,6 +9,7 @@ use super::customer::ResolvedCustomer;
 use super::degraded::Degraded;
 use super::gates::GateInput;
 use super::plan::{Context, Plan};
+use super::recorder::{CandidateOutcome, Decisions, RecordedDecision};
 use super::scoring::{OfferRows, Pair, Pairs, Score, Scores, score_pairs};
 use super::tally::Tally;
 use super::withheld::{Detail, Withheld};
@@ -17,6 +18,7 @@ use feature::{RecentRow, RecentRows, Row};
 use offer::{CustomerRules, OfferIndex, RuleMemo};
 use telemetry::ids::new_id;
 use telemetry::{Laps, Trace};
+use uuid::Uuid;
 use work::priority::yield_if_due;
 use work::{Call, Cancellation, Worker, catch_panic};
 
@@ -50,6 +52,8 @@ struct Scratch {
 pub(super) struct Decided {
     /// One per customer, in order.
     pub results: Vec<RankResult>,
+    /// The same for a recorder, if the plan says so.
+    pub recorded: Decisions,
     pub tally: Tally,
 }
 
@@ -61,6 +65,7 @@ impl Decided {
             return;
         }
         self.results.extend(next.results);
+        self.recorded.extend(next.recorded);
         self.tally.add(next.tally);
     }
 }
@@ -81,7 +86,7 @@ pub(super) fn decide(
     let block = (PAIRS_PER_BLOCK / plan.candidates().len().max(1)).max(1);
     let offers = OfferRows::new(plan.snapshot.release.catalog().library.offers());
     let piece = Piece { plan, context: plan.context(), offers, worker, call, trace };
-    let mut decided = Decided { results: Vec::with_capacity(range.len()), tally: Tally::default() };
+    let mut decided = Decided { results: Vec::with_capacity(range.len()), ..Decided::default() };
     SCRATCH.with_borrow_mut(|scratch| {
         let mut start = range.start;
         while start < range.end {
@@ -106,7 +111,10 @@ struct Piece<'a> {
 
 /// A customer who passed the gates and awaits arbitration.
 struct PendingCustomer<'a> {
+    decision_id: Uuid,
     resolved: ResolvedCustomer<'a>,
+    /// One per candidate, if the decision is recorded.
+    outcomes: Vec<CandidateOutcome>,
     /// The range of their pairs in the block.
     pairs: Range<usize>,
     withheld: Vec<Withheld<'a>>,
@@ -123,7 +131,7 @@ impl<'a> Piece<'a> {
         scratch: &mut Scratch,
         decided: &mut Decided,
     ) -> Result<(), Cancellation> {
-        let Decided { results, tally } = decided;
+        let Decided { results, recorded, tally } = decided;
         let mut laps = self.trace.laps(STEPS);
         scratch.pairs.clear();
         let mut pending: Vec<Result<PendingCustomer<'a>, CustomerError>> = Vec::with_capacity(range.len());
@@ -141,16 +149,21 @@ impl<'a> Piece<'a> {
         let customer =
             |place: usize| pending[place].as_ref().map_or(NO_CUSTOMER, |one| one.resolved.row(&self.context));
         let pairs = Pairs { all: &scratch.pairs, customer: &customer, offers: &self.offers };
-        score_pairs(self.plan, &pairs, self.worker, self.call, tally, &mut scratch.scores)?;
+        match self.plan.recorded.as_ref().and_then(|recorded| recorded.scores.as_ref()) {
+            Some(scores) => scratch.scores.take_recorded(self.plan, &pairs, scores),
+            None => score_pairs(self.plan, &pairs, self.worker, self.call, tally, &mut scratch.scores)?,
+        }
         if let Some(recent) = recent {
             remember(self.plan, &pairs, recent);
         }
         laps.lap(SCORING);
-        results.extend(range.zip(pending).map(|(index, customer)| {
+        for (index, customer) in range.zip(pending) {
             let closed =
                 customer.and_then(|customer| guarded(|| Ok(self.close(index, customer, scratch, tally))));
-            closed.unwrap_or_else(|error| failed(self.plan, index, error))
-        }));
+            let (result, decision) = closed.unwrap_or_else(|error| failed(self.plan, index, error));
+            results.push(result);
+            recorded.extend(decision);
+        }
         laps.lap(ARBITRATION);
         Ok(())
     }
@@ -168,9 +181,11 @@ impl<'a> Piece<'a> {
         if let Some(problem) = plan.problem(index) {
             return Err(CustomerError::Invalid(problem));
         }
-        if plan.customers[index].id.is_empty() && plan.features.is_none() {
+        if plan.customers[index].id.is_empty() && plan.features.is_none() && plan.recorded.is_none() {
             return Err(CustomerError::Anonymous);
         }
+        let decision_id = plan.recorded.as_ref().and_then(|recorded| recorded.decision_id);
+        let decision_id = decision_id.unwrap_or_else(new_id);
         let resolved = ResolvedCustomer::resolve(plan, index, &self.context);
         laps.lap(FEATURES);
         let catalog = plan.snapshot.release.catalog();
@@ -179,15 +194,21 @@ impl<'a> Piece<'a> {
         let rules = catalog.rules_for(resolved.row(&self.context), memo);
         pairs.reserve(plan.candidates().len());
         let (first, mut withheld) = (pairs.len(), Vec::new());
+        let mut outcomes = Vec::with_capacity(if plan.records { plan.candidates().len() } else { 0 });
         for offer in plan.candidates().iter().map(|candidate| candidate.offer) {
-            match gates.withholds(offer, &rules) {
+            let blocked = gates.withholds(offer, &rules);
+            if plan.records {
+                let withheld = blocked.as_ref().map(|one| (one.stage, one.reason));
+                outcomes.push(CandidateOutcome { withheld, raw: f32::NAN });
+            }
+            match blocked {
                 Some(one) => self.withhold(one, &mut withheld, tally),
                 None => pairs.push(Pair { customer: place, offer }),
             }
         }
         let pairs = first..pairs.len();
         laps.lap(GATES);
-        Ok(PendingCustomer { resolved, pairs, withheld })
+        Ok(PendingCustomer { decision_id, resolved, outcomes, pairs, withheld })
     }
 
     /// Arbitrates between the scored offers of a customer and explains the result.
@@ -197,23 +218,34 @@ impl<'a> Piece<'a> {
         pending: PendingCustomer<'a>,
         scratch: &mut Scratch,
         tally: &mut Tally,
-    ) -> RankResult {
+    ) -> (RankResult, Option<RecordedDecision>) {
         let plan = self.plan;
-        let PendingCustomer { resolved, pairs: own, mut withheld } = pending;
+        let PendingCustomer { decision_id, resolved, mut outcomes, pairs: own, mut withheld } = pending;
         let Scratch { memo, pairs, scores, scored, order } = scratch;
         let catalog = plan.snapshot.release.catalog();
         let rules = catalog.rules_for(resolved.row(&self.context), memo);
         scored.clear();
         scored.reserve(own.len());
+        let mut unscored = Vec::new();
+        // Pairs are in the order of the candidates that reached the models.
+        let mut reached = outcomes.iter_mut().filter(|outcome| outcome.withheld.is_none());
         for (Pair { offer, .. }, score) in pairs[own.clone()].iter().zip(&scores.raw[own]) {
+            let outcome = reached.next();
             match score {
                 Ok(score) => {
+                    if let Some(outcome) = outcome {
+                        outcome.raw = score.raw;
+                    }
                     let factors = factors(plan, *offer, &rules, *score, tally);
                     scored.push(Scored { offer: *offer, factors });
                 }
                 Err(why) => {
                     if let Some(scorer) = plan.snapshot.release.scorer(plan.placement, *offer) {
                         tally.unavailable(scorer.model);
+                    }
+                    if let Some(outcome) = outcome {
+                        outcome.withheld = Some((Stage::Score, Reason::ModelUnavailable));
+                        unscored.push(why.text());
                     }
                     let detail = Detail::Unscored(why.clone());
                     let one = Withheld::new(*offer, Stage::Score, Reason::ModelUnavailable, detail);
@@ -224,6 +256,13 @@ impl<'a> Piece<'a> {
         arbitration::sort(scored, plan.placement().strategy, order);
         let in_order = order.iter().map(|standing| scored[standing.position].clone());
         let mut shown = arbitration::fill(in_order, catalog, plan.placement(), plan.count, |one| {
+            let position = |outcomes: &[CandidateOutcome]| match outcomes {
+                [] => None,
+                _ => plan.candidates().binary_search_by_key(&one.offer, |candidate| candidate.offer).ok(),
+            };
+            if let Some(outcome) = position(&outcomes).and_then(|at| outcomes.get_mut(at)) {
+                outcome.withheld = Some((one.stage, one.reason));
+            }
             self.withhold(one, &mut withheld, tally);
         });
         if shown.is_empty() {
@@ -236,15 +275,25 @@ impl<'a> Piece<'a> {
         let mut degraded: Vec<String> = resolved.degraded.iter().map(|one| one.text()).collect();
         degraded.sort_unstable();
         degraded.dedup();
-        RankResult {
+        let recorded = plan.records.then(|| RecordedDecision {
+            id: decision_id,
+            candidates: outcomes,
+            unscored,
+            offers: shown.clone(),
+            segment: resolved.segment.clone(),
+            degraded: lines(&degraded),
+            error: None,
+        });
+        let result = RankResult {
             customer_id: plan.customers[index].id.clone(),
-            decision_id: new_id(),
+            decision_id,
             offers: shown,
             segment: resolved.segment,
             withheld: explain(plan, withheld),
             degraded,
             error: None,
-        }
+        };
+        (result, recorded)
     }
 
     /// Counts a withheld offer, and keeps it if the caller asked for explanations.
@@ -273,16 +322,33 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, CustomerError>) -> Result<T, Cust
     })
 }
 
-fn failed(plan: &Plan, index: usize, error: CustomerError) -> RankResult {
-    RankResult {
+/// The lines of `degraded` as one text.
+fn lines(degraded: &[String]) -> String {
+    let mut text = String::with_capacity(degraded.iter().map(|line| line.len() + 1).sum());
+    for line in degraded {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+fn failed(plan: &Plan, index: usize, error: CustomerError) -> (RankResult, Option<RecordedDecision>) {
+    let decision_id = new_id();
+    let recorded = plan.records.then(|| RecordedDecision {
+        id: decision_id,
+        error: Some(error.clone()),
+        ..RecordedDecision::default()
+    });
+    let result = RankResult {
         customer_id: plan.customers[index].id.clone(),
-        decision_id: new_id(),
+        decision_id,
         offers: Vec::new(),
         segment: None,
         withheld: Vec::new(),
         degraded: Vec::new(),
         error: Some(error),
-    }
+    };
+    (result, recorded)
 }
 
 fn factors(

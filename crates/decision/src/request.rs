@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use feature::{BatchError, BoundBatch, FeatureBatch, FeatureType, ValueRef};
+use feature::{BatchError, BoundBatch, Column, ColumnValues, FeatureBatch, FeatureType, ValueRef};
 
 /// How much an answer explains.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +60,8 @@ pub struct Customer {
 /// Ranks offers for each customer of a batch. Fields are as in `proffer.v1.RankRequest`.
 #[derive(Debug, Clone, Default)]
 pub struct RankRequest {
+    /// The caller's id of the request, or the server's.
+    pub request_id: String,
     /// The placement to fill.
     pub placement: String,
     /// Empty: the placement's first channel.
@@ -117,6 +119,57 @@ impl ContextValue {
         };
         // A caller without the schema may write 7 for 7.0.
         sent.cast(feature_type)
+    }
+}
+
+/// What of a [`RankRequest`] is kept for its record as it was asked.
+#[derive(Debug, Clone, Default)]
+pub struct AskedRank {
+    /// The id of the request.
+    pub request_id: String,
+    /// The channel; empty: the placement's first.
+    pub channel: String,
+    /// The offers to consider; empty: all.
+    pub candidate_offer_ids: Vec<String>,
+    /// The offers to exclude.
+    pub exclude_offer_ids: Vec<String>,
+    /// The most offers; 0: the placement's default.
+    pub count: u32,
+    /// How much to explain.
+    pub explain: Explain,
+    /// When the offers would be shown; `None` = when the call was planned.
+    pub as_of: Option<DateTime<Utc>>,
+    /// The release that must answer; 0 = the current one.
+    pub release: u64,
+}
+
+impl RankRequest {
+    /// About how many bytes the request takes, so that what waits to be recorded can be bounded.
+    pub(super) fn footprint(&self) -> usize {
+        let texts = |texts: &[String]| texts.iter().map(|text| text.capacity() + size_of::<String>()).sum::<usize>();
+        let column = |column: &Column| {
+            let values = match &column.values {
+                ColumnValues::Floats(values) => size_of_val(&values[..]),
+                ColumnValues::Ints(values) => size_of_val(&values[..]),
+                ColumnValues::Bools(values) => size_of_val(&values[..]),
+                ColumnValues::Strings(values) => texts(values),
+            };
+            column.name.capacity() + values + size_of_val(&column.null_rows[..])
+        };
+        let context = |(name, value): &(String, Option<ContextValue>)| {
+            let text = match value {
+                Some(ContextValue::String(text)) => text.capacity(),
+                Some(ContextValue::Float(_) | ContextValue::Int(_) | ContextValue::Bool(_)) | None => 0,
+            };
+            name.capacity() + text + size_of::<(String, Option<ContextValue>)>()
+        };
+        let customer = |customer: &Customer| customer.id.capacity() + texts(&customer.consents);
+        self.customers.iter().map(customer).sum::<usize>()
+            + size_of_val(&self.features.dense_values[..])
+            + self.features.columns.iter().map(column).sum::<usize>()
+            + self.context.iter().map(context).sum::<usize>()
+            + texts(&self.candidate_offer_ids)
+            + texts(&self.exclude_offer_ids)
     }
 }
 

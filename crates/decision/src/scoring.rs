@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::plan::Plan;
+use super::replay::RecordedScores;
 use super::tally::Tally;
 use feature::{Row, ValueRef};
 use model::{Layout, Matrix, Model, ModelError, Pairing};
@@ -94,6 +95,16 @@ impl Unscored {
     }
 }
 
+impl Unscored {
+    /// The reason as it is recorded.
+    pub(crate) fn text(&self) -> Arc<str> {
+        match self {
+            Self::NoModel => self.to_string().into(),
+            Self::Because(why) => Arc::clone(why),
+        }
+    }
+}
+
 impl fmt::Display for Unscored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -110,6 +121,26 @@ pub(super) struct Scores {
     pub raw: Vec<RawScore>,
     wanted: Vec<Wanted>,
     offers: Vec<usize>,
+}
+
+impl Scores {
+    /// Takes the raw scores of one customer from a record, in place of the models' answers.
+    pub(crate) fn take_recorded(&mut self, plan: &Plan, pairs: &Pairs<'_, '_>, recorded: &RecordedScores) {
+        let release = &plan.snapshot.release;
+        let (mut raw, mut unscored) = (recorded.raw.iter(), recorded.unscored.iter());
+        let mut score = |pair: &Pair| {
+            let raw = *raw.next().ok_or_else(|| Unscored::Because("the record has no score of it".into()))?;
+            if raw.is_nan() {
+                let why = unscored.next().map_or_else(|| "no reason is recorded".into(), Arc::clone);
+                return Err(Unscored::Because(why));
+            }
+            let scorer = release.scorer(plan.placement, pair.offer).ok_or(Unscored::NoModel)?;
+            let model = release.models().get(scorer.model.get()).ok_or(Unscored::NoModel)?;
+            Ok(Score { model: scorer.model, raw, propensity: propensity(model, raw)? })
+        };
+        self.raw.clear();
+        self.raw.extend(pairs.all.iter().map(&mut score));
+    }
 }
 
 /// A pair that a model is to score.

@@ -22,7 +22,7 @@ use super::history::trail;
 use super::load::trust;
 use super::store::{Stamp, Stamped};
 use super::{
-    Current, Promotion, Publisher, RefusedRelease, RegistryError, Release, ReleaseSource, ServingState,
+    Current, Promotion, Publisher, RefusedRelease, RegistryError, Release, ReleaseFiles, ReleaseSource, ServingState,
     Snapshot, Store, StoreError, fault, now, refusals,
 };
 use document::Problems;
@@ -40,7 +40,7 @@ const ATTEMPTS: usize = 16;
 
 /// What a promotion asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Order {
+pub struct PromotionRequest {
     /// The release to serve.
     pub release: u64,
     /// The release that the caller believes to be current.
@@ -52,7 +52,7 @@ pub struct Order {
 }
 
 /// What a deployer needs.
-pub struct Deployment {
+pub struct DeployerParts {
     /// Where releases come from.
     pub store: Store,
     /// Graphs in memory, shared by all releases.
@@ -84,7 +84,7 @@ impl fmt::Debug for Deployer {
 }
 
 struct Shared {
-    parts: Deployment,
+    parts: DeployerParts,
     customers: Customers,
     state: watch::Sender<ServingState>,
     /// Numbers promotions and rollbacks in the order of their calls: of two that overlap, the later call wins.
@@ -112,7 +112,7 @@ type Update = fn(&Repository, &BTreeMap<String, u64>) -> io::Result<()>;
 impl Deployer {
     /// A deployer that has loaded nothing yet.
     #[must_use]
-    pub fn new(parts: Deployment) -> Self {
+    pub fn new(parts: DeployerParts) -> Self {
         let customers = Customers::new(CustomerSource::new(parts.store.customers_dir()));
         Self {
             shared: Arc::new(Shared {
@@ -164,15 +164,15 @@ impl Deployer {
     /// [`RegistryError::NotFound`]; [`RegistryError::Unsound`] where the release cannot be loaded.
     /// [`RegistryError::Overtaken`] where another release is current than expected, or a later call moved `CURRENT`
     /// during the load. In each case nothing has changed.
-    pub fn promote(&self, order: &Order, call: &Call) -> Result<Promotion, RegistryError> {
+    pub fn promote(&self, request: &PromotionRequest, call: &Call) -> Result<Promotion, RegistryError> {
         let number = self.shared.calls.fetch_add(1, Ordering::SeqCst) + 1;
         let begun = self.parts().store.current()?;
-        refuse_stale(order.expected_current, &begun.current)?;
-        let (snapshot, warm) = self.prepare(order.release)?;
+        refuse_stale(request.expected_current, &begun.current)?;
+        let (snapshot, warm) = self.prepare(request.release)?;
         fault::point("promote.loaded");
         self.switch(number, snapshot, warm, call, |current| {
-            refuse_stale(order.expected_current, current)?;
-            Ok(next(current, order.release, current.release, &order.author, &order.reason))
+            refuse_stale(request.expected_current, current)?;
+            Ok(next(current, request.release, current.release, &request.author, &request.reason))
         })
     }
 
@@ -290,24 +290,72 @@ impl Deployer {
             .map_err(|error| RegistryError::Internal(error.to_string()))?
     }
 
+    /// A release for work beside serving, such as deciding again: one in memory, else it is loaded on idle priority
+    /// and not kept.
+    ///
+    /// # Errors
+    /// When it does not exist or cannot be loaded.
+    pub fn release(&self, number: u64) -> Result<Arc<Release>, RegistryError> {
+        if let Some(warm) = self.find_warm(number) {
+            return Ok(Arc::clone(&warm.release));
+        }
+        let files = self.parts().store.release(number)?;
+        self.load_beside(files)
+    }
+
+    /// As [`Deployer::release`], with other texts in place of its `offers.toml` and its `policy.toml`.
+    ///
+    /// # Errors
+    /// As [`Deployer::release`], and everything that is wrong with the texts.
+    pub fn changed_release(
+        &self,
+        number: u64,
+        offers: Option<String>,
+        policy: Option<String>,
+    ) -> Result<Arc<Release>, RegistryError> {
+        let mut files = self.parts().store.release(number)?;
+        files.offers = offers.unwrap_or(files.offers);
+        files.policy = policy.unwrap_or(files.policy);
+        self.load_beside(files)
+    }
+
+    /// A release with the customers of the store.
+    ///
+    /// # Errors
+    /// When the customers do not fit its schema.
+    pub fn with_customers_of_store(&self, release: Arc<Release>) -> Result<Arc<Snapshot>, RegistryError> {
+        let customers = self.shared.customers.under(release.schema()).map_err(RegistryError::Unsound)?;
+        Ok(Arc::new(Snapshot { release, customers }))
+    }
+
+    fn load_beside(&self, files: ReleaseFiles) -> Result<Arc<Release>, RegistryError> {
+        let (deployer, in_memory) = (self.clone(), self.in_memory());
+        let loaded = self.parts().background.judge.run(move || deployer.load_files(&files, &in_memory));
+        loaded.map_err(|error| RegistryError::Internal(error.to_string()))?.map(Arc::new)
+    }
+
     fn load(&self, number: u64, in_memory: &[Arc<Release>]) -> Result<Arc<Snapshot>, RegistryError> {
         let began = Instant::now();
+        let files = self.parts().store.release(number)?;
+        let snapshot = self.with_customers_of_store(Arc::new(self.load_files(&files, in_memory)?))?;
+        self.parts().metrics.release_loaded(began.elapsed());
+        tracing::info!(release = number, took = ?began.elapsed(), "loaded");
+        Ok(snapshot)
+    }
+
+    fn load_files(&self, files: &ReleaseFiles, in_memory: &[Arc<Release>]) -> Result<Release, RegistryError> {
         let parts = self.parts();
-        let files = parts.store.release(number)?;
         for (name, version) in &files.record.models {
             parts.store.fetch_version(name, *version).map_err(missing_pin)?;
         }
         trust(&parts.store, &files.record.models, parts.cache.runtime());
-        let source = ReleaseSource::of_store(&parts.store, &files);
+        let source = ReleaseSource::of_store(&parts.store, files);
         let release = Release::load(&source, &parts.cache).map_err(RegistryError::Unsound)?;
         for refusal in refusals(&release, &source).iter() {
-            tracing::warn!(release = number, %refusal, "a new release would be refused for this; it decides as before");
+            tracing::warn!(release = files.record.number, %refusal, "a new release would be refused for this; it decides as before");
         }
         release.warm_up(parts.cache.sessions(), in_memory).map_err(RegistryError::Unsound)?;
-        let customers = self.shared.customers.under(release.schema()).map_err(RegistryError::Unsound)?;
-        parts.metrics.release_loaded(began.elapsed());
-        tracing::info!(release = number, took = ?began.elapsed(), "loaded");
-        Ok(Arc::new(Snapshot { release: Arc::new(release), customers }))
+        Ok(release)
     }
 
     /// The releases in memory: the serving one first.
@@ -418,7 +466,7 @@ impl Deployer {
         }
     }
 
-    fn parts(&self) -> &Deployment {
+    fn parts(&self) -> &DeployerParts {
         &self.shared.parts
     }
 

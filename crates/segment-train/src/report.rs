@@ -5,7 +5,6 @@
 //! Start reading at [`files`]. `page` renders the page, `figures` its charts, `tables` the CSV files.
 
 mod figures;
-pub(crate) mod numbers;
 mod page;
 mod palette;
 mod tables;

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 /// The most characters of one foreign text that are shown.
-const MOST_SHOWN: usize = 400;
+const MAX_SHOWN: usize = 400;
 
 /// Whether a character may be written as it is. Control characters (ASCII, DEL, C1), direction marks, and line and
 /// paragraph separators may not.
@@ -28,7 +28,7 @@ pub const fn is_shown(letter: char) -> bool {
 /// A foreign text on one line, escaped, and cut with an ellipsis if it is long.
 #[must_use]
 pub fn shown(text: &str) -> Cow<'_, str> {
-    let end = text.char_indices().nth(MOST_SHOWN).map(|(at, _)| at);
+    let end = text.char_indices().nth(MAX_SHOWN).map(|(at, _)| at);
     let head = escaped(&text[..end.unwrap_or(text.len())]);
     if end.is_some() { Cow::Owned(head.into_owned() + "…") } else { head }
 }
@@ -156,7 +156,7 @@ pub(crate) mod tests {
     #[test]
     fn a_forged_line_is_one_line() {
         assert_eq!(shown("a\nb\u{1b}[31m\u{202e}\0"), "a\\nb\\u{1b}[31m\\u{202e}\\u{0}");
-        assert_eq!(shown(&"x".repeat(MOST_SHOWN + 1)), "x".repeat(MOST_SHOWN) + "…");
+        assert_eq!(shown(&"x".repeat(MAX_SHOWN + 1)), "x".repeat(MAX_SHOWN) + "…");
         assert_eq!(lines("a\nb\r"), "a\nb\\r");
         assert_eq!(json("{\"a\":\"\u{85}\u{202e}\"}\n"), "{\"a\":\"\\u0085\\u202e\"}\n");
     }

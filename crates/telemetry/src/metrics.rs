@@ -4,6 +4,8 @@
 //! A counter used by every call is resolved in advance ([`Metrics::rpc`], [`Metrics::model`], [`Metrics::withheld`] …).
 //! Its user keeps it, so that a request looks up nothing here.
 
+mod events;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +19,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+use self::events::EventMetrics;
 use super::exposition::{self, Format};
 use super::labels::{
     Bounded, EngineLabels, GateLabels, ModelLabels, PlacementLabels, ReasonLabels, ReleaseLabels,
@@ -58,6 +61,8 @@ pub struct Metrics {
     /// Releases, and the store that they come from.
     pub store: StoreMetrics,
     customers: CustomerMetrics,
+    /// Recorded events: their queue, their log, their sealing.
+    pub events: EventMetrics,
     /// Connections of clients.
     pub connections: ConnectionMetrics,
     process: ProcessMetrics,
@@ -116,11 +121,24 @@ impl Metrics {
         let models = ModelFamilies::register(own);
         let store = StoreMetrics::register(own);
         let customers = CustomerMetrics::register(own);
+        let events = EventMetrics::register(own);
         let connections = ConnectionMetrics::register(own);
         let process = ProcessMetrics::register(own);
         process.expose_standard(&mut registry);
         let samplers = Mutex::default();
-        Self { registry, samplers, calls, queue, decisions, models, store, customers, connections, process }
+        Self {
+            registry,
+            samplers,
+            calls,
+            queue,
+            decisions,
+            models,
+            store,
+            customers,
+            events,
+            connections,
+            process,
+        }
     }
 
     /// The metrics of an RPC; `rpc` is its name in the contract. Resolve it once and share it.

@@ -20,7 +20,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use super::rpc::CODES;
 
 /// The most exported steps of one call: a bulk call of a million customers must not drown all other traces.
-const MOST_STEPS: usize = 200;
+const MAX_STEPS: usize = 200;
 
 /// Creates the spans if traces are exported. As global as the log, which [`super::logging::init`] sets up with it.
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
@@ -94,7 +94,7 @@ pub fn begin_call<'h>(
         return (span, Trace::default());
     }
     let shared = Shared {
-        left: AtomicUsize::new(MOST_STEPS),
+        left: AtomicUsize::new(MAX_STEPS),
         arrived: Mutex::new(Some(SystemTime::now())),
         answered: OnceLock::new(),
     };

@@ -1,8 +1,9 @@
-//! Where work is done: calls and their deadlines, lanes, worker threads, the cost of work, and threads of idle
-//! priority.
+//! Where work is done: calls and their deadlines, lanes, worker threads, the cost of work, threads of idle priority,
+//! and the points at which tests interrupt it.
 
 mod background;
 mod cost;
+pub mod fault;
 mod panic;
 pub mod priority;
 mod workers;

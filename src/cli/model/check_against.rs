@@ -21,7 +21,7 @@ use table::{Decimal, Fault, Options, Reader, Record, Writer};
 const PREDICTION: &str = "prediction";
 
 /// The most rows that are kept, evenly from the whole file: each is run when the version is judged.
-const MOST_ROWS: usize = 1000;
+const MAX_ROWS: usize = 1000;
 
 /// Makes `golden.csv` in `directory` from the rows in `rows`, adds it to the manifest's checksums if there are any, and
 /// describes the result. `prediction` is the column with the library's predictions. `expected` and `raw`, and columns
@@ -153,7 +153,7 @@ impl Table<'_> {
         let (mut reader, mut at, mut written) = (open()?, 0_usize, 0_usize);
         while read(&mut reader, &mut record)? {
             // Evenly: row `at` is kept where at · most / count reaches the next whole number.
-            if written < MOST_ROWS && at * MOST_ROWS.min(count) / count >= written {
+            if written < MAX_ROWS && at * MAX_ROWS.min(count) / count >= written {
                 let cells = columns.iter().zip(record.iter()).filter(|(column, _)| column.is_some());
                 let decimal = reader.decimal();
                 writer.write(cells.map(|(_, cell)| with_point(cell, decimal).into_owned()));

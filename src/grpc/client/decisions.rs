@@ -31,6 +31,8 @@ pub struct RankQuestion {
     pub count: u32,
     /// Ask for factors and for withheld offers.
     pub explain: bool,
+    /// Have the decisions recorded, as those of real calls; otherwise it is a preview.
+    pub record: bool,
     /// When the offers would be shown.
     pub as_of: Option<chrono::DateTime<chrono::Utc>>,
 }
@@ -166,7 +168,7 @@ impl Client {
             exclude_offer_ids: question.excluded,
             count: question.count,
             explain: explain.into(),
-            dry_run: true,
+            dry_run: !question.record,
             as_of: question.as_of.map(|moment| prost_types::Timestamp {
                 seconds: moment.timestamp(),
                 nanos: moment.timestamp_subsec_nanos() as i32,

@@ -11,7 +11,7 @@ use tonic::Streaming;
 
 use super::{Client, ClientError, wire};
 use release::{
-    CreatedRelease, Current, ModelSummary, Order, Promotion, PushHeader, Pushed, ReleaseDiff, ReleaseDraft,
+    CreatedRelease, Current, ModelSummary, PromotionRequest, Promotion, PushHeader, Pushed, ReleaseDiff, ReleaseDraft,
     ReleaseFiles, ReleaseList, ServingState, VersionDetail, VersionFile,
 };
 use wire::push_model_version_request::Part;
@@ -130,8 +130,8 @@ impl Client {
     ///
     /// # Errors
     /// What the server refuses.
-    pub async fn promote(&self, order: Order) -> Result<Promotion, ClientError> {
-        let Order { release, expected_current, author, reason } = order;
+    pub async fn promote(&self, request: PromotionRequest) -> Result<Promotion, ClientError> {
+        let PromotionRequest { release, expected_current, author, reason } = request;
         let request = wire::PromoteReleaseRequest { release, expected_current, reason, author };
         Ok(self.releases().promote_release(request).await?.into_inner().try_into()?)
     }

@@ -8,7 +8,7 @@ use crate::grpc::limits::{Limits, check_count, check_id, check_text, too_long};
 use crate::grpc::proto::proffer::v1 as wire;
 use crate::grpc::status::invalid;
 use decision::{ContextValue, RowProblem, RowProblems};
-use feature::{Column, ColumnValues, FeatureBatch};
+use feature::{Column, ColumnValues, FeatureBatch, ValueRef};
 
 /// Features that one batch may name.
 const COLUMNS: usize = 10_000;
@@ -90,6 +90,19 @@ pub(super) fn read_value(
     })
 }
 
+/// Writes one value; a missing one has no kind.
+pub(in crate::grpc) fn write_value(value: ValueRef<'_>) -> wire::FeatureValue {
+    use wire::feature_value::Kind;
+    let kind = match value {
+        ValueRef::Missing => None,
+        ValueRef::Float(number) => Some(Kind::FloatValue(f64::from(number))),
+        ValueRef::Int(number) => Some(Kind::Int64Value(number)),
+        ValueRef::String(text) => Some(Kind::StringValue(text.to_owned())),
+        ValueRef::Bool(truth) => Some(Kind::BoolValue(truth)),
+    };
+    wire::FeatureValue { kind }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -97,7 +110,7 @@ mod tests {
     use tonic::Code;
 
     use super::*;
-    use feature::{Entity, Feature, FeatureSchema, FeatureType, Misplaced, ValueRef};
+    use feature::{Entity, Feature, FeatureSchema, FeatureType, Misplaced};
 
     const ENTITIES: [Entity; 3] = [Entity::Customer, Entity::Context, Entity::Offer];
 

@@ -19,7 +19,7 @@ use release::{AssignedSegment, Snapshot};
 const CONTEXT_ENTRIES: usize = 1000;
 
 /// Reads a request; names are checked against the release later.
-pub(super) fn read(request: wire::RankRequest, limits: &Limits) -> Result<RankRequest, Status> {
+pub(super) fn read(request: wire::RankRequest, request_id: &str, limits: &Limits) -> Result<RankRequest, Status> {
     check_id("placement", &request.placement)?;
     if request.placement.is_empty() {
         return Err(invalid("placement", "is missing; name a placement of policy.toml"));
@@ -58,6 +58,7 @@ pub(super) fn read(request: wire::RankRequest, limits: &Limits) -> Result<RankRe
         }
     };
     Ok(RankRequest {
+        request_id: request_id.to_owned(),
         placement: request.placement,
         channel: request.channel,
         customers,
@@ -114,7 +115,7 @@ pub(super) fn write(
     }
 }
 
-fn write_result(snapshot: &Snapshot, index: usize, result: RankResult, explain: Explain) -> wire::RankResult {
+pub(in crate::grpc) fn write_result(snapshot: &Snapshot, index: usize, result: RankResult, explain: Explain) -> wire::RankResult {
     wire::RankResult {
         customer_id: result.customer_id,
         decision_id: result.decision_id.to_string(),
@@ -235,21 +236,13 @@ pub(super) fn write_segment(segment: &AssignedSegment) -> wire::Segment {
 
 #[expect(deprecated, reason = "clients of this version of the contract may still read the word")]
 fn write_error(index: usize, error: &CustomerError) -> wire::RankError {
-    let (code, message, field) = match error {
-        CustomerError::Anonymous => (
-            wire::RankErrorCode::InvalidArgument,
-            "neither an id nor features: name the customer or send features",
-            format!("customers[{index}].customer_id"),
-        ),
-        CustomerError::Invalid(RowProblem { field, message }) => {
-            (wire::RankErrorCode::InvalidArgument, message.as_str(), field.clone())
-        }
-        CustomerError::Internal => {
-            (wire::RankErrorCode::Internal, "internal error while deciding for this customer", String::new())
-        }
+    let code = match error {
+        CustomerError::Anonymous | CustomerError::Invalid(_) => wire::RankErrorCode::InvalidArgument,
+        CustomerError::Internal => wire::RankErrorCode::Internal,
     };
     let word = code_name(Code::from_i32(code.into())).to_owned();
-    wire::RankError { code: word, message: message.to_owned(), field, error_code: code.into() }
+    let (message, field) = (error.message().to_owned(), error.field(index));
+    wire::RankError { code: word, message, field, error_code: code.into() }
 }
 
 #[cfg(test)]

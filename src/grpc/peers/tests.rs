@@ -180,8 +180,8 @@ fn a_peer_is_an_address_of_ipv4_or_a_network_of_ipv6() {
 fn connections_leave_descriptors_for_everything_else() {
     assert_eq!(most_connections(Some(256), 1), 156);
     assert_eq!(most_connections(Some(1024), 4), 912);
-    assert_eq!(most_connections(Some(20_000), 1), MOST_CONNECTIONS);
-    assert_eq!(most_connections(None, 1), MOST_CONNECTIONS);
+    assert_eq!(most_connections(Some(20_000), 1), MAX_CONNECTIONS);
+    assert_eq!(most_connections(None, 1), MAX_CONNECTIONS);
     assert_eq!(most_connections(Some(64), 1), 32);
     assert_eq!(most_connections(Some(0), 1), 1);
 }

@@ -1,18 +1,17 @@
 //! The report as one self-contained HTML page.
 //!
 //! The sections are in the order in which a marketing director reads: the segments, their choice, the data, the method.
-//! Every text from a file goes through [`escape`].
+//! Every text from a file goes through [`escape`]. The frame of the page and its style are those of crate `report`.
 
 mod choice;
 mod data;
 mod method;
 mod segments;
-mod table;
 
-use std::fmt::{self, Write as _};
+use report::{Header, Page, Section, append, escape, numbers, sentence};
 
 use super::figures::FigureError;
-use super::{numbers, palette};
+use super::palette;
 use crate::train::study::{Candidate, SMALLEST_SHARE, STABLE_JACCARD, SegmentProfile, Study, shares};
 
 /// Maximum number of features in a figure or table.
@@ -20,68 +19,35 @@ const FEATURES: usize = 30;
 
 /// Renders the page.
 pub(super) fn page(study: &Study) -> Result<String, FigureError> {
-    let mut html = String::with_capacity(1 << 20);
-    html.push_str("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-    html.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
-    append(
-        &mut html,
-        format_args!("<title>Customer segments: {}</title>\n<style>\n", escape(&study.source.file)),
+    let page = Page {
+        title: format!("Customer segments: {}", study.source.file),
+        style: "",
+        header: header(study),
+        sections: vec![
+            Section::new("segments", "The segments", segments::cards(study)),
+            Section::new("profiles", "How they differ", segments::profiles(study)?),
+            Section::new("map", "Customer map", segments::map(study)?),
+            Section::new("choice", "Why this number of segments", choice::choice(study)?),
+            Section::new("clarity", "How clear and stable they are", choice::clarity(study)?),
+            Section::new("migration", "Changes since the previous version", data::migration(study)),
+            Section::new("data", "Data", data::data(study)?),
+            Section::new("method", "Method and limits", method::method(study)),
+        ],
+        footer: footer(study),
+    };
+    Ok(page.html())
+}
+
+fn footer(study: &Study) -> String {
+    let mut html = String::from(
+        "The files beside this page have the same figures: <code>report.json</code>, <code>profiles.csv</code>, \
+         <code>choice.csv</code>, <code>columns.csv</code>, <code>correlation.csv</code>",
     );
-    html.push_str(include_str!("page/style.css"));
-    html.push_str("</style>\n</head>\n<body>\n");
-    html.push_str(&header(study));
-    let sections = [
-        ("segments", "The segments", segments::cards(study)),
-        ("profiles", "How they differ", segments::profiles(study)?),
-        ("map", "Customer map", segments::map(study)?),
-        ("choice", "Why this number of segments", choice::choice(study)?),
-        ("clarity", "How clear and stable they are", choice::clarity(study)?),
-        ("migration", "Changes since the previous version", data::migration(study)),
-        ("data", "Data", data::data(study)?),
-        ("method", "Method and limits", method::method(study)),
-    ];
-    html.push_str("<nav aria-label=\"Contents\"><ul>\n");
-    for (id, title, _) in sections.iter().filter(|(_, _, body)| !body.is_empty()) {
-        append(&mut html, format_args!("<li><a href=\"#{id}\">{title}</a></li>\n"));
-    }
-    html.push_str("</ul></nav>\n<main>\n");
-    for (id, title, body) in sections.iter().filter(|(_, _, body)| !body.is_empty()) {
-        append(&mut html, format_args!("<section id=\"{id}\">\n<h2>{title}</h2>\n{body}</section>\n"));
-    }
-    html.push_str(
-        "</main>\n<footer>The files beside this page have the same figures: <code>report.json</code>, ",
-    );
-    html.push_str("<code>profiles.csv</code>, <code>choice.csv</code>, <code>columns.csv</code>, ");
-    html.push_str("<code>correlation.csv</code>");
     if study.migration.is_some() {
         html.push_str(", <code>migration.csv</code>");
     }
-    html.push_str(".</footer>\n</body>\n</html>\n");
-    Ok(html)
-}
-
-/// Escapes a text for elements and attributes of HTML and SVG.
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            // HTML does not allow control characters.
-            letter if letter.is_control() && letter != '\n' && letter != '\t' => escaped.push('\u{fffd}'),
-            letter => escaped.push(letter),
-        }
-    }
-    escaped
-}
-
-/// Appends formatted text without a temporary string.
-fn append(text: &mut String, addition: fmt::Arguments<'_>) {
-    // Writing to a String cannot fail.
-    let _ = text.write_fmt(addition);
+    html.push('.');
+    html
 }
 
 /// The number of a segment on a background of its colour.
@@ -92,11 +58,6 @@ fn badge(id: u32) -> String {
         colour.css(),
         colour.text_on().css()
     )
-}
-
-/// A figure with its caption.
-fn figure(svg: &str, caption: &str) -> String {
-    format!("<figure>\n{svg}<figcaption>{caption}</figcaption>\n</figure>\n")
 }
 
 /// The features to show, in descending order of η².
@@ -132,37 +93,28 @@ fn chosen(study: &Study) -> Option<&Candidate> {
     study.choice.candidates.iter().find(|candidate| candidate.k == study.choice.chosen)
 }
 
-fn header(study: &Study) -> String {
+fn header(study: &Study) -> Header {
     let source = &study.source;
-    let mut html = String::from("<header>\n<h1>Customer segments</h1>\n");
-    append(
-        &mut html,
-        format_args!(
-            "<p class=\"source\">Trained on <code>{}</code></p>\n<p class=\"lead\">{}</p>\n",
-            escape(&source.file),
-            summary(study)
-        ),
-    );
-    for warning in warnings(study) {
-        append(&mut html, format_args!("<p class=\"warn\">{warning}</p>\n"));
-    }
-    html.push_str("<div class=\"tiles\">\n");
-    let mut tile = |value: String, what: &str| {
-        append(&mut html, format_args!("<div class=\"tile\"><b>{value}</b><span>{what}</span></div>\n"));
-    };
-    tile(numbers::count(source.rows), "customers");
-    tile(study.segments.len().to_string(), "segments");
-    tile(study.features.len().to_string(), "features");
+    let tile = |value: String, what: &str| (value, what.to_owned());
+    let mut tiles = vec![
+        tile(numbers::count(source.rows), "customers"),
+        tile(study.segments.len().to_string(), "segments"),
+        tile(study.features.len().to_string(), "features"),
+    ];
     if let Some(chosen) = chosen(study) {
-        tile(numbers::share(between(chosen, source.rows)), "of the variance is explained by the segments");
-        tile(numbers::fixed(chosen.silhouette, 2), clarity(chosen.silhouette));
-        tile(
-            numbers::fixed(chosen.stability.least(), 2),
-            &format!("stability of the least stable segment ({STABLE_JACCARD} is enough)"),
-        );
+        let between = numbers::share(between(chosen, source.rows));
+        tiles.push(tile(between, "of the variance is explained by the segments"));
+        tiles.push(tile(numbers::fixed(chosen.silhouette, 2), clarity(chosen.silhouette)));
+        let what = format!("stability of the least stable segment ({STABLE_JACCARD} is enough)");
+        tiles.push((numbers::fixed(chosen.stability.least(), 2), what));
     }
-    html.push_str("</div>\n</header>\n");
-    html
+    Header {
+        title: "Customer segments".to_owned(),
+        source: format!("Trained on <code>{}</code>", escape(&source.file)),
+        lead: summary(study),
+        warnings: warnings(study),
+        tiles,
+    }
 }
 
 /// The share of the variance between the segments, derived from the Calinski–Harabasz index.
@@ -220,24 +172,6 @@ fn summary(study: &Study) -> String {
         );
     }
     text
-}
-
-/// A terminal message as a sentence of the page; names in backticks become `<code>`.
-fn sentence(message: &str) -> String {
-    let mut letters = message.chars();
-    let capital: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
-    let mut html = String::with_capacity(message.len() + 16);
-    for (index, part) in format!("{capital}{}", letters.as_str()).split('`').enumerate() {
-        let part = escape(part);
-        match index % 2 {
-            0 => html.push_str(&part),
-            _ => append(&mut html, format_args!("<code>{part}</code>")),
-        }
-    }
-    if !message.ends_with(['.', '?']) {
-        html.push('.');
-    }
-    html
 }
 
 fn warnings(study: &Study) -> Vec<String> {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use report::capitalised;
+
 /// The words of a column's name, in lower case.
 ///
 /// `CASH_ADVANCE_TRX` and `cashAdvanceTrx` are `cash advance trx`; the one-hot feature `job=retired` is `job: retired`.
@@ -23,12 +25,6 @@ pub(crate) fn words(column: &str) -> String {
     }
     let words: Vec<&str> = spaced.split_whitespace().collect();
     if words.is_empty() { column.to_owned() } else { words.join(" ") }
-}
-
-/// The text with a capital first letter.
-pub(crate) fn capitalised(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// The label of each column: its words, or its name if two columns have the same words.

@@ -93,3 +93,31 @@ fn gauges_that_are_sampled_are_current_when_read() {
     assert_has(&metrics, "proffer_customer_store_bytes 300000");
     assert_has(&metrics, concat!("proffer_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"));
 }
+
+#[test]
+fn events_are_counted_from_the_queue_to_the_sealed_file() {
+    let metrics = Metrics::new();
+    let events = &metrics.events;
+    events.appended.inc_by(3);
+    events.dropped.inc();
+    events.lost.inc_by(2);
+    events.sealed.inc_by(4);
+    events.sealing_failures.inc();
+    events.queue_bytes.set(5);
+    events.log_writable.set(1);
+    events.oldest_unsealed.set(7.5);
+    events.synced(Duration::from_millis(3));
+    for line in [
+        "proffer_events_appended_total 3",
+        "proffer_events_dropped_total 1",
+        "proffer_events_lost_total 2",
+        "proffer_sealed_events_total 4",
+        "proffer_sealing_failures_total 1",
+        "proffer_event_queue_bytes 5",
+        "proffer_event_log_writable 1",
+        "proffer_oldest_unsealed_event_seconds 7.5",
+        "proffer_event_log_sync_seconds_bucket{le=\"0.005\"} 1",
+    ] {
+        assert_has(&metrics, line);
+    }
+}

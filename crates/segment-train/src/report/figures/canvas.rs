@@ -57,7 +57,7 @@ pub(super) fn figure(
     drawn.map_err(|message| FigureError { figure: label.to_owned(), message })?;
     // A fixed size would keep the element from fitting its column, and HTML needs no namespace.
     let inside = svg.split_once('>').map_or("", |(_, inside)| inside);
-    let label = crate::report::page::escape(label);
+    let label = report::escape(label);
     Ok(format!(
         "<svg viewBox=\"0 0 {} {}\" style=\"max-width:{:.0}px\" role=\"img\" aria-label=\"{label}\">{inside}",
         size.0,

@@ -1,8 +1,9 @@
 //! Charts of the inertia, the silhouette and the stability by number of segments.
 
+use report::numbers;
+
 use super::FigureError;
 use super::canvas::{Anchor, Axes, Canvas, Drawn, SMALL, figure, rounded, ticks, width_of};
-use crate::report::numbers;
 use crate::report::palette::{ACCENT, Colour, INK, MUTED, NEUTRAL, PAPER};
 use crate::train::study::{Candidate, Choice, STABLE_JACCARD};
 

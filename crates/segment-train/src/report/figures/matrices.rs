@@ -1,8 +1,9 @@
 //! Heat maps from blue over white to red: profiles and correlations.
 
+use report::numbers;
+
 use super::FigureError;
 use super::canvas::{Anchor, Canvas, Drawn, SMALL, TEXT, figure, fitted, width_of};
-use crate::report::numbers;
 use crate::report::palette;
 use crate::report::palette::{INK, MUTED, NEUTRAL, PAPER};
 use crate::train::study::{PopulationProfile, SegmentProfile, shares};

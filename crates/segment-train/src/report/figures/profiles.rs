@@ -1,8 +1,9 @@
 //! Bar charts of the sizes of the segments and of their profiles.
 
+use report::numbers;
+
 use super::FigureError;
 use super::canvas::{Anchor, Axes, SMALL, TEXT, figure, fitted, ticks, width_of};
-use crate::report::numbers;
 use crate::report::palette;
 use crate::report::palette::{AXIS, GRID, INK, MUTED};
 use crate::train::study;

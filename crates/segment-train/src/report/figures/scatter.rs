@@ -1,8 +1,9 @@
 //! Scatter plots of single customers, with a colour, shape and number per segment.
 
+use report::numbers;
+
 use super::FigureError;
 use super::canvas::{Anchor, Axes, Canvas, Drawn, SMALL, TEXT, figure, rounded, ticks};
-use crate::report::numbers;
 use crate::report::palette;
 use crate::report::palette::{AXIS, Colour, GRID, INK, MUTED};
 use crate::train::study::Scatter;

@@ -1,8 +1,9 @@
 //! Charts of the silhouettes of single customers and of the stability of each segment.
 
+use report::numbers;
+
 use super::FigureError;
 use super::canvas::{Anchor, Axes, SMALL, TEXT, figure, rounded, ticks};
-use crate::report::numbers;
 use crate::report::palette;
 use crate::report::palette::{AXIS, GRID, INK};
 use crate::train::study::{STABLE_JACCARD, SegmentProfile};

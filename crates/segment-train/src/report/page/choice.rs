@@ -1,10 +1,10 @@
 //! Why this number of segments, and how clear and stable the segments are.
 
-use super::table::{Column, Table};
-use super::{append, badge, chosen, escape, figure, percent};
+use report::{Column, Table, append, escape, figure, numbers};
+
+use super::{badge, chosen, percent};
 use crate::report::figures;
 use crate::report::figures::FigureError;
-use crate::report::numbers;
 use crate::train::study::{Candidate, SMALLEST_SHARE, STABLE_JACCARD, Study};
 
 /// The table of k and its curves.

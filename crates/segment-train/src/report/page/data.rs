@@ -1,11 +1,11 @@
 //! The data, and how customers moved since the previous version.
 
-use super::table::{Column as Cells, Table};
-use super::{append, badge, escape, figure, labels, percent};
-use crate::percent::percents;
+use report::percent::percents;
+use report::{Column as Cells, Table, append, escape, figure, numbers};
+
+use super::{badge, labels, percent};
 use crate::report::figures;
 use crate::report::figures::FigureError;
-use crate::report::numbers;
 use crate::report::palette::{Colour, PAPER};
 use crate::train::study::{Column, Migration, Study};
 

@@ -1,8 +1,7 @@
 //! The method, the terms and the limits of the segments.
 
-use super::{append, escape};
-use crate::report::numbers;
 use crate::train::study::{STABLE_JACCARD, Study};
+use report::{append, escape, numbers};
 
 /// The steps, the terms and the limits.
 pub(super) fn method(study: &Study) -> String {

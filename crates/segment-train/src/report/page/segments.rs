@@ -1,10 +1,11 @@
 //! The segments: cards, profiles and maps.
 
-use super::table::{Column, Table};
-use super::{append, badge, by_explained, escape, figure, labels, left_out};
+use report::{Column, Table, append, escape, figure, numbers};
+
+use super::{badge, by_explained, labels, left_out};
 use crate::report::figures;
 use crate::report::figures::{FigureError, Plane};
-use crate::report::{numbers, palette};
+use crate::report::palette;
 use crate::train::study::{SegmentProfile, Study, shares};
 
 /// A card per segment.

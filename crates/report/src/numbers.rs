@@ -2,16 +2,18 @@
 //!
 //! Only [`signed`] shows a small value as 0.
 
-use crate::percent::percent;
+use super::percent::percent;
 use document::grouped;
 
 /// A count: `8,950`.
-pub(crate) fn count(value: u64) -> String {
+#[must_use]
+pub fn count(value: u64) -> String {
     grouped(&value.to_string())
 }
 
 /// A quantity in its own unit, to about three digits: `1,274`, `87.3`, `0.873`, `0.0021`, `1.3e-9`.
-pub(crate) fn quantity(value: f64) -> String {
+#[must_use]
+pub fn quantity(value: f64) -> String {
     let size = value.abs();
     if size == 0.0 {
         return "0".to_owned();
@@ -25,7 +27,8 @@ pub(crate) fn quantity(value: f64) -> String {
 }
 
 /// A quantity as [`quantity`] shows it, without trailing zeros: `3` rather than `3.00`.
-pub(crate) fn short(value: f64) -> String {
+#[must_use]
+pub fn short(value: f64) -> String {
     let text = quantity(value);
     if !text.contains('.') || text.contains('e') {
         return text;
@@ -34,7 +37,8 @@ pub(crate) fn short(value: f64) -> String {
 }
 
 /// A value with a fixed number of decimals, so that columns align; with more if it would read as 0 otherwise.
-pub(crate) fn fixed(value: f64, decimals: usize) -> String {
+#[must_use]
+pub fn fixed(value: f64, decimals: usize) -> String {
     let mut text = format!("{:.decimals$}", value.abs());
     if value != 0.0 && text.bytes().all(|byte| matches!(byte, b'0' | b'.')) {
         let needed = (-value.abs().log10()).ceil().clamp(0.0, 12.0) as usize;
@@ -50,7 +54,8 @@ pub(crate) fn fixed(value: f64, decimals: usize) -> String {
 }
 
 /// A difference, always with its sign: `+1.24`, `−0.31`, `0.00`.
-pub(crate) fn signed(value: f64, decimals: usize) -> String {
+#[must_use]
+pub fn signed(value: f64, decimals: usize) -> String {
     let text = format!("{:.decimals$}", value.abs());
     if text.bytes().all(|byte| matches!(byte, b'0' | b'.')) {
         text
@@ -62,7 +67,8 @@ pub(crate) fn signed(value: f64, decimals: usize) -> String {
 }
 
 /// A share of 0..=1: `21.8 %`, `< 0.1 %`, `100 %`.
-pub(crate) fn share(value: f64) -> String {
+#[must_use]
+pub fn share(value: f64) -> String {
     percent(value)
 }
 

@@ -1,10 +1,11 @@
-//! Shares in per cent: the one place that rounds them, for the terminal, the report and its figures.
+//! Shares in per cent: the one place that rounds them, for the terminal, the reports and their figures.
 
 /// 100 % in tenths of a per cent.
 const WHOLE: u128 = 1_000;
 
 /// A share of 0..=1 to a tenth of a per cent: `21.8 %`. Only 0 reads `0 %` and only 1 reads `100 %`.
-pub(crate) fn percent(share: f64) -> String {
+#[must_use]
+pub fn percent(share: f64) -> String {
     let percent = 100.0 * share;
     if percent == 0.0 {
         "0 %".to_owned()
@@ -20,7 +21,8 @@ pub(crate) fn percent(share: f64) -> String {
 }
 
 /// A share as [`percent`] shows it, with enough digits to differ from a limit: `1.98 %` for a limit of 2 %.
-pub(crate) fn percent_near(share: f64, limit: f64) -> String {
+#[must_use]
+pub fn percent_near(share: f64, limit: f64) -> String {
     let shown = |decimals: usize, share: f64| format!("{:.decimals$} %", 100.0 * share);
     if share.to_bits() == limit.to_bits() || shown(1, share) != shown(1, limit) {
         return percent(share);
@@ -33,7 +35,8 @@ pub(crate) fn percent_near(share: f64, limit: f64) -> String {
 ///
 /// The largest remainder method: each part is rounded down, and those with the largest remainders get the missing
 /// tenths. No part is off by a tenth or more.
-pub(crate) fn percents(parts: &[u64]) -> Vec<String> {
+#[must_use]
+pub fn percents(parts: &[u64]) -> Vec<String> {
     let all: u128 = parts.iter().map(|part| u128::from(*part)).sum();
     if all == 0 {
         return vec![percent(0.0); parts.len()];

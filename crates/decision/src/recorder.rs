@@ -1,0 +1,233 @@
+//! What is handed to whoever records decisions, and when.
+//!
+//! Decisions know only the trait [`Recorder`]. Room for the records of a call is reserved before it is decided, so
+//! that a recorder without room can refuse the call before any work. Afterwards the recorder gets the plan of the call
+//! and what became of each candidate; everything else follows from the plan, and is read on the recorder's own thread.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use smallvec::SmallVec;
+use uuid::Uuid;
+
+use super::customer::KnownValues;
+use super::plan::Plan;
+use super::request::AskedRank;
+use super::{CustomerError, RankedOffer, Reason, Stage};
+use feature::{Entity, Feature, ValueRef};
+use offer::Placement;
+use release::{AssignedSegment, Snapshot};
+
+/// The bytes that are reserved for the record of a customer, besides those of the request.
+const BYTES_PER_CUSTOMER: usize = 4 << 10;
+
+/// Takes the decisions of calls.
+pub trait Recorder: Send + Sync + fmt::Debug {
+    /// Takes room for `bytes` if there is any now, and returns how much it took.
+    fn try_reserve(&self, bytes: usize) -> Option<usize>;
+
+    /// As [`Recorder::try_reserve`], and waits for room; `None` where there will be none.
+    fn reserve(&self, bytes: usize) -> Pin<Box<dyn Future<Output = Option<usize>> + Send + '_>>;
+
+    /// Gives back room that was reserved and is not used.
+    fn release(&self, bytes: usize);
+
+    /// Whether a call for which there is no room is refused. Otherwise it is decided and not recorded.
+    fn refuses(&self) -> bool;
+
+    /// Takes the decisions of a call, for which `bytes` were reserved. `None`: the answer need not wait. Otherwise it
+    /// waits until the decisions are durable; `false` where they cannot become durable.
+    fn record(&self, bytes: usize, call: RecordedCall) -> Option<Durable>;
+
+    /// Counts decisions that are answered without being recorded.
+    fn dropped(&self, decisions: usize);
+}
+
+/// Resolves to whether what was recorded is durable.
+pub type Durable = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+/// Room for the records of a call; given back unless it is used.
+#[derive(Debug)]
+pub(super) struct Room {
+    recorder: Arc<dyn Recorder>,
+    bytes: usize,
+}
+
+impl Room {
+    /// The bytes that the records of a call take while they wait: its customers, and the request that they share.
+    pub(crate) fn needed(customers: usize, request: usize) -> usize {
+        customers * BYTES_PER_CUSTOMER + request
+    }
+
+    pub(crate) fn try_reserve(recorder: &Arc<dyn Recorder>, bytes: usize) -> Option<Self> {
+        recorder.try_reserve(bytes).map(|bytes| Self { recorder: Arc::clone(recorder), bytes })
+    }
+
+    pub(crate) async fn reserve(recorder: &Arc<dyn Recorder>, bytes: usize) -> Option<Self> {
+        recorder.reserve(bytes).await.map(|bytes| Self { recorder: Arc::clone(recorder), bytes })
+    }
+
+    /// Hands the decisions over.
+    pub(crate) fn record(mut self, call: RecordedCall) -> Option<Durable> {
+        self.recorder.record(std::mem::take(&mut self.bytes), call)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.recorder.release(self.bytes);
+        }
+    }
+}
+
+/// The decisions of one call and what they depended on.
+pub struct RecordedCall {
+    pub(super) plan: Arc<Plan>,
+    /// How long the call took until the last customer was decided.
+    pub took: Duration,
+    /// One per customer, in order.
+    pub decisions: Decisions,
+}
+
+/// Most calls are for one customer.
+pub type Decisions = SmallVec<[RecordedDecision; 1]>;
+
+/// One decision: what became of the candidates, and the answer.
+#[derive(Debug, Clone, Default)]
+pub struct RecordedDecision {
+    /// The id of the decision.
+    pub id: Uuid,
+    /// One per candidate, in the order of their ids; empty if there is an error.
+    pub candidates: Vec<CandidateOutcome>,
+    /// Why there is no score, one for each candidate of [`Stage::Score`], in order.
+    pub unscored: Vec<Arc<str>>,
+    /// The offers shown, best first.
+    pub offers: Vec<RankedOffer>,
+    /// The segment, where the release assigns one.
+    pub segment: Option<AssignedSegment>,
+    /// The sorted lines, each with a line feed at its end.
+    pub degraded: String,
+    /// Why there is no decision.
+    pub error: Option<CustomerError>,
+}
+
+/// What became of a candidate.
+#[derive(Debug, Clone, Copy)]
+pub struct CandidateOutcome {
+    /// Why it is not shown; `None` for an offer that is.
+    pub withheld: Option<(Stage, Reason)>,
+    /// The model's output, if the candidate reached the models and has a score; else NaN.
+    pub raw: f32,
+}
+
+impl CandidateOutcome {
+    /// Whether it passed the gates and reached the models.
+    #[must_use]
+    pub fn reached_models(&self) -> bool {
+        self.withheld.is_none_or(|(stage, _)| stage >= Stage::Score)
+    }
+}
+
+/// Where the value of a feature came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueSource {
+    /// There is none.
+    Missing,
+    /// The request.
+    Request,
+    /// The feature store.
+    Store,
+    /// The schema's default.
+    Default,
+}
+
+/// A value, and where it came from. The value of a default is that of the schema.
+pub type SourcedValue<'a> = (ValueSource, ValueRef<'a>);
+
+/// A customer as the call described them.
+#[derive(Debug)]
+pub struct RecordedCustomer<'a> {
+    /// Their id.
+    pub id: &'a str,
+    /// The consents that the call claimed.
+    pub consents: &'a [String],
+    /// One per customer feature of the schema.
+    pub values: Vec<SourcedValue<'a>>,
+    /// Whether the feature store does not have the id.
+    pub unknown: bool,
+}
+
+impl RecordedCall {
+    /// The snapshot that decided.
+    #[must_use]
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.plan.snapshot
+    }
+
+    /// What the call asked for.
+    #[must_use]
+    pub fn asked(&self) -> &AskedRank {
+        &self.plan.asked
+    }
+
+    /// The placement.
+    #[must_use]
+    pub fn placement(&self) -> &Placement {
+        self.plan.placement()
+    }
+
+    /// The server's clock when the call was planned.
+    #[must_use]
+    pub fn decided_at(&self) -> DateTime<Utc> {
+        self.plan.now
+    }
+
+    /// Lines of `degraded` that are about the whole call.
+    #[must_use]
+    pub fn ignored(&self) -> &[String] {
+        self.plan.ignored()
+    }
+
+    /// One value per context feature of the schema.
+    #[must_use]
+    pub fn context(&self) -> Vec<SourcedValue<'_>> {
+        let features = self.snapshot().release.schema().of(Entity::Context);
+        let mut sourced = Vec::with_capacity(features.len());
+        for (value, feature) in self.plan.context_values().into_iter().zip(features) {
+            let sent = (ValueSource::Request, value);
+            sourced.push(if value.is_missing() { default_of(feature) } else { sent });
+        }
+        sourced
+    }
+
+    /// The customer of a decision, by its position.
+    #[must_use]
+    pub fn customer(&self, index: usize) -> RecordedCustomer<'_> {
+        let customer = &self.plan.customers[index];
+        let features = self.snapshot().release.schema().of(Entity::Customer);
+        let known = KnownValues::of(&self.plan, index);
+        let sourced = |(position, feature)| match known.value(position) {
+            (ValueSource::Missing, _) => default_of(feature),
+            known => known,
+        };
+        let values = features.iter().enumerate().map(sourced).collect();
+        let unknown = known.is_unknown();
+        RecordedCustomer { id: &customer.id, consents: &customer.consents, values, unknown }
+    }
+}
+
+fn default_of(feature: &Feature) -> SourcedValue<'_> {
+    let default = feature.default_ref();
+    (if default.is_missing() { ValueSource::Missing } else { ValueSource::Default }, default)
+}
+
+impl fmt::Debug for RecordedCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordedCall").field("decisions", &self.decisions).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,93 @@
+//! Decides again from what was recorded of a customer, by the functions that serve.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::plan::Plan;
+use super::rank;
+use super::recorder::{RecordedDecision, ValueSource};
+use super::{DecisionError, RankRequest, RankResult};
+use feature::{Value, ValueRef};
+use offer::OfferIndex;
+use release::Snapshot;
+use telemetry::Trace;
+use work::{Call, Worker};
+
+/// One decision as it was recorded.
+#[derive(Debug, Clone, Default)]
+pub struct ReplayInput {
+    /// What was asked, for one customer and without features.
+    pub request: RankRequest,
+    /// The clock when the call was planned.
+    pub now: DateTime<Utc>,
+    /// What was known.
+    pub values: RecordedValues,
+    /// Lines of `degraded` that are about the whole call; `None`: those of the release that decides now.
+    pub ignored: Option<Vec<String>>,
+}
+
+/// What was known of a customer and the context, and what the models answered.
+#[derive(Debug, Clone, Default)]
+pub struct RecordedValues {
+    /// The id of the decision; `None` for a new one.
+    pub decision_id: Option<Uuid>,
+    /// One per customer feature of the schema that decides now.
+    pub customer: Vec<(ValueSource, Option<Value>)>,
+    /// One per context feature of the schema that decides now.
+    pub context: Vec<(ValueSource, Option<Value>)>,
+    /// Whether the feature store did not have the customer.
+    pub unknown_customer: bool,
+    /// What the models answered; `None`: they are asked.
+    pub scores: Option<RecordedScores>,
+}
+
+/// What the models answered for the candidates that reached them, in order.
+#[derive(Debug, Clone, Default)]
+pub struct RecordedScores {
+    /// The raw scores; NaN where there is none.
+    pub raw: Vec<f32>,
+    /// Why there is none, one for each NaN.
+    pub unscored: Vec<Arc<str>>,
+}
+
+impl ValueSource {
+    /// The value where it was known: defaults are those of the release that decides now.
+    pub(super) fn known(self, value: Option<&Value>) -> ValueRef<'_> {
+        match self {
+            Self::Request | Self::Store => value.map_or(ValueRef::Missing, Value::as_ref),
+            Self::Missing | Self::Default => ValueRef::Missing,
+        }
+    }
+}
+
+/// A decision that was made again.
+#[derive(Debug)]
+pub struct DecidedAgain {
+    /// The answer.
+    pub result: RankResult,
+    /// The decision as a recorder gets it.
+    pub decision: RecordedDecision,
+    /// The candidates, in the order of their ids.
+    pub candidates: Vec<OfferIndex>,
+}
+
+/// Decides again. The release that decided gives the same answer if the scores are those that were recorded.
+///
+/// # Errors
+/// When the release does not have what the request names.
+pub fn decide_again(
+    snapshot: &Arc<Snapshot>,
+    input: ReplayInput,
+    worker: &Worker,
+) -> Result<DecidedAgain, DecisionError> {
+    let ReplayInput { request, now, values, ignored } = input;
+    let plan = Plan::of_record(Arc::clone(snapshot), request, now, values, ignored)?;
+    let mut decided = rank::decide(&plan, 0..1, None, worker, &Call::default(), &Trace::default())?;
+    let nothing = || DecisionError::Internal("no customer was decided".to_owned());
+    let result = decided.results.pop().ok_or_else(nothing)?;
+    let decision = decided.recorded.pop().ok_or_else(nothing)?;
+    let candidates = plan.candidates().iter().map(|candidate| candidate.offer).collect();
+    Ok(DecidedAgain { result, decision, candidates })
+}

@@ -1,0 +1,344 @@
+//! A JSON object per decision: the flat columns, and what records hold beside them below `record`.
+//!
+//! A number that JSON does not have is the text `NaN`, `Infinity` or `-Infinity`, as protobuf writes it. Bytes are
+//! lists of numbers where each is an enum, else hexadecimal.
+
+use std::io;
+
+use chrono::{DateTime, SecondsFormat};
+use serde::{Serialize, Serializer};
+
+use super::names::{FeatureKind, FeatureName, Names};
+use crate::columns::Entry;
+use crate::export::time;
+use crate::proto::{
+    Candidates, DecisionRecord, EncryptedValues, FeatureSource, FeatureValues, RecordedFactors, RecordedOffer,
+};
+
+/// Writes the line of a decision.
+pub(super) fn line(entry: &Entry, names: Option<&dyn Names>, line: &mut Vec<u8>) -> io::Result<()> {
+    let record = &*entry.record;
+    let offers = &record.offers;
+    let flat = Flat {
+        position: entry.position,
+        recorded_at: Time(entry.recorded_at),
+        decided_at: Time(record.decided_at),
+        decision_id: &record.decision_id,
+        request_id: &record.request_id,
+        server: &record.server,
+        server_version: &record.server_version,
+        release: record.release,
+        placement: &record.placement,
+        channel: &record.channel,
+        customer_id: &record.customer_id,
+        pseudonym_key: &record.pseudonym_key,
+        count: record.count,
+        explain: record.explain,
+        unknown_customer: record.unknown_customer,
+        segment_id: record.segment.as_ref().map(|segment| segment.id),
+        offer_ids: offers.iter().map(|offer| &*offer.offer_id).collect(),
+        priorities: offers.iter().map(|offer| Double(offer.priority)).collect(),
+        propensities: offers
+            .iter()
+            .map(|offer| offer.factors.as_ref().map(|factors| Double(factors.propensity)))
+            .collect(),
+        selection_probabilities: offers.iter().map(|offer| Double(offer.selection_probability)).collect(),
+        fallback: offers.iter().any(|offer| offer.fallback),
+        degraded: &record.degraded,
+        error_code: record.error.as_ref().map(|error| error.code),
+        error_message: record.error.as_ref().map(|error| &*error.message),
+        call_us: record.call_us,
+        call_customers: record.call_customers,
+        record: rest(record, names),
+    };
+    serde_json::to_writer(&mut *line, &flat)?;
+    line.push(b'\n');
+    Ok(())
+}
+
+/// The columns of sealed files, in their order.
+#[derive(Serialize)]
+struct Flat<'r> {
+    position: u64,
+    recorded_at: Time,
+    decided_at: Time,
+    decision_id: &'r str,
+    request_id: &'r str,
+    server: &'r str,
+    server_version: &'r str,
+    release: u64,
+    placement: &'r str,
+    channel: &'r str,
+    customer_id: &'r str,
+    pseudonym_key: &'r str,
+    count: u32,
+    explain: u32,
+    unknown_customer: bool,
+    segment_id: Option<i64>,
+    offer_ids: Vec<&'r str>,
+    priorities: Vec<Double>,
+    propensities: Vec<Option<Double>>,
+    selection_probabilities: Vec<Double>,
+    fallback: bool,
+    degraded: &'r [String],
+    error_code: Option<u32>,
+    error_message: Option<&'r str>,
+    call_us: u32,
+    call_customers: u32,
+    record: Rest<'r>,
+}
+
+/// What the flat columns lack.
+#[derive(Serialize)]
+struct Rest<'r> {
+    format: u32,
+    consents: &'r [String],
+    candidate_offer_ids: &'r [String],
+    exclude_offer_ids: &'r [String],
+    asked_release: u64,
+    as_of: Option<Stamp>,
+    ignored: &'r [String],
+    customer: Option<Values<'r>>,
+    context: Option<Values<'r>>,
+    segment: Option<Segment>,
+    candidates: Option<Withheld<'r>>,
+    offers: Vec<Offer<'r>>,
+    error_field: Option<&'r str>,
+}
+
+fn rest<'r>(record: &'r DecisionRecord, names: Option<&'r dyn Names>) -> Rest<'r> {
+    Rest {
+        format: record.format,
+        consents: &record.consents,
+        candidate_offer_ids: &record.candidate_offer_ids,
+        exclude_offer_ids: &record.exclude_offer_ids,
+        asked_release: record.asked_release,
+        as_of: record.as_of.map(|time| Stamp(time.seconds, time.nanos)),
+        ignored: &record.ignored,
+        customer: record.customer.as_ref().map(|found| values(found, names.map(Names::customer_features))),
+        context: record.context.as_ref().map(|found| values(found, names.map(Names::context_features))),
+        segment: record
+            .segment
+            .as_ref()
+            .map(|segment| Segment { distance: Double(segment.distance), margin: Double(segment.margin) }),
+        candidates: record.candidates.as_ref().map(|found| withheld(found, record, names)),
+        offers: record.offers.iter().map(Offer::new).collect(),
+        error_field: record.error.as_ref().map(|error| &*error.field),
+    }
+}
+
+#[derive(Serialize)]
+struct Segment {
+    distance: Double,
+    margin: Double,
+}
+
+#[derive(Serialize)]
+struct Offer<'r> {
+    fallback: bool,
+    factors: Option<Factors<'r>>,
+}
+
+#[derive(Serialize)]
+struct Factors<'r> {
+    score: Double,
+    context_weight: Double,
+    value: Double,
+    lever: Double,
+    cost: Double,
+    margin: Double,
+    model: &'r str,
+    model_version: u64,
+}
+
+impl<'r> Offer<'r> {
+    fn new(offer: &'r RecordedOffer) -> Self {
+        let factors = |factors: &'r RecordedFactors| Factors {
+            score: Double(factors.score),
+            context_weight: Double(factors.context_weight),
+            value: Double(factors.value),
+            lever: Double(factors.lever),
+            cost: Double(factors.cost),
+            margin: Double(factors.margin),
+            model: &factors.model,
+            model_version: factors.model_version,
+        };
+        Self { fallback: offer.fallback, factors: offer.factors.as_ref().map(factors) }
+    }
+}
+
+/// Candidates by position, and their ids where they are known.
+#[derive(Serialize)]
+struct Withheld<'r> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offer_ids: Option<Vec<String>>,
+    stages: &'r [u8],
+    reasons: &'r [u8],
+    raw_scores: Vec<Single>,
+    unscored: &'r [String],
+}
+
+fn withheld<'r>(found: &'r Candidates, record: &DecisionRecord, names: Option<&dyn Names>) -> Withheld<'r> {
+    let ids = names.and_then(|names| names.candidates(record));
+    Withheld {
+        // Others would be of another set.
+        offer_ids: ids.filter(|ids| ids.len() == found.stages.len()),
+        stages: &found.stages,
+        reasons: &found.reasons,
+        raw_scores: found.raw_scores.iter().copied().map(Single).collect(),
+        unscored: &found.unscored,
+    }
+}
+
+/// The values of features: by name, or else as they are recorded.
+#[derive(Serialize)]
+struct Values<'r> {
+    #[serde(flatten)]
+    values: Shape<'r>,
+    encrypted: Option<Encrypted<'r>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Shape<'r> {
+    Named { features: Vec<Named<'r>> },
+    Bare { sources: &'r [u8], floats: Vec<Single>, ints: &'r [i64], bools: &'r [u8], strings: &'r [String] },
+}
+
+#[derive(Serialize)]
+struct Named<'r> {
+    name: &'r str,
+    source: &'static str,
+    value: Option<Value<'r>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Value<'r> {
+    Float(Single),
+    Int(i64),
+    Bool(bool),
+    String(&'r str),
+}
+
+#[derive(Serialize)]
+struct Encrypted<'r> {
+    key: &'r str,
+    nonce: String,
+    ciphertext: String,
+}
+
+fn values<'r>(found: &'r FeatureValues, names: Option<&'r [FeatureName]>) -> Values<'r> {
+    let named = names.and_then(|names| named(found, names));
+    let bare = || Shape::Bare {
+        sources: &found.sources,
+        floats: found.floats.iter().copied().map(Single).collect(),
+        ints: &found.ints,
+        bools: &found.bools,
+        strings: &found.strings,
+    };
+    let encrypted = |found: &'r EncryptedValues| Encrypted {
+        key: &found.key,
+        nonce: hexadecimal(&found.nonce),
+        ciphertext: hexadecimal(&found.ciphertext),
+    };
+    Values {
+        values: named.map_or_else(bare, |features| Shape::Named { features }),
+        encrypted: found.encrypted.as_ref().map(encrypted),
+    }
+}
+
+/// Values by name; `None` if they do not fit the names.
+fn named<'r>(found: &'r FeatureValues, names: &'r [FeatureName]) -> Option<Vec<Named<'r>>> {
+    if names.len() != found.sources.len() {
+        return None;
+    }
+    let (mut floats, mut ints) = (found.floats.iter(), found.ints.iter());
+    let (mut bools, mut strings) = (found.bools.iter(), found.strings.iter());
+    let mut features = Vec::with_capacity(names.len());
+    for (feature, source) in names.iter().zip(&found.sources) {
+        let source = FeatureSource::try_from(i32::from(*source)).ok()?;
+        let is_listed = matches!(source, FeatureSource::Request | FeatureSource::Store)
+            && !(feature.sensitive && found.encrypted.is_some());
+        let value = match feature.kind {
+            _ if !is_listed => None,
+            FeatureKind::Float => Some(Value::Float(Single(*floats.next()?))),
+            FeatureKind::Int => Some(Value::Int(*ints.next()?)),
+            FeatureKind::Bool => Some(Value::Bool(*bools.next()? != 0)),
+            FeatureKind::String => Some(Value::String(strings.next()?)),
+        };
+        let source = match source {
+            FeatureSource::Unspecified => "missing",
+            FeatureSource::Request => "request",
+            FeatureSource::Store => "store",
+            FeatureSource::Default => "default",
+        };
+        features.push(Named { name: &feature.name, source, value });
+    }
+    let is_rest = floats.len() + ints.len() + bools.len() + strings.len() > 0;
+    (!is_rest).then_some(features)
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A time in microseconds since 1970: a text, or the number if no calendar has it.
+struct Time(i64);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match time(self.0) {
+            Some(text) => serializer.serialize_str(&text),
+            None => serializer.serialize_i64(self.0),
+        }
+    }
+}
+
+/// Seconds since 1970, and nanoseconds: a text, or both if no calendar has them.
+struct Stamp(i64, i32);
+
+impl Serialize for Stamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let nanos = u32::try_from(self.1).ok().filter(|nanos| *nanos < 1_000_000_000);
+        match nanos.and_then(|nanos| DateTime::from_timestamp(self.0, nanos)) {
+            Some(time) => serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Nanos, true)),
+            None => (self.0, self.1).serialize(serializer),
+        }
+    }
+}
+
+struct Double(f64);
+
+impl Serialize for Double {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match text(self.0) {
+            None => serializer.serialize_f64(self.0),
+            Some(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
+/// Written with as many digits as 32 bits have.
+struct Single(f32);
+
+impl Serialize for Single {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match text(self.0.into()) {
+            None => serializer.serialize_f32(self.0),
+            Some(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
+/// A number that JSON does not have.
+fn text(number: f64) -> Option<&'static str> {
+    if number.is_finite() {
+        return None;
+    }
+    Some(match number {
+        number if number.is_nan() => "NaN",
+        number if number > 0.0 => "Infinity",
+        _ => "-Infinity",
+    })
+}

@@ -1,0 +1,22 @@
+//! The steps of the event log at which a test kills this process or holds it up. `work::fault` has the mechanism.
+//!
+//! The steps, in the order in which they are reached:
+//!
+//! | step | state |
+//! |---|---|
+//! | `record.created` | a new log file exists and is empty |
+//! | `record.append` | events are written and not synced |
+//! | `record.synced` | they are synced, and nobody has been told |
+//! | `record.rotate` | a log file is closed, and no other is open |
+//! | `record.deleting` | the end of a log file is noted, and the file is still there |
+
+use work::fault::Steps;
+
+const STEPS: Steps =
+    Steps::new(&["record.created", "record.append", "record.synced", "record.rotate", "record.deleting"]);
+
+/// Marks a step; triggers the fault that `PROFFER_FAULT` names for it.
+#[inline]
+pub(crate) fn point(step: &str) {
+    STEPS.point(step);
+}

@@ -1,0 +1,67 @@
+//! A new key file.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::NaiveDate;
+use zeroize::Zeroizing;
+
+use super::{KeyUse, Keys, KeysError, SECRET_BYTES};
+
+/// What stands at the top of a new file.
+const HEAD: &str = "\
+# The keys behind pseudonyms and encrypted values in the records of decisions: `records.keys` of the configuration.
+# Every server and command that writes or reads records needs this file. It belongs in no store, backup or repository
+# that those who read records can read. Without it, pseudonyms cannot be found and encrypted values not read again.
+#
+# To change a key: add a [[key]] with a new id and `openssl rand -base64 32` as its secret, give it `active = true`,
+# and set the one before to false. A key may go when no record that names it is kept any more.
+";
+
+impl Keys {
+    /// Makes a new file with a fresh key for each use, which only its owner can read. Their ids have the month of
+    /// `today`.
+    ///
+    /// # Errors
+    /// Where there is such a file, or it cannot be written.
+    pub fn create(path: &Path, today: NaiveDate) -> Result<Self, KeysError> {
+        let text = fresh(today)?;
+        let failed = |source| KeysError::Io { path: path.to_owned(), source };
+        let created = File::options().write(true).create_new(true).mode(0o600).open(path);
+        let mut file = created.map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => KeysError::Exists { path: path.to_owned() },
+            _ => failed(error),
+        })?;
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+        if let Err(error) = written {
+            // Half a file would be in the way of the next attempt.
+            let _ = fs::remove_file(path);
+            return Err(failed(error));
+        }
+        let directory = objects::files::parent(path);
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
+        Self::read(path)
+    }
+}
+
+/// The text of a new file.
+fn fresh(today: NaiveDate) -> Result<Zeroizing<String>, KeysError> {
+    // Reserved whole: a text that grows leaves copies of secrets behind.
+    let mut text = Zeroizing::new(String::with_capacity(HEAD.len() + 512));
+    text.push_str(HEAD);
+    for (word, purpose) in KeyUse::ALL {
+        let mut secret = Zeroizing::new([0; SECRET_BYTES]);
+        getrandom::fill(&mut *secret).map_err(KeysError::Random)?;
+        let encoded = Zeroizing::new(STANDARD.encode(*secret));
+        let month = today.format("%Y-%m");
+        let id = format!("{}-{month}", purpose.word());
+        text.push_str(&format!("\n[[key]]\nid = \"{id}\"\nsecret = \""));
+        text.push_str(&encoded);
+        text.push_str(&format!("\"\nuse = \"{word}\"\nactive = true\n"));
+    }
+    Ok(text)
+}

@@ -1,0 +1,44 @@
+//! Events: what is recorded of decisions, the log of a server, sealed files, and how they are read.
+//!
+//! The event log is the only truth; everything else is derived from it. Never decides, and knows nothing of releases.
+
+pub mod frame;
+
+// The event log of a server: queue, writer, files.
+mod clock;
+mod config;
+mod directory;
+mod disk;
+mod error;
+mod event_log;
+mod fault;
+pub mod log;
+mod queue;
+mod receipt;
+mod recorder;
+mod writer;
+
+pub use config::{EventConfig, SyncPolicy, WhenFull};
+pub use error::{EventError, NotRecorded};
+pub use event_log::{Closed, EventLog};
+pub use receipt::Receipt;
+pub use recorder::{Durability, EVENT_BYTES, IntoEvents, Recorder, Reserved};
+
+// Sealed files: Parquet in the store, made of log files, read, verified, expired, exported.
+mod columns;
+pub mod export;
+pub mod read;
+pub mod retention;
+pub mod seal;
+pub mod sealed;
+pub mod verify;
+
+pub use columns::Entry;
+pub use read::{EventReader, Query};
+pub use sealed::{EventStore, SealedError};
+
+/// The messages of `proto/proffer/v1/record.proto`.
+#[allow(missing_docs, clippy::pedantic, reason = "generated; the definition has the documentation")]
+pub mod proto {
+    include!(concat!(env!("OUT_DIR"), "/proffer.v1.rs"));
+}

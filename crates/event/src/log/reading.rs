@@ -1,0 +1,81 @@
+//! The logs of other servers: one that may be running is read, one that is dead is taken over.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::files::{Deleted, LogFile, LogFiles};
+use super::recovery::{self, Recovery};
+use crate::directory::{self, DataDirectory};
+use crate::disk::LocalDisk;
+use crate::error::EventError;
+
+/// The log of a server that may be running, as it was at one moment.
+#[derive(Debug, Clone)]
+pub struct OpenedLog {
+    /// The id of the server.
+    pub server: String,
+    /// The files with events, by sequence. Each may be deleted before it is read.
+    pub files: Vec<LogFile>,
+    /// Where files are damaged, so that events may be missing.
+    pub damage: Vec<String>,
+}
+
+/// Lists the log of a data directory. Takes no lock and changes nothing. The events that a running server has not
+/// synced yet may be among what is found.
+///
+/// # Errors
+/// When it is not a data directory, a file cannot be read, or it is in a newer format.
+pub fn open_read_only(root: &Path) -> Result<OpenedLog, EventError> {
+    let server = directory::server_id(root)?;
+    let log = directory::log_of(root);
+    if !log.is_dir() {
+        return Err(EventError::NotADataDirectory { directory: root.to_owned(), missing: "log" });
+    }
+    let mut before = Deleted::read(&LocalDisk, &log)?.position;
+    let found = recovery::read(&LocalDisk, &log, &server)?;
+    let mut damage = Vec::new();
+    for (at, one) in found.iter().enumerate() {
+        let next = found[at + 1..].iter().find(|later| later.scan.has_events()).map(|later| later.file.first);
+        damage.extend(one.damage(before, next));
+        if one.scan.has_events() {
+            before = one.file.last;
+        }
+    }
+    let files = found.into_iter().filter(|one| one.scan.has_events()).map(|one| one.file).collect();
+    Ok(OpenedLog { server, files, damage })
+}
+
+/// The log of a dead server, whose lock this process holds.
+#[derive(Debug)]
+pub struct TakenOver {
+    files: LogFiles,
+    recovery: Recovery,
+    _directory: DataDirectory,
+}
+
+/// Takes over the data directory of a server that has ended, and recovers its log.
+///
+/// # Errors
+/// When it is not a data directory, the server runs, or a file cannot be read or repaired.
+pub fn take_over(root: &Path) -> Result<TakenOver, EventError> {
+    let directory = DataDirectory::take_over(root)?;
+    let log: PathBuf = directory.log();
+    let recovered = recovery::recover(&LocalDisk, &log, directory.server())?;
+    let server = directory.server().to_owned();
+    let files = LogFiles::new(Arc::new(LocalDisk), log, server, recovered.files, recovered.deleted);
+    Ok(TakenOver { files, recovery: recovered.report, _directory: directory })
+}
+
+impl TakenOver {
+    /// Its files, all of which are closed.
+    #[must_use]
+    pub fn files(&self) -> &LogFiles {
+        &self.files
+    }
+
+    /// What was found and done.
+    #[must_use]
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+}

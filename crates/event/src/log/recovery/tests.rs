@@ -1,0 +1,270 @@
+//! Whatever ended the server before, its log is in order after it was opened.
+
+use super::*;
+use crate::disk::memory::MemoryDisk;
+use crate::frame::{Frames, write};
+use crate::proto::{DecisionRecord, Event, LogHeader, event};
+
+const DIRECTORY: &str = "/log";
+const SERVER: &str = "s";
+
+fn path(sequence: u64) -> PathBuf {
+    Path::new(DIRECTORY).join(files::name(SERVER, sequence))
+}
+
+fn header(position: u64, header: LogHeader) -> Event {
+    Event { position, recorded_at: 1, event: Some(event::Event::Header(header)) }
+}
+
+fn decision(position: u64, request: &str) -> Event {
+    let record = DecisionRecord { request_id: request.to_owned(), ..DecisionRecord::default() };
+    Event { position, recorded_at: 2, event: Some(event::Event::Decision(Box::new(record))) }
+}
+
+/// A log file with events at these positions, and where its frames end.
+fn file(sequence: u64, positions: std::ops::RangeInclusive<u64>) -> (Vec<u8>, Vec<usize>) {
+    let begins = LogHeader { format: 1, server: SERVER.to_owned(), sequence, ..LogHeader::default() };
+    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+    for event in [header(*positions.start(), begins)].into_iter().chain(positions.map(|at| decision(at, "r")))
+    {
+        write(&event, &mut bytes);
+        ends.push(bytes.len());
+    }
+    (bytes, ends)
+}
+
+/// A disk with files of these positions.
+fn disk(files: &[std::ops::RangeInclusive<u64>]) -> MemoryDisk {
+    let disk = MemoryDisk::default();
+    for (positions, sequence) in files.iter().zip(1..) {
+        disk.put(&path(sequence), &file(sequence, positions.clone()).0);
+    }
+    disk
+}
+
+fn recovered(disk: &MemoryDisk) -> Recovered {
+    let recovered = recover(disk, Path::new(DIRECTORY), SERVER).unwrap();
+    // Once more finds nothing to do.
+    let again = recover(disk, Path::new(DIRECTORY), SERVER).unwrap();
+    assert_eq!(again.files, recovered.files);
+    assert_eq!((again.report.cut_bytes, again.report.damaged.len()), (0, 0));
+    assert_eq!(again.report.next_position, recovered.report.next_position);
+    recovered
+}
+
+/// The positions in a file, which is whole.
+fn positions(disk: &MemoryDisk, file: &LogFile) -> Vec<u64> {
+    let bytes = disk.content(&file.path);
+    assert_eq!(bytes.len() as u64, file.bytes);
+    let mut frames = Frames::new(&*bytes);
+    let mut found = Vec::new();
+    while let Some(frame) = frames.next_frame().unwrap() {
+        found.push(frame.event.position);
+    }
+    assert_eq!(found.remove(0), file.first, "the header says where the file begins");
+    found
+}
+
+fn all_positions(disk: &MemoryDisk, recovered: &Recovered) -> Vec<Vec<u64>> {
+    recovered.files.iter().map(|file| positions(disk, file)).collect()
+}
+
+#[test]
+fn an_empty_directory_begins_at_one() {
+    let found = recovered(&MemoryDisk::default());
+    assert_eq!(found.report, Recovery { next_position: 1, ..Recovery::default() });
+    assert_eq!((found.next_sequence, found.files.len()), (1, 0));
+}
+
+#[test]
+fn whole_files_are_listed_with_their_positions() {
+    let disk = disk(&[1..=3, 4..=4, 5..=9]);
+    let found = recovered(&disk);
+    let expected = Recovery { files: 3, events: 9, next_position: 10, ..Recovery::default() };
+    assert_eq!((found.report.clone(), found.next_sequence), (expected, 4));
+    assert_eq!(all_positions(&disk, &found), [vec![1, 2, 3], vec![4], vec![5, 6, 7, 8, 9]]);
+    assert!(found.files.iter().all(|file| file.recorded_at == 2));
+}
+
+#[test]
+fn a_torn_tail_of_the_newest_file_is_cut() {
+    let (bytes, ends) = file(2, 4..=6);
+    for cut in 0..bytes.len() {
+        let disk = disk(&[1..=3]);
+        disk.put(&path(2), &bytes[..cut]);
+        let found = recovered(&disk);
+        let whole = ends.iter().filter(|end| **end <= cut).count().saturating_sub(1) as u64;
+        let end = ends.iter().copied().filter(|end| *end <= cut).max().unwrap_or(0);
+        assert_eq!(found.report.events, 3 + whole, "cut at {cut}");
+        assert_eq!(found.report.next_position, 4 + whole);
+        assert_eq!(found.report.cut_bytes, (cut - end) as u64);
+        assert!(found.report.damaged.is_empty());
+        assert_eq!(disk.names().len(), if whole == 0 { 1 } else { 2 }, "a file without events is removed");
+        assert_eq!(all_positions(&disk, &found).concat(), (1..=3 + whole).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn what_stands_in_the_next_file_again_is_cut() {
+    let disk = disk(&[1..=7, 5..=9]);
+    let found = recovered(&disk);
+    assert_eq!(all_positions(&disk, &found), [vec![1, 2, 3, 4], vec![5, 6, 7, 8, 9]]);
+    assert!(found.report.damaged.is_empty() && found.report.cut_bytes > 0);
+    // The next file holds all of it, or nothing.
+    let disk = self::disk(&[1..=3, 1..=9]);
+    assert_eq!(all_positions(&disk, &recovered(&disk)), [(1..=9).collect::<Vec<_>>()]);
+    let disk = self::disk(&[1..=3, 2..=1]);
+    let found = recovered(&disk);
+    assert_eq!(all_positions(&disk, &found), [vec![1, 2, 3]]);
+    assert_eq!((found.report.next_position, disk.names().len()), (4, 1));
+}
+
+#[test]
+fn a_file_that_was_abandoned_within_a_frame_is_cut_and_nothing_is_missing() {
+    let (bytes, ends) = file(1, 1..=6);
+    for cut in ends[3]..bytes.len() {
+        let disk = disk(&[1..=1, 4..=9]);
+        disk.put(&path(1), &bytes[..cut]);
+        let found = recovered(&disk);
+        assert_eq!(all_positions(&disk, &found), [vec![1, 2, 3], vec![4, 5, 6, 7, 8, 9]]);
+        assert!(found.report.damaged.is_empty(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_damaged_frame_before_others_is_kept_aside() {
+    for sequence in 1..=2 {
+        let disk = disk(&[1..=5, 6..=10]);
+        let (mut bytes, ends) = file(sequence, sequence * 5 - 4..=sequence * 5);
+        bytes[ends[2] + 12] ^= 1;
+        disk.put(&path(sequence), &bytes);
+        let found = recovered(&disk);
+        let aside = path(sequence).with_added_extension("damaged");
+        assert_eq!(found.report.damaged, [aside.clone()]);
+        assert_eq!(disk.content(&aside), bytes, "as it was");
+        let kept = found.files.iter().find(|file| file.sequence == sequence).unwrap();
+        assert_eq!(positions(&disk, kept), [sequence * 5 - 4, sequence * 5 - 3]);
+        assert_eq!(found.report.next_position, if sequence == 1 { 11 } else { 8 });
+        assert_eq!(found.report.cut_bytes, (bytes.len() - ends[2]) as u64);
+    }
+}
+
+#[test]
+fn a_tail_that_is_missing_from_an_older_file_is_damage() {
+    let disk = disk(&[1..=5, 6..=10]);
+    let (bytes, _) = file(1, 1..=5);
+    disk.put(&path(1), &bytes[..bytes.len() - 1]);
+    let found = recovered(&disk);
+    assert_eq!(found.report.damaged.len(), 1);
+    assert_eq!(all_positions(&disk, &found), [vec![1, 2, 3, 4], vec![6, 7, 8, 9, 10]]);
+}
+
+#[test]
+fn a_copy_that_was_kept_before_is_not_replaced() {
+    let disk = disk(&[1..=5]);
+    let first = path(1).with_added_extension("damaged");
+    disk.put(&first, b"earlier");
+    let (mut bytes, ends) = file(1, 1..=5);
+    bytes[ends[0]] ^= 1;
+    disk.put(&path(1), &bytes);
+    let found = recovered(&disk);
+    let second = path(1).with_added_extension("damaged-2");
+    assert_eq!((found.report.damaged, disk.content(&second)), (vec![second], bytes));
+    assert_eq!(disk.content(&first), b"earlier");
+    assert_eq!((found.report.next_position, found.next_sequence), (1, 2));
+}
+
+#[test]
+fn numbers_go_on_when_all_files_are_deleted() {
+    let disk = disk(&[1..=5, 6..=10]);
+    let found = recovered(&disk);
+    let log = super::super::LogFiles::new(
+        std::sync::Arc::new(disk.clone()),
+        PathBuf::from(DIRECTORY),
+        SERVER.to_owned(),
+        found.files.clone(),
+        found.deleted,
+    );
+    for file in &found.files {
+        log.delete(file).unwrap();
+    }
+    let disk = disk.after_loss_of_power(1);
+    assert_eq!(disk.names(), [DELETED]);
+    let found = recovered(&disk);
+    assert_eq!((found.report.next_position, found.next_sequence), (11, 3));
+    // A deletion that was not finished.
+    disk.put(&path(2), &file(2, 6..=10).0);
+    let found = recovered(&disk);
+    assert_eq!((found.report.next_position, found.next_sequence, found.files.len()), (11, 3, 1));
+}
+
+#[test]
+fn files_that_were_not_finished_are_removed_and_those_of_others_left_alone() {
+    let disk = disk(&[1..=2]);
+    for name in ["deleted.new", "s-00000001.log.damaged.new", "other-00000009.log", "notes.txt", "theirs.new"]
+    {
+        disk.put(&Path::new(DIRECTORY).join(name), b"x");
+    }
+    let found = recovered(&disk);
+    assert_eq!((found.files.len(), found.next_sequence), (1, 2));
+    assert_eq!(disk.names(), ["notes.txt", "other-00000009.log", "s-00000001.log", "theirs.new"]);
+}
+
+#[test]
+fn a_file_of_a_newer_format_or_of_another_server_is_an_error() {
+    for (format, server) in [(2, SERVER), (1, "other")] {
+        let disk = disk(&[1..=2]);
+        let mut bytes = Vec::new();
+        write(
+            &header(3, LogHeader { format, server: server.to_owned(), ..LogHeader::default() }),
+            &mut bytes,
+        );
+        disk.put(&path(2), &bytes);
+        let error = recover(&disk, Path::new(DIRECTORY), SERVER).unwrap_err();
+        let is_expected = match format {
+            1 => matches!(error, EventError::Damaged { .. }),
+            _ => matches!(error, EventError::Newer { format: 2, .. }),
+        };
+        assert!(is_expected, "{error}");
+        assert_eq!(disk.content(&path(2)), bytes, "nothing was changed");
+    }
+}
+
+#[test]
+fn a_full_disk_is_no_reason_not_to_start() {
+    let disk = disk(&[1..=3, 4..=6]);
+    let (bytes, _) = file(2, 4..=6);
+    disk.put(&path(2), &bytes[..bytes.len() - 1]);
+    let capacity = disk.used() + 20;
+    disk.set_faults(|faults| faults.capacity = Some(capacity));
+    let found = recover(&disk, Path::new(DIRECTORY), SERVER).unwrap();
+    assert_eq!(all_positions(&disk, &found), [vec![1, 2, 3], vec![4, 5]]);
+    assert_eq!(disk.names(), ["s-00000001.log", "s-00000002.log"]);
+}
+
+#[test]
+fn recovery_itself_may_lose_power_at_any_step() {
+    let scene = || {
+        let disk = disk(&[1..=5, 4..=8, 9..=12]);
+        let (mut bytes, ends) = file(3, 9..=12);
+        bytes[ends[1] + 9] ^= 1;
+        disk.put(&path(3), &bytes);
+        disk
+    };
+    let whole = scene();
+    recovered(&whole);
+    let steps = whole.steps();
+    for step in 1..=steps {
+        for seed in 0..8 {
+            let disk = scene();
+            disk.set_faults(|faults| faults.power_until = Some(step));
+            let _ = recover(&disk, Path::new(DIRECTORY), SERVER);
+            let disk = disk.after_loss_of_power(seed);
+            let found = recovered(&disk);
+            assert_eq!(all_positions(&disk, &found), [vec![1, 2, 3], vec![4, 5, 6, 7, 8], vec![9]]);
+            let (mut copy, ends) = file(3, 9..=12);
+            copy[ends[1] + 9] ^= 1;
+            assert_eq!(disk.content(&path(3).with_added_extension("damaged")), copy);
+        }
+    }
+}

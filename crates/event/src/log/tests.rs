@@ -1,0 +1,187 @@
+//! Files are begun, closed, abandoned and counted.
+
+use std::path::Path;
+
+use super::*;
+use crate::disk::memory::MemoryDisk;
+use crate::frame::{FrameError, Frames};
+use crate::proto::DecisionRecord;
+
+const DIRECTORY: &str = "/log";
+
+fn open(disk: &MemoryDisk, total: u64, file: u64) -> Log {
+    let limits = Limits { total, file, age: Duration::from_mins(10) };
+    Log::open(Arc::new(disk.clone()), PathBuf::from(DIRECTORY), "s", "1.2.3", limits).unwrap().0
+}
+
+fn group(first: u64, events: u64) -> Group {
+    let mut group = Group { first, events, recorded_at: 5, frames: Vec::new() };
+    for position in first..first + events {
+        let record = DecisionRecord { request_id: "r".repeat(100), ..DecisionRecord::default() };
+        let event = Some(event::Event::Decision(Box::new(record)));
+        frame::write(&Event { position, recorded_at: 5, event }, &mut group.frames);
+    }
+    group
+}
+
+fn commit(log: &mut Log, first: u64, events: u64, now: Instant) -> Result<(), Trouble> {
+    log.write(&group(first, events), now)?;
+    log.sync()
+}
+
+fn read(disk: &MemoryDisk, name: &str) -> Result<Vec<Event>, FrameError> {
+    let bytes = disk.content(&Path::new(DIRECTORY).join(name));
+    let (mut frames, mut events) = (Frames::new(&*bytes), Vec::new());
+    while let Some(frame) = frames.next_frame()? {
+        events.push(frame.event);
+    }
+    Ok(events)
+}
+
+#[test]
+fn a_file_begins_with_who_wrote_it() {
+    let disk = MemoryDisk::default();
+    let mut log = open(&disk, 1 << 20, 1 << 20);
+    assert!(disk.names().is_empty(), "a file is made for its first event");
+    commit(&mut log, 1, 2, Instant::now()).unwrap();
+    let events = read(&disk, "s-00000001.log").unwrap();
+    let Some(event::Event::Header(header)) = &events[0].event else { panic!("no header: {events:?}") };
+    let expected = LogHeader { format: 1, server: "s".to_owned(), sequence: 1, version: "1.2.3".to_owned() };
+    assert_eq!((header, events[0].position, events.len()), (&expected, 1, 3));
+    let files = log.files().all();
+    assert_eq!((files[0].first, files[0].last, files[0].recorded_at, files[0].events()), (1, 2, 5, 2));
+    assert_eq!(files[0].bytes, disk.content(&files[0].path).len() as u64);
+    assert!(log.files().closed().is_empty());
+}
+
+#[test]
+fn what_is_not_synced_is_not_listed() {
+    let disk = MemoryDisk::default();
+    let mut log = open(&disk, 1 << 20, 1 << 20);
+    log.write(&group(1, 2), Instant::now()).unwrap();
+    assert!(log.files().all().is_empty());
+    assert!(log.files().bytes() > 200, "its bytes count");
+    log.sync().unwrap();
+    let bytes = log.files().all()[0].bytes;
+    log.write(&group(3, 1), Instant::now()).unwrap();
+    assert_eq!((log.files().all()[0].last, log.files().all()[0].bytes), (2, bytes));
+}
+
+#[test]
+fn files_are_closed_at_their_size_and_their_age() {
+    let disk = MemoryDisk::default();
+    let mut log = open(&disk, 1 << 20, 800);
+    let now = Instant::now();
+    commit(&mut log, 1, 4, now).unwrap();
+    commit(&mut log, 5, 4, now).unwrap();
+    assert_eq!(log.files().closed().len(), 1, "the second group did not fit");
+    // A group that is larger than a file is a file.
+    commit(&mut log, 9, 20, now).unwrap();
+    log.close_if_due(now);
+    assert_eq!(log.files().closed().len(), 3);
+    assert_eq!(log.closes_in(now), None);
+    commit(&mut log, 29, 1, now).unwrap();
+    assert_eq!(log.closes_in(now + Duration::from_mins(4)), Some(Duration::from_mins(6)));
+    log.close_if_due(now + Duration::from_secs(599));
+    assert_eq!(log.files().closed().len(), 3);
+    log.close_if_due(now + Duration::from_mins(10));
+    let positions: Vec<_> = log.files().closed().iter().map(|file| (file.first, file.last)).collect();
+    assert_eq!(positions, [(1, 4), (5, 8), (9, 28), (29, 29)]);
+    assert_eq!(log.files().bytes(), disk.used());
+}
+
+#[test]
+fn the_limit_holds_until_a_file_is_deleted() {
+    let disk = MemoryDisk::default();
+    let mut log = open(&disk, 2_000, 1_000);
+    let now = Instant::now();
+    commit(&mut log, 1, 6, now).unwrap();
+    commit(&mut log, 7, 6, now).unwrap();
+    assert!(matches!(commit(&mut log, 13, 6, now), Err(Trouble::Full { limit: 2_000 })));
+    assert_eq!(log.files().closed().len(), 2, "sealing can take all of it");
+    log.files().delete(&log.files().closed()[0]).unwrap();
+    commit(&mut log, 13, 6, now).unwrap();
+    assert!(log.files().bytes() <= 2_000);
+    // A group that is larger than the limit is written when nothing else is there.
+    log.close();
+    log.files().closed().iter().for_each(|file| log.files().delete(file).unwrap());
+    commit(&mut log, 19, 40, now).unwrap();
+}
+
+#[test]
+fn after_an_error_the_file_is_cut_to_what_is_certain() {
+    for fails in ["write", "sync"] {
+        let disk = MemoryDisk::default();
+        let mut log = open(&disk, 1 << 20, 1 << 20);
+        let now = Instant::now();
+        commit(&mut log, 1, 3, now).unwrap();
+        disk.set_faults(|faults| if fails == "write" { faults.writes = 1 } else { faults.syncs = 1 });
+        assert!(matches!(commit(&mut log, 4, 3, now), Err(Trouble::Io { .. })));
+        assert_eq!(read(&disk, "s-00000001.log").unwrap().len(), 4, "{fails}: header and three events");
+        assert_eq!((log.files().closed()[0].last, log.files().all().len()), (3, 1));
+        commit(&mut log, 4, 3, now).unwrap();
+        assert_eq!(disk.names(), ["s-00000001.log", "s-00000002.log"]);
+        assert_eq!(read(&disk, "s-00000002.log").unwrap().len(), 4);
+    }
+}
+
+#[test]
+fn a_file_that_never_had_events_is_removed_and_its_number_used_again() {
+    let disk = MemoryDisk::default();
+    let mut log = open(&disk, 1 << 20, 1 << 20);
+    // The header, then the events, then the sync.
+    for (writes, syncs) in [(1, 0), (0, 1)] {
+        disk.set_faults(|faults| (faults.writes, faults.syncs) = (writes, syncs));
+        assert!(commit(&mut log, 1, 3, Instant::now()).is_err());
+        assert!(disk.names().is_empty());
+        assert_eq!((log.files().bytes(), log.files().all().len()), (0, 0));
+    }
+    commit(&mut log, 1, 3, Instant::now()).unwrap();
+    assert_eq!(disk.names(), ["s-00000001.log"]);
+}
+
+#[test]
+fn what_could_not_be_cut_is_cut_later() {
+    let disk = MemoryDisk::default();
+    let mut log = open(&disk, 1 << 20, 1 << 20);
+    let now = Instant::now();
+    commit(&mut log, 1, 3, now).unwrap();
+    disk.set_faults(|faults| (faults.syncs, faults.cuts) = (1, 1));
+    assert!(commit(&mut log, 4, 3, now).is_err());
+    assert_eq!(read(&disk, "s-00000001.log").unwrap().len(), 7, "the cut failed");
+    assert_eq!(log.files().closed()[0].last, 3, "and nobody reads what is behind");
+    commit(&mut log, 4, 3, now).unwrap();
+    log.tidy();
+    assert_eq!(read(&disk, "s-00000001.log").unwrap().len(), 4);
+    assert!(log.uncut.is_empty());
+    // One that was sealed and deleted meanwhile.
+    disk.set_faults(|faults| (faults.syncs, faults.cuts) = (1, 1));
+    assert!(commit(&mut log, 7, 1, now).is_err());
+    log.files().closed().iter().for_each(|file| log.files().delete(file).unwrap());
+    log.tidy();
+    assert!(log.uncut.is_empty());
+}
+
+#[test]
+fn a_name_that_is_taken_is_skipped() {
+    let disk = MemoryDisk::default();
+    let mut log = open(&disk, 1 << 20, 1 << 20);
+    disk.put(&Path::new(DIRECTORY).join("s-00000001.log"), b"of somebody");
+    assert!(commit(&mut log, 1, 1, Instant::now()).is_err());
+    commit(&mut log, 1, 1, Instant::now()).unwrap();
+    assert_eq!(disk.content(&Path::new(DIRECTORY).join("s-00000001.log")), b"of somebody");
+    assert_eq!(read(&disk, "s-00000002.log").unwrap().len(), 2);
+}
+
+#[test]
+fn a_log_that_the_system_syncs_is_synced_when_a_file_is_closed() {
+    let disk = MemoryDisk::default();
+    let mut log = open(&disk, 1 << 20, 1 << 20);
+    log.write(&group(1, 2), Instant::now()).unwrap();
+    log.trust();
+    assert_eq!((log.files().all()[0].last, disk.syncs()), (2, 0));
+    log.close();
+    assert_eq!((log.files().closed()[0].last, disk.syncs()), (2, 1));
+    let disk = disk.after_loss_of_power(3);
+    assert_eq!(read(&disk, "s-00000001.log").unwrap().len(), 3);
+}

@@ -1,0 +1,213 @@
+//! What calls and the writer share: the queue, its room in bytes, the bell that wakes the writer.
+//!
+//! The queue itself is unbounded; whoever puts something into it has reserved room before. The room is given back
+//! when the events are durable, so it bounds what the writer holds, too. Calls take no lock here: a bulk call has
+//! idle priority, and a lock that it holds would stop others for as long as it gets no core.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use telemetry::Metrics;
+use tokio::sync::{Semaphore, watch};
+
+use crate::config::{EventConfig, SyncPolicy, WhenFull};
+use crate::receipt::Progress;
+use crate::recorder::{IntoEvents, Reserved};
+
+/// The state of an event log that calls and the writer share.
+pub(crate) struct Shared {
+    /// Where batches are sent.
+    pub(crate) sender: Sender<Queued>,
+    /// The room in bytes.
+    pub(crate) room: Semaphore,
+    capacity: u32,
+    /// The number of the next batch.
+    pub(crate) numbers: AtomicU64,
+    /// Events that were queued so far.
+    pub(crate) accepted: AtomicU64,
+    /// Events of those that are durable or lost.
+    pub(crate) settled: AtomicU64,
+    /// Which batches are durable.
+    pub(crate) progress: Progress,
+    /// Whether the log cannot be written for now.
+    pub(crate) stalled: watch::Sender<bool>,
+    /// By when the log is to be closed.
+    pub(crate) closing: OnceLock<Instant>,
+    /// Wakes the writer.
+    pub(crate) bell: Bell,
+    pub(crate) policy: SyncPolicy,
+    pub(crate) when_full: WhenFull,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Shared {
+    /// The shared state, and the writer's end of the queue.
+    pub(crate) fn new(config: &EventConfig, metrics: Arc<Metrics>) -> (Arc<Self>, Receiver<Queued>) {
+        let (sender, receiver) = unbounded();
+        let capacity = u32::try_from(config.queue).unwrap_or(u32::MAX);
+        let shared = Self {
+            sender,
+            room: Semaphore::new(capacity as usize),
+            capacity,
+            numbers: AtomicU64::new(1),
+            accepted: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
+            progress: Progress::default(),
+            stalled: watch::Sender::new(false),
+            closing: OnceLock::new(),
+            bell: Bell::default(),
+            policy: config.sync,
+            when_full: config.when_full,
+            metrics,
+        };
+        (Arc::new(shared), receiver)
+    }
+
+    /// What is reserved for a batch of `bytes`: a batch that is larger than the queue has it for itself.
+    pub(crate) fn reservation(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.capacity)
+    }
+
+    /// The bytes that are reserved.
+    pub(crate) fn reserved(&self) -> usize {
+        (self.capacity as usize).saturating_sub(self.room.available_permits())
+    }
+
+    /// Whether half of the room is reserved.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.reserved() >= self.capacity as usize / 2
+    }
+
+    /// Events that are neither durable nor lost.
+    pub(crate) fn waiting(&self) -> u64 {
+        let settled = self.settled.load(Ordering::Relaxed);
+        self.accepted.load(Ordering::Relaxed).saturating_sub(settled)
+    }
+
+    /// Counts events that will not be recorded.
+    pub(crate) fn lost(&self, events: u64) {
+        self.settled.fetch_add(events, Ordering::Relaxed);
+        self.metrics.events.lost.inc_by(events);
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("reserved", &self.reserved()).finish_non_exhaustive()
+    }
+}
+
+/// Events on their way to the writer.
+pub(crate) struct Queued {
+    number: u64,
+    events: u64,
+    /// `None` once the writer has it.
+    content: Option<(Reserved, Box<dyn IntoEvents>)>,
+}
+
+/// What the writer takes out of [`Queued`].
+pub(crate) struct Batch {
+    pub(crate) number: u64,
+    pub(crate) events: u64,
+    pub(crate) reserved: Reserved,
+    pub(crate) content: Box<dyn IntoEvents>,
+}
+
+impl Queued {
+    pub(crate) fn new(number: u64, events: u64, reserved: Reserved, content: Box<dyn IntoEvents>) -> Self {
+        Self { number, events, content: Some((reserved, content)) }
+    }
+
+    /// Takes it apart; what happens to its events is then for the caller to tell.
+    pub(crate) fn take(mut self) -> Option<Batch> {
+        let (reserved, content) = self.content.take()?;
+        Some(Batch { number: self.number, events: self.events, reserved, content })
+    }
+}
+
+impl Drop for Queued {
+    /// What nobody took is lost, wherever that happens.
+    fn drop(&mut self) {
+        if let Some((reserved, _)) = &self.content {
+            reserved.shared().lost(self.events);
+        }
+    }
+}
+
+/// What the writer does, as far as those who ring need to know.
+const BUSY: u8 = 0;
+/// It sleeps until somebody rings.
+const IDLE: u8 = 1;
+/// It sleeps for a short time, to gather more.
+const GATHERING: u8 = 2;
+
+/// Wakes the writer, and only if that is needed: a wake-up costs the caller a system call.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    state: AtomicU8,
+    writer: OnceLock<Thread>,
+}
+
+impl Bell {
+    /// Makes this thread the one that is woken.
+    pub(crate) fn attend(&self) {
+        // Only the writer's thread calls this, once.
+        let _ = self.writer.set(thread::current());
+    }
+
+    /// Tells that there is work. Wakes a writer that is idle, and one that gathers if the work is `urgent`.
+    pub(crate) fn ring_for_work(&self, urgent: impl FnOnce() -> bool) {
+        // Either this sees that the writer is idle, or the writer sees the work (`Bell::sleep`).
+        fence(Ordering::SeqCst);
+        let wakes = match self.state.load(Ordering::SeqCst) {
+            IDLE => true,
+            GATHERING => urgent(),
+            _ => false,
+        };
+        if wakes {
+            self.ring();
+        }
+    }
+
+    /// Wakes the writer.
+    pub(crate) fn ring(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.unpark();
+        }
+    }
+
+    /// Sleeps until somebody rings for work, for at most `limit`, unless there is something to do already.
+    pub(crate) fn sleep(&self, limit: Option<Duration>, has_work: impl FnOnce() -> bool) {
+        self.state.store(IDLE, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if !has_work() {
+            match limit {
+                Some(limit) => thread::park_timeout(limit),
+                None => thread::park(),
+            }
+        }
+        self.state.store(BUSY, Ordering::SeqCst);
+    }
+
+    /// Sleeps for `time`, or until somebody rings for urgent work.
+    pub(crate) fn gather(&self, time: Duration, has_urgent_work: impl FnOnce() -> bool) {
+        self.state.store(GATHERING, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if !has_urgent_work() {
+            thread::park_timeout(time);
+        }
+        self.state.store(BUSY, Ordering::SeqCst);
+    }
+
+    /// Sleeps for `time`. Work wakes it not, [`Bell::ring`] does.
+    pub(crate) fn rest(time: Duration) {
+        thread::park_timeout(time);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

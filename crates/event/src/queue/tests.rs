@@ -1,0 +1,194 @@
+//! Room for events is bounded, handed out in order, and given back.
+
+use std::path::PathBuf;
+use std::pin::{Pin, pin};
+use std::sync::atomic::AtomicUsize;
+use std::task::{Context, Poll, Waker};
+
+use super::*;
+use crate::proto::DecisionRecord;
+use crate::recorder::Recorder;
+
+/// A configuration with a small queue.
+pub(crate) fn config(queue: usize, sync: SyncPolicy) -> EventConfig {
+    EventConfig {
+        directory: PathBuf::from("/data"),
+        record: true,
+        queue,
+        when_full: WhenFull::Drop,
+        sync,
+        interval: Duration::from_millis(100),
+        log_limit: 1 << 30,
+        log_file: 64 << 20,
+        log_age: Duration::from_mins(10),
+        keep: Duration::from_hours(24),
+    }
+}
+
+/// The shared state of a log without a writer.
+pub(crate) fn shared() -> Arc<Shared> {
+    Shared::new(&config(1 << 20, SyncPolicy::Interval), Arc::default()).0
+}
+
+/// Events with these request ids.
+pub(crate) struct Ids(pub(crate) Vec<String>);
+
+impl IntoEvents for Ids {
+    fn events(self: Box<Self>, emit: &mut dyn FnMut(DecisionRecord)) {
+        for request_id in self.0 {
+            emit(DecisionRecord { request_id, ..DecisionRecord::default() });
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+fn ids(count: usize) -> Box<Ids> {
+    Box::new(Ids(vec!["r".to_owned(); count]))
+}
+
+fn recorder(queue: usize, sync: SyncPolicy) -> (Recorder, Arc<Shared>, Receiver<Queued>) {
+    let (shared, receiver) = Shared::new(&config(queue, sync), Arc::default());
+    (Recorder::new(Arc::clone(&shared)), shared, receiver)
+}
+
+pub(crate) fn poll<T>(future: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Poll<T> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn there_is_no_more_room_than_was_configured() {
+    let (recorder, shared, receiver) = recorder(10_000, SyncPolicy::Interval);
+    let (first, second) = (recorder.try_reserve(4_000).unwrap(), recorder.try_reserve(4_000).unwrap());
+    assert!(recorder.try_reserve(4_000).is_none());
+    assert!(recorder.is_full(), "less than one event fits");
+    drop(first);
+    assert!(!recorder.is_full());
+    // What is queued keeps its room until the writer gives it back.
+    recorder.record(second, ids(1));
+    assert_eq!((shared.reserved(), shared.waiting()), (4_000, 1));
+    drop(receiver.try_recv().unwrap().take().unwrap().reserved);
+    assert_eq!(shared.reserved(), 0);
+    // A batch larger than the queue has it for itself, and no bytes are some bytes.
+    let all = recorder.try_reserve(1 << 40).unwrap();
+    assert_eq!((all.bytes(), recorder.try_reserve(0).is_none()), (10_000, true));
+}
+
+#[test]
+fn those_who_wait_get_room_in_their_order() {
+    let (recorder, ..) = recorder(10_000, SyncPolicy::Interval);
+    let held = recorder.try_reserve(10_000).unwrap();
+    let (mut large, mut small) = (pin!(recorder.reserve(9_000)), pin!(recorder.reserve(1_000)));
+    assert!(poll(large.as_mut()).is_pending() && poll(small.as_mut()).is_pending());
+    drop(held);
+    assert!(recorder.try_reserve(500).is_none(), "nobody overtakes those who wait");
+    let Poll::Ready(Some(large)) = poll(large.as_mut()) else { panic!("there is room") };
+    let Poll::Ready(Some(small)) = poll(small.as_mut()) else { panic!("there is room") };
+    assert_eq!((large.bytes(), small.bytes()), (9_000, 1_000));
+}
+
+#[test]
+fn nobody_waits_for_a_log_that_is_closed_or_cannot_be_written() {
+    let (recorder, shared, _receiver) = recorder(10_000, SyncPolicy::Interval);
+    let held = recorder.try_reserve(10_000).unwrap();
+    let mut waits = Box::pin(recorder.reserve(10));
+    assert!(poll(waits.as_mut()).is_pending());
+    shared.stalled.send_replace(true);
+    assert!(matches!(poll(waits.as_mut()), Poll::Ready(None)));
+    // The queue takes what it has room for: it may still be written.
+    drop(held);
+    assert!(recorder.try_reserve(10).is_some());
+    shared.stalled.send_replace(false);
+    let held = recorder.try_reserve(10_000).unwrap();
+    let mut waits = Box::pin(recorder.reserve(10));
+    assert!(poll(waits.as_mut()).is_pending());
+    shared.room.close();
+    assert!(matches!(poll(waits.as_mut()), Poll::Ready(None)));
+    drop(held);
+    assert!(recorder.try_reserve(10).is_none() && recorder.is_full());
+}
+
+#[test]
+fn who_would_await_a_log_that_cannot_be_written_gets_no_room() {
+    let (recorder, shared, _receiver) = recorder(10_000, SyncPolicy::Always);
+    shared.stalled.send_replace(true);
+    assert!(recorder.try_reserve(10).is_none());
+    assert!(matches!(poll(pin!(recorder.reserve(10))), Poll::Ready(None)));
+    shared.stalled.send_replace(false);
+    assert!(recorder.try_reserve(10).is_some());
+}
+
+#[test]
+fn events_that_nobody_takes_are_counted_once() {
+    let (recorder, shared, receiver) = recorder(10_000, SyncPolicy::Interval);
+    let record = |count| recorder.record(recorder.try_reserve(100).unwrap(), ids(count));
+    record(3);
+    record(4);
+    receiver.try_recv().unwrap().take().unwrap();
+    let late = recorder.try_reserve(100).unwrap();
+    drop(receiver);
+    assert_eq!(shared.metrics.events.lost.get(), 4, "the first batch was taken, the second was not");
+    recorder.record(late, ids(5));
+    assert_eq!(shared.metrics.events.lost.get(), 9);
+    assert_eq!(shared.reserved(), 0);
+}
+
+#[test]
+fn the_bound_holds_under_threads() {
+    const CAPACITY: usize = 100_000;
+    let (recorder, shared, receiver) = recorder(CAPACITY, SyncPolicy::Interval);
+    let (held, most, ended) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let mut taken = 0;
+    std::thread::scope(|scope| {
+        for thread in 0..4_usize {
+            let (recorder, held, most, ended) = (recorder.clone(), &held, &most, &ended);
+            scope.spawn(move || {
+                for turn in 0..5_000_usize {
+                    let bytes = 1 + (thread * 7_919 + turn * 104_729) % 40_000;
+                    let Some(reserved) = recorder.try_reserve(bytes) else { continue };
+                    let now = held.fetch_add(bytes, Ordering::SeqCst) + bytes;
+                    most.fetch_max(now, Ordering::SeqCst);
+                    held.fetch_sub(bytes, Ordering::SeqCst);
+                    if turn % 2 == 0 {
+                        recorder.record(reserved, ids(1));
+                    }
+                }
+                ended.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        while ended.load(Ordering::SeqCst) < 4 || !receiver.is_empty() {
+            match receiver.try_recv() {
+                Ok(queued) => taken += queued.take().map_or(0, |batch| batch.events),
+                Err(_) => std::thread::yield_now(),
+            }
+        }
+    });
+    assert!(taken > 0 && most.load(Ordering::SeqCst) > 0);
+    assert!(most.load(Ordering::SeqCst) <= CAPACITY, "{most:?}");
+    assert_eq!(shared.reserved(), 0, "all room was given back");
+}
+
+#[test]
+fn the_bell_wakes_a_writer_that_sleeps() {
+    let bell = Arc::new(Bell::default());
+    let (work, done) = crossbeam_channel::unbounded::<u32>();
+    let rings = Arc::clone(&bell);
+    let writer = std::thread::spawn(move || {
+        rings.attend();
+        let mut sum = 0;
+        while sum < 10_000 {
+            rings.sleep(None, || !done.is_empty());
+            sum += done.try_iter().sum::<u32>();
+        }
+        sum
+    });
+    // Each piece of work alone, so that a lost wake-up would stop the test.
+    for _ in 0..10_000 {
+        work.send(1).unwrap();
+        bell.ring_for_work(|| false);
+        std::thread::yield_now();
+    }
+    assert_eq!(writer.join().unwrap(), 10_000);
+}

@@ -1,0 +1,77 @@
+//! The threads that decode parts of files. None of them waits for another, so that whoever merges may wait for any.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+
+use work::priority::inherit_idle_priority;
+
+use super::Query;
+use super::source::Part;
+use crate::columns::Entry;
+use crate::sealed::SealedError;
+
+/// One is not enough for a million decisions in two seconds, and more would take cores from calls.
+const THREADS: usize = 2;
+
+type Decoded = Result<Vec<Entry>, SealedError>;
+
+/// Where parts are handed in to be decoded.
+pub(super) struct Decoder(Sender<(Part, Sender<Decoded>)>);
+
+/// A part that is being decoded.
+pub(super) struct Pending(Receiver<Decoded>);
+
+impl Decoder {
+    /// Has a part decoded.
+    pub(super) fn start(&self, part: Part) -> Pending {
+        let (answer, answered) = channel();
+        // Without threads there is no answer, which is an error then.
+        let _ = self.0.send((part, answer));
+        Pending(answered)
+    }
+}
+
+impl Pending {
+    /// Waits for the decisions.
+    pub(super) fn wait(self) -> Decoded {
+        self.0
+            .recv()
+            .unwrap_or_else(|_| Err(SealedError::damaged("the store", "a thread that decodes has ended")))
+    }
+}
+
+/// Runs `work` with threads that decode. They end with it.
+pub(super) fn run<T>(
+    query: &Query,
+    work: impl FnOnce(&Decoder) -> Result<T, SealedError>,
+) -> Result<T, SealedError> {
+    let (sender, receiver) = channel::<(Part, Sender<Decoded>)>();
+    let (receiver, is_over) = (Mutex::new(receiver), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for number in 0..THREADS {
+            let serve = || {
+                inherit_idle_priority();
+                loop {
+                    let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok((part, answer)) = next else { return };
+                    if !is_over.load(Ordering::Relaxed) {
+                        // Nobody may be waiting any more.
+                        let _ = answer.send(part.load(query));
+                    }
+                }
+            };
+            let thread = std::thread::Builder::new().name(format!("read-{number}"));
+            let started = thread.spawn_scoped(scope, serve);
+            if let Err(source) = started
+                && number == 0
+            {
+                return Err(SealedError::Io { path: "a thread that decodes".to_owned(), source });
+            }
+        }
+        let decoder = Decoder(sender);
+        let done = work(&decoder);
+        is_over.store(true, Ordering::Relaxed);
+        done
+    })
+}

@@ -1,0 +1,172 @@
+//! The handle by which calls record events. Nothing here blocks a thread, encodes, or touches a file.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::config::{SyncPolicy, WhenFull};
+use crate::proto::DecisionRecord;
+use crate::queue::{Queued, Shared};
+use crate::receipt::Receipt;
+
+/// The bytes that are reserved for one event before it is known.
+pub const EVENT_BYTES: usize = 4 << 10;
+
+/// What becomes events on the writer's thread. It owns all that it needs.
+pub trait IntoEvents: Send {
+    /// Hands its events to `emit`, in order. The writer fills in position, time, server and version. When it panics,
+    /// none of its events is recorded.
+    fn events(self: Box<Self>, emit: &mut dyn FnMut(DecisionRecord));
+
+    /// How many events it becomes.
+    fn count(&self) -> usize;
+}
+
+/// Whether an answer waits until its events are durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// It awaits [`Receipt::durable`].
+    Awaited,
+    /// It does not wait.
+    Background,
+}
+
+/// A handle to the queue of an event log, cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Recorder(Arc<Shared>);
+
+impl Recorder {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+
+    /// Reserves room for `bytes` of events in memory; `None` if there is none now, or the log is closed. With
+    /// [`Durability::Awaited`] there is none while the log cannot be written, either. What is larger than the whole
+    /// queue waits until it is empty.
+    #[must_use]
+    pub fn try_reserve(&self, bytes: usize) -> Option<Reserved> {
+        if self.cannot_await() {
+            return None;
+        }
+        let bytes = self.0.reservation(bytes);
+        let permits = self.0.room.try_acquire_many(bytes).ok()?;
+        permits.forget();
+        Some(Reserved { shared: Arc::clone(&self.0), bytes })
+    }
+
+    /// As [`Recorder::try_reserve`], and waits for room. Those who wait get it in the order in which they came. `None`
+    /// if there is no room and the log cannot be written, or it is closed.
+    pub async fn reserve(&self, bytes: usize) -> Option<Reserved> {
+        if let Some(reserved) = self.try_reserve(bytes) {
+            return Some(reserved);
+        }
+        let bytes = self.0.reservation(bytes);
+        let mut stalled = self.0.stalled.subscribe();
+        if self.cannot_await() {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            permits = self.0.room.acquire_many(bytes) => {
+                permits.ok()?.forget();
+                Some(Reserved { shared: Arc::clone(&self.0), bytes })
+            }
+            _ = stalled.wait_for(|stalled| *stalled) => None,
+        }
+    }
+
+    /// Room that [`Reserved::into_bytes`] gave away as a number.
+    #[must_use]
+    pub fn reserved(&self, bytes: usize) -> Reserved {
+        Reserved { shared: Arc::clone(&self.0), bytes: u32::try_from(bytes).unwrap_or(u32::MAX) }
+    }
+
+    /// Queues events. What they take in memory should fit into what was reserved.
+    #[expect(clippy::must_use_candidate, reason = "most calls do not wait for their events")]
+    pub fn record(&self, reserved: Reserved, batch: Box<dyn IntoEvents>) -> Receipt {
+        let shared = Arc::clone(&self.0);
+        let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
+        let events = batch.count() as u64;
+        shared.accepted.fetch_add(events, Ordering::Relaxed);
+        // A closed log refuses; dropping what it refuses counts it.
+        let _ = shared.sender.send(Queued::new(number, events, reserved, batch));
+        shared.bell.ring_for_work(|| shared.is_half_full());
+        Receipt::new(shared, number)
+    }
+
+    /// Counts events that were not recorded, since there was no room.
+    pub fn dropped(&self, events: usize) {
+        self.0.metrics.events.dropped.inc_by(events as u64);
+    }
+
+    /// Whether there is no room for another event.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.0.room.is_closed() || self.0.room.available_permits() < EVENT_BYTES
+    }
+
+    /// Whether answers wait until their events are durable.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        match self.0.policy {
+            SyncPolicy::Always => Durability::Awaited,
+            SyncPolicy::Interval | SyncPolicy::Os => Durability::Background,
+        }
+    }
+
+    /// What happens to a decision for whose events there is no room.
+    #[must_use]
+    pub fn when_full(&self) -> WhenFull {
+        self.0.when_full
+    }
+
+    /// Whether answers would wait for a log that cannot be written.
+    fn cannot_await(&self) -> bool {
+        self.durability() == Durability::Awaited && *self.0.stalled.borrow()
+    }
+}
+
+/// Room for events in memory. Dropping it gives the room back.
+pub struct Reserved {
+    shared: Arc<Shared>,
+    bytes: u32,
+}
+
+impl Reserved {
+    /// The bytes of it.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes as usize
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Gives back what is beyond `bytes`.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let surplus = self.bytes.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.bytes -= surplus;
+        self.shared.room.add_permits(surplus as usize);
+    }
+
+    /// Its bytes, which stay reserved until [`Recorder::reserved`] takes them back.
+    #[must_use]
+    pub fn into_bytes(mut self) -> usize {
+        std::mem::take(&mut self.bytes) as usize
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.shared.room.add_permits(self.bytes as usize);
+        }
+    }
+}
+
+impl fmt::Debug for Reserved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Reserved").field(&self.bytes).finish()
+    }
+}

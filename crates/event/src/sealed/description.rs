@@ -1,0 +1,236 @@
+//! What a file says of itself, in the key-value metadata of Parquet.
+//!
+//! | key | value |
+//! |---|---|
+//! | `proffer.format` | 1 |
+//! | `proffer.kind` | the kind of its events |
+//! | `proffer.frames`, `proffer.frames_crc32c` | how many events; the checksum of the checksums of their frames |
+//! | `proffer.first_position`, `proffer.last_position` | the least and the greatest position |
+//! | `proffer.server`, `proffer.sequence` | of the log that was sealed; absent in an export, and so are the next |
+//! | `proffer.log_first_position`, `proffer.log_last_position` | the positions of the log, its header included |
+//! | `proffer.log_dates` | the dates of all events of this kind in the log |
+//! | `proffer.chunks_crc32c` | the checksum of each column chunk, by row group and column |
+//! | `proffer.footer_crc32c` | the checksum of the footer, computed with zeros in its place |
+
+use std::fmt;
+
+use chrono::NaiveDate;
+use crc_fast::{CrcAlgorithm, Digest};
+
+use super::Kind;
+
+/// The format that this version writes, and the greatest that it reads.
+const FORMAT: u64 = 1;
+
+const FORMAT_KEY: &str = "proffer.format";
+const KIND: &str = "proffer.kind";
+const FRAMES: &str = "proffer.frames";
+const FRAMES_CRC: &str = "proffer.frames_crc32c";
+const FIRST: &str = "proffer.first_position";
+const LAST: &str = "proffer.last_position";
+const SERVER: &str = "proffer.server";
+const SEQUENCE: &str = "proffer.sequence";
+const LOG_FIRST: &str = "proffer.log_first_position";
+const LOG_LAST: &str = "proffer.log_last_position";
+const LOG_DATES: &str = "proffer.log_dates";
+/// The key of the checksums of column chunks.
+pub(super) const CHUNKS_CRC: &str = "proffer.chunks_crc32c";
+/// The key of the checksum of the footer.
+pub(super) const FOOTER_CRC: &str = "proffer.footer_crc32c";
+
+/// How many events, and the CRC-32C of the checksums of their frames: what two files have in common if they hold the
+/// same events in the same order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    /// How many events.
+    pub events: u64,
+    /// The checksum of their checksums, each as 4 bytes, little-endian.
+    pub checksum: u32,
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} events with checksum {:08x}", self.events, self.checksum)
+    }
+}
+
+/// Counts events.
+pub(crate) struct Contents {
+    events: u64,
+    digest: Digest,
+}
+
+impl Contents {
+    pub(crate) fn new() -> Self {
+        Self { events: 0, digest: Digest::new(CrcAlgorithm::Crc32Iscsi) }
+    }
+
+    /// Adds the event whose frame has this checksum.
+    pub(crate) fn add(&mut self, checksum: u32) {
+        self.events += 1;
+        self.digest.update(&checksum.to_le_bytes());
+    }
+
+    pub(crate) fn content(&self) -> Content {
+        Content { events: self.events, checksum: self.digest.finalize() as u32 }
+    }
+}
+
+/// What a file says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Description {
+    pub(crate) kind: Kind,
+    pub(crate) content: Content,
+    /// The least position of its events.
+    pub(crate) first_position: u64,
+    /// The greatest.
+    pub(crate) last_position: u64,
+    /// The log; `None` for an export.
+    pub(crate) log: Option<OfLog>,
+}
+
+/// What a sealed file says of the log that it is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OfLog {
+    pub(crate) server: String,
+    pub(crate) sequence: u64,
+    /// The position of its first event, the header.
+    pub(crate) first_position: u64,
+    pub(crate) last_position: u64,
+    /// The dates of its events of this kind, ascending.
+    pub(crate) dates: Vec<NaiveDate>,
+}
+
+/// Why a description cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    Newer(String),
+    Damaged(String),
+}
+
+impl Description {
+    /// As keys and values.
+    pub(super) fn pairs(&self) -> Vec<(&'static str, String)> {
+        let mut pairs = vec![
+            (FORMAT_KEY, FORMAT.to_string()),
+            (KIND, self.kind.to_string()),
+            (FRAMES, self.content.events.to_string()),
+            (FRAMES_CRC, format!("{:08x}", self.content.checksum)),
+            (FIRST, self.first_position.to_string()),
+            (LAST, self.last_position.to_string()),
+        ];
+        if let Some(log) = &self.log {
+            let dates: Vec<String> = log.dates.iter().map(NaiveDate::to_string).collect();
+            pairs.extend([
+                (SERVER, log.server.clone()),
+                (SEQUENCE, log.sequence.to_string()),
+                (LOG_FIRST, log.first_position.to_string()),
+                (LOG_LAST, log.last_position.to_string()),
+                (LOG_DATES, dates.join(" ")),
+            ]);
+        }
+        pairs
+    }
+
+    /// Out of keys and values; `None` if there is no format among them, as another program has written the file.
+    pub(super) fn parse<'a>(value_of: impl Fn(&str) -> Option<&'a str>) -> Result<Option<Self>, Fault> {
+        let Some(format) = value_of(FORMAT_KEY) else { return Ok(None) };
+        match format.parse::<u64>() {
+            Ok(FORMAT) => {}
+            Ok(newer) if newer > FORMAT => return Err(Fault::Newer(format!("its format is {newer}"))),
+            _ => return Err(damaged(FORMAT_KEY)),
+        }
+        let text = |key: &'static str| value_of(key).ok_or_else(|| damaged(key));
+        let number = |key| text(key)?.parse::<u64>().map_err(|_| damaged(key));
+        let kind = text(KIND)?.parse().map_err(|message| Fault::Newer(message))?;
+        let checksum = u32::from_str_radix(text(FRAMES_CRC)?, 16).map_err(|_| damaged(FRAMES_CRC))?;
+        let log = match value_of(SERVER) {
+            None => None,
+            Some(server) => Some(OfLog {
+                server: server.to_owned(),
+                sequence: number(SEQUENCE)?,
+                first_position: number(LOG_FIRST)?,
+                last_position: number(LOG_LAST)?,
+                dates: dates(text(LOG_DATES)?).ok_or_else(|| damaged(LOG_DATES))?,
+            }),
+        };
+        Ok(Some(Self {
+            kind,
+            content: Content { events: number(FRAMES)?, checksum },
+            first_position: number(FIRST)?,
+            last_position: number(LAST)?,
+            log,
+        }))
+    }
+}
+
+fn dates(text: &str) -> Option<Vec<NaiveDate>> {
+    text.split_whitespace().map(|date| date.parse().ok()).collect()
+}
+
+fn damaged(key: &str) -> Fault {
+    Fault::Damaged(format!("its metadata has no usable `{key}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn description() -> Description {
+        let dates = ["2026-11-30", "2026-12-01"].map(|date| date.parse().unwrap()).to_vec();
+        let log = OfLog { server: "s".to_owned(), sequence: 3, first_position: 7, last_position: 19, dates };
+        Description {
+            kind: Kind::Decision,
+            content: Content { events: 9, checksum: 0xab },
+            first_position: 8,
+            last_position: 18,
+            log: Some(log),
+        }
+    }
+
+    fn parse(pairs: &[(&'static str, String)]) -> Result<Option<Description>, Fault> {
+        Description::parse(|key| pairs.iter().find(|(name, _)| *name == key).map(|(_, value)| &**value))
+    }
+
+    #[test]
+    fn what_was_written_is_parsed() {
+        let export = Description { log: None, ..description() };
+        for description in [description(), export] {
+            assert_eq!(parse(&description.pairs()).unwrap().unwrap(), description);
+        }
+        assert_eq!(parse(&[]), Ok(None));
+    }
+
+    #[test]
+    fn what_is_missing_wrong_or_newer_is_named() {
+        let pairs = description().pairs();
+        for at in 1..pairs.len() {
+            let key = pairs[at].0;
+            let mut fewer = pairs.clone();
+            fewer.remove(at);
+            // Without a server, it is an export.
+            if key != SERVER {
+                let Err(Fault::Damaged(message)) = parse(&fewer) else { panic!("{key}") };
+                assert!(message.contains(key), "{message}");
+            }
+        }
+        let mut newer = pairs.clone();
+        newer[0].1 = "2".to_owned();
+        assert!(matches!(parse(&newer), Err(Fault::Newer(_))));
+        newer[0].1 = "1".to_owned();
+        newer[1].1 = "outcome".to_owned();
+        assert!(matches!(parse(&newer), Err(Fault::Newer(_))));
+    }
+
+    #[test]
+    fn the_order_of_events_counts() {
+        let content = |checksums: [u32; 2]| {
+            let mut contents = Contents::new();
+            checksums.into_iter().for_each(|checksum| contents.add(checksum));
+            contents.content()
+        };
+        assert_eq!(content([1, 2]), content([1, 2]));
+        assert_ne!(content([1, 2]), content([2, 1]));
+        assert_eq!(Contents::new().content(), Content { events: 0, checksum: 0 });
+    }
+}

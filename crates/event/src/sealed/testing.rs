@@ -1,0 +1,293 @@
+//! Decisions, log files and stores for tests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use proptest::prelude::*;
+use prost::Message;
+use prost_types::Timestamp;
+use tempfile::TempDir;
+use uuid::{Builder, Uuid};
+
+use super::EventStore;
+use crate::columns::Entry;
+use crate::frame;
+use crate::log::{LogFile, OpenedLog};
+use crate::proto::{
+    Candidates, DecisionRecord, EncryptedValues, Event, FeatureValues, LogHeader, RecordedError,
+    RecordedFactors, RecordedOffer, RecordedSegment, event,
+};
+use crate::seal::{Sealed, seal};
+
+/// A day in microseconds.
+pub(crate) const DAY: i64 = 86_400_000_000;
+/// 2026-11-30T12:00:00Z.
+pub(crate) const NOON: i64 = 1_796_040_000_000_000;
+
+/// A UUIDv7 of a time in microseconds; each is another one.
+pub(crate) fn id_at(micros: i64) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    Builder::from_unix_timestamp_millis((micros / 1_000) as u64, &random).into_uuid().to_string()
+}
+
+/// A decision as a server records it.
+pub(crate) fn decision(decided_at: i64) -> DecisionRecord {
+    let offer = |id: &str, priority, factors: bool| RecordedOffer {
+        offer_id: id.to_owned(),
+        priority,
+        fallback: !factors,
+        selection_probability: 1.0,
+        factors: factors.then(|| RecordedFactors {
+            score: 0.25,
+            propensity: 0.125,
+            value: 80.0,
+            lever: 1.0,
+            model: "propensity".to_owned(),
+            model_version: 3,
+            ..RecordedFactors::default()
+        }),
+    };
+    DecisionRecord {
+        format: 1,
+        decision_id: id_at(decided_at),
+        decided_at,
+        server: "server".to_owned(),
+        server_version: "0.1.0".to_owned(),
+        release: 7,
+        request_id: "request".to_owned(),
+        placement: "app_home".to_owned(),
+        channel: "web".to_owned(),
+        customer_id: format!("C{}", decided_at % 97),
+        consents: vec!["profiling".to_owned()],
+        count: 3,
+        explain: 1,
+        customer: Some(FeatureValues {
+            sources: vec![2, 2, 3, 0, 1],
+            floats: vec![0.1, 52_000.0],
+            ints: vec![-3],
+            ..FeatureValues::default()
+        }),
+        segment: Some(RecordedSegment { id: 4, distance: 0.5, margin: 0.25 }),
+        candidates: Some(Candidates {
+            stages: vec![0, 5, 8, 0],
+            reasons: vec![0, 7, 12, 0],
+            raw_scores: vec![0.25, f32::NAN],
+            unscored: vec!["deadline".to_owned()],
+        }),
+        offers: vec![offer("travel_card", 10.0, true), offer("newsletter", 0.0, false)],
+        degraded: vec!["no_features".to_owned()],
+        call_us: 813,
+        call_customers: 1,
+        ..DecisionRecord::default()
+    }
+}
+
+/// Decisions at times, in the order in which they were appended.
+pub(crate) fn decisions(times: impl IntoIterator<Item = i64>) -> Vec<DecisionRecord> {
+    times.into_iter().map(decision).collect()
+}
+
+/// The bytes of a record, which tell apart what `==` does not: NaN from NaN, and 0 from -0.
+pub(crate) fn bytes(record: &DecisionRecord) -> Vec<u8> {
+    record.encode_to_vec()
+}
+
+/// The frame of an entry.
+pub(crate) fn frame_of(entry: &Entry) -> Vec<u8> {
+    let mut frame = Vec::new();
+    frame::write(&entry.clone().into_event(), &mut frame);
+    frame
+}
+
+/// Where events are recorded and sealed.
+pub(crate) struct Files {
+    root: TempDir,
+    logs: TempDir,
+    store: EventStore,
+}
+
+impl Files {
+    pub(crate) fn new() -> Self {
+        let (root, logs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store = EventStore::open(root.path().to_str().unwrap(), None, []).unwrap();
+        Self { root, logs, store }
+    }
+
+    /// The directory of the store.
+    pub(crate) fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// The directory of log files.
+    pub(crate) fn logs(&self) -> &Path {
+        self.logs.path()
+    }
+
+    pub(crate) fn store(&self) -> &EventStore {
+        &self.store
+    }
+
+    /// Writes a log file whose first event has the position `first`.
+    pub(crate) fn log(&self, server: &str, sequence: u64, first: u64, records: &[DecisionRecord]) -> LogFile {
+        let header =
+            LogHeader { format: 1, server: server.to_owned(), sequence, version: "0.1.0".to_owned() };
+        let recorded_at = records.first().map_or(0, |record| record.decided_at);
+        let mut written = Vec::new();
+        let mut write = |position, recorded_at, event| {
+            frame::write(&Event { position, recorded_at, event: Some(event) }, &mut written);
+        };
+        write(first, recorded_at, event::Event::Header(header));
+        for (record, position) in records.iter().zip(first..) {
+            let recorded_at = record.decided_at.saturating_add(5_000);
+            write(position, recorded_at, event::Event::Decision(Box::new(record.clone())));
+        }
+        let path = self.logs.path().join(format!("{server}-{sequence:08}.log"));
+        fs::write(&path, &written).unwrap();
+        let last = first + records.len() as u64 - 1;
+        LogFile { path, sequence, first, last, bytes: written.len() as u64, recorded_at }
+    }
+
+    /// Writes a log file and seals it. The log file is still there.
+    pub(crate) fn seal(&self, server: &str, sequence: u64, first: u64, records: &[DecisionRecord]) -> Sealed {
+        let log = self.log(server, sequence, first, records);
+        seal(server, &log, &self.store).unwrap()
+    }
+
+    /// The files below `events/`, ascending.
+    pub(crate) fn names(&self) -> Vec<String> {
+        objects::files::list(&self.root.path().join("events")).unwrap().into_keys().collect()
+    }
+
+    /// The path of a file below `events/`.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join("events").join(name)
+    }
+
+    /// Changes a byte of a file below `events/`.
+    pub(crate) fn change(&self, name: &str, at: usize) {
+        let path = self.path(name);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[at] ^= 1;
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+/// The log files of a server.
+pub(crate) fn opened(server: &str, files: &[LogFile]) -> OpenedLog {
+    OpenedLog { server: server.to_owned(), files: files.to_vec(), damage: Vec::new() }
+}
+
+/// Any record: fields of all kinds, set or not, with texts and numbers that no server would write.
+pub(crate) fn any_record() -> impl Strategy<Value = DecisionRecord> {
+    let text = || prop_oneof![Just(String::new()), "[a-c]{1,2}", ".{0,12}"];
+    let texts = move || prop::collection::vec(text(), 0..3);
+    let number = || prop_oneof![Just(0.0), Just(-0.0), Just(f64::NAN), Just(f64::INFINITY), any::<f64>()];
+    let values = move || {
+        let bytes = || prop::collection::vec(any::<u8>(), 0..4);
+        let encrypted = (text(), bytes(), bytes()).prop_map(|(key, nonce, ciphertext)| EncryptedValues {
+            key,
+            nonce,
+            ciphertext,
+        });
+        let lists = (prop::collection::vec(any::<f32>(), 0..3), prop::collection::vec(any::<i64>(), 0..3));
+        (bytes(), lists, bytes(), texts(), prop::option::of(encrypted)).prop_map(
+            |(sources, (floats, ints), bools, strings, encrypted)| FeatureValues {
+                sources,
+                floats,
+                ints,
+                bools,
+                strings,
+                encrypted,
+            },
+        )
+    };
+    let factors = (number(), number(), number(), text(), any::<u64>()).prop_map(
+        |(score, propensity, margin, model, model_version)| RecordedFactors {
+            score,
+            propensity,
+            margin,
+            model,
+            model_version,
+            ..RecordedFactors::default()
+        },
+    );
+    let offer = (text(), number(), any::<bool>(), number(), prop::option::of(factors)).prop_map(
+        |(offer_id, priority, fallback, selection_probability, factors)| RecordedOffer {
+            offer_id,
+            priority,
+            fallback,
+            selection_probability,
+            factors,
+        },
+    );
+    let segment = (prop_oneof![Just(0), any::<i64>()], number(), number())
+        .prop_map(|(id, distance, margin)| RecordedSegment { id, distance, margin });
+    let candidates =
+        (prop::collection::vec(any::<u8>(), 0..4), prop::collection::vec(any::<f32>(), 0..4), texts())
+            .prop_map(|(stages, raw_scores, unscored)| Candidates {
+                reasons: stages.clone(),
+                stages,
+                raw_scores,
+                unscored,
+            });
+    let error =
+        (0_u32..3, text(), text()).prop_map(|(code, message, field)| RecordedError { code, message, field });
+    let as_of = (any::<i64>(), any::<i32>()).prop_map(|(seconds, nanos)| Timestamp { seconds, nanos });
+    let time = prop_oneof![8 => NOON - DAY..NOON + DAY, 1 => any::<i64>()];
+    let id = prop_oneof![4 => any::<u128>().prop_map(|id| Uuid::from_u128(id).to_string()), 1 => text()];
+    let head = (id, time, any::<u64>(), text(), text(), text(), text(), text());
+    let lists = (texts(), texts(), texts(), texts());
+    let numbers = (any::<u32>(), 0_u32..3, any::<u32>(), any::<u32>(), any::<u64>(), any::<bool>());
+    let parts = (
+        prop::option::of(values()),
+        prop::option::of(values()),
+        prop::option::of(segment),
+        prop::option::of(candidates),
+        prop::collection::vec(offer, 0..4),
+        texts(),
+        prop::option::of(error),
+        prop::option::of(as_of),
+    );
+    (head, lists, numbers, parts).prop_map(|(head, lists, numbers, parts)| {
+        let (decision_id, decided_at, release, request_id, placement, channel, customer_id, pseudonym_key) =
+            head;
+        let (consents, candidate_offer_ids, exclude_offer_ids, ignored) = lists;
+        let (count, explain, call_us, call_customers, asked_release, unknown_customer) = numbers;
+        let (customer, context, segment, candidates, offers, degraded, error, as_of) = parts;
+        DecisionRecord {
+            format: 1,
+            decision_id,
+            decided_at,
+            server: "server".to_owned(),
+            server_version: String::new(),
+            release,
+            request_id,
+            placement,
+            channel,
+            customer_id,
+            pseudonym_key,
+            consents,
+            count,
+            explain,
+            candidate_offer_ids,
+            exclude_offer_ids,
+            asked_release,
+            as_of,
+            ignored,
+            customer,
+            context,
+            unknown_customer,
+            segment,
+            candidates,
+            offers,
+            degraded,
+            error,
+            call_us,
+            call_customers,
+            ..DecisionRecord::default()
+        }
+    })
+}

@@ -1,0 +1,145 @@
+use std::fs;
+
+use super::*;
+use crate::sealed::testing::{DAY, Files, NOON, decisions, opened};
+
+/// Two servers, whose days and logs overlap.
+fn stored() -> Files {
+    let files = Files::new();
+    let midnight = NOON + DAY / 2;
+    files.seal("a", 1, 1, &decisions([NOON, NOON + 1, NOON + 2]));
+    files.seal("a", 2, 4, &decisions([NOON + 3, midnight, NOON + 4, midnight + 1]));
+    files.seal("a", 3, 8, &decisions([midnight + 2]));
+    files.seal("b", 9, 20, &decisions([NOON + 7, midnight + 9]));
+    files
+}
+
+fn found(files: &Files, logs: &[OpenedLog]) -> Verification {
+    verify(files.store(), logs, &mut |_| {}).unwrap()
+}
+
+/// Whether there is one problem, of that file, with those words.
+fn has_problem(files: &Files, file: &str, words: &str) {
+    let problems = found(files, &[]).problems;
+    let [problem] = &problems[..] else { panic!("{problems:?}") };
+    assert!(problem.file.ends_with(file) && problem.message.contains(words), "{problem:?}");
+}
+
+const DAYS: [&str; 2] = ["decision/date=2026-11-30", "decision/date=2026-12-01"];
+
+#[test]
+fn what_is_whole_has_no_problem() {
+    let files = stored();
+    let log = files.log("a", 4, 9, &decisions([NOON + DAY, NOON + DAY + 1]));
+    let mut last = None;
+    let verification =
+        verify(files.store(), &[opened("a", &[log])], &mut |progress| last = Some(progress)).unwrap();
+    assert_eq!(verification.problems, []);
+    assert_eq!((verification.sealed_files, verification.log_files, verification.events), (6, 1, 12));
+    let Progress { done, all } = last.unwrap();
+    assert!(done == all && all == verification.bytes && all > 0);
+    assert_eq!(found(&Files::new(), &[]), Verification::default());
+}
+
+#[test]
+fn a_log_that_was_sealed_and_not_deleted_counts_once() {
+    let files = stored();
+    let midnight = NOON + DAY / 2;
+    let log = files.log("b", 10, 22, &decisions([midnight + 10]));
+    crate::seal::seal("b", &log, files.store()).unwrap();
+    let verification = found(&files, &[opened("b", &[log])]);
+    assert_eq!((verification.problems.len(), verification.events), (0, 11));
+    // Another log of that name.
+    let other = files.log("b", 10, 22, &decisions([midnight + 10]));
+    let problems = found(&files, &[opened("b", &[other])]).problems;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].message.contains("and sealed are"), "{problems:?}");
+}
+
+#[test]
+fn changed_bytes_are_found() {
+    for at in [0, 10, 2_000] {
+        let files = stored();
+        files.change(&format!("{}/a-00000001.parquet", DAYS[0]), at);
+        has_problem(&files, "a-00000001.parquet", "");
+    }
+    let files = stored();
+    let path = files.path(&format!("{}/a-00000001.parquet", DAYS[0]));
+    fs::write(&path, &fs::read(&path).unwrap()[..3_000]).unwrap();
+    has_problem(&files, "a-00000001.parquet", "not a whole Parquet file");
+}
+
+#[test]
+fn a_missing_file_is_found() {
+    // The day of a log of which another day is there.
+    let files = stored();
+    fs::remove_file(files.path(&format!("{}/a-00000002.parquet", DAYS[1]))).unwrap();
+    has_problem(&files, "a-00000002.parquet", "of 2026-12-01 are missing");
+    // All of a log.
+    for day in DAYS {
+        let _ = fs::remove_file(files.path(&format!("{day}/a-00000002.parquet")));
+    }
+    has_problem(
+        &files,
+        "a",
+        "log 1 ends at position 3, and log 3 begins at 8: events between them are missing",
+    );
+}
+
+#[test]
+fn a_file_under_another_name_is_found() {
+    let files = stored();
+    let [from, to] = [1, 5].map(|sequence| files.path(&format!("{}/a-0000000{sequence}.parquet", DAYS[0])));
+    fs::copy(&from, to).unwrap();
+    has_problem(&files, "a-00000005.parquet", "it is of server a and sequence 1, as it says");
+    let files = stored();
+    let path = files.path(&format!("{}/a-00000003.parquet", DAYS[1]));
+    fs::rename(path, files.path(&format!("{}/a-00000003.parquet", DAYS[0]))).unwrap();
+    let problems = found(&files, &[]).problems;
+    assert!(problems[0].message.contains("it has a decision of 2026-12-01"), "{problems:?}");
+}
+
+#[test]
+fn positions_that_are_there_twice_are_found() {
+    let files = stored();
+    files.seal("a", 4, 8, &decisions([NOON + DAY]));
+    has_problem(&files, "a", "log 3 ends at position 8, and log 4 begins at 8: positions are there twice");
+}
+
+#[test]
+fn a_gap_before_the_log_files_is_found() {
+    let files = stored();
+    let log = files.log("a", 6, 11, &decisions([NOON + DAY]));
+    let problems = found(&files, &[opened("a", std::slice::from_ref(&log))]).problems;
+    assert!(problems[0].message.contains("log 3 ends at position 8, and log 6 begins at 11"), "{problems:?}");
+    // Damage that was found when the log was opened.
+    let damage = vec!["byte 17".to_owned()];
+    let problems = found(&files, &[OpenedLog { damage, ..opened("c", &[]) }]).problems;
+    assert_eq!((&*problems[0].file, &*problems[0].message), ("c", "byte 17"));
+    // A frame that is damaged.
+    let mut bytes = fs::read(&log.path).unwrap();
+    let end = bytes.len() - 1;
+    bytes[end] ^= 1;
+    fs::write(&log.path, bytes).unwrap();
+    let problems = found(&files, &[opened("d", &[LogFile { sequence: 1, ..log }])]).problems;
+    assert!(problems.iter().any(|problem| problem.file.ends_with("a-00000006.log")), "{problems:?}");
+}
+
+#[test]
+fn days_that_are_too_old_to_be_kept_are_not_missed() {
+    let files = stored();
+    let first = date_of(NOON + DAY);
+    crate::retention::delete_expired(files.store(), Kind::Decision, first, &mut |_| {}).unwrap();
+    assert_eq!(files.names().len(), 3);
+    let verification = found(&files, &[]);
+    assert_eq!((verification.problems.len(), verification.events), (0, 4));
+}
+
+#[test]
+fn events_that_are_missing_within_a_file_are_found() {
+    let files = Files::new();
+    // A log that lost an event before it was sealed.
+    let log = files.log("a", 1, 1, &decisions([NOON, NOON + 1]));
+    crate::seal::seal("a", &LogFile { last: 3, ..log }, files.store()).unwrap();
+    has_problem(&files, "a-00000001.parquet", "its log had positions 1 to 3, and 2 of them are there");
+}

@@ -1,0 +1,333 @@
+//! The writer: the one thread that encodes events, writes them and tells when they are durable.
+//!
+//! It takes what is queued, encodes it into a group, and commits the group: one write, one sync, then all who wait are
+//! told. While it syncs, the next group gathers in the queue. A group stays in memory until it is certain, so that it
+//! can be written again. [`Writer::turn`] is all of that without a thread; it looks at the clock and never sleeps.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use prost::Message;
+use work::catch_panic;
+
+use crate::clock::Clock;
+use crate::config::{EventConfig, SyncPolicy, WhenFull};
+use crate::frame::{self, MAX_EVENT_BYTES};
+use crate::log::{Group, Log, Trouble};
+use crate::proto::{DecisionRecord, Event, event};
+use crate::queue::{Batch, Bell, Queued, Shared};
+
+/// The most bytes of a group; a batch that is larger is a group of its own.
+const GROUP_BYTES: usize = 4 << 20;
+
+/// The longest time between two turns while a group gathers. Encoding a little often delays calls less than much
+/// at once.
+const LONGEST_TICK: Duration = Duration::from_millis(10);
+
+/// The time until a log that cannot be written is tried again: at first, and at most.
+const FIRST_RETRY: Duration = Duration::from_millis(10);
+const LONGEST_RETRY: Duration = Duration::from_secs(1);
+
+/// What the log's thread does until the next turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Nothing.
+    Turn,
+    /// Sleeps until there is work, at most for the time.
+    Sleep(Option<Duration>),
+    /// Lets a group gather for the time.
+    Gather(Duration),
+    /// Sleeps for the time, whatever is queued.
+    Rest(Duration),
+    /// Ends: the log is closed.
+    End,
+}
+
+/// A group that is not certain yet.
+#[derive(Debug, Default)]
+struct Pending {
+    group: Group,
+    /// The numbers of its batches.
+    batches: Vec<u64>,
+    /// Their events, as they were counted when they were queued.
+    counted: u64,
+    /// The bytes that are reserved for them.
+    reserved: usize,
+    /// When it is to be committed.
+    due: Option<Instant>,
+}
+
+/// A log that cannot be written.
+#[derive(Debug)]
+struct Stall {
+    retry: Instant,
+    wait: Duration,
+    /// Whether the log's limit is the cause.
+    is_full: bool,
+}
+
+/// The state of the writer.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    queue: Receiver<Queued>,
+    log: Log,
+    clock: Arc<dyn Clock>,
+    version: String,
+    interval: Duration,
+    group_bytes: usize,
+    next_position: u64,
+    pending: Pending,
+    stall: Option<Stall>,
+    /// Set where a log that is full is worth another try.
+    freed: Arc<AtomicBool>,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        config: &EventConfig,
+        shared: Arc<Shared>,
+        queue: Receiver<Queued>,
+        (log, next_position): (Log, u64),
+        clock: Arc<dyn Clock>,
+        version: &str,
+    ) -> Self {
+        let freed = Arc::new(AtomicBool::new(false));
+        let (rings, sets) = (Arc::downgrade(&shared), Arc::clone(&freed));
+        log.files().when_freed(move || {
+            sets.store(true, Ordering::SeqCst);
+            if let Some(shared) = rings.upgrade() {
+                shared.bell.ring();
+            }
+        });
+        shared.metrics.events.log_writable.set(1);
+        Self {
+            shared,
+            queue,
+            log,
+            clock,
+            version: version.to_owned(),
+            interval: config.interval,
+            group_bytes: GROUP_BYTES.min(config.queue / 4).min(config.log_file as usize).max(1),
+            next_position,
+            pending: Pending::default(),
+            stall: None,
+            freed,
+        }
+    }
+
+    /// Works until the log is closed.
+    pub(crate) fn run(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        shared.bell.attend();
+        loop {
+            let is_closing = || shared.closing.get().is_some();
+            match self.turn() {
+                Next::Turn => {}
+                Next::Sleep(limit) => shared.bell.sleep(limit, || is_closing() || !self.queue.is_empty()),
+                Next::Gather(time) => shared.bell.gather(time, || is_closing() || shared.is_half_full()),
+                Next::Rest(time) => Bell::rest(time),
+                Next::End => return,
+            }
+        }
+    }
+
+    /// Encodes what is queued, commits what is due, closes a file that is old.
+    pub(crate) fn turn(&mut self) -> Next {
+        let now = self.clock.now();
+        if self.freed.swap(false, Ordering::SeqCst)
+            && let Some(stall) = self.stall.as_mut().filter(|stall| stall.is_full)
+        {
+            (stall.retry, stall.wait) = (now, FIRST_RETRY);
+        }
+        self.gather(now);
+        if self.is_due(now) {
+            self.commit(now);
+        }
+        self.log.close_if_due(now);
+        if let Some(deadline) = self.shared.closing.get().copied() {
+            let is_done = self.pending.batches.is_empty() && self.queue.is_empty();
+            if is_done || now >= deadline {
+                self.end();
+                return Next::End;
+            }
+        }
+        self.next(now)
+    }
+
+    fn next(&self, now: Instant) -> Next {
+        let until = |time: Instant| time.saturating_duration_since(now);
+        let closing = self.shared.closing.get().copied();
+        if let Some(stall) = &self.stall {
+            let retry = until(stall.retry);
+            return Next::Rest(closing.map_or(retry, |deadline| retry.min(until(deadline))));
+        }
+        match self.pending.due {
+            Some(_) if self.is_due(now) => Next::Turn,
+            Some(due) => Next::Gather(until(due).min(LONGEST_TICK)),
+            None if !self.queue.is_empty() => Next::Turn,
+            None => Next::Sleep(self.log.closes_in(now)),
+        }
+    }
+
+    /// Moves what is queued into the pending group, up to the bytes of a group.
+    fn gather(&mut self, now: Instant) {
+        while self.pending.group.frames.len() < self.group_bytes {
+            let Ok(queued) = self.queue.try_recv() else { break };
+            let Some(batch) = queued.take() else { continue };
+            self.encode(batch);
+            self.pending.due.get_or_insert(now + self.interval);
+        }
+    }
+
+    fn encode(&mut self, batch: Batch) {
+        let Batch { number, events, mut reserved, content } = batch;
+        let group = &mut self.pending.group;
+        let (start, before) = (group.frames.len(), group.events);
+        if group.events == 0 {
+            (group.first, group.recorded_at) = (self.next_position, self.clock.wall());
+        }
+        let recorded_at = self.clock.wall();
+        let (server, version) = (self.log.files().server(), &self.version);
+        let mut too_large = None;
+        let encoded = catch_panic(|| {
+            content.events(&mut |mut record: DecisionRecord| {
+                server.clone_into(&mut record.server);
+                version.clone_into(&mut record.server_version);
+                let event = Some(event::Event::Decision(Box::new(record)));
+                let event = Event { position: group.first + group.events, recorded_at, event };
+                let bytes = event.encoded_len();
+                if bytes > MAX_EVENT_BYTES {
+                    too_large = Some(bytes);
+                    return;
+                }
+                frame::write(&event, &mut group.frames);
+                group.events += 1;
+            });
+        });
+        let failure = match (encoded, too_large) {
+            (Err(panicked), _) => Some(panicked.to_string()),
+            (Ok(()), Some(bytes)) => Some(format!("an event has {bytes} bytes, more than {MAX_EVENT_BYTES}")),
+            (Ok(()), None) => None,
+        };
+        if let Some(reason) = failure {
+            group.frames.truncate(start);
+            group.events = before;
+            tracing::error!(reason, events, "events could not be encoded and are lost");
+            self.shared.lost(events);
+            self.shared.progress.failed(number);
+            return;
+        }
+        self.next_position = group.first + group.events;
+        // What is encoded is all that is left of it.
+        reserved.shrink(group.frames.len() - start);
+        self.pending.batches.push(number);
+        self.pending.reserved += reserved.into_bytes();
+        self.pending.counted += events;
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        let Some(due) = self.pending.due else { return false };
+        if let Some(stall) = &self.stall {
+            return now >= stall.retry;
+        }
+        let is_asked = self.shared.policy == SyncPolicy::Always || self.shared.closing.get().is_some();
+        let is_large = self.pending.group.frames.len() >= self.group_bytes;
+        is_asked || now >= due || is_large || self.shared.is_half_full()
+    }
+
+    /// Writes and syncs the pending group, and tells those who wait.
+    fn commit(&mut self, now: Instant) {
+        let mut written = self.write(now);
+        if let (Err(trouble @ Trouble::Io { .. }), None) = (&written, &self.stall) {
+            // What failed once is written to another file at once.
+            tracing::warn!(%trouble, "a log file could not be written and is closed");
+            written = self.write(now);
+        }
+        match written {
+            Ok(()) => {
+                self.settle();
+                self.log.tidy();
+                if self.stall.take().is_some() {
+                    tracing::warn!("the event log can be written again");
+                    self.tell_stalled(false);
+                }
+            }
+            Err(trouble) => self.stall(&trouble, now),
+        }
+    }
+
+    fn write(&mut self, now: Instant) -> Result<(), Trouble> {
+        // Batches without events.
+        if self.pending.group.events == 0 {
+            return Ok(());
+        }
+        self.log.write(&self.pending.group, now)?;
+        if self.shared.policy == SyncPolicy::Os {
+            self.log.trust();
+            return Ok(());
+        }
+        let began = Instant::now();
+        self.log.sync()?;
+        self.shared.metrics.events.synced(began.elapsed());
+        Ok(())
+    }
+
+    /// The pending group is certain.
+    fn settle(&mut self) {
+        let shared = &self.shared;
+        shared.metrics.events.appended.inc_by(self.pending.group.events);
+        shared.settled.fetch_add(self.pending.counted, Ordering::Relaxed);
+        shared.progress.durable(self.pending.batches.drain(..));
+        shared.room.add_permits(self.pending.reserved);
+        let group = &mut self.pending.group;
+        group.frames.clear();
+        group.events = 0;
+        // A rare large group must not stay.
+        group.frames.shrink_to(2 * self.group_bytes);
+        (self.pending.reserved, self.pending.counted, self.pending.due) = (0, 0, None);
+    }
+
+    fn stall(&mut self, trouble: &Trouble, now: Instant) {
+        let is_full = matches!(trouble, Trouble::Full { .. });
+        let wait = match &self.stall {
+            Some(stall) => (2 * stall.wait).min(LONGEST_RETRY),
+            None => FIRST_RETRY,
+        };
+        if self.stall.as_ref().is_none_or(|stall| stall.is_full != is_full) {
+            let when_full = match self.shared.when_full {
+                WhenFull::Drop => "decisions are not recorded",
+                WhenFull::Refuse => "decisions are refused",
+            };
+            tracing::error!(%trouble, "the event log cannot be written; once the queue is full, {when_full}");
+            self.tell_stalled(true);
+        }
+        self.stall = Some(Stall { retry: now + wait, wait, is_full });
+    }
+
+    fn tell_stalled(&self, stalled: bool) {
+        self.shared.stalled.send_replace(stalled);
+        self.shared.progress.stalled(stalled);
+        self.shared.metrics.events.log_writable.set(i64::from(!stalled));
+    }
+
+    /// Closes the log. What is not certain by now is lost.
+    fn end(&mut self) {
+        self.log.close();
+        self.shared.progress.close();
+    }
+}
+
+impl Drop for Writer {
+    /// Also when the thread has panicked: nobody must wait for it.
+    fn drop(&mut self) {
+        self.shared.room.close();
+        self.shared.progress.close();
+        self.shared.lost(self.pending.counted);
+    }
+}
+
+#[cfg(test)]
+mod tests;

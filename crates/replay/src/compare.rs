@@ -1,0 +1,144 @@
+//! Whether a record and what was decided again are the same, byte for byte, and where they differ.
+
+use event::proto::{Candidates, DecisionRecord, RecordedFactors, RecordedOffer, RecordedSegment};
+use prost::Message;
+use serde::Serialize;
+
+/// A field of the answer that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// The field.
+    pub field: String,
+    /// What the record has.
+    pub recorded: String,
+    /// What was decided again.
+    pub replayed: String,
+}
+
+/// The differences between a record and the same record with the answer that was decided again; none if their bytes
+/// are the same.
+#[must_use]
+pub fn differences(recorded: &DecisionRecord, replayed: &DecisionRecord) -> Vec<Difference> {
+    if recorded.encode_to_vec() == replayed.encode_to_vec() {
+        return Vec::new();
+    }
+    let mut found = Found(Vec::new());
+    found.of("segment", &segment(recorded.segment.as_ref()), &segment(replayed.segment.as_ref()));
+    let empty = Candidates::default();
+    let (ours, theirs) = (
+        recorded.candidates.as_ref().unwrap_or(&empty),
+        replayed.candidates.as_ref().unwrap_or(&empty),
+    );
+    found.of("candidates", &ours.stages.len().to_string(), &theirs.stages.len().to_string());
+    let outcomes = |of: &Candidates, at: usize| {
+        let number = |list: &[u8]| list.get(at).map_or_else(|| "none".to_owned(), u8::to_string);
+        format!("stage {}, reason {}", number(&of.stages), number(&of.reasons))
+    };
+    for at in 0..ours.stages.len().max(theirs.stages.len()) {
+        found.of(&format!("candidates[{at}]"), &outcomes(ours, at), &outcomes(theirs, at));
+    }
+    let bits = |scores: &[f32]| scores.iter().map(|score| score.to_bits()).collect::<Vec<_>>();
+    found.of("raw_scores", &format!("{:x?}", bits(&ours.raw_scores)), &format!("{:x?}", bits(&theirs.raw_scores)));
+    found.of("unscored", &ours.unscored.join("; "), &theirs.unscored.join("; "));
+    let nothing = || "none".to_owned();
+    for at in 0..recorded.offers.len().max(replayed.offers.len()) {
+        let (ours, theirs) = (recorded.offers.get(at), replayed.offers.get(at));
+        found.of(
+            &format!("offers[{at}]"),
+            &ours.map_or_else(nothing, offer),
+            &theirs.map_or_else(nothing, offer),
+        );
+    }
+    found.of("degraded", &recorded.degraded.join(", "), &replayed.degraded.join(", "));
+    if found.0.is_empty() {
+        // A field that is not part of the answer: it was taken from the record, so it is one of a later version.
+        let message = |of: &DecisionRecord| format!("{} bytes", of.encoded_len());
+        found.of("record", &message(recorded), &format!("{}, elsewhere different", message(replayed)));
+    }
+    found.0
+}
+
+struct Found(Vec<Difference>);
+
+impl Found {
+    fn of(&mut self, field: &str, recorded: &str, replayed: &str) {
+        if recorded != replayed {
+            self.0.push(Difference {
+                field: field.to_owned(),
+                recorded: recorded.to_owned(),
+                replayed: replayed.to_owned(),
+            });
+        }
+    }
+}
+
+fn segment(segment: Option<&RecordedSegment>) -> String {
+    segment.map_or_else(
+        || "none".to_owned(),
+        |segment| format!("{} at distance {}, margin {}", segment.id, segment.distance, segment.margin),
+    )
+}
+
+fn offer(offer: &RecordedOffer) -> String {
+    let RecordedOffer { offer_id, priority, fallback, selection_probability, factors } = offer;
+    let fallback = if *fallback { ", fallback" } else { "" };
+    let factors = factors.as_ref().map(self::factors).unwrap_or_default();
+    format!("{offer_id} with priority {priority}, probability {selection_probability}{fallback}{factors}")
+}
+
+fn factors(factors: &RecordedFactors) -> String {
+    let RecordedFactors { score, propensity, context_weight, value, lever, cost, margin, model, model_version } =
+        factors;
+    format!(
+        "; score {score}, propensity {propensity}, context weight {context_weight}, value {value}, lever {lever}, \
+         cost {cost}, margin {margin} by {model} {model_version}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> DecisionRecord {
+        let factors = RecordedFactors { score: 0.5, propensity: 0.25, value: 80.0, ..RecordedFactors::default() };
+        DecisionRecord {
+            decision_id: "0190".to_owned(),
+            segment: Some(RecordedSegment { id: 3, distance: 1.5, margin: 0.2 }),
+            candidates: Some(Candidates {
+                stages: vec![0, 1],
+                reasons: vec![0, 2],
+                raw_scores: vec![0.5],
+                unscored: Vec::new(),
+            }),
+            offers: vec![RecordedOffer { offer_id: "a".to_owned(), factors: Some(factors), ..Default::default() }],
+            degraded: vec!["default:age".to_owned()],
+            ..DecisionRecord::default()
+        }
+    }
+
+    #[test]
+    fn equal_records_do_not_differ() {
+        assert_eq!(differences(&record(), &record()), []);
+    }
+
+    #[test]
+    fn each_part_of_an_answer_is_named() {
+        type Change = fn(&mut DecisionRecord);
+        let cases: [(&str, Change); 8] = [
+            ("segment", |one| one.segment.as_mut().unwrap().distance = 1.500_000_1),
+            ("candidates[1]", |one| one.candidates.as_mut().unwrap().reasons[1] = 3),
+            ("candidates", |one| one.candidates.as_mut().unwrap().stages.push(1)),
+            ("raw_scores", |one| one.candidates.as_mut().unwrap().raw_scores[0] = 0.500_000_06),
+            ("offers[0]", |one| one.offers[0].factors.as_mut().unwrap().propensity += f64::EPSILON / 4.0),
+            ("offers[1]", |one| one.offers.push(one.offers[0].clone())),
+            ("degraded", |one| one.degraded.clear()),
+            ("record", |one| one.request_id.push('x')),
+        ];
+        for (field, change) in cases {
+            let mut other = record();
+            change(&mut other);
+            let found = differences(&record(), &other);
+            assert_eq!(found.first().map(|one| one.field.as_str()), Some(field), "{found:?}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Records of decisions made, decided again, and compared.
+//!
+//! [`record::write`] turns the decisions of a call into records, on the thread that writes them. [`identity`] decides
+//! again from records with the releases they name. Never serves, and writes nothing.
+
+mod compare;
+mod comparison;
+mod effect;
+mod explain;
+pub mod identity;
+mod names;
+mod parallel;
+mod record;
+mod releases;
+mod reports;
+mod rescore;
+#[cfg(test)]
+mod samples;
+mod simulate;
+mod together;
+mod values;
+mod view;
+mod whatif;
+
+pub use compare::{Difference, differences};
+pub use comparison::{Comparison, Customers, Excluded, Failure, Named, Options, Records, Subject};
+pub use effect::{
+    BeforeAfter, Effect, Move, NamedOffer, OfferEffect, PlacementEffect, ReasonEffect, SegmentEffect, Totals,
+    WithheldEffect,
+};
+pub use explain::{Explained, NamedValue, explain};
+pub use names::names;
+pub use record::{FORMAT, RecordError, read, write};
+pub use releases::{Releases, without_customers};
+pub use rescore::{Rescored, Scores};
+pub use simulate::{Simulation, SimulationError, simulate};
+pub use values::ValuesError;
+pub use view::{
+    DecisionView, ListedDecision, ViewedFactors, ViewedOffer, ViewedSegment, ViewedValue, ViewedWithheld, rfc3339,
+};
+pub use whatif::what_if;
+#[cfg(test)]
+mod zz;

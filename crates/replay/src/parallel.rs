@@ -1,0 +1,120 @@
+//! Many records on all cores, with few of them in memory.
+
+use std::ops::ControlFlow;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use event::proto::DecisionRecord;
+
+/// Records that go to a thread together.
+const BATCH: usize = 256;
+
+/// Batches per thread that wait for it.
+const WAITING: usize = 2;
+
+/// Passes the records of `source` to threads, each with a state of its own, and returns the states. `progress` gets
+/// the number of records that were passed on, after each batch.
+///
+/// # Errors
+/// That of the source; what was passed on before is lost.
+pub(crate) fn in_parallel<S: Send, E>(
+    source: impl FnOnce(&mut dyn FnMut(DecisionRecord) -> ControlFlow<()>) -> Result<(), E>,
+    threads: usize,
+    begin: impl Fn() -> S + Sync,
+    add: impl Fn(&mut S, Vec<DecisionRecord>) + Sync,
+    mut progress: impl FnMut(u64),
+) -> Result<Vec<S>, E> {
+    let threads = match threads {
+        0 => thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        some => some,
+    };
+    let (batches, taken) = sync_channel(threads * WAITING);
+    let taken = Mutex::new(taken);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut state = begin();
+                    while let Some(batch) = next(&taken) {
+                        add(&mut state, batch);
+                    }
+                    state
+                })
+            })
+            .collect();
+        let read = send(source, &batches, &mut progress);
+        drop(batches);
+        let states = workers.into_iter().map(|worker| match worker.join() {
+            Ok(state) => state,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        let states = states.collect();
+        read.map(|()| states)
+    })
+}
+
+fn next(taken: &Mutex<Receiver<Vec<DecisionRecord>>>) -> Option<Vec<DecisionRecord>> {
+    taken.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}
+
+fn send<E>(
+    source: impl FnOnce(&mut dyn FnMut(DecisionRecord) -> ControlFlow<()>) -> Result<(), E>,
+    batches: &SyncSender<Vec<DecisionRecord>>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), E> {
+    let (mut batch, mut passed) = (Vec::with_capacity(BATCH), 0);
+    let read = source(&mut |record| {
+        batch.push(record);
+        if batch.len() < BATCH {
+            return ControlFlow::Continue(());
+        }
+        passed += BATCH as u64;
+        let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+        if batches.send(full).is_err() {
+            // All threads have panicked.
+            return ControlFlow::Break(());
+        }
+        progress(passed);
+        ControlFlow::Continue(())
+    });
+    // Fails only if all threads have panicked.
+    let _ = batches.send(batch);
+    read
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(count: u64) -> impl FnOnce(&mut dyn FnMut(DecisionRecord) -> ControlFlow<()>) -> Result<(), String> {
+        move |emit| {
+            for number in 0..count {
+                let record = DecisionRecord { release: number, ..DecisionRecord::default() };
+                assert_eq!(emit(record), ControlFlow::Continue(()));
+            }
+            if count == 13 { Err("the thirteenth".to_owned()) } else { Ok(()) }
+        }
+    }
+
+    fn sum(count: u64, threads: usize) -> Result<u64, String> {
+        let add = |sum: &mut u64, batch: Vec<DecisionRecord>| {
+            *sum += batch.iter().map(|record| record.release).sum::<u64>();
+        };
+        Ok(in_parallel(records(count), threads, || 0, add, |_| {})?.into_iter().sum())
+    }
+
+    #[test]
+    fn every_record_is_taken_once() {
+        for threads in [1, 2, 7] {
+            for count in [0, 1, 255, 256, 257, 10_000_u64] {
+                assert_eq!(sum(count, threads), Ok(count * count.saturating_sub(1) / 2));
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_source_ends_it() {
+        assert_eq!(sum(13, 2), Err("the thirteenth".to_owned()));
+    }
+}

@@ -1,0 +1,236 @@
+//! From the decisions of a call to their records, and from a record back to what can be decided again.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use decision::{
+    CandidateOutcome, Customer, CustomerError, Explain, Factors, RankRequest, RankedOffer, RecordedCall,
+    RecordedDecision, RecordedScores, RecordedValues, ReplayInput, Reason,
+    Stage,
+};
+use event::proto;
+use feature::Entity;
+use release::{Release, Snapshot};
+use uuid::Uuid;
+
+use super::values::{self, ValuesError};
+
+/// The format of the records that this version writes.
+pub const FORMAT: u32 = 1;
+
+/// Why a record cannot be decided again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// A format of a later version.
+    #[error("the record has format {0}; this version knows {FORMAT} and earlier")]
+    Format(u32),
+    /// A field that makes no sense.
+    #[error("{field}: {message}")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+    /// Values that do not fit the release's schema.
+    #[error("{entity}: {error}")]
+    Values {
+        /// `customer` or `context`.
+        entity: &'static str,
+        /// What is wrong.
+        error: ValuesError,
+    },
+    /// Sensitive values without their key.
+    #[error("the values of sensitive features are encrypted with key `{0}`, which is not there")]
+    Encrypted(String),
+}
+
+/// Writes the record of each decision of a call, in order.
+pub fn write(call: &RecordedCall, mut emit: impl FnMut(proto::DecisionRecord)) {
+    let snapshot = call.snapshot();
+    let asked = call.asked();
+    let decided_at = call.decided_at().timestamp_micros();
+    let context = values::write(call.context().into_iter());
+    let (took, customers) = (call.took.as_micros().min(u128::from(u32::MAX)) as u32, call.decisions.len() as u32);
+    for (index, decision) in call.decisions.iter().enumerate() {
+        let customer = call.customer(index);
+        let failed = decision.error.is_some();
+        let mut record = proto::DecisionRecord {
+            format: FORMAT,
+            decision_id: decision.id.to_string(),
+            decided_at,
+            release: snapshot.release.number(),
+            request_id: asked.request_id.clone(),
+            placement: call.placement().id.clone(),
+            channel: asked.channel.clone(),
+            customer_id: customer.id.to_owned(),
+            consents: customer.consents.to_vec(),
+            count: asked.count,
+            explain: explain_number(asked.explain),
+            candidate_offer_ids: asked.candidate_offer_ids.clone(),
+            exclude_offer_ids: asked.exclude_offer_ids.clone(),
+            asked_release: asked.release,
+            as_of: asked.as_of.map(timestamp),
+            ignored: call.ignored().to_vec(),
+            call_us: took,
+            call_customers: customers,
+            error: decision.error.as_ref().map(|error| error_of(error, index)),
+            ..proto::DecisionRecord::default()
+        };
+        if !failed {
+            record.customer = Some(values::write(customer.values.into_iter()));
+            record.context = Some(context.clone());
+            record.unknown_customer = customer.unknown;
+        }
+        answer(snapshot, decision, &mut record);
+        emit(record);
+    }
+}
+
+/// Writes what a decision came to: everything of a record that is worked out and not given.
+pub(crate) fn answer(snapshot: &Snapshot, decision: &RecordedDecision, record: &mut proto::DecisionRecord) {
+    record.segment = decision.segment.as_ref().map(|segment| proto::RecordedSegment {
+        id: segment.id,
+        distance: segment.distance,
+        margin: segment.margin,
+    });
+    record.candidates = decision.error.is_none().then(|| candidates(decision));
+    record.offers = decision.offers.iter().map(|offer| offer_of(&snapshot.release, offer)).collect();
+    record.degraded = decision.degraded.lines().map(str::to_owned).collect();
+}
+
+fn candidates(decision: &RecordedDecision) -> proto::Candidates {
+    let outcomes = &decision.candidates;
+    let number = |outcome: &CandidateOutcome, of: fn((Stage, Reason)) -> u8| outcome.withheld.map_or(0, of);
+    proto::Candidates {
+        stages: outcomes.iter().map(|one| number(one, |(stage, _)| stage as u8 + 1)).collect(),
+        reasons: outcomes.iter().map(|one| number(one, |(_, reason)| reason as u8 + 1)).collect(),
+        raw_scores: outcomes.iter().filter(|one| one.reached_models()).map(|one| one.raw).collect(),
+        unscored: decision.unscored.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn offer_of(release: &Release, offer: &RankedOffer) -> proto::RecordedOffer {
+    proto::RecordedOffer {
+        offer_id: offer.offer_id.to_string(),
+        priority: offer.priority,
+        fallback: offer.fallback,
+        selection_probability: 1.0,
+        factors: offer.factors.as_ref().map(|factors| factors_of(release, factors)),
+    }
+}
+
+fn factors_of(release: &Release, factors: &Factors) -> proto::RecordedFactors {
+    let model = release.models().get(factors.model.get());
+    proto::RecordedFactors {
+        score: factors.score,
+        propensity: factors.propensity,
+        context_weight: factors.context_weight,
+        value: factors.value,
+        lever: factors.lever,
+        cost: factors.cost,
+        margin: factors.margin,
+        model: model.map(|model| model.name().to_owned()).unwrap_or_default(),
+        model_version: model.map(|model| model.version()).unwrap_or_default(),
+    }
+}
+
+/// The codes are the numbers of the gRPC status codes, as in `RankErrorCode`.
+fn error_of(error: &CustomerError, index: usize) -> proto::RecordedError {
+    let code = match error {
+        CustomerError::Anonymous | CustomerError::Invalid(_) => 3,
+        CustomerError::Internal => 13,
+    };
+    proto::RecordedError { code, message: error.message().to_owned(), field: error.field(index) }
+}
+
+/// What a record says that can be decided again by `snapshot`, the release that decided. With recorded scores: the
+/// models are not asked.
+///
+/// # Errors
+/// When the record does not fit the release or lacks something.
+pub fn read(record: &proto::DecisionRecord, release: &Release) -> Result<ReplayInput, RecordError> {
+    if record.format == 0 || record.format > FORMAT {
+        return Err(RecordError::Format(record.format));
+    }
+    let request = request(record)?;
+    let schema = release.schema();
+    let entity = |name, entity, values: &Option<proto::FeatureValues>| {
+        let values = values.as_ref().ok_or_else(|| field(name, "is missing"))?;
+        if let Some(encrypted) = &values.encrypted {
+            return Err(RecordError::Encrypted(encrypted.key.clone()));
+        }
+        values::read(values, schema.of(entity)).map_err(|error| RecordError::Values { entity: name, error })
+    };
+    let candidates = record.candidates.as_ref().ok_or_else(|| field("candidates", "are missing"))?;
+    let unscored = candidates.unscored.iter().map(|why| Arc::from(why.as_str())).collect();
+    Ok(ReplayInput {
+        request,
+        now: moment(record.decided_at)?,
+        values: RecordedValues {
+            decision_id: Some(decision_id(record)?),
+            customer: entity("customer", Entity::Customer, &record.customer)?,
+            context: entity("context", Entity::Context, &record.context)?,
+            unknown_customer: record.unknown_customer,
+            scores: Some(RecordedScores { raw: candidates.raw_scores.clone(), unscored }),
+        },
+        ignored: Some(record.ignored.clone()),
+    })
+}
+
+/// The request of a record, without features.
+pub(crate) fn request(record: &proto::DecisionRecord) -> Result<RankRequest, RecordError> {
+    let as_of = record.as_of.as_ref().map(|stamp| {
+        u32::try_from(stamp.nanos)
+            .ok()
+            .and_then(|nanos| DateTime::from_timestamp(stamp.seconds, nanos))
+            .ok_or_else(|| field("as_of", "is not a moment that a calendar knows"))
+    });
+    Ok(RankRequest {
+        request_id: record.request_id.clone(),
+        placement: record.placement.clone(),
+        channel: record.channel.clone(),
+        customers: vec![Customer { id: record.customer_id.clone(), consents: record.consents.clone() }],
+        candidate_offer_ids: record.candidate_offer_ids.clone(),
+        exclude_offer_ids: record.exclude_offer_ids.clone(),
+        count: record.count as usize,
+        explain: explain(record.explain)?,
+        as_of: as_of.transpose()?,
+        dry_run: true,
+        ..RankRequest::default()
+    })
+}
+
+/// The id of a record's decision.
+pub(crate) fn decision_id(record: &proto::DecisionRecord) -> Result<Uuid, RecordError> {
+    Uuid::parse_str(&record.decision_id).map_err(|error| field("decision_id", &error.to_string()))
+}
+
+fn moment(micros: i64) -> Result<DateTime<Utc>, RecordError> {
+    DateTime::from_timestamp_micros(micros).ok_or_else(|| field("decided_at", "is no moment that a calendar knows"))
+}
+
+fn timestamp(moment: DateTime<Utc>) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: moment.timestamp(), nanos: moment.timestamp_subsec_nanos() as i32 }
+}
+
+fn explain_number(explain: Explain) -> u32 {
+    match explain {
+        Explain::None => 1,
+        Explain::Winners => 2,
+        Explain::All => 3,
+    }
+}
+
+fn explain(number: u32) -> Result<Explain, RecordError> {
+    match number {
+        1 => Ok(Explain::None),
+        2 => Ok(Explain::Winners),
+        3 => Ok(Explain::All),
+        other => Err(field("explain", &format!("{other} is not a value of Explain"))),
+    }
+}
+
+fn field(field: &'static str, message: &str) -> RecordError {
+    RecordError::Field { field, message: message.to_owned() }
+}

@@ -1,0 +1,94 @@
+//! What is recorded, read without a server: the sealed files of a store, log files of data directories, and the
+//! releases that decided.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+
+use super::Failure;
+use super::values::moment;
+use crate::app::App;
+use event::log::{OpenedLog, open_read_only};
+use event::{EventReader, EventStore, Query};
+use release::{Deployer, Store};
+use replay::Releases;
+
+/// Where records are read.
+#[derive(Debug, Args)]
+pub(super) struct ArchiveArgs {
+    /// The store that holds the sealed records and the releases: a directory, or s3://BUCKET/PREFIX
+    #[arg(long, value_name = "STORE", default_value = "store")]
+    pub store: String,
+    /// Also read the log in this data directory, of a server that runs or does not; may be given several times
+    #[arg(long, value_name = "DIR")]
+    pub data: Vec<PathBuf>,
+}
+
+/// Which records are wanted.
+#[derive(Debug, Args)]
+pub(super) struct Selection {
+    /// Decided at this time or later, such as 2026-12-24T18:00:00Z, or a day (midnight in UTC)
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub from: Option<DateTime<Utc>>,
+    /// Decided before this time
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub to: Option<DateTime<Utc>>,
+    /// Only decisions for this customer, by the id or the pseudonym; may be given several times
+    #[arg(long, value_name = "ID")]
+    pub customer: Vec<String>,
+    /// Only decisions at this placement
+    #[arg(long, value_name = "ID")]
+    pub placement: Option<String>,
+    /// Only decisions that showed this offer
+    #[arg(long, value_name = "ID")]
+    pub offer: Option<String>,
+}
+
+impl Selection {
+    /// As a query, without a limit.
+    pub(super) fn query(&self) -> Query {
+        Query {
+            from: self.from.map(|time| time.timestamp_micros()),
+            to: self.to.map(|time| time.timestamp_micros()),
+            customers: self.customer.iter().cloned().collect::<BTreeSet<_>>(),
+            placement: self.placement.clone(),
+            offer: self.offer.clone(),
+            ..Query::default()
+        }
+    }
+}
+
+impl ArchiveArgs {
+    /// The sealed files.
+    pub(super) fn events(&self) -> Result<EventStore, Failure> {
+        Ok(EventStore::open(&self.store, None, std::env::vars())?)
+    }
+
+    /// The logs of the data directories.
+    pub(super) fn logs(&self) -> Result<Vec<OpenedLog>, Failure> {
+        let opened = self.data.iter().map(|directory| Ok(open_read_only(directory)?));
+        opened.collect()
+    }
+
+    /// A reader of both.
+    pub(super) fn reader(&self) -> Result<EventReader, Failure> {
+        let reader = EventReader::new(self.events()?);
+        Ok(self.logs()?.into_iter().fold(reader, EventReader::with_opened))
+    }
+
+    /// What loads the releases of the store.
+    pub(super) fn deployer(&self) -> Result<Deployer, Failure> {
+        let (_, deployer) = App::offline(Store::open(&self.store, None)?)?;
+        Ok(deployer)
+    }
+
+    /// The releases of the store, loaded when they are needed.
+    pub(super) fn releases(&self) -> Result<Arc<Releases>, Failure> {
+        let deployer = self.deployer()?;
+        let load = move |number| deployer.release(number).map_err(|error| error.to_string());
+        Ok(Arc::new(Releases::new(load)))
+    }
+}

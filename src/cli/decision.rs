@@ -1,0 +1,106 @@
+//! `proffer decision`: what was shown to a customer, why, and why not the others.
+
+mod shown;
+
+use std::ops::ControlFlow;
+
+use clap::{Args, Subcommand};
+use uuid::Uuid;
+
+use super::archive::{ArchiveArgs, Selection};
+use super::printing::{print, print_pretty_json};
+use super::{Failure, block_on};
+use crate::grpc::client::Client;
+use replay::{DecisionView, ListedDecision, explain};
+
+const AFTER_HELP: &str = "\
+Examples:
+  proffer decision list --customer C000001 --from 2026-11-01
+  proffer decision show 019ad0b2-7c3e-7f1a-9a55-1f6f3d2b8c01
+  proffer decision show 019ad0b2-7c3e-7f1a-9a55-1f6f3d2b8c01 --store var/store --data var/data";
+
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct DecisionArgs {
+    #[command(subcommand)]
+    command: DecisionCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum DecisionCommand {
+    /// Show one decision: what was shown, why, and why not the others
+    Show {
+        /// The decision's id, as in the answer to Rank
+        #[arg(value_name = "ID")]
+        id: Uuid,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List decisions, oldest first
+    List {
+        #[command(flatten)]
+        selection: Selection,
+        /// The most decisions to list
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        count: u32,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// A server, or a store and data directories.
+#[derive(Debug, Args)]
+struct Place {
+    /// The server to ask
+    #[arg(long, value_name = "ADDRESS", env = "PROFFER_SERVER", default_value = "127.0.0.1:50051", display_order = 100)]
+    server: String,
+    /// Read this store, without a server: a directory, or s3://BUCKET/PREFIX
+    #[arg(long, value_name = "STORE", display_order = 100)]
+    store: Option<String>,
+    /// With --store: also read the log in this data directory; may be given several times
+    #[arg(long, value_name = "DIR", requires = "store", display_order = 100)]
+    data: Vec<std::path::PathBuf>,
+    /// Print JSON
+    #[arg(long, display_order = 100)]
+    json: bool,
+}
+
+impl Place {
+    fn archive(&self) -> Option<ArchiveArgs> {
+        self.store.clone().map(|store| ArchiveArgs { store, data: self.data.clone() })
+    }
+}
+
+pub(super) fn run(args: &DecisionArgs) -> Result<(), Failure> {
+    match &args.command {
+        DecisionCommand::Show { id, place } => {
+            let view = match place.archive() {
+                Some(archive) => {
+                    let record = archive.reader()?.find(&id.to_string())?;
+                    let missing = || Failure::new(format!("there is no record of decision {id}"));
+                    let record = record.ok_or_else(missing)?;
+                    let releases = archive.releases()?;
+                    DecisionView::of(&record, &explain(&record, &releases))
+                }
+                None => block_on(async { Ok(Client::connect(&place.server).await?.recorded_decision(*id).await?) })?,
+            };
+            if place.json { print_pretty_json(&view) } else { print(shown::decision(&view)) }
+        }
+        DecisionCommand::List { selection, count, place } => {
+            let (mut query, mut found) = (selection.query(), Vec::new());
+            query.limit = Some(u64::from(*count));
+            match place.archive() {
+                Some(archive) => archive.reader()?.scan(&query, &mut |record| {
+                    found.push(ListedDecision::of_record(&record));
+                    ControlFlow::Continue(())
+                })?,
+                None => {
+                    found = block_on(async {
+                        Ok(Client::connect(&place.server).await?.recorded_decisions(&query).await?)
+                    })?;
+                }
+            }
+            if place.json { print_pretty_json(&found) } else { print(shown::list(&found)) }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Decisions as text.
+
+use std::fmt::Write as _;
+
+use super::super::table::new_table;
+use replay::{DecisionView, ListedDecision, ViewedValue};
+
+/// One decision, whole.
+pub(super) fn decision(view: &DecisionView) -> String {
+    let mut text = String::new();
+    let mut line = |words: String| _ = writeln!(text, "{words}");
+    let channel = if view.channel.is_empty() { String::new() } else { format!(" over {}", view.channel) };
+    line(format!("decision {}", view.decision_id));
+    line(format!("{} at {}{channel}, by release {}", view.decided_at, view.placement, view.release));
+    let customer = match (view.customer_id.as_str(), view.pseudonym_key.as_str()) {
+        ("", _) => "an unknown visitor".to_owned(),
+        (id, "") => format!("customer {id}"),
+        (pseudonym, key) => format!("customer with the pseudonym {pseudonym} (key {key})"),
+    };
+    let segment = view.segment.as_ref().map(|segment| match segment.name.as_str() {
+        "" => format!(", segment {}", segment.id),
+        name => format!(", segment {} ({name})", segment.id),
+    });
+    line(customer + &segment.unwrap_or_default());
+    line(format!(
+        "request {} of {} took {:.1} ms on server {} (version {})",
+        view.request_id,
+        document::plural(view.call_customers as usize, "customer"),
+        f64::from(view.call_us) / 1000.0,
+        view.server,
+        view.server_version
+    ));
+    line(match view.replayed {
+        Some(true) => "decided again: the same answer".to_owned(),
+        Some(false) => "decided again: ANOTHER answer; `proffer replay --decision` says where".to_owned(),
+        None => format!("cannot be decided again: {}", view.unexplained),
+    });
+    if let Some(error) = &view.error {
+        line(format!("\nno decision: {error}"));
+        return text;
+    }
+    line(format!("\nshown\n{}", offers(view)));
+    if !view.withheld.is_empty() {
+        line(format!("\nwithheld\n{}", withheld(view)));
+    }
+    for (title, values) in [("features", &view.features), ("context", &view.context)] {
+        if !values.is_empty() {
+            line(format!("\n{title}\n{}", self::values(values)));
+        }
+    }
+    for (title, words) in [("consents claimed", &view.consents), ("degraded", &view.degraded)] {
+        if !words.is_empty() {
+            line(format!("\n{title}: {}", words.join(", ")));
+        }
+    }
+    text.trim_end().to_owned()
+}
+
+fn offers(view: &DecisionView) -> String {
+    if view.offers.is_empty() {
+        return "no offer".to_owned();
+    }
+    let header = ["rank", "offer", "priority", "propensity", "context", "value", "lever", "margin", "model"];
+    let mut table = new_table(&header, 2..8);
+    for (offer, rank) in view.offers.iter().zip(1..) {
+        let row = match &offer.factors {
+            Some(factors) => [
+                rank.to_string(),
+                offer.offer_id.clone(),
+                format!("{:.4}", offer.priority),
+                format!("{:.4}", factors.propensity),
+                format!("{:.2}", factors.context_weight),
+                format!("{:.2}", factors.value),
+                format!("{:.2}", factors.lever),
+                format!("{:.4}", factors.margin),
+                format!("{} {}", factors.model, factors.model_version),
+            ],
+            None => {
+                let mut row = [const { String::new() }; 9];
+                row[0] = rank.to_string();
+                row[1] = format!("{} (fallback)", offer.offer_id);
+                row
+            }
+        };
+        table.add_row(row);
+    }
+    table.to_string()
+}
+
+fn withheld(view: &DecisionView) -> String {
+    let mut table = new_table(&["offer", "stage", "reason", "rule or detail"], 0..0);
+    for one in &view.withheld {
+        let why = if one.rule.is_empty() { &one.detail } else { &one.rule };
+        table.add_row([&one.offer_id, &one.stage, &one.reason, why]);
+    }
+    table.to_string()
+}
+
+fn values(values: &[ViewedValue]) -> String {
+    let mut table = new_table(&["feature", "value", "from"], 1..2);
+    for value in values {
+        let shown = match &value.value {
+            serde_json::Value::Null => String::new(),
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        table.add_row([value.name.as_str(), &shown, value.source]);
+    }
+    table.to_string()
+}
+
+/// A line per decision.
+pub(super) fn list(listed: &[ListedDecision]) -> String {
+    if listed.is_empty() {
+        return "no decision is recorded for this".to_owned();
+    }
+    let mut table = new_table(&["decided at", "decision", "customer", "placement", "release", "shown"], 4..5);
+    for one in listed {
+        let shown = match (one.error.as_str(), one.offer_ids.as_slice()) {
+            ("", []) => "no offer".to_owned(),
+            ("", ids) if one.fallback => format!("{} (fallback)", ids.join(", ")),
+            ("", ids) => ids.join(", "),
+            (error, _) => format!("error: {error}"),
+        };
+        let release = one.release.to_string();
+        table.add_row([&one.decided_at, &one.decision_id, &one.customer_id, &one.placement, &release, &shown]);
+    }
+    table.to_string()
+}
