@@ -15,10 +15,18 @@ server=$!
 # Stopping this script stops the server, and returns its exit code.
 trap 'kill -TERM "$server" 2>/dev/null || true' TERM INT HUP
 
-rank=("$proffer" rank --server "$listen" --placement app_home --customer C000001 --explain)
+rank=("$proffer" rank --server "$listen" --placement app_home --customer C000001 --explain --record)
 for _ in $(seq 200); do
   kill -0 "$server" 2>/dev/null || { wait "$server"; exit 1; }
   if ranking=$("${rank[@]}" 2>/dev/null); then break; fi
+  sleep 0.05
+done
+
+# What is decided is on the disk after a moment, and can be read then.
+decisions=
+for _ in $(seq 100); do
+  decisions=$("$proffer" decision list --server "$listen" --customer C000001 2>/dev/null || true)
+  case $decisions in *app_home*) break ;; esac
   sleep 0.05
 done
 
@@ -30,6 +38,10 @@ $ ${rank[*]}
 
 ${ranking:-no ranking within ten seconds; see the log above}
 
+\$ $proffer decision list --server $listen --customer C000001
+
+${decisions:-no decision is recorded; see the log above}
+
 The sample customers and their responses are simulated (models/README.md).
 
 gRPC      $listen   (reflection and health are on)
@@ -38,6 +50,8 @@ metrics   http://$admin/metrics   probes: /livez /readyz
 To try next, in another terminal:
   $proffer rank --server $listen --placement email_monthly --customer C000042 --json
   $proffer rank --server $listen --placement app_home --customer C000007 --feature balance=5000 --explain
+  $proffer decision show ID --server $listen          why this decision, with an ID of the list above
+  $proffer replay --store var/store --data var/data   are all decisions the same when they are made again?
   $proffer check models
   $proffer help
 Ctrl-C stops the server.

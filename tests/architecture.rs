@@ -21,7 +21,7 @@ const MAY_KNOW: [(&str, &[&str]); 6] = [
 const NAMED_IN: [(&str, &[&str]); 12] = [
     ("ort", &["model/onnx"]),
     ("tonic", &["grpc"]),
-    ("prost_types", &["grpc"]),
+    ("prost_types", &["grpc", "replay/record"]),
     ("tonic_prost", &["grpc"]),
     ("tonic_types", &["grpc/status"]),
     ("linfa", &["segment-train/train"]),
@@ -30,7 +30,7 @@ const NAMED_IN: [(&str, &[&str]); 12] = [
     ("hyper", &["admin", "grpc/http2"]),
     ("hyper_util", &["admin", "grpc/http2"]),
     ("cel", &["offer/rule"]),
-    ("parquet", &["table", "feature/store", "segment-train/train/table"]),
+    ("parquet", &["table", "feature/store", "segment-train/train/table", "event/sealed", "event/export", "event/erasure"]),
 ];
 
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
