@@ -17,10 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::config::ServerConfig;
 use self::records::Records;
+pub use self::records::recorder;
 use crate::admin::Admin;
 use crate::config::Config;
 use crate::grpc::Grpc;
 use decision::Decider;
+use event::privacy::PrivacyError;
 use event::{EventError, SealedError};
 use feature::RecentRows;
 use model::GraphCache;
@@ -54,6 +56,9 @@ pub enum AppError {
     /// The store cannot hold sealed events.
     #[error(transparent)]
     Sealed(#[from] SealedError),
+    /// The keys of records cannot be used.
+    #[error(transparent)]
+    Privacy(#[from] PrivacyError),
     /// The operating system refused an action.
     #[error("{what}: {source}")]
     Io {
@@ -150,7 +155,7 @@ impl App {
         let decider =
             Decider::new(publisher.pointer(), workers.clone(), Arc::clone(&metrics), Arc::clone(&recent));
         let ReleaseConfig { store: location, mirror, .. } = &config.release;
-        let records = Records::start(&config.events, location, mirror, &metrics)?;
+        let records = Records::start(&config.events, &config.privacy, location, mirror, &metrics)?;
         let decider = match &records {
             Some(records) => decider.with_recorder(records.recorder()),
             None => decider,
@@ -227,7 +232,7 @@ impl App {
             workers: self.workers,
             readiness: self.readiness,
             metrics: self.metrics,
-            records: self.records.as_ref().map(Records::reader),
+            records: self.records.as_ref().map(|records| (records.reader(), records.privacy())),
             config: config.grpc,
             drain: config.server.drain.saturating_sub(config.server.drain_delay.unwrap_or_default()),
         };

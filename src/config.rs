@@ -11,8 +11,9 @@ use crate::app::ServerConfig;
 use crate::grpc::GrpcConfig;
 use document::Problems;
 use document::settings::{Resolved, Settings};
-use event::EventConfig;
 pub use environment::unknown_variables;
+use event::EventConfig;
+use event::privacy::PrivacyConfig;
 use release::ReleaseConfig;
 use telemetry::logging::LoggingConfig;
 
@@ -33,6 +34,8 @@ pub struct Config {
     pub release: ReleaseConfig,
     /// What is recorded of decisions, and where.
     pub events: EventConfig,
+    /// How records name customers, and where the keys are.
+    pub privacy: PrivacyConfig,
     /// Logs and traces.
     pub logging: LoggingConfig,
     resolved: Resolved,
@@ -54,8 +57,9 @@ impl Config {
         let grpc = GrpcConfig::read(&mut settings, cores);
         let release = ReleaseConfig::read(&mut settings);
         let events = EventConfig::read(&mut settings);
+        let privacy = PrivacyConfig::read(&mut settings);
         let logging = LoggingConfig::read(&mut settings);
-        settings.finish().map(|resolved| Self { server, grpc, release, events, logging, resolved })
+        settings.finish().map(|resolved| Self { server, grpc, release, events, privacy, logging, resolved })
     }
 }
 

@@ -59,6 +59,7 @@ use ::release::{Deployer, Registry};
 use admission::{AdmissionLayer, Writers};
 use budget::Budget;
 use decision::call_of;
+use event::EventReader;
 use http2::{Services, Settings};
 use model::ModelService;
 use offload::OffloadLayer;
@@ -68,9 +69,9 @@ use proto::proffer::v1::decision_service_server::DecisionServiceServer;
 use proto::proffer::v1::model_service_server::ModelServiceServer;
 use proto::proffer::v1::record_service_server::RecordServiceServer;
 use proto::proffer::v1::release_service_server::ReleaseServiceServer;
-use release::ReleaseService;
-use event::EventReader;
 use record::RecordService;
+use release::ReleaseService;
+use replay::Privacy;
 use telemetry::{Metrics, Readiness};
 use work::Workers;
 
@@ -91,7 +92,7 @@ pub struct Grpc {
     /// Where calls and connections are counted.
     pub metrics: Arc<Metrics>,
     /// Answers `RecordService`; `None` if decisions are not recorded.
-    pub records: Option<EventReader>,
+    pub records: Option<(EventReader, Privacy)>,
     /// How the protocols are served.
     pub config: GrpcConfig,
     /// How long a shutdown waits for calls in flight.

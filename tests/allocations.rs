@@ -82,11 +82,14 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use decision::Decider;
+use decision::{Decider, Recorder};
+use event::{EventConfig, EventLog};
 use feature::store::CustomerTable;
 use model::GraphCache;
 use model::onnx::{OnnxRuntime, disable_telemetry};
+use proffer::app::recorder;
 use proffer::grpc::proto::proffer::v1 as wire;
 use proffer::grpc::{DecisionService, Limits};
 use rand_xoshiro::SplitMix64;
@@ -166,6 +169,35 @@ fn a_decision_allocates_little() {
     });
 }
 
+/// What recording adds on the threads that decide. Encoding is the business of the writer's thread.
+#[test]
+fn a_record_allocates_little() {
+    disable_telemetry().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let mut random = SplitMix64::seed_from_u64(12);
+    write_workspace(directory.path(), &mut random);
+    let config = EventConfig { directory: directory.path().join("data"), ..EventConfig::reference() };
+    let (log, _) = EventLog::start(&config, "test", &Arc::new(Metrics::new())).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let medians = [None, Some(recorder(log.recorder(), replay::Privacy::default()))].map(|recorder| {
+        let (service, workers) = serve_with(directory.path(), recorder);
+        let mut counts: Vec<usize> = (0..WARM_UP + COUNTED)
+            .map(|_| runtime.block_on(decide(&service, &workers, request(Kind::Stored, &mut random))))
+            .collect();
+        let counted = &mut counts[WARM_UP..];
+        counted.sort_unstable();
+        counted[COUNTED / 2]
+    });
+    assert_eq!(log.close(Duration::from_secs(60)).lost, 0);
+    let [without, with] = medians;
+    println!("{without} allocations without a record, {with} with one");
+    assert!(with - without <= RECORD, "a record takes {} allocations, more than {RECORD}", with - without);
+}
+
+/// The most allocations that a record adds: the outcomes of the candidates, the offers shown, the place in the queue,
+/// and what `degraded` says.
+const RECORD: usize = 4;
+
 /// The allocations of one request, on the answering thread and on the worker.
 async fn decide(service: &DecisionService, workers: &Workers, request: wire::RankRequest) -> usize {
     let call = Call::default();
@@ -223,6 +255,10 @@ fn request(kind: Kind, random: &mut SplitMix64) -> wire::RankRequest {
 
 /// A service over the workspace, and its only worker.
 fn serve(workspace: &Path) -> (DecisionService, Workers) {
+    serve_with(workspace, None)
+}
+
+fn serve_with(workspace: &Path, recorder: Option<Arc<dyn Recorder>>) -> (DecisionService, Workers) {
     let workspace = Workspace::open(workspace).unwrap();
     let cache = GraphCache::new(OnnxRuntime::load().unwrap(), 1);
     let release = Arc::new(Release::load(&ReleaseSource::of_workspace(&workspace), &cache).unwrap());
@@ -234,6 +270,10 @@ fn serve(workspace: &Path) -> (DecisionService, Workers) {
     let workers = Workers::start(1, 8).unwrap();
     let metrics = Arc::new(Metrics::new());
     let decider = Decider::new(publisher.pointer(), workers.clone(), metrics, Arc::default());
+    let decider = match recorder {
+        Some(recorder) => decider.with_recorder(recorder),
+        None => decider,
+    };
     (DecisionService::new(decider, Arc::new(Limits::default())), workers)
 }
 

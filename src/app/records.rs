@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use super::AppError;
 use decision::{Durable, RecordedCall};
+use event::privacy::PrivacyConfig;
 use event::proto::DecisionRecord;
 use event::seal::{Sealer, SealerConfig};
 use event::{Durability, EventConfig, EventLog, EventReader, EventStore, IntoEvents, Reserved, WhenFull};
+use replay::Privacy;
 use telemetry::Metrics;
 
 /// The event log of a server and the thread that seals it.
@@ -19,6 +21,7 @@ pub(super) struct Records {
     log: EventLog,
     sealer: Sealer,
     store: EventStore,
+    privacy: Privacy,
 }
 
 impl Records {
@@ -28,6 +31,7 @@ impl Records {
     /// When the data directory cannot be used.
     pub(super) fn start(
         config: &EventConfig,
+        privacy: &PrivacyConfig,
         location: &str,
         mirror: &Path,
         metrics: &Arc<Metrics>,
@@ -35,18 +39,20 @@ impl Records {
         if !config.record {
             return Ok(None);
         }
+        let (pseudonyms, cipher) = privacy.load()?;
+        let privacy = Privacy { pseudonyms, cipher };
         let store = EventStore::open(location, Some(mirror), std::env::vars())?;
         let (log, recovery) = EventLog::start(config, env!("CARGO_PKG_VERSION"), metrics)?;
         tracing::info!(server = log.server(), directory = %config.directory.display(), ?recovery, "recording decisions");
         let sealing = SealerConfig { keep: Some(config.keep), ..SealerConfig::default() };
         let sealer = Sealer::start(log.log_files(), store.clone(), Arc::clone(metrics), sealing)
             .map_err(|source| AppError::Io { what: "cannot start sealing".to_owned(), source })?;
-        Ok(Some(Self { log, sealer, store }))
+        Ok(Some(Self { log, sealer, store, privacy }))
     }
 
     /// Hands decisions to the log.
     pub(super) fn recorder(&self) -> Arc<dyn decision::Recorder> {
-        Arc::new(Recorder(self.log.recorder()))
+        recorder(self.log.recorder(), self.privacy.clone())
     }
 
     /// Reads what is sealed, and this server's log.
@@ -54,59 +60,80 @@ impl Records {
         EventReader::new(self.store.clone()).with_logs(self.log.log_files())
     }
 
+    /// How records name customers.
+    pub(super) fn privacy(&self) -> Privacy {
+        self.privacy.clone()
+    }
+
     /// Writes what is queued and ends. Blocks for at most about `within`.
     pub(super) fn close(self, within: Duration) {
         self.sealer.stop();
         let closed = self.log.close(within);
         if closed.lost > 0 {
-            tracing::error!(lost = closed.lost, "decisions were not recorded: the log could not be written in time");
+            tracing::error!(
+                lost = closed.lost,
+                "decisions were not recorded: the log could not be written in time"
+            );
         }
     }
 }
 
+/// A recorder of decisions that hands them to an event log.
+#[must_use]
+pub fn recorder(log: event::Recorder, privacy: Privacy) -> Arc<dyn decision::Recorder> {
+    Arc::new(Recorder { log, privacy: Arc::new(privacy) })
+}
+
 /// The event log as decisions know it.
 #[derive(Debug)]
-struct Recorder(event::Recorder);
+struct Recorder {
+    log: event::Recorder,
+    privacy: Arc<Privacy>,
+}
 
 impl decision::Recorder for Recorder {
     fn try_reserve(&self, bytes: usize) -> Option<usize> {
-        self.0.try_reserve(bytes).map(Reserved::into_bytes)
+        self.log.try_reserve(bytes).map(Reserved::into_bytes)
     }
 
     fn reserve(&self, bytes: usize) -> Pin<Box<dyn Future<Output = Option<usize>> + Send + '_>> {
-        Box::pin(async move { self.0.reserve(bytes).await.map(Reserved::into_bytes) })
+        Box::pin(async move { self.log.reserve(bytes).await.map(Reserved::into_bytes) })
     }
 
     fn release(&self, bytes: usize) {
-        drop(self.0.reserved(bytes));
+        drop(self.log.reserved(bytes));
     }
 
     fn refuses(&self) -> bool {
-        self.0.when_full() == WhenFull::Refuse
+        self.log.when_full() == WhenFull::Refuse
     }
 
     fn record(&self, bytes: usize, call: RecordedCall) -> Option<Durable> {
-        let receipt = self.0.record(self.0.reserved(bytes), Box::new(Batch(call)));
-        match self.0.durability() {
+        let batch = Batch { call, privacy: Arc::clone(&self.privacy) };
+        let receipt = self.log.record(self.log.reserved(bytes), Box::new(batch));
+        match self.log.durability() {
             Durability::Background => None,
             Durability::Awaited => Some(Box::pin(async move { receipt.durable().await.is_ok() })),
         }
     }
 
     fn dropped(&self, decisions: usize) {
-        self.0.dropped(decisions);
+        self.log.dropped(decisions);
     }
 }
 
 /// The decisions of a call, which become records on the thread that writes them.
-struct Batch(RecordedCall);
+struct Batch {
+    call: RecordedCall,
+    privacy: Arc<Privacy>,
+}
 
 impl IntoEvents for Batch {
     fn events(self: Box<Self>, emit: &mut dyn FnMut(DecisionRecord)) {
-        replay::write(&self.0, emit);
+        replay::write(&self.call, &self.privacy, emit);
     }
 
     fn count(&self) -> usize {
-        self.0.decisions.len()
+        self.call.decisions.len()
     }
 }

@@ -12,9 +12,10 @@ use super::Failure;
 use super::values::moment;
 use crate::app::App;
 use event::log::{OpenedLog, open_read_only};
+use event::privacy::PrivacyConfig;
 use event::{EventReader, EventStore, Query};
 use release::{Deployer, Store};
-use replay::Releases;
+use replay::{Privacy, Releases};
 
 /// Where records are read.
 #[derive(Debug, Args)]
@@ -22,6 +23,9 @@ pub(super) struct ArchiveArgs {
     /// The store that holds the sealed records and the releases: a directory, or s3://BUCKET/PREFIX
     #[arg(long, value_name = "STORE", default_value = "store")]
     pub store: String,
+    /// The file of the keys of the records, to find customers by their ids and to read sensitive values
+    #[arg(long, value_name = "FILE")]
+    pub keys: Option<PathBuf>,
     /// Also read the log in this data directory, of a server that runs or does not; may be given several times
     #[arg(long, value_name = "DIR")]
     pub data: Vec<PathBuf>,
@@ -62,6 +66,21 @@ impl Selection {
 }
 
 impl ArchiveArgs {
+    /// The keys of the records.
+    pub(super) fn privacy(&self) -> Result<Privacy, Failure> {
+        let config = PrivacyConfig { keys: self.keys.clone(), ..PrivacyConfig::default() };
+        let (pseudonyms, cipher) = config.load()?;
+        Ok(Privacy { pseudonyms, cipher })
+    }
+
+    /// A selection as a query, with every name that its customers may have in records.
+    pub(super) fn query(&self, selection: &Selection) -> Result<Query, Failure> {
+        let (privacy, mut query) = (self.privacy()?, selection.query());
+        let names = |id: &String| privacy.pseudonyms.all(id).into_iter().map(|name| name.text);
+        query.customers = query.customers.iter().flat_map(names).collect();
+        Ok(query)
+    }
+
     /// The sealed files.
     pub(super) fn events(&self) -> Result<EventStore, Failure> {
         Ok(EventStore::open(&self.store, None, std::env::vars())?)

@@ -15,8 +15,9 @@ use super::Failure;
 use crate::app::App;
 use crate::grpc::client::{Client, ClientError, PIECE};
 use release::{
-    CreatedRelease, Current, Deployer, ModelSummary, PromotionRequest, Promotion, PushHeader, Pushed, Registry,
-    RegistryError, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ServingState, Store, VersionDetail,
+    CreatedRelease, Current, Deployer, ModelSummary, Promotion, PromotionRequest, PushHeader, Pushed,
+    Registry, RegistryError, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ServingState, Store,
+    VersionDetail,
 };
 use work::Call;
 

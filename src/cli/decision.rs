@@ -52,7 +52,13 @@ enum DecisionCommand {
 #[derive(Debug, Args)]
 struct Place {
     /// The server to ask
-    #[arg(long, value_name = "ADDRESS", env = "PROFFER_SERVER", default_value = "127.0.0.1:50051", display_order = 100)]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "PROFFER_SERVER",
+        default_value = "127.0.0.1:50051",
+        display_order = 100
+    )]
     server: String,
     /// Read this store, without a server: a directory, or s3://BUCKET/PREFIX
     #[arg(long, value_name = "STORE", display_order = 100)]
@@ -60,6 +66,9 @@ struct Place {
     /// With --store: also read the log in this data directory; may be given several times
     #[arg(long, value_name = "DIR", requires = "store", display_order = 100)]
     data: Vec<std::path::PathBuf>,
+    /// With --store: the file of the keys of the records
+    #[arg(long, value_name = "FILE", requires = "store", display_order = 100)]
+    keys: Option<std::path::PathBuf>,
     /// Print JSON
     #[arg(long, display_order = 100)]
     json: bool,
@@ -67,7 +76,11 @@ struct Place {
 
 impl Place {
     fn archive(&self) -> Option<ArchiveArgs> {
-        self.store.clone().map(|store| ArchiveArgs { store, data: self.data.clone() })
+        self.store.clone().map(|store| ArchiveArgs {
+            store,
+            keys: self.keys.clone(),
+            data: self.data.clone(),
+        })
     }
 }
 
@@ -78,16 +91,23 @@ pub(super) fn run(args: &DecisionArgs) -> Result<(), Failure> {
                 Some(archive) => {
                     let record = archive.reader()?.find(&id.to_string())?;
                     let missing = || Failure::new(format!("there is no record of decision {id}"));
-                    let record = record.ok_or_else(missing)?;
+                    let mut record = record.ok_or_else(missing)?;
+                    archive.privacy()?.open(&mut record);
                     let releases = archive.releases()?;
                     DecisionView::of(&record, &explain(&record, &releases))
                 }
-                None => block_on(async { Ok(Client::connect(&place.server).await?.recorded_decision(*id).await?) })?,
+                None => block_on(async {
+                    Ok(Client::connect(&place.server).await?.recorded_decision(*id).await?)
+                })?,
             };
             if place.json { print_pretty_json(&view) } else { print(shown::decision(&view)) }
         }
         DecisionCommand::List { selection, count, place } => {
-            let (mut query, mut found) = (selection.query(), Vec::new());
+            let mut found = Vec::new();
+            let mut query = match place.archive() {
+                Some(archive) => archive.query(selection)?,
+                None => selection.query(),
+            };
             query.limit = Some(u64::from(*count));
             match place.archive() {
                 Some(archive) => archive.reader()?.scan(&query, &mut |record| {

@@ -102,7 +102,7 @@ pub(super) fn run(args: &EventsArgs) -> Result<(), Failure> {
                 Format::Csv => ExportFormat::Csv,
             };
             let named = |release| names(&releases, release);
-            let done = export(&archive.reader()?, &selection.query(), format, out, &named)?;
+            let done = export(&archive.reader()?, &archive.query(selection)?, format, out, &named)?;
             let events = document::plural(done.events as usize, "decision");
             print(format!("{}: {events}, {} bytes", out.display(), done.bytes))
         }

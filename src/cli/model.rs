@@ -16,8 +16,8 @@ use super::release::{say_promotion, settled};
 use super::table::{failed_gates, new_table, verdict};
 use super::upload::{Progress, VersionDirectory, read_optional, read_text};
 use release::{
-    CreatedRelease, ModelSummary, PromotionRequest, Promotion, Pushed, ReleaseDraft, ReleaseRecord, VersionDetail,
-    VersionState,
+    CreatedRelease, ModelSummary, Promotion, PromotionRequest, Pushed, ReleaseDraft, ReleaseRecord,
+    VersionDetail, VersionState,
 };
 
 const AFTER_HELP: &str = "\

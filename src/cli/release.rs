@@ -9,12 +9,12 @@ use std::ops::ControlFlow;
 use clap::{Args, Subcommand};
 
 use self::create::CreateArgs;
-use self::simulate::SimulateArgs;
 pub(super) use self::shown::say_promotion;
+use self::simulate::SimulateArgs;
 use super::Failure;
 use super::backend::{Backend, Place};
 use super::printing::{print, print_contents, print_json, write_json_line, write_line};
-use release::{PromotionRequest, Promotion, RELEASE_FILES, ReleaseFiles};
+use release::{Promotion, PromotionRequest, RELEASE_FILES, ReleaseFiles};
 
 const AFTER_HELP: &str = "\
 Examples:

@@ -15,7 +15,7 @@ use event::read::read_file;
 use event::{Query, SealedError};
 use release::Deployer;
 use replay::identity::{self, replay};
-use replay::{Comparison, Named, Options, Releases, what_if};
+use replay::{Comparison, Named, Options, Privacy, Releases, what_if};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -75,23 +75,24 @@ enum Format {
 }
 
 pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
-    let mut query = args.selection.query();
+    let mut query = args.archive.query(&args.selection)?;
     query.decision_ids = args.decision.iter().map(Uuid::to_string).collect();
-    let deployer = args.archive.deployer()?;
+    let (deployer, privacy) = (args.archive.deployer()?, args.archive.privacy()?);
     if args.release.is_some() || args.offers.is_some() || args.policy.is_some() {
         let other = other(args, &deployer)?;
         let releases = releases(deployer);
         let bar = progress::counter("decisions");
         let options = Options { threads: args.report.threads, ..Options::default() };
-        let source = |emit: &mut Emit<'_>| records(args, &query, emit);
-        let compared = what_if(source, |number| releases.get(number), &other, options, |done| bar.count(done))?;
+        let source = |emit: &mut Emit<'_>| records(args, &query, &privacy, emit);
+        let compared =
+            what_if(source, |number| releases.get(number), &other, options, |done| bar.count(done))?;
         bar.clear();
         return args.report.print_comparison(&compared);
     }
     let releases = releases(deployer);
     let bar = progress::counter("decisions");
     let options = identity::Options { rescore: args.rescore, threads: args.report.threads };
-    let source = |emit: &mut Emit<'_>| records(args, &query, emit);
+    let source = |emit: &mut Emit<'_>| records(args, &query, &privacy, emit);
     let replayed = replay(source, &releases, options, |done| bar.count(done))?;
     bar.clear();
     let (text, json, html) = (|| replayed.text(), || replayed.json(), || replayed.html());
@@ -111,7 +112,16 @@ fn releases(deployer: Deployer) -> Releases {
     Releases::new(move |number| deployer.release(number).map_err(|error| error.to_string()))
 }
 
-fn records(args: &ReplayArgs, query: &Query, emit: &mut Emit<'_>) -> Result<(), SealedError> {
+fn records(
+    args: &ReplayArgs,
+    query: &Query,
+    privacy: &Privacy,
+    emit: &mut Emit<'_>,
+) -> Result<(), SealedError> {
+    let emit = &mut |mut record: DecisionRecord| {
+        privacy.open(&mut record);
+        emit(record)
+    };
     match &args.input {
         Some(file) => read_file(file, query, &mut |entry| emit(*entry.record)),
         None => {

@@ -149,3 +149,9 @@ proptest! {
         let _ = Config::load(None, |_| None, &flags);
     }
 }
+
+#[test]
+fn what_tests_record_with_is_the_reference() {
+    let config = Config::load(None, |_| None, &[]).unwrap();
+    assert_eq!(config.events, event::EventConfig::reference());
+}

@@ -17,7 +17,7 @@ use ::decision::{Explain, ValueSource};
 use ::release::{Deployer, RegistryError, StoreError};
 use event::proto::{DecisionRecord, FeatureSource};
 use event::{EventReader, Query, SealedError};
-use replay::{Explained, NamedValue, Releases, explain};
+use replay::{Explained, NamedValue, Privacy, Releases, explain};
 
 /// The decisions of a page that does not say how many.
 const PAGE: u64 = 100;
@@ -32,20 +32,22 @@ const DAYS: i64 = 7;
 #[derive(Clone)]
 pub(super) struct RecordService {
     /// `None` if this server does not record.
-    reader: Option<EventReader>,
+    reader: Option<(EventReader, Privacy)>,
     releases: Arc<Releases>,
 }
 
 impl RecordService {
     /// A service over what is recorded. Releases come from `deployer`.
-    pub(super) fn new(reader: Option<EventReader>, deployer: Deployer) -> Self {
+    pub(super) fn new(reader: Option<(EventReader, Privacy)>, deployer: Deployer) -> Self {
         let load = move |number| deployer.release(number).map_err(|error| error.to_string());
         Self { reader, releases: Arc::new(Releases::new(load)) }
     }
 
-    fn reader(&self) -> Result<EventReader, Status> {
+    fn reader(&self) -> Result<(EventReader, Privacy), Status> {
         let reader = self.reader.clone();
-        reader.ok_or_else(|| Status::failed_precondition("this server does not record decisions (`records.record`)"))
+        reader.ok_or_else(|| {
+            Status::failed_precondition("this server does not record decisions (`records.record`)")
+        })
     }
 }
 
@@ -57,11 +59,13 @@ impl wire::record_service_server::RecordService for RecordService {
     ) -> Result<Response<wire::GetDecisionResponse>, Status> {
         let admitted = take_on(&request);
         let id = read_decision_id("decision_id", &request.into_inner().decision_id)?;
-        let (reader, releases) = (self.reader()?, Arc::clone(&self.releases));
+        // Sensitive values stay encrypted here: who may read them has the keys.
+        let ((reader, _), releases) = (self.reader()?, Arc::clone(&self.releases));
         let found = blocking(admitted, move |call| {
             call.check()?;
             let record = reader.find(&id).map_err(unreadable)?;
-            let record = record.ok_or_else(|| RegistryError::NotFound(format!("there is no record of decision {id}")))?;
+            let record = record
+                .ok_or_else(|| RegistryError::NotFound(format!("there is no record of decision {id}")))?;
             let explained = explain(&record, &releases);
             Ok(write_decision(record, explained))
         });
@@ -73,11 +77,19 @@ impl wire::record_service_server::RecordService for RecordService {
         request: Request<wire::ListDecisionsRequest>,
     ) -> Result<Response<wire::ListDecisionsResponse>, Status> {
         let admitted = take_on(&request);
-        let list = read_list(request.into_inner(), Utc::now())?;
-        let reader = self.reader()?;
-        let found = blocking(admitted, move |call| list.read(&reader, &|| call.check().is_ok()).map_err(unreadable));
+        let mut list = read_list(request.into_inner(), Utc::now())?;
+        let (reader, privacy) = self.reader()?;
+        list.query.customers = named(list.query.customers, &privacy);
+        let found =
+            blocking(admitted, move |call| list.read(&reader, &|| call.check().is_ok()).map_err(unreadable));
         Ok(Response::new(found.await?))
     }
+}
+
+/// Every name under which records may have these customers.
+fn named(customers: BTreeSet<String>, privacy: &Privacy) -> BTreeSet<String> {
+    let names = |id: String| privacy.pseudonyms.all(&id).into_iter().map(|name| name.text);
+    customers.into_iter().flat_map(names).collect()
 }
 
 /// What one page of a list asks for.
@@ -132,7 +144,8 @@ fn day(micros: i64) -> i64 {
 }
 
 fn read_list(request: wire::ListDecisionsRequest, now: DateTime<Utc>) -> Result<List, Status> {
-    let wire::ListDecisionsRequest { customer_id, placement, offer_id, from, to, page_size, page_token } = request;
+    let wire::ListDecisionsRequest { customer_id, placement, offer_id, from, to, page_size, page_token } =
+        request;
     for (field, id) in [("customer_id", &customer_id), ("placement", &placement), ("offer_id", &offer_id)] {
         check_id(field, id)?;
     }
@@ -149,7 +162,9 @@ fn read_list(request: wire::ListDecisionsRequest, now: DateTime<Utc>) -> Result<
     };
     let after = match page_token.as_str() {
         "" => None,
-        token => Some(read_token(token).ok_or_else(|| invalid("page_token", "is not from an answer of this call"))?),
+        token => Some(
+            read_token(token).ok_or_else(|| invalid("page_token", "is not from an answer of this call"))?,
+        ),
     };
     let named = |text: String| (!text.is_empty()).then_some(text);
     let query = Query {
@@ -169,7 +184,8 @@ fn read_decision_id(field: &str, id: &str) -> Result<String, Status> {
         return Err(invalid(field, "is missing"));
     }
     check_id(field, id)?;
-    let id = Uuid::try_parse(id).map_err(|_| invalid(field, "is not a UUID as in `RankResult.decision_id`"))?;
+    let id =
+        Uuid::try_parse(id).map_err(|_| invalid(field, "is not a UUID as in `RankResult.decision_id`"))?;
     Ok(id.to_string())
 }
 
@@ -258,7 +274,9 @@ mod tests {
     #[test]
     fn what_a_list_asks_for_is_checked_by_field() {
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-        let read = |request| read_list(request, now).map(|list| list.query).map_err(|status| status.message().to_owned());
+        let read = |request| {
+            read_list(request, now).map(|list| list.query).map_err(|status| status.message().to_owned())
+        };
         let list = read(wire::ListDecisionsRequest::default()).unwrap();
         assert_eq!(list.to.unwrap() - list.from.unwrap(), DAYS * MICROS_PER_DAY);
         let time = |seconds, nanos| Some(prost_types::Timestamp { seconds, nanos });

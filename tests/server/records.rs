@@ -10,7 +10,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use super::binary::{Ended, Process, command, init, proffer, proffer_prints};
-use super::harness::{Server, dense, rank_request, sample_workspace, wire};
+use super::harness::{Copy, Server, dense, rank_request, sample_workspace, wire};
 use super::management::{Management, marked};
 use super::s3::S3;
 use wire::decision_service_client::DecisionServiceClient;
@@ -39,7 +39,11 @@ fn calls() -> Vec<wire::RankRequest> {
         rank_request("email_monthly", &ids),
         consents(rank_request("email_monthly", &["C000003", "stranger"]), &["marketing", "unheard_of"]),
         wire::RankRequest {
-            features: Some(dense(&["balance", "age", "no_such_feature"], 2, &[5000.5, 44.0, 1.0, f32::NAN, 17.0, 2.0])),
+            features: Some(dense(
+                &["balance", "age", "no_such_feature"],
+                2,
+                &[5000.5, 44.0, 1.0, f32::NAN, 17.0, 2.0],
+            )),
             ..rank_request("app_home", &["C000008", ""])
         },
         // The first is anonymous and without features, so that it fails alone.
@@ -59,7 +63,11 @@ fn calls() -> Vec<wire::RankRequest> {
             ..one()
         },
         wire::RankRequest {
-            candidate_offer_ids: vec!["travel_gold".to_owned(), "security_checkup".to_owned(), "gone".to_owned()],
+            candidate_offer_ids: vec![
+                "travel_gold".to_owned(),
+                "security_checkup".to_owned(),
+                "gone".to_owned(),
+            ],
             ..one()
         },
         wire::RankRequest { exclude_offer_ids: vec!["travel_gold".to_owned()], count: 7, ..one() },
@@ -190,7 +198,8 @@ async fn decisions_are_shown_and_listed_by_a_server_and_without() {
     let data = directory.path().join("data");
     let settings = [("data.directory", data.to_str().unwrap()), ("records.sync", "always")];
     let server = Server::start(&sample_workspace(), &settings);
-    let response = server.client().await.rank(rank_request("app_home", &["C000042"])).await.unwrap().into_inner();
+    let response =
+        server.client().await.rank(rank_request("app_home", &["C000042"])).await.unwrap().into_inner();
     let result = &response.results[0];
     let mut records = RecordServiceClient::new(server.channel().await);
     let got = wire::GetDecisionRequest { decision_id: result.decision_id.clone() };
@@ -350,13 +359,15 @@ async fn records_are_sealed_into_a_bucket() {
         proffer.envs(s3.variables()).current_dir(directory.path());
         proffer
     };
-    let made = with_s3().args(["init", "--store", &location, "--from"]).arg(sample_workspace()).output().unwrap();
+    let made =
+        with_s3().args(["init", "--store", &location, "--from"]).arg(sample_workspace()).output().unwrap();
     assert!(made.status.success(), "{made:?}");
     let mut serve = with_s3();
     serve.env("PROFFER_DATA_DIRECTORY", directory.path().join("data"));
     serve.env("PROFFER_RECORDS_LOG_AGE", "1s");
     let process = Process::start(serve, Path::new(&location));
-    let channel = Channel::from_shared(format!("http://{}", process.address)).unwrap().connect().await.unwrap();
+    let channel =
+        Channel::from_shared(format!("http://{}", process.address)).unwrap().connect().await.unwrap();
     let ids = decide(channel).await;
     assert!(process.terminate().success());
     let sealed = with_s3().args(["events", "seal", "data", "--store", &location]).output().unwrap();
@@ -365,4 +376,109 @@ async fn records_are_sealed_into_a_bucket() {
     assert!(replay.status.success(), "{replay:?}");
     let replayed: serde_json::Value = serde_json::from_slice(&replay.stdout).unwrap();
     assert_eq!(replayed["identical"], ids.len());
+}
+
+/// A workspace whose customers have a sensitive feature, a key file, and a server that uses both.
+fn sensitive(directory: &Path) -> (Copy, PathBuf) {
+    let workspace = Copy::new();
+    workspace.replace("features.toml", "name = \"age\"\n", "name = \"age\"\nsensitive = true\n");
+    let keys = directory.join("keys.toml");
+    let key = |id: &str, purpose: &str, byte: &str| {
+        format!(
+            "[[key]]\nid = \"{id}\"\nsecret = \"{}=\"\nuse = \"{purpose}\"\nactive = true\n",
+            byte.repeat(43)
+        )
+    };
+    std::fs::write(&keys, key("names-1", "pseudonyms", "A") + &key("values-1", "encryption", "E")).unwrap();
+    std::fs::set_permissions(&keys, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    (workspace, keys)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pseudonyms_and_sensitive_values_are_read_with_the_keys_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let (workspace, keys) = sensitive(directory.path());
+    let data = directory.path().join("data");
+    let settings = [
+        ("data.directory", data.to_str().unwrap()),
+        ("records.sync", "always"),
+        ("records.pseudonyms", "hmac-sha256"),
+        ("records.keys", keys.to_str().unwrap()),
+    ];
+    let server = Server::start(workspace.path(), &settings);
+    server.client().await.rank(rank_request("app_home", &["C000042"])).await.unwrap();
+    // The log names nobody.
+    for file in walk(&data) {
+        let bytes = std::fs::read(&file).unwrap();
+        assert!(!bytes.windows(7).any(|part| part == b"C000042"), "{} names the customer", file.display());
+    }
+    // A server with the keys finds them by their id.
+    let mut records = RecordServiceClient::new(server.channel().await);
+    let list = wire::ListDecisionsRequest { customer_id: "C000042".to_owned(), ..Default::default() };
+    let listed = records.list_decisions(list).await.unwrap().into_inner().decisions;
+    assert_eq!(listed.len(), 1);
+    assert_ne!(listed[0].customer_id, "C000042");
+
+    let places = [("--store", server.store.as_path()), ("--data", data.as_path())];
+    let without = run(&["replay"], &places);
+    assert_eq!(without.code, Some(1), "{without:?}");
+    assert!(without.stdout.contains("values-1"), "{without:?}");
+    let with = [&places[..], &[("--keys", keys.as_path())]].concat();
+    assert_eq!(replayed(&[], &with)["identical"], 1);
+    let found = run(&["decision", "list", "--json", "--customer", "C000042"], &with);
+    assert!(found.stdout.contains(&listed[0].decision_id), "{found:?}");
+    let shown = run(&["decision", "show", &listed[0].decision_id], &with);
+    assert!(shown.stdout.contains("decided again: the same answer"), "{shown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_shows_what_was_simulated() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(&sample_workspace(), &[]);
+    // Release 2 has another model and another policy.
+    let workspace = Copy::new();
+    workspace.replace("offers.toml", "value = 80.0", "value = 240.0");
+    let place = server.store.display().to_string();
+    let made = proffer([
+        OsStr::new("release"),
+        "create".as_ref(),
+        workspace.path().as_os_str(),
+        "--store".as_ref(),
+        place.as_ref(),
+    ]);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let page = directory.path().join("effect.html");
+    let as_of = "2026-10-14T17:46:40Z";
+    let simulated = run(
+        &["release", "simulate", "2", "--placement", "app_home", "--as-of", as_of, "--format", "json"],
+        &[("--store", &server.store), ("--html", &page)],
+    );
+    assert_eq!(simulated.code, Some(0), "{simulated:?}");
+    let effect: serde_json::Value = serde_json::from_str(&simulated.stdout).unwrap();
+    assert!(std::fs::read_to_string(&page).unwrap().contains("</html>"));
+
+    let mut shown = [std::collections::BTreeMap::new(), std::collections::BTreeMap::new()];
+    for (release, shown) in (1..).zip(&mut shown) {
+        if release == 2 {
+            Management::over(server.channel().await).promote(2).await.unwrap();
+        }
+        let ids: Vec<String> = (1..=2000).map(|id| format!("C{id:06}")).collect();
+        let mut client = server.client().await;
+        for some in ids.chunks(500) {
+            let some: Vec<&str> = some.iter().map(String::as_str).collect();
+            let request = wire::RankRequest { dry_run: true, ..rank_request("app_home", &some) };
+            let response = client.rank(request).await.unwrap().into_inner();
+            assert_eq!(response.release, release);
+            for offer in response.results.into_iter().flat_map(|result| result.offers) {
+                *shown.entry(offer.offer_id).or_insert(0_u64) += 1;
+            }
+        }
+    }
+    assert_ne!(shown[0], shown[1], "the release changes nothing");
+    for offer in effect["effect"]["offers"].as_array().unwrap() {
+        let id = offer["offer"].as_str().unwrap();
+        for (side, shown) in ["before", "after"].iter().zip(&shown) {
+            assert_eq!(offer["shown"][side], shown.get(id).copied().unwrap_or(0), "{id} {side}");
+        }
+    }
 }

@@ -48,7 +48,9 @@ pub enum DecisionError {
     #[error("no release is loaded yet")]
     NotReady,
     /// There is no room to record the decision, and decisions that are not recorded are refused.
-    #[error("the decision cannot be recorded now, and decisions that are not recorded are refused (`records.when_full`)")]
+    #[error(
+        "the decision cannot be recorded now, and decisions that are not recorded are refused (`records.when_full`)"
+    )]
     NotRecorded,
     /// The work was refused or stopped.
     #[error(transparent)]

@@ -41,7 +41,9 @@ pub use recorder::{
     SourcedValue, ValueSource,
 };
 pub use replay::{DecidedAgain, RecordedScores, RecordedValues, ReplayInput, decide_again};
-pub use request::{AskedRank, ContextValue, Customer, Explain, RankRequest, RowProblem, RowProblems, ScoreRequest};
+pub use request::{
+    AskedRank, ContextValue, Customer, Explain, RankRequest, RowProblem, RowProblems, ScoreRequest,
+};
 pub use score::MAX_SCORES;
 
 use feature::{FeatureBatch, RecentRows};

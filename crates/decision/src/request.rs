@@ -146,7 +146,8 @@ pub struct AskedRank {
 impl RankRequest {
     /// About how many bytes the request takes, so that what waits to be recorded can be bounded.
     pub(super) fn footprint(&self) -> usize {
-        let texts = |texts: &[String]| texts.iter().map(|text| text.capacity() + size_of::<String>()).sum::<usize>();
+        let texts =
+            |texts: &[String]| texts.iter().map(|text| text.capacity() + size_of::<String>()).sum::<usize>();
         let column = |column: &Column| {
             let values = match &column.values {
                 ColumnValues::Floats(values) => size_of_val(&values[..]),

@@ -7,6 +7,7 @@
 
 mod build;
 mod take;
+mod weight;
 
 use std::mem;
 use std::sync::Arc;

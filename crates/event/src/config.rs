@@ -62,6 +62,23 @@ pub enum SyncPolicy {
 }
 
 impl EventConfig {
+    /// The values of the reference configuration, for tests and benches.
+    #[must_use]
+    pub fn reference() -> Self {
+        Self {
+            directory: PathBuf::from("var/data"),
+            record: true,
+            queue: 16 << 20,
+            when_full: WhenFull::Drop,
+            sync: SyncPolicy::Interval,
+            interval: Duration::from_millis(100),
+            log_limit: 8 << 30,
+            log_file: 64 << 20,
+            log_age: Duration::from_mins(10),
+            keep: Duration::from_hours(24 * 400),
+        }
+    }
+
     /// Reads its keys.
     pub fn read(settings: &mut Settings) -> Self {
         let config = Self {

@@ -26,7 +26,7 @@ const LOG: &str = "log";
 pub(crate) struct DataDirectory {
     root: PathBuf,
     server: String,
-    _lock: File,
+    lock: File,
 }
 
 impl DataDirectory {
@@ -47,7 +47,7 @@ impl DataDirectory {
             Err(error) => return Err(error),
         };
         files::make_directory(&root.join(LOG))?;
-        Ok(Self { root: root.to_owned(), server, _lock: lock })
+        Ok(Self { root: root.to_owned(), server, lock })
     }
 
     /// Takes the lock of a directory that another server has left behind.
@@ -58,7 +58,7 @@ impl DataDirectory {
         let server = server_id(root)?;
         let lock = lock(root)?;
         files::make_directory(&root.join(LOG))?;
-        Ok(Self { root: root.to_owned(), server, _lock: lock })
+        Ok(Self { root: root.to_owned(), server, lock })
     }
 
     /// The id of the server.
@@ -69,6 +69,13 @@ impl DataDirectory {
     /// The folder of the log.
     pub(crate) fn log(&self) -> PathBuf {
         log_of(&self.root)
+    }
+}
+
+impl Drop for DataDirectory {
+    /// Closing the file would not do: a child process that is being started has it open, too, for a moment.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
     }
 }
 

@@ -24,6 +24,7 @@ use chrono::{DateTime, SecondsFormat};
 use objects::files;
 use uuid::Uuid;
 
+pub(crate) use self::json::line as json_line;
 pub use self::names::{FeatureKind, FeatureName, Names, NamesOf};
 use crate::columns::Entry;
 use crate::read::{EventReader, Query};

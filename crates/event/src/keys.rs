@@ -175,7 +175,7 @@ impl Keys {
     /// # Errors
     /// Every problem.
     pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
-        let document = Document::parse(file, text).map_err(without_quotes)?;
+        let document = Document::parse(file, text).map_err(|problems| without_quotes(&problems))?;
         let root = document.root();
         let mut keys: Vec<Key> = Vec::new();
         for table in root.tables("key") {
@@ -184,7 +184,8 @@ impl Keys {
                 table.problem_at("id", "another key has this id");
             }
             if let Some(same) = keys.iter().find(|known| known.secret.bytes() == key.secret.bytes()) {
-                table.problem_at("secret", format!("it is that of key `{}`; each key needs its own", same.id));
+                table
+                    .problem_at("secret", format!("it is that of key `{}`; each key needs its own", same.id));
             }
             keys.push(key);
         }
@@ -225,7 +226,7 @@ fn invalid(file: &str, message: &str) -> KeysError {
 }
 
 /// What the parser says of a syntax error may quote what stands there, which may be a secret.
-fn without_quotes(problems: Problems) -> Problems {
+fn without_quotes(problems: &Problems) -> Problems {
     let mut safe = Problems::new();
     for problem in problems.iter() {
         safe.push(problem.file.clone(), problem.line, "is not TOML here; is a quotation mark missing?");
@@ -239,7 +240,10 @@ fn read_key(table: &Table<'_, '_>) -> Option<Key> {
     table.label(format!("key `{id}`"));
     let letter = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
     if !id.is_empty() && (id.len() > ID_LETTERS || !id.chars().all(letter)) {
-        table.problem_at("id", format!("`id` must be letters, digits, - _ . and at most {ID_LETTERS} of them"));
+        table.problem_at(
+            "id",
+            format!("`id` must be letters, digits, - _ . and at most {ID_LETTERS} of them"),
+        );
     }
     if table.has("id") && id.is_empty() {
         table.problem_at("id", "`id` must not be empty");

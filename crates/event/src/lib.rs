@@ -24,6 +24,11 @@ pub use event_log::{Closed, EventLog};
 pub use receipt::Receipt;
 pub use recorder::{Durability, EVENT_BYTES, IntoEvents, Recorder, Reserved};
 
+// Privacy: keys, pseudonyms, encrypted values.
+
+pub mod keys;
+pub mod privacy;
+
 // Sealed files: Parquet in the store, made of log files, read, verified, expired, exported.
 mod columns;
 pub mod export;

@@ -210,7 +210,7 @@ impl Log {
         {
             tracing::warn!(file = %open.file.path.display(), %error, "a log file could not be synced");
         }
-        self.files.close(open.file);
+        self.files.close(&open.file);
         fault::point("record.rotate");
     }
 
@@ -275,7 +275,7 @@ impl Log {
             Err(_) => self.uncut.push((path.clone(), bytes)),
         }
         if has_events {
-            self.files.close(file);
+            self.files.close(&file);
         } else {
             self.files.set_open(None, 0);
         }

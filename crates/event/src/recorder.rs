@@ -99,10 +99,11 @@ impl Recorder {
         self.0.metrics.events.dropped.inc_by(events as u64);
     }
 
-    /// Whether there is no room for another event.
+    /// Whether [`Recorder::try_reserve`] has no room for another event of [`EVENT_BYTES`].
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.0.room.is_closed() || self.0.room.available_permits() < EVENT_BYTES
+        let room = &self.0.room;
+        room.is_closed() || room.available_permits() < EVENT_BYTES || self.cannot_await()
     }
 
     /// Whether answers wait until their events are durable.

@@ -274,8 +274,8 @@ impl Verifier<'_> {
             }
         }
         positions.sort_unstable();
-        if let Some(twice) = positions.windows(2).find(|pair| pair[0] == pair[1]) {
-            self.problem(name, format!("position {} of its log is there twice", twice[0]));
+        if let Some([twice, ..]) = positions.windows(2).find(|pair| pair[0] == pair[1]) {
+            self.problem(name, format!("position {twice} of its log is there twice"));
         }
         let all = log.last_position - log.first_position.min(log.last_position) + 1;
         let is_within = |position: &u64| (log.first_position..=log.last_position).contains(position);

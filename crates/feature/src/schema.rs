@@ -436,7 +436,10 @@ default = 0.5
             let schema = FeatureSchema::parse("features.toml", &sensitive(name, "true")).unwrap();
             let marked = |entity| schema.of(entity).iter().filter(|feature| feature.sensitive).count();
             assert!(schema.get(name).unwrap().sensitive);
-            assert_eq!([Entity::Customer, Entity::Offer, Entity::Context].map(marked).iter().sum::<usize>(), 1);
+            assert_eq!(
+                [Entity::Customer, Entity::Offer, Entity::Context].map(marked).iter().sum::<usize>(),
+                1
+            );
         }
         assert!(FeatureSchema::parse("features.toml", &sensitive("fee", "false")).is_ok());
         let offer = problems(&sensitive("fee", "true"));

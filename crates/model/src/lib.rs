@@ -34,7 +34,7 @@ pub use matrix::{InputError, Matrix};
 pub use pairing::Pairing;
 pub use repository::{Permit, Permits, Repository, RepositoryError, ServedModel};
 pub use sizes::{
-    MAX_BATCH, MAX_BATCH_VALUES, MAX_GRAPH_BYTES, MAX_MANIFEST_BYTES, MAX_SEGMENTS_BYTES,
-    MAX_TENSOR_BYTES, read_at_most, read_text_at_most,
+    MAX_BATCH, MAX_BATCH_VALUES, MAX_GRAPH_BYTES, MAX_MANIFEST_BYTES, MAX_SEGMENTS_BYTES, MAX_TENSOR_BYTES,
+    read_at_most, read_text_at_most,
 };
 pub use version::{Model, Scores};

@@ -174,7 +174,12 @@ impl Objects {
     }
 
     /// Writes a small object.
-    pub fn put(&self, key: &str, bytes: impl Into<Bytes>, condition: WriteCondition) -> Result<Put, ObjectsError> {
+    pub fn put(
+        &self,
+        key: &str,
+        bytes: impl Into<Bytes>,
+        condition: WriteCondition,
+    ) -> Result<Put, ObjectsError> {
         let (store, path, bytes) = (Arc::clone(&self.store), self.key(key)?, bytes.into());
         let options = put_options(condition);
         let put =

@@ -22,8 +22,8 @@ use super::history::trail;
 use super::load::trust;
 use super::store::{Stamp, Stamped};
 use super::{
-    Current, Promotion, Publisher, RefusedRelease, RegistryError, Release, ReleaseFiles, ReleaseSource, ServingState,
-    Snapshot, Store, StoreError, fault, now, refusals,
+    Current, Promotion, Publisher, RefusedRelease, RegistryError, Release, ReleaseFiles, ReleaseSource,
+    ServingState, Snapshot, Store, StoreError, fault, now, refusals,
 };
 use document::Problems;
 use feature::store::CustomerSource;

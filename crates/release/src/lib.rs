@@ -30,8 +30,8 @@ pub use gates::{Candidate, Champion, Sample, judge};
 pub use init::{JudgedWorkspace, init, init_judged};
 pub use judging::{JudgeLimits, Judges, Permits, serve as serve_judge};
 pub use load::{
-    AssignedSegment, CONSENT_PREFIX, ConsentFeature, ModelIndex, Release, ReleaseSource, Scorer, Segmenter,
-    UsedFeatures, FeatureUsage,
+    AssignedSegment, CONSENT_PREFIX, ConsentFeature, FeatureUsage, ModelIndex, Release, ReleaseSource,
+    Scorer, Segmenter, UsedFeatures,
 };
 pub use records::{
     CreatedRelease, Current, Evidence, FileChange, GateOutcome, GateReport, ModelChange, ModelSummary,
@@ -39,7 +39,7 @@ pub use records::{
     ReleaseList, ReleaseRecord, ServingState, Verdict, VersionDetail, VersionFile, VersionState,
     VersionSummary,
 };
-pub use registry::{RegistryParts, Registry, UPLOAD_BYTES, Upload};
+pub use registry::{Registry, RegistryParts, UPLOAD_BYTES, Upload};
 use review::refusals;
 pub use review::{Kind, Lines, Review, ShownWarnings, review};
 pub use snapshot::{Publisher, Snapshot};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use self::segmenter::{AssignedSegment, Segmenter};
-pub use self::usage::{CONSENT_PREFIX, ConsentFeature, UsedFeatures, FeatureUsage};
+pub use self::usage::{CONSENT_PREFIX, ConsentFeature, FeatureUsage, UsedFeatures};
 use super::{ReleaseFiles, Store, Workspace};
 use document::{Document, Problems, suggestion};
 use feature::FeatureSchema;

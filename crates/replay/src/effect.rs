@@ -4,7 +4,9 @@
 //! [`Effect`] is the finished tally, with names and in a fixed order. Start reading at [`Effect`].
 
 mod codes;
+mod positions;
 mod sum;
+mod sums;
 mod tally;
 
 use serde::Serialize;

@@ -10,6 +10,7 @@ mod explain;
 pub mod identity;
 mod names;
 mod parallel;
+mod privacy;
 mod record;
 mod releases;
 mod reports;
@@ -30,6 +31,7 @@ pub use effect::{
 };
 pub use explain::{Explained, NamedValue, explain};
 pub use names::names;
+pub use privacy::Privacy;
 pub use record::{FORMAT, RecordError, read, write};
 pub use releases::{Releases, without_customers};
 pub use rescore::{Rescored, Scores};
@@ -39,5 +41,3 @@ pub use view::{
     DecisionView, ListedDecision, ViewedFactors, ViewedOffer, ViewedSegment, ViewedValue, ViewedWithheld, rfc3339,
 };
 pub use whatif::what_if;
-#[cfg(test)]
-mod zz;

@@ -8,11 +8,13 @@ use decision::{
     RecordedDecision, RecordedScores, RecordedValues, ReplayInput, Reason,
     Stage,
 };
+use event::privacy::RecordedEntity;
 use event::proto;
 use feature::Entity;
 use release::{Release, Snapshot};
 use uuid::Uuid;
 
+use super::privacy::Privacy;
 use super::values::{self, ValuesError};
 
 /// The format of the records that this version writes.
@@ -40,21 +42,20 @@ pub enum RecordError {
         /// What is wrong.
         error: ValuesError,
     },
-    /// Sensitive values without their key.
-    #[error("the values of sensitive features are encrypted with key `{0}`, which is not there")]
-    Encrypted(String),
 }
 
 /// Writes the record of each decision of a call, in order.
-pub fn write(call: &RecordedCall, mut emit: impl FnMut(proto::DecisionRecord)) {
+pub fn write(call: &RecordedCall, privacy: &Privacy, mut emit: impl FnMut(proto::DecisionRecord)) {
     let snapshot = call.snapshot();
     let asked = call.asked();
     let decided_at = call.decided_at().timestamp_micros();
-    let context = values::write(call.context().into_iter());
+    let schema = snapshot.release.schema();
+    let context = values::write(call.context().into_iter(), schema.of(Entity::Context));
     let (took, customers) = (call.took.as_micros().min(u128::from(u32::MAX)) as u32, call.decisions.len() as u32);
     for (index, decision) in call.decisions.iter().enumerate() {
         let customer = call.customer(index);
         let failed = decision.error.is_some();
+        let name = privacy.pseudonyms.of(customer.id);
         let mut record = proto::DecisionRecord {
             format: FORMAT,
             decision_id: decision.id.to_string(),
@@ -63,7 +64,8 @@ pub fn write(call: &RecordedCall, mut emit: impl FnMut(proto::DecisionRecord)) {
             request_id: asked.request_id.clone(),
             placement: call.placement().id.clone(),
             channel: asked.channel.clone(),
-            customer_id: customer.id.to_owned(),
+            customer_id: name.text,
+            pseudonym_key: name.key,
             consents: customer.consents.to_vec(),
             count: asked.count,
             explain: explain_number(asked.explain),
@@ -78,8 +80,10 @@ pub fn write(call: &RecordedCall, mut emit: impl FnMut(proto::DecisionRecord)) {
             ..proto::DecisionRecord::default()
         };
         if !failed {
-            record.customer = Some(values::write(customer.values.into_iter()));
-            record.context = Some(context.clone());
+            let (open, sensitive) = values::write(customer.values.into_iter(), schema.of(Entity::Customer));
+            record.customer = Some(privacy.protect(open, sensitive, decision.id, RecordedEntity::Customer));
+            let (open, sensitive) = context.clone();
+            record.context = Some(privacy.protect(open, sensitive, decision.id, RecordedEntity::Context));
             record.unknown_customer = customer.unknown;
         }
         answer(snapshot, decision, &mut record);
@@ -157,9 +161,6 @@ pub fn read(record: &proto::DecisionRecord, release: &Release) -> Result<ReplayI
     let schema = release.schema();
     let entity = |name, entity, values: &Option<proto::FeatureValues>| {
         let values = values.as_ref().ok_or_else(|| field(name, "is missing"))?;
-        if let Some(encrypted) = &values.encrypted {
-            return Err(RecordError::Encrypted(encrypted.key.clone()));
-        }
         values::read(values, schema.of(entity)).map_err(|error| RecordError::Values { entity: name, error })
     };
     let candidates = record.candidates.as_ref().ok_or_else(|| field("candidates", "are missing"))?;

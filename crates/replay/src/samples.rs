@@ -252,12 +252,12 @@ impl Models {
 struct Kept(Mutex<Vec<DecisionRecord>>);
 
 impl Recorder for Kept {
-    fn try_reserve(&self, _bytes: usize) -> bool {
-        true
+    fn try_reserve(&self, bytes: usize) -> Option<usize> {
+        Some(bytes)
     }
 
-    fn reserve(&self, _bytes: usize) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
-        Box::pin(std::future::ready(true))
+    fn reserve(&self, bytes: usize) -> Pin<Box<dyn Future<Output = Option<usize>> + Send + '_>> {
+        Box::pin(std::future::ready(Some(bytes)))
     }
 
     fn release(&self, _bytes: usize) {}
@@ -266,9 +266,11 @@ impl Recorder for Kept {
         false
     }
 
+    fn dropped(&self, _decisions: usize) {}
+
     fn record(&self, _bytes: usize, call: RecordedCall) -> Option<Durable> {
         let mut records = self.0.lock().unwrap();
-        crate::write(&call, |record| records.push(record));
+        crate::write(&call, &crate::Privacy::default(), |record| records.push(record));
         None
     }
 }
@@ -331,7 +333,7 @@ pub(crate) fn requests(customers: usize) -> Vec<RankRequest> {
 pub(crate) fn source(
     records: &[DecisionRecord],
 ) -> impl FnOnce(&mut dyn FnMut(DecisionRecord) -> ControlFlow<()>) -> Result<(), String> {
-    |emit| {
+    move |emit| {
         for record in records {
             if emit(record.clone()).is_break() {
                 break;

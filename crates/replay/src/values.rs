@@ -23,21 +23,29 @@ pub enum ValuesError {
         /// The number of the source.
         number: u8,
     },
+    /// Sensitive values that were not recorded, or whose key is not there.
+    #[error("{0}")]
+    Encrypted(String),
     /// The lists of values end too early or too late.
     #[error("the lists of values do not fit the sources: {0}")]
     Lists(String),
 }
 
-/// Writes values. Defaults stand in the release and are not repeated.
-pub(crate) fn write<'a>(values: impl ExactSizeIterator<Item = SourcedValue<'a>>) -> FeatureValues {
-    let mut written = FeatureValues { sources: Vec::with_capacity(values.len()), ..FeatureValues::default() };
-    for (source, value) in values {
-        written.sources.push(number(source));
+/// Writes values of these features: those that are open, and the lists of those that are sensitive. Defaults stand in
+/// the release and are not repeated.
+pub(crate) fn write<'a>(
+    values: impl ExactSizeIterator<Item = SourcedValue<'a>>,
+    features: &[Feature],
+) -> (FeatureValues, FeatureValues) {
+    let mut open = FeatureValues { sources: Vec::with_capacity(values.len()), ..FeatureValues::default() };
+    let mut sensitive = FeatureValues::default();
+    for ((source, value), feature) in values.zip(features) {
+        open.sources.push(number(source));
         if matches!(source, ValueSource::Request | ValueSource::Store) {
-            push(&mut written, value);
+            push(if feature.sensitive { &mut sensitive } else { &mut open }, value);
         }
     }
-    written
+    (open, sensitive)
 }
 
 /// Appends a value to the list of its type.
@@ -59,7 +67,11 @@ pub(crate) fn read(values: &FeatureValues, features: &[Feature]) -> Result<Vec<(
     if values.sources.len() != features.len() {
         return Err(ValuesError::Width { recorded: values.sources.len(), expected: features.len() });
     }
-    let mut lists = Lists::new(values);
+    let opened = match &values.encrypted {
+        None => FeatureValues::default(),
+        Some(encrypted) => super::privacy::opened(encrypted)?,
+    };
+    let (mut open, mut sensitive) = (Lists::new(values), Lists::new(&opened));
     let mut read = Vec::with_capacity(features.len());
     for (feature, number) in features.iter().zip(&values.sources) {
         let unknown = || ValuesError::UnknownSource { feature: feature.name.clone(), number: *number };
@@ -67,11 +79,14 @@ pub(crate) fn read(values: &FeatureValues, features: &[Feature]) -> Result<Vec<(
         let value = match source {
             ValueSource::Missing => None,
             ValueSource::Default => feature.default.clone(),
-            ValueSource::Request | ValueSource::Store => Some(lists.next(feature)?),
+            ValueSource::Request | ValueSource::Store => {
+                Some(if feature.sensitive { &mut sensitive } else { &mut open }.next(feature)?)
+            }
         };
         read.push((source, value));
     }
-    lists.finish()?;
+    open.finish()?;
+    sensitive.finish()?;
     Ok(read)
 }
 
@@ -164,7 +179,7 @@ mod tests {
         fn values_are_read_as_they_were_written(all in prop::collection::vec(sourced(), 0..20)) {
             let features: Vec<Feature> = all.iter().map(|(feature, _, _)| feature.clone()).collect();
             let values = all.iter().map(|(_, source, value)| (*source, ValueRef::from(value)));
-            let found = read(&write(values), &features).unwrap();
+            let found = read(&write(values, &features).0, &features).unwrap();
             prop_assert_eq!(found.len(), all.len());
             for ((_, source, value), (found_source, found)) in all.iter().zip(&found) {
                 prop_assert_eq!(source, found_source);
@@ -176,15 +191,16 @@ mod tests {
         fn values_that_do_not_fit_are_refused(all in prop::collection::vec(sourced(), 1..20)) {
             let features: Vec<Feature> = all.iter().map(|(feature, _, _)| feature.clone()).collect();
             let values = all.iter().map(|(_, source, value)| (*source, ValueRef::from(value)));
-            let written = write(values);
+            let written = write(values, &features).0;
             let fewer = read(&written, &features[1..]);
-            prop_assert!(matches!(fewer, Err(ValuesError::Width { .. })));
+            prop_assert!(matches!(fewer, Err(ValuesError::Width { .. })), "{fewer:?}");
             let mut more = written.clone();
             more.floats.push(1.0);
             prop_assert!(matches!(read(&more, &features), Err(ValuesError::Lists(_))));
             let mut unknown = written;
             unknown.sources[0] = 200;
-            prop_assert!(matches!(read(&unknown, &features), Err(ValuesError::UnknownSource { number: 200, .. })));
+            let found = read(&unknown, &features);
+            prop_assert!(matches!(found, Err(ValuesError::UnknownSource { number: 200, .. })), "{found:?}");
         }
     }
 }

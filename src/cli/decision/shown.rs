@@ -123,7 +123,14 @@ pub(super) fn list(listed: &[ListedDecision]) -> String {
             (error, _) => format!("error: {error}"),
         };
         let release = one.release.to_string();
-        table.add_row([&one.decided_at, &one.decision_id, &one.customer_id, &one.placement, &release, &shown]);
+        table.add_row([
+            &one.decided_at,
+            &one.decision_id,
+            &one.customer_id,
+            &one.placement,
+            &release,
+            &shown,
+        ]);
     }
     table.to_string()
 }

@@ -11,8 +11,8 @@ use tonic::Streaming;
 
 use super::{Client, ClientError, wire};
 use release::{
-    CreatedRelease, Current, ModelSummary, PromotionRequest, Promotion, PushHeader, Pushed, ReleaseDiff, ReleaseDraft,
-    ReleaseFiles, ReleaseList, ServingState, VersionDetail, VersionFile,
+    CreatedRelease, Current, ModelSummary, Promotion, PromotionRequest, PushHeader, Pushed, ReleaseDiff,
+    ReleaseDraft, ReleaseFiles, ReleaseList, ServingState, VersionDetail, VersionFile,
 };
 use wire::push_model_version_request::Part;
 

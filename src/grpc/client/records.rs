@@ -36,7 +36,9 @@ impl Client {
         // The server takes one customer at a time.
         let customer = query.customers.first().cloned().unwrap_or_default();
         if query.customers.len() > 1 {
-            return Err(ClientError::Internal("a server lists the decisions of one customer at a time".to_owned()));
+            return Err(ClientError::Internal(
+                "a server lists the decisions of one customer at a time".to_owned(),
+            ));
         }
         loop {
             let left = most - found.len() as u64;

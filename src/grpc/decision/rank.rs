@@ -19,7 +19,11 @@ use release::{AssignedSegment, Snapshot};
 const CONTEXT_ENTRIES: usize = 1000;
 
 /// Reads a request; names are checked against the release later.
-pub(super) fn read(request: wire::RankRequest, request_id: &str, limits: &Limits) -> Result<RankRequest, Status> {
+pub(super) fn read(
+    request: wire::RankRequest,
+    request_id: &str,
+    limits: &Limits,
+) -> Result<RankRequest, Status> {
     check_id("placement", &request.placement)?;
     if request.placement.is_empty() {
         return Err(invalid("placement", "is missing; name a placement of policy.toml"));
@@ -115,7 +119,12 @@ pub(super) fn write(
     }
 }
 
-pub(in crate::grpc) fn write_result(snapshot: &Snapshot, index: usize, result: RankResult, explain: Explain) -> wire::RankResult {
+pub(in crate::grpc) fn write_result(
+    snapshot: &Snapshot,
+    index: usize,
+    result: RankResult,
+    explain: Explain,
+) -> wire::RankResult {
     wire::RankResult {
         customer_id: result.customer_id,
         decision_id: result.decision_id.to_string(),

@@ -11,6 +11,7 @@ use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, TimeUnit};
 use prost::Message;
 
+use super::weight::weight;
 use super::{
     COUNTS, Cells, DECIDED_AT, DEGRADED, ERROR_CODE, ERROR_MESSAGE, Entry, OFFER_IDS, POSITION, PRIORITIES,
     PROPENSITIES, RECORD, RECORDED_AT, RELEASE, SEGMENT_ID, SELECTION_PROBABILITIES, TEXTS, UNKNOWN_CUSTOMER,
@@ -132,6 +133,11 @@ impl Columns {
         Some(ids.of(row).any(|at| text_at(&ids.elements, at) == offer))
     }
 
+    /// About how many bytes the record of a row takes in memory at most.
+    pub(crate) fn weight(&self, row: usize) -> u64 {
+        self.record.as_ref().map_or(0, |records| weight(records.value(row)))
+    }
+
     /// The entry of a row.
     ///
     /// # Errors
@@ -240,11 +246,9 @@ impl Columns {
 /// A column by its name, as the type that it should have.
 fn find(batch: &RecordBatch, name: &str) -> Result<Option<ArrayRef>, String> {
     let (Some(column), Some(cells)) = (batch.column_by_name(name), cells_of(name)) else { return Ok(None) };
-    let kind = match cells {
-        // The value is that of UTC in any zone, and one without a zone is in UTC.
-        Cells::Times => DataType::Timestamp(TimeUnit::Microsecond, None),
-        other => other.data_type(),
-    };
+    // The value is that of UTC in any zone, and one without a zone is in UTC.
+    let time = DataType::Timestamp(TimeUnit::Microsecond, None);
+    let kind = if matches!(cells, Cells::Times) { time } else { cells.data_type() };
     // A value that does not survive the conversion is an error, never a null.
     let options = CastOptions { safe: false, ..CastOptions::default() };
     let converted = cast_with_options(column, &kind, &options);

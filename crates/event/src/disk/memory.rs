@@ -41,6 +41,8 @@ pub(crate) struct Faults {
     pub(crate) cuts: u32,
     /// The disk has room for so many bytes.
     pub(crate) capacity: Option<u64>,
+    /// Syncs of files hang while somebody has this.
+    pub(crate) syncs_hang: Option<Arc<Mutex<()>>>,
     /// The power goes in this step.
     pub(crate) power_until: Option<u64>,
 }
@@ -280,6 +282,8 @@ impl Output for MemoryFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        let hangs = self.disk.state().faults.syncs_hang.clone();
+        let _held = hangs.as_ref().map(|hangs| hangs.lock().unwrap());
         let mut state = self.disk.state();
         state.step()?;
         let fails = strikes(&mut state.faults.syncs);
@@ -294,7 +298,7 @@ impl Output for MemoryFile {
     }
 }
 
-/// SplitMix64: <https://prng.di.unimi.it/splitmix64.c>.
+/// The generator of <https://prng.di.unimi.it/splitmix64.c>.
 struct Random(u64);
 
 impl Random {

@@ -1,6 +1,7 @@
 //! What stands in the place of a record whose person was erased.
 
 use prost::Message;
+use prost::encoding::encoded_len_varint;
 
 use crate::proto::{DecisionRecord, Event, event};
 
@@ -30,11 +31,13 @@ fn blank(record: &DecisionRecord, length: usize) -> Option<DecisionRecord> {
 /// `None` for a record that is too short, and for what is no record.
 pub(super) fn blank_event(event: &Event, length: usize) -> Option<Event> {
     let Some(event::Event::Decision(record)) = &event.event else { return None };
-    let unknown = length.checked_sub(event.encoded_len())?;
-    let record = blank(record, record.encoded_len() + unknown)?;
-    let (position, recorded_at) = (event.position, event.recorded_at);
-    let blanked = Event { position, recorded_at, event: Some(event::Event::Decision(Box::new(record))) };
-    (blanked.encoded_len() == length).then_some(blanked)
+    let mut blanked = Event { position: event.position, recorded_at: event.recorded_at, event: None };
+    // Behind position and time come the tag of the record, one byte, its length, and itself.
+    let rest = length.checked_sub(blanked.encoded_len() + 1)?;
+    let mut lengths = (1..=5).filter_map(|head| rest.checked_sub(head));
+    let length = lengths.find(|length| encoded_len_varint(*length as u64) + length == rest)?;
+    blanked.event = Some(event::Event::Decision(Box::new(blank(record, length)?)));
+    Some(blanked)
 }
 
 /// Whether a record is what is left of an erased one.

@@ -5,11 +5,12 @@
 //! and its compression; a Parquet file keeps its columns, types and metadata.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use ::parquet::arrow::ArrowWriter;
+use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use ::parquet::basic::{Compression, ZstdLevel};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::properties::WriterProperties;
@@ -148,36 +149,53 @@ fn csv_without(file: &Path, id: &str, made: &Path) -> Result<u64, String> {
         return Ok(0);
     }
     let copy = || -> io::Result<()> {
-        let mut source = packing.unpacked(file)?;
+        let source = BufReader::with_capacity(BUFFER_BYTES, packing.unpacked(file)?);
         let mut target = Packed::create(packing, made)?;
-        let (mut at, mut cuts, mut buffer) = (0, cuts.iter().peekable(), vec![0; BUFFER_BYTES]);
-        loop {
-            // Up to where the next cut begins or ends.
-            let (until, is_cut) = match cuts.peek() {
-                Some(&&(start, end)) if at >= start => (end, true),
-                Some(&&(start, _)) => (start, false),
-                None => (u64::MAX, false),
-            };
-            if is_cut && at >= until {
-                cuts.next();
-                continue;
-            }
-            let most = buffer.len().min(usize::try_from(until - at).unwrap_or(usize::MAX));
-            let read = match source.read(&mut buffer[..most]) {
-                Ok(0) => break,
-                Ok(read) => read,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            at += read as u64;
-            if !is_cut {
-                target.write_all(&buffer[..read])?;
-            }
-        }
+        copy_without(source, &cuts, &mut |bytes| target.write_all(bytes))?;
         target.finish()
     };
     copy().map_err(text)?;
     Ok(cuts.len() as u64)
+}
+
+/// Passes on what is outside of `cuts`, which ascend. Rows end behind a carriage return; a line feed behind that goes
+/// or stays with it.
+fn copy_without(
+    mut source: impl BufRead,
+    cuts: &[(u64, u64)],
+    pass: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let (mut at, mut last, mut cuts) = (0, 0, cuts.iter().copied().peekable());
+    loop {
+        let bytes = match source.fill_buf() {
+            Ok([]) => return Ok(()),
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let ends_line = last == b'\r' && bytes[0] == b'\n';
+        let (most, is_cut) = match cuts.peek() {
+            Some((start, _)) if at == *start && ends_line => (1, false),
+            Some((_, end)) if at >= *end => {
+                cuts.next();
+                if !ends_line {
+                    continue;
+                }
+                (1, true)
+            }
+            Some((start, end)) if at >= *start => (end - at, true),
+            Some((start, _)) => (start - at, false),
+            None => (u64::MAX, false),
+        };
+        let bytes = &bytes[..bytes.len().min(usize::try_from(most).unwrap_or(usize::MAX))];
+        if !is_cut {
+            pass(bytes)?;
+        }
+        let read = bytes.len();
+        last = bytes[read - 1];
+        at += read as u64;
+        source.consume(read);
+    }
 }
 
 /// Where in a text the rows of a customer begin and end, in bytes.
@@ -225,13 +243,11 @@ fn parquet_without(file: &Path, id: &str, made: &Path) -> Result<u64, String> {
     }
     let opened = open()?;
     let pairs = opened.file_metadata().key_value_metadata().cloned().unwrap_or_default();
-    let all: Vec<usize> = (0..opened.fields().len()).collect();
     let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(failed)?;
     let properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).build();
     let target = File::create(made).map_err(text)?;
-    let mut writer: Option<ArrowWriter<File>> = None;
-    let mut cut = 0;
-    for batch in opened.read(&all, BATCH_ROWS)? {
+    let (mut writer, mut cut): (Option<ArrowWriter<File>>, u64) = (None, 0);
+    for batch in all_columns(opened, file)? {
         let batch = batch?;
         let writer = match &mut writer {
             Some(writer) => writer,
@@ -259,6 +275,23 @@ fn parquet_without(file: &Path, id: &str, made: &Path) -> Result<u64, String> {
     writer.close().map_err(failed)?;
     target.sync_all().map_err(text)?;
     if cut == rows { Ok(rows) } else { Err(changed()) }
+}
+
+/// The batches of all columns. Their pages are checked before they are unpacked, unless there are lists or structures:
+/// no feature is one, so that the check does not know them.
+fn all_columns(
+    opened: Parquet<File>,
+    file: &Path,
+) -> Result<Box<dyn Iterator<Item = Result<RecordBatch, String>>>, String> {
+    let fields = opened.fields().clone();
+    if !fields.iter().any(|field| field.data_type().is_nested()) {
+        let all: Vec<usize> = (0..fields.len()).collect();
+        return Ok(Box::new(opened.read(&all, BATCH_ROWS)?));
+    }
+    let source = File::open(file).map_err(|error| error.to_string())?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(source).map_err(|error| error.to_string())?;
+    let batches = builder.with_batch_size(BATCH_ROWS).build().map_err(|error| error.to_string())?;
+    Ok(Box::new(batches.map(|batch| batch.map_err(|error| error.to_string()))))
 }
 
 /// The rows of a batch that are of the customer, ascending.

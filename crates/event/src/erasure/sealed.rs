@@ -41,16 +41,17 @@ pub(super) fn blank_file(
     key: &SealedKey,
     subject: &Subject,
 ) -> Result<Replaced, ErasureError> {
+    let Some(local) = events.local(key)? else { return Ok(Replaced::default()) };
+    let mut found = search(&SealedFile::open(local)?, subject)?;
+    if found.records == 0 {
+        return Ok(found);
+    }
     let name = key.to_string();
     for _ in 0..ATTEMPTS {
         // Before the file is read: what is put in its place while it is read has another tag.
         let Some(former) = store.tag(&name)? else { return Ok(Replaced::default()) };
         let Some(local) = events.local(key)? else { return Ok(Replaced::default()) };
         let file = SealedFile::open(local)?;
-        let mut found = search(&file, subject)?;
-        if found.records == 0 {
-            return Ok(found);
-        }
         let staging = events.stage()?;
         let made = staging.path().join("sealed.parquet");
         let mut writer = SealedWriter::create(&made, true)?;

@@ -1,6 +1,7 @@
 //! Erasing from whole stores and data directories: nothing of the person is in any byte afterwards, and everything
 //! else is what it was.
 
+mod bucket;
 mod crashes;
 mod outcomes;
 mod races;
@@ -121,6 +122,14 @@ impl World {
         Self { root, events, store: ErasureStore::open(location, []).unwrap() }
     }
 
+    /// With a store in a bucket.
+    fn in_bucket(location: &str, variables: Vec<(String, String)>) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let scratch = root.path().join("scratch");
+        let events = EventStore::open(location, Some(&scratch), variables.clone()).unwrap();
+        Self { root: Root::Own(root), events, store: ErasureStore::open(location, variables).unwrap() }
+    }
+
     fn path(&self) -> &Path {
         match &self.root {
             Root::Own(own) => own.path(),
@@ -208,9 +217,13 @@ impl World {
 
     /// The files, and the values of Parquet files, that hold any of `names`.
     fn holding(&self, names: &[String]) -> Vec<String> {
+        Self::holding_in(self.path(), names)
+    }
+
+    fn holding_in(root: &Path, names: &[String]) -> Vec<String> {
         let mut found = Vec::new();
-        for name in objects::files::list(self.path()).unwrap().into_keys() {
-            let path = self.path().join(&name);
+        for name in objects::files::list(root).unwrap().into_keys() {
+            let path = root.join(&name);
             let mut bytes = fs::read(&path).unwrap();
             if name.ends_with(".parquet") {
                 bytes.extend(values(&path));

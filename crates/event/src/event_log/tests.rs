@@ -6,16 +6,20 @@ mod kills;
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
+use std::sync::Mutex;
+use std::task::Poll;
 
 use telemetry::Format;
 
 use super::*;
 use crate::config::SyncPolicy;
 use crate::directory;
+use crate::disk::memory::MemoryDisk;
 use crate::error::NotRecorded;
 use crate::log::{open_read_only, take_over};
 use crate::proto::event;
-use crate::queue::tests::{Ids, config};
+use crate::queue::tests::{Ids, config, poll};
+use crate::recorder::IntoEvents;
 
 fn at(root: &Path, sync: SyncPolicy) -> EventConfig {
     EventConfig { directory: root.to_owned(), ..config(4 << 20, sync) }
@@ -25,7 +29,7 @@ fn start(config: &EventConfig) -> (EventLog, Recovery) {
     EventLog::start(config, "1.2.3", &Arc::default()).unwrap()
 }
 
-fn batch(id: &str, count: usize) -> Box<Ids> {
+fn batch(id: &str, count: usize) -> Box<dyn IntoEvents> {
     Box::new(Ids((0..count).map(|at| format!("{id}-{at}")).collect()))
 }
 
@@ -137,6 +141,24 @@ async fn a_log_that_is_closed_takes_nothing() {
     let receipt = recorder.record(reserved, batch("late", 1));
     assert_eq!(receipt.durable().await, Err(NotRecorded::Closed));
     assert!(recorder.try_reserve(100).is_none());
+}
+
+#[test]
+fn a_disk_that_hangs_does_not_keep_the_server_from_ending() {
+    let disk = MemoryDisk::default();
+    let gate = Arc::new(Mutex::new(()));
+    disk.set_faults(|faults| faults.syncs_hang = Some(Arc::clone(&gate)));
+    let held = gate.lock().unwrap();
+    let (log, server) = (PathBuf::from("/log"), "s".to_owned());
+    let place = Place { disk: Arc::new(disk.clone()), log, server, directory: None };
+    let config = config(4 << 20, SyncPolicy::Always);
+    let (log, _) = EventLog::start_in(place, &config, "1", &Arc::default(), Arc::new(SystemClock)).unwrap();
+    let recorder = log.recorder();
+    let receipt = recorder.record(recorder.try_reserve(100).unwrap(), batch("a", 2));
+    let closed = log.close(Duration::ZERO);
+    let told = poll(Box::pin(receipt.durable()).as_mut());
+    drop(held);
+    assert_eq!((closed, told), (Closed { lost: 2 }, Poll::Ready(Err(NotRecorded::Closed))));
 }
 
 #[test]

@@ -20,19 +20,19 @@ pub(super) fn header() -> String {
 pub(super) fn line(entry: &Entry, line: &mut Vec<u8>) {
     let Entry { position, recorded_at, record } = entry;
     let mut cells = Line { line };
-    cells.number(position);
+    cells.number(&position);
     cells.time(*recorded_at);
     cells.time(record.decided_at);
     for text in [&record.decision_id, &record.request_id, &record.server, &record.server_version] {
         cells.text(text);
     }
-    cells.number(record.release);
+    cells.number(&record.release);
     for text in [&record.placement, &record.channel, &record.customer_id, &record.pseudonym_key] {
         cells.text(text);
     }
-    cells.number(record.count);
-    cells.number(record.explain);
-    cells.number(record.unknown_customer);
+    cells.number(&record.count);
+    cells.number(&record.explain);
+    cells.number(&record.unknown_customer);
     cells.optional(record.segment.as_ref().map(|segment| segment.id));
     let list =
         |of: &dyn Fn(&RecordedOffer) -> String| record.offers.iter().map(of).collect::<Vec<_>>().join(JOINT);
@@ -42,12 +42,12 @@ pub(super) fn line(entry: &Entry, line: &mut Vec<u8>) {
         offer.factors.as_ref().map_or_else(String::new, |factors| factors.propensity.to_string())
     }));
     cells.bare(&list(&|offer| offer.selection_probability.to_string()));
-    cells.number(record.offers.iter().any(|offer| offer.fallback));
+    cells.number(&record.offers.iter().any(|offer| offer.fallback));
     cells.text(&record.degraded.join(JOINT));
     cells.optional(record.error.as_ref().map(|error| error.code));
     cells.text(record.error.as_ref().map_or("", |error| &error.message));
-    cells.number(record.call_us);
-    cells.number(record.call_customers);
+    cells.number(&record.call_us);
+    cells.number(&record.call_customers);
     cells.end();
 }
 
@@ -56,7 +56,7 @@ struct Line<'l> {
 }
 
 impl Line<'_> {
-    fn number(&mut self, number: impl ToString) {
+    fn number(&mut self, number: &impl ToString) {
         self.bare(&number.to_string());
     }
 

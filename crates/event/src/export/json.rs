@@ -16,7 +16,7 @@ use crate::proto::{
 };
 
 /// Writes the line of a decision.
-pub(super) fn line(entry: &Entry, names: Option<&dyn Names>, line: &mut Vec<u8>) -> io::Result<()> {
+pub(crate) fn line(entry: &Entry, names: Option<&dyn Names>, line: &mut Vec<u8>) -> io::Result<()> {
     let record = &*entry.record;
     let offers = &record.offers;
     let flat = Flat {
@@ -280,7 +280,11 @@ fn named<'r>(found: &'r FeatureValues, names: &'r [FeatureName]) -> Option<Vec<N
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a text cannot fail.
+        let _ = std::fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}"));
+        text
+    })
 }
 
 /// A time in microseconds since 1970: a text, or the number if no calendar has it.

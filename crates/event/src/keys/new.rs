@@ -1,5 +1,6 @@
 //! A new key file.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -32,9 +33,9 @@ impl Keys {
         let text = fresh(today)?;
         let failed = |source| KeysError::Io { path: path.to_owned(), source };
         let created = File::options().write(true).create_new(true).mode(0o600).open(path);
-        let mut file = created.map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => KeysError::Exists { path: path.to_owned() },
-            _ => failed(error),
+        let mut file = created.map_err(|error| {
+            let exists = error.kind() == ErrorKind::AlreadyExists;
+            if exists { KeysError::Exists { path: path.to_owned() } } else { failed(error) }
         })?;
         let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
         if let Err(error) = written {
@@ -59,9 +60,10 @@ fn fresh(today: NaiveDate) -> Result<Zeroizing<String>, KeysError> {
         let encoded = Zeroizing::new(STANDARD.encode(*secret));
         let month = today.format("%Y-%m");
         let id = format!("{}-{month}", purpose.word());
-        text.push_str(&format!("\n[[key]]\nid = \"{id}\"\nsecret = \""));
+        // Writing to a text cannot fail.
+        let _ = write!(*text, "\n[[key]]\nid = \"{id}\"\nsecret = \"");
         text.push_str(&encoded);
-        text.push_str(&format!("\"\nuse = \"{word}\"\nactive = true\n"));
+        let _ = write!(*text, "\"\nuse = \"{word}\"\nactive = true\n");
     }
     Ok(text)
 }

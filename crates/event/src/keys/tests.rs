@@ -18,7 +18,8 @@ fn key(id: &str, byte: u8, purpose: &str, active: bool) -> String {
 
 /// Keys by id, byte of the secret, use, and whether they are active.
 pub(crate) fn keys(listed: &[(&str, u8, &str, bool)]) -> Keys {
-    let text: String = listed.iter().map(|(id, byte, purpose, active)| key(id, *byte, purpose, *active)).collect();
+    let text: String =
+        listed.iter().map(|(id, byte, purpose, active)| key(id, *byte, purpose, *active)).collect();
     Keys::parse("records.keys", &text).unwrap()
 }
 
@@ -85,7 +86,10 @@ fn secrets_are_of_32_bytes() {
         (String::new(), "nothing"),
     ] {
         let found = problems(&text.replace(&secret(1), &wrong));
-        assert!(found.contains("records.keys:3: key `a`: `secret` must be the base64 of 32 bytes"), "{why}: {found}");
+        assert!(
+            found.contains("records.keys:3: key `a`: `secret` must be the base64 of 32 bytes"),
+            "{why}: {found}"
+        );
         assert!(wrong.is_empty() || !found.contains(&wrong), "{found}");
     }
 }
@@ -108,8 +112,16 @@ fn a_file_that_others_can_read_is_refused() {
     let path = directory.path().join("records.keys");
     fs::write(&path, key("a", 1, "encryption", true)).unwrap();
     for (mode, allowed) in [
-        (0o600, true), (0o400, true), (0o440, true), (0o640, true),
-        (0o604, false), (0o602, false), (0o601, false), (0o620, false), (0o660, false), (0o644, false),
+        (0o600, true),
+        (0o400, true),
+        (0o440, true),
+        (0o640, true),
+        (0o604, false),
+        (0o602, false),
+        (0o601, false),
+        (0o620, false),
+        (0o660, false),
+        (0o644, false),
     ] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         match Keys::read(&path) {
@@ -152,7 +164,8 @@ fn a_new_file_has_fresh_keys_and_replaces_none() {
         assert_eq!(made.active(KeyUse::Encryption).unwrap().id, "encryption-2026-11");
         made
     });
-    let secrets: Vec<_> = [&one, &other].iter().flat_map(|keys| keys.0.iter().map(|key| *key.secret.bytes())).collect();
+    let secrets: Vec<_> =
+        [&one, &other].iter().flat_map(|keys| keys.0.iter().map(|key| *key.secret.bytes())).collect();
     for (at, secret) in secrets.iter().enumerate() {
         assert_ne!(secret, &[0; SECRET_BYTES]);
         assert!(!secrets[..at].contains(secret));

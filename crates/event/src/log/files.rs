@@ -204,7 +204,7 @@ impl LogFiles {
     }
 
     /// The open file is closed.
-    pub(crate) fn close(&self, file: LogFile) {
+    pub(crate) fn close(&self, file: &LogFile) {
         self.change_closed(|closed| _ = closed.insert(file.sequence, file.clone()));
         self.set_open(None, 0);
     }
@@ -318,7 +318,7 @@ mod tests {
         assert_eq!((files.all().len(), files.closed().len(), files.bytes()), (2, 1, 6));
         assert!(matches!(files.delete(&open), Err(EventError::NotClosed { .. })));
         assert!(open.path.exists());
-        files.close(open.clone());
+        files.close(&open);
         assert_eq!((files.closed().len(), files.bytes()), (2, 2));
         files.delete(&open).unwrap();
     }

@@ -167,7 +167,9 @@ impl Found {
             }
         }
         match need {
-            Need::Nothing => disk.sync(path),
+            Need::Nothing if is_newest => disk.sync(path),
+            // It was synced before the next one was begun.
+            Need::Nothing => Ok(()),
             Need::Cut | Need::Aside => disk.cut(path, self.scan.bytes),
         }
     }

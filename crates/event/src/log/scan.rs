@@ -202,7 +202,7 @@ mod tests {
         assert_eq!((found.first, found.last, found.recorded_at), (5, 9, 100));
         assert_eq!((found.bytes, found.has_events()), (bytes.len() as u64, true));
         assert!(found.fault.is_none() && !found.superseded);
-        let empty = scan(&*numbered(5..=4).0, None).unwrap();
+        let empty = scan(&*numbered(std::ops::RangeInclusive::new(5, 4)).0, None).unwrap();
         assert_eq!((empty.first, empty.last, empty.has_events()), (5, 4, false));
     }
 

@@ -69,7 +69,7 @@ pub fn write(
         }
         let release = entry.record.release;
         let names = known.entry(release).or_insert_with(|| names(release));
-        let written = decision(entry, names.as_deref(), cipher, &mut line)
+        let written = decision(&entry, names.as_deref(), cipher, &mut line)
             .and_then(|()| out.write_all(if count == 0 { b"\n" } else { b",\n" }))
             .and_then(|()| out.write_all(&line));
         count += 1;
@@ -91,14 +91,14 @@ pub fn write(
 
 /// A decision as JSON in `line`, with what is encrypted in it.
 fn decision(
-    entry: Entry,
+    entry: &Entry,
     names: Option<&dyn Names>,
     cipher: &ValueCipher,
     line: &mut Vec<u8>,
 ) -> io::Result<()> {
     line.clear();
     let sensitive = sensitive(&entry.record, cipher);
-    json_line(&entry, names, line)?;
+    json_line(entry, names, line)?;
     if sensitive.is_empty() {
         line.truncate(line.trim_ascii_end().len());
         return Ok(());
@@ -135,7 +135,11 @@ fn lists(values: &FeatureValues) -> Value {
         ("strings", serde_json::json!(values.strings)),
     ];
     let has_values = |(_, list): &(&str, Value)| list.as_array().is_some_and(|list| !list.is_empty());
-    all.into_iter().filter(has_values).map(|(name, list)| (name.to_owned(), list)).collect::<serde_json::Map<_, _>>().into()
+    all.into_iter()
+        .filter(has_values)
+        .map(|(name, list)| (name.to_owned(), list))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 fn json(value: &(impl Serialize + ?Sized)) -> io::Result<String> {

@@ -25,7 +25,11 @@ fn bytes(value: &Value) -> Vec<u8> {
 fn keys(golden: &Value, purpose: KeyUse) -> Keys {
     let secrets = golden["secrets"].as_object().unwrap();
     let key = |(at, (id, secret)): (usize, (&String, &Value))| {
-        format!("[[key]]\nid = \"{id}\"\nsecret = {secret}\nuse = \"{}\"\nactive = {}\n", purpose.word(), at == 0)
+        format!(
+            "[[key]]\nid = \"{id}\"\nsecret = {secret}\nuse = \"{}\"\nactive = {}\n",
+            purpose.word(),
+            at == 0
+        )
     };
     Keys::parse("golden", &secrets.iter().enumerate().map(key).collect::<String>()).unwrap()
 }
@@ -33,8 +37,7 @@ fn keys(golden: &Value, purpose: KeyUse) -> Keys {
 #[test]
 fn pseudonyms_are_those_of_python() {
     let golden = golden();
-    let pseudonyms =
-        Pseudonyms::new(PseudonymMode::HmacSha256, &keys(&golden, KeyUse::Pseudonyms)).unwrap();
+    let pseudonyms = Pseudonyms::new(PseudonymMode::HmacSha256, &keys(&golden, KeyUse::Pseudonyms)).unwrap();
     let cases = golden["pseudonyms"].as_array().unwrap();
     assert_eq!(cases.len(), 8);
     for case in cases {
@@ -72,6 +75,10 @@ fn encrypted_values_are_those_of_python() {
         let nonce = encrypted.nonce.clone().try_into().unwrap();
         let ours = values::encrypt_with(key, nonce, expected.clone(), decision, entity).unwrap();
         assert_eq!(ours, encrypted, "{case}");
-        assert_eq!(ValueCipher::new(&keys).decrypt(&encrypted, decision, entity).unwrap(), expected, "{case}");
+        assert_eq!(
+            ValueCipher::new(&keys).decrypt(&encrypted, decision, entity).unwrap(),
+            expected,
+            "{case}"
+        );
     }
 }

@@ -75,9 +75,9 @@ impl Pseudonyms {
         let keyed = keys.of(KeyUse::Pseudonyms).map(Keyed::new).collect();
         let active = match mode {
             PseudonymMode::None => None,
-            PseudonymMode::HmacSha256 => Some(
-                keys.of(KeyUse::Pseudonyms).position(|key| key.active).ok_or(PseudonymError::NoKey)?,
-            ),
+            PseudonymMode::HmacSha256 => {
+                Some(keys.of(KeyUse::Pseudonyms).position(|key| key.active).ok_or(PseudonymError::NoKey)?)
+            }
         };
         Ok(Self { keyed, active })
     }
@@ -153,7 +153,8 @@ mod tests {
 
     #[test]
     fn a_pseudonym_names_its_key_and_is_found_under_every_key() {
-        let old = Pseudonyms::new(PseudonymMode::HmacSha256, &keys(&[("old", 1, "pseudonyms", true)])).unwrap();
+        let old =
+            Pseudonyms::new(PseudonymMode::HmacSha256, &keys(&[("old", 1, "pseudonyms", true)])).unwrap();
         let both = keys(&[("old", 1, "pseudonyms", false), ("new", 2, "pseudonyms", true)]);
         let new = Pseudonyms::new(PseudonymMode::HmacSha256, &both).unwrap();
         let none = Pseudonyms::new(PseudonymMode::None, &both).unwrap();

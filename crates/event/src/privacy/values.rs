@@ -68,7 +68,9 @@ pub enum DecryptError {
     #[error("values of sensitive features were not recorded: no encryption key was configured")]
     NotRecorded,
     /// The key file lacks the key.
-    #[error("values of sensitive features are encrypted with key `{key}`, which `records.keys` does not have")]
+    #[error(
+        "values of sensitive features are encrypted with key `{key}`, which `records.keys` does not have"
+    )]
     NoKey {
         /// The key that the record names.
         key: String,

@@ -45,7 +45,7 @@ impl IntoEvents for Ids {
     }
 }
 
-fn ids(count: usize) -> Box<Ids> {
+fn ids(count: usize) -> Box<dyn IntoEvents> {
     Box::new(Ids(vec!["r".to_owned(); count]))
 }
 
@@ -114,10 +114,10 @@ fn nobody_waits_for_a_log_that_is_closed_or_cannot_be_written() {
 fn who_would_await_a_log_that_cannot_be_written_gets_no_room() {
     let (recorder, shared, _receiver) = recorder(10_000, SyncPolicy::Always);
     shared.stalled.send_replace(true);
-    assert!(recorder.try_reserve(10).is_none());
+    assert!(recorder.try_reserve(10).is_none() && recorder.is_full());
     assert!(matches!(poll(pin!(recorder.reserve(10))), Poll::Ready(None)));
     shared.stalled.send_replace(false);
-    assert!(recorder.try_reserve(10).is_some());
+    assert!(recorder.try_reserve(10).is_some() && !recorder.is_full());
 }
 
 #[test]

@@ -142,7 +142,7 @@ impl Description {
         }
         let text = |key: &'static str| value_of(key).ok_or_else(|| damaged(key));
         let number = |key| text(key)?.parse::<u64>().map_err(|_| damaged(key));
-        let kind = text(KIND)?.parse().map_err(|message| Fault::Newer(message))?;
+        let kind = text(KIND)?.parse().map_err(Fault::Newer)?;
         let checksum = u32::from_str_radix(text(FRAMES_CRC)?, 16).map_err(|_| damaged(FRAMES_CRC))?;
         let log = match value_of(SERVER) {
             None => None,

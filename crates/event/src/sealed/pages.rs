@@ -226,3 +226,48 @@ impl Compact<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A data page of 5 plain values, 10 bytes packed and 12 unpacked.
+    const HEADER: [u8; 17] = [
+        0x15, 0x00, 0x15, 0x18, 0x15, 0x14, 0x2c, 0x15, 0x0a, 0x15, 0x00, 0x15, 0x06, 0x15, 0x06, 0x00, 0x00,
+    ];
+
+    fn read(bytes: &[u8]) -> Option<(PageHeader, usize)> {
+        let mut compact = Compact { bytes, at: 0 };
+        let header = PageHeader::read(&mut compact)?;
+        Some((header, compact.at))
+    }
+
+    #[test]
+    fn a_header_is_read_to_its_end() {
+        let expected =
+            PageHeader { kind: DATA, unpacked: 12, packed: 10, values: 5, encoding: PLAIN, part: Some(5) };
+        let behind = [&HEADER[..], &[0xff; 9]].concat();
+        assert_eq!(read(&behind), Some((expected, HEADER.len())));
+        for cut in 0..HEADER.len() {
+            assert_eq!(read(&HEADER[..cut]), None, "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_readers_may_understand_in_two_ways_is_refused() {
+        let mut twice = HEADER[..HEADER.len() - 1].to_vec();
+        // The header of a dictionary beside that of values.
+        twice.extend([0x2c, 0x15, 0x02, 0x15, 0x00, 0x00, 0x00]);
+        assert_eq!(read(&twice), None);
+    }
+
+    #[test]
+    fn what_pages_do_not_have_is_refused() {
+        // A list, a map, a type that there is not, and structures in structures without an end.
+        for (kind, rest) in [(9, [0xf5; 20]), (11, [0x55; 20]), (14, [0; 20]), (12, [0x1c; 20])] {
+            let mut bytes = vec![0x90 | kind];
+            bytes.extend(rest);
+            assert_eq!(read(&bytes), None, "{kind}");
+        }
+    }
+}

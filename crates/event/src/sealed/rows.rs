@@ -17,6 +17,15 @@ use crate::read::Query;
 
 /// Rows that are decoded at a time.
 const BATCH_ROWS: usize = 1_024;
+/// The most bytes of decoded records that are in memory at a time.
+const RECORDS_BYTES: u64 = 512 << 20;
+
+/// What is in memory at a time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Batch,
+    Group,
+}
 
 impl SealedFile {
     /// The entries of a row group that a query wants, in their order.
@@ -25,7 +34,7 @@ impl SealedFile {
     /// Columns that are damaged, or too large to be decoded.
     pub(crate) fn entries(&self, group: usize, query: &Query) -> Result<Vec<Entry>, SealedError> {
         let mut entries = Vec::new();
-        let _ = self.visit(group, query, &mut |batch| {
+        let _ = self.decode(group, query, Kept::Group, &mut |batch| {
             entries.extend(batch);
             ControlFlow::Continue(())
         })?;
@@ -42,15 +51,33 @@ impl SealedFile {
         query: &Query,
         visit: &mut dyn FnMut(Vec<Entry>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, SealedError> {
+        self.decode(group, query, Kept::Batch, visit)
+    }
+
+    fn decode(
+        &self,
+        group: usize,
+        query: &Query,
+        kept: Kept,
+        visit: &mut dyn FnMut(Vec<Entry>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, SealedError> {
         let opened = self.guarded(|| self.batches(group, query))?;
         let Some((mut batches, expected)) = opened else { return Ok(ControlFlow::Continue(())) };
-        let mut rows = 0;
+        let (mut rows, mut weight) = (0, 0);
         loop {
+            if kept == Kept::Batch {
+                weight = 0;
+            }
             let decoded = self.guarded(|| match batches.next() {
                 None => Ok(None),
                 Some(batch) => {
                     let batch = batch.map_err(|error| error.to_string())?;
                     let columns = Columns::of(&batch)?;
+                    weight += (0..batch.num_rows()).map(|row| columns.weight(row)).sum::<u64>();
+                    if weight > RECORDS_BYTES {
+                        let most = RECORDS_BYTES >> 20;
+                        return Err(format!("its records would take more than {most} MiB of memory"));
+                    }
                     let entries = (0..batch.num_rows()).map(|row| columns.entry(row));
                     Ok(Some((batch.num_rows(), entries.collect::<Result<Vec<_>, _>>()?)))
                 }
@@ -72,7 +99,6 @@ impl SealedFile {
     }
 
     /// The batches of a row group, and how many rows they have together. `None` if the query wants none of them.
-    #[expect(clippy::type_complexity, reason = "named in the sentence above")]
     fn batches(
         &self,
         group: usize,

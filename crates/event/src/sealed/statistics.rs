@@ -12,18 +12,14 @@ impl SealedFile {
     /// bounds.
     pub(crate) fn text_bounds(&self, group: usize, name: &str) -> Bounds<&[u8]> {
         let statistics = self.statistics(group, name)?;
-        match statistics {
-            Statistics::ByteArray(_) => Some((statistics.min_bytes_opt()?, statistics.max_bytes_opt()?)),
-            _ => None,
-        }
+        let Statistics::ByteArray(_) = statistics else { return None };
+        Some((statistics.min_bytes_opt()?, statistics.max_bytes_opt()?))
     }
 
     /// The bounds of a column of whole numbers or times; `None` if they are not known.
     pub(crate) fn number_bounds(&self, group: usize, name: &str) -> Bounds<i64> {
-        match self.statistics(group, name)? {
-            Statistics::Int64(values) => Some((*values.min_opt()?, *values.max_opt()?)),
-            _ => None,
-        }
+        let Statistics::Int64(values) = self.statistics(group, name)? else { return None };
+        Some((*values.min_opt()?, *values.max_opt()?))
     }
 
     /// Statistics that other orders and deprecated fields cannot have spoilt.

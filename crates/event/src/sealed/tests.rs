@@ -343,6 +343,20 @@ fn what_would_unpack_to_too_much_is_refused_before_it_is_decoded() {
 }
 
 #[test]
+fn records_that_would_take_too_much_memory_are_refused_before_they_are_decoded() {
+    // Three bytes in the message each, and almost none in the file.
+    let record =
+        DecisionRecord { offers: vec![RecordedOffer::default(); 2_000_000], ..DecisionRecord::default() };
+    let column = Arc::new(BinaryArray::from_vec(vec![&record.encode_to_vec()])) as ArrayRef;
+    let properties =
+        WriterProperties::builder().set_compression(Compression::ZSTD(Default::default())).build();
+    let (_folder, path) = foreign(&RecordBatch::try_from_iter([("record", column)]).unwrap(), properties);
+    assert!(fs::metadata(&path).unwrap().len() < 20_000);
+    let error = read_any(&path).unwrap_err().to_string();
+    assert!(error.contains("its records would take more than 512 MiB of memory"), "{error}");
+}
+
+#[test]
 fn other_codecs_and_encodings_are_refused_by_name() {
     let batch = batch(&entries(&decisions([NOON, NOON + 1])));
     let gzip = WriterProperties::builder().set_compression(Compression::GZIP(Default::default())).build();

@@ -144,7 +144,7 @@ impl SealedWriter {
                 let (at, length) = column.byte_range();
                 let at = (at - start) as usize;
                 let checksum = crc(bytes.get(at..at + length as usize).unwrap_or_default());
-                self.chunk_checksums.push_str(&format!("{checksum:08x}"));
+                let _ = std::fmt::Write::write_fmt(&mut self.chunk_checksums, format_args!("{checksum:08x}"));
             }
         }
         self.file.write_all(&bytes).map_err(SealedError::io(&self.path))

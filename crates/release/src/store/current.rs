@@ -170,7 +170,8 @@ impl Store {
 
     fn swap(&self, expected: Option<&Stamp>, text: &str) -> Result<Stamp, StoreError> {
         fault::point("promote.written");
-        let condition = || expected.map_or(WriteCondition::Absent, |stamp| WriteCondition::Matches(stamp.0.clone()));
+        let condition =
+            || expected.map_or(WriteCondition::Absent, |stamp| WriteCondition::Matches(stamp.0.clone()));
         for _ in 0..COLLISIONS {
             let put = self.0.objects.put(keys::CURRENT, text.to_owned(), condition());
             if let Ok(Put::Done(tag)) = &put

@@ -1,16 +1,16 @@
 //! Counting what changes, by position. Nothing here allocates per decision.
 
-use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
 use std::sync::Arc;
 
 use offer::OfferLibrary;
 
+use super::positions::{Positions, at};
 use super::sum::Sum;
+use super::sums::{OfferSums, Sums};
 use super::{
     BeforeAfter, Code, Effect, MOVES, Move, NamedOffer, OfferEffect, PlacementEffect, ReasonEffect,
-    SegmentEffect, Totals, WithheldEffect,
+    SegmentEffect, WithheldEffect,
 };
 
 /// An offer that a decision shows.
@@ -275,151 +275,6 @@ impl Tally {
         });
         let others = pairs.iter().skip(MOVES).map(|(decisions, ..)| decisions).sum();
         (moves.collect(), others)
-    }
-}
-
-/// Positions of keys, in the order in which they came.
-#[derive(Debug, Clone)]
-struct Positions<K> {
-    by_key: HashMap<K, u32>,
-    keys: Vec<K>,
-}
-
-impl<K> Default for Positions<K> {
-    fn default() -> Self {
-        Self { by_key: HashMap::new(), keys: Vec::new() }
-    }
-}
-
-impl<K: Hash + Eq + Clone> Positions<K> {
-    fn find<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<u32>
-    where
-        K: Borrow<Q>,
-    {
-        self.by_key.get(key).copied()
-    }
-
-    fn of(&mut self, key: &K) -> u32 {
-        if let Some(position) = self.by_key.get(key) {
-            return *position;
-        }
-        let position = self.keys.len() as u32;
-        self.keys.push(key.clone());
-        self.by_key.insert(key.clone(), position);
-        position
-    }
-}
-
-/// The entry at a position, which is added if it is missing.
-fn at<T: Default>(list: &mut Vec<T>, position: u32) -> &mut T {
-    let position = position as usize;
-    if list.len() <= position {
-        list.resize_with(position + 1, T::default);
-    }
-    &mut list[position]
-}
-
-/// [`Totals`] whose sums do not depend on the order.
-#[derive(Debug, Clone, Copy, Default)]
-struct Sums {
-    decisions: u64,
-    first_changes: u64,
-    slate_changes: u64,
-    segment_changes: u64,
-    fallbacks: BeforeAfter<u64>,
-    empty: BeforeAfter<u64>,
-    offers: BeforeAfter<u64>,
-    expected_value: BeforeAfter<Sum>,
-    margin: BeforeAfter<Sum>,
-}
-
-impl Sums {
-    fn add(&mut self, other: &Self) {
-        self.decisions += other.decisions;
-        self.first_changes += other.first_changes;
-        self.slate_changes += other.slate_changes;
-        self.segment_changes += other.segment_changes;
-        self.fallbacks.add(other.fallbacks);
-        self.empty.add(other.empty);
-        self.offers.add(other.offers);
-        self.expected_value.add_sums(other.expected_value);
-        self.margin.add_sums(other.margin);
-    }
-
-    fn totals(&self) -> Totals {
-        Totals {
-            decisions: self.decisions,
-            first_changes: self.first_changes,
-            slate_changes: self.slate_changes,
-            segment_changes: self.segment_changes,
-            fallbacks: self.fallbacks,
-            empty: self.empty,
-            offers: self.offers,
-            expected_value: self.expected_value.map(Sum::value),
-            margin: self.margin.map(Sum::value),
-        }
-    }
-}
-
-impl BeforeAfter<u64> {
-    fn add(&mut self, other: Self) {
-        self.before += other.before;
-        self.after += other.after;
-    }
-}
-
-impl BeforeAfter<Sum> {
-    fn add_sums(&mut self, other: Self) {
-        self.before.add(other.before);
-        self.after.add(other.after);
-    }
-}
-
-/// What an [`OfferEffect`] and the [`WithheldEffect`]s of an offer are made of.
-#[derive(Debug, Clone, Default)]
-struct OfferSums {
-    /// The rank of the release that names the offer, and the name.
-    name: Option<(u64, String)>,
-    shown: BeforeAfter<u64>,
-    first: BeforeAfter<u64>,
-    expected_value: BeforeAfter<Sum>,
-    margin: BeforeAfter<Sum>,
-    /// An offer is withheld for few reasons, so a list is faster than a map.
-    withheld: Vec<(Code, BeforeAfter<u64>)>,
-}
-
-impl OfferSums {
-    fn name(&self) -> String {
-        self.name.as_ref().map(|(_, name)| name.clone()).unwrap_or_default()
-    }
-
-    fn withheld(&mut self, code: Code) -> &mut BeforeAfter<u64> {
-        let position = self.withheld.iter().position(|(known, _)| *known == code).unwrap_or_else(|| {
-            self.withheld.push((code, BeforeAfter::default()));
-            self.withheld.len() - 1
-        });
-        &mut self.withheld[position].1
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.shown.add(other.shown);
-        self.first.add(other.first);
-        self.expected_value.add_sums(other.expected_value);
-        self.margin.add_sums(other.margin);
-        for (code, decisions) in &other.withheld {
-            self.withheld(*code).add(*decisions);
-        }
-    }
-
-    fn effect(&self, id: &str) -> OfferEffect {
-        OfferEffect {
-            offer: id.to_owned(),
-            name: self.name(),
-            shown: self.shown,
-            first: self.first,
-            expected_value: self.expected_value.map(Sum::value),
-            margin: self.margin.map(Sum::value),
-        }
     }
 }
 

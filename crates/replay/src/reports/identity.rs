@@ -198,7 +198,7 @@ fn releases(replayed: &Replayed) -> Vec<Block> {
         .releases
         .iter()
         .map(|(release, records)| vec![Cell::from(release.to_string()), numbers::count(*records).into()]);
-    vec![grid(&[("release", Kind::Number), ("records", Kind::Number)], rows.collect())]
+    vec![grid(&[("release", Kind::Words), ("records", Kind::Number)], rows.collect())]
 }
 
 fn limits() -> Vec<Block> {

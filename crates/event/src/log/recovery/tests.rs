@@ -113,7 +113,7 @@ fn what_stands_in_the_next_file_again_is_cut() {
     // The next file holds all of it, or nothing.
     let disk = self::disk(&[1..=3, 1..=9]);
     assert_eq!(all_positions(&disk, &recovered(&disk)), [(1..=9).collect::<Vec<_>>()]);
-    let disk = self::disk(&[1..=3, 2..=1]);
+    let disk = self::disk(&[1..=3, std::ops::RangeInclusive::new(2, 1)]);
     let found = recovered(&disk);
     assert_eq!(all_positions(&disk, &found), [vec![1, 2, 3]]);
     assert_eq!((found.report.next_position, disk.names().len()), (4, 1));
@@ -140,7 +140,7 @@ fn a_damaged_frame_before_others_is_kept_aside() {
         disk.put(&path(sequence), &bytes);
         let found = recovered(&disk);
         let aside = path(sequence).with_added_extension("damaged");
-        assert_eq!(found.report.damaged, [aside.clone()]);
+        assert_eq!(found.report.damaged, std::slice::from_ref(&aside));
         assert_eq!(disk.content(&aside), bytes, "as it was");
         let kept = found.files.iter().find(|file| file.sequence == sequence).unwrap();
         assert_eq!(positions(&disk, kept), [sequence * 5 - 4, sequence * 5 - 3]);
@@ -194,6 +194,14 @@ fn numbers_go_on_when_all_files_are_deleted() {
     assert_eq!((found.report.next_position, found.next_sequence), (11, 3));
     // A deletion that was not finished.
     disk.put(&path(2), &file(2, 6..=10).0);
+    let found = recovered(&disk);
+    assert_eq!((found.report.next_position, found.next_sequence, found.files.len()), (11, 3, 1));
+}
+
+#[test]
+fn numbers_go_on_when_the_newest_file_is_deleted_first() {
+    let disk = disk(&[1..=5]);
+    disk.put(&Path::new(DIRECTORY).join(DELETED), b"sequence = 2\nposition = 10\n");
     let found = recovered(&disk);
     assert_eq!((found.report.next_position, found.next_sequence, found.files.len()), (11, 3, 1));
 }

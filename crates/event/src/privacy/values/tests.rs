@@ -15,12 +15,8 @@ fn both() -> ValueCipher {
 fn values() -> impl Strategy<Value = FeatureValues> {
     let floats = prop::collection::vec(-1e6_f32..1e6, 0..5);
     let lists = (floats, prop::collection::vec(any::<i64>(), 0..5), prop::collection::vec(0_u8..2, 0..5));
-    (lists, prop::collection::vec("\\PC{0,12}", 1..5)).prop_map(|((floats, ints, bools), strings)| FeatureValues {
-        floats,
-        ints,
-        bools,
-        strings,
-        ..FeatureValues::default()
+    (lists, prop::collection::vec("\\PC{0,12}", 1..5)).prop_map(|((floats, ints, bools), strings)| {
+        FeatureValues { floats, ints, bools, strings, ..FeatureValues::default() }
     })
 }
 

@@ -192,7 +192,7 @@ fn survives(acts: &[Act], sync: SyncPolicy, seed: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn a_loss_of_power_at_any_step_takes_nothing_that_was_told_durable(

@@ -2,6 +2,7 @@ use decision::{Reason, Stage};
 use proptest::prelude::*;
 
 use super::*;
+use crate::effect::Totals;
 
 const IDS: [&str; 5] = ["a", "b", "c", "d", "e"];
 

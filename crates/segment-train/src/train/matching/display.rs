@@ -4,8 +4,8 @@ use std::fmt;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use report::percent::{percent, percent_near, percents};
 use crate::train::study::Migration;
+use report::percent::{percent, percent_near, percents};
 use telemetry::foreign;
 
 /// A row per previous segment and a column per new one, with the customers and their share of the row.

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::share;
-use report::percent::{percent, percent_near};
 use crate::train::study::{Migration, STABLE_JACCARD, Stability};
+use report::percent::{percent, percent_near};
 
 /// The limits for a replacement.
 #[derive(Debug, Clone, Copy, PartialEq)]

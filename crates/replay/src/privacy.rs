@@ -1,0 +1,63 @@
+//! How records name customers, and how they hold the values of sensitive features.
+
+use event::privacy::{Pseudonyms, RecordedEntity, ValueCipher};
+use event::proto::{DecisionRecord, EncryptedValues, FeatureValues};
+use prost::Message;
+use uuid::Uuid;
+
+use super::values::ValuesError;
+
+/// Pseudonyms and keys. By default ids are recorded as they are, and sensitive values are not recorded.
+#[derive(Debug, Clone, Default)]
+pub struct Privacy {
+    /// How records name customers.
+    pub pseudonyms: Pseudonyms,
+    /// Encrypts the values of sensitive features.
+    pub cipher: ValueCipher,
+}
+
+impl Privacy {
+    /// `open`, with the sensitive values encrypted; left out where there is no key.
+    pub(crate) fn protect(
+        &self,
+        open: FeatureValues,
+        sensitive: FeatureValues,
+        decision: Uuid,
+        entity: RecordedEntity,
+    ) -> FeatureValues {
+        let omitted = FeatureValues { encrypted: Some(ValueCipher::omitted()), ..open.clone() };
+        self.cipher.protect(open, sensitive, decision, entity).unwrap_or_else(|error| {
+            tracing::error!(%error, "sensitive values are left out of a record");
+            omitted
+        })
+    }
+
+    /// Decrypts the sensitive values of a record in memory, so that it can be decided again. What there is no key for
+    /// stays as it is, and deciding again says so.
+    pub fn open(&self, record: &mut DecisionRecord) {
+        let Ok(decision) = Uuid::parse_str(&record.decision_id) else { return };
+        let entities = [
+            (&mut record.customer, RecordedEntity::Customer),
+            (&mut record.context, RecordedEntity::Context),
+        ];
+        for (values, entity) in entities {
+            let Some(encrypted) = values.as_mut().and_then(|values| values.encrypted.as_mut()) else { continue };
+            if let Ok(lists) = self.cipher.decrypt(encrypted, decision, entity) {
+                *encrypted = EncryptedValues { ciphertext: lists.encode_to_vec(), ..EncryptedValues::default() };
+            }
+        }
+    }
+}
+
+/// The lists of sensitive values that [`Privacy::open`] has decrypted: they have neither a key nor a nonce.
+pub(crate) fn opened(encrypted: &EncryptedValues) -> Result<FeatureValues, ValuesError> {
+    if !encrypted.key.is_empty() {
+        let message = format!("sensitive values are encrypted with key `{}`; give its file with --keys", encrypted.key);
+        return Err(ValuesError::Encrypted(message));
+    }
+    if encrypted.ciphertext.is_empty() {
+        let message = "sensitive values were not recorded, since no encryption key was configured";
+        return Err(ValuesError::Encrypted(message.to_owned()));
+    }
+    FeatureValues::decode(&*encrypted.ciphertext).map_err(|error| ValuesError::Encrypted(error.to_string()))
+}
