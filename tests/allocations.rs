@@ -188,7 +188,7 @@ fn a_record_allocates_little() {
         counted.sort_unstable();
         counted[COUNTED / 2]
     });
-    assert_eq!(log.close(Duration::from_secs(60)).lost, 0);
+    assert_eq!(log.close(Duration::from_mins(1)).lost, 0);
     let [without, with] = medians;
     println!("{without} allocations without a record, {with} with one");
     assert!(with - without <= RECORD, "a record takes {} allocations, more than {RECORD}", with - without);

@@ -20,7 +20,7 @@ use replay::{Privacy, Releases};
 /// Where records are read.
 #[derive(Debug, Args)]
 pub(super) struct ArchiveArgs {
-    /// The store that holds the sealed records and the releases: a directory, or s3://BUCKET/PREFIX
+    /// The store that holds the sealed records and the releases: a directory, or <s3://BUCKET/PREFIX>
     #[arg(long, value_name = "STORE", default_value = "store")]
     pub store: String,
     /// The file of the keys of the records, to find customers by their ids and to read sensitive values

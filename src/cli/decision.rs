@@ -60,7 +60,7 @@ struct Place {
         display_order = 100
     )]
     server: String,
-    /// Read this store, without a server: a directory, or s3://BUCKET/PREFIX
+    /// Read this store, without a server: a directory, or <s3://BUCKET/PREFIX>
     #[arg(long, value_name = "STORE", display_order = 100)]
     store: Option<String>,
     /// With --store: also read the log in this data directory; may be given several times

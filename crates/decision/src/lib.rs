@@ -40,7 +40,9 @@ pub use recorder::{
     CandidateOutcome, Decisions, Durable, RecordedCall, RecordedCustomer, RecordedDecision, Recorder,
     SourcedValue, ValueSource,
 };
-pub use replay::{DecidedAgain, RecordedScores, RecordedValues, ReplayInput, decide_again};
+pub use replay::{
+    DecidedAgain, DecidedTogether, RecordedScores, RecordedValues, ReplayInput, decide_again, decide_together,
+};
 pub use request::{
     AskedRank, ContextValue, Customer, Explain, RankRequest, RowProblem, RowProblems, ScoreRequest,
 };

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::plan::Plan;
 use super::rank;
-use super::recorder::{RecordedDecision, ValueSource};
+use super::recorder::{Decisions, RecordedDecision, ValueSource};
 use super::{DecisionError, RankRequest, RankResult};
 use feature::{Value, ValueRef};
 use offer::OfferIndex;
@@ -90,4 +90,30 @@ pub fn decide_again(
     let decision = decided.recorded.pop().ok_or_else(nothing)?;
     let candidates = plan.candidates().iter().map(|candidate| candidate.offer).collect();
     Ok(DecidedAgain { result, decision, candidates })
+}
+/// Decisions for many customers that were made outside of a call.
+#[derive(Debug)]
+pub struct DecidedTogether {
+    /// One per customer, in order, as a recorder gets them.
+    pub decisions: Decisions,
+    /// The candidates, in the order of their ids.
+    pub candidates: Vec<OfferIndex>,
+}
+
+/// Decides for all customers of `request` on this thread, as `Rank` would at `now`. Nothing is recorded or counted.
+///
+/// # Errors
+/// When the request does not fit the release.
+pub fn decide_together(
+    snapshot: &Arc<Snapshot>,
+    request: RankRequest,
+    now: DateTime<Utc>,
+    worker: &Worker,
+) -> Result<DecidedTogether, DecisionError> {
+    let mut plan = Plan::new(Arc::clone(snapshot), request, now)?;
+    plan.records = true;
+    let customers = 0..plan.customers.len();
+    let decided = rank::decide(&plan, customers, None, worker, &Call::default(), &Trace::default())?;
+    let candidates = plan.candidates().iter().map(|candidate| candidate.offer).collect();
+    Ok(DecidedTogether { decisions: decided.recorded, candidates })
 }

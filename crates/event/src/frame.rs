@@ -160,7 +160,9 @@ mod tests {
     fn file(texts: &[String]) -> (Vec<Event>, Vec<u8>) {
         let events: Vec<Event> = texts.iter().zip(1..).map(|(text, at)| event(at, text)).collect();
         let mut bytes = Vec::new();
-        events.iter().for_each(|event| write(event, &mut bytes));
+        for event in &events {
+            write(event, &mut bytes);
+        }
         (events, bytes)
     }
 
@@ -199,8 +201,11 @@ mod tests {
             let cut = cut.index(bytes.len());
             let (found, error) = read(&bytes[..cut]);
             prop_assert_eq!(&found[..], &events[..found.len()]);
-            let whole: usize = { let mut out = Vec::new(); found.iter().for_each(|one| write(one, &mut out)); out.len() };
-            prop_assert_eq!(error.is_some(), cut != whole);
+            let mut whole = Vec::new();
+            for one in &found {
+                write(one, &mut whole);
+            }
+            prop_assert_eq!(error.is_some(), cut != whole.len());
         }
 
         #[test]

@@ -25,10 +25,8 @@ pub fn differences(recorded: &DecisionRecord, replayed: &DecisionRecord) -> Vec<
     let mut found = Found(Vec::new());
     found.of("segment", &segment(recorded.segment.as_ref()), &segment(replayed.segment.as_ref()));
     let empty = Candidates::default();
-    let (ours, theirs) = (
-        recorded.candidates.as_ref().unwrap_or(&empty),
-        replayed.candidates.as_ref().unwrap_or(&empty),
-    );
+    let (ours, theirs) =
+        (recorded.candidates.as_ref().unwrap_or(&empty), replayed.candidates.as_ref().unwrap_or(&empty));
     found.of("candidates", &ours.stages.len().to_string(), &theirs.stages.len().to_string());
     let outcomes = |of: &Candidates, at: usize| {
         let number = |list: &[u8]| list.get(at).map_or_else(|| "none".to_owned(), u8::to_string);
@@ -38,7 +36,11 @@ pub fn differences(recorded: &DecisionRecord, replayed: &DecisionRecord) -> Vec<
         found.of(&format!("candidates[{at}]"), &outcomes(ours, at), &outcomes(theirs, at));
     }
     let bits = |scores: &[f32]| scores.iter().map(|score| score.to_bits()).collect::<Vec<_>>();
-    found.of("raw_scores", &format!("{:x?}", bits(&ours.raw_scores)), &format!("{:x?}", bits(&theirs.raw_scores)));
+    found.of(
+        "raw_scores",
+        &format!("{:x?}", bits(&ours.raw_scores)),
+        &format!("{:x?}", bits(&theirs.raw_scores)),
+    );
     found.of("unscored", &ours.unscored.join("; "), &theirs.unscored.join("; "));
     let nothing = || "none".to_owned();
     for at in 0..recorded.offers.len().max(replayed.offers.len()) {
@@ -87,8 +89,17 @@ fn offer(offer: &RecordedOffer) -> String {
 }
 
 fn factors(factors: &RecordedFactors) -> String {
-    let RecordedFactors { score, propensity, context_weight, value, lever, cost, margin, model, model_version } =
-        factors;
+    let RecordedFactors {
+        score,
+        propensity,
+        context_weight,
+        value,
+        lever,
+        cost,
+        margin,
+        model,
+        model_version,
+    } = factors;
     format!(
         "; score {score}, propensity {propensity}, context weight {context_weight}, value {value}, lever {lever}, \
          cost {cost}, margin {margin} by {model} {model_version}"
@@ -100,7 +111,8 @@ mod tests {
     use super::*;
 
     fn record() -> DecisionRecord {
-        let factors = RecordedFactors { score: 0.5, propensity: 0.25, value: 80.0, ..RecordedFactors::default() };
+        let factors =
+            RecordedFactors { score: 0.5, propensity: 0.25, value: 80.0, ..RecordedFactors::default() };
         DecisionRecord {
             decision_id: "0190".to_owned(),
             segment: Some(RecordedSegment { id: 3, distance: 1.5, margin: 0.2 }),
@@ -110,7 +122,11 @@ mod tests {
                 raw_scores: vec![0.5],
                 unscored: Vec::new(),
             }),
-            offers: vec![RecordedOffer { offer_id: "a".to_owned(), factors: Some(factors), ..Default::default() }],
+            offers: vec![RecordedOffer {
+                offer_id: "a".to_owned(),
+                factors: Some(factors),
+                ..Default::default()
+            }],
             degraded: vec!["default:age".to_owned()],
             ..DecisionRecord::default()
         }

@@ -44,8 +44,13 @@ pub struct NamedValue {
 /// When the release cannot be loaded or the record does not fit it.
 pub fn explain(recorded: &DecisionRecord, releases: &Releases) -> Result<Explained, String> {
     let snapshot = releases.get(recorded.release)?;
-    let mut explained =
-        Explained { snapshot, features: Vec::new(), context: Vec::new(), result: None, differences: Vec::new() };
+    let mut explained = Explained {
+        snapshot,
+        features: Vec::new(),
+        context: Vec::new(),
+        result: None,
+        differences: Vec::new(),
+    };
     if recorded.error.is_some() {
         return Ok(explained);
     }

@@ -18,7 +18,6 @@ mod rescore;
 #[cfg(test)]
 mod samples;
 mod simulate;
-mod together;
 mod values;
 mod view;
 mod whatif;
@@ -38,6 +37,7 @@ pub use rescore::{Rescored, Scores};
 pub use simulate::{Simulation, SimulationError, simulate};
 pub use values::ValuesError;
 pub use view::{
-    DecisionView, ListedDecision, ViewedFactors, ViewedOffer, ViewedSegment, ViewedValue, ViewedWithheld, rfc3339,
+    DecisionView, ListedDecision, ViewedFactors, ViewedOffer, ViewedSegment, ViewedValue, ViewedWithheld,
+    rfc3339,
 };
 pub use whatif::what_if;

@@ -87,7 +87,9 @@ fn send<E>(
 mod tests {
     use super::*;
 
-    fn records(count: u64) -> impl FnOnce(&mut dyn FnMut(DecisionRecord) -> ControlFlow<()>) -> Result<(), String> {
+    fn records(
+        count: u64,
+    ) -> impl FnOnce(&mut dyn FnMut(DecisionRecord) -> ControlFlow<()>) -> Result<(), String> {
         move |emit| {
             for number in 0..count {
                 let record = DecisionRecord { release: number, ..DecisionRecord::default() };

@@ -41,9 +41,12 @@ impl Privacy {
             (&mut record.context, RecordedEntity::Context),
         ];
         for (values, entity) in entities {
-            let Some(encrypted) = values.as_mut().and_then(|values| values.encrypted.as_mut()) else { continue };
+            let Some(encrypted) = values.as_mut().and_then(|values| values.encrypted.as_mut()) else {
+                continue;
+            };
             if let Ok(lists) = self.cipher.decrypt(encrypted, decision, entity) {
-                *encrypted = EncryptedValues { ciphertext: lists.encode_to_vec(), ..EncryptedValues::default() };
+                *encrypted =
+                    EncryptedValues { ciphertext: lists.encode_to_vec(), ..EncryptedValues::default() };
             }
         }
     }
@@ -52,7 +55,8 @@ impl Privacy {
 /// The lists of sensitive values that [`Privacy::open`] has decrypted: they have neither a key nor a nonce.
 pub(crate) fn opened(encrypted: &EncryptedValues) -> Result<FeatureValues, ValuesError> {
     if !encrypted.key.is_empty() {
-        let message = format!("sensitive values are encrypted with key `{}`; give its file with --keys", encrypted.key);
+        let message =
+            format!("sensitive values are encrypted with key `{}`; give its file with --keys", encrypted.key);
         return Err(ValuesError::Encrypted(message));
     }
     if encrypted.ciphertext.is_empty() {

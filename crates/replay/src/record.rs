@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use decision::{
-    CandidateOutcome, Customer, CustomerError, Explain, Factors, RankRequest, RankedOffer, RecordedCall,
-    RecordedDecision, RecordedScores, RecordedValues, ReplayInput, Reason,
-    Stage,
+    CandidateOutcome, Customer, CustomerError, Explain, Factors, RankRequest, RankedOffer, Reason,
+    RecordedCall, RecordedDecision, RecordedScores, RecordedValues, ReplayInput, Stage,
 };
 use event::privacy::RecordedEntity;
 use event::proto;
@@ -51,7 +50,8 @@ pub fn write(call: &RecordedCall, privacy: &Privacy, mut emit: impl FnMut(proto:
     let decided_at = call.decided_at().timestamp_micros();
     let schema = snapshot.release.schema();
     let context = values::write(call.context().into_iter(), schema.of(Entity::Context));
-    let (took, customers) = (call.took.as_micros().min(u128::from(u32::MAX)) as u32, call.decisions.len() as u32);
+    let (took, customers) =
+        (call.took.as_micros().min(u128::from(u32::MAX)) as u32, call.decisions.len() as u32);
     for (index, decision) in call.decisions.iter().enumerate() {
         let customer = call.customer(index);
         let failed = decision.error.is_some();
@@ -208,7 +208,8 @@ pub(crate) fn decision_id(record: &proto::DecisionRecord) -> Result<Uuid, Record
 }
 
 fn moment(micros: i64) -> Result<DateTime<Utc>, RecordError> {
-    DateTime::from_timestamp_micros(micros).ok_or_else(|| field("decided_at", "is no moment that a calendar knows"))
+    DateTime::from_timestamp_micros(micros)
+        .ok_or_else(|| field("decided_at", "is no moment that a calendar knows"))
 }
 
 fn timestamp(moment: DateTime<Utc>) -> prost_types::Timestamp {

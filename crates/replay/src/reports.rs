@@ -59,8 +59,3 @@ impl Replayed {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-pub(crate) fn text_at(comparison: &Comparison, width: u16) -> String {
-    text::render(&compared::outline(comparison), Some(width))
-}

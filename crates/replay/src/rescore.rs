@@ -100,7 +100,9 @@ mod tests {
 
     fn scores(engine: &str, pairs: &[(f32, f32)]) -> (u64, u64, u64) {
         let mut scores = Scores { engine: engine.to_owned(), ..Scores::default() };
-        pairs.iter().for_each(|(recorded, scored)| scores.add(*recorded, *scored));
+        for (recorded, scored) in pairs {
+            scores.add(*recorded, *scored);
+        }
         (scores.equal, scores.close, scores.beyond)
     }
 
@@ -112,7 +114,8 @@ mod tests {
 
     #[test]
     fn onnx_runtime_is_held_to_a_relative_bound() {
-        let pairs = [(0.5, 0.500_009), (0.5, 0.500_02), (1000.0, 1000.009), (1000.0, 1000.02), (0.5, f32::NAN)];
+        let pairs =
+            [(0.5, 0.500_009), (0.5, 0.500_02), (1000.0, 1000.009), (1000.0, 1000.02), (0.5, f32::NAN)];
         assert_eq!(scores("onnxruntime", &pairs), (0, 2, 3));
     }
 }

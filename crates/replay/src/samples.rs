@@ -204,7 +204,9 @@ impl Models {
         let write = |version: &str, files: [(&str, &[u8]); 2]| {
             let version = directory.path().join(version);
             std::fs::create_dir_all(&version).unwrap();
-            files.iter().for_each(|(name, bytes)| std::fs::write(version.join(name), bytes).unwrap());
+            for (name, bytes) in files {
+                std::fs::write(version.join(name), bytes).unwrap();
+            }
         };
         // Scores m0 + 2 · m1 + 4 · m2.
         let graph = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/onnx/pair_logit.onnx");

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use chrono::{DateTime, Utc};
@@ -18,8 +18,8 @@ use work::{FOREIGN_STACK, Worker};
 
 use super::comparison::{Comparison, Customers, Excluded, Named, Options, Subject, shown};
 use super::effect::{Side, Tally};
-use super::together::{Decided, decide_together};
 use super::whatif::{Placed, worker};
+use decision::{DecidedTogether, decide_together};
 
 /// Customers that a thread takes at once. Enough to amortise a model's fixed cost.
 const CHUNK: usize = 256;
@@ -202,7 +202,9 @@ impl State {
             match (decide(&self.before), decide(&self.after)) {
                 (Ok(before), Ok(after)) => self.compare(position, &ids, (&before, &after), &mut changed),
                 (Err(error), _) | (_, Err(error)) => {
-                    ids.iter().for_each(|id| self.excluded.fail(id, format!("{placement}: {error}")));
+                    for id in &ids {
+                        self.excluded.fail(id, format!("{placement}: {error}"));
+                    }
                 }
             }
             self.placements.push((placement, position));
@@ -215,7 +217,7 @@ impl State {
         &mut self,
         placement: u32,
         ids: &[&str],
-        (before, after): (&Decided, &Decided),
+        (before, after): (&DecidedTogether, &DecidedTogether),
         changed: &mut [(bool, bool)],
     ) {
         let Self { tally, excluded, sides: (side_before, side_after), .. } = self;

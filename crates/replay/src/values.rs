@@ -63,7 +63,10 @@ pub(crate) fn push(lists: &mut FeatureValues, value: ValueRef<'_>) {
 ///
 /// # Errors
 /// When they do not fit.
-pub(crate) fn read(values: &FeatureValues, features: &[Feature]) -> Result<Vec<(ValueSource, Option<Value>)>, ValuesError> {
+pub(crate) fn read(
+    values: &FeatureValues,
+    features: &[Feature],
+) -> Result<Vec<(ValueSource, Option<Value>)>, ValuesError> {
     if values.sources.len() != features.len() {
         return Err(ValuesError::Width { recorded: values.sources.len(), expected: features.len() });
     }
@@ -119,8 +122,7 @@ impl<'a> Lists<'a> {
     }
 
     fn finish(&self) -> Result<(), ValuesError> {
-        let left =
-            self.floats.len() + self.ints.len() + self.bools.len() + self.strings.len();
+        let left = self.floats.len() + self.ints.len() + self.bools.len() + self.strings.len();
         if left > 0 { Err(ValuesError::Lists(format!("{left} are left over"))) } else { Ok(()) }
     }
 }

@@ -99,11 +99,8 @@ fn withheld(view: &DecisionView) -> String {
 fn values(values: &[ViewedValue]) -> String {
     let mut table = new_table(&["feature", "value", "from"], 1..2);
     for value in values {
-        let shown = match &value.value {
-            serde_json::Value::Null => String::new(),
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
+        let number = || if value.value.is_null() { String::new() } else { value.value.to_string() };
+        let shown = value.value.as_str().map_or_else(number, str::to_owned);
         table.add_row([value.name.as_str(), &shown, value.source]);
     }
     table.to_string()

@@ -152,7 +152,7 @@ mod tests {
         let id = format!(
             "{:08x}-{:04x}-7000-8000-000000000000",
             1_796_083_199_999_u64 >> 16,
-            1_796_083_199_999_u64 & 0xffff
+            0x01a2_2ee6_afff_u64 & 0xffff
         );
         let days = Query::of_decision(&id).days().unwrap();
         assert_eq!(days, day("2026-11-29")..=day("2026-12-01"));

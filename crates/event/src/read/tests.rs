@@ -34,7 +34,9 @@ fn decisions_come_by_day_then_server_then_time() {
     let files = Files::new();
     let of = |server: &str, times: &[i64]| {
         let mut records = decisions(times.iter().map(|time| NOON + time));
-        records.iter_mut().for_each(|record| server.clone_into(&mut record.server));
+        for record in &mut records {
+            server.clone_into(&mut record.server);
+        }
         records
     };
     // The files of a server overlap: a call that took long is in the next log.

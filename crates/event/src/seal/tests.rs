@@ -241,7 +241,7 @@ fn a_store_that_is_away_is_tried_again_later_and_no_log_is_lost() {
         assert_eq!(metrics.events.sealing_failures.get(), u64::from(attempt));
         // The pause doubles, up to its limit.
         let pause = (config.first_pause * 2_u32.pow(attempt - 1)).min(config.last_pause);
-        assert_eq!(round.run(now + pause - Duration::from_millis(1), &|| false), 0);
+        assert_eq!(round.run(now + (pause.saturating_sub(Duration::from_millis(1))), &|| false), 0);
         assert_eq!(metrics.events.sealing_failures.get(), u64::from(attempt));
         now += pause;
     }
@@ -319,7 +319,7 @@ fn left_behind(logs: &[(u64, u64, Vec<DecisionRecord>)], files: &Files) -> (temp
 fn in_log(root: &Path) -> Vec<String> {
     let names = fs::read_dir(root.join("log")).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name.ends_with(".log")).collect()
+    names.filter(|name| Path::new(name).extension().is_some_and(|is| is == "log")).collect()
 }
 
 #[test]

@@ -226,7 +226,9 @@ mod tests {
     fn the_order_of_events_counts() {
         let content = |checksums: [u32; 2]| {
             let mut contents = Contents::new();
-            checksums.into_iter().for_each(|checksum| contents.add(checksum));
+            for checksum in checksums {
+                contents.add(checksum);
+            }
             contents.content()
         };
         assert_eq!(content([1, 2]), content([1, 2]));

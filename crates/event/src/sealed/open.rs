@@ -72,7 +72,12 @@ impl SealedFile {
             ));
         }
         opened.check_groups(ROWS[1])?;
-        let columns = opened.parquet().row_groups().iter().map(::parquet::file::metadata::RowGroupMetaData::num_columns).sum::<usize>();
+        let columns = opened
+            .parquet()
+            .row_groups()
+            .iter()
+            .map(::parquet::file::metadata::RowGroupMetaData::num_columns)
+            .sum::<usize>();
         if opened.chunk_checksums.len() != columns || !opened.has_footer_checksum {
             return Err(SealedError::damaged(&opened.shown, "its metadata lacks checksums"));
         }

@@ -181,6 +181,7 @@ pub(crate) fn opened(server: &str, files: &[LogFile]) -> OpenedLog {
 }
 
 /// Any record: fields of all kinds, set or not, with texts and numbers that no server would write.
+#[expect(clippy::too_many_lines, reason = "a line per field")]
 pub(crate) fn any_record() -> impl Strategy<Value = DecisionRecord> {
     let text = || prop_oneof![Just(String::new()), "[a-c]{1,2}", ".{0,12}"];
     let texts = move || prop::collection::vec(text(), 0..3);

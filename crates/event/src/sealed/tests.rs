@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::parquet::arrow::ArrowWriter;
-use ::parquet::basic::{Compression, Encoding};
+use ::parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
 use ::parquet::file::properties::WriterProperties;
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -74,7 +74,9 @@ fn foreign(batch: &RecordBatch, properties: WriterProperties) -> (tempfile::Temp
 
 fn batch(entries: &[Entry]) -> RecordBatch {
     let mut builder = BatchBuilder::new();
-    entries.iter().for_each(|entry| builder.push(entry.clone(), 1));
+    for entry in entries {
+        builder.push(entry.clone(), 1);
+    }
     builder.finish().unwrap()
 }
 
@@ -349,7 +351,7 @@ fn records_that_would_take_too_much_memory_are_refused_before_they_are_decoded()
         DecisionRecord { offers: vec![RecordedOffer::default(); 2_000_000], ..DecisionRecord::default() };
     let column = Arc::new(BinaryArray::from_vec(vec![&record.encode_to_vec()])) as ArrayRef;
     let properties =
-        WriterProperties::builder().set_compression(Compression::ZSTD(Default::default())).build();
+        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
     let (_folder, path) = foreign(&RecordBatch::try_from_iter([("record", column)]).unwrap(), properties);
     assert!(fs::metadata(&path).unwrap().len() < 20_000);
     let error = read_any(&path).unwrap_err().to_string();
@@ -359,7 +361,7 @@ fn records_that_would_take_too_much_memory_are_refused_before_they_are_decoded()
 #[test]
 fn other_codecs_and_encodings_are_refused_by_name() {
     let batch = batch(&entries(&decisions([NOON, NOON + 1])));
-    let gzip = WriterProperties::builder().set_compression(Compression::GZIP(Default::default())).build();
+    let gzip = WriterProperties::builder().set_compression(Compression::GZIP(GzipLevel::default())).build();
     let delta = WriterProperties::builder()
         .set_dictionary_enabled(false)
         .set_column_encoding("decided_at".into(), Encoding::DELTA_BINARY_PACKED)

@@ -9,8 +9,8 @@ use super::positions::{Positions, at};
 use super::sum::Sum;
 use super::sums::{OfferSums, Sums};
 use super::{
-    BeforeAfter, Code, Effect, MOVES, Move, NamedOffer, OfferEffect, PlacementEffect, ReasonEffect,
-    SegmentEffect, WithheldEffect,
+    BeforeAfter, Code, Effect, MOVES, Move, NamedOffer, PlacementEffect, ReasonEffect, SegmentEffect,
+    WithheldEffect,
 };
 
 /// An offer that a decision shows.
