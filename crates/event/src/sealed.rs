@@ -23,8 +23,6 @@ mod rows;
 mod statistics;
 mod store;
 #[cfg(test)]
-pub(crate) mod testing;
-#[cfg(test)]
 mod tests;
 mod write;
 
@@ -37,6 +35,9 @@ pub(crate) use self::description::{Contents, Description, OfLog};
 pub(crate) use self::open::{LocalFile, SealedFile};
 pub(crate) use self::store::Placed;
 pub(crate) use self::write::SealedWriter;
+
+#[cfg(test)]
+pub(crate) use self::tests::testing;
 
 /// The most rows of a row group that this version writes: what one thread decodes at a time when files are read.
 pub(crate) const GROUP_ROWS: usize = 8_192;

@@ -148,12 +148,9 @@ mod tests {
 
     #[test]
     fn the_days_of_an_id_are_those_around_its_time() {
-        // 2026-11-30T23:59:59.999Z
-        let id = format!(
-            "{:08x}-{:04x}-7000-8000-000000000000",
-            1_796_083_199_999_u64 >> 16,
-            0x01a2_2ee6_afff_u64 & 0xffff
-        );
+        // 2026-11-30T23:59:59.999Z, in milliseconds.
+        let time = 1_796_083_199_999_u64;
+        let id = format!("{:08x}-{:04x}-7000-8000-000000000000", time >> 16, time & 0xffff);
         let days = Query::of_decision(&id).days().unwrap();
         assert_eq!(days, day("2026-11-29")..=day("2026-12-01"));
         assert_eq!(Query::of_decision("no UUID").days(), None);

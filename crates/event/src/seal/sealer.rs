@@ -9,6 +9,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use objects::ObjectsError;
 use telemetry::Metrics;
 use work::catch_panic;
 use work::priority::set_idle_priority;
@@ -169,8 +170,7 @@ impl Round {
                 }
                 Err(error) => {
                     self.metrics.events.sealing_failures.inc();
-                    // What keeps one file from the store keeps all of them.
-                    if matches!(error, SealedError::Objects(_)) {
+                    if is_of_store(&error) {
                         let pause = self.longer(self.store_pause, now);
                         self.store_pause = Some(pause);
                         tracing::warn!(
@@ -215,4 +215,9 @@ impl Round {
         let time = before.map_or(first_pause, |pause| (pause.time * 2).min(last_pause));
         Pause { until: now + time, time }
     }
+}
+
+/// Whether an error keeps all files from the store, and not one.
+fn is_of_store(error: &SealedError) -> bool {
+    matches!(error, SealedError::Objects(error) if !matches!(error, ObjectsError::Damaged { .. }))
 }

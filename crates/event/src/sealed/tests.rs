@@ -1,3 +1,5 @@
+pub(crate) mod testing;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use proptest::prelude::*;
 use prost::Message;
 
-use super::testing::{NOON, any_record, bytes, decision, decisions, frame_of};
+use self::testing::{NOON, any_record, bytes, decision, decisions, frame_of};
 use super::*;
 use crate::columns::{BatchBuilder, Entry};
 use crate::frame;

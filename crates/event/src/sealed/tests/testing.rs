@@ -10,7 +10,6 @@ use prost_types::Timestamp;
 use tempfile::TempDir;
 use uuid::{Builder, Uuid};
 
-use super::EventStore;
 use crate::columns::Entry;
 use crate::frame;
 use crate::log::{LogFile, OpenedLog};
@@ -19,6 +18,7 @@ use crate::proto::{
     RecordedFactors, RecordedOffer, RecordedSegment, event,
 };
 use crate::seal::{Sealed, seal};
+use crate::sealed::EventStore;
 
 /// A day in microseconds.
 pub(crate) const DAY: i64 = 86_400_000_000;
