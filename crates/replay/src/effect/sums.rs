@@ -59,7 +59,7 @@ impl BeforeAfter<Sum> {
     }
 }
 
-/// What an [`OfferEffect`] and the [`WithheldEffect`]s of an offer are made of.
+/// What an [`OfferEffect`] and the [`WithheldEffect`](super::WithheldEffect)s of an offer are made of.
 #[derive(Debug, Clone, Default)]
 pub(super) struct OfferSums {
     /// The rank of the release that names the offer, and the name.
