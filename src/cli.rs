@@ -12,6 +12,7 @@ mod init;
 mod judge;
 mod model;
 mod printing;
+mod privacy;
 mod progress;
 mod rank;
 mod release;
@@ -72,6 +73,8 @@ enum Command {
     Events(events::EventsArgs),
     /// Decide again from records and compare, or ask what another release would have done
     Replay(replay::ReplayArgs),
+    /// Make the keys of records
+    Privacy(privacy::PrivacyArgs),
     /// Train segments of customers
     #[command(subcommand)]
     Segment(segment::SegmentCommand),
@@ -152,6 +155,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Decision(args) => decision::run(&args),
         Command::Events(args) => events::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Privacy(args) => privacy::run(&args),
         Command::Segment(command) => segment::run(&command),
         Command::Features(command) => features::run(&command),
     }

@@ -383,14 +383,10 @@ fn sensitive(directory: &Path) -> (Copy, PathBuf) {
     let workspace = Copy::new();
     workspace.replace("features.toml", "name = \"age\"\n", "name = \"age\"\nsensitive = true\n");
     let keys = directory.join("keys.toml");
-    let key = |id: &str, purpose: &str, byte: &str| {
-        format!(
-            "[[key]]\nid = \"{id}\"\nsecret = \"{}=\"\nuse = \"{purpose}\"\nactive = true\n",
-            byte.repeat(43)
-        )
-    };
-    std::fs::write(&keys, key("names-1", "pseudonyms", "A") + &key("values-1", "encryption", "E")).unwrap();
-    std::fs::set_permissions(&keys, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let made = run(&["privacy", "keys"], &[("--out", &keys)]);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let again = run(&["privacy", "keys"], &[("--out", &keys)]);
+    assert_eq!(again.code, Some(1), "{again:?}");
     (workspace, keys)
 }
 
@@ -422,7 +418,7 @@ async fn pseudonyms_and_sensitive_values_are_read_with_the_keys_alone() {
     let places = [("--store", server.store.as_path()), ("--data", data.as_path())];
     let without = run(&["replay"], &places);
     assert_eq!(without.code, Some(1), "{without:?}");
-    assert!(without.stdout.contains("values-1"), "{without:?}");
+    assert!(without.stdout.contains("--keys"), "{without:?}");
     let with = [&places[..], &[("--keys", keys.as_path())]].concat();
     assert_eq!(replayed(&[], &with)["identical"], 1);
     let found = run(&["decision", "list", "--json", "--customer", "C000042"], &with);
