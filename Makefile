@@ -34,7 +34,7 @@ SETTINGS    := RPS P99_MS SECONDS WARMUP CALL ADDRESS ADMIN MODELS ERRORS_PERCEN
 # The seed of property tests is fixed here, so that a change is judged by what it changes; `make properties` draws others.
 PROPTEST_RNG_SEED ?= 1
 
-.PHONY: run test lint docs build onnxruntime fuzz properties swap-test swap-costs lanes bench-hostile bench bench-segment bench-peers flame ghz load-test load-swap soak clean
+.PHONY: run test lint docs build onnxruntime fuzz properties chaos swap-test swap-costs lanes bench-hostile bench bench-segment bench-peers flame ghz load-test load-swap soak clean
 
 run: build var/store/CURRENT
 	@scripts/run.sh $(BINARY)
@@ -78,6 +78,11 @@ fuzz: export PROFFER_TEST_FUZZ_SECONDS = $(shell expr $(MINUTES) \* 60 / $(FUZZ_
 fuzz:
 	$(CARGO) test --locked --test fuzz -- --nocapture --test-threads 1
 	$(CARGO) test --locked --workspace --lib -- --nocapture --test-threads 1 tests::fuzz_
+
+# A server under load is killed KILLS times at any moment, and no acknowledged decision may be lost; takes minutes.
+chaos: KILLS ?= 200
+chaos: onnxruntime
+	PROFFER_TEST_KILLS=$(KILLS) $(CARGO) test --locked --test server records::what_was_acknowledged -- --nocapture
 
 # Every property with ROUNDS new seeds. A failing one prints its input and is kept in proptest-regressions/, which later runs try first.
 properties: ROUNDS ?= 5

@@ -285,7 +285,7 @@ async fn what_was_acknowledged_survives_a_kill_at_any_moment() {
     let (store, data) = (directory.path().join("store"), directory.path().join("data"));
     assert_eq!(init(&store, &sample_workspace()).code, Some(0));
     let mut acknowledged = BTreeSet::new();
-    for round in 0..KILLS {
+    for round in 0..kills() {
         let mut serve = command();
         serve.env("PROFFER_DATA_DIRECTORY", &data);
         // Small and young files, so that the kills also meet rotation and sealing.
@@ -310,14 +310,14 @@ async fn what_was_acknowledged_survives_a_kill_at_any_moment() {
         });
         let calls: Vec<_> = calls.collect();
         // Another moment in each round; which one has no effect on what must hold.
-        tokio::time::sleep(Duration::from_millis(150 + 83 * round)).await;
+        tokio::time::sleep(Duration::from_millis(150 + 83 * (round % 20))).await;
         process.signal("KILL");
         for call in calls {
             acknowledged.extend(call.await.unwrap());
         }
         drop(process);
     }
-    assert!(acknowledged.len() as u64 > KILLS, "hardly a call was answered");
+    assert!(acknowledged.len() as u64 > kills(), "hardly a call was answered");
     let found = recorded(&store, Some(&data));
     let distinct: BTreeSet<String> = found.iter().cloned().collect();
     assert_eq!(found.len(), distinct.len(), "a decision is recorded twice");
@@ -329,8 +329,10 @@ async fn what_was_acknowledged_survives_a_kill_at_any_moment() {
     assert_eq!(replayed(&[], &places)["identical"], found.len());
 }
 
-/// How often a server is killed. `make chaos` does it more often.
-const KILLS: u64 = 6;
+/// How often a server is killed; `make chaos` does it more often.
+fn kills() -> u64 {
+    std::env::var("PROFFER_TEST_KILLS").map_or(6, |kills| kills.parse().unwrap())
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_cannot_share_a_data_directory() {
