@@ -1,6 +1,6 @@
 //! `proffer release simulate`: what would change for all customers if a release were promoted.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use clap::Args;
 
 use crate::app::App;
@@ -45,7 +45,7 @@ pub(super) fn run(args: &SimulateArgs, store: &str) -> Result<(), Failure> {
         before: named(&deployer, base)?,
         after: named(&deployer, args.release)?,
         placements: args.placement.clone(),
-        now: args.as_of.unwrap_or_else(Utc::now),
+        now: args.as_of.unwrap_or_else(|| Utc::now().trunc_subsecs(0)),
         options: Options { threads: args.report.threads, ..Options::default() },
     };
     let customers = simulation.after.snapshot.customers.len() as u64;
