@@ -32,6 +32,7 @@ mod release;
 mod rpc;
 mod status;
 mod threads;
+mod time;
 mod traced;
 
 use std::future::Future;

@@ -30,17 +30,7 @@ const NAMED_IN: [(&str, &[&str]); 12] = [
     ("hyper", &["admin", "grpc/http2"]),
     ("hyper_util", &["admin", "grpc/http2"]),
     ("cel", &["offer/rule"]),
-    (
-        "parquet",
-        &[
-            "table",
-            "feature/store",
-            "segment-train/train/table",
-            "event/sealed",
-            "event/export",
-            "event/erasure",
-        ],
-    ),
+    ("parquet", &["table", "feature/store", "segment-train/train/table", "event/sealed"]),
 ];
 
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {

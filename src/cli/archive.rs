@@ -106,8 +106,11 @@ impl ArchiveArgs {
 
     /// The releases of the store, loaded when they are needed.
     pub(super) fn releases(&self) -> Result<Arc<Releases>, Failure> {
-        let deployer = self.deployer()?;
-        let load = move |number| deployer.release(number).map_err(|error| error.to_string());
-        Ok(Arc::new(Releases::new(load)))
+        Ok(Arc::new(releases(self.deployer()?)))
     }
+}
+
+/// The releases that a deployer loads.
+pub(super) fn releases(deployer: Deployer) -> Releases {
+    Releases::new(move |number| deployer.release(number).map_err(|error| error.to_string()))
 }

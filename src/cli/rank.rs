@@ -11,10 +11,11 @@ use super::table::{Table, new_table};
 use super::typed::{TypedColumns, schema};
 use super::values::{Written, assignment, batch, listed, moment};
 use super::{Failure, block_on};
-use crate::grpc::client::{Client, RankAnswer, RankQuestion, RankedCustomer, WithheldOffer};
+use crate::grpc::client::{Client, RankAnswer, RankQuestion, RankedCustomer};
 use decision::{ContextValue, Stage};
 use feature::store::read_cell;
 use feature::{FeatureBatch, FeatureSchema, ValueRef};
+use replay::ViewedWithheld;
 use table::Decimal;
 use telemetry::foreign;
 
@@ -216,8 +217,8 @@ fn shown(result: &RankedCustomer) -> Table {
 fn withheld(result: &RankedCustomer) -> Table {
     let mut table = new_table(&["offer", "stage", "reason", "because"], 0..0);
     // Those that came nearest to being shown come first.
-    let mut rejected: Vec<&WithheldOffer> = result.rejected.iter().collect();
-    let stage = |offer: &WithheldOffer| Stage::ALL.iter().position(|stage| stage.as_str() == offer.stage);
+    let mut rejected: Vec<&ViewedWithheld> = result.rejected.iter().collect();
+    let stage = |offer: &ViewedWithheld| Stage::ALL.iter().position(|stage| stage.as_str() == offer.stage);
     rejected.sort_by_key(|offer| Reverse(stage(offer)));
     for offer in rejected {
         let because: Vec<&str> =

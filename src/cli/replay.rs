@@ -2,20 +2,21 @@
 
 use std::fs;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use uuid::Uuid;
 
-use super::archive::{ArchiveArgs, Selection};
+use super::archive::{ArchiveArgs, Selection, releases};
 use super::printing::{print, print_contents};
+use super::upload::read_optional;
 use super::{Failure, progress};
 use event::proto::DecisionRecord;
 use event::read::read_file;
-use event::{Query, SealedError};
+use event::{EventReader, Query, SealedError};
 use release::Deployer;
 use replay::identity::{self, replay};
-use replay::{Comparison, Named, Options, Privacy, Releases, what_if};
+use replay::{Comparison, Named, Options, Privacy, what_if};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -78,12 +79,16 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let mut query = args.archive.query(&args.selection)?;
     query.decision_ids = args.decision.iter().map(Uuid::to_string).collect();
     let (deployer, privacy) = (args.archive.deployer()?, args.archive.privacy()?);
+    let input = match &args.input {
+        Some(file) => Input::File(file),
+        None => Input::Archive(args.archive.reader()?),
+    };
     if args.release.is_some() || args.offers.is_some() || args.policy.is_some() {
         let other = other(args, &deployer)?;
         let releases = releases(deployer);
         let bar = progress::counter("decisions");
         let options = Options { threads: args.report.threads, ..Options::default() };
-        let source = |emit: &mut Emit<'_>| records(args, &query, &privacy, emit);
+        let source = |emit: &mut Emit<'_>| input.read(&query, &privacy, emit);
         let compared =
             what_if(source, |number| releases.get(number), &other, options, |done| bar.count(done))?;
         bar.clear();
@@ -92,7 +97,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let releases = releases(deployer);
     let bar = progress::counter("decisions");
     let options = identity::Options { rescore: args.rescore, threads: args.report.threads };
-    let source = |emit: &mut Emit<'_>| records(args, &query, &privacy, emit);
+    let source = |emit: &mut Emit<'_>| input.read(&query, &privacy, emit);
     let replayed = replay(source, &releases, options, |done| bar.count(done))?;
     bar.clear();
     let (text, json, html) = (|| replayed.text(), || replayed.json(), || replayed.html());
@@ -108,45 +113,32 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
 
 type Emit<'a> = dyn FnMut(DecisionRecord) -> ControlFlow<()> + 'a;
 
-fn releases(deployer: Deployer) -> Releases {
-    Releases::new(move |number| deployer.release(number).map_err(|error| error.to_string()))
+/// Where records come from.
+enum Input<'a> {
+    File(&'a Path),
+    Archive(EventReader),
 }
 
-fn records(
-    args: &ReplayArgs,
-    query: &Query,
-    privacy: &Privacy,
-    emit: &mut Emit<'_>,
-) -> Result<(), SealedError> {
-    let emit = &mut |mut record: DecisionRecord| {
-        privacy.open(&mut record);
-        emit(record)
-    };
-    match &args.input {
-        Some(file) => read_file(file, query, &mut |entry| emit(*entry.record)),
-        None => {
-            let reader = args.archive.reader().map_err(|failure| SealedError::Damaged {
-                path: args.archive.store.clone(),
-                message: failure.message,
-            })?;
-            reader.scan(query, emit)
+impl Input<'_> {
+    fn read(&self, query: &Query, privacy: &Privacy, emit: &mut Emit<'_>) -> Result<(), SealedError> {
+        let emit = &mut |mut record: DecisionRecord| {
+            privacy.open(&mut record);
+            emit(record)
+        };
+        match self {
+            Self::File(file) => read_file(file, query, &mut |entry| emit(*entry.record)),
+            Self::Archive(reader) => reader.scan(query, emit),
         }
     }
 }
 
 /// The release that a what-if asks about.
 fn other(args: &ReplayArgs, deployer: &Deployer) -> Result<Named, Failure> {
-    let text = |file: &Option<PathBuf>| {
-        let read = |path: &PathBuf| {
-            fs::read_to_string(path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
-        };
-        file.as_ref().map(read).transpose()
-    };
     let number = match args.release {
         Some(number) => number,
         None => super::backend::current_of(&args.archive.store)?,
     };
-    let (offers, policy) = (text(&args.offers)?, text(&args.policy)?);
+    let (offers, policy) = (read_optional(args.offers.as_ref())?, read_optional(args.policy.as_ref())?);
     let name = match (&args.offers, &args.policy) {
         (None, None) => format!("release {number}"),
         (Some(file), None) | (None, Some(file)) => format!("release {number} with {}", file.display()),

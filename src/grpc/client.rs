@@ -16,9 +16,7 @@ use wire::decision_service_client::DecisionServiceClient;
 use wire::model_service_client::ModelServiceClient;
 use wire::release_service_client::ReleaseServiceClient;
 
-pub use decisions::{
-    RankAnswer, RankQuestion, RankedCustomer, Scored, ShownFactors, ShownOffer, ShownSegment, WithheldOffer,
-};
+pub use decisions::{RankAnswer, RankQuestion, RankedCustomer, Scored, ShownOffer, ShownSegment};
 pub use management::{PIECE, Watch};
 
 /// Why a call has no answer.

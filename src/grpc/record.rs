@@ -13,11 +13,12 @@ use super::limits::check_id;
 use super::management::{blocking, take_on};
 use super::proto::proffer::v1 as wire;
 use super::status::invalid;
-use ::decision::{Explain, ValueSource};
+use super::time;
+use ::decision::Explain;
 use ::release::{Deployer, RegistryError, StoreError};
-use event::proto::{DecisionRecord, FeatureSource};
+use event::proto::DecisionRecord;
 use event::{EventReader, Query, SealedError};
-use replay::{Explained, NamedValue, Privacy, Releases, explain};
+use replay::{Explained, NamedValue, Privacy, Releases, explain, recorded_source};
 
 /// The decisions of a page that does not say how many.
 const PAGE: u64 = 100;
@@ -149,9 +150,9 @@ fn read_list(request: wire::ListDecisionsRequest, now: DateTime<Utc>) -> Result<
     for (field, id) in [("customer_id", &customer_id), ("placement", &placement), ("offer_id", &offer_id)] {
         check_id(field, id)?;
     }
-    let to = to.map_or(Ok(now), |time| read_time("to", time))?;
+    let to = to.map_or(Ok(now), |time| time::read("to", time))?;
     let week_before = to.checked_sub_signed(TimeDelta::days(DAYS)).unwrap_or(DateTime::<Utc>::MIN_UTC);
-    let from = from.map_or(Ok(week_before), |time| read_time("from", time))?;
+    let from = from.map_or(Ok(week_before), |time| time::read("from", time))?;
     if from >= to {
         return Err(invalid("from", "must be before `to`"));
     }
@@ -189,18 +190,6 @@ fn read_decision_id(field: &str, id: &str) -> Result<String, Status> {
     Ok(id.to_string())
 }
 
-fn read_time(field: &str, time: prost_types::Timestamp) -> Result<DateTime<Utc>, Status> {
-    let nanos = u32::try_from(time.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
-    nanos
-        .and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos))
-        .ok_or_else(|| invalid(field, "is not a moment that a calendar knows"))
-}
-
-fn write_time(micros: i64) -> prost_types::Timestamp {
-    let (seconds, rest) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
-    prost_types::Timestamp { seconds, nanos: rest as i32 * 1000 }
-}
-
 fn write_token(record: &DecisionRecord) -> String {
     format!("{}:{}", record.decided_at, record.decision_id)
 }
@@ -212,7 +201,7 @@ fn read_token(token: &str) -> Option<(i64, String)> {
 
 fn write_summary(record: DecisionRecord) -> wire::DecisionSummary {
     wire::DecisionSummary {
-        decided_at: Some(write_time(record.decided_at)),
+        decided_at: Some(time::write_micros(record.decided_at)),
         fallback: record.offers.iter().any(|offer| offer.fallback),
         offer_ids: record.offers.into_iter().map(|offer| offer.offer_id).collect(),
         error: record.error.map(|error| error.message).unwrap_or_default(),
@@ -243,16 +232,10 @@ fn write_decision(record: DecisionRecord, explained: Result<Explained, String>) 
 }
 
 fn write_named(value: NamedValue) -> wire::RecordedValue {
-    let source = match value.source {
-        ValueSource::Missing => FeatureSource::Unspecified,
-        ValueSource::Request => FeatureSource::Request,
-        ValueSource::Store => FeatureSource::Store,
-        ValueSource::Default => FeatureSource::Default,
-    };
     wire::RecordedValue {
         name: value.name,
         value: value.value.as_ref().map(|value| write_value(value.as_ref())),
-        source: source.into(),
+        source: recorded_source(value.source).into(),
     }
 }
 
@@ -304,6 +287,6 @@ mod tests {
         let record = DecisionRecord { decided_at: -5, decision_id: id.clone(), ..DecisionRecord::default() };
         assert_eq!(read_token(&write_token(&record)), Some((-5, id)));
         assert_eq!(read_token("5"), None);
-        assert_eq!(write_time(-5), prost_types::Timestamp { seconds: -1, nanos: 999_995_000 });
+        assert_eq!(time::write_micros(-5), prost_types::Timestamp { seconds: -1, nanos: 999_995_000 });
     }
 }

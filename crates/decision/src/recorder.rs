@@ -1,4 +1,4 @@
-//! What is handed to whoever records decisions, and when.
+//! What a recorder of decisions gets, and when.
 //!
 //! Decisions know only the trait [`Recorder`]. Room for the records of a call is reserved before it is decided, so
 //! that a recorder without room can refuse the call before any work. Afterwards the recorder gets the plan of the call

@@ -77,7 +77,7 @@ impl EventLog {
             drop(writer);
             // Only now may another process have it.
             drop(directory);
-            // Nobody listens if the log was dropped.
+            // Fails only if the log was dropped.
             let _ = tell.send(());
         };
         Builder::new().name("record".to_owned()).spawn(serve).map_err(EventError::io(&path))?;

@@ -4,7 +4,7 @@
 //! A file appears whole: it is made beside its place and renamed then. JSON Lines names features and candidates where
 //! the caller knows the release ([`Names`]); else they stand by their position. In CSV, the elements of lists are
 //! joined by `;`. A text that begins with `=`, `+`, `-` or `@` is quoted and left as it is: a spreadsheet may take it
-//! for a formula, and whoever opens the file in one must import it as text.
+//! for a formula, and a person who opens the file in one must import it as text.
 
 mod csv;
 mod json;

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `record.created` | a new log file exists and is empty |
 //! | `record.append` | events are written and not synced |
-//! | `record.synced` | they are synced, and nobody has been told |
+//! | `record.synced` | they are synced, and no receipt says so yet |
 //! | `record.rotate` | a log file is closed, and no other is open |
 //! | `record.deleting` | the end of a log file is noted, and the file is still there |
 

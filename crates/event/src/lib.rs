@@ -42,6 +42,19 @@ pub use columns::Entry;
 pub use read::{EventReader, Query};
 pub use sealed::{EventStore, SealedError};
 
+impl proto::FeatureSource {
+    /// Where a value came from, as JSON and people read it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unspecified => "missing",
+            Self::Request => "request",
+            Self::Store => "store",
+            Self::Default => "default",
+        }
+    }
+}
+
 /// The messages of `proto/proffer/v1/record.proto`.
 #[allow(missing_docs, clippy::pedantic, reason = "generated; the definition has the documentation")]
 pub mod proto {

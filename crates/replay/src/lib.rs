@@ -35,9 +35,9 @@ pub use record::{FORMAT, RecordError, read, write};
 pub use releases::{Releases, without_customers};
 pub use rescore::{Rescored, Scores};
 pub use simulate::{Simulation, SimulationError, simulate};
-pub use values::ValuesError;
+pub use values::{ValuesError, recorded_source};
 pub use view::{
     DecisionView, ListedDecision, ViewedFactors, ViewedOffer, ViewedSegment, ViewedValue, ViewedWithheld,
-    rfc3339,
+    rfc3339, shortest,
 };
 pub use whatif::what_if;

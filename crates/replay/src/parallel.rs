@@ -1,11 +1,13 @@
 //! Many records on all cores, with few of them in memory.
 
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 use event::proto::DecisionRecord;
+use work::FOREIGN_STACK;
 
 /// Records that go to a thread together.
 const BATCH: usize = 256;
@@ -25,33 +27,55 @@ pub(crate) fn in_parallel<S: Send, E>(
     add: impl Fn(&mut S, Vec<DecisionRecord>) + Sync,
     mut progress: impl FnMut(u64),
 ) -> Result<Vec<S>, E> {
-    let threads = match threads {
-        0 => thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        some => some,
-    };
+    let threads = thread_count(threads);
     let (batches, taken) = sync_channel(threads * WAITING);
     let taken = Mutex::new(taken);
+    let work = |_| {
+        let mut state = begin();
+        while let Some(batch) = next(&taken) {
+            add(&mut state, batch);
+        }
+        state
+    };
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut state = begin();
-                    while let Some(batch) = next(&taken) {
-                        add(&mut state, batch);
-                    }
-                    state
-                })
-            })
-            .collect();
+        #[expect(clippy::expect_used, reason = "as `Scope::spawn` does where no thread can be started")]
+        let workers = start(scope, threads, &work).expect("no thread can be started");
         let read = send(source, &batches, &mut progress);
         drop(batches);
-        let states = workers.into_iter().map(|worker| match worker.join() {
-            Ok(state) => state,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        let states = states.collect();
+        let states = joined(workers);
         read.map(|()| states)
     })
+}
+
+/// How many threads were asked for; 0 is one per core.
+pub(crate) fn thread_count(threads: usize) -> usize {
+    match threads {
+        0 => thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        some => some,
+    }
+}
+
+/// Starts threads with the stack that graphs need; each gets its number.
+///
+/// # Errors
+/// When the operating system refuses one.
+pub(crate) fn start<'s, S: Send + 's>(
+    scope: &'s Scope<'s, '_>,
+    threads: usize,
+    work: &'s (impl Fn(usize) -> S + Sync),
+) -> io::Result<Vec<ScopedJoinHandle<'s, S>>> {
+    let start =
+        |number| thread::Builder::new().stack_size(FOREIGN_STACK).spawn_scoped(scope, move || work(number));
+    (0..threads).map(start).collect()
+}
+
+/// What the threads come to, in their order; a panic of one goes on here.
+pub(crate) fn joined<S>(threads: Vec<ScopedJoinHandle<'_, S>>) -> Vec<S> {
+    let joined = threads.into_iter().map(|thread| match thread.join() {
+        Ok(state) => state,
+        Err(panic) => std::panic::resume_unwind(panic),
+    });
+    joined.collect()
 }
 
 fn next(taken: &Mutex<Receiver<Vec<DecisionRecord>>>) -> Option<Vec<DecisionRecord>> {

@@ -25,11 +25,15 @@ impl Privacy {
         decision: Uuid,
         entity: RecordedEntity,
     ) -> FeatureValues {
-        let omitted = FeatureValues { encrypted: Some(ValueCipher::omitted()), ..open.clone() };
-        self.cipher.protect(open, sensitive, decision, entity).unwrap_or_else(|error| {
-            tracing::error!(%error, "sensitive values are left out of a record");
-            omitted
-        })
+        let protected = self.cipher.protect(FeatureValues::default(), sensitive, decision, entity);
+        let encrypted = match protected {
+            Ok(values) => values.encrypted,
+            Err(error) => {
+                tracing::error!(%error, "sensitive values are left out of a record");
+                Some(ValueCipher::omitted())
+            }
+        };
+        FeatureValues { encrypted, ..open }
     }
 
     /// Decrypts the sensitive values of a record in memory, so that it can be decided again. What there is no key for

@@ -14,10 +14,11 @@ use decision::{Customer, RankRequest};
 use document::suggestion;
 use feature::store::RowIndex;
 use release::Snapshot;
-use work::{FOREIGN_STACK, Worker};
+use work::Worker;
 
 use super::comparison::{Comparison, Customers, Excluded, Named, Options, Subject, shown};
 use super::effect::{Side, Tally};
+use super::parallel;
 use super::whatif::{Placed, worker};
 use decision::{DecidedTogether, decide_together};
 
@@ -66,10 +67,7 @@ pub fn simulate(
 ) -> Result<Comparison, SimulationError> {
     let placements = Placements::of(simulation)?;
     let rows = in_order(&simulation.after.snapshot);
-    let threads = match simulation.options.threads {
-        0 => thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        some => some,
-    };
+    let threads = parallel::thread_count(simulation.options.threads);
     let (next, progress) = (AtomicUsize::new(0), Mutex::new((0, progress)));
     let run = |thread: usize| {
         let mut state = State::new(simulation, &placements.both, worker(thread, simulation.options.sessions));
@@ -86,18 +84,7 @@ pub fn simulate(
             progress(*done);
         }
     };
-    let parts = thread::scope(|scope| {
-        let run = &run;
-        let start = |thread: usize| {
-            thread::Builder::new().stack_size(FOREIGN_STACK).spawn_scoped(scope, move || run(thread))
-        };
-        let started = (0..threads).map(start).collect::<Result<Vec<_>, io::Error>>()?;
-        let joined = started.into_iter().map(|thread| match thread.join() {
-            Ok(state) => state,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        Ok::<Vec<State>, io::Error>(joined.collect())
-    })?;
+    let parts = thread::scope(|scope| parallel::start(scope, threads, &run).map(parallel::joined))?;
     let parts = parts.into_iter().reduce(|mut all, part| {
         all.merge(part);
         all

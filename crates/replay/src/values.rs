@@ -40,7 +40,7 @@ pub(crate) fn write<'a>(
     let mut open = FeatureValues { sources: Vec::with_capacity(values.len()), ..FeatureValues::default() };
     let mut sensitive = FeatureValues::default();
     for ((source, value), feature) in values.zip(features) {
-        open.sources.push(number(source));
+        open.sources.push(recorded_source(source) as u8);
         if matches!(source, ValueSource::Request | ValueSource::Store) {
             push(if feature.sensitive { &mut sensitive } else { &mut open }, value);
         }
@@ -127,14 +127,15 @@ impl<'a> Lists<'a> {
     }
 }
 
-fn number(source: ValueSource) -> u8 {
-    let source = match source {
+/// The source as records have it.
+#[must_use]
+pub fn recorded_source(source: ValueSource) -> FeatureSource {
+    match source {
         ValueSource::Missing => FeatureSource::Unspecified,
         ValueSource::Request => FeatureSource::Request,
         ValueSource::Store => FeatureSource::Store,
         ValueSource::Default => FeatureSource::Default,
-    };
-    source as u8
+    }
 }
 
 fn source(number: u8) -> Option<ValueSource> {

@@ -1,12 +1,13 @@
 //! One decision as a person reads it: what was shown, why, and why not the others.
 
 use chrono::{DateTime, SecondsFormat};
-use decision::{RankResult, ValueSource};
+use decision::RankResult;
 use event::proto::DecisionRecord;
 use feature::Value;
 use serde::Serialize;
 
 use super::explain::{Explained, NamedValue};
+use super::values::recorded_source;
 
 /// A decision with its reasons. The names are those of the record and of `RankResult`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -256,25 +257,21 @@ fn viewed(value: &NamedValue) -> ViewedValue {
     ViewedValue {
         name: value.name.clone(),
         value: value.value.as_ref().map_or(serde_json::Value::Null, json),
-        source: source(value.source),
+        source: recorded_source(value.source).word(),
     }
 }
 
-/// The shortest decimal that is the same float, so that 0.1 reads 0.1.
+/// The shortest decimal that is the same 32-bit float, so that 0.1 reads 0.1.
+#[must_use]
+pub fn shortest(number: f32) -> serde_json::Value {
+    number.to_string().parse::<f64>().ok().into()
+}
+
 fn json(value: &Value) -> serde_json::Value {
     match value {
-        Value::Float(number) => number.to_string().parse::<f64>().ok().into(),
+        Value::Float(number) => shortest(*number),
         Value::Int(number) => (*number).into(),
         Value::String(text) => text.as_ref().into(),
         Value::Bool(truth) => (*truth).into(),
-    }
-}
-
-fn source(source: ValueSource) -> &'static str {
-    match source {
-        ValueSource::Missing => "missing",
-        ValueSource::Request => "request",
-        ValueSource::Store => "store",
-        ValueSource::Default => "default",
     }
 }

@@ -25,6 +25,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::Fields;
 use bytes::Bytes;
 
+pub use self::thrift::PageHeader;
 use super::limits::{Limits, VALUE_BYTES};
 use document::grouped;
 

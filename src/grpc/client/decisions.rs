@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Client, ClientError, wire};
+use crate::grpc::time;
 use decision::ContextValue;
 use feature::{ColumnValues, FeatureBatch};
+use replay::{ViewedFactors, ViewedWithheld};
 
 /// A question for `Rank`.
 #[derive(Debug, Clone, Default)]
@@ -60,7 +62,7 @@ pub struct RankedCustomer {
     /// Where the release has a segmentation.
     pub segment: Option<ShownSegment>,
     /// Offers that were withheld.
-    pub rejected: Vec<WithheldOffer>,
+    pub rejected: Vec<ViewedWithheld>,
     /// What the decision did without.
     pub degraded: Vec<String>,
     /// Why there is no decision for this customer: code and message.
@@ -90,41 +92,11 @@ pub struct ShownOffer {
     /// The priority by which it was ranked.
     pub priority: f64,
     /// The factors of the priority.
-    pub factors: Option<ShownFactors>,
+    pub factors: Option<ViewedFactors>,
     /// Whether it is shown because no other offer remained.
     pub fallback: bool,
     /// The attributes of offers.toml.
     pub attributes: BTreeMap<String, serde_json::Value>,
-}
-
-/// See `proffer.v1.Factors`.
-#[derive(Debug, Clone, Serialize)]
-#[expect(missing_docs, reason = "the names and units are those of the message")]
-pub struct ShownFactors {
-    pub score: f64,
-    pub propensity: f64,
-    pub context_weight: f64,
-    pub value: f64,
-    pub lever: f64,
-    pub cost: f64,
-    pub margin: f64,
-    pub model: String,
-    pub model_version: u64,
-}
-
-/// An offer that was withheld.
-#[derive(Debug, Clone, Serialize)]
-pub struct WithheldOffer {
-    /// Its id.
-    pub offer_id: String,
-    /// The stage that withheld it.
-    pub stage: String,
-    /// The stable reason code.
-    pub reason: String,
-    /// The text of the rule.
-    pub rule: String,
-    /// An explanation for people.
-    pub detail: String,
 }
 
 /// What `Score` answered.
@@ -169,10 +141,7 @@ impl Client {
             count: question.count,
             explain: explain.into(),
             dry_run: !question.record,
-            as_of: question.as_of.map(|moment| prost_types::Timestamp {
-                seconds: moment.timestamp(),
-                nanos: moment.timestamp_subsec_nanos() as i32,
-            }),
+            as_of: question.as_of.map(time::write),
             release: 0,
         };
         let response = self.decisions().rank(request).await?.into_inner();
@@ -253,22 +222,23 @@ fn read_result(result: wire::RankResult) -> RankedCustomer {
             distance: segment.distance,
             margin: segment.margin,
         }),
-        rejected: result
-            .rejected
-            .into_iter()
-            .map(|rejected| WithheldOffer {
-                stage: word(rejected.withheld_stage().as_str_name(), "WITHHELD_STAGE_").to_lowercase(),
-                reason: word(rejected.withheld_reason().as_str_name(), "WITHHELD_REASON_").to_owned(),
-                offer_id: rejected.offer_id,
-                rule: rejected.rule,
-                detail: rejected.detail,
-            })
-            .collect(),
+        rejected: result.rejected.into_iter().map(withheld).collect(),
         degraded: result.degraded,
         error: result.error.map(|error| {
             let code = word(error.error_code().as_str_name(), "RANK_ERROR_CODE_");
             format!("{code}: {}", error.message)
         }),
+    }
+}
+
+/// An offer that was withheld, in the words of the contract.
+pub(super) fn withheld(one: wire::RejectedOffer) -> ViewedWithheld {
+    ViewedWithheld {
+        stage: word(one.withheld_stage().as_str_name(), "WITHHELD_STAGE_").to_lowercase(),
+        reason: word(one.withheld_reason().as_str_name(), "WITHHELD_REASON_").to_owned(),
+        offer_id: one.offer_id,
+        rule: one.rule,
+        detail: one.detail,
     }
 }
 
@@ -282,7 +252,7 @@ fn read_offer(offer: wire::RankedOffer) -> ShownOffer {
         offer_id: offer.offer_id,
         rank: offer.rank,
         priority: offer.priority,
-        factors: offer.factors.map(|factors| ShownFactors {
+        factors: offer.factors.map(|factors| ViewedFactors {
             score: factors.score,
             propensity: factors.propensity,
             context_weight: factors.context_weight,

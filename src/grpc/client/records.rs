@@ -2,10 +2,12 @@
 
 use uuid::Uuid;
 
+use super::decisions::withheld;
 use super::{Client, ClientError, wire};
+use crate::grpc::time::write_micros;
 use event::Query;
-use event::proto::{DecisionRecord, FeatureSource};
-use replay::{DecisionView, ListedDecision, ViewedSegment, ViewedValue, ViewedWithheld, rfc3339};
+use event::proto::DecisionRecord;
+use replay::{DecisionView, ListedDecision, ViewedSegment, ViewedValue, rfc3339, shortest};
 use wire::record_service_client::RecordServiceClient;
 
 /// The most decisions of one page.
@@ -28,10 +30,6 @@ impl Client {
     /// When the server refuses.
     pub async fn recorded_decisions(&self, query: &Query) -> Result<Vec<ListedDecision>, ClientError> {
         let most = query.limit.unwrap_or(u64::MAX);
-        let time = |micros: i64| prost_types::Timestamp {
-            seconds: micros.div_euclid(1_000_000),
-            nanos: micros.rem_euclid(1_000_000) as i32 * 1000,
-        };
         let (mut found, mut token) = (Vec::new(), String::new());
         // The server takes one customer at a time.
         let customer = query.customers.first().cloned().unwrap_or_default();
@@ -46,8 +44,8 @@ impl Client {
                 customer_id: customer.clone(),
                 placement: query.placement.clone().unwrap_or_default(),
                 offer_id: query.offer.clone().unwrap_or_default(),
-                from: query.from.map(time),
-                to: query.to.map(time),
+                from: query.from.map(write_micros),
+                to: query.to.map(write_micros),
                 page_size: left.min(u64::from(PAGE)) as u32,
                 page_token: token,
             };
@@ -81,29 +79,12 @@ fn view(answer: wire::GetDecisionResponse) -> DecisionView {
     view
 }
 
-fn withheld(one: wire::RejectedOffer) -> ViewedWithheld {
-    let word = |name: &str, prefix: &str| name.strip_prefix(prefix).unwrap_or(name).to_owned();
-    ViewedWithheld {
-        stage: word(one.withheld_stage().as_str_name(), "WITHHELD_STAGE_").to_lowercase(),
-        reason: word(one.withheld_reason().as_str_name(), "WITHHELD_REASON_"),
-        offer_id: one.offer_id,
-        rule: one.rule,
-        detail: one.detail,
-    }
-}
-
 fn value(value: wire::RecordedValue) -> ViewedValue {
     use wire::feature_value::Kind;
-    let source = match value.source() {
-        FeatureSource::Unspecified => "missing",
-        FeatureSource::Request => "request",
-        FeatureSource::Store => "store",
-        FeatureSource::Default => "default",
-    };
+    let source = value.source().word();
     let shown = match value.value.and_then(|value| value.kind) {
         None => serde_json::Value::Null,
-        // The shortest decimal that is the same 32-bit float, so that 0.1 reads 0.1.
-        Some(Kind::FloatValue(number)) => (number as f32).to_string().parse::<f64>().ok().into(),
+        Some(Kind::FloatValue(number)) => shortest(number as f32),
         Some(Kind::Int64Value(number)) => number.into(),
         Some(Kind::StringValue(text)) => text.into(),
         Some(Kind::BoolValue(truth)) => truth.into(),

@@ -1,12 +1,12 @@
 //! `Rank`: from the wire and back.
 
-use chrono::{DateTime, Utc};
 use tonic::{Code, Status};
 
 use super::features::{read_batch, read_value};
 use crate::grpc::limits::{Limits, check_count, check_id, check_ids, cut_id, id_too_long, ids_too_long};
 use crate::grpc::proto::proffer::v1 as wire;
 use crate::grpc::status::{code_name, invalid};
+use crate::grpc::time;
 use decision::{
     Customer, CustomerError, Explain, Factors, RankRequest, RankResult, RankedOffer, Reason, RowProblem,
     RowProblems, Stage, WithheldOffer,
@@ -72,7 +72,7 @@ pub(super) fn read(
         exclude_offer_ids: request.exclude_offer_ids,
         count: request.count as usize,
         explain,
-        as_of: request.as_of.map(read_timestamp).transpose()?,
+        as_of: request.as_of.map(|as_of| time::read("as_of", as_of)).transpose()?,
         release: request.release,
         dry_run: request.dry_run,
         unreadable,
@@ -92,13 +92,6 @@ fn read_customer(index: usize, customer: wire::Customer, unreadable: &mut RowPro
     let Some((field, message)) = problem else { return Customer { id: customer_id, consents } };
     unreadable.insert(index, RowProblem { field, message });
     Customer { id: cut_id(&customer_id).to_owned(), consents: Vec::new() }
-}
-
-fn read_timestamp(timestamp: prost_types::Timestamp) -> Result<DateTime<Utc>, Status> {
-    let nanos = u32::try_from(timestamp.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
-    nanos
-        .and_then(|nanos| DateTime::from_timestamp(timestamp.seconds, nanos))
-        .ok_or_else(|| invalid("as_of", "is not a moment that a calendar knows"))
 }
 
 /// Writes the results of one call.

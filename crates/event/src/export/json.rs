@@ -267,13 +267,7 @@ fn named<'r>(found: &'r FeatureValues, names: &'r [FeatureName]) -> Option<Vec<N
             FeatureKind::Bool => Some(Value::Bool(*bools.next()? != 0)),
             FeatureKind::String => Some(Value::String(strings.next()?)),
         };
-        let source = match source {
-            FeatureSource::Unspecified => "missing",
-            FeatureSource::Request => "request",
-            FeatureSource::Store => "store",
-            FeatureSource::Default => "default",
-        };
-        features.push(Named { name: &feature.name, source, value });
+        features.push(Named { name: &feature.name, source: source.word(), value });
     }
     let is_rest = floats.len() + ints.len() + bools.len() + strings.len() > 0;
     (!is_rest).then_some(features)

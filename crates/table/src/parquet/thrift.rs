@@ -10,6 +10,9 @@ const MAX_HEADER_BYTES: u64 = 16 << 20;
 /// The most levels of nested structures.
 const DEEPEST: usize = 16;
 
+/// More levels than this are unusual: headers of the format have three.
+const USUAL_DEPTH: usize = 8;
+
 const TRUE: u8 = 1;
 const FALSE: u8 = 2;
 const BYTE: u8 = 3;
@@ -24,29 +27,38 @@ const MAP: u8 = 11;
 const STRUCT: u8 = 12;
 const UUID: u8 = 13;
 
-/// A page header.
+/// The header of a page of a Parquet file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct PageHeader {
+pub struct PageHeader {
     /// 0 data, 1 index, 2 dictionary, 3 data (version 2).
-    pub(super) kind: i64,
-    pub(super) unpacked: i64,
-    pub(super) packed: i64,
+    pub kind: i64,
+    /// Bytes of the page, unpacked.
+    pub unpacked: i64,
+    /// Bytes of the page as it is stored, without its header.
+    pub packed: i64,
     /// Values of a data or dictionary page.
-    pub(super) values: i64,
+    pub values: i64,
     /// The encoding of the values, by its number in the format.
-    pub(super) encoding: i64,
+    pub encoding: i64,
     /// Bytes of uncompressed levels before the values, in a data page of version 2.
-    pub(super) levels: i64,
+    pub levels: i64,
     /// Whether the part behind the levels is uncompressed.
-    pub(super) plain: bool,
+    pub plain: bool,
     /// Bytes of the header itself.
-    pub(super) length: u64,
+    pub length: u64,
+    /// Whether it has collections, or structures deeper than those of the format; this version skips them.
+    pub unusual: bool,
+    /// The field of the kind of page that the values are of.
+    part: Option<i64>,
 }
 
 impl PageHeader {
     /// Reads a header and no byte behind it.
-    pub(super) fn read(input: impl Read) -> io::Result<Self> {
-        let mut compact = Compact { input, read: 0 };
+    ///
+    /// # Errors
+    /// When it is damaged, ends too early, or describes two kinds of pages.
+    pub fn read(input: impl Read) -> io::Result<Self> {
+        let mut compact = Compact { input, read: 0, unusual: false };
         let mut header = Self::default();
         let mut id = 0;
         while let Some(kind) = compact.field(&mut id)? {
@@ -54,16 +66,19 @@ impl PageHeader {
                 (1, I32) => header.kind = compact.zigzag()?,
                 (2, I32) => header.unpacked = compact.zigzag()?,
                 (3, I32) => header.packed = compact.zigzag()?,
-                (5 | 7 | 8, STRUCT) => header.read_part(id, &mut compact)?,
+                // With two of them, the decoder might believe the other.
+                (5 | 7 | 8, STRUCT) if header.part.is_none() => header.read_part(id, &mut compact)?,
+                (5 | 7 | 8, _) => return Err(damaged()),
                 _ => compact.skip(kind, 0)?,
             }
         }
-        header.length = compact.read;
+        (header.length, header.unusual) = (compact.read, compact.unusual);
         Ok(header)
     }
 
     /// `DataPageHeader`, `DictionaryPageHeader` or `DataPageHeaderV2`.
     fn read_part(&mut self, part: i64, compact: &mut Compact<impl Read>) -> io::Result<()> {
+        self.part = Some(part);
         let mut id = 0;
         while let Some(kind) = compact.field(&mut id)? {
             match (part, id, kind) {
@@ -81,6 +96,7 @@ impl PageHeader {
 struct Compact<R> {
     input: R,
     read: u64,
+    unusual: bool,
 }
 
 impl<R: Read> Compact<R> {
@@ -136,6 +152,7 @@ impl<R: Read> Compact<R> {
         if depth > DEEPEST {
             return Err(damaged());
         }
+        self.unusual |= matches!(kind, LIST | SET | MAP | UUID) || kind == STRUCT && depth >= USUAL_DEPTH;
         match kind {
             TRUE | FALSE => Ok(()),
             BYTE => self.discard(1),
