@@ -2,7 +2,7 @@
 
     python models/segments.py [--proffer target/release/proffer] [--models DIRECTORY]
 
-reads `cc_general/CC_GENERAL.csv` or `.csv.gz` below PROFFER_DATA (default: `../shared/data` beside the checkout) and
+reads `cc_general/CC_GENERAL.csv` or `.csv.gz` below PROFFER_DATA (default: `../shared/data` next to the checkout) and
 writes segments/1. This is segments.json as written by the trainer except for the names, and model.toml. The data set
 itself is not copied; the files contain only statistics of it.
 

@@ -2,9 +2,14 @@
 
     python models/train.py [--models DIRECTORY]
 
-writes propensity/1 (LightGBM, a row per customer and offer), network/1 (an MLP with a column per offer) and affinity/1
-(a logistic regression per offer of the call centre). Each has a manifest. One run takes about a minute. With the
-versions of requirements.txt, on the same kind of processor, its output is reproducible to the byte.
+writes three versions, each with a manifest:
+
+    propensity/1    LightGBM, a row per customer and offer
+    network/1       an MLP with a column per offer
+    affinity/1      a logistic regression per offer of the call centre
+
+One run takes about a minute. With the versions of requirements.txt, on the same kind of processor, its output is
+reproducible to the byte.
 
 The training customers are drawn with another seed than those of customers.csv. They are split by customer into
 training, calibration and the hold-out for the figures in the manifests (see `Impressions`). Start reading at `main`.

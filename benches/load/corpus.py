@@ -162,8 +162,8 @@ def row_inputs(workspace, manifest, values):
     # A model with a tensor per feature need not list them in its manifest; it then gets all.
     names = [name for name in manifest.get("inputs", workspace.features)
              if name in workspace.features and workspace.features[name]["entity"] != "offer"]
-    lacking = [name for name in names if name not in values and "default" not in workspace.features[name]]
-    return None if lacking and not manifest.get("accepts_missing", False) else names
+    missing = [name for name in names if name not in values and "default" not in workspace.features[name]]
+    return None if missing and not manifest.get("accepts_missing", False) else names
 
 
 # The fully qualified method, and the function that makes a request for it.

@@ -41,8 +41,8 @@ class Server:
         command_line(self.options, "init", "--store", store, "--from", self.options.MODELS)
         with self.log.open("w") as log:
             self.child = subprocess.Popen(
-                [self.options.PROFFER, "serve", "--store", store, "--data", scratch / "data", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
-                 "--log-format", "text", "--log-filter", "info"],
+                [self.options.PROFFER, "serve", "--store", store, "--data", scratch / "data", "--listen", "127.0.0.1:0",
+                 "--admin", "127.0.0.1:0", "--log-format", "text", "--log-filter", "info"],
                 stdout=subprocess.DEVNULL, stderr=log, env={**os.environ, "PROFFER_SERVER_DRAIN_DELAY": "0s"})
         self.process = self.child.pid
         until = time.monotonic() + PATIENCE

@@ -1,16 +1,16 @@
-"""Figures of clusterings by scikit-learn, kneed and SciPy, for the tests of `segment::train::choose` and `compare`.
+"""Figures of clusterings by scikit-learn, kneed and SciPy, for tests of the crate segment-train (choose, compare).
 
     pip install -r tests/golden/requirements-clustering.txt
     python tests/golden/clustering.py
 
-Writes clustering.json beside this file: small data sets from a fixed seed, and for each what Python computes. Nothing
-here shares code or random numbers with the project; where a figure depends on a random set (the references of the gap
-statistic), the set is in the file.
+Writes clustering.json next to this file: small data sets from a fixed seed, with the figures that Python computes for
+each. No code or random numbers are shared with the project. Random sets that a figure depends on (the references of the
+gap statistic) are in the file.
 """
 
 import os
 
-# One thread: the same sums everywhere.
+# With one thread, sums are the same on every machine.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import json
@@ -28,14 +28,15 @@ from sklearn.metrics import (
 )
 from sklearn.neighbors import NearestNeighbors
 
+
 def blobs(random, sizes, centres, deviation):
-    """Rows (sum of sizes, dimensions) around centres, in 1/64ths so that they are short to write, and their blob."""
+    """Rows (sum of sizes, dimensions) around centres, rounded to 1/64 to keep the file short, and the blob of each."""
     parts = [random.normal(centre, deviation, (size, len(centre))) for size, centre in zip(sizes, centres)]
     return np.round(np.concatenate(parts) * 64) / 64, np.repeat(range(len(sizes)), sizes)
 
 
 def jaccard(one, other):
-    """For each cluster of `one` the largest Jaccard similarity with a cluster of `other` (Hennig 2007)."""
+    """For each cluster of `one`, the largest Jaccard similarity to a cluster of `other` (Hennig 2007)."""
     found = []
     for cluster in range(one.max() + 1):
         rows = set(np.flatnonzero(one == cluster))
@@ -84,7 +85,7 @@ def indices(random):
 def knees(random):
     x = np.arange(3, 13)
     curves = [
-        # Inertia of KMeans(k, n_init=10) on CC GENERAL, z-scores after log1p, and without it.
+        # Inertia of KMeans(k, n_init=10) on CC GENERAL: z-scores after log1p, and without log1p.
         (x, [95644.7, 86547.0, 77933.1, 71656.4, 67972.6, 64555.5, 61499.9, 58828.2, 56764.5, 55075.8]),
         (x, [111975.0, 99061.9, 91490.5, 84826.6, 79856.2, 74484.9, 69828.7, 66466.4, 63615.0, 61334.7]),
         (x, 1000.0 / x),
@@ -107,7 +108,7 @@ def knees(random):
 
 
 def log_w(points, k):
-    """ln W of Tibshirani, Walther & Hastie, from the distances of all pairs of a cluster, as they define it."""
+    """ln W as defined by Tibshirani, Walther & Hastie: from the distances of all pairs within a cluster."""
     labels = KMeans(k, n_init=100, random_state=0, tol=0.0).fit(points).labels_
     total = 0.0
     for cluster in range(k):

@@ -1,10 +1,10 @@
-"""Computes what learning a preparation must find, by numpy, scipy and scikit-learn; writes preparation.json.
+"""Fits the preparation of a table with numpy, scipy and scikit-learn, and writes preparation.json.
 
     pip install numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1
     python tests/golden/preparation.py
 
-Rewrites `tests/golden/preparation.json`: a table of 200 rows (32-bit floats, missing ones as null) and, for each way to
-prepare it, the statistics and the prepared rows. The tests of `crates/segment-train/src/train/learn` hold Rust against it.
+The file has a table of 200 rows (32-bit floats, missing values as null) and, for each preparation, its statistics and
+the prepared rows. The tests of `crates/segment-train/src/train/learn` compare Rust with it.
 """
 
 import json
@@ -23,7 +23,7 @@ COLUMNS = ["balance", "limit", "share", "signed", "payments"]
 
 
 def table():
-    """(200, 5) float32: two skewed amounts that go together, a share, a signed value, a count; 8 % missing."""
+    """(200, 5) float32: two skewed, correlated amounts, a share, a signed value, a count; 8 % are missing."""
     rng = np.random.default_rng(7)
     balance = rng.lognormal(6.0, 1.2, 200)
     limit = balance * rng.uniform(1.8, 2.2, 200)
@@ -36,7 +36,7 @@ def table():
 
 
 def prepared(values, impute="median", constant=0.0, winsorise=None, log1p=(), scale="z-score", share=None):
-    """What scikit-learn makes of it, step by step; `log1p` are positions of columns."""
+    """The preparation by scikit-learn, step by step; `log1p` has the positions of columns."""
     strategy = {"median": "median", "mean": "mean", "constant": "constant"}[impute]
     imputer = SimpleImputer(strategy=strategy, fill_value=constant).fit(values)
     rows = imputer.transform(values)
@@ -58,14 +58,14 @@ def prepared(values, impute="median", constant=0.0, winsorise=None, log1p=(), sc
         pca = PCA(n_components=share, svd_solver="full").fit(rows)
         found["pca"] = pca.components_.tolist()
         found["variance_kept"] = float(pca.explained_variance_ratio_.sum())
-        # Not centred in between, as the artefact says.
+        # Not centred before the projection, as segments.json defines it.
         rows = rows @ pca.components_.T
     found["points"] = rows[:20].tolist()
     return found
 
 
 def reference(column):
-    """Edges and counts of the known values, as segments.json documents them."""
+    """Edges and counts of the known values, as segments.json defines them."""
     known = np.sort(column[~np.isnan(column)])
     edges = known[[decile * len(known) // 10 for decile in range(1, 10)]]
     above = known[known > known[0]][0]
@@ -77,7 +77,7 @@ def reference(column):
 def main():
     for name, expected in PINNED.items():
         if version(name) != expected:
-            raise SystemExit(f"{name} {version(name)} is installed; the values are those of {expected}")
+            raise SystemExit(f"{name} {version(name)} is installed, but preparation.json needs {expected}")
     values = table()
     known = [column[~np.isnan(column)] for column in values.T]
     auto = [i for i, c in enumerate(known) if c.min() >= 0 and skew(c) > 1 and np.quantile(c, 0.99) > 1]

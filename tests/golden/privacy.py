@@ -1,10 +1,10 @@
-"""Computes pseudonyms and encrypted values of records by the Python library cryptography; writes privacy.json.
+"""Computes pseudonyms and encrypted values of records with the package cryptography, and writes privacy.json.
 
     pip install -r tests/golden/requirements-privacy.txt
     python tests/golden/privacy.py
 
-Rewrites `tests/golden/privacy.json`. The tests of `crates/event/src/privacy` hold Rust against it. The definitions are
-those of the heads of `pseudonym.rs` and `values.rs` there; nothing here is shared with them.
+The tests of `crates/event/src/privacy` compare Rust with this file. The definitions are those at the top of
+`pseudonym.rs` and `values.rs` there; no code is shared with them.
 """
 
 import base64
@@ -48,7 +48,7 @@ def field(number, content):
 
 
 def encoded(values):
-    """FeatureValues as protobuf: floats = 2, ints (sint64) = 3, bools = 4, strings = 5."""
+    """The message FeatureValues: floats = 2, ints (sint64) = 3, bools = 4, strings = 5."""
     out = b""
     if values["floats"]:
         out += field(2, b"".join(struct.pack("<f", value) for value in values["floats"]))
@@ -67,7 +67,7 @@ def encrypted(secret, decision, entity, nonce, values):
 
 def main():
     for name, wanted in PINNED.items():
-        assert version(name) == wanted, f"{name} {wanted} is needed, not {version(name)}"
+        assert version(name) == wanted, f"{name} {version(name)} is installed, but privacy.json needs {wanted}"
     text = lambda data: base64.b64encode(data).decode()
     pseudonyms = [
         {"key": key, "customer": customer, "pseudonym": pseudonym(secret, customer)}

@@ -1,10 +1,10 @@
-"""Profiles of segments, computed by pandas: the figures that crates/segment-train/src/train/profile must find.
+"""Profiles of segments by pandas: the expected figures for crates/segment-train/src/train/profile.
 
     pip install numpy==2.3.5 pandas==2.3.3
     python tests/golden/profile.py > tests/golden/profile.json
 
-The table is simulated: three groups of customers, an amount with a long tail (taken as ln(1 + x)), a signed balance, a
-limit with missing values (imputed with the median) and a yes/no column.
+The table is simulated, with three groups of customers. It has an amount with a long tail (transformed by ln(1 + x)), a
+signed balance, a limit with missing values (imputed with the median) and a yes/no column.
 """
 
 import json

@@ -1,19 +1,19 @@
-"""Writes rankings.json: requests over the sample workspace and what an independent implementation decides.
+"""Writes rankings.json: requests to the sample workspace, and the decisions of an independent implementation.
 
     pip install -r tests/golden/requirements.txt
     python tests/golden/rank.py                rewrites rankings.json
-    python tests/golden/rank.py --check        compares rankings.json with what would be written
+    python tests/golden/rank.py --check        checks that rankings.json is current
     python tests/golden/rank.py --everybody    ranks every sample customer in every placement, by id alone
 
-The file names the workspace files it was computed from, with their SHA-256: a test that finds others must say that
-rankings.json has to be rewritten, not that the server is wrong.
+The file lists its source files with their SHA-256. If they have changed, a test must say that rankings.json has to be
+rewritten, not that the server is wrong.
 
-A case is one customer: `request` as the server would be asked, `expected` as it must answer. In `features` a null is
-a missing value in the request. `rejected` groups offer ids by `stage:REASON`. A fallback has priority 0 and no factors:
-it was not scored; if a gate withheld it as a candidate, it also stands in `rejected` with that gate's reason.
+A case is one customer: `request` is the request to the server, `expected` its answer. A null in `features` is a missing
+value in the request. `rejected` groups offer ids by `stage:REASON`. A fallback has priority 0 and no factors, because
+it was not scored. If a gate withheld it as a candidate, it is also in `rejected`, with the reason of that gate.
 
-A case in which two offers come nearer to each other than the tolerance, without being equal, is left out: its order
-would depend on the last bits of a model. Start reading at `cases`; the decision itself is in reference.py.
+A case is left out if two offers differ by less than the tolerance, but are not equal: their order would depend on the
+last bits of a model. Start reading at `cases`; the decision itself is in reference.py.
 """
 
 import os
@@ -38,15 +38,15 @@ TARGET = HERE / "rankings.json"
 SEED, CUSTOMERS = 4105, 150
 TOLERANCE = 1e-5
 AS_OF = "2026-10-15T09:00:00+00:00"
-# Moments on both sides of the validity windows, and on their very edges (from: inclusive, until: exclusive).
+# Times on both sides of the validity windows, and exactly on their bounds (from: inclusive, until: exclusive).
 MOMENTS = [
     "2025-08-31T23:59:59+00:00", "2026-05-01T00:00:00+00:00", "2026-08-31T23:59:59+00:00", "2026-09-01T00:00:00+00:00",
     "2026-11-20T00:00:00+00:00", "2026-11-30T23:59:59+00:00", "2026-12-01T00:00:00+00:00", "2027-01-20T18:30:00+00:00",
     "2027-03-31T21:59:59+00:00", "2027-03-31T22:00:00+00:00", "2027-03-01T06:00:00+00:00", "2030-06-15T12:00:00+00:00",
 ]  # fmt: skip
-# Features that some customers lack.
+# Features that are missing for some customers.
 GAPS = ["credit_limit", "age", "foreign_spend_share", "months_since_last_offer", "minimum_payments"]
-# What the cases must show at least once; a workspace that no longer does is a poorer test.
+# Reasons that must occur at least once, so that a changed workspace does not weaken the test.
 REASONS = {
     "CONSENT_MISSING", "OPTED_OUT", "NOT_YET_VALID", "EXPIRED", "CHANNEL_NOT_ALLOWED", "EXCLUDED", "INELIGIBLE",
     "NOT_APPLICABLE", "UNSUITABLE", "RULE_ERROR", "MODEL_UNAVAILABLE", "CONFLICTS_WITH", "CATEGORY_LIMIT", "OUTRANKED",
@@ -54,16 +54,16 @@ REASONS = {
 
 
 def cases(workspace):
-    """The requests: 150 customers in each placement, half of them asked by id alone, the others with variations."""
+    """The requests: 150 customers in each placement, half of them by id alone, the others with variations."""
     rng = np.random.Generator(np.random.PCG64(SEED))
     ids = list(workspace.customers)
-    # Customers with gaps are rare and interesting: near half of the choice is theirs.
+    # Customers with missing values are rare and interesting: they are nearly half of the sample.
     gaps = [[id for id in ids if name not in workspace.customers[id]] for name in GAPS]
     chosen = [str(id) for missing in gaps for id in rng.choice(missing, min(15, len(missing)), replace=False)]
     rest = [id for id in ids if id not in chosen]
     chosen = list(dict.fromkeys(chosen))
     chosen += [str(id) for id in rng.choice(rest, CUSTOMERS - 2 - len(chosen), replace=False)]
-    chosen += ["nobody-knows-her", "C999999"]  # not in the file: defaults and missing values only
+    chosen += ["unknown-customer", "C999999"]  # not in the file: only defaults and missing values
     for number, customer in enumerate(chosen):
         for placement in workspace.placements:
             request = {"placement": placement, "customer_id": customer, "as_of": AS_OF}
@@ -71,7 +71,7 @@ def cases(workspace):
 
 
 def variation(workspace, rng, placement):
-    """Optional parts of a request, each there with some chance."""
+    """Optional parts of a request, each with a probability."""
 
     def some(chance):
         return rng.random() < chance
@@ -115,7 +115,7 @@ OVERRIDES = [
 
 
 def overridden(rng, name):
-    """A value for a feature of the request; one in ten is null. Some lie right on the edge of a rule."""
+    """A value for a feature of the request; one in ten is null. Some lie exactly on the bound of a rule."""
     if rng.random() < 0.1:
         return None
     match name:
@@ -144,7 +144,7 @@ def overridden(rng, name):
 
 
 def expected(answer):
-    """The answer as the file has it."""
+    """The answer in the form of the file."""
     groups = collections.defaultdict(list)
     for offer, (stage, reason) in sorted(answer["rejected"].items()):
         groups[f"{stage}:{reason}"].append(offer)
@@ -154,12 +154,12 @@ def expected(answer):
 
 
 def shortened(value):
-    """Nine significant digits: more than the tolerance asks for, fewer than differ between processors."""
+    """Nine significant digits: more than the tolerance requires, fewer than differ between processors."""
     return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
-def too_near(keys, depth):
-    """Whether two neighbours among those that decide the slate are nearer than the tolerance, yet not equal."""
+def too_close(keys, depth):
+    """Whether two neighbouring keys that decide the slate differ by less than the tolerance, but are not equal."""
     pairs = zip(keys[:depth], keys[1 : depth + 1])
     return any(0 < first - second <= 2 * TOLERANCE * max(1.0, abs(first)) for first, second in pairs)
 
@@ -170,20 +170,20 @@ def write(workspace):
     left_out = 0
     for request in cases(workspace):
         answer = workspace.rank(request)
-        # The walk ends where the slate is full, so what comes after the last chosen offer cannot change it.
-        reached = [offer["offer_id"] for offer in answer["offers"]]
-        passed = sum(reason in ("CONFLICTS_WITH", "CATEGORY_LIMIT") for _, reason in answer["rejected"].values())
-        if too_near(answer["keys"], len(reached) + passed):
+        # The selection ends when the slate is full, so later offers cannot change it.
+        chosen = len(answer["offers"])
+        skipped = sum(reason in ("CONFLICTS_WITH", "CATEGORY_LIMIT") for _, reason in answer["rejected"].values())
+        if too_close(answer["keys"], chosen + skipped):
             left_out += 1
             continue
         lines.append(json.dumps({"request": request, "expected": expected(answer)}, ensure_ascii=False))
         counts.update(reason for _, reason in answer["rejected"].values())
         counts["FALLBACK"] += any(offer["fallback"] for offer in answer["offers"])
         counts["NOTHING"] += not answer["offers"]
-    lacking = REASONS - set(counts) | ({"FALLBACK"} if not counts["FALLBACK"] else set())
-    if lacking:
-        raise SystemExit(f"no case shows {', '.join(sorted(lacking))}")
-    print(f"{len(lines)} cases, {left_out} left out as too near", dict(counts.most_common()), file=sys.stderr)
+    missing = REASONS - set(counts) | ({"FALLBACK"} if not counts["FALLBACK"] else set())
+    if missing:
+        raise SystemExit(f"no case has {', '.join(sorted(missing))}")
+    print(f"{len(lines)} cases, {left_out} left out as too close", dict(counts.most_common()), file=sys.stderr)
     head = {
         "about": "Made by tests/golden/rank.py; see there. Customers and responses are simulated.",
         "versions": {name: version(name) for name in ("cel-python", "numpy", "onnxruntime")},
@@ -197,14 +197,14 @@ def write(workspace):
 
 
 def everybody(workspace, moments):
-    """Ranks every sample customer in every placement; stops where one gets nothing."""
+    """Ranks every sample customer in every placement; fails if one gets no offer."""
     for as_of in moments:
         for placement in workspace.placements:
             shown, fallbacks = collections.Counter(), 0
             for customer in workspace.customers:
                 answer = workspace.rank({"placement": placement, "customer_id": customer, "as_of": as_of})
                 if not answer["offers"]:
-                    raise SystemExit(f"{placement} at {as_of}: nothing for {customer}")
+                    raise SystemExit(f"{placement} at {as_of}: no offer for {customer}")
                 fallbacks += answer["offers"][0]["fallback"]
                 shown.update(offer["offer_id"] for offer in answer["offers"])
             print(f"{placement} at {as_of}: {fallbacks} fallbacks; shown {dict(shown.most_common())}")
@@ -213,7 +213,7 @@ def everybody(workspace, moments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workspace", type=Path, default=HERE.parent.parent / "models")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if rankings.json would change")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if rankings.json is not current")
     parser.add_argument("--everybody", nargs="*", metavar="AS_OF", help="rank all sample customers by id alone")
     arguments = parser.parse_args()
     workspace = Workspace(arguments.workspace)
@@ -221,7 +221,7 @@ def main():
         everybody(workspace, arguments.everybody or [AS_OF])
     elif arguments.check:
         if TARGET.read_text() != write(workspace):
-            raise SystemExit("rankings.json is not what this workspace gives; run rank.py to rewrite it")
+            raise SystemExit("rankings.json does not match this workspace; run rank.py to rewrite it")
     else:
         TARGET.write_text(write(workspace))
 

@@ -1,8 +1,8 @@
-"""A second implementation of the decision, to hold the server against: it shares no code with it.
+"""An independent implementation of the decision, to compare the server with; they share no code.
 
-One customer at a time, slowly and in the order in which the design describes it: features, segment, candidates, gates,
-scores, arbitration, slate, fallback. Rules run in the `cel-python` package, models in Python's onnxruntime, segments
-in numpy. Start reading at `Workspace.rank`.
+It decides for one customer at a time, slowly, in the order of the design: features, segment, candidates, gates, scores,
+arbitration, slate, fallback. Rules run in the `cel-python` package, models in Python's onnxruntime, segments in numpy.
+Start reading at `Workspace.rank`.
 """
 
 import csv
@@ -19,7 +19,7 @@ from celpy import celtypes
 
 UTC = dt.timezone.utc
 GATES = [
-    # gate, what the rule must say for the offer to pass, reason if it does not
+    # gate, the result of its rule that lets the offer pass, the reason otherwise
     ("exclusion", False, "EXCLUDED"),
     ("eligibility", True, "INELIGIBLE"),
     ("applicability", True, "NOT_APPLICABLE"),
@@ -28,17 +28,17 @@ GATES = [
 
 
 def as_float32(value):
-    """The nearest 32-bit float, as Python's float."""
+    """The nearest 32-bit float, as a Python float."""
     return float(np.float32(value))
 
 
 def widened(value):
-    """The shortest decimal that reads as a 32-bit float, as Python's float: what rules calculate with."""
+    """The shortest decimal that rounds to a 32-bit float, as a Python float: rules calculate with it."""
     return float(str(np.float32(value)))
 
 
 class Rule:
-    """A CEL rule; floats are doubles, and those of features the decimals that were written."""
+    """A CEL rule; floats are doubles, and those of features the shortest decimals."""
 
     environment = celpy.Environment()
 
@@ -46,7 +46,7 @@ class Rule:
         self.program = self.environment.program(self.environment.compile(source))
 
     def evaluate(self, variables):
-        """True or False; None where the rule errs or yields something else."""
+        """True or False; None if the rule fails or gives another type."""
         try:
             value = self.program.evaluate(variables)
         except celpy.CELEvalError:
@@ -60,14 +60,14 @@ def widened_floats(values):
 
 
 def cel_map(values):
-    """What a rule sees of an entity; missing values are not there."""
+    """An entity as rules see it; missing values are absent."""
     kinds = {bool: celtypes.BoolType, int: celtypes.IntType, float: celtypes.DoubleType, str: celtypes.StringType}
     known = {name: value for name, value in values.items() if value is not None}
     return celtypes.MapType({celtypes.StringType(name): kinds[type(value)](value) for name, value in known.items()})
 
 
 class Model:
-    """A scoring model of one version's directory: raw scores and their calibration."""
+    """A scoring model from the directory of a version: raw scores and their calibration."""
 
     def __init__(self, directory):
         self.manifest = tomllib.loads((directory / "model.toml").read_text())
@@ -81,7 +81,7 @@ class Model:
             self.sessions[path.stem] = onnxruntime.InferenceSession(path, options, providers=providers)
 
     def scores(self, base, offers, types):
-        """The raw score of each offer; None where it cannot be scored.
+        """The raw score of each offer; None if it cannot be scored.
 
         `base`: values of customer and context features and `segment`; `offers`: id → values of the offer features.
         """
@@ -105,14 +105,14 @@ class Model:
         return None if columns is None else self.score_column(columns)[0]
 
     def score_column(self, columns):
-        """Picks the class that is the score: as the manifest says, else the last of two or the only one."""
+        """The scores of the class in the manifest, or else of the last or only class."""
         wanted = self.manifest.get("output", {}).get("class")
         if isinstance(columns[0], dict):
             return [row[wanted if wanted is not None else max(row)] for row in columns]
         return [row[wanted if wanted is not None else -1] for row in columns]
 
     def run(self, session, rows, types):
-        """The chosen output for the rows; None where a value is missing that the model cannot do without."""
+        """The score output for the rows; None if a value is missing that the model requires."""
         session = self.sessions[session]
         per_feature = self.manifest.get("inputs_layout") == "per_feature"
         names = [tensor.name for tensor in session.get_inputs()] if per_feature else self.manifest["inputs"]
@@ -131,7 +131,7 @@ class Model:
         return session.run([wanted] if wanted else None, feed)[0]
 
     def calibrate(self, score):
-        """Raw score to propensity, in 64 bits."""
+        """The propensity of a raw score, in 64 bits."""
         calibration = self.manifest.get("calibration", {"method": "none"})
         score = float(score)
         match calibration["method"]:
@@ -154,7 +154,7 @@ class Segmentation:
         self.centroids = np.array([segment["centroid"] for segment in self.segments])
 
     def points(self, raw):
-        """Prepared coordinates, (rows, dimensions), of raw values (rows, features), NaN where missing."""
+        """Coordinates (rows, dimensions) of raw values (rows, features), with NaN for missing ones."""
         columns = []
         for feature, column in zip(self.features, np.asarray(raw, np.float32).astype(np.float64).T):
             column = np.where(np.isfinite(column), column, feature["impute"])
@@ -206,12 +206,12 @@ class Workspace:
             weight["rule"] = Rule(weight["when"])
 
     def read(self, name):
-        """A text file of the workspace, remembered as a source of the answers."""
+        """Reads a text file of the workspace, and notes it as a source of the answers."""
         self.files.append(self.directory / name)
         return self.files[-1].read_text()
 
     def version(self, model):
-        """The directory of the highest version of a model; its files are sources of the answers."""
+        """The directory of the highest version of a model; its files are noted as sources of the answers."""
         versions = [path for path in (self.directory / model).iterdir() if path.name.isdigit()]
         highest = max(versions, key=lambda path: int(path.name))
         self.files += sorted(path for path in highest.iterdir() if path.is_file())
@@ -236,32 +236,32 @@ class Workspace:
                 return str(value)
 
     def known(self, entity, *sources):
-        """Values of all features of an entity: the first source that knows one, else None."""
+        """Values of all features of an entity, from the first source with a value, or else None."""
         names = [feature["name"] for feature in self.features if feature["entity"] == entity]
         values = {name: [self.typed(name, source.get(name)) for source in sources] for name in names}
         return {name: next((value for value in found if value is not None), None) for name, found in values.items()}
 
     def resolve(self, entity, *sources):
-        """Values of all features of an entity: the first source that knows one, else the default, else None."""
+        """Values of all features of an entity, from the first source with a value, or else the default or None."""
         defaults = {feature["name"]: feature.get("default") for feature in self.features}
         return self.known(entity, *sources, defaults)
 
     def rank(self, request):
-        """Decides one request of one customer; see the keys of `request` in rankings.json.
+        """Decides for the customer of a request, with the keys of `request` in rankings.json.
 
-        Returns the segment, the offers in order, the rejected offers as id → (stage, reason), and the sort key of each
-        offer of the arbitration, in order.
+        Returns the segment, the offers in order, the withheld offers as id → (stage, reason), and the sort keys of the
+        arbitration, in order.
         """
         placement = self.placements[request["placement"]]
         channel = request.get("channel") or placement["channels"][0]
         now = dt.datetime.fromisoformat(request["as_of"])
         stored = self.customers.get(request["customer_id"], {})
         asked = dict(request.get("features", {}))
-        # An opt-out that is stored wins over the request.
+        # A stored opt-out wins over the request.
         asked |= {name: False for name, value in stored.items() if name.startswith("consent_") and value is False}
         customer = self.resolve("customer", asked, stored)
         context = self.resolve("context", request.get("context", {}))
-        # What nobody knows is imputed as in training; the defaults are for rules and models.
+        # Unknown values are imputed as in training; the defaults are for rules and models.
         segment = self.segmentation.assign(self.known("customer", asked, stored))
 
         listed = request.get("candidate_offer_ids") or list(self.offers)
@@ -287,9 +287,9 @@ class Workspace:
             money = {name: float(offer.get(name, 0.0)) for name in ("value", "cost", "weight")}
             own = widened_floats(features[offer_id]) | money | {"id": offer_id, "category": offer["category"]}
             variables[offer_id] = seen | {"offer": cel_map(own)}
-            refusal = self.first_gates(offer, granted, opted, now, channel) or self.rules(offer, variables[offer_id])
-            if refusal:
-                rejected[offer_id] = refusal
+            withheld = self.first_gates(offer, granted, opted, now, channel) or self.rules(offer, variables[offer_id])
+            if withheld:
+                rejected[offer_id] = withheld
             else:
                 survivors.append(offer)
 
@@ -301,7 +301,7 @@ class Workspace:
             if propensity is None or not 0 <= propensity <= 1:
                 rejected[offer["id"]] = ("score", "MODEL_UNAVAILABLE")
                 continue
-            entry = self.weighed(offer, propensity, variables[offer["id"]])
+            entry = self.factors(offer, propensity, variables[offer["id"]])
             ranked.append(entry | {"score": float(score), "model": model})
         key = "margin" if placement["strategy"] == "margin" else "priority"
         ranked.sort(key=lambda entry: (-entry[key], entry["offer_id"]))
@@ -315,7 +315,7 @@ class Workspace:
         return {"segment": segment, "offers": chosen, "rejected": rejected, "keys": keys}
 
     def first_gates(self, offer, granted, opted, now, channel):
-        """Consent, validity and channel: (stage, reason) of the first that refuses; None where all pass."""
+        """Consent, validity and channel: (stage, reason) of the first gate that fails; None if all pass."""
         for consent in offer.get("consents", []):
             if consent not in granted:
                 return "consent", "OPTED_OUT" if opted.get(consent) is False else "CONSENT_MISSING"
@@ -337,7 +337,7 @@ class Workspace:
         return None
 
     def scores(self, placement, offers, base, features):
-        """Id → (model, raw score or None), each offer by the first scorer that claims it, else by the placement's."""
+        """Id → (model, raw score or None), by the first scorer that lists the offer, or else the placement's model."""
         by_model = {}
         for offer in offers:
             claims = [
@@ -353,7 +353,7 @@ class Workspace:
             answers |= {offer: (model, scored[offer]) for offer in ids}
         return answers
 
-    def weighed(self, offer, propensity, variables):
+    def factors(self, offer, propensity, variables):
         """The factors of the priority, in 64 bits."""
         percent = 0.0
         for weight in self.policy.get("context_weight", []):
@@ -376,16 +376,16 @@ class Workspace:
         }
 
     def slate(self, ranked, count, per_category, rejected):
-        """Walks down the sorted offers until `count` are chosen; notes why the others are not."""
+        """Chooses up to `count` of the sorted offers; adds the others to `rejected`, with the reason."""
         chosen = []
         for entry in ranked:
             offer_id, category = entry["offer_id"], self.offers[entry["offer_id"]]["category"]
-            beside = sum(self.offers[other["offer_id"]]["category"] == category for other in chosen)
+            same_category = sum(self.offers[other["offer_id"]]["category"] == category for other in chosen)
             if len(chosen) == count:
                 rejected[offer_id] = ("arbitration", "OUTRANKED")
             elif any(frozenset((offer_id, other["offer_id"])) in self.conflicts for other in chosen):
                 rejected[offer_id] = ("slate", "CONFLICTS_WITH")
-            elif per_category is not None and beside >= per_category:
+            elif per_category is not None and same_category >= per_category:
                 rejected[offer_id] = ("slate", "CATEGORY_LIMIT")
             else:
                 chosen.append(entry)
@@ -393,7 +393,7 @@ class Workspace:
 
 
 def moment(value):
-    """A TOML date or time as a moment; without a zone it is UTC."""
+    """A TOML date or time as a datetime; UTC if it has no zone."""
     if not isinstance(value, dt.datetime):
         value = dt.datetime(value.year, value.month, value.day)
     return value if value.tzinfo else value.replace(tzinfo=UTC)

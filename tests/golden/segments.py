@@ -1,18 +1,18 @@
-"""Holds segments against scikit-learn: its `KMeans.predict` on the centroids of an artefact.
+"""Compares segments with scikit-learn: `KMeans.predict` on the centroids of an artefact.
 
     python tests/golden/segments.py --artefact models/segments/1/segments.json --data CC_GENERAL.csv.gz --write ids.csv
     python tests/golden/segments.py --artefact … --data … --compare assignments.csv
 
-The preparation of the artefact (imputation, bounds, logarithm, z-scores, components) is applied in numpy to the 32-bit
-floats that a server receives, the prediction is scikit-learn's. `--write` writes `id,segment` per customer; `--compare`
-reads such a file (columns `id` or `cust_id`, and `segment`), in any order, and fails where a customer is missing,
-unknown or elsewhere. A customer as near to two centroids as rounding can tell would be reported as such; there is none
-in CC GENERAL.
+numpy applies the preparation of the artefact (imputation, bounds, logarithm, z-scores, components) to the 32-bit floats
+that a server receives; scikit-learn predicts. `--write` writes `id,segment` per customer. `--compare` reads such a file
+(columns `id` or `cust_id`, and `segment`), in any order. It fails if a customer is missing, unknown or in another
+segment. Customers whose distances to two centroids are equal within rounding are counted and may be in either; CC
+GENERAL has none.
 """
 
 import os
 
-# One thread: enough for nine thousand rows, and the same sums everywhere.
+# One thread is enough for nine thousand rows, and gives the same sums on every machine.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import argparse
@@ -24,11 +24,11 @@ from pathlib import Path
 import numpy as np
 from sklearn.cluster import KMeans
 
-NEAR = 1e-9  # relative difference of two squared distances below which rounding decides
+NEAR = 1e-9  # the relative difference of two squared distances below which rounding decides
 
 
 def read_table(path, features):
-    """Ids, and raw values (customers, features) as float32 with NaN where missing; the header in any case."""
+    """Ids, and raw values (customers, features) as float32, with NaN for missing ones; the header may have any case."""
     text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode()
     rows = [{name.lower(): value for name, value in row.items()} for row in csv.DictReader(text.splitlines())]
     raw = [[float(row[feature["name"]] or "nan") for feature in features] for row in rows]
@@ -36,7 +36,7 @@ def read_table(path, features):
 
 
 def points(artefact, raw):
-    """Coordinates (customers, dimensions) as the artefact prepares them, in 64 bits."""
+    """Coordinates (customers, dimensions) by the preparation of the artefact, in 64 bits."""
     columns = []
     for feature, column in zip(artefact["features"], raw.astype(np.float64).T):
         column = np.where(np.isnan(column), feature["impute"], column)
@@ -50,7 +50,7 @@ def points(artefact, raw):
 
 
 def predict(artefact, prepared):
-    """The segments according to scikit-learn, and who lies between two segments."""
+    """The segments by scikit-learn, which customers lie between two segments, and the inertia."""
     centroids = np.array([segment["centroid"] for segment in artefact["segments"]])
     model = KMeans(n_clusters=len(centroids), init=centroids, n_init=1, max_iter=1).fit(centroids)
     model.cluster_centers_ = centroids
@@ -61,19 +61,19 @@ def predict(artefact, prepared):
 
 
 def compare(ids, segments, between, path):
-    """Stops with every kind of difference counted, the first few customers named."""
+    """Fails if there are differences, after printing their number and some customers by kind."""
     with path.open() as file:
         rows = list(csv.DictReader(file))
     key = "id" if "id" in rows[0] else "cust_id"
     theirs = {row[key]: int(row["segment"]) for row in rows}
     ours = dict(zip(ids, (int(segment) for segment in segments)))
-    near = {customer for customer, doubtful in zip(ids, between) if doubtful}
-    lacking, unknown = [id for id in ours if id not in theirs], [id for id in theirs if id not in ours]
+    near = {customer for customer, is_between in zip(ids, between) if is_between}
+    missing, unknown = [id for id in ours if id not in theirs], [id for id in theirs if id not in ours]
     moved = [id for id in ours if id in theirs and theirs[id] != ours[id] and id not in near]
-    for what, customers in (("lacking", lacking), ("unknown", unknown), ("in another segment", moved)):
+    for what, customers in (("missing", missing), ("unknown", unknown), ("in another segment", moved)):
         if customers:
             print(f"{len(customers)} customers {what}: {', '.join(customers[:5])}")
-    if lacking or unknown or moved or len(rows) != len(theirs):
+    if missing or unknown or moved or len(rows) != len(theirs):
         raise SystemExit(f"{path} does not agree with scikit-learn")
     print(f"{len(ours)} customers, all in the segment that scikit-learn predicts; {len(near)} between two")
 

@@ -1,13 +1,11 @@
-"""Trains tree models with the libraries that people use and exports them to ONNX, for the tests of crates/native.
+"""Trains tree models with common libraries and exports them to ONNX, for the tests of crates/native and crates/model.
 
     python -m venv var/venv-trees && var/venv-trees/bin/pip install -r tests/golden/requirements-trees.txt
     var/venv-trees/bin/python tests/golden/trees.py var/trees
-    PROFFER_TEST_TREES=$PWD/var/trees cargo test --lib model::trees
+    PROFFER_TEST_TREES=$PWD/var/trees cargo test -p proffer-model --test native_engine
 
-`make test` does the same.
-
-Every seed is fixed, so the same versions give the same models. `--small` leaves out those with 2,000 trees and with 255 or
-more leaves.
+`make test` does the same. Every seed is fixed, so the same versions give the same models. `--small` leaves out the
+largest models: those with 2,000 trees, or with 255 or more leaves.
 """
 
 import argparse
@@ -25,15 +23,15 @@ OPSETS = {"": 15, "ai.onnx.ml": 3}
 
 
 def data(seed, missing=False, categorical=False):
-    """Features of several scales, with ties, zeros and, if wanted, gaps; and a number that depends on them."""
+    """Features of several scales, with ties, zeros and optional missing values, and a target that depends on them."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(ROWS, FEATURES)).astype(np.float32)
     x[:, 1] = np.round(x[:, 1] * 2)
     x[:, 2] = np.exp(4 * x[:, 2])
     x[:, 3] = rng.integers(0, 40, ROWS)
     x[:, 4] = np.where(rng.random(ROWS) < 0.5, 0, x[:, 4])
-    strange = (x[:, 3] * 7919 % 40) / 20 - 1 if categorical else x[:, 3] / 20 - 1
-    signal = x[:, 0] * x[:, 1] + strange - np.log1p(x[:, 2]) / 4 + np.abs(x[:, 4]) + rng.normal(size=ROWS) / 2
+    effect = (x[:, 3] * 7919 % 40) / 20 - 1 if categorical else x[:, 3] / 20 - 1
+    signal = x[:, 0] * x[:, 1] + effect - np.log1p(x[:, 2]) / 4 + np.abs(x[:, 4]) + rng.normal(size=ROWS) / 2
     if missing:
         gaps = rng.random(x.shape) < 0.15
         gaps[:, 3] = False
@@ -121,8 +119,8 @@ def catboost_models(folder):
     yield fit("catboost_regressor", cb.CatBoostRegressor, lambda signal: signal)
 
 
-def plain_numbers():
-    """skl2onnx 1.20 passes NumPy's integers of histogram boosting on to onnx, which takes Python's alone."""
+def accept_numpy_integers():
+    """Makes onnx accept NumPy integers: skl2onnx 1.20 passes them for histogram boosting."""
     from skl2onnx.common import _container
 
     original = _container.make_attribute if hasattr(_container, "make_attribute") else None
@@ -139,7 +137,7 @@ def plain_numbers():
 
 
 def sklearn_models():
-    plain_numbers()
+    accept_numpy_integers()
     from skl2onnx import to_onnx
     from sklearn import ensemble, impute, pipeline, preprocessing, tree
 

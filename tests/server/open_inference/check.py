@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Runs recorded ONNX models on a live server through Triton's own Python client.
 
-The folder of recorded models holds the ONNX files and REFERENCE_RUNS.json: inputs, and the outputs that Python's
-onnxruntime computed from them. Models with recorded outputs must answer as recorded: names, types and shapes equal,
-integers and text equal, floats within 1e-5 x max(1, |recorded|). The model with bfloat16 inputs has no recorded outputs,
-because the recorder could not build them; it must answer with what its metadata declares. The others must be refused
-with FAILED_PRECONDITION and a reason that names the cause.
+The folder of recorded models contains the ONNX files and REFERENCE_RUNS.json: inputs, and the outputs that Python's
+onnxruntime computed for them. Models with recorded outputs must give these outputs: the same names, types and shapes,
+the same integers and texts, floats within 1e-5 x max(1, |recorded|). The model with bfloat16 inputs has no recorded
+outputs, because the recorder could not build them; its answer must match its metadata. The other models must be
+rejected with FAILED_PRECONDITION and a reason that names the cause.
 
 Usage:
-    check.py install RECORDED MODELS       lay the models out for a server: MODELS/<name>/1/model.onnx
-    check.py run RECORDED HOST:PORT        ask the server; exit with 1 and a table when anything differs
+    check.py install RECORDED MODELS       copy the models to MODELS/<name>/1/model.onnx, for a server
+    check.py run RECORDED HOST:PORT        call the server, print a table, exit with 1 if anything differs
 """
 
 import argparse
@@ -38,7 +38,7 @@ PATIENCE_SECONDS = 30.0
 
 
 class Difference(Exception):
-    """What is not as it was recorded."""
+    """A difference from the recording."""
 
 
 def served_name(file: str) -> str:
@@ -52,11 +52,11 @@ def read_reference(recorded: Path) -> dict[str, Any]:
 
 
 def install(recorded: Path, models: Path) -> None:
-    """Copies every file to where a server expects version 1 of it, with the weights that lie beside it."""
+    """Copies each model, with its weights if they are in another file, to version 1 for a server."""
     for file in read_reference(recorded):
         version = models / served_name(file) / "1"
         version.mkdir(parents=True, exist_ok=True)
-        # Weights first, so that a server that looks meanwhile finds a model that is whole.
+        # The weights come first, so that a server that polls meanwhile finds a complete model.
         weights = recorded / f"{file}.data"
         if weights.is_file():
             shutil.copyfile(weights, version / "model.onnx.data")
@@ -64,7 +64,7 @@ def install(recorded: Path, models: Path) -> None:
 
 
 def require(holds: bool, message: str) -> None:
-    """Raises a Difference with `message` unless it holds."""
+    """Raises a Difference with `message` unless `holds`."""
     if not holds:
         raise Difference(message)
 
@@ -85,7 +85,7 @@ def infer(client: triton.InferenceServerClient, file: str, inputs: dict[str, np.
 
 
 def compare(name: str, found: np.ndarray, expected: np.ndarray) -> None:
-    """Holds one output against its recording."""
+    """Compares an output with its recording."""
     require(found.shape == expected.shape, f"{name}: shape {found.shape}, recorded {expected.shape}")
     if expected.dtype == np.object_:
         texts = [text.decode() for text in found.ravel()]
@@ -97,11 +97,11 @@ def compare(name: str, found: np.ndarray, expected: np.ndarray) -> None:
         return
     allowed = TOLERANCE * np.maximum(1.0, np.abs(expected.astype(np.float64)))
     worst = np.max(np.abs(found.astype(np.float64) - expected) / allowed, initial=0.0)
-    require(bool(worst <= 1.0), f"{name}: {worst:.1f} times the tolerance away from the recording")
+    require(bool(worst <= 1.0), f"{name}: differs from the recording by {worst:.1f} times the tolerance")
 
 
 def zip_map(result: triton.InferResult, name: str, rows: list[dict[str, float]]) -> np.ndarray:
-    """The recorded rows of a ZipMap as a matrix, in the order of the labels that the answer carries."""
+    """The recorded rows of a ZipMap as a matrix, in the order of the labels in the answer."""
     labels = json.loads(result.get_output(name).parameters["labels"].string_param)
     keys = [str(label) for label in labels]
     for row in rows:
@@ -110,7 +110,7 @@ def zip_map(result: triton.InferResult, name: str, rows: list[dict[str, float]])
 
 
 def check_recorded(client: triton.InferenceServerClient, file: str, run: dict[str, Any]) -> None:
-    """One recorded run."""
+    """Checks one recorded run."""
     result = infer(client, file, {name: array(tensor) for name, tensor in run["inputs"].items()})
     response = result.get_response()
     require(response.id == file, f"the id {response.id!r} is not the request's")
@@ -122,7 +122,7 @@ def check_recorded(client: triton.InferenceServerClient, file: str, run: dict[st
 
 
 def check_bfloat16(client: triton.InferenceServerClient, file: str) -> None:
-    """A run on ones, held against the metadata."""
+    """Checks that a run on ones matches the metadata."""
     metadata = client.get_model_metadata(served_name(file))
     inputs = {
         tensor.name: np.ones(tuple(tensor.shape), dtype=triton_to_np_dtype(tensor.datatype))
@@ -138,8 +138,8 @@ def check_bfloat16(client: triton.InferenceServerClient, file: str) -> None:
 
 
 def check_refused(client: triton.InferenceServerClient, file: str, reason: str) -> None:
-    """A refusal with its status and reason."""
-    require(not client.is_model_ready(served_name(file)), "it is said to be ready")
+    """Checks that a model is rejected, with the status and the reason."""
+    require(not client.is_model_ready(served_name(file)), "it is reported as ready")
     try:
         infer(client, file, {"x": np.ones((1, 1), dtype=np.float32)})
     except InferenceServerException as error:
@@ -150,7 +150,7 @@ def check_refused(client: triton.InferenceServerClient, file: str, reason: str) 
 
 
 def checks(client: triton.InferenceServerClient, recorded: Path) -> Iterator[tuple[str, str, Callable[[], None]]]:
-    """Every check with its file and what it is about."""
+    """Every check, with its file and its subject."""
     for file, model in read_reference(recorded).items():
         runs = {name: run for name, run in model.get("runs", {}).items() if "error" not in run}
         if file in REFUSED:
@@ -158,13 +158,13 @@ def checks(client: triton.InferenceServerClient, recorded: Path) -> Iterator[tup
         elif file == BFLOAT16:
             yield file, "bfloat16", lambda file=file: check_bfloat16(client, file)
         elif not runs:
-            yield file, "recording", lambda: require(False, "neither recorded nor known to be refused")
+            yield file, "recording", lambda: require(False, "it has no recording and is not among those to be rejected")
         for name, run in runs.items():
             yield file, name, lambda file=file, run=run: check_recorded(client, file, run)
 
 
 def wait_for_models(client: triton.InferenceServerClient, recorded: Path) -> None:
-    """Returns when every model that can be loaded is, or when patience ends: the checks will then say what is missing."""
+    """Waits until all models are ready that should be, at most PATIENCE_SECONDS: the checks report those missing."""
     wanted = [served_name(file) for file in read_reference(recorded) if file not in REFUSED]
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and not all(client.is_model_ready(name) for name in wanted):
@@ -172,7 +172,7 @@ def wait_for_models(client: triton.InferenceServerClient, recorded: Path) -> Non
 
 
 def run(recorded: Path, address: str) -> int:
-    """Makes every check; returns the exit code."""
+    """Runs all checks; returns the exit code."""
     rows = []
     with triton.InferenceServerClient(address) as client:
         wait_for_models(client, recorded)
@@ -191,14 +191,14 @@ def run(recorded: Path, address: str) -> int:
 
 
 def main() -> int:
-    """Reads the command line."""
+    """Runs a command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    installing = commands.add_parser("install", help="lay the models out for a server")
-    installing.add_argument("recorded", type=Path, help=f"the folder that holds {REFERENCE}")
+    installing = commands.add_parser("install", help="copy the models for a server")
+    installing.add_argument("recorded", type=Path, help=f"the folder with {REFERENCE}")
     installing.add_argument("models", type=Path, help="the server's directory of models")
-    running = commands.add_parser("run", help="ask a server")
-    running.add_argument("recorded", type=Path, help=f"the folder that holds {REFERENCE}")
+    running = commands.add_parser("run", help="call a server")
+    running.add_argument("recorded", type=Path, help=f"the folder with {REFERENCE}")
     running.add_argument("address", help="HOST:PORT of the server")
     arguments = parser.parse_args()
     if arguments.command == "install":
