@@ -33,7 +33,7 @@ use self::printing::say;
 use work::FOREIGN_STACK;
 
 const AFTER_HELP: &str = "\
-To begin:
+Getting started:
   proffer init --store var/store --from models     make a store of the sample workspace
   proffer serve --store var/store                  serve it
   proffer rank --placement app_home --customer C000001 --explain";
@@ -73,7 +73,7 @@ enum Command {
     Events(events::EventsArgs),
     /// Decide again from records and compare, or ask what another release would have done
     Replay(replay::ReplayArgs),
-    /// Make the keys of records
+    /// Make the keys for pseudonyms and sensitive values
     Privacy(privacy::PrivacyArgs),
     /// Train segments of customers
     #[command(subcommand)]

@@ -128,7 +128,7 @@ fn check(source: &ReleaseSource<'_>, customers: Option<&Path>) -> Result<Checked
     let cache = GraphCache::new(OnnxRuntime::load()?, 1);
     let mut problems = Problems::new();
     let release = problems.absorb(Release::load(source, &cache));
-    // Any sound schema can read the customers, whatever else is wrong.
+    // Any sound schema can read the customers, even if other files are wrong.
     let schema = FeatureSchema::parse("features.toml", source.features).ok();
     let loaded = customers.zip(schema.as_ref()).map(|(path, schema)| CustomerTable::load(path, schema));
     let loaded = problems.absorb(loaded.transpose()).flatten();

@@ -17,7 +17,7 @@ const AFTER_HELP: &str = "\
 Examples:
   proffer events export --store var/store --from 2026-11-01 --format parquet --out decisions.parquet
   proffer events verify --store var/store --data var/data
-  proffer events seal var/data --store var/store      what a server that is gone for good has left";
+  proffer events seal var/data --store var/store      the log of a server that never starts again";
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
@@ -52,7 +52,7 @@ enum EventsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Seal the log of a server that does not run any more into a store, and delete it
+    /// Seal the log of a server that no longer runs into a store, and delete it
     Seal {
         /// The data directory of the server
         #[arg(value_name = "DIR")]

@@ -126,7 +126,7 @@ pub(super) fn run(args: &ReleaseArgs) -> Result<(), Failure> {
         return create::run(create, &args.place);
     }
     if let ReleaseCommand::Simulate(simulate) = &args.command {
-        let missing = || Failure::new("a simulation decides here: name the store with --store");
+        let missing = || Failure::new("a simulation runs on a store: name it with --store");
         return simulate::run(simulate, args.place.store().ok_or_else(missing)?);
     }
     let backend = Backend::open(&args.place)?;

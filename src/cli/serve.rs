@@ -22,7 +22,7 @@ pub(super) struct ConfigArgs {
     /// The store's directory [default: store]
     #[arg(long, value_name = "DIR")]
     store: Option<String>,
-    /// The directory of what this server remembers: its log of decisions [default: var/data]
+    /// The data directory of this server, with its log of decisions [default: var/data]
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
     /// Where gRPC listens [default: 127.0.0.1:50051]

@@ -305,7 +305,7 @@ impl<S> Admission<S> {
     ) -> Result<(&'static Rpc, Call), Status> {
         let rpc = rpc.ok_or_else(status::no_such_call)?;
         let asked = timeout_of(headers)?;
-        // A unary call holds its permit no longer than this, whatever timeout the caller sends; a stream may last.
+        // A unary call holds its permit no longer than this, regardless of the caller's timeout; a stream may last.
         let timeout =
             asked.map(|asked| if rpc.is_unary() { asked.min(self.layer.longest_deadline) } else { asked });
         let call = Call::new(timeout.and_then(|timeout| began.checked_add(timeout)));

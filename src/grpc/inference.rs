@@ -199,7 +199,7 @@ fn check_length(text: &str, field: &str) -> Result<(), InferenceError> {
     Err(InferenceError::invalid(field, format!("{} bytes; at most {LONGEST_NAME} are allowed", text.len())))
 }
 
-/// Refuses what is wrong whatever the model is.
+/// Rejects errors that do not depend on the model.
 fn check_parameters(request: &ModelInferRequest) -> Result<(), InferenceError> {
     match request.parameters.keys().find(|key| key.starts_with("sequence_")) {
         Some(key) => {

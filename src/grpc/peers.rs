@@ -32,8 +32,8 @@ pub struct CallerLimits {
     pub shares: Shares,
     /// How long a connection may be open without a call in flight.
     pub idle: Duration,
-    /// The longest deadline of a unary call, whatever its caller asks for. A stream may also wait this long for its
-    /// caller's next message.
+    /// The longest deadline of a unary call, regardless of the caller's timeout. A stream may also wait this long for
+    /// its caller's next message.
     pub longest_deadline: Duration,
 }
 

@@ -107,13 +107,13 @@ impl wire::release_service_server::ReleaseService for ReleaseService {
         let (answers, taken) = mpsc::channel(1);
         let state = self.deployer.state();
         let counted = admitted.take_count();
-        let telling = async move {
+        let reporting = async move {
             let code = tell(state, &answers, &admitted).await;
             if let Some(counted) = counted {
                 counted.finish(code.into());
             }
         };
-        tokio::spawn(telling.in_current_span());
+        tokio::spawn(reporting.in_current_span());
         Ok(Response::new(ReceiverStream::new(taken)))
     }
 
@@ -222,7 +222,7 @@ mod tests {
         admitted.readiness = Some(readiness.clone());
         let (state, watched) = watch::channel(ServingState { release: 1, ..ServingState::default() });
         let (answers, taken) = mpsc::channel(1);
-        let telling = tokio::spawn(async move { tell(watched, &answers, &admitted).await });
+        let reporting = tokio::spawn(async move { tell(watched, &answers, &admitted).await });
         let mut told = ReceiverStream::new(taken);
         let release = |answer: Option<Result<wire::WatchReleasesResponse, Status>>| {
             answer.unwrap().map(|answer| answer.serving.unwrap().release).map_err(|status| status.code())
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(release(told.next().await), Ok(2));
         readiness.drain();
         assert_eq!(release(told.next().await), Err(Code::Unavailable));
-        assert_eq!(telling.await.unwrap(), Code::Unavailable);
+        assert_eq!(reporting.await.unwrap(), Code::Unavailable);
     }
 
     #[tokio::test]

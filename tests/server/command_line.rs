@@ -83,7 +83,7 @@ fn every_command_and_every_option_is_explained() {
 #[test]
 fn the_three_commands_at_the_top_of_help_work_as_printed() {
     let help = proffer_prints(["help"]);
-    let (_, begin) = help.split_once("To begin:\n").unwrap();
+    let (_, begin) = help.split_once("Getting started:\n").unwrap();
     let words = |line: &str| -> Vec<String> {
         let line = line.trim().split("   ").next().unwrap();
         line.split_whitespace().skip(1).map(str::to_owned).collect()

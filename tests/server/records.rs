@@ -276,7 +276,7 @@ async fn bad_questions_about_records_name_the_field() {
     assert!(status.message().contains("records.record"), "{status}");
 }
 
-/// A decision that nobody made.
+/// An id without a decision.
 const NOBODY: &str = "0190a000-0000-7000-8000-000000000000";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -405,7 +405,7 @@ async fn pseudonyms_and_sensitive_values_are_read_with_the_keys_alone() {
     ];
     let server = Server::start(workspace.path(), &settings);
     server.client().await.rank(rank_request("app_home", &["C000042"])).await.unwrap();
-    // The log names nobody.
+    // The log contains no customer id.
     for file in walk(&data) {
         let bytes = std::fs::read(&file).unwrap();
         assert!(!bytes.windows(7).any(|part| part == b"C000042"), "{} names the customer", file.display());

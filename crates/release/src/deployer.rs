@@ -439,7 +439,7 @@ impl Deployer {
     }
 
     /// Makes the models of the Open Inference Protocol follow the serving release, in the background. The next poll
-    /// loads whatever else is new in the directory.
+    /// loads all other new models in the directory.
     fn follow_models_in_background(&self) {
         self.update_models_in_background(Repository::follow);
     }

@@ -169,8 +169,8 @@ pub(super) fn segments_in(directory: &Path) -> Option<usize> {
     Some(Segmentation::parse(segment::FILE_NAME, &json).ok()?.segments().len())
 }
 
-/// Reports which engine serves the model. Never fails: ONNX Runtime serves whatever the native engine does not
-/// support or answers differently.
+/// Reports which engine serves the model. Never fails: ONNX Runtime serves every graph that the native engine
+/// does not support or scores differently.
 fn engine(_: &Bench<'_>, loaded: &Loaded) -> Finding {
     let Loaded::Model(model) = loaded else { return Finding::skipped("a segmentation has no graph") };
     let (mut trees, mut layers, mut bytes) = (0, 0, 0);

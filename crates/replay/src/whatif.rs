@@ -222,7 +222,7 @@ impl State {
         values.context = base.context.apply(std::mem::take(&mut values.context), Entity::Context, schema);
         values.scores = None;
         input.ignored = None;
-        // Texts that nobody reads cost more than the decision.
+        // Unread texts cost more than the decision.
         input.request.explain = Explain::None;
         let decided = decide_again(&other.snapshot, input, worker).map_err(|error| error.to_string())?;
         if let Some(error) = &decided.decision.error {

@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn a_failure_leaves_nothing_behind() {
         let directory = tempfile::tempdir().unwrap();
-        // A directory in the place of the file: the rename fails after everything was written.
+        // A directory with the name of the file: the rename fails after everything was written.
         fs::create_dir_all(directory.path().join("segments.json/occupied")).unwrap();
         let error = write_segments(&segmentation(), directory.path()).unwrap_err();
         assert!(error.to_string().starts_with("cannot write "), "{error}");

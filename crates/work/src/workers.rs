@@ -34,8 +34,8 @@ use crate::priority::{set_idle_priority, yield_if_due};
 pub const INLINE: Duration = Duration::from_micros(200);
 
 /// Stack bytes of a thread that runs foreign code. ONNX Runtime recurses into trees, functions and subgraphs, so a
-/// model's file decides the depth. The judging process has half as much: a graph that ran there fits here, with
-/// whatever is on the stack already. The system provides memory only for the part of a stack that is used.
+/// model's file decides the depth. The judging process has half as much: a graph that ran there fits here, in
+/// addition to what is already on the stack. The system provides memory only for the part of a stack that is used.
 pub const FOREIGN_STACK: usize = 16 << 20;
 
 /// The right to use the session of this number in every model; one per thread, never copied.

@@ -20,10 +20,10 @@ Examples:
 Without --k the number of segments is recommended: the best silhouette of those numbers whose
 segments are all found again in bootstrap resamples. DIR gets segments.json, model.toml and
 golden.csv, which together are a version to push, and report/report.html with the same numbers as
-CSV and JSON beside it. Settings may stand in a file, see --settings; flags come before it.
+CSV and JSON next to it. Settings can be in a file (--settings); flags override it.
 
 Row numbers are left out. Columns that look like ids or codes are refused, labels are warned of, and
-names that features.toml cannot have are to be changed with --rename; --keep takes a column as it is.
+names that features.toml cannot have must be changed with --rename; --keep uses a column as it is.
 
 Exit code 1 when the table cannot be used, no number of segments is stable, or too many customers
 would change segment.";

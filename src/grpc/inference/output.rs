@@ -113,7 +113,7 @@ pub(super) fn encode(
     });
     let at_least = match form {
         Form::Raw => elements.sum(),
-        // The smallest integers and booleans take a byte, whatever their type.
+        // The smallest integers and booleans take a byte, of any type.
         Form::Typed => elements.map(|bytes| bytes / size_of::<u64>()).sum(),
     };
     within(at_least, limit)?;

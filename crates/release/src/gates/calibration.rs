@@ -7,7 +7,7 @@ use model::{Calibration, Direction, FALLING};
 
 /// The calibration rises, or the manifest says that it falls.
 pub(super) fn check(bench: &Bench<'_>, loaded: &Loaded) -> Finding {
-    const LIMIT: &str = "rising, or said to fall";
+    const LIMIT: &str = "increasing, or declared as falling";
     let Loaded::Model(model) = loaded else {
         return Finding::skipped("a segmentation has no propensities");
     };

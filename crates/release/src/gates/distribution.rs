@@ -16,7 +16,7 @@ pub(crate) const LEAST_ROWS: usize = 1000;
 /// With fewer golden rows, not even a reversed order or a shifted mean can be detected. Shares need more rows.
 const LEAST_GOLDEN: usize = 20;
 
-/// Mean propensities that differ by less count as equal, whatever their ratio.
+/// Mean propensities that differ by less count as equal, regardless of their ratio.
 const LEAST_MEAN: f64 = 0.005;
 
 /// The comparison on the rows that both versions can score.

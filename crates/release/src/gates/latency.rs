@@ -17,7 +17,7 @@ const RUNS: usize = 100;
 /// Rows of a run of a pairwise model: one customer with this many offers. For other models, one row is a customer.
 const PAIRS: usize = 100;
 
-/// With this many runs over the budget, the 99th percentile exceeds it, whatever the other runs take.
+/// With this many runs over the budget, the 99th percentile exceeds it, regardless of the other runs.
 const HOPELESS: usize = 2;
 
 /// Scoring for one customer takes at most what the manifest allows, at the 99th percentile.

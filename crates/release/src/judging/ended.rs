@@ -103,7 +103,7 @@ pub(super) fn cpu_time(process: u32) -> Option<Duration> {
     let fields = text.rsplit_once(')')?.1;
     let ticks = fields.split_ascii_whitespace().skip(11).take(2);
     let ticks: u64 = ticks.map(|ticks| ticks.parse::<u64>().unwrap_or_default()).sum();
-    // Linux shows programs hundredths of a second (USER_HZ), whatever the kernel's own tick is.
+    // Linux shows programs hundredths of a second (USER_HZ), independent of the kernel's tick.
     Some(Duration::from_millis(10 * ticks))
 }
 
