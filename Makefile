@@ -39,8 +39,13 @@ PROPTEST_RNG_SEED ?= 1
 run: build var/store/CURRENT
 	@scripts/run.sh $(BINARY)
 
+# What tests run against beside the server.
+TEST_TOOLS := $(VENV)/.installed $(TREES)/.trained $(S3) $(PROMTOOL) $(COLLECTOR)
+
+# The lints need the processor, the tools mostly the network: they are made side by side.
 test: export PROPTEST_RNG_SEED := $(PROPTEST_RNG_SEED)
-test: lint onnxruntime $(VENV)/.installed $(TREES)/.trained $(S3) $(PROMTOOL) $(COLLECTOR)
+test: onnxruntime
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line lint $(TEST_TOOLS)
 	@test -n "$(S3)" || echo "Go is not installed: the tests that need an S3-compatible server or a collector of traces are skipped"
 	PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) PROFFER_TEST_PROMTOOL=$(abspath $(PROMTOOL)) PROFFER_TEST_COLLECTOR=$(abspath $(COLLECTOR)) PROFFER_TEST_TREES=$(CURDIR)/$(TREES) $(CARGO) test --locked --workspace --lib --bins --tests
 	$(CARGO) test --locked --workspace --doc
