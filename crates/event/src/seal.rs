@@ -97,6 +97,8 @@ pub fn seal(server: &str, log: &LogFile, store: &EventStore) -> Result<Sealed, S
 /// # Errors
 /// As [`seal`]; the log is still there.
 pub fn seal_and_delete(log: &LogFile, logs: &LogFiles, store: &EventStore) -> Result<Sealed, SealedError> {
+    // What is sealed must not be blanked meanwhile: the sealed file would have what the log has not.
+    let _held = logs.hold();
     let sealed = seal(logs.server(), log, store)?;
     logs.delete(log)?;
     STEPS.point("seal.deleted");

@@ -8,8 +8,8 @@
 //! The steps of a crate are in its own module `fault`. Their names begin with one of [`GROUPS`].
 
 /// The groups of steps of all crates: what stands before the full stop of a step.
-pub const GROUPS: [&str; 9] =
-    ["push", "verdict", "create", "release", "promote", "init", "delete", "record", "seal"];
+pub const GROUPS: [&str; 10] =
+    ["push", "verdict", "create", "release", "promote", "init", "delete", "record", "seal", "erase"];
 
 /// The steps of a crate, by name.
 #[derive(Debug, Clone, Copy)]

@@ -1,0 +1,238 @@
+//! The log of a server: records of the erased are blanked in its closed files.
+//!
+//! A file with such records is written anew beside itself, and takes its own name at one moment. It is as long as
+//! before and all other bytes stay, so that whoever knows positions in it need not hear of it. A process that dies
+//! leaves the file as it was, or the new one; beginning again does no harm.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use prost::Message;
+use work::priority::yield_if_due;
+
+use super::blank::blank_event;
+use super::{Erased, ErasureError, point};
+use crate::disk::{self, Disk};
+use crate::error::NotRecorded;
+use crate::event_log::EventLog;
+use crate::frame::{self, FrameError, Frames, HEAD_BYTES};
+use crate::log::{LogFile, LogFiles, TakenOver};
+use crate::proto::event;
+use crate::recorder::Recorder;
+
+/// Bytes that are read ahead.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// How long a server waits until its open file is closed: a sync takes less, and the next poll tries again.
+const CLOSING: Duration = Duration::from_secs(10);
+
+/// What the names of copies of damaged log files have behind that of the log file.
+const DAMAGED: &str = ".log.damaged";
+
+/// The log of a server, as erasing needs it.
+pub trait ServerLog {
+    /// Writes what was queued before, and closes the open file.
+    ///
+    /// # Errors
+    /// When it cannot be written for now.
+    fn close_file(&self) -> Result<(), NotRecorded>;
+
+    /// A handle to its files.
+    fn log_files(&self) -> LogFiles;
+}
+
+/// The log of a running server; can be sent to other threads.
+#[derive(Debug, Clone)]
+pub struct LiveLog {
+    recorder: Recorder,
+    files: LogFiles,
+}
+
+impl LiveLog {
+    /// That of a server.
+    #[must_use]
+    pub fn of(log: &EventLog) -> Self {
+        Self { recorder: log.recorder(), files: log.log_files() }
+    }
+}
+
+impl ServerLog for LiveLog {
+    fn close_file(&self) -> Result<(), NotRecorded> {
+        self.recorder.close_file(CLOSING)
+    }
+
+    fn log_files(&self) -> LogFiles {
+        self.files.clone()
+    }
+}
+
+/// The log of a dead server has no open file.
+impl ServerLog for TakenOver {
+    fn close_file(&self) -> Result<(), NotRecorded> {
+        Ok(())
+    }
+
+    fn log_files(&self) -> LogFiles {
+        self.files().clone()
+    }
+}
+
+/// What was done to a log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Blanked {
+    /// How many records were blanked.
+    pub(super) records: u64,
+    /// Keys of pseudonyms under which records cannot be searched.
+    pub(super) unknown_keys: BTreeSet<String>,
+    /// Copies of damaged files, which cannot be searched.
+    pub(super) left: Vec<String>,
+}
+
+/// Blanks the records of `erased` in all files that are closed now. Nothing is sealed meanwhile.
+///
+/// # Errors
+/// When a file cannot be read to its end or written. Files before it are done.
+pub(super) fn blank_all(logs: &LogFiles, erased: &Erased) -> Result<Blanked, ErasureError> {
+    // A log that is being sealed would go to the store with what is blanked here.
+    let _held = logs.hold();
+    let mut blanked = Blanked::default();
+    for log in logs.closed() {
+        blank_file(logs.disk(), &log, erased, &mut blanked)?;
+        point("erase.blanked");
+    }
+    let listed = logs.disk().list(logs.directory()).map_err(ErasureError::io(logs.directory()))?;
+    let is_copy = |name: &&String| name.starts_with(logs.server()) && name.contains(DAMAGED);
+    let copies = listed.iter().map(|(name, _)| name).filter(is_copy);
+    blanked.left.extend(copies.map(|name| logs.directory().join(name).display().to_string()));
+    Ok(blanked)
+}
+
+fn blank_file(
+    disk: &dyn Disk,
+    log: &LogFile,
+    erased: &Erased,
+    blanked: &mut Blanked,
+) -> Result<(), ErasureError> {
+    let path = &log.path;
+    let shown = path.display().to_string();
+    let open = || disk.read(path).map(|source| source.take(log.bytes));
+    let source = match open() {
+        Ok(source) => source,
+        // It was deleted since it was listed.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(ErasureError::io(path)(error)),
+    };
+    let mut frames = Frames::new(BufReader::with_capacity(BUFFER_BYTES, source));
+    let failed = |source: FrameError| ErasureError::LogFile { path: shown.clone(), source };
+    let (mut patches, mut start) = (VecDeque::new(), 0);
+    while let Some(one) = frames.next_frame().map_err(failed)? {
+        if let Some(event::Event::Decision(record)) = &one.event.event {
+            if erased.has(record) {
+                let length = (one.end - start) as usize - HEAD_BYTES;
+                let Some(blank) = blank_event(&one.event, length) else {
+                    let position = one.event.position;
+                    return Err(ErasureError::damaged(
+                        &shown,
+                        format!("event {position} is too short to be blanked"),
+                    ));
+                };
+                let mut bytes = Vec::with_capacity(HEAD_BYTES + blank.encoded_len());
+                frame::write(&blank, &mut bytes);
+                patches.push_back((start, bytes));
+            } else if erased.cannot_tell(record) {
+                blanked.unknown_keys.insert(record.pseudonym_key.clone());
+            }
+        }
+        start = one.end;
+        yield_if_due();
+    }
+    let records = patches.len() as u64;
+    // What a write left that failed is behind the end, and may be a copy of what is blanked.
+    if records == 0 && length(disk, path)? <= log.bytes {
+        return Ok(());
+    }
+    let source = BufReader::with_capacity(BUFFER_BYTES, open().map_err(ErasureError::io(path))?);
+    disk::replace(disk, path, Patched { source, at: 0, patches }).map_err(ErasureError::io(path))?;
+    blanked.records += records;
+    Ok(())
+}
+
+fn length(disk: &dyn Disk, path: &Path) -> Result<u64, ErasureError> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let listed = disk.list(directory).map_err(ErasureError::io(directory))?;
+    let found =
+        listed.into_iter().find(|(name, _)| path.file_name().is_some_and(|file| file == name.as_str()));
+    Ok(found.map_or(0, |(_, length)| length))
+}
+
+/// The bytes of a source, some of which are replaced by as many others.
+struct Patched<R> {
+    source: R,
+    at: u64,
+    /// Where each begins, and its bytes; ascending, none reaches into the next.
+    patches: VecDeque<(u64, Vec<u8>)>,
+}
+
+impl<R: Read> Read for Patched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        let (from, to) = (self.at, self.at + read as u64);
+        while let Some((start, bytes)) = self.patches.front().filter(|(start, _)| *start < to) {
+            let end = start + bytes.len() as u64;
+            let (first, last) = ((*start).max(from), end.min(to));
+            if first < last {
+                let part = &bytes[(first - start) as usize..(last - start) as usize];
+                buffer[(first - from) as usize..(last - from) as usize].copy_from_slice(part);
+            }
+            if end > to {
+                break;
+            }
+            self.patches.pop_front();
+        }
+        self.at = to;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Reads at most so many bytes at a time.
+    struct Slow<'b>(&'b [u8], usize);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let most = buffer.len().min(self.1);
+            self.0.read(&mut buffer[..most])
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn patches_replace_their_bytes_and_no_others(
+            bytes in prop::collection::vec(any::<u8>(), 1..200),
+            parts in prop::collection::vec((0_usize..20, 1_usize..30), 0..8),
+            most in 1_usize..40,
+        ) {
+            let (mut expected, mut patches, mut at) = (bytes.clone(), VecDeque::new(), 0);
+            for (gap, length) in parts {
+                let (start, end) = (at + gap, at + gap + length);
+                if end > bytes.len() {
+                    break;
+                }
+                expected[start..end].fill(7);
+                patches.push_back((start as u64, vec![7; length]));
+                at = end;
+            }
+            let mut patched = Patched { source: Slow(&bytes, most), at: 0, patches };
+            let mut found = Vec::new();
+            patched.read_to_end(&mut found).unwrap();
+            prop_assert_eq!(found, expected);
+        }
+    }
+}
