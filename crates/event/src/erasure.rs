@@ -23,7 +23,6 @@
 
 mod blank;
 mod command;
-pub mod customers;
 mod error;
 mod heartbeat;
 mod lease;

@@ -39,6 +39,29 @@ fn a_row_goes_and_every_other_byte_stays() {
     assert_eq!(cut(b"customer_id,x\n B,1\nb,2\nBB,3\n", "B").unwrap().0, 0);
 }
 
+/// What a file has of a customer, as text.
+fn values(bytes: &[u8], id: &str) -> Vec<Values> {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("customers.csv");
+    fs::write(&file, bytes).unwrap();
+    rows_of(&file, id).unwrap()
+}
+
+#[test]
+fn all_columns_of_a_customer_are_found_as_they_stand() {
+    let value =
+        |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()).filter(|value| !value.is_empty()));
+    let text = "name;customer_id;x\n\"A;a\";1;\n\"B \"\"b\"\"\";2;1,50\n".as_bytes();
+    let expected = [value("name", "B \"b\""), value(ID_COLUMN, "2"), value("x", "1,50")];
+    assert_eq!(values(text, "2"), [expected.clone()]);
+    assert_eq!(values(&zstd::encode_all(text, 1).unwrap(), "2"), [expected]);
+    assert_eq!(values(text, "1")[0][2].1, None);
+    assert!(values(text, "3").is_empty());
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![7, 8]));
+    let found = values(&parquet(ids, true), "8");
+    assert_eq!(found, [[value("x", "1.0"), value(ID_COLUMN, "8"), value("lists", "[1, ]")]]);
+}
+
 #[test]
 fn compressed_files_stay_compressed() {
     let text = b"customer_id,x\nA,1\nB,2\nC,3\n";
@@ -54,6 +77,7 @@ fn compressed_files_stay_compressed() {
     let (rows, left) = cut(&zstd::encode_all(&text[..], 1).unwrap(), "B").unwrap();
     assert_eq!((rows, zstd::decode_all(&*left).unwrap()), (1, b"customer_id,x\nA,1\nC,3\n".to_vec()));
     assert_eq!(cut(&gzip(text), "D").unwrap().0, 0);
+    assert!(cut(&gzip(&gzip(text)), "B").unwrap_err().contains("compressed twice"));
     // One that is cut off is an error, not a shorter file.
     let cut_off = gzip(text);
     assert!(cut(&cut_off[..cut_off.len() - 9], "C").unwrap_err().contains("customers.csv"));
