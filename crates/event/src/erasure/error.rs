@@ -4,7 +4,6 @@ use std::io;
 use std::path::Path;
 
 use objects::ObjectsError;
-use uuid::Uuid;
 
 use crate::NotRecorded;
 use crate::frame::FrameError;
@@ -31,12 +30,12 @@ pub enum ErasureError {
     },
     /// A server cannot tell who is meant.
     #[error(
-        "erasure {id} names a customer by the keys {}, and `records.keys` has none of them; give this server the key \
-         file that the command has", keys.join(", ")
+        "erasure {id} names a customer by the keys {}, and there are none of them here; give the key file of the \
+         erasure: `records.keys` of a server, --keys of a command", keys.join(", ")
     )]
     NoKey {
         /// The erasure.
-        id: Uuid,
+        id: String,
         /// The ids of its keys.
         keys: Vec<String>,
     },
@@ -69,6 +68,9 @@ pub enum ErasureError {
     /// Sealed files.
     #[error(transparent)]
     Sealed(#[from] SealedError),
+    /// A server still knows in memory who is to be erased.
+    #[error("what is to be erased is still in memory: {0}")]
+    NotForgotten(String),
     /// The log of a server could not be closed.
     #[error("records are not erased from the log for now: {0}")]
     Log(#[from] NotRecorded),

@@ -1,10 +1,18 @@
 //! Heartbeats: which servers of a store live.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::marker::written;
 use super::{ErasureError, ErasureStore};
+
+/// How often a server says that it is there.
+pub const BEAT_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a server that was there counts as alive: some beats may fail, and clocks differ.
+pub const ALIVE_FOR: TimeDelta = TimeDelta::minutes(1);
 
 /// The folder of heartbeats in a store.
 const SERVERS: &str = "servers";
@@ -22,6 +30,9 @@ pub struct Heartbeat {
     /// How many log files it has that are not sealed.
     #[serde(default)]
     pub unsealed: u64,
+    /// Whether it has ended since: it was told to, and will not be there until it starts again.
+    #[serde(default)]
+    pub ended: bool,
 }
 
 impl Heartbeat {
@@ -29,15 +40,21 @@ impl Heartbeat {
     #[must_use]
     pub fn new(server: &str, version: &str, now: DateTime<Utc>, unsealed: u64) -> Self {
         let (server, version) = (server.to_owned(), version.to_owned());
-        Self { server, version, seen_at: written(now), unsealed }
+        Self { server, version, seen_at: written(now), unsealed, ended: false }
     }
 
-    /// Whether it was there within `limit` before `now`. A clock that is ahead, or a time that cannot be understood,
-    /// counts as there: who waits for it can be told not to, and who does not wait cannot know.
+    /// The last one of a server that ends.
+    #[must_use]
+    pub fn and_ends(self) -> Self {
+        Self { ended: true, ..self }
+    }
+
+    /// Whether it was there within `limit` before `now`, and has not ended. A clock that is ahead, or a time that
+    /// cannot be understood, counts as there: who waits for it can be told not to, and who does not wait cannot know.
     #[must_use]
     pub fn is_alive(&self, now: DateTime<Utc>, limit: TimeDelta) -> bool {
         let seen = DateTime::parse_from_rfc3339(&self.seen_at);
-        seen.map_or(true, |seen| now.signed_duration_since(seen) <= limit)
+        !self.ended && seen.map_or(true, |seen| now.signed_duration_since(seen) <= limit)
     }
 }
 
@@ -52,7 +69,7 @@ impl Heartbeats {
         Self(store)
     }
 
-    /// Says that a server is there. It must have said so once before it records anything.
+    /// Says that a server is there: before it records anything, and again and again.
     ///
     /// # Errors
     /// When the store cannot be reached or written to.
@@ -75,16 +92,6 @@ impl Heartbeats {
                 all.push(Heartbeat { server: server.to_owned(), ..heartbeat });
             }
         }
-        Ok(all)
-    }
-
-    /// The servers that were there within `limit` before `now`.
-    ///
-    /// # Errors
-    /// As [`Heartbeats::all`].
-    pub fn alive(&self, now: DateTime<Utc>, limit: TimeDelta) -> Result<Vec<Heartbeat>, ErasureError> {
-        let mut all = self.all()?;
-        all.retain(|heartbeat| heartbeat.is_alive(now, limit));
         Ok(all)
     }
 
@@ -115,10 +122,17 @@ mod tests {
             heartbeats.beat(&Heartbeat::new(server, "1", now - TimeDelta::seconds(before), 2)).unwrap();
         }
         let names = |found: Vec<Heartbeat>| found.into_iter().map(|one| one.server).collect::<Vec<_>>();
+        let alive = || {
+            let mut all = heartbeats.all().unwrap();
+            all.retain(|one| one.is_alive(now, limit));
+            names(all)
+        };
         assert_eq!(names(heartbeats.all().unwrap()), ["ahead", "late", "lately"]);
-        assert_eq!(names(heartbeats.alive(now, limit).unwrap()), ["ahead", "lately"]);
+        assert_eq!(alive(), ["ahead", "lately"]);
         heartbeats.beat(&Heartbeat::new("late", "1", now, 0)).unwrap();
-        assert_eq!(heartbeats.alive(now, limit).unwrap().len(), 3);
+        assert_eq!(alive(), ["ahead", "late", "lately"]);
+        heartbeats.beat(&Heartbeat::new("late", "1", now, 0).and_ends()).unwrap();
+        assert_eq!(alive(), ["ahead", "lately"]);
         heartbeats.remove("ahead").unwrap();
         heartbeats.remove("ahead").unwrap();
         assert_eq!(names(heartbeats.all().unwrap()), ["late", "lately"]);

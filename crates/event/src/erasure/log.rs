@@ -7,6 +7,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prost::Message;
@@ -41,6 +43,9 @@ pub trait ServerLog {
 
     /// A handle to its files.
     fn log_files(&self) -> LogFiles;
+
+    /// Whether it is about to be given up, so that no more files of it may be changed.
+    fn is_ending(&self) -> bool;
 }
 
 /// The log of a running server; can be sent to other threads.
@@ -48,13 +53,19 @@ pub trait ServerLog {
 pub struct LiveLog {
     recorder: Recorder,
     files: LogFiles,
+    ending: Arc<AtomicBool>,
 }
 
 impl LiveLog {
     /// That of a server.
     #[must_use]
     pub fn of(log: &EventLog) -> Self {
-        Self { recorder: log.recorder(), files: log.log_files() }
+        Self { recorder: log.recorder(), files: log.log_files(), ending: Arc::default() }
+    }
+
+    /// No more files are blanked, after the one that is.
+    pub fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
     }
 }
 
@@ -65,6 +76,10 @@ impl ServerLog for LiveLog {
 
     fn log_files(&self) -> LogFiles {
         self.files.clone()
+    }
+
+    fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
     }
 }
 
@@ -77,28 +92,40 @@ impl ServerLog for TakenOver {
     fn log_files(&self) -> LogFiles {
         self.files().clone()
     }
+
+    fn is_ending(&self) -> bool {
+        false
+    }
 }
 
 /// What was done to a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Blanked {
-    /// How many records were blanked.
-    pub(super) records: u64,
-    /// Keys of pseudonyms under which records cannot be searched.
-    pub(super) unknown_keys: BTreeSet<String>,
+    /// How many records were blanked, for each marker.
+    pub(super) records: Vec<u64>,
+    /// Keys of the pseudonyms in all other records.
+    pub(super) keys: BTreeSet<String>,
     /// Copies of damaged files, which cannot be searched.
     pub(super) left: Vec<String>,
 }
 
-/// Blanks the records of `erased` in all files that are closed now. Nothing is sealed meanwhile.
+/// Blanks the records of `erased` in all files that are closed now. Nothing is sealed meanwhile. Ends before the next
+/// file if it `is_ending`.
 ///
 /// # Errors
-/// When a file cannot be read to its end or written. Files before it are done.
-pub(super) fn blank_all(logs: &LogFiles, erased: &Erased) -> Result<Blanked, ErasureError> {
+/// When a file cannot be read to its end or written, or is not to be changed any more. Files before it are done.
+pub(super) fn blank_all(
+    logs: &LogFiles,
+    erased: &Erased,
+    is_ending: &dyn Fn() -> bool,
+) -> Result<Blanked, ErasureError> {
     // A log that is being sealed would go to the store with what is blanked here.
     let _held = logs.hold();
-    let mut blanked = Blanked::default();
+    let mut blanked = Blanked { records: vec![0; erased.markers().len()], ..Blanked::default() };
     for log in logs.closed() {
+        if is_ending() {
+            return Err(NotRecorded::Closed.into());
+        }
         blank_file(logs.disk(), &log, erased, &mut blanked)?;
         point("erase.blanked");
     }
@@ -127,35 +154,39 @@ fn blank_file(
     let mut frames = Frames::new(BufReader::with_capacity(BUFFER_BYTES, source));
     let failed = |source: FrameError| ErasureError::LogFile { path: shown.clone(), source };
     let (mut patches, mut start) = (VecDeque::new(), 0);
+    let mut records = vec![0; blanked.records.len()];
     while let Some(one) = frames.next_frame().map_err(failed)? {
         if let Some(event::Event::Decision(record)) = &one.event.event {
-            if erased.has(record) {
+            let mut is_meant = false;
+            for marker in erased.markers_of(record) {
+                is_meant = true;
+                records[marker] += 1;
+            }
+            if is_meant {
                 let length = (one.end - start) as usize - HEAD_BYTES;
                 let Some(blank) = blank_event(&one.event, length) else {
-                    let position = one.event.position;
-                    return Err(ErasureError::damaged(
-                        &shown,
-                        format!("event {position} is too short to be blanked"),
-                    ));
+                    let message = format!("event {} is too short to be blanked", one.event.position);
+                    return Err(ErasureError::damaged(&shown, message));
                 };
                 let mut bytes = Vec::with_capacity(HEAD_BYTES + blank.encoded_len());
                 frame::write(&blank, &mut bytes);
                 patches.push_back((start, bytes));
-            } else if erased.cannot_tell(record) {
-                blanked.unknown_keys.insert(record.pseudonym_key.clone());
+            } else if !record.pseudonym_key.is_empty() {
+                blanked.keys.insert(record.pseudonym_key.clone());
             }
         }
         start = one.end;
         yield_if_due();
     }
-    let records = patches.len() as u64;
     // What a write left that failed is behind the end, and may be a copy of what is blanked.
-    if records == 0 && length(disk, path)? <= log.bytes {
+    if patches.is_empty() && length(disk, path)? <= log.bytes {
         return Ok(());
     }
     let source = BufReader::with_capacity(BUFFER_BYTES, open().map_err(ErasureError::io(path))?);
     disk::replace(disk, path, Patched { source, at: 0, patches }).map_err(ErasureError::io(path))?;
-    blanked.records += records;
+    for (all, more) in blanked.records.iter_mut().zip(records) {
+        *all += more;
+    }
     Ok(())
 }
 

@@ -13,8 +13,10 @@ use super::{ErasureError, ErasureStore};
 use crate::privacy::{Pseudonym, Pseudonyms, Subject};
 use crate::proto::DecisionRecord;
 
-/// The folder of markers in a store.
+/// The folder of markers in a store. Servers list it again and again, so it has nothing else.
 const ERASURES: &str = "erasures";
+/// The folder of what is kept of complete erasures.
+const ERASED: &str = "erased";
 const MARKER: &str = ".toml";
 const ACKNOWLEDGED: &str = ".ack";
 
@@ -33,13 +35,8 @@ pub struct Marker {
     pub requested_at: String,
     /// Who has asked.
     pub by: String,
-    /// When it was complete. It has no hashes then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub completed_at: Option<String>,
     /// Random, so that hashes of different markers cannot be compared; hexadecimal.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     salt: String,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     name: Vec<HashedName>,
 }
 
@@ -71,6 +68,23 @@ pub struct Acknowledgement {
     pub left: Vec<String>,
 }
 
+/// What is kept of a complete erasure: nothing about the person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Completed {
+    /// The format of the record.
+    pub format: u32,
+    /// The id of the erasure.
+    pub id: String,
+    /// When it was asked for (RFC 3339).
+    pub requested_at: String,
+    /// Who has asked.
+    pub by: String,
+    /// When it was complete (RFC 3339).
+    pub completed_at: String,
+    /// The servers that have acknowledged.
+    pub servers: BTreeSet<String>,
+}
+
 impl Marker {
     /// A marker for a person.
     ///
@@ -83,12 +97,11 @@ impl Marker {
         let mut salt = [0; 32];
         getrandom::fill(&mut salt).map_err(ErasureError::Random)?;
         let salt = hexadecimal(&salt);
-        let keyed = subject.names().iter().filter(|name| !name.key.is_empty()).count();
-        let names = subject.names().iter().filter(|name| keyed == 0 || !name.key.is_empty());
-        let name =
-            names.map(|name| HashedName { key: name.key.clone(), sha256: hash(&salt, name) }).collect();
+        let name = names_of(subject)
+            .map(|name| HashedName { key: name.key.clone(), sha256: hash(&salt, name) })
+            .collect();
         let (id, requested_at) = (Uuid::now_v7().to_string(), written(now));
-        Ok(Self { format: FORMAT, id, requested_at, by: by.to_owned(), completed_at: None, salt, name })
+        Ok(Self { format: FORMAT, id, requested_at, by: by.to_owned(), salt, name })
     }
 
     /// Its id.
@@ -97,16 +110,34 @@ impl Marker {
         &self.id
     }
 
-    /// Whether it is complete: nobody looks for the person any more.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.name.is_empty()
-    }
-
     /// Whether it is about this person.
     #[must_use]
     pub fn is_of(&self, subject: &Subject) -> bool {
         subject.names().iter().any(|name| self.has(name))
+    }
+
+    /// Whether it has every name that a new marker for this person would have: no key has come since.
+    #[must_use]
+    pub fn covers(&self, subject: &Subject) -> bool {
+        names_of(subject).all(|name| self.has(name))
+    }
+
+    /// Whether records under this key can be held against it.
+    pub(super) fn knows_key(&self, key: &str) -> bool {
+        self.name.iter().any(|hashed| hashed.key == key)
+    }
+
+    /// Whether a server with these keys can tell who is meant.
+    ///
+    /// # Errors
+    /// [`ErasureError::NoKey`] where it has no key of the marker: customer ids cannot be held against it.
+    pub fn check_keys(&self, pseudonyms: &Pseudonyms) -> Result<(), ErasureError> {
+        let is_known = |key: &str| key.is_empty() || pseudonyms.keys().any(|known| known == key);
+        if self.name.iter().any(|hashed| is_known(&hashed.key)) {
+            return Ok(());
+        }
+        let keys = self.name.iter().map(|hashed| hashed.key.clone()).collect();
+        Err(ErasureError::NoKey { id: self.id.clone(), keys })
     }
 
     fn has(&self, name: &Pseudonym) -> bool {
@@ -118,6 +149,12 @@ impl Marker {
     }
 }
 
+/// The names of a person that a marker hashes.
+fn names_of(subject: &Subject) -> impl Iterator<Item = &Pseudonym> {
+    let has_keys = subject.names().iter().any(|name| !name.key.is_empty());
+    subject.names().iter().filter(move |name| !has_keys || !name.key.is_empty())
+}
+
 /// Tells whether records are about somebody who is to be erased.
 pub struct Erased {
     markers: Vec<Marker>,
@@ -125,24 +162,15 @@ pub struct Erased {
 }
 
 impl Erased {
-    /// Those whom `markers` are about, with the keys of a server.
-    ///
-    /// # Errors
-    /// [`ErasureError::NoKey`] where no key of a marker is there: customer ids cannot be held against it.
-    pub fn new(markers: Vec<Marker>, pseudonyms: &Pseudonyms) -> Result<Self, ErasureError> {
-        for marker in &markers {
-            let known = |hashed: &HashedName| {
-                hashed.key.is_empty() || pseudonyms.keys().any(|known| known == hashed.key)
-            };
-            if !marker.is_complete() && !marker.name.iter().any(known) {
-                let keys = marker.name.iter().map(|hashed| hashed.key.clone()).collect();
-                return Err(ErasureError::NoKey {
-                    id: Uuid::parse_str(&marker.id).unwrap_or_default(),
-                    keys,
-                });
-            }
-        }
-        Ok(Self { markers, pseudonyms: pseudonyms.clone() })
+    /// Those whom `markers` are about, with the keys of a server. Each should have passed [`Marker::check_keys`].
+    #[must_use]
+    pub fn new(markers: Vec<Marker>, pseudonyms: &Pseudonyms) -> Self {
+        Self { markers, pseudonyms: pseudonyms.clone() }
+    }
+
+    /// The markers.
+    pub(super) fn markers(&self) -> &[Marker] {
+        &self.markers
     }
 
     /// Whether this customer is to be erased.
@@ -154,20 +182,18 @@ impl Erased {
     /// Whether a record is about somebody who is to be erased.
     #[must_use]
     pub fn has(&self, record: &DecisionRecord) -> bool {
-        if record.pseudonym_key.is_empty() {
-            return self.has_customer(&record.customer_id);
-        }
-        let name = Pseudonym { key: record.pseudonym_key.clone(), text: record.customer_id.clone() };
-        self.markers.iter().any(|marker| marker.has(&name))
+        self.markers_of(record).next().is_some()
     }
 
-    /// Whether a record is under a key that a marker does not know.
-    #[must_use]
-    pub fn cannot_tell(&self, record: &DecisionRecord) -> bool {
-        let key = &record.pseudonym_key;
-        let is_foreign =
-            |marker: &Marker| !marker.is_complete() && !marker.name.iter().any(|hashed| hashed.key == *key);
-        !key.is_empty() && self.markers.iter().any(is_foreign)
+    /// The markers that a record is meant by, by their position.
+    pub(super) fn markers_of(&self, record: &DecisionRecord) -> impl Iterator<Item = usize> {
+        let name = Pseudonym { key: record.pseudonym_key.clone(), text: record.customer_id.clone() };
+        let is_meant = move |marker: &Marker| match (name.key.is_empty(), name.text.is_empty()) {
+            (_, true) => false,
+            (true, false) => self.is_meant(marker, &name.text),
+            (false, false) => marker.has(&name),
+        };
+        self.markers.iter().enumerate().filter(move |(_, marker)| is_meant(marker)).map(|(at, _)| at)
     }
 
     /// Whether a customer's id is that of a marker: by itself, or by its pseudonym under the first key that is there.
@@ -248,14 +274,14 @@ impl Erasures {
         Ok(found)
     }
 
-    /// The incomplete markers, the oldest first.
+    /// The markers, the oldest first.
     ///
     /// # Errors
     /// When the store cannot be reached, or a marker not be understood.
     pub fn open(&self) -> Result<Vec<Marker>, ErasureError> {
         let mut open = Vec::new();
         for id in self.list()?.into_keys() {
-            open.extend(self.get(&id)?.filter(|marker| !marker.is_complete()));
+            open.extend(self.get(&id)?);
         }
         Ok(open)
     }
@@ -276,19 +302,53 @@ impl Erasures {
         self.0.read(&acknowledgement(id, server))
     }
 
-    /// Replaces a marker by one without hashes: nothing is left to look for.
+    /// Has a server do it again: removes what it has noted.
+    ///
+    /// # Errors
+    /// When the store cannot be reached or written to.
+    pub fn ask_again(&self, id: &str, server: &str) -> Result<(), ErasureError> {
+        self.0.delete(&acknowledgement(id, server))
+    }
+
+    /// Ends an erasure: keeps who has asked and when, and removes the marker, so that nobody looks for the person any
+    /// more.
     ///
     /// # Errors
     /// When the store cannot be reached or written to.
     pub fn complete(&self, marker: &Marker, now: DateTime<Utc>) -> Result<(), ErasureError> {
-        let completed_at = Some(written(now));
-        let complete = Marker { completed_at, salt: String::new(), name: Vec::new(), ..marker.clone() };
-        self.0.replace(&key(&marker.id), &complete)
+        let servers = self.list()?.remove(&marker.id).unwrap_or_default();
+        let (id, requested_at, by) = (marker.id.clone(), marker.requested_at.clone(), marker.by.clone());
+        let completed =
+            Completed { format: FORMAT, id, requested_at, by, completed_at: written(now), servers };
+        // Another command that was faster has seen who has acknowledged.
+        self.0.put_new(&completed_key(&marker.id), &completed)?;
+        self.0.delete(&key(&marker.id))?;
+        // Also those of a marker whose end was interrupted here.
+        for (id, servers) in self.list()? {
+            if matches!(self.get(&id), Ok(None)) {
+                for server in servers {
+                    self.0.delete(&acknowledgement(&id, &server))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is kept of a complete erasure, if there is one of this id.
+    ///
+    /// # Errors
+    /// When the store cannot be reached, or the record not be understood.
+    pub fn completed(&self, id: &str) -> Result<Option<Completed>, ErasureError> {
+        self.0.read(&completed_key(id))
     }
 }
 
 fn key(id: &str) -> String {
     format!("{ERASURES}/{id}{MARKER}")
+}
+
+fn completed_key(id: &str) -> String {
+    format!("{ERASED}/{id}{MARKER}")
 }
 
 fn acknowledgement(id: &str, server: &str) -> String {
@@ -342,7 +402,8 @@ mod tests {
     }
 
     fn erased(marker: &Marker, pseudonyms: &Pseudonyms) -> Erased {
-        Erased::new(vec![marker.clone()], pseudonyms).unwrap()
+        marker.check_keys(pseudonyms).unwrap();
+        Erased::new(vec![marker.clone()], pseudonyms)
     }
 
     #[test]
@@ -365,17 +426,16 @@ mod tests {
                 let erased = erased(&marker, server);
                 assert!(erased.has(&record(&recorded, "C-1")));
                 assert!(!erased.has(&record(&recorded, "C-2")));
-                assert!(!erased.cannot_tell(&record(&recorded, "C-1")));
                 assert!(erased.has_customer("C-1") && !erased.has_customer("C-2"));
             }
         }
         let other = with(&[("other", 3, "pseudonyms", true)]);
-        let refused = Erased::new(vec![marker.clone()], &other).unwrap_err().to_string();
-        assert!(refused.contains("by the keys old, new, and `records.keys` has none of them"), "{refused}");
+        let refused = marker.check_keys(&other).unwrap_err().to_string();
+        assert!(refused.contains("by the keys old, new, and there are none of them here"), "{refused}");
         // A record under a key that the command does not have.
         let of_other = record(&other, "C-1");
         let erased = erased(&marker, &both);
-        assert!(!erased.has(&of_other) && erased.cannot_tell(&of_other));
+        assert!(!erased.has(&of_other) && !marker.knows_key("other") && marker.knows_key("old"));
         // The text alone does not count.
         let renamed = DecisionRecord { pseudonym_key: "old".to_owned(), ..record(&both, "C-1") };
         assert!(!erased.has(&renamed));
@@ -397,6 +457,29 @@ mod tests {
             assert!(again.is_of(&Subject::new("C-12345", &pseudonyms).unwrap()));
             assert!(!again.is_of(&Subject::new("C-1234", &pseudonyms).unwrap()));
         }
+    }
+
+    #[test]
+    fn a_marker_covers_the_keys_that_there_were() {
+        let old = with(&[("old", 1, "pseudonyms", true)]);
+        let both = with(&[("old", 1, "pseudonyms", false), ("new", 2, "pseudonyms", true)]);
+        let covered = |made_with: &Pseudonyms, now: &Pseudonyms| {
+            let (marker, subject) = (marker("C-1", made_with), Subject::new("C-1", now).unwrap());
+            (marker.is_of(&subject), marker.covers(&subject))
+        };
+        assert_eq!(covered(&none(), &none()), (true, true));
+        assert_eq!(covered(&none(), &old), (true, false));
+        assert_eq!(covered(&old, &both), (true, false));
+        assert_eq!(covered(&both, &old), (true, true));
+        assert_eq!(covered(&old, &none()), (false, false));
+    }
+
+    #[test]
+    fn each_record_is_counted_for_the_markers_that_mean_it() {
+        let markers = ["C-1", "C-2", "C-1"].map(|id| marker(id, &none()));
+        let erased = Erased::new(markers.to_vec(), &none());
+        let of = |id| erased.markers_of(&record(&none(), id)).collect::<Vec<_>>();
+        assert_eq!([of("C-1"), of("C-2"), of("C-3"), of("")], [vec![0, 2], vec![1], vec![], vec![]]);
     }
 
     #[test]
@@ -424,12 +507,16 @@ mod tests {
         assert_eq!(erasures.open().unwrap(), [one.clone(), other.clone()]);
         erasures.complete(&one, DateTime::UNIX_EPOCH).unwrap();
         assert_eq!(erasures.open().unwrap(), [other]);
-        let complete = erasures.get(one.id()).unwrap().unwrap();
+        assert_eq!(erasures.list().unwrap().len(), 1);
+        assert!(!root.path().join(ERASURES).join(one.id()).exists());
+        let completed = erasures.completed(one.id()).unwrap().unwrap();
         assert_eq!(
-            (complete.completed_at.as_deref(), &complete.salt[..]),
-            (Some("1970-01-01T00:00:00.000Z"), "")
+            (completed.by.as_str(), completed.completed_at.as_str()),
+            ("anna", "1970-01-01T00:00:00.000Z")
         );
-        assert!(!complete.is_of(&Subject::new("C-1", &none()).unwrap()));
+        assert_eq!(completed.servers, BTreeSet::from(["s-1".to_owned()]));
+        let kept = std::fs::read_to_string(root.path().join(completed_key(one.id()))).unwrap();
+        assert!(!kept.contains(&one.name[0].sha256) && !kept.contains(&one.salt), "{kept}");
     }
 
     #[test]

@@ -16,9 +16,6 @@ use crate::proto::event;
 use crate::read::Query;
 use crate::sealed::{EventStore, SealedError, SealedFile, SealedKey, SealedWriter};
 
-/// The column with the keys of pseudonyms.
-const PSEUDONYM_KEY: &str = "pseudonym_key";
-
 /// How often a file is read again because another was put in its place meanwhile.
 const ATTEMPTS: usize = 5;
 
@@ -76,13 +73,9 @@ fn search(file: &SealedFile, subject: &Subject) -> Result<Replaced, ErasureError
             let entries = file.entries(group, &query)?;
             found.records += entries.iter().filter(|entry| subject.is_of(&entry.record)).count() as u64;
         }
-        // The first and the last of their order, of which a row group rarely has more.
-        if let Some((least, greatest)) = file.text_bounds(group, PSEUDONYM_KEY) {
-            let keys = [least, greatest].into_iter().map(|key| String::from_utf8_lossy(key).into_owned());
-            found.unknown_keys.extend(keys);
-        }
+        found.unknown_keys.extend(file.pseudonym_keys(group)?);
     }
-    found.unknown_keys.retain(|key| !key.is_empty() && !subject.names().iter().any(|name| name.key == *key));
+    found.unknown_keys.retain(|key| !subject.names().iter().any(|name| name.key == *key));
     Ok(found)
 }
 

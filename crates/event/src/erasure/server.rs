@@ -1,7 +1,5 @@
 //! What a server does for erasures: it looks for markers, obeys, and acknowledges.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
 
 use super::log::{Blanked, blank_all};
@@ -16,71 +14,87 @@ pub struct ServerErasures {
     erasures: Erasures,
     pseudonyms: Pseudonyms,
     version: String,
-    /// Erasures that are done, or were complete when they were seen first.
-    done: BTreeSet<String>,
+}
+
+/// What a poll has come to.
+#[derive(Debug, Default)]
+pub struct Polled {
+    /// What was acknowledged, by the ids of the markers.
+    pub acknowledged: Vec<(String, Acknowledgement)>,
+    /// Markers that cannot be obeyed, and why. The next poll tries again.
+    pub refused: Vec<ErasureError>,
 }
 
 impl ServerErasures {
     /// Those of a store. `version` is that of the server.
     #[must_use]
     pub fn new(store: ErasureStore, pseudonyms: Pseudonyms, version: &str) -> Self {
-        Self {
-            erasures: Erasures::new(store),
-            pseudonyms,
-            version: version.to_owned(),
-            done: BTreeSet::new(),
-        }
+        Self { erasures: Erasures::new(store), pseudonyms, version: version.to_owned() }
     }
 
-    /// Does what new markers ask for: blanks records in the log, has `forget` drop the erased from memory, and
-    /// acknowledges. Returns what it has acknowledged, by the ids of the markers. Where nothing is new, it costs one
-    /// listing.
+    /// Does what new markers ask for: has `forget` drop the erased from memory, blanks records in the log, and
+    /// acknowledges. Where nothing is new, it costs one listing.
     ///
     /// # Errors
-    /// When the store cannot be reached, a marker not be understood, or the log not be read or written. Nothing is
+    /// When the store cannot be reached, the erased not be forgotten, or the log not be read or written. Nothing is
     /// acknowledged then, and the next poll tries again.
     pub fn poll(
-        &mut self,
+        &self,
         log: &dyn ServerLog,
-        forget: &mut dyn FnMut(&Erased),
+        forget: &mut dyn FnMut(&Erased) -> Result<(), String>,
         now: DateTime<Utc>,
-    ) -> Result<Vec<(String, Acknowledgement)>, ErasureError> {
+    ) -> Result<Polled, ErasureError> {
         let files = log.log_files();
         let server = files.server().to_owned();
-        let markers = self.new_markers(&server)?;
+        let mut polled = Polled::default();
+        let markers = self.new_markers(&server, &mut polled.refused)?;
         if markers.is_empty() {
-            return Ok(Vec::new());
+            return Ok(polled);
         }
-        let erased = Erased::new(markers.clone(), &self.pseudonyms)?;
+        let erased = Erased::new(markers, &self.pseudonyms);
+        // First, so that what is recorded of them from now on is not of what was known.
+        forget(&erased).map_err(ErasureError::NotForgotten)?;
+        point("erase.forgotten");
         log.close_file()?;
         point("erase.closed");
-        let Blanked { records, unknown_keys, left } = blank_all(&files, &erased)?;
-        forget(&erased);
-        point("erase.forgotten");
-        let (version, at) = (self.version.clone(), written(now));
-        let done = Acknowledgement { server, version, at, records, unknown_keys, left };
-        let mut acknowledged = Vec::new();
-        for marker in markers {
-            self.erasures.acknowledge(&marker, &done)?;
-            self.done.insert(marker.id().to_owned());
-            acknowledged.push((marker.id().to_owned(), done.clone()));
+        let Blanked { records, keys, left } = blank_all(&files, &erased, &|| log.is_ending())?;
+        for (marker, records) in erased.markers().iter().zip(records) {
+            let done = Acknowledgement {
+                server: server.clone(),
+                version: self.version.clone(),
+                at: written(now),
+                records,
+                unknown_keys: keys.iter().filter(|key| !marker.knows_key(key)).cloned().collect(),
+                left: left.clone(),
+            };
+            self.erasures.acknowledge(marker, &done)?;
+            polled.acknowledged.push((marker.id().to_owned(), done));
         }
         point("erase.acknowledged");
-        Ok(acknowledged)
+        Ok(polled)
     }
 
-    /// Markers that this server has not acknowledged.
-    fn new_markers(&mut self, server: &str) -> Result<Vec<Marker>, ErasureError> {
+    /// Markers that this server has not acknowledged. Those that it cannot obey go to `refused`.
+    fn new_markers(
+        &self,
+        server: &str,
+        refused: &mut Vec<ErasureError>,
+    ) -> Result<Vec<Marker>, ErasureError> {
         let mut new = Vec::new();
         for (id, acknowledged) in self.erasures.list()? {
-            if acknowledged.contains(server) || self.done.contains(&id) {
+            if acknowledged.contains(server) {
                 continue;
             }
-            match self.erasures.get(&id)? {
-                Some(marker) if !marker.is_complete() => new.push(marker),
-                _ => {
-                    self.done.insert(id);
-                }
+            let marker = match self.erasures.get(&id) {
+                // What is left of one that is complete.
+                Ok(None) => continue,
+                Ok(Some(marker)) => marker.check_keys(&self.pseudonyms).map(|()| marker),
+                Err(error @ (ErasureError::Damaged { .. } | ErasureError::Newer { .. })) => Err(error),
+                Err(error) => return Err(error),
+            };
+            match marker {
+                Ok(marker) => new.push(marker),
+                Err(error) => refused.push(error),
             }
         }
         Ok(new)

@@ -96,8 +96,9 @@ impl ErasureStore {
         let made = staging.path().join("file");
         files::write(&made, text.as_bytes())?;
         let target = root.join(key);
-        files::make_directory(files::parent(&target))?;
+        // Its folder is removed with the last object in it.
         let _held = DirectoryLock::take(root)?;
+        files::make_directory(files::parent(&target))?;
         fs::rename(&made, &target).map_err(ErasureError::io(&target))?;
         Ok(files::sync(files::parent(&target))?)
     }
@@ -117,16 +118,22 @@ impl ErasureStore {
         toml::to_string(record).map_err(|error| ErasureError::damaged(&self.shown(key), error.to_string()))
     }
 
-    /// Removes an object, if it is there.
+    /// Removes an object, if it is there, and its folder if that is empty then.
     pub(super) fn delete(&self, key: &str) -> Result<(), ErasureError> {
         let Some(root) = self.root() else { return Ok(self.0.objects.delete(key)?) };
         let _held = DirectoryLock::take(root)?;
         let path = root.join(key);
+        let folder = files::parent(&path);
         match fs::remove_file(&path) {
-            Ok(()) => Ok(files::sync(files::parent(&path))?),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(ErasureError::io(&path)(error)),
+            Ok(()) => files::sync(folder)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(ErasureError::io(&path)(error)),
         }
+        // It stays while there are others.
+        if fs::remove_dir(folder).is_ok() {
+            files::sync(files::parent(folder))?;
+        }
+        Ok(())
     }
 
     /// Puts the file `made` in the place of an object that has the tag `former`. Nothing changes if the object is

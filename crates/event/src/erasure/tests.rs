@@ -95,6 +95,11 @@ struct World {
     store: ErasureStore,
 }
 
+/// A server polls, and has nothing in memory.
+fn poll(server: &ServerErasures, log: &dyn ServerLog) -> Polled {
+    server.poll(log, &mut |_| Ok(()), now()).unwrap()
+}
+
 /// A directory that goes with the test, or stays for the next process.
 enum Root {
     Own(TempDir),
@@ -171,16 +176,26 @@ impl World {
     }
 
     /// Erases Anna. Servers poll whenever they are waited for.
-    fn erase(&self, pseudonyms: &Pseudonyms, servers: &mut [(ServerErasures, &EventLog)]) -> Outcome {
-        let subject = Subject::new(ANNA, pseudonyms).unwrap();
-        let mut wait = |awaited: &Awaited| {
+    fn erase(&self, pseudonyms: &Pseudonyms, servers: &[(ServerErasures, &EventLog)]) -> Outcome {
+        self.erase_waiting(ANNA, pseudonyms, &mut |awaited: &Awaited| {
             assert!(!awaited.servers.is_empty());
-            for (server, log) in &mut *servers {
-                server.poll(&LiveLog::of(log), &mut |_| {}, now()).unwrap();
+            for (server, log) in servers {
+                assert!(poll(server, &LiveLog::of(log)).refused.is_empty());
             }
             Patience::Wait
-        };
-        self.eraser().erase(&subject, "anna's desk", &now, &mut wait, &mut |_| {}).unwrap()
+        })
+        .unwrap()
+    }
+
+    fn erase_waiting(
+        &self,
+        id: &str,
+        pseudonyms: &Pseudonyms,
+        wait: &mut dyn FnMut(&Awaited) -> Patience,
+    ) -> Result<Outcome, ErasureError> {
+        let (eraser, subject) = (self.eraser(), Subject::new(id, pseudonyms).unwrap());
+        let marked = eraser.mark(&subject, "desk", now())?;
+        eraser.finish(&subject, &marked, &now, wait, &mut |_, _| {})
     }
 
     fn server(&self, pseudonyms: &Pseudonyms) -> ServerErasures {
@@ -314,7 +329,7 @@ fn nothing_of_the_person_is_left_in_any_byte_and_others_are_as_they_were() {
         assert!(world.holding(&[ANNA.to_owned()]).len() > 2);
         let more = records(&recorded[0]);
         push(&log, &more);
-        let outcome = world.erase(known, &mut [(world.server(known), &log)]);
+        let outcome = world.erase(known, &[(world.server(known), &log)]);
         assert!(outcome.is_complete(), "{outcome}");
         let anna = |record: &DecisionRecord| Subject::new(ANNA, known).unwrap().is_of(record);
         let in_logs: u64 = outcome.acknowledged.iter().map(|done| done.records).sum();
@@ -350,27 +365,29 @@ fn a_server_forgets_in_memory_and_records_what_comes_later() {
     let world = World::new();
     let log = world.start("one");
     fill(&world, &log, std::slice::from_ref(&known));
-    let mut server = world.server(&known);
-    let subject = Subject::new(ANNA, &known).unwrap();
+    let server = world.server(&known);
     let mut memory = vec![BERT.to_owned(), ANNA.to_owned(), "C-carl".to_owned()];
     let mut wait = |_: &Awaited| {
-        let done = server
-            .poll(&LiveLog::of(&log), &mut |erased| memory.retain(|id| !erased.has_customer(id)), now())
-            .unwrap();
-        assert_eq!(done.len(), 1);
+        let mut forget = |erased: &Erased| {
+            memory.retain(|id| !erased.has_customer(id));
+            Ok(())
+        };
+        let done = server.poll(&LiveLog::of(&log), &mut forget, now()).unwrap();
+        assert_eq!(done.acknowledged.len(), 1);
         Patience::Wait
     };
-    let outcome = world.eraser().erase(&subject, "desk", &now, &mut wait, &mut |_| {}).unwrap();
+    let outcome = world.erase_waiting(ANNA, &known, &mut wait).unwrap();
     assert!(outcome.is_complete());
     assert_eq!(memory, [BERT, "C-carl"]);
     // They come back, and are a customer as any other.
     push(&log, &[record(&known, ANNA, NOON + 5 * DAY)]);
     close(&log);
-    assert!(server.poll(&LiveLog::of(&log), &mut |_| panic!("nothing is new"), now()).unwrap().is_empty());
+    let later = server.poll(&LiveLog::of(&log), &mut |_| panic!("nothing is new"), now()).unwrap();
+    assert!(later.acknowledged.is_empty() && later.refused.is_empty());
     seal_all(&world, &log);
     assert_eq!(world.holding(&[known.of(ANNA).text]).len(), 1);
     // A second request is another erasure.
-    let again = world.erase(&known, &mut [(world.server(&known), &log)]);
+    let again = world.erase(&known, &[(world.server(&known), &log)]);
     assert_ne!(again.id, outcome.id);
     assert_eq!((again.records, world.holding(&names_of(ANNA))), (1, Vec::new()));
 }
@@ -389,7 +406,7 @@ fn sealed_files_keep_their_names_and_a_log_that_was_sealed_before_agrees_again()
     let names =
         || objects::files::list(&world.path().join("store/events")).unwrap().into_keys().collect::<Vec<_>>();
     let before = names();
-    let outcome = world.erase(&known, &mut [(world.server(&known), &log)]);
+    let outcome = world.erase(&known, &[(world.server(&known), &log)]);
     assert_eq!((outcome.replaced, outcome.searched, outcome.records), (2, 2, 12));
     assert_eq!(names(), before);
     world.verify(24);

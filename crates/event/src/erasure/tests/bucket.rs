@@ -22,7 +22,7 @@ fn nothing_of_the_person_is_left_in_a_bucket() {
     let objects = server.directory(&location);
     assert!(!World::holding_in(&objects, &names_of(ANNA)).is_empty());
     let before = world.decisions();
-    let outcome = world.erase(&known, &mut [(world.server(&known), &log)]);
+    let outcome = world.erase(&known, &[(world.server(&known), &log)]);
     assert!(outcome.is_complete() && outcome.records > 0, "{outcome}");
     assert_eq!(World::holding_in(&objects, &names_of(ANNA)), Vec::<String>::new());
     assert_eq!(world.holding(&names_of(ANNA)), Vec::<String>::new());
@@ -33,7 +33,7 @@ fn nothing_of_the_person_is_left_in_a_bucket() {
     world.verify(events);
     // The turn is over, and nobody is waited for.
     assert!(!objects.join("erasures/lease.toml").exists());
-    let again = world.erase(&known, &mut [(world.server(&known), &log)]);
+    let again = world.erase(&known, &[(world.server(&known), &log)]);
     assert_eq!(again.records, 0);
 }
 

@@ -12,13 +12,12 @@ use super::*;
 
 /// Erases a customer, and begins again while another has the turn.
 fn erase_until_done(world: &World, id: &str, pseudonyms: &Pseudonyms) -> Outcome {
-    let subject = Subject::new(id, pseudonyms).unwrap();
     let mut wait = |_: &Awaited| {
         thread::yield_now();
         Patience::Wait
     };
     loop {
-        match world.eraser().erase(&subject, "desk", &now, &mut wait, &mut |_| {}) {
+        match world.erase_waiting(id, pseudonyms, &mut wait) {
             Err(ErasureError::Busy { .. }) => thread::yield_now(),
             outcome => return outcome.unwrap(),
         }
@@ -47,9 +46,9 @@ fn two_commands_and_a_server_that_seals_do_not_undo_each_other() {
         let (world, known, ended, outcomes) = (&world, &known, &ended, &outcomes);
         let (live, recorder) = (LiveLog::of(&log), log.recorder());
         scope.spawn(move || {
-            let mut server = world.server(known);
+            let server = world.server(known);
             while !ended.load(Ordering::SeqCst) {
-                server.poll(&live, &mut |_| {}, now()).unwrap();
+                poll(&server, &live);
                 // More of others, for the sealer to seal.
                 push_to(&recorder, &[record(known, "", NOON + 2 * DAY)]);
                 recorder.close_file(Duration::from_mins(1)).unwrap();
@@ -94,16 +93,16 @@ fn a_log_is_not_blanked_while_it_is_sealed() {
     let live = LiveLog::of(&log);
     thread::scope(|scope| {
         let sealing = files.hold();
-        let server = scope.spawn(|| world.server(&plain()).poll(&live, &mut |_| {}, now()).unwrap());
+        let server = scope.spawn(|| poll(&world.server(&plain()), &live));
         // It has read the log, and writes what it has read.
         crate::seal::seal(log.server(), &file, &world.events).unwrap();
         assert!(!server.is_finished());
         assert!(Erasures::new(world.store.clone()).list().unwrap().values().all(|done| done.is_empty()));
         drop(sealing);
-        assert_eq!(server.join().unwrap()[0].1.records, 12);
+        assert_eq!(server.join().unwrap().acknowledged[0].1.records, 12);
     });
     // What was sealed so is in the store when the server acknowledges, and the command finds it.
-    let outcome = world.erase(&plain(), &mut []);
+    let outcome = world.erase(&plain(), &[]);
     assert_eq!((outcome.records, outcome.is_complete()), (12, true));
     assert_eq!(world.holding(&[ANNA.to_owned()]), Vec::<String>::new());
 }
