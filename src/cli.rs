@@ -73,7 +73,7 @@ enum Command {
     Events(events::EventsArgs),
     /// Decide again from records and compare, or ask what another release would have done
     Replay(replay::ReplayArgs),
-    /// Make the keys of records
+    /// Make the keys of records; export all that is known of a customer, or erase them
     Privacy(privacy::PrivacyArgs),
     /// Train segments of customers
     #[command(subcommand)]
