@@ -253,8 +253,10 @@ impl Writer {
                 self.log.tidy();
                 if !asked.is_empty() {
                     self.log.close();
-                    // Who does not wait any more need not hear.
-                    asked.iter().for_each(|(_, tell)| _ = tell.send(()));
+                    for (_, tell) in asked {
+                        // Who does not wait any more need not hear.
+                        let _ = tell.send(());
+                    }
                 }
                 if self.stall.take().is_some() {
                     tracing::warn!("the event log can be written again");

@@ -83,7 +83,7 @@ impl ErasureStore {
     pub(super) fn put_new(&self, key: &str, record: &impl Serialize) -> Result<Put, ErasureError> {
         let text = self.written(key, record)?;
         let Some(root) = self.root() else { return self.put(key, text, WriteCondition::Absent) };
-        let staging = self.stage(root)?;
+        let staging = stage(root)?;
         let _held = DirectoryLock::take(root)?;
         Ok(files::put_new(&staging, &root.join(key), text.as_bytes())?)
     }
@@ -92,7 +92,7 @@ impl ErasureStore {
     pub(super) fn replace(&self, key: &str, record: &impl Serialize) -> Result<(), ErasureError> {
         let text = self.written(key, record)?;
         let Some(root) = self.root() else { return self.put(key, text, WriteCondition::Always).map(drop) };
-        let staging = self.stage(root)?;
+        let staging = stage(root)?;
         let made = staging.path().join("file");
         files::write(&made, text.as_bytes())?;
         let target = root.join(key);
@@ -170,8 +170,8 @@ impl ErasureStore {
         let (folder, name) = key.rsplit_once('/').unwrap_or(("", key));
         Ok(self.list(folder)?.remove(name).map(|listed| listed.tag))
     }
+}
 
-    fn stage(&self, root: &Path) -> Result<Staging, ErasureError> {
-        Ok(Staging::new(&root.join(STAGING))?)
-    }
+fn stage(root: &Path) -> Result<Staging, ErasureError> {
+    Ok(Staging::new(&root.join(STAGING))?)
 }

@@ -77,6 +77,7 @@ fn first_bytes(file: &Path) -> io::Result<Vec<u8>> {
     Ok(first)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`, which gives it away")]
 fn fault(error: impl ToString) -> Fault {
     Fault { line: None, message: error.to_string() }
 }
@@ -86,13 +87,11 @@ fn text_of(file: &Path, packing: Packing) -> io::Result<Unpacked<'static>> {
     packing.unpack(BufReader::with_capacity(BUFFER_BYTES, File::open(file)?), Limits::CUSTOMERS)
 }
 
-/// Passes each record of the customer to `visit`, with the names of the columns, and where it begins and ends in the
-/// text.
-fn visit_csv(
-    text: impl Read + Send,
-    id: &str,
-    visit: &mut dyn FnMut(&[String], &Record, (u64, u64)),
-) -> Result<(), Fault> {
+/// Is given the names of the columns, a record, and where that begins and ends in the text.
+type Visit<'v> = dyn FnMut(&[String], &Record, (u64, u64)) + 'v;
+
+/// Passes each record of the customer to `visit`.
+fn visit_csv(text: impl Read + Send, id: &str, visit: &mut Visit<'_>) -> Result<(), Fault> {
     // As the server reads the files that a store has already.
     let options = Options {
         quote: Some(b'"'),

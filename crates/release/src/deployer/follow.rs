@@ -205,7 +205,9 @@ impl Deployer {
             let warm = self.count_warm(&published);
             self.shared.state.send_modify(|state| state.warm = warm);
         }
-        gone.into_iter().for_each(|gone| self.parts().background.reclaim.reclaim(gone));
+        for gone in gone {
+            self.parts().background.reclaim.reclaim(gone);
+        }
         Ok(())
     }
 
