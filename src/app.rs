@@ -4,6 +4,7 @@
 //! the whole system on port 0.
 
 mod config;
+mod erasures;
 mod records;
 
 use std::future::Future;
@@ -22,6 +23,7 @@ use crate::admin::Admin;
 use crate::config::Config;
 use crate::grpc::Grpc;
 use decision::Decider;
+use event::erasure::ErasureError;
 use event::privacy::PrivacyError;
 use event::{EventError, SealedError};
 use feature::RecentRows;
@@ -56,6 +58,9 @@ pub enum AppError {
     /// The store cannot hold sealed events.
     #[error(transparent)]
     Sealed(#[from] SealedError),
+    /// The store cannot hold erasures.
+    #[error(transparent)]
+    Erasure(#[from] ErasureError),
     /// The keys of records cannot be used.
     #[error(transparent)]
     Privacy(#[from] PrivacyError),
@@ -239,7 +244,7 @@ impl App {
         let stop = CancellationToken::new();
         let serving = tokio::spawn(services.serve(grpc, stop.clone().cancelled_owned()));
         let mut shutdown = std::pin::pin!(shutdown);
-        let (deployer, poll) = (self.deployer, config.release.poll);
+        let (deployer, poll, mut records) = (self.deployer.clone(), config.release.poll, self.records);
         let starting = blocking(move || start(&deployer, poll));
         let following = tokio::select! {
             started = starting => match started.and_then(|started| started) {
@@ -259,6 +264,9 @@ impl App {
                 None
             }
         };
+        if let (Some(_), Some(records)) = (&following, &mut records) {
+            records.follow_erasures(&self.deployer, poll).inspect_err(|_| stop.cancel())?;
+        }
         let is_asked = following.is_none();
         let shutdown = async move {
             if !is_asked {
@@ -275,7 +283,7 @@ impl App {
         stop.cancel();
         drop(following);
         // After the last answer: what it recorded is to be written.
-        if let Some(records) = self.records {
+        if let Some(records) = records {
             blocking(move || records.close(RECORDING)).await?;
         }
         admin.stop();

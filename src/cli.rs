@@ -73,7 +73,7 @@ enum Command {
     Events(events::EventsArgs),
     /// Decide again from records and compare, or ask what another release would have done
     Replay(replay::ReplayArgs),
-    /// Make the keys for pseudonyms and sensitive values
+    /// Make the keys for pseudonyms and sensitive values; export or erase what is known of a customer
     Privacy(privacy::PrivacyArgs),
     /// Train segments of customers
     #[command(subcommand)]

@@ -1,4 +1,5 @@
-//! What a running server remembers: decisions go to its event log, closed logs are sealed into the store.
+//! What a running server remembers: decisions go to its event log, closed logs are sealed into the store, and the
+//! erased vanish from the log before.
 
 use std::future::Future;
 use std::path::Path;
@@ -7,19 +8,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::AppError;
+use super::erasures::Erasures;
 use decision::{Durable, RecordedCall};
 use event::privacy::PrivacyConfig;
 use event::proto::DecisionRecord;
 use event::seal::{Sealer, SealerConfig};
 use event::{Durability, EventConfig, EventLog, EventReader, EventStore, IntoEvents, Reserved, WhenFull};
+use release::Deployer;
 use replay::Privacy;
 use telemetry::Metrics;
 
-/// The event log of a server and the thread that seals it.
+/// The event log of a server, the thread that seals it, and those that follow erasures.
 #[derive(Debug)]
 pub(super) struct Records {
     log: EventLog,
     sealer: Sealer,
+    erasures: Erasures,
     store: EventStore,
     privacy: Privacy,
 }
@@ -28,7 +32,7 @@ impl Records {
     /// Opens the log and starts sealing it into the store at `location`. `None`: decisions are not recorded.
     ///
     /// # Errors
-    /// When the data directory cannot be used.
+    /// When the data directory or the store cannot be used.
     pub(super) fn start(
         config: &EventConfig,
         privacy: &PrivacyConfig,
@@ -44,10 +48,19 @@ impl Records {
         let store = EventStore::open(location, Some(mirror), std::env::vars())?;
         let (log, recovery) = EventLog::start(config, env!("CARGO_PKG_VERSION"), metrics)?;
         tracing::info!(server = log.server(), directory = %config.directory.display(), ?recovery, "recording decisions");
+        let erasures = Erasures::start(location, &log, privacy.pseudonyms.clone())?;
         let sealing = SealerConfig { keep: Some(config.keep), ..SealerConfig::default() };
         let sealer = Sealer::start(log.log_files(), store.clone(), Arc::clone(metrics), sealing)
             .map_err(|source| AppError::Io { what: "cannot start sealing".to_owned(), source })?;
-        Ok(Some(Self { log, sealer, store, privacy }))
+        Ok(Some(Self { log, sealer, erasures, store, privacy }))
+    }
+
+    /// Looks for erasures every `poll`. The customers in memory are those of `deployer`, which serves by now.
+    ///
+    /// # Errors
+    /// When the operating system refuses a thread.
+    pub(super) fn follow_erasures(&mut self, deployer: &Deployer, poll: Duration) -> Result<(), AppError> {
+        self.erasures.follow(deployer, poll)
     }
 
     /// Hands decisions to the log.
@@ -65,10 +78,14 @@ impl Records {
         self.privacy.clone()
     }
 
-    /// Writes what is queued and ends. Blocks for at most about `within`.
+    /// Writes what is queued and ends. Blocks for at most about `within` for sealing, for erasing and for the disk each.
     pub(super) fn close(self, within: Duration) {
+        // Before the log gives its directory up: another server that takes it must not meet a file that is being sealed
+        // or blanked.
         self.sealer.stop();
+        let leaving = self.erasures.stop(within);
         let closed = self.log.close(within);
+        leaving.leave();
         if closed.lost > 0 {
             tracing::error!(
                 lost = closed.lost,

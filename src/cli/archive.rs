@@ -11,6 +11,7 @@ use clap::Args;
 use super::Failure;
 use super::values::moment;
 use crate::app::App;
+use event::erasure::ErasureStore;
 use event::log::{OpenedLog, open_read_only};
 use event::privacy::PrivacyConfig;
 use event::{EventReader, EventStore, Query};
@@ -84,6 +85,11 @@ impl ArchiveArgs {
     /// The sealed files.
     pub(super) fn events(&self) -> Result<EventStore, Failure> {
         Ok(EventStore::open(&self.store, None, std::env::vars())?)
+    }
+
+    /// The markers of erasures and the heartbeats of servers.
+    pub(super) fn erasures(&self) -> Result<ErasureStore, Failure> {
+        Ok(ErasureStore::open(&self.store, std::env::vars())?)
     }
 
     /// The logs of the data directories.

@@ -1,15 +1,18 @@
 //! `proffer events`: export, verify and seal what is recorded.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::archive::{ArchiveArgs, Selection};
 use super::printing::{print, print_pretty_json, say};
+use super::privacy::obey;
 use super::{Failure, progress};
+use event::erasure::Heartbeats;
 use event::export::{ExportFormat, export};
-use event::seal::seal_directory;
+use event::log::take_over;
+use event::seal::seal_all;
 use event::verify::verify;
 use replay::names;
 
@@ -136,8 +139,14 @@ fn verified(archive: &ArchiveArgs, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn sealed(directory: &std::path::Path, archive: &ArchiveArgs) -> Result<(), Failure> {
-    let done = seal_directory(directory, &archive.events()?)?;
+fn sealed(directory: &Path, archive: &ArchiveArgs) -> Result<(), Failure> {
+    let taken = take_over(directory)?;
+    // Who was erased since the server ended does not go to the store.
+    let (erasures, server) = (archive.erasures()?, taken.files().server());
+    if let Some(error) = obey(&taken, &erasures, &archive.privacy()?)?.into_iter().next() {
+        return Err(error.into());
+    }
+    let done = seal_all(&taken, &archive.events()?);
     for (log, sealed) in &done.logs {
         let events = document::plural(sealed.events() as usize, "event");
         print(format!("{}: {events} sealed", log.path.display()))?;
@@ -151,5 +160,7 @@ fn sealed(directory: &std::path::Path, archive: &ArchiveArgs) -> Result<(), Fail
             document::plural(done.failures.len(), "log file")
         )));
     }
-    print(format!("server {}: nothing is left in {}", done.server, directory.display()))
+    // Erasures need not wait for it any more.
+    Heartbeats::new(erasures).remove(server)?;
+    print(format!("server {server}: nothing is left in {}", directory.display()))
 }

@@ -1,17 +1,27 @@
-//! `proffer privacy`: the keys of records.
+//! `proffer privacy`: the keys of records; what is known of a person; erasing them.
 
-use std::path::PathBuf;
+mod erase;
+mod export;
+
+use std::path::{Path, PathBuf};
 
 use chrono::Utc;
 use clap::{Args, Subcommand};
 
 use super::Failure;
-use super::printing::print;
+use super::printing::{print, say};
+use document::plural;
+use event::erasure::{ErasureError, ErasureStore, ServerErasures};
 use event::keys::{KeyUse, Keys};
+use event::log::TakenOver;
+use event::privacy::Subject;
+use replay::Privacy;
 
 const AFTER_HELP: &str = "\
-Example:
-  proffer privacy keys --out keys.toml      then set records.keys, and keep the file out of the store";
+Examples:
+  proffer privacy keys --out keys.toml      then set records.keys, and keep the file out of the store
+  proffer privacy export --customer C000001 --store var/store --data var/data --keys keys.toml
+  proffer privacy erase --customer C000001 --store var/store --keys keys.toml";
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
@@ -28,10 +38,21 @@ enum PrivacyCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Write all that is known of a customer as JSON: their rows in the files of customers, and their decisions
+    Export(export::ExportArgs),
+    /// Erase a customer from the files of customers, the logs of all servers and the sealed records
+    Erase(erase::EraseArgs),
 }
 
 pub(super) fn run(args: &PrivacyArgs) -> Result<(), Failure> {
-    let PrivacyCommand::Keys { out } = &args.command;
+    match &args.command {
+        PrivacyCommand::Keys { out } => keys(out),
+        PrivacyCommand::Export(args) => export::run(args),
+        PrivacyCommand::Erase(args) => erase::run(args),
+    }
+}
+
+fn keys(out: &Path) -> Result<(), Failure> {
     let keys = Keys::create(out, Utc::now().date_naive())?;
     let ids: Vec<&str> = [KeyUse::Pseudonyms, KeyUse::Encryption]
         .into_iter()
@@ -39,4 +60,37 @@ pub(super) fn run(args: &PrivacyArgs) -> Result<(), Failure> {
         .map(|key| key.id.as_str())
         .collect();
     print(format!("{}: {}; without it, records made with it cannot be read", out.display(), ids.join(", ")))
+}
+
+/// Erases from the log of a dead server whom the store asks to erase. Returns why somebody cannot be erased from it.
+pub(super) fn obey(
+    taken: &TakenOver,
+    erasures: &ErasureStore,
+    privacy: &Privacy,
+) -> Result<Vec<ErasureError>, Failure> {
+    let server = ServerErasures::new(erasures.clone(), privacy.pseudonyms.clone(), env!("CARGO_PKG_VERSION"));
+    // Nothing of it is in memory.
+    let polled = server.poll(taken, &mut |_| Ok(()), Utc::now())?;
+    for (erasure, done) in &polled.acknowledged {
+        let records = plural(done.records as usize, "record");
+        say(format!("server {}: {records} blanked for erasure {erasure}", done.server));
+    }
+    Ok(polled.refused)
+}
+
+/// The person with an id.
+fn subject(id: &str, privacy: &Privacy) -> Result<Subject, Failure> {
+    let nobody = "--customer is empty: that is the id of all unknown visitors, and of nobody";
+    Subject::new(id, &privacy.pseudonyms).ok_or_else(|| Failure::new(nobody))
+}
+
+/// Why a person could not be looked for everywhere: records have pseudonyms by keys that are not there.
+fn unknown_keys<'k>(keys: impl IntoIterator<Item = &'k String>) -> Option<String> {
+    let keys: Vec<String> = keys.into_iter().map(|key| format!("`{key}`")).collect();
+    (!keys.is_empty()).then(|| {
+        format!(
+            "records have pseudonyms by the keys {}: give the file that has them with --keys",
+            keys.join(", ")
+        )
+    })
 }

@@ -11,7 +11,7 @@ use super::binary::{Ended, Process, command, init, proffer, proffer_prints};
 use super::harness::{Copy, Server, admin_get, sample_workspace};
 
 /// Every command, and part of its help that says what it is for.
-const COMMANDS: [(&[&str], &str); 24] = [
+const COMMANDS: [(&[&str], &str); 28] = [
     (&["serve"], "Serve a store over gRPC until SIGTERM"),
     (&["init"], "Make a new store of a workspace"),
     (&["check"], "without changing anything"),
@@ -34,6 +34,10 @@ const COMMANDS: [(&[&str], &str); 24] = [
     (&["release", "watch"], "a line for each change"),
     (&["segment"], "Train segments of customers"),
     (&["segment", "train"], "--assignments"),
+    (&["privacy"], "Make the keys for pseudonyms and sensitive values; export or erase what is known of a customer"),
+    (&["privacy", "keys"], "it must not exist yet"),
+    (&["privacy", "export"], "all that is known of a customer as JSON"),
+    (&["privacy", "erase"], "It is complete once every server has acknowledged"),
     (&["features"], "feature store"),
     (&["features", "load"], "customer_id"),
 ];

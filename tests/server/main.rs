@@ -26,6 +26,7 @@ mod management;
 mod metrics;
 mod open_inference;
 mod pipeline;
+mod privacy;
 mod promotions;
 mod properties;
 mod recent_rows;

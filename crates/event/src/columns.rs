@@ -70,6 +70,7 @@ pub(crate) const DECISION_ID: &str = "decision_id";
 pub(crate) const RELEASE: &str = "release";
 pub(crate) const PLACEMENT: &str = "placement";
 pub(crate) const CUSTOMER_ID: &str = "customer_id";
+pub(crate) const PSEUDONYM_KEY: &str = "pseudonym_key";
 pub(crate) const UNKNOWN_CUSTOMER: &str = "unknown_customer";
 pub(crate) const SEGMENT_ID: &str = "segment_id";
 pub(crate) const OFFER_IDS: &str = "offer_ids";
@@ -84,16 +85,8 @@ pub(crate) const ERROR_MESSAGE: &str = "error_message";
 pub(crate) const RECORD: &str = "record";
 
 /// Columns that are a text of the record each, in the order of [`texts`].
-pub(crate) const TEXTS: [&str; 8] = [
-    DECISION_ID,
-    "request_id",
-    "server",
-    "server_version",
-    PLACEMENT,
-    "channel",
-    CUSTOMER_ID,
-    "pseudonym_key",
-];
+pub(crate) const TEXTS: [&str; 8] =
+    [DECISION_ID, "request_id", "server", "server_version", PLACEMENT, "channel", CUSTOMER_ID, PSEUDONYM_KEY];
 
 /// The texts of a record that are columns.
 pub(crate) fn texts(record: &mut DecisionRecord) -> [&mut String; 8] {
@@ -193,7 +186,7 @@ pub(crate) const COLUMNS: [Column; 27] = [
     column(PLACEMENT, Cells::Texts).repeats(),
     column("channel", Cells::Texts).repeats(),
     column(CUSTOMER_ID, Cells::Texts),
-    column("pseudonym_key", Cells::Texts).repeats(),
+    column(PSEUDONYM_KEY, Cells::Texts).repeats(),
     column("count", Cells::Wholes).repeats(),
     column("explain", Cells::Wholes).repeats(),
     column(UNKNOWN_CUSTOMER, Cells::Truths),

@@ -26,6 +26,7 @@ pub use recorder::{Durability, EVENT_BYTES, IntoEvents, Recorder, Reserved};
 
 // Privacy: keys, pseudonyms, encrypted values.
 
+pub mod erasure;
 pub mod keys;
 pub mod privacy;
 

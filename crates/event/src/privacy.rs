@@ -2,7 +2,7 @@
 //!
 //! - [`Pseudonyms`] stand in records instead of customer ids. Only who has the key knows whose they are.
 //! - [`ValueCipher`] encrypts the values of features that a release marks as `sensitive`.
-//! - [`export`] collects what is recorded of a person.
+//! - [`export`] collects what is recorded of a person; [`erasure`](crate::erasure) removes it.
 //!
 //! The secrets come from the [key file](crate::keys). Nothing here reads or writes a store.
 

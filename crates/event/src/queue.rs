@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) stalled: watch::Sender<bool>,
     /// By when the log is to be closed.
     pub(crate) closing: OnceLock<Instant>,
+    /// Who waits until a file is closed behind a batch, by its number.
+    rotating: Mutex<Waiting>,
     /// Wakes the writer.
     pub(crate) bell: Bell,
     pub(crate) policy: SyncPolicy,
@@ -59,6 +61,7 @@ impl Shared {
             progress: Progress::default(),
             stalled: watch::Sender::new(false),
             closing: OnceLock::new(),
+            rotating: Mutex::default(),
             bell: Bell::default(),
             policy: config.sync,
             when_full: config.when_full,
@@ -88,12 +91,20 @@ impl Shared {
         self.accepted.load(Ordering::Relaxed).saturating_sub(settled)
     }
 
+    /// Who waits until a file is closed. No call does.
+    pub(crate) fn waiting_for_close(&self) -> MutexGuard<'_, Waiting> {
+        self.rotating.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Counts events that will not be recorded.
     pub(crate) fn lost(&self, events: u64) {
         self.settled.fetch_add(events, Ordering::Relaxed);
         self.metrics.events.lost.inc_by(events);
     }
 }
+
+/// Numbers of batches, and who is told when the file that they are in is closed.
+pub(crate) type Waiting = Vec<(u64, mpsc::Sender<()>)>;
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -16,6 +16,7 @@ mod source;
 mod tests;
 mod threads;
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,9 +24,10 @@ use std::sync::Arc;
 pub use self::query::Query;
 use self::source::Sources;
 use crate::columns::Entry;
+use crate::erasure::is_erased;
 use crate::log::{LogFile, LogFiles, OpenedLog};
-use crate::proto::DecisionRecord;
-use crate::sealed::{EventStore, LocalFile, SealedError, SealedFile};
+use crate::proto::{DecisionRecord, event};
+use crate::sealed::{EventStore, Kind, LocalFile, SealedError, SealedFile};
 
 /// Lists the log files of a server as they are now.
 type ListLogs = Arc<dyn Fn() -> Vec<LogFile> + Send + Sync>;
@@ -95,7 +97,7 @@ impl EventReader {
         let sources = Sources::list(&self.store, &self.logs, query)?;
         threads::run(query, |decoder| {
             merge::all(sources, query, decoder, &mut |entry| {
-                if is_erased(&entry) {
+                if is_erased(&entry.record) {
                     return ControlFlow::Continue(());
                 }
                 left -= 1;
@@ -106,6 +108,32 @@ impl EventReader {
                 visit(entry)
             })
         })
+    }
+
+    /// The keys of the pseudonyms in all decisions.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn pseudonym_keys(&self) -> Result<BTreeSet<String>, SealedError> {
+        let mut keys = BTreeSet::new();
+        for log in self.logs.iter().flat_map(|(_, list)| list()) {
+            let Some(mut frames) = log.frames().map_err(SealedError::io(&log.path))? else { continue };
+            let failed = |source| SealedError::Log { path: log.path.display().to_string(), source };
+            while let Some(frame) = frames.next_frame().map_err(failed)? {
+                if let Some(event::Event::Decision(record)) = frame.event.event {
+                    keys.insert(record.pseudonym_key);
+                }
+            }
+        }
+        for (key, _) in self.store.list(Kind::Decision, None)? {
+            let Some(local) = self.store.local(&key)? else { continue };
+            let file = SealedFile::open(local)?;
+            for group in 0..file.groups() {
+                keys.extend(file.pseudonym_keys(group)?);
+            }
+        }
+        keys.remove("");
+        Ok(keys)
     }
 
     /// The decision of that id, if it is there. Its day is known from the id; the days before and after are searched,
@@ -140,7 +168,7 @@ pub fn read_file(
             continue;
         }
         let ended = file.visit(group, query, &mut |entries| {
-            for entry in entries.into_iter().filter(|entry| !is_erased(entry)) {
+            for entry in entries.into_iter().filter(|entry| !is_erased(&entry.record)) {
                 if left == 0 || visit(entry).is_break() {
                     return ControlFlow::Break(());
                 }
@@ -153,9 +181,4 @@ pub fn read_file(
         }
     }
     Ok(())
-}
-
-/// Whether this is all that is left of a decision about an erased person.
-fn is_erased(entry: &Entry) -> bool {
-    !entry.record.erased.is_empty()
 }

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use crate::config::{SyncPolicy, WhenFull};
+use crate::error::NotRecorded;
 use crate::proto::DecisionRecord;
 use crate::queue::{Queued, Shared};
 use crate::receipt::Receipt;
@@ -94,6 +97,27 @@ impl Recorder {
         Receipt::new(shared, number)
     }
 
+    /// Waits until what was queued before is in the log and the open file is closed, which can be sealed then. Blocks
+    /// the thread.
+    ///
+    /// # Errors
+    /// When that takes longer than `within`, as the log cannot be written. The file is closed as soon as it can be.
+    pub fn close_file(&self, within: Duration) -> Result<(), NotRecorded> {
+        let shared = Arc::clone(&self.0);
+        let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
+        let (tell, told) = mpsc::channel();
+        shared.waiting_for_close().push((number, tell));
+        let reserved = Reserved { shared: Arc::clone(&shared), bytes: 0 };
+        if shared.sender.send(Queued::new(number, 0, reserved, Box::new(Nothing))).is_err() {
+            shared.waiting_for_close().clear();
+        }
+        shared.bell.ring_for_work(|| true);
+        told.recv_timeout(within).map_err(|error| match error {
+            RecvTimeoutError::Timeout => NotRecorded::Stalled,
+            RecvTimeoutError::Disconnected => NotRecorded::Closed,
+        })
+    }
+
     /// Counts events that were not recorded, since there was no room.
     pub fn dropped(&self, events: usize) {
         self.0.metrics.events.dropped.inc_by(events as u64);
@@ -124,6 +148,17 @@ impl Recorder {
     /// Whether answers would wait for a log that cannot be written.
     fn cannot_await(&self) -> bool {
         self.durability() == Durability::Awaited && *self.0.stalled.borrow()
+    }
+}
+
+/// A batch without events.
+struct Nothing;
+
+impl IntoEvents for Nothing {
+    fn events(self: Box<Self>, _emit: &mut dyn FnMut(DecisionRecord)) {}
+
+    fn count(&self) -> usize {
+        0
     }
 }
 

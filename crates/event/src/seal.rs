@@ -9,14 +9,12 @@ mod sealer;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
-
 use work::fault::Steps;
 use work::priority::yield_if_due;
 
 pub(crate) use self::index::{LogIndex, OpenLog};
 pub use self::sealer::{Sealer, SealerConfig};
-use crate::log::{LogFile, LogFiles, Recovery, take_over};
+use crate::log::{LogFile, LogFiles, TakenOver};
 use crate::sealed::{
     Content, EventStore, Kind, OfLog, Placed, SealedError, SealedFile, SealedKey, SealedWriter,
 };
@@ -97,6 +95,8 @@ pub fn seal(server: &str, log: &LogFile, store: &EventStore) -> Result<Sealed, S
 /// # Errors
 /// As [`seal`]; the log is still there.
 pub fn seal_and_delete(log: &LogFile, logs: &LogFiles, store: &EventStore) -> Result<Sealed, SealedError> {
+    // What is sealed must not be blanked meanwhile: the sealed file would have what the log has not.
+    let _held = logs.hold();
     let sealed = seal(logs.server(), log, store)?;
     logs.delete(log)?;
     STEPS.point("seal.deleted");
@@ -106,22 +106,15 @@ pub fn seal_and_delete(log: &LogFile, logs: &LogFiles, store: &EventStore) -> Re
 /// What became of the logs of a dead server.
 #[derive(Debug)]
 pub struct SealedDirectory {
-    /// The id of the server.
-    pub server: String,
-    /// What was found of its logs.
-    pub recovery: Recovery,
     /// What each log has become.
     pub logs: Vec<(LogFile, Sealed)>,
     /// The logs that could not be sealed, and are still there.
     pub failures: Vec<(LogFile, SealedError)>,
 }
 
-/// Seals and deletes all logs in the data directory of a server that does not run any more.
-///
-/// # Errors
-/// When it is no data directory, or its server runs.
-pub fn seal_directory(directory: &Path, store: &EventStore) -> Result<SealedDirectory, SealedError> {
-    let taken = take_over(directory)?;
+/// Seals and deletes all logs of a dead server.
+#[must_use]
+pub fn seal_all(taken: &TakenOver, store: &EventStore) -> SealedDirectory {
     let files = taken.files();
     let (mut logs, mut failures) = (Vec::new(), Vec::new());
     for log in files.closed() {
@@ -130,8 +123,7 @@ pub fn seal_directory(directory: &Path, store: &EventStore) -> Result<SealedDire
             Err(error) => failures.push((log, error)),
         }
     }
-    let (server, recovery) = (files.server().to_owned(), taken.recovery().clone());
-    Ok(SealedDirectory { server, recovery, logs, failures })
+    SealedDirectory { logs, failures }
 }
 
 /// Whether a file has been sealed already, with the same events.

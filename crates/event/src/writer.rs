@@ -17,7 +17,7 @@ use crate::config::{EventConfig, SyncPolicy, WhenFull};
 use crate::frame::{self, MAX_EVENT_BYTES};
 use crate::log::{Group, Log, Trouble};
 use crate::proto::{DecisionRecord, Event, event};
-use crate::queue::{Batch, Bell, Queued, Shared};
+use crate::queue::{Batch, Bell, Queued, Shared, Waiting};
 
 /// The most bytes of a group; a batch that is larger is a group of its own.
 const GROUP_BYTES: usize = 4 << 20;
@@ -248,8 +248,16 @@ impl Writer {
         }
         match written {
             Ok(()) => {
+                let asked = self.asked_to_close();
                 self.settle();
                 self.log.tidy();
+                if !asked.is_empty() {
+                    self.log.close();
+                    for (_, tell) in asked {
+                        // Who does not wait any more need not hear.
+                        let _ = tell.send(());
+                    }
+                }
                 if self.stall.take().is_some() {
                     tracing::warn!("the event log can be written again");
                     self.tell_stalled(false);
@@ -273,6 +281,15 @@ impl Writer {
         self.log.sync()?;
         self.shared.metrics.events.synced(began.elapsed());
         Ok(())
+    }
+
+    /// Who waits until a file is closed behind a batch of the pending group.
+    fn asked_to_close(&self) -> Waiting {
+        let mut waiting = self.shared.waiting_for_close();
+        let (asked, others) =
+            waiting.drain(..).partition(|(number, _)| self.pending.batches.contains(number));
+        *waiting = others;
+        asked
     }
 
     /// The pending group is certain.
@@ -325,6 +342,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.shared.room.close();
         self.shared.progress.close();
+        self.shared.waiting_for_close().clear();
         self.shared.lost(self.pending.counted);
     }
 }

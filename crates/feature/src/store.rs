@@ -9,6 +9,7 @@ mod build;
 mod cell;
 mod columns;
 mod csv_file;
+mod customer;
 mod findings;
 mod kept;
 mod losses;
@@ -31,7 +32,7 @@ pub use cell::from_text as read_cell;
 pub use kept::{KEPT_FILES, KeptFile, PREVIOUS, kept_number};
 pub use losses::{MAX_LOST, MAX_UNKNOWN};
 pub use parquet_file::value_type;
-pub use source::{CustomerSource, Fingerprint, Losses, Replaced};
+pub use source::{CustomerSource, ErasedFrom, Fingerprint, Losses, Replaced, StoredRow};
 
 /// The features of all customers, in memory.
 #[derive(Debug, Clone)]

@@ -12,11 +12,14 @@ use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use super::{CALL_TIMEOUT, Objects, PART_TIMEOUT, io_error_in};
+use super::{CALL_TIMEOUT, Objects, io_error_in};
 use crate::ObjectsError;
 
 /// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Longer than any call.
+const UNLIMITED: &str = "1 day";
 
 impl Objects {
     /// The files below a directory, which must exist.
@@ -46,7 +49,6 @@ impl Objects {
         }
         let prefix = Key::parse(prefix).map_err(|error| wrong(error.to_string()))?;
         let client = |key| AmazonS3ConfigKey::Client(key);
-        let seconds = |time: Duration| format!("{} seconds", time.as_secs());
         let backoff = BackoffConfig {
             init_backoff: Duration::from_millis(50),
             max_backoff: Duration::from_millis(500),
@@ -62,11 +64,14 @@ impl Objects {
         }
         let store = builder
             .with_bucket_name(bucket)
-            .with_config(client(ClientConfigKey::ConnectTimeout), seconds(CONNECT_TIMEOUT))
-            // Bounds the time until an answer begins, and between any two of its bytes.
-            .with_config(client(ClientConfigKey::ReadTimeout), seconds(PART_TIMEOUT))
-            // No limit on the whole transfer: large objects take long.
-            .with_config(client(ClientConfigKey::Timeout), "1 day")
+            .with_config(
+                client(ClientConfigKey::ConnectTimeout),
+                format!("{} seconds", CONNECT_TIMEOUT.as_secs()),
+            )
+            // Each call has its own time limit, and that of an upload grows with its bytes. A read timeout would cut
+            // uploads: it also counts the time until the answer begins, and an upload is answered at its end.
+            .with_config(client(ClientConfigKey::ReadTimeout), UNLIMITED)
+            .with_config(client(ClientConfigKey::Timeout), UNLIMITED)
             .with_retry(RetryConfig { backoff, max_retries: 2, retry_timeout: CALL_TIMEOUT })
             .build()
             .map_err(|error| wrong(error.to_string()))?;
@@ -109,5 +114,69 @@ impl Drop for Background {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::task::{JoinHandle, spawn_blocking};
+    use tokio::time;
+
+    use super::*;
+    use crate::{PART_TIMEOUT, Put, WriteCondition, put_options, within};
+
+    /// An upload with a time limit to a server that has the request and has not answered yet.
+    async fn begun(
+        limit: Duration,
+    ) -> (JoinHandle<Result<Put, ObjectsError>>, tokio::net::TcpStream, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let variables = [
+            ("AWS_ACCESS_KEY_ID", "key"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_ENDPOINT_URL", &endpoint),
+            ("AWS_ALLOW_HTTP", "true"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let objects = Objects::in_bucket("s3://bucket/store", variables).unwrap();
+        let upload = tokio::spawn(async move {
+            let (key, options) = (objects.key("a/b")?, put_options(WriteCondition::Absent));
+            let put = objects.store.put_opts(&key, "some bytes".into(), options);
+            objects.judge_put("a/b", within(limit, put).await)
+        });
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 64 << 10];
+        assert!(connection.read(&mut request).await.unwrap() > 0);
+        (upload, connection, listener)
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_cut_at_its_own_limit_alone() {
+        let limit = 6 * PART_TIMEOUT;
+        time::pause();
+        // While a thread works, the paused clock moves only where the test moves it.
+        let (end, ended) = mpsc::channel::<()>();
+        let working = spawn_blocking(move || ended.recv());
+
+        let (mut upload, mut connection, listener) = begun(limit).await;
+        time::advance(5 * PART_TIMEOUT).await;
+        let answer = b"HTTP/1.1 200 OK\r\netag: \"tag\"\r\ncontent-length: 0\r\n\r\n";
+        connection.write_all(answer).await.unwrap();
+        tokio::select! {
+            put = &mut upload => assert_eq!(put.unwrap().unwrap(), Put::Done("\"tag\"".to_owned())),
+            _ = listener.accept() => panic!("it was cut, and sent again"),
+        }
+
+        let (upload, _connection, _listener) = begun(limit).await;
+        time::advance(7 * PART_TIMEOUT).await;
+        let cut = upload.await.unwrap().unwrap_err();
+        assert!(cut.to_string().contains("no answer within 120 s"), "{cut}");
+
+        drop(end);
+        working.await.unwrap().unwrap_err();
     }
 }

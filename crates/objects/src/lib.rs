@@ -3,7 +3,8 @@
 //! `object_store` is asynchronous, the store is not. [`Objects`] runs the work on a runtime of one thread, and the
 //! caller's thread waits for the result. Objects are read from a directory and from a bucket alike. The writing
 //! methods are for buckets alone, since a directory has better ways (`files.rs`). Every call ends: a small one within
-//! [`CALL_TIMEOUT`], a large one when nothing moves for [`PART_TIMEOUT`].
+//! [`CALL_TIMEOUT`], a transfer in parts when a part takes longer than [`PART_TIMEOUT`], and an upload in one request
+//! after as much time as its parts would have had.
 
 mod connect;
 mod error;

@@ -416,8 +416,7 @@ impl Deployer {
         parts.metrics.store.release_wanted.set(current.release as i64);
         parts.metrics.customers_loaded(customers, bytes);
         parts.readiness.ready(release.number());
-        let warm: Vec<u64> = published.warm.iter().map(|warm| warm.release.number()).collect();
-        parts.metrics.store.releases_warm.set(warm.len() as i64);
+        let warm = self.count_warm(published);
         self.shared.state.send_modify(|state| {
             state.release = release.number();
             state.sequence = current.sequence;
@@ -425,6 +424,13 @@ impl Deployer {
             state.warm = warm;
             state.refused.retain(|refused| refused.release != release.number());
         });
+    }
+
+    /// The releases that are warm.
+    fn count_warm(&self, published: &Published) -> Vec<u64> {
+        let warm: Vec<u64> = published.warm.iter().map(|warm| warm.release.number()).collect();
+        self.parts().metrics.store.releases_warm.set(warm.len() as i64);
+        warm
     }
 
     fn refuse(&self, release: u64, error: &RegistryError) {

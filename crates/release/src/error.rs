@@ -66,6 +66,7 @@ impl From<StoreError> for RegistryError {
             }
             StoreError::Pinned { .. } | StoreError::Deleting { .. } => Self::Precondition(text),
             StoreError::Changed { .. } => Self::Damaged(text),
+            StoreError::Customers(problems) => Self::Unsound(problems),
             StoreError::Overtaken { current } => Self::Overtaken {
                 current: current.release,
                 message: "another release was made current first".to_owned(),

@@ -10,6 +10,7 @@
 mod dialect;
 mod limits;
 mod number;
+mod packing;
 pub mod parquet;
 mod record;
 mod source;
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use limits::{Limits, VALUE_BYTES};
 pub use number::{Decimal, Marks, Thousands, advice};
+pub use packing::{Packer, Packing, Unpacked};
 pub use record::Record;
 pub use words::{is_missing, truth};
 pub use write::Writer;

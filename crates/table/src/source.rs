@@ -1,9 +1,10 @@
 //! The bytes of a file: decompressed if needed, and refused by kind if they are not text in UTF-8.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
+use super::packing::{Packing, Unpacked};
 use super::{Fault, HEAD_BYTES, Limits};
 
 /// The first bytes of files that are not CSV in UTF-8, and what to do about each.
@@ -23,9 +24,6 @@ const OTHER_KINDS: [(&[u8], &str); 10] = [
     (b"\xfd7zXZ\0", "is compressed with xz; unpack it, or compress it with gzip or zstd"),
     (b"%PDF", "is a PDF; export the table as CSV (UTF-8) or Parquet"),
 ];
-
-const GZIP: &[u8] = b"\x1f\x8b";
-const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 
 /// The byte order mark of UTF-8, which is skipped.
 const MARK: &[u8] = b"\xef\xbb\xbf";
@@ -47,20 +45,10 @@ impl<'r> Source<'r> {
     pub(super) fn open(mut input: impl Read + Send + 'r, limits: Limits) -> Result<Self, Fault> {
         let mut magic = Vec::with_capacity(4);
         input.by_ref().take(4).read_to_end(&mut magic).map_err(|error| unreadable(&error))?;
-        let (gzip, zstd) = (magic.starts_with(GZIP), magic == ZSTD);
+        let packing = Packing::of(&magic);
         let input = io::Cursor::new(magic).chain(input);
-        let taken = Arc::new(AtomicU64::new(0));
-        let counted = Counted { input, taken: Arc::clone(&taken) };
-        let bounded = |input| Bounded { input, unpacked: 0, taken: Arc::clone(&taken), limits };
-        let mut rest: Box<dyn Read + Send + 'r> = if gzip {
-            let unpacked = flate2::bufread::MultiGzDecoder::new(BufReader::new(counted));
-            Box::new(bounded(Box::new(unpacked) as Box<dyn Read + Send + 'r>))
-        } else if zstd {
-            let unpacked = zstd::stream::read::Decoder::new(counted).map_err(|error| unreadable(&error))?;
-            Box::new(bounded(Box::new(unpacked)))
-        } else {
-            Box::new(counted)
-        };
+        let Unpacked { text: mut rest, taken } =
+            packing.unpack(input, limits).map_err(|error| unreadable(&error))?;
         let mut head = Vec::new();
         rest.by_ref().take(HEAD_BYTES).read_to_end(&mut head).map_err(|error| unreadable(&error))?;
         if let Some((_, message)) = OTHER_KINDS.iter().find(|(magic, _)| head.starts_with(magic)) {
@@ -71,7 +59,7 @@ impl<'r> Source<'r> {
         }
         let mark = if head.starts_with(MARK) { MARK.len() } else { 0 };
         head.drain(..mark);
-        Ok(Self { head, mark: mark as u64, rest, packed: (gzip || zstd).then_some(taken) })
+        Ok(Self { head, mark: mark as u64, rest, packed: (packing != Packing::None).then_some(taken) })
     }
 }
 
@@ -88,46 +76,4 @@ fn not_text(head: &[u8]) -> Option<&'static str> {
 
 fn unreadable(error: &io::Error) -> Fault {
     Fault { line: None, message: format!("cannot be read: {error}") }
-}
-
-/// Counts the bytes that are read.
-struct Counted<R> {
-    input: R,
-    taken: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.input.read(buffer)?;
-        self.taken.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
-    }
-}
-
-/// Fails once the output is too long, or too long for its compressed input.
-struct Bounded<R> {
-    input: R,
-    unpacked: u64,
-    taken: Arc<AtomicU64>,
-    limits: Limits,
-}
-
-impl<R: Read> Read for Bounded<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.input.read(buffer).map_err(|error| {
-            io::Error::new(error.kind(), format!("the compressed file is damaged or cut off ({error})"))
-        })?;
-        self.unpacked = self.unpacked.saturating_add(read as u64);
-        let (taken, limits) = (self.taken.load(Ordering::Relaxed), &self.limits);
-        let most = limits.unpacked_of(taken);
-        if self.unpacked <= most {
-            return Ok(read);
-        }
-        let why = if most < limits.unpacked_bytes {
-            format!(", more than {} times its length", limits.ratio)
-        } else {
-            String::new()
-        };
-        Err(io::Error::other(format!("it unpacks to more than {} MiB{why}; unpack it first", most >> 20)))
-    }
 }

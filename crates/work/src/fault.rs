@@ -1,6 +1,7 @@
 //! Fault points: the steps at which a test kills this process or holds it up.
 //!
-//! `PROFFER_FAULT=push.placing=kill` kills the process with SIGKILL when it reaches that step.
+//! `PROFFER_FAULT=push.placing=kill` kills the process with SIGKILL when it reaches that step, and
+//! `record.append=kill:20` when it reaches it for the twentieth time.
 //! `promote.loaded=hold:PATH` creates the file `PATH` with the extension `reached`, and waits until `PATH` does not
 //! exist. Commas separate several faults. Only builds with `debug_assertions` read the variable, once. In a release
 //! build, a point compiles to nothing.
@@ -8,8 +9,8 @@
 //! The steps of a crate are in its own module `fault`. Their names begin with one of [`GROUPS`].
 
 /// The groups of steps of all crates: what stands before the full stop of a step.
-pub const GROUPS: [&str; 9] =
-    ["push", "verdict", "create", "release", "promote", "init", "delete", "record", "seal"];
+pub const GROUPS: [&str; 10] =
+    ["push", "verdict", "create", "release", "promote", "init", "delete", "record", "seal", "erase"];
 
 /// The steps of a crate, by name.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +38,7 @@ impl Steps {
 
 #[cfg(debug_assertions)]
 mod armed {
+    use std::collections::BTreeMap;
     use std::path::PathBuf;
     use std::sync::{Mutex, OnceLock, PoisonError};
     use std::time::Duration;
@@ -45,7 +47,8 @@ mod armed {
 
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(super) enum Fault {
-        Kill,
+        /// When it is reached so many times.
+        Kill(u32),
         Hold(PathBuf),
     }
 
@@ -68,9 +71,12 @@ mod armed {
             report(&unknown(faults, steps));
         }
         drop(checked);
-        for (_, fault) in faults.iter().filter(|(at, _)| at == step) {
+        for (number, (_, fault)) in faults.iter().enumerate().filter(|(_, (at, _))| at == step) {
             match fault {
-                Fault::Kill => {
+                Fault::Kill(times) => {
+                    if times_reached(number) != *times {
+                        continue;
+                    }
                     let _ = rustix::process::kill_process(
                         rustix::process::getpid(),
                         rustix::process::Signal::KILL,
@@ -86,10 +92,21 @@ mod armed {
         }
     }
 
+    /// How often the step of the fault of this number is reached, this time included.
+    fn times_reached(number: usize) -> u32 {
+        static TIMES: Mutex<BTreeMap<usize, u32>> = Mutex::new(BTreeMap::new());
+        let mut all = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = all.entry(number).or_default();
+        *times += 1;
+        *times
+    }
+
     /// A test whose fault never triggers would pass, so standard error tells.
     fn report(wrong: &[String]) {
         for asked in wrong {
-            eprintln!("PROFFER_FAULT: `{asked}` is not <step>=kill or <step>=hold:<path>");
+            eprintln!(
+                "PROFFER_FAULT: `{asked}` is not <step>=kill, <step>=kill:<times> or <step>=hold:<path>"
+            );
         }
     }
 
@@ -98,9 +115,10 @@ mod armed {
         let (mut faults, mut wrong) = (Vec::new(), Vec::new());
         for asked in text.split(',').map(str::trim).filter(|asked| !asked.is_empty()) {
             let (step, action) = asked.split_once('=').unwrap_or((asked, ""));
-            let fault = match (action, action.strip_prefix("hold:")) {
-                ("kill", _) => Some(Fault::Kill),
-                (_, Some(path)) => Some(Fault::Hold(PathBuf::from(path))),
+            let fault = match action.split_once(':') {
+                None if action == "kill" => Some(Fault::Kill(1)),
+                Some(("kill", times)) => times.parse().ok().filter(|times| *times > 0).map(Fault::Kill),
+                Some(("hold", path)) => Some(Fault::Hold(PathBuf::from(path))),
                 _ => None,
             };
             match fault.filter(|_| GROUPS.contains(&group(step))) {
@@ -130,18 +148,21 @@ mod tests {
 
     #[test]
     fn several_faults_are_separated_by_commas() {
-        let (faults, wrong) = parse("push.staged=kill, promote.moved=hold:/tmp/gate,");
+        let (faults, wrong) = parse("push.staged=kill, promote.moved=hold:/tmp/gate,record.append=kill:20,");
         let expected = [
-            ("push.staged".to_owned(), Fault::Kill),
+            ("push.staged".to_owned(), Fault::Kill(1)),
             ("promote.moved".to_owned(), Fault::Hold(PathBuf::from("/tmp/gate"))),
+            ("record.append".to_owned(), Fault::Kill(20)),
         ];
         assert_eq!((faults.as_slice(), wrong.len()), (expected.as_slice(), 0));
     }
 
     #[test]
     fn what_would_never_trigger_is_told() {
-        let (faults, wrong) = parse("push.staged=explode,psh.staged=kill,push.stagd=kill,record.append=kill");
-        assert_eq!(wrong, ["push.staged=explode", "psh.staged=kill"]);
+        let asked =
+            "push.staged=explode,psh.staged=kill,push.stagd=kill,record.append=kill,push.staged=kill:0";
+        let (faults, wrong) = parse(asked);
+        assert_eq!(wrong, ["push.staged=explode", "psh.staged=kill", "push.staged=kill:0"]);
         assert_eq!(unknown(&faults, &["push.staged", "push.placed"]), ["push.stagd"]);
         assert!(unknown(&faults, &["record.append"]).is_empty());
     }

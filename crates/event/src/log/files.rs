@@ -87,6 +87,8 @@ struct Inner {
     written: AtomicU64,
     /// Held while a file is deleted.
     deleted: Mutex<Deleted>,
+    /// Held while a file is sealed, or records in it are blanked.
+    contents: Mutex<()>,
     /// Called when a file is gone.
     freed: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -115,6 +117,7 @@ impl LogFiles {
             open: ArcSwapOption::empty(),
             written: AtomicU64::new(0),
             deleted: Mutex::new(deleted),
+            contents: Mutex::default(),
             freed: OnceLock::new(),
         }))
     }
@@ -181,6 +184,11 @@ impl LogFiles {
             freed();
         }
         Ok(())
+    }
+
+    /// Keeps the contents of closed files as they are until it is dropped.
+    pub(crate) fn hold(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.0.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn disk(&self) -> &dyn Disk {

@@ -11,7 +11,7 @@ use super::*;
 use crate::columns::Entry;
 use crate::disk::LocalDisk;
 use crate::frame;
-use crate::log::LogFiles;
+use crate::log::{LogFiles, take_over};
 use crate::proto::{DecisionRecord, Event, LogHeader, event};
 use crate::read::{EventReader, Query};
 use crate::sealed::date_of;
@@ -331,18 +331,18 @@ fn the_logs_of_a_dead_server_are_sealed() {
     let last = root.path().join("log").join(format!("{server}-00000002.log"));
     let bytes = fs::read(&last).unwrap();
     fs::write(&last, &bytes[..bytes.len() - 3]).unwrap();
-    let sealed = seal_directory(root.path(), files.store()).unwrap();
-    assert_eq!(sealed.server, server);
+    let taken = take_over(root.path()).unwrap();
+    assert_eq!(taken.files().server(), server);
+    assert!(taken.recovery().cut_bytes > 0);
+    let sealed = seal_all(&taken, files.store());
     assert!(sealed.failures.is_empty());
-    assert!(sealed.recovery.cut_bytes > 0);
     let events: Vec<u64> = sealed.logs.iter().map(|(_, sealed)| sealed.events()).collect();
     assert_eq!(events, [2, 1]);
     assert_eq!(in_log(root.path()), Vec::<String>::new());
     assert_eq!(read_all(&files).len(), 3);
     // A repetition finds nothing.
-    assert!(seal_directory(root.path(), files.store()).unwrap().logs.is_empty());
-    let error = seal_directory(files.root(), files.store()).unwrap_err();
-    assert!(matches!(error, SealedError::Events(_)), "{error}");
+    drop(taken);
+    assert!(seal_all(&take_over(root.path()).unwrap(), files.store()).logs.is_empty());
 }
 
 #[test]
@@ -352,7 +352,7 @@ fn a_log_of_a_dead_server_that_fails_stays() {
     let (root, server) = left_behind(&logs, &files);
     // The store has other events under its name.
     files.seal(&server, 1, 1, &decisions([NOON + 7]));
-    let sealed = seal_directory(root.path(), files.store()).unwrap();
+    let sealed = seal_all(&take_over(root.path()).unwrap(), files.store());
     assert_eq!(sealed.logs.len(), 1);
     assert!(matches!(sealed.failures[..], [(_, SealedError::Differs { .. })]));
     assert_eq!(in_log(root.path()), [format!("{server}-00000001.log")]);

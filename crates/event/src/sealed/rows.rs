@@ -1,5 +1,6 @@
 //! Decoding a row group: first the columns that a query looks at, then the rest, for the rows that it wants.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use ::parquet::arrow::ProjectionMask;
@@ -12,7 +13,7 @@ use work::priority::yield_if_due;
 
 use super::chunks::Chunks;
 use super::{SealedError, SealedFile};
-use crate::columns::{COLUMNS, Columns, Entry};
+use crate::columns::{COLUMNS, Columns, Entry, PSEUDONYM_KEY};
 use crate::read::Query;
 
 /// Rows that are decoded at a time.
@@ -39,6 +40,35 @@ impl SealedFile {
             ControlFlow::Continue(())
         })?;
         Ok(entries)
+    }
+
+    /// The keys of the pseudonyms in a row group.
+    ///
+    /// # Errors
+    /// A column that is damaged.
+    pub(crate) fn pseudonym_keys(&self, group: usize) -> Result<BTreeSet<String>, SealedError> {
+        let mut keys = BTreeSet::new();
+        match self.text_bounds(group, PSEUDONYM_KEY) {
+            Some((least, greatest)) if least == greatest => {
+                keys.insert(String::from_utf8_lossy(least).into_owned());
+            }
+            _ => self.guarded(|| {
+                let Some(reader) = self.reader(group, &[PSEUDONYM_KEY], None)? else { return Ok(()) };
+                for batch in reader {
+                    let batch = batch.map_err(|error| error.to_string())?;
+                    let columns = Columns::of(&batch)?;
+                    for row in 0..batch.num_rows() {
+                        let key = columns.text(PSEUDONYM_KEY, row).unwrap_or_default();
+                        if !keys.contains(key) {
+                            keys.insert(key.to_owned());
+                        }
+                    }
+                }
+                Ok(())
+            })?,
+        }
+        keys.remove("");
+        Ok(keys)
     }
 
     /// Passes the entries of a row group that a query wants to `visit`, a batch at a time, until it breaks.

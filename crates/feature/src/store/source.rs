@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::customer::{self, Values};
 use super::kept::{self, KeptFile};
 use super::losses::{self, Read};
 use super::{CustomerTable, Format, LoadReport};
@@ -53,6 +54,26 @@ pub struct Replaced {
     pub kept: Option<KeptFile>,
     /// The kept file that became the present one, if any; it has been moved.
     pub restored: Option<KeptFile>,
+}
+
+/// A file that a customer was erased from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErasedFrom {
+    /// The file.
+    pub file: PathBuf,
+    /// Set if it is one that a load can be undone to.
+    pub kept: Option<KeptFile>,
+    /// How many rows it had of them.
+    pub rows: u64,
+}
+
+/// What a file has of a customer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRow {
+    /// The file.
+    pub file: PathBuf,
+    /// All columns and their values as the file has them, whether features or not; `None` for what is missing.
+    pub values: Vec<(String, Option<String>)>,
 }
 
 impl CustomerSource {
@@ -130,6 +151,48 @@ impl CustomerSource {
         self.replace(&latest.path, format).map_err(failed)?;
         report.file = self.file(format).display().to_string();
         Ok(Replaced { report, kept, restored: Some(latest) })
+    }
+
+    /// Makes the files anew that have the customer `id`, without them: the present file, and those that are kept. A
+    /// server sees each as it was or without them, even if the machine stops in between. Returns the files that had
+    /// them.
+    ///
+    /// # Errors
+    /// If a file cannot be read or replaced. Those before it are done, and a repetition goes on.
+    pub fn erase(&self, id: &str) -> Result<Vec<ErasedFrom>, Problems> {
+        let shown = self.directory.display().to_string();
+        let _lock = self.lock().map_err(|error| self.failed(&shown, &error))?;
+        // What an interrupted load has left goes in any case: they may be in it.
+        let incoming = Incoming(self.directory.join(INCOMING));
+        let mut erased = Vec::new();
+        for (file, kept) in self.files() {
+            let rows = customer::without(&file, id, &incoming.0)?;
+            if rows > 0 {
+                exchange(&incoming.0, &file).map_err(|error| self.failed(&shown, &error))?;
+                erased.push(ErasedFrom { file, kept, rows });
+            }
+        }
+        Ok(erased)
+    }
+
+    /// All that the present file and the kept ones have of the customer `id`.
+    ///
+    /// # Errors
+    /// If a file cannot be read to its end.
+    pub fn rows_of(&self, id: &str) -> Result<Vec<StoredRow>, Problems> {
+        let mut rows = Vec::new();
+        for (file, _) in self.files() {
+            let found = customer::rows_of(&file, id)?;
+            rows.extend(found.into_iter().map(|values: Values| StoredRow { file: file.clone(), values }));
+        }
+        Ok(rows)
+    }
+
+    /// The kept files, then the present one; also one of the other format that an interrupted load has left.
+    fn files(&self) -> Vec<(PathBuf, Option<KeptFile>)> {
+        let kept = kept::list(&self.directory).into_iter().map(|kept| (kept.path.clone(), Some(kept)));
+        let present = Format::ALL.map(|format| self.file(format)).into_iter().filter(|file| file.is_file());
+        kept.chain(present.map(|file| (file, None))).collect()
     }
 
     /// The present file, if any. If both formats are present, the one that was modified later. That happens after an
@@ -215,6 +278,14 @@ fn copy_and_read(
         Problems::one(&place.shown, None, format!("the file could not be copied: {error}"))
     })?;
     CustomerTable::load_as(&place.incoming.0, place.format, &place.shown, schema, Faults::Refused)
+}
+
+/// Gives `made` the name of `file`, and its time: of two formats the later file is read.
+fn exchange(made: &Path, file: &Path) -> io::Result<()> {
+    let modified = fs::metadata(file)?.modified()?;
+    File::options().append(true).open(made)?.set_modified(modified)?;
+    fs::rename(made, file)?;
+    File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 impl Fingerprint {
@@ -325,6 +396,40 @@ mod tests {
         place.source.install(&csv, &schema()).unwrap();
         assert!(!parquet.exists());
         assert_eq!(place.source.current(), Some(place.source.file(Format::Csv)));
+    }
+
+    #[test]
+    fn a_customer_goes_from_every_file_and_the_others_stay() {
+        let place = Place::new();
+        for balance in [1, 2, 3] {
+            let file = place.write("new.csv", &format!("customer_id,balance,name\nA,{balance},Ann\nB,9,\n"));
+            place.source.exchange(&file, &schema(), Losses::Refused).unwrap();
+        }
+        fs::write(place.source.directory.join(INCOMING), "customer_id,balance\nA,1\n").unwrap();
+        let rows = place.source.rows_of("A").unwrap();
+        let balances: Vec<_> = rows.iter().map(|row| row.values[1].1.clone().unwrap()).collect();
+        assert_eq!(balances, ["1", "2", "3"]);
+        assert_eq!(rows[2].values[2], ("name".to_owned(), Some("Ann".to_owned())));
+        assert_eq!(place.source.rows_of("B").unwrap()[0].values[2].1, None);
+        let (before, modified) =
+            (place.source.fingerprint().unwrap(), |of: &Fingerprint| of.modified.unwrap());
+        let erased = place.source.erase("A").unwrap();
+        assert_eq!(
+            erased.iter().map(|one| (one.rows, one.kept.is_some())).collect::<Vec<_>>(),
+            [(1, true), (1, true), (1, false)]
+        );
+        // A server reads it again, and of two formats it is as late as before.
+        let after = place.source.fingerprint().unwrap();
+        assert_ne!(after, before);
+        assert_eq!(modified(&after), modified(&before));
+        assert!(!place.source.directory.join(INCOMING).exists());
+        assert!(
+            place.source.rows_of("A").unwrap().is_empty() && place.source.rows_of("B").unwrap().len() == 3
+        );
+        assert!(place.source.erase("A").unwrap().is_empty());
+        // A load can still be undone.
+        place.source.undo(&schema()).unwrap();
+        assert_eq!(place.source.load(&schema()).unwrap().0.len(), 1);
     }
 
     #[test]

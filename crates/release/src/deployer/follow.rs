@@ -185,32 +185,36 @@ impl Deployer {
         {
             tracing::warn!(%error, "the models that no release pins are not refreshed");
         }
-        self.renew_customers(logged);
+        self.follow_customers(logged);
     }
 
-    fn renew_customers(&self, logged: &mut Logged) {
-        let parts = self.parts();
-        let Some(serving) = parts.publisher.serving() else { return };
-        if self.shared.customers.is_current(&serving.customers) {
-            return;
+    /// Has the customers that the store has now in memory, and none that it had before: of what serves they are
+    /// replaced, and warm releases that have others retire. Blocks while they are read.
+    ///
+    /// # Errors
+    /// When the store cannot be reached, or its customers not be read. What serves is as before then.
+    pub fn renew_customers(&self) -> Result<(), RegistryError> {
+        self.parts().store.sync_customers()?;
+        // Another release may begin to serve meanwhile, with the customers of before.
+        while !self.publish_customers()? {}
+        let mut published = self.lock();
+        let (kept, gone): (VecDeque<_>, VecDeque<_>) =
+            published.warm.drain(..).partition(|warm| self.shared.customers.is_current(&warm.customers));
+        published.warm = kept;
+        if !gone.is_empty() {
+            let warm = self.count_warm(&published);
+            self.shared.state.send_modify(|state| state.warm = warm);
         }
-        let (deployer, release) = (self.clone(), Arc::clone(&serving.release));
-        let read = parts.background.load.run(move || deployer.shared.customers.under(release.schema()));
-        match read.unwrap_or_else(|error| Err(Problems::one("customers", None, error.to_string()))) {
-            Ok(customers) => {
-                logged.wrong_customers = None;
-                let mut published = self.lock();
-                // If another release serves by now, the next poll renews its customers.
-                if parts.publisher.serving().is_some_and(|now| Arc::ptr_eq(&now, &serving)) {
-                    tracing::info!(customers = customers.len(), "new customers serve");
-                    parts.metrics.customers_loaded(customers.len(), customers.memory_bytes());
-                    let release = Arc::clone(&serving.release);
-                    let refreshed = Arc::new(Snapshot { release, customers: Arc::clone(&customers) });
-                    let before = parts.publisher.publish(refreshed);
-                    let renewed = renew_warm(&mut published.warm, serving.release.schema(), &customers);
-                    before.into_iter().chain(renewed).for_each(|gone| parts.background.reclaim.reclaim(gone));
-                }
-            }
+        for gone in gone {
+            self.parts().background.reclaim.reclaim(gone);
+        }
+        Ok(())
+    }
+
+    fn follow_customers(&self, logged: &mut Logged) {
+        match self.publish_customers() {
+            // If another release serves by now, the next poll renews its customers.
+            Ok(_) => logged.wrong_customers = None,
             // The next poll tries again, since the cause may pass; the error is logged once.
             Err(problems) => {
                 if logged.wrong_customers.as_ref() != Some(&problems) {
@@ -219,6 +223,31 @@ impl Deployer {
                 }
             }
         }
+    }
+
+    /// Publishes the customers of the store if others serve. `false`: another release has begun to serve meanwhile.
+    fn publish_customers(&self) -> Result<bool, Problems> {
+        let parts = self.parts();
+        let Some(serving) = parts.publisher.serving() else { return Ok(true) };
+        if self.shared.customers.is_current(&serving.customers) {
+            return Ok(true);
+        }
+        let (deployer, release) = (self.clone(), Arc::clone(&serving.release));
+        let read = parts.background.load.run(move || deployer.shared.customers.under(release.schema()));
+        let customers =
+            read.unwrap_or_else(|error| Err(Problems::one("customers", None, error.to_string())))?;
+        let mut published = self.lock();
+        if !parts.publisher.serving().is_some_and(|now| Arc::ptr_eq(&now, &serving)) {
+            return Ok(false);
+        }
+        tracing::info!(customers = customers.len(), "new customers serve");
+        parts.metrics.customers_loaded(customers.len(), customers.memory_bytes());
+        let release = Arc::clone(&serving.release);
+        let refreshed = Arc::new(Snapshot { release, customers: Arc::clone(&customers) });
+        let before = parts.publisher.publish(refreshed);
+        let renewed = renew_warm(&mut published.warm, serving.release.schema(), &customers);
+        before.into_iter().chain(renewed).for_each(|gone| parts.background.reclaim.reclaim(gone));
+        Ok(true)
     }
 
     /// Records whether the store can be read, and logs a change of that.

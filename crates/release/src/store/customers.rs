@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::mirror::SOURCE;
 use super::{Place, Store, StoreError, keys};
-use feature::store::{KEPT_FILES, KeptFile, PREVIOUS, kept_number};
+use feature::store::{CustomerSource, ErasedFrom, KEPT_FILES, KeptFile, PREVIOUS, StoredRow, kept_number};
 use objects::{Listed, WriteCondition, files};
 
 /// The names of the source: one per format.
@@ -23,6 +23,11 @@ impl Store {
         if let Place::Directory(_) = self.0.place {
             return Ok(());
         }
+        self.download_customers().map(drop)
+    }
+
+    /// Downloads the customers if they changed. Returns the object that the mirror is a copy of now.
+    fn download_customers(&self) -> Result<Option<(String, Listed)>, StoreError> {
         let directory = &self.0.customers;
         files::make_directory(directory)?;
         let lock_path = directory.join(LOCK);
@@ -33,7 +38,8 @@ impl Store {
             let (target, source) = (directory.join(&name), directory.join(SOURCE));
             let mirrored = described(&self.0.location, &name, &object, &target);
             if fs::read_to_string(&source).is_ok_and(|found| found == mirrored) {
-                return keep_only(directory, Some(&name));
+                keep_only(directory, Some(&name))?;
+                return Ok(Some((name, object)));
             }
             let staged = self.stage()?;
             let made = staged.path().join(&name);
@@ -48,9 +54,11 @@ impl Store {
             files::sync(directory)?;
             keep_only(directory, Some(&name))?;
             let mirrored = described(&self.0.location, &name, &object, &target);
-            return Ok(files::write(&source, mirrored.as_bytes())?);
+            files::write(&source, mirrored.as_bytes())?;
+            return Ok(Some((name, object)));
         }
-        keep_only(directory, None)
+        keep_only(directory, None)?;
+        Ok(None)
     }
 
     /// The customers' object. There are two if the installation of the later one was interrupted; then it is the
@@ -77,10 +85,61 @@ impl Store {
             return Err(StoreError::Damaged { path: file.display().to_string(), message });
         };
         self.0.objects.upload(&format!("{}/{name}", keys::CUSTOMERS), file, WriteCondition::Always)?;
+        self.delete_other_customers(name)
+    }
+
+    fn delete_other_customers(&self, name: &str) -> Result<(), StoreError> {
         for other in NAMES.into_iter().filter(|other| *other != name) {
             self.0.objects.delete(&format!("{}/{other}", keys::CUSTOMERS))?;
         }
         Ok(())
+    }
+}
+
+/// One customer, in the present file and in those that a load can be undone to.
+impl Store {
+    /// All that the files have of the customer `id`.
+    ///
+    /// # Errors
+    /// When the store cannot be reached, or a file not be read.
+    pub fn rows_of_customer(&self, id: &str) -> Result<Vec<StoredRow>, StoreError> {
+        self.sync_customers()?;
+        self.sync_kept_customers()?;
+        Ok(CustomerSource::new(&self.0.customers).rows_of(id)?)
+    }
+
+    /// Replaces the files that have the customer `id` by files without them. Returns which those were.
+    ///
+    /// # Errors
+    /// When the store cannot be reached or written to, or a file not be read. What was replaced stays, and a
+    /// repetition goes on.
+    pub fn erase_customer(&self, id: &str) -> Result<Vec<ErasedFrom>, StoreError> {
+        let source = CustomerSource::new(&self.0.customers);
+        if let Place::Directory(_) = self.0.place {
+            return Ok(source.erase(id)?);
+        }
+        self.sync_kept_customers()?;
+        let mut all = Vec::new();
+        loop {
+            let synced = self.download_customers()?;
+            let erased = source.erase(id)?;
+            for kept in erased.iter().filter_map(|one| one.kept.as_ref()) {
+                self.put_kept_customers(kept)?;
+            }
+            let present = erased.iter().find(|one| one.kept.is_none()).map(|one| one.file.clone());
+            all.extend(erased);
+            // Another machine may have loaded a file since, which must not be lost.
+            if present.is_some() && self.latest_customers()? != synced {
+                continue;
+            }
+            if let Some(file) = present {
+                self.put_customers(&file)?;
+            } else if let Some((name, _)) = synced {
+                // An interrupted load may have left one of the other format.
+                self.delete_other_customers(&name)?;
+            }
+            return Ok(all);
+        }
     }
 }
 

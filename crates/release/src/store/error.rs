@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crate::records::Current;
+use document::Problems;
 use objects::ObjectsError;
 
 /// An error of a store. Every message names the object and, where there is a remedy, the remedy.
@@ -132,6 +133,9 @@ pub enum StoreError {
         /// The SHA-256 of the file.
         found: String,
     },
+    /// A file of customers cannot be read or replaced.
+    #[error(transparent)]
+    Customers(#[from] Problems),
     /// Another process holds the store's lock and does not release it.
     #[error("{path} is locked by another process for more than {seconds} s; is one stopped?")]
     Busy {

@@ -1,0 +1,114 @@
+//! What stands in the place of a record whose person was erased.
+
+use prost::Message;
+use prost::encoding::encoded_len_varint;
+
+use crate::proto::{DecisionRecord, Event, event};
+
+/// The record's time, and zeros that make it as long as it was. The same for the same record, whoever blanks it.
+///
+/// `length`: what the record takes as protobuf. `None` for a record that is too short, as none of a server is: each has
+/// the id of its decision.
+fn blank(record: &DecisionRecord, length: usize) -> Option<DecisionRecord> {
+    let decided_at = record.decided_at;
+    // Some lengths cannot be made with each of them, as the length of the zeros takes one byte or two.
+    let formats = [record.format, 0, 1];
+    formats.into_iter().find_map(|format| {
+        let mut blank = DecisionRecord { format, decided_at, ..DecisionRecord::default() };
+        let missing = length.checked_sub(blank.encoded_len())?;
+        // The tag takes two bytes, the length up to five.
+        for head in 3..=7 {
+            blank.erased = vec![0; missing.checked_sub(head).filter(|zeros| *zeros > 0)?];
+            if blank.encoded_len() == length {
+                return Some(blank);
+            }
+        }
+        None
+    })
+}
+
+/// The event with its record blanked. `length`: what the event takes, with fields that this version does not know.
+/// `None` for a record that is too short, and for what is no record.
+pub(super) fn blank_event(event: &Event, length: usize) -> Option<Event> {
+    let Some(event::Event::Decision(record)) = &event.event else { return None };
+    let mut blanked = Event { position: event.position, recorded_at: event.recorded_at, event: None };
+    // Behind position and time come the tag of the record, one byte, its length, and itself.
+    let rest = length.checked_sub(blanked.encoded_len() + 1)?;
+    let mut lengths = (1..=5).filter_map(|head| rest.checked_sub(head));
+    let length = lengths.find(|length| encoded_len_varint(*length as u64) + length == rest)?;
+    blanked.event = Some(event::Event::Decision(Box::new(blank(record, length)?)));
+    Some(blanked)
+}
+
+/// Whether a record is what is left of an erased one.
+#[must_use]
+pub fn is_erased(record: &DecisionRecord) -> bool {
+    !record.erased.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn event(record: DecisionRecord) -> Event {
+        Event { position: 9, recorded_at: 7, event: Some(event::Event::Decision(Box::new(record))) }
+    }
+
+    fn blanked(event: &Event) -> DecisionRecord {
+        let length = event.encoded_len();
+        let blanked = blank_event(event, length).unwrap();
+        assert_eq!((blanked.position, blanked.recorded_at, blanked.encoded_len()), (9, 7, length));
+        // What was blanked is blanked to the same.
+        assert_eq!(blank_event(&blanked, length).as_ref(), Some(&blanked));
+        match blanked.event {
+            Some(event::Event::Decision(record)) => *record,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_length_can_be_made() {
+        for length in (0..600).chain(16_300..16_500) {
+            let record = DecisionRecord {
+                format: 1,
+                decided_at: 1_796_083_200_000_000,
+                decision_id: "01930000-0000-7000-8000-000000000000".to_owned(),
+                request_id: "x".repeat(length),
+                ..DecisionRecord::default()
+            };
+            let left = blanked(&event(record));
+            assert!(is_erased(&left) && left.erased.iter().all(|byte| *byte == 0), "{length}");
+            assert_eq!(left.decided_at, 1_796_083_200_000_000);
+            let rest = DecisionRecord { format: 0, decided_at: 0, erased: Vec::new(), ..left };
+            assert_eq!(rest, DecisionRecord::default());
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_and_what_is_too_short_stays() {
+        let header = Event { position: 1, recorded_at: 1, event: None };
+        assert_eq!(blank_event(&header, header.encoded_len()), None);
+        let short = event(DecisionRecord { customer_id: "x".to_owned(), ..DecisionRecord::default() });
+        assert_eq!(blank_event(&short, short.encoded_len()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn fields_that_are_not_known_go_and_the_length_stays(
+            id in "[a-z]{36}", unknown in prop::collection::vec(any::<u8>(), 1..300), format in 0_u32..3,
+        ) {
+            let record = DecisionRecord { format, decision_id: id, decided_at: 5, ..DecisionRecord::default() };
+            let mut bytes = record.encode_to_vec();
+            prost::encoding::bytes::encode(1_000, &unknown, &mut bytes);
+            let mut whole = Vec::new();
+            prost::encoding::uint64::encode(1, &9, &mut whole);
+            prost::encoding::int64::encode(2, &7, &mut whole);
+            prost::encoding::bytes::encode(4, &bytes, &mut whole);
+            let read = Event::decode(&*whole).unwrap();
+            let left = blank_event(&read, whole.len()).unwrap();
+            prop_assert_eq!(left.encoded_len(), whole.len());
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What a server does for erasures: it looks for markers, obeys, and acknowledges.
+
+use chrono::{DateTime, Utc};
+
+use super::log::{Blanked, blank_all};
+use super::marker::written;
+use super::{Acknowledgement, Erased, ErasureError, ErasureStore, Erasures, Marker, ServerLog, point};
+use crate::privacy::Pseudonyms;
+
+/// The erasures of a store, as a server sees them. Call [`poll`](Self::poll) on a thread that may block, at each poll
+/// of the store, once before the log of an earlier process is sealed, and never on two threads at once.
+#[derive(Debug)]
+pub struct ServerErasures {
+    erasures: Erasures,
+    pseudonyms: Pseudonyms,
+    version: String,
+}
+
+/// What a poll has come to.
+#[derive(Debug, Default)]
+pub struct Polled {
+    /// What was acknowledged, by the ids of the markers.
+    pub acknowledged: Vec<(String, Acknowledgement)>,
+    /// Markers that cannot be obeyed, and why. The next poll tries again.
+    pub refused: Vec<ErasureError>,
+}
+
+impl ServerErasures {
+    /// Those of a store. `version` is that of the server.
+    #[must_use]
+    pub fn new(store: ErasureStore, pseudonyms: Pseudonyms, version: &str) -> Self {
+        Self { erasures: Erasures::new(store), pseudonyms, version: version.to_owned() }
+    }
+
+    /// Does what new markers ask for: has `forget` drop the erased from memory, blanks records in the log, and
+    /// acknowledges. Where nothing is new, it costs one listing.
+    ///
+    /// # Errors
+    /// When the store cannot be reached, the erased not be forgotten, or the log not be read or written. Nothing is
+    /// acknowledged then, and the next poll tries again.
+    pub fn poll(
+        &self,
+        log: &dyn ServerLog,
+        forget: &mut dyn FnMut(&Erased) -> Result<(), String>,
+        now: DateTime<Utc>,
+    ) -> Result<Polled, ErasureError> {
+        let files = log.log_files();
+        let server = files.server().to_owned();
+        let mut polled = Polled::default();
+        let markers = self.new_markers(&server, &mut polled.refused)?;
+        if markers.is_empty() {
+            return Ok(polled);
+        }
+        let erased = Erased::new(markers, &self.pseudonyms);
+        // First, so that what is recorded of them from now on is not of what was known.
+        forget(&erased).map_err(ErasureError::NotForgotten)?;
+        point("erase.forgotten");
+        log.close_file()?;
+        point("erase.closed");
+        let Blanked { records, keys, left } = blank_all(&files, &erased, &|| log.is_ending())?;
+        for (marker, records) in erased.markers().iter().zip(records) {
+            let done = Acknowledgement {
+                server: server.clone(),
+                version: self.version.clone(),
+                at: written(now),
+                records,
+                unknown_keys: keys.iter().filter(|key| !marker.knows_key(key)).cloned().collect(),
+                left: left.clone(),
+            };
+            self.erasures.acknowledge(marker, &done)?;
+            polled.acknowledged.push((marker.id().to_owned(), done));
+        }
+        point("erase.acknowledged");
+        Ok(polled)
+    }
+
+    /// Markers that this server has not acknowledged. Those that it cannot obey go to `refused`.
+    fn new_markers(
+        &self,
+        server: &str,
+        refused: &mut Vec<ErasureError>,
+    ) -> Result<Vec<Marker>, ErasureError> {
+        let mut new = Vec::new();
+        for (id, acknowledged) in self.erasures.list()? {
+            if acknowledged.contains(server) {
+                continue;
+            }
+            let marker = match self.erasures.get(&id) {
+                // What is left of one that is complete.
+                Ok(None) => continue,
+                Ok(Some(marker)) => marker.check_keys(&self.pseudonyms).map(|()| marker),
+                Err(error @ (ErasureError::Damaged { .. } | ErasureError::Newer { .. })) => Err(error),
+                Err(error) => return Err(error),
+            };
+            match marker {
+                Ok(marker) => new.push(marker),
+                Err(error) => refused.push(error),
+            }
+        }
+        Ok(new)
+    }
+}

@@ -1,0 +1,177 @@
+//! The small objects of a store that erasing needs, in a directory or a bucket alike.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use objects::{Content, DirectoryLock, Listed, Objects, ObjectsError, Put, Staging, WriteCondition, files};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::ErasureError;
+
+/// The folder of unfinished writes, as in the store of releases.
+const STAGING: &str = ".staging";
+
+/// A store, as far as erasing goes. Clones are cheap and share its one thread. Its methods block.
+#[derive(Debug, Clone)]
+pub struct ErasureStore(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    objects: Objects,
+    /// The directory; `None` for a bucket.
+    root: Option<PathBuf>,
+}
+
+impl ErasureStore {
+    /// Opens the store at `location`, a directory that exists or `s3://bucket/prefix`. The usual names of `AWS_*` among
+    /// `variables` configure a bucket.
+    ///
+    /// # Errors
+    /// When there is no such directory, the location is none, or the system refuses.
+    pub fn open(
+        location: &str,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ErasureError> {
+        let (objects, root) = if location.starts_with("s3://") {
+            (Objects::in_bucket(location, variables)?, None)
+        } else if location.contains("://") {
+            let message = "a store is a directory or s3://bucket/prefix".to_owned();
+            return Err(ObjectsError::Location { location: location.to_owned(), message }.into());
+        } else {
+            let root = PathBuf::from(location);
+            (Objects::in_directory(&root)?, Some(root))
+        };
+        Ok(Self(Arc::new(Inner { objects, root })))
+    }
+
+    /// The directory; `None` for a bucket.
+    pub(super) fn root(&self) -> Option<&Path> {
+        self.0.root.as_deref()
+    }
+
+    /// The name of an object in messages.
+    pub(super) fn shown(&self, key: &str) -> String {
+        self.0.objects.shown(key)
+    }
+
+    /// The objects below a folder, by their keys without it.
+    pub(super) fn list(&self, folder: &str) -> Result<BTreeMap<String, Listed>, ErasureError> {
+        Ok(self.0.objects.list(folder)?)
+    }
+
+    /// An object, if there is one.
+    pub(super) fn get(&self, key: &str) -> Result<Option<Content>, ErasureError> {
+        Ok(self.0.objects.get(key)?)
+    }
+
+    /// A record, if there is one.
+    pub(super) fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ErasureError> {
+        let Some(text) = self.0.objects.text(key)? else { return Ok(None) };
+        self.parse(key, &text).map(Some)
+    }
+
+    /// A record as text.
+    pub(super) fn parse<T: DeserializeOwned>(&self, key: &str, text: &str) -> Result<T, ErasureError> {
+        toml::from_str(text).map_err(|error| ErasureError::damaged(&self.shown(key), error.message()))
+    }
+
+    /// Writes a record unless there is one.
+    pub(super) fn put_new(&self, key: &str, record: &impl Serialize) -> Result<Put, ErasureError> {
+        let text = self.written(key, record)?;
+        let Some(root) = self.root() else { return self.put(key, text, WriteCondition::Absent) };
+        let staging = stage(root)?;
+        let _held = DirectoryLock::take(root)?;
+        Ok(files::put_new(&staging, &root.join(key), text.as_bytes())?)
+    }
+
+    /// Writes a record, in the place of any other.
+    pub(super) fn replace(&self, key: &str, record: &impl Serialize) -> Result<(), ErasureError> {
+        let text = self.written(key, record)?;
+        let Some(root) = self.root() else { return self.put(key, text, WriteCondition::Always).map(drop) };
+        let staging = stage(root)?;
+        let made = staging.path().join("file");
+        files::write(&made, text.as_bytes())?;
+        let target = root.join(key);
+        // Its folder is removed with the last object in it.
+        let _held = DirectoryLock::take(root)?;
+        files::make_directory(files::parent(&target))?;
+        fs::rename(&made, &target).map_err(ErasureError::io(&target))?;
+        Ok(files::sync(files::parent(&target))?)
+    }
+
+    /// Writes an object of a bucket under a condition.
+    pub(super) fn put(
+        &self,
+        key: &str,
+        text: String,
+        condition: WriteCondition,
+    ) -> Result<Put, ErasureError> {
+        Ok(self.0.objects.put(key, text, condition)?)
+    }
+
+    /// A record as it is written.
+    pub(super) fn written(&self, key: &str, record: &impl Serialize) -> Result<String, ErasureError> {
+        toml::to_string(record).map_err(|error| ErasureError::damaged(&self.shown(key), error.to_string()))
+    }
+
+    /// Removes an object, if it is there, and its folder if that is empty then.
+    pub(super) fn delete(&self, key: &str) -> Result<(), ErasureError> {
+        let Some(root) = self.root() else { return Ok(self.0.objects.delete(key)?) };
+        let _held = DirectoryLock::take(root)?;
+        let path = root.join(key);
+        let folder = files::parent(&path);
+        match fs::remove_file(&path) {
+            Ok(()) => files::sync(folder)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(ErasureError::io(&path)(error)),
+        }
+        // It stays while there are others.
+        if fs::remove_dir(folder).is_ok() {
+            files::sync(files::parent(folder))?;
+        }
+        Ok(())
+    }
+
+    /// Puts the file `made` in the place of an object that has the tag `former`. Nothing changes if the object is
+    /// another one by now, or is gone.
+    ///
+    /// A bucket holds the condition for small objects alone; for large ones the lease must hold it.
+    pub(super) fn exchange(&self, key: &str, former: &str, made: &Path) -> Result<Put, ErasureError> {
+        let Some(root) = self.root() else {
+            if self.tag(key)?.as_deref() != Some(former) {
+                return Ok(Put::Taken);
+            }
+            return Ok(self.0.objects.upload(key, made, WriteCondition::Matches(former.to_owned()))?);
+        };
+        let target = root.join(key);
+        let _held = DirectoryLock::take(root)?;
+        if self.tag(key)?.as_deref() != Some(former) {
+            return Ok(Put::Taken);
+        }
+        fs::rename(made, &target).map_err(ErasureError::io(&target))?;
+        files::sync(files::parent(&target))?;
+        Ok(Put::Done(String::new()))
+    }
+
+    /// What identifies the present state of an object; `None` if there is none.
+    pub(super) fn tag(&self, key: &str) -> Result<Option<String>, ErasureError> {
+        if let Some(root) = self.root() {
+            let path = root.join(key);
+            return match File::open(&path).and_then(|file| file.metadata()) {
+                Ok(metadata) => Ok(Some(files::modified_tag(&metadata))),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(ErasureError::io(&path)(error)),
+            };
+        }
+        let (folder, name) = key.rsplit_once('/').unwrap_or(("", key));
+        Ok(self.list(folder)?.remove(name).map(|listed| listed.tag))
+    }
+}
+
+fn stage(root: &Path) -> Result<Staging, ErasureError> {
+    Ok(Staging::new(&root.join(STAGING))?)
+}

@@ -1,0 +1,98 @@
+//! `proffer privacy export`: all that is known of a person, as one JSON document.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Map, Value};
+
+use super::{subject, unknown_keys};
+use crate::cli::Failure;
+use crate::cli::archive::ArchiveArgs;
+use crate::cli::printing::print_contents;
+use event::privacy::export::write;
+use feature::store::StoredRow;
+use release::Store;
+use replay::names;
+
+const AFTER_HELP: &str = "\
+Exits with 1 if nothing is known of the customer, or if records have pseudonyms by keys that are not there.
+Logs are read where --data names them; of other servers, only what is sealed is found.
+
+Example:
+  proffer privacy export --customer C000001 --store var/store --data var/data --keys keys.toml --out person.json";
+
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct ExportArgs {
+    /// The id of the customer
+    #[arg(long, value_name = "ID")]
+    customer: String,
+    #[command(flatten)]
+    archive: ArchiveArgs,
+    /// The file to write, which only its owner can read; one that exists is replaced [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &ExportArgs) -> Result<(), Failure> {
+    let archive = &args.archive;
+    let privacy = archive.privacy()?;
+    let subject = subject(&args.customer, &privacy)?;
+    let store = Store::open(&archive.store, None)?;
+    let rows = store.rows_of_customer(subject.id())?;
+    let reader = archive.reader()?;
+    let releases = archive.releases()?;
+    let (named, more) = (|release| names(&releases, release), [("customer_files", shown(&store, &rows))]);
+    let to = |out: &mut dyn Write| write(&reader, &subject, &privacy.cipher, &named, &more, out);
+    let decisions = match &args.out {
+        Some(path) => {
+            let failed = |error| Failure::new(format!("{}: {error}", path.display()));
+            let mut file = BufWriter::new(create(path).map_err(failed)?);
+            let decisions = to(&mut file)?;
+            file.into_inner().map_err(|error| failed(error.into_error()))?.sync_all().map_err(failed)?;
+            decisions
+        }
+        None => {
+            let mut text = Vec::new();
+            let decisions = to(&mut text)?;
+            print_contents(String::from_utf8_lossy(&text).trim_end())?;
+            decisions
+        }
+    };
+    let mut keys = reader.pseudonym_keys()?;
+    keys.retain(|key| !subject.names().iter().any(|name| name.key == *key));
+    if let Some(unknown) = unknown_keys(&keys) {
+        return Err(Failure::new(format!("the export may lack decisions: {unknown}")));
+    }
+    if decisions == 0 && rows.is_empty() {
+        return Err(Failure::new(format!(
+            "nothing is known of customer `{}`; check the id, and name the data directories of servers with --data",
+            subject.id()
+        )));
+    }
+    Ok(())
+}
+
+/// The rows of the files of customers, and which file each is from.
+fn shown(store: &Store, rows: &[StoredRow]) -> Value {
+    let row = |row: &StoredRow| {
+        let file = row.file.strip_prefix(store.customers_dir()).unwrap_or(&row.file);
+        let values: Map<String, Value> =
+            row.values.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+        serde_json::json!({ "file": file.display().to_string(), "values": values })
+    };
+    rows.iter().map(row).collect()
+}
+
+/// A file of personal data.
+fn create(path: &Path) -> std::io::Result<File> {
+    // One that exists may be open to others.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::options().write(true).create_new(true).mode(0o600).open(path)
+}
