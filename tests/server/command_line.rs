@@ -34,7 +34,7 @@ const COMMANDS: [(&[&str], &str); 28] = [
     (&["release", "watch"], "a line for each change"),
     (&["segment"], "Train segments of customers"),
     (&["segment", "train"], "--assignments"),
-    (&["privacy"], "Make the keys for pseudonyms and sensitive values; export or erase what is known of a customer"),
+    (&["privacy"], "Make the keys for pseudonyms and sensitive values"),
     (&["privacy", "keys"], "it must not exist yet"),
     (&["privacy", "export"], "all that is known of a customer as JSON"),
     (&["privacy", "erase"], "It is complete once every server has acknowledged"),
