@@ -3,8 +3,8 @@
     python3 scripts/reference.py            writes both
     python3 scripts/reference.py --check    writes nothing; exits with 1 and names each page that is not current
 
-The sources are deploy/proffer.toml, and in crates/telemetry/src metrics.rs, labels.rs and offers.rs. Source text that
-cannot be parsed is an error, never omitted.
+The sources are deploy/proffer.toml, and in crates/telemetry/src metrics.rs, metrics/events.rs, labels.rs and offers.rs.
+Source text that cannot be parsed is an error, never omitted.
 """
 
 import re
@@ -179,6 +179,9 @@ def registrations(source, labels, offers):
         for name, body in re.findall(r"struct (\w+) \{\n(.*?)^\}", text, re.M | re.S)
     }
     blocks = [(block.start(), block[1]) for block in re.finditer(r"^impl (\w+) \{", text, re.M)]
+    for group in re.findall(r"\b(\w+)::register\(own\)", text):
+        if not re.search(rf"^impl {group} \{{", text, re.M):
+            raise Unreadable(f"metrics.rs: the metrics of `{group}` stand in a file that scripts/reference.py does not read")
     # A group of metrics is a struct whose `impl` registers them.
     registering = set()
     found = []
@@ -238,7 +241,7 @@ def metrics(source, labels, offers):
     limit = re.search(r"const SERIES_LIMIT: usize = ([\d_]+);", labels)
     if not limit:
         raise Unreadable("labels.rs: there is no SERIES_LIMIT")
-    sources = "metrics.rs, labels.rs and offers.rs in crates/telemetry/src"
+    sources = "metrics.rs, metrics/events.rs, labels.rs and offers.rs in crates/telemetry/src"
     page = METRICS.format(note=NOTE.format(source=sources), limit=limit[1].replace("_", ","))
     for name, kind, names, unit, help in registrations(source, labels, offers):
         shown = ", ".join(f"`{label}`" for label in names)
@@ -248,11 +251,12 @@ def metrics(source, labels, offers):
 
 def pages(root=ROOT):
     telemetry = root / "crates/telemetry/src"
+    # What `Metrics::new` has others register stands behind its own.
+    source, labels, offers = ((telemetry / name).read_text() for name in ("metrics.rs", "labels.rs", "offers.rs"))
+    source = source.split("#[cfg(test)]")[0] + (telemetry / "metrics/events.rs").read_text()
     return {
         "docs/reference/configuration.md": configuration((root / "deploy/proffer.toml").read_text()),
-        "docs/reference/metrics.md": metrics(
-            *((telemetry / name).read_text() for name in ("metrics.rs", "labels.rs", "offers.rs"))
-        ),
+        "docs/reference/metrics.md": metrics(source, labels, offers),
     }
 
 

@@ -69,6 +69,7 @@ class Reference(unittest.TestCase):
         for old, new in [
             ("calls: plain(own,", "calls: plain(other,"),
             ("calls: plain(", "calls: register_late("),
+            ("calls: plain(own,", "others: Others::register(own), calls: plain(own,"),
             ("calls: plain(", "unknown: plain("),
             ("Family<RpcLabels, Histogram>", "Family<RpcLabels, Summary>"),
             ('"calls", "Calls', 'NAME, "Calls'),

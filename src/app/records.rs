@@ -82,7 +82,7 @@ impl Records {
     pub(super) fn close(self, within: Duration) {
         // Before the log gives its directory up: another server that takes it must not meet a file that is being sealed
         // or blanked.
-        self.sealer.stop();
+        self.sealer.stop_within(within);
         let leaving = self.erasures.stop(within);
         let closed = self.log.close(within);
         leaving.leave();

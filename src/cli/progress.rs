@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use event::read::ReadProgress;
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// How often it is drawn at most, per second.
 const PER_SECOND: u8 = 5;
 
-/// A bar, or a counter where the end is not known.
+/// A bar with the time left.
 #[derive(Debug)]
 pub(super) struct Bar(ProgressBar);
 
@@ -21,9 +22,9 @@ pub(super) fn counted(title: &'static str) -> Bar {
     bar(title, "{msg} {bar:30} {human_pos} of {human_len}, {eta} left")
 }
 
-/// A counter.
-pub(super) fn counter(title: &'static str) -> Bar {
-    bar(title, "{spinner} {msg} {human_pos}, {per_sec}")
+/// A bar over what is read, and how many things that were so far.
+pub(super) fn read(title: &'static str) -> Bar {
+    bar(title, "{prefix} {msg} {bar:30} {percent} %, {eta} left")
 }
 
 fn bar(title: &'static str, template: &str) -> Bar {
@@ -43,9 +44,10 @@ impl Bar {
         self.0.set_position(done);
     }
 
-    /// How many it was.
-    pub(super) fn count(&self, done: u64) {
-        self.0.set_position(done);
+    /// How far reading is, and how many things that were.
+    pub(super) fn read(&self, count: u64, progress: &ReadProgress) {
+        self.0.set_prefix(HumanCount(count).to_string());
+        self.at(progress.done(), progress.all());
     }
 
     /// Removes it.

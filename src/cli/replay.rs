@@ -12,7 +12,7 @@ use super::printing::{print, print_contents};
 use super::upload::read_optional;
 use super::{Failure, progress};
 use event::proto::DecisionRecord;
-use event::read::read_file;
+use event::read::{ReadProgress, read_file};
 use event::{EventReader, Query, SealedError};
 use release::Deployer;
 use replay::identity::{self, replay};
@@ -79,26 +79,26 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let mut query = args.archive.query(&args.selection)?;
     query.decision_ids = args.decision.iter().map(Uuid::to_string).collect();
     let (deployer, privacy) = (args.archive.deployer()?, args.archive.privacy()?);
+    let reading = ReadProgress::default();
     let input = match &args.input {
-        Some(file) => Input::File(file),
-        None => Input::Archive(args.archive.reader()?),
+        Some(file) => Input::File(file, &reading),
+        None => Input::Archive(args.archive.reader()?.with_progress(reading.clone())),
     };
+    let bar = progress::read("decisions");
+    let shown = |decisions| bar.read(decisions, &reading);
     if args.release.is_some() || args.offers.is_some() || args.policy.is_some() {
         let other = other(args, &deployer)?;
         let releases = releases(deployer);
-        let bar = progress::counter("decisions");
         let options = Options { threads: args.report.threads, ..Options::default() };
         let source = |emit: &mut Emit<'_>| input.read(&query, &privacy, emit);
-        let compared =
-            what_if(source, |number| releases.get(number), &other, options, |done| bar.count(done))?;
+        let compared = what_if(source, |number| releases.get(number), &other, options, shown)?;
         bar.clear();
         return args.report.print_comparison(&compared);
     }
     let releases = releases(deployer);
-    let bar = progress::counter("decisions");
     let options = identity::Options { rescore: args.rescore, threads: args.report.threads };
     let source = |emit: &mut Emit<'_>| input.read(&query, &privacy, emit);
-    let replayed = replay(source, &releases, options, |done| bar.count(done))?;
+    let replayed = replay(source, &releases, options, shown)?;
     bar.clear();
     let (text, json, html) = (|| replayed.text(), || replayed.json(), || replayed.html());
     args.report.print(text, json, html)?;
@@ -115,7 +115,7 @@ type Emit<'a> = dyn FnMut(DecisionRecord) -> ControlFlow<()> + 'a;
 
 /// Where records come from.
 enum Input<'a> {
-    File(&'a Path),
+    File(&'a Path, &'a ReadProgress),
     Archive(EventReader),
 }
 
@@ -126,7 +126,9 @@ impl Input<'_> {
             emit(record)
         };
         match self {
-            Self::File(file) => read_file(file, query, &mut |entry| emit(*entry.record)),
+            Self::File(file, progress) => {
+                read_file(file, query, progress, &mut |entry| emit(*entry.record))
+            }
             Self::Archive(reader) => reader.scan(query, emit),
         }
     }

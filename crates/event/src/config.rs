@@ -14,6 +14,10 @@ const MOST_QUEUE: usize = 1 << 30;
 /// The least bytes of a log file before the next is begun.
 const LEAST_FILE: usize = 64 << 10;
 
+/// The most bytes. What a file is sealed into goes to a bucket in one request of at most 128 MiB; it is smaller than
+/// the log unless nothing in it can be compressed (`seal::tests::what_cannot_be_compressed_grows_little`).
+const MOST_FILE: usize = 96 << 20;
+
 /// A server's configuration of what it records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventConfig {
@@ -107,9 +111,16 @@ impl EventConfig {
             }),
             log_limit: settings.size("records.log_limit") as u64,
             log_file: settings.parsed("records.log_file", |text| {
-                Some(size(text)? as u64)
-                    .filter(|bytes| *bytes >= LEAST_FILE as u64)
-                    .ok_or_else(|| format!("must be at least {}KiB", LEAST_FILE >> 10))
+                Some(size(text)?)
+                    .filter(|bytes| (LEAST_FILE..=MOST_FILE).contains(bytes))
+                    .map(|bytes| bytes as u64)
+                    .ok_or_else(|| {
+                        format!(
+                            "must be {} KiB to {} MiB: a sealed file goes to a bucket in one request",
+                            LEAST_FILE >> 10,
+                            MOST_FILE >> 20
+                        )
+                    })
             }),
             log_age: settings.seconds("records.log_age"),
             keep: settings.parsed("records.keep", |text| {
@@ -171,7 +182,8 @@ mod tests {
             ("[records]\nwhen_full = \"wait\"", "must be drop or refuse"),
             ("[records]\nsync = \"never\"", "must be interval, always or os"),
             ("[records]\ninterval = \"2m\"", "must be 1ms to 1m"),
-            ("[records]\nlog_file = \"1KiB\"", "must be at least 64KiB"),
+            ("[records]\nlog_file = \"1KiB\"", "`records.log_file` = \"1KiB\": must be 64 KiB to 96 MiB"),
+            ("[records]\nlog_file = \"97MiB\"", "`records.log_file` = \"97MiB\": must be 64 KiB to 96 MiB"),
             ("[records]\nlog_limit = \"100MiB\"", "must be at least twice `records.log_file`"),
             ("[records]\nlog_age = \"10ms\"", "must be at least 1s"),
             ("[records]\nkeep = \"2h\"", "must be at least 1d"),

@@ -10,6 +10,7 @@
 //! the meantime is not missed. Start reading at [`EventReader::scan`].
 
 mod merge;
+mod progress;
 mod query;
 mod source;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use self::progress::ReadProgress;
 pub use self::query::Query;
 use self::source::Sources;
 use crate::columns::Entry;
@@ -38,13 +40,14 @@ pub struct EventReader {
     store: EventStore,
     /// Servers, and their log files.
     logs: Vec<(String, ListLogs)>,
+    progress: ReadProgress,
 }
 
 impl EventReader {
     /// Reads the sealed files of a store.
     #[must_use]
     pub fn new(store: EventStore) -> Self {
-        Self { store, logs: Vec::new() }
+        Self { store, logs: Vec::new(), progress: ReadProgress::default() }
     }
 
     /// Reads the log files of a running server, too, as far as they are durable.
@@ -58,6 +61,13 @@ impl EventReader {
     #[must_use]
     pub fn with_opened(mut self, log: OpenedLog) -> Self {
         self.logs.push((log.server, Arc::new(move || log.files.clone())));
+        self
+    }
+
+    /// Tells `progress` how far a scan is.
+    #[must_use]
+    pub fn with_progress(mut self, progress: ReadProgress) -> Self {
+        self.progress = progress;
         self
     }
 
@@ -94,7 +104,7 @@ impl EventReader {
         if left == 0 {
             return Ok(());
         }
-        let sources = Sources::list(&self.store, &self.logs, query)?;
+        let sources = Sources::list(&self.store, &self.logs, query, &self.progress)?;
         threads::run(query, |decoder| {
             merge::all(sources, query, decoder, &mut |entry| {
                 if is_erased(&entry.record) {
@@ -152,21 +162,22 @@ impl EventReader {
 }
 
 /// Passes the decisions of an exported Parquet file that a query wants to `visit`, in the order of the file, until it
-/// breaks. The file may have been rewritten by another program, as long as its columns are there.
+/// breaks. The file may have been rewritten by another program, as long as its columns are there. Tells `progress` how
+/// far it is.
 ///
 /// # Errors
 /// When the file is damaged, or exceeds the limits of what is read.
 pub fn read_file(
     path: &Path,
     query: &Query,
+    progress: &ReadProgress,
     visit: &mut dyn FnMut(Entry) -> ControlFlow<()>,
 ) -> Result<(), SealedError> {
     let file = SealedFile::open_any(LocalFile::open(path)?)?;
     let mut left = query.limit.unwrap_or(u64::MAX);
-    for group in 0..file.groups() {
-        if !query.may_want_group(&file, group) {
-            continue;
-        }
+    let groups = (0..file.groups()).filter(|group| query.may_want_group(&file, *group));
+    progress.begin(groups.clone().map(|group| file.group_bytes(group)).sum());
+    for group in groups {
         let ended = file.visit(group, query, &mut |entries| {
             for entry in entries.into_iter().filter(|entry| !is_erased(&entry.record)) {
                 if left == 0 || visit(entry).is_break() {
@@ -176,6 +187,7 @@ pub fn read_file(
             }
             ControlFlow::Continue(())
         })?;
+        progress.add(file.group_bytes(group));
         if ended.is_break() || left == 0 {
             break;
         }

@@ -9,6 +9,8 @@ mod sealer;
 #[cfg(test)]
 mod tests;
 
+use std::io::ErrorKind;
+
 use work::fault::Steps;
 use work::priority::yield_if_due;
 
@@ -93,11 +95,15 @@ pub fn seal(server: &str, log: &LogFile, store: &EventStore) -> Result<Sealed, S
 /// Seals a closed log file, and deletes it then.
 ///
 /// # Errors
-/// As [`seal`]; the log is still there.
+/// As [`seal`]; the log is still there. When it is listed and its file is not there.
 pub fn seal_and_delete(log: &LogFile, logs: &LogFiles, store: &EventStore) -> Result<Sealed, SealedError> {
     // What is sealed must not be blanked meanwhile: the sealed file would have what the log has not.
     let _held = logs.hold();
     let sealed = seal(logs.server(), log, store)?;
+    if sealed.files.is_empty() && logs.closed().contains(log) {
+        // This server has not deleted it: the disk is away, and the file may come back with it.
+        return Err(SealedError::io(&log.path)(ErrorKind::NotFound.into()));
+    }
     logs.delete(log)?;
     STEPS.point("seal.deleted");
     Ok(sealed)

@@ -10,7 +10,7 @@ use crate::proto::{
     Candidates, DecisionRecord, EncryptedValues, FeatureValues, RecordedError, RecordedFactors,
     RecordedOffer, RecordedSegment,
 };
-use crate::read::read_file;
+use crate::read::{ReadProgress, read_file};
 use crate::sealed::testing::{DAY, Files, NOON, any_record, decision, decisions, frame_of};
 
 fn no_names(_: u64) -> Option<Arc<dyn Names>> {
@@ -52,7 +52,7 @@ proptest! {
         let (exported, _) = exported(&files, &Query::default(), ExportFormat::Parquet);
         prop_assert_eq!(exported.events, records.len() as u64);
         let mut found = Vec::new();
-        read_file(&files.logs().join("out"), &Query::default(), &mut |entry| {
+        read_file(&files.logs().join("out"), &Query::default(), &ReadProgress::default(), &mut |entry| {
             found.push(entry);
             ControlFlow::Continue(())
         }).unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 
-use super::{ListLogs, Query};
+use super::{ListLogs, Query, ReadProgress};
 use crate::columns::{DECIDED_AT, Entry};
 use crate::seal::{LogIndex, OpenLog};
 use crate::sealed::{EventStore, GROUP_ROWS, Kind, SealedError, SealedFile, SealedKey};
@@ -15,12 +15,18 @@ use crate::sealed::{EventStore, GROUP_ROWS, Kind, SealedError, SealedFile, Seale
 pub(super) struct Sources {
     groups: VecDeque<Files>,
     store: EventStore,
+    progress: ReadProgress,
 }
 
 /// The files of a day and a server, by sequence.
 pub(super) struct Files(VecDeque<File>);
 
-enum File {
+struct File {
+    place: Place,
+    bytes: u64,
+}
+
+enum Place {
     Sealed(SealedKey),
     /// The decisions of a day in a log file.
     Log(Arc<OpenLog>, NaiveDate),
@@ -31,6 +37,9 @@ pub(super) struct Part {
     /// When the first of them was made, or before.
     pub(super) lower: i64,
     run: Run,
+    /// Its share of the bytes of the file.
+    bytes: u64,
+    progress: ReadProgress,
 }
 
 enum Run {
@@ -45,6 +54,7 @@ impl Sources {
         store: &EventStore,
         logs: &[(String, ListLogs)],
         query: &Query,
+        progress: &ReadProgress,
     ) -> Result<Self, SealedError> {
         let days = query.days();
         let is_wanted = |date: &NaiveDate| days.as_ref().is_none_or(|days| days.contains(date));
@@ -53,20 +63,25 @@ impl Sources {
             for log in list() {
                 let Some(opened) = OpenLog::open(server, &log)? else { continue };
                 let opened = Arc::new(opened);
-                for date in opened.dates()?.into_iter().filter(&is_wanted) {
+                let dates = opened.dates()?;
+                let bytes = log.bytes / dates.len().max(1) as u64;
+                for date in dates.into_iter().filter(&is_wanted) {
                     let key = (date, server.clone(), log.sequence);
-                    files.insert(key, File::Log(Arc::clone(&opened), date));
+                    files.insert(key, File { place: Place::Log(Arc::clone(&opened), date), bytes });
                 }
             }
         }
-        for (key, _) in store.list(Kind::Decision, days.as_ref())? {
-            files.insert((key.date, key.server.clone(), key.sequence), File::Sealed(key));
+        for (key, bytes) in store.list(Kind::Decision, days.as_ref())? {
+            let place = (key.date, key.server.clone(), key.sequence);
+            files.insert(place, File { place: Place::Sealed(key), bytes });
         }
+        progress.begin(files.values().map(|file| file.bytes).sum());
         let mut groups: BTreeMap<(NaiveDate, String), Files> = BTreeMap::new();
         for ((date, server, _), file) in files {
             groups.entry((date, server)).or_insert_with(|| Files(VecDeque::new())).0.push_back(file);
         }
-        Ok(Self { groups: groups.into_values().collect(), store: store.clone() })
+        let groups = groups.into_values().collect();
+        Ok(Self { groups, store: store.clone(), progress: progress.clone() })
     }
 
     /// The files of the next day and server.
@@ -81,45 +96,68 @@ impl Sources {
         query: &Query,
     ) -> Result<Option<Vec<Part>>, SealedError> {
         loop {
-            return Ok(Some(match files.0.pop_front() {
-                None => return Ok(None),
-                Some(File::Log(log, date)) => parts_of_log(&Arc::new(log.index()?), date),
-                Some(File::Sealed(key)) => match self.store.local(&key)? {
+            let Some(File { place, bytes }) = files.0.pop_front() else { return Ok(None) };
+            let runs = match place {
+                Place::Log(log, date) => runs_of_log(&Arc::new(log.index()?), date),
+                Place::Sealed(key) => match self.store.local(&key)? {
+                    Some(local) => runs_of_file(&Arc::new(SealedFile::open(local)?), query),
                     // Deleted since it was listed: it is too old to be kept.
-                    None => continue,
-                    Some(local) => parts_of_file(&Arc::new(SealedFile::open(local)?), query),
+                    None => {
+                        self.progress.add(bytes);
+                        continue;
+                    }
                 },
-            }));
+            };
+            return Ok(Some(self.parts(runs, bytes)));
         }
+    }
+
+    /// The parts of a file of so many bytes.
+    fn parts(&self, runs: Vec<(i64, Run)>, bytes: u64) -> Vec<Part> {
+        let share = bytes / runs.len().max(1) as u64;
+        // What is not wanted and the rest of the division.
+        self.progress.add(bytes - share * runs.len() as u64);
+        let part = |(lower, run)| Part { lower, run, bytes: share, progress: self.progress.clone() };
+        runs.into_iter().map(part).collect()
     }
 }
 
-fn parts_of_log(log: &Arc<LogIndex>, date: NaiveDate) -> Vec<Part> {
+/// What there is of a day in a log, each with the time of its first decision.
+fn runs_of_log(log: &Arc<LogIndex>, date: NaiveDate) -> Vec<(i64, Run)> {
     let day = log.days().into_iter().find(|day| day.date == date);
     let items = day.map_or(0..0, |day| day.items);
     let starts = items.clone().step_by(GROUP_ROWS);
-    let part = |start: usize| Part {
-        lower: log.decided_at(start),
-        run: Run::Items(Arc::clone(log), start..items.end.min(start + GROUP_ROWS)),
+    let run = |start: usize| {
+        let items = start..items.end.min(start + GROUP_ROWS);
+        (log.decided_at(start), Run::Items(Arc::clone(log), items))
     };
-    starts.map(part).collect()
+    starts.map(run).collect()
 }
 
-fn parts_of_file(file: &Arc<SealedFile>, query: &Query) -> Vec<Part> {
+/// What a query may want of a sealed file, each with the time of its first decision, or one before.
+fn runs_of_file(file: &Arc<SealedFile>, query: &Query) -> Vec<(i64, Run)> {
     let wanted = (0..file.groups()).filter(|group| query.may_want_group(file, *group));
-    let part = |group| Part {
-        lower: file.number_bounds(group, DECIDED_AT).map_or(i64::MIN, |(first, _)| first),
-        run: Run::Group(Arc::clone(file), group),
+    let run = |group| {
+        let lower = file.number_bounds(group, DECIDED_AT).map_or(i64::MIN, |(first, _)| first);
+        (lower, Run::Group(Arc::clone(file), group))
     };
-    wanted.map(part).collect()
+    wanted.map(run).collect()
 }
 
 impl Part {
     /// Decodes the decisions that a query wants.
     pub(super) fn load(&self, query: &Query) -> Result<Vec<Entry>, SealedError> {
-        match &self.run {
-            Run::Group(file, group) => file.entries(*group, query),
-            Run::Items(log, items) => {
+        let loaded = self.run.load(query);
+        self.progress.add(self.bytes);
+        loaded
+    }
+}
+
+impl Run {
+    fn load(&self, query: &Query) -> Result<Vec<Entry>, SealedError> {
+        match self {
+            Self::Group(file, group) => file.entries(*group, query),
+            Self::Items(log, items) => {
                 let mut buffer = Vec::new();
                 let mut entries = Vec::new();
                 for item in items.clone() {

@@ -83,6 +83,40 @@ fn many_row_groups_of_many_files_are_merged() {
 }
 
 #[test]
+fn progress_ends_at_the_bytes_of_what_is_read() {
+    let files = Files::new();
+    files.seal("s", 1, 1, &decisions((0..3 * GROUP_ROWS as i64).map(|time| NOON + time)));
+    let log = files.log("s", 2, 1 + 3 * GROUP_ROWS as u64, &decisions([NOON + DAY, NOON + DAY + 1]));
+    let sealed = fs::metadata(files.path(&files.names()[0])).unwrap().len();
+    let progress = ReadProgress::default();
+    let reader =
+        reader(&files).with_opened(opened("s", std::slice::from_ref(&log))).with_progress(progress.clone());
+    assert_eq!((progress.done(), progress.all()), (0, 0));
+    let mut seen = BTreeSet::new();
+    let mut scan = |query: &Query| {
+        reader
+            .scan(query, &mut |_| {
+                seen.insert(progress.done());
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        (progress.done(), progress.all())
+    };
+    let all = sealed + log.bytes;
+    assert_eq!(scan(&Query::default()), (all, all));
+    // Of one day, and of a placement that no file has.
+    assert_eq!(scan(&Query { from: Some(NOON + DAY), ..Query::default() }), (log.bytes, log.bytes));
+    assert_eq!(scan(&Query { placement: Some("gone".to_owned()), ..Query::default() }), (all, all));
+    assert!(seen.iter().any(|done| (1..all).contains(done)), "{seen:?}");
+
+    let exported = files.logs().join("out.parquet");
+    fs::copy(files.path(&files.names()[0]), &exported).unwrap();
+    read_file(&exported, &Query::default(), &progress, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(progress.done(), progress.all());
+    assert!((1..sealed).contains(&progress.all()));
+}
+
+#[test]
 fn a_log_that_was_sealed_and_not_deleted_is_read_once() {
     let files = Files::new();
     let records = decisions([NOON, NOON + 1, NOON + DAY]);

@@ -53,6 +53,8 @@ pub struct Sealer {
     /// Dropping it wakes the thread.
     bell: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    /// Hears when the thread has ended.
+    ended: Receiver<()>,
 }
 
 impl Sealer {
@@ -68,9 +70,12 @@ impl Sealer {
     ) -> io::Result<Self> {
         let stopping = Arc::new(AtomicBool::new(false));
         let (bell, rung) = channel();
+        let (end, ended) = channel();
         let mut round = Round::new(logs, store, metrics, config);
         let is_stopping = Arc::clone(&stopping);
         let thread = Builder::new().name("seal".to_owned()).spawn(move || {
+            // Dropped at the end, also that of a panic.
+            let _end = end;
             set_idle_priority();
             let stopping = || is_stopping.load(Ordering::Relaxed);
             let mut expired: Option<Instant> = None;
@@ -85,12 +90,22 @@ impl Sealer {
                 }
             }
         })?;
-        Ok(Self { stopping, bell: Some(bell), thread: Some(thread) })
+        Ok(Self { stopping, bell: Some(bell), thread: Some(thread), ended })
     }
 
     /// Stops after the file that is being sealed, and waits for that.
-    pub fn stop(mut self) {
+    pub fn stop(self) {
+        self.stop_within(Duration::MAX);
+    }
+
+    /// As [`stop`](Self::stop), but waits for at most `within`: a store that does not answer may keep a file for
+    /// minutes. What was begun is repeated when the server starts again.
+    pub fn stop_within(mut self, within: Duration) {
         self.signal();
+        if self.ended.recv_timeout(within) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!(after = ?within, "a log file is still being sealed; leaving without it");
+            return;
+        }
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

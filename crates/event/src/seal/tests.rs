@@ -12,7 +12,7 @@ use crate::columns::Entry;
 use crate::disk::LocalDisk;
 use crate::frame;
 use crate::log::{LogFiles, take_over};
-use crate::proto::{DecisionRecord, Event, LogHeader, event};
+use crate::proto::{DecisionRecord, EncryptedValues, Event, LogHeader, event};
 use crate::read::{EventReader, Query};
 use crate::sealed::date_of;
 use crate::sealed::testing::{DAY, Files, NOON, any_record, decisions, frame_of};
@@ -123,6 +123,34 @@ fn a_kill_at_any_step_and_a_repetition_end_alike() {
         assert_eq!(new, 2_usize.saturating_sub(steps), "{steps}");
         assert_eq!(contents(&files), whole, "{steps}");
         assert!(!log.path.exists());
+    }
+}
+
+#[test]
+fn what_cannot_be_compressed_grows_little() {
+    let mut state = 7_u64;
+    // SplitMix64.
+    let mut random = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    };
+    for bytes in [0, 16, 4_096] {
+        let files = Files::new();
+        let mut records = decisions((0..2_000).map(|at| NOON + at * 7_919));
+        for record in &mut records {
+            // As pseudonyms and encrypted values are.
+            record.customer_id = format!("{:016x}{:016x}", random(), random());
+            let ciphertext = (0..bytes).map(|_| random() as u8).collect();
+            let encrypted = EncryptedValues { key: "k".to_owned(), nonce: vec![7; 12], ciphertext };
+            record.customer.as_mut().unwrap().encrypted = Some(encrypted);
+        }
+        let log = files.log("s", 1, 1, &records);
+        seal("s", &log, files.store()).unwrap();
+        let sealed = fs::metadata(files.path(&files.names()[0])).unwrap().len();
+        // A log file has at most 96 MiB, and what is sealed must have at most 128 MiB.
+        assert!(sealed * 96 <= log.bytes * 128, "{bytes}: {} bytes become {sealed}", log.bytes);
     }
 }
 
@@ -251,6 +279,21 @@ fn a_store_that_is_away_is_tried_again_later_and_no_log_is_lost() {
     assert_eq!(metrics.events.sealed.get(), 3);
     assert!(logs.closed().is_empty());
     assert_eq!(read_all(&files).len(), 3);
+}
+
+#[test]
+fn a_log_whose_file_is_away_is_not_taken_for_sealed() {
+    let files = Files::new();
+    let log = files.log("s", 1, 1, &decisions([NOON, NOON + 1]));
+    let logs = running(&files, "s", vec![log.clone()]);
+    let away = log.path.with_extension("away");
+    fs::rename(&log.path, &away).unwrap();
+    let error = seal_and_delete(&log, &logs, files.store()).unwrap_err();
+    assert!(error.to_string().starts_with(log.path.to_str().unwrap()), "{error}");
+    assert_eq!(logs.closed(), [log.clone()]);
+    fs::rename(&away, &log.path).unwrap();
+    assert_eq!(seal_and_delete(&log, &logs, files.store()).unwrap().events(), 2);
+    assert!(logs.closed().is_empty());
 }
 
 #[test]

@@ -147,6 +147,11 @@ impl SealedFile {
         self.parquet().num_row_groups()
     }
 
+    /// The bytes of a row group.
+    pub(crate) fn group_bytes(&self, group: usize) -> u64 {
+        self.parquet().row_group(group).compressed_size().max(0).cast_unsigned()
+    }
+
     /// How many rows it has.
     pub(crate) fn rows(&self) -> u64 {
         self.parquet().row_groups().iter().map(|group| group.num_rows() as u64).sum()
