@@ -1,6 +1,6 @@
 """Writes rankings.json: requests over the sample workspace and what an independent implementation decides.
 
-    pip install -r tests/golden/requirements.txt
+    pip install -r tests/requirements.txt
     python tests/golden/rank.py                rewrites rankings.json
     python tests/golden/rank.py --check        compares rankings.json with what would be written
     python tests/golden/rank.py --everybody    ranks every sample customer in every placement, by id alone
