@@ -1,6 +1,6 @@
 """Writes rankings.json: requests to the sample workspace, and the decisions of an independent implementation.
 
-    pip install -r tests/golden/requirements.txt
+    pip install -r tests/requirements.txt
     python tests/golden/rank.py                rewrites rankings.json
     python tests/golden/rank.py --check        checks that rankings.json is current
     python tests/golden/rank.py --everybody    ranks every sample customer in every placement, by id alone

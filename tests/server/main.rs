@@ -31,6 +31,7 @@ mod promotions;
 mod properties;
 mod recent_rows;
 mod records;
+mod records_read;
 mod releases;
 mod replicas;
 mod s3;

@@ -67,15 +67,15 @@ impl<'a> Pipeline<'a> {
     }
 }
 
-/// A Python that can run the script, or `None` and a message.
-fn recent_python() -> Option<PathBuf> {
+/// A Python that can run the scripts, or `None` and a message.
+pub(crate) fn recent_python() -> Option<PathBuf> {
     let python = python()?;
     let asked = Command::new(&python)
         .args(["-c", "import sys; sys.exit(sys.version_info < (3, 11))"])
         .status()
         .unwrap();
     if !asked.success() {
-        eprintln!("skipped: examples/retrain needs Python 3.11");
+        eprintln!("skipped: the scripts need Python 3.11");
     }
     asked.success().then_some(python)
 }

@@ -81,7 +81,7 @@ fn calls() -> Vec<wire::RankRequest> {
 }
 
 /// Sends the calls, one by one and as a stream; the ids of all decisions.
-async fn decide(channel: Channel) -> BTreeSet<String> {
+pub(crate) async fn decide(channel: Channel) -> BTreeSet<String> {
     let mut client = DecisionServiceClient::new(channel).max_decoding_message_size(usize::MAX);
     let mut ids = BTreeSet::new();
     let mut keep = |response: wire::RankResponse| {
@@ -99,14 +99,14 @@ async fn decide(channel: Channel) -> BTreeSet<String> {
     ids
 }
 
-fn run(words: &[&str], paths: &[(&str, &Path)]) -> Ended {
+pub(crate) fn run(words: &[&str], paths: &[(&str, &Path)]) -> Ended {
     let words = words.iter().map(OsStr::new);
     let paths = paths.iter().flat_map(|(flag, path)| [OsStr::new(flag), path.as_os_str()]);
     proffer(words.chain(paths))
 }
 
 /// What a replay of everything found, as JSON.
-fn replayed(words: &[&str], paths: &[(&str, &Path)]) -> serde_json::Value {
+pub(crate) fn replayed(words: &[&str], paths: &[(&str, &Path)]) -> serde_json::Value {
     let ended = run(&[&["replay", "--format", "json", "--rescore"], words].concat(), paths);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     serde_json::from_str(&ended.stdout).unwrap()

@@ -11,7 +11,7 @@ use objects::Staging;
 use work::catch_panic;
 
 use super::description::{CHUNKS_CRC, Fault};
-use super::write::{checksum_in, footer_checksum};
+use super::write::{CREATED_BY, checksum_in, footer_checksum};
 use super::{Description, SealedError};
 
 /// The most bytes of a footer. That of a file of a hundred million rows is smaller.
@@ -94,19 +94,20 @@ impl SealedFile {
         let length = file.metadata().map_err(|source| SealedError::Io { path: shown.clone(), source })?.len();
         let mut footer = read_footer(&file, length).map_err(damaged)?;
         let own_checksum = checksum_in(&footer);
-        if let Some((at, stated)) = own_checksum {
-            let found = format!("{:08x}", footer_checksum(&mut footer, at));
-            if found.as_bytes() != stated {
-                return Err(damaged(
-                    "its footer does not match its checksum; the file was changed".to_owned(),
-                ));
-            }
-        }
+        let is_changed = own_checksum.is_some_and(|(at, stated)| {
+            format!("{:08x}", footer_checksum(&mut footer, at)).as_bytes() != stated
+        });
         // The decoder may assert where a footer contradicts itself.
         let metadata = catch_panic(|| decode(&footer))
             .unwrap_or_else(|_| Err("its footer contradicts itself".to_owned()))
             .map_err(damaged)?;
-        let pairs = metadata.metadata().file_metadata().key_value_metadata();
+        let of_file = metadata.metadata().file_metadata();
+        // A program that writes a file anew may keep its metadata, which describes the file before.
+        let is_ours = of_file.created_by().is_some_and(|program| program.starts_with(CREATED_BY));
+        if is_ours && is_changed {
+            return Err(damaged("its footer does not match its checksum; the file was changed".to_owned()));
+        }
+        let pairs = of_file.key_value_metadata().filter(|_| is_ours);
         let value_of = |key: &str| {
             pairs
                 .and_then(|pairs| pairs.iter().find(|pair| pair.key == key))
@@ -125,7 +126,7 @@ impl SealedFile {
             metadata,
             description,
             chunk_checksums,
-            has_footer_checksum: own_checksum.is_some(),
+            has_footer_checksum: is_ours && own_checksum.is_some(),
             _copy: copy,
         };
         opened.check_groups(ROWS[0])?;

@@ -1,3 +1,4 @@
+mod older;
 pub(crate) mod testing;
 
 use std::fs;
@@ -283,6 +284,23 @@ fn a_file_that_another_program_has_rewritten_is_read() {
     let rewritten = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
     let (_folder, path) = foreign(&rewritten, properties);
+    assert!(same(&read_any(&path).unwrap(), &written));
+    // In a store it does not belong.
+    let error = read(&path).unwrap_err().to_string();
+    assert!(error.contains("it is no sealed file"), "{error}");
+}
+
+#[test]
+fn the_metadata_of_the_file_before_does_not_count_where_another_program_keeps_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let written = entries(&decisions([NOON, NOON + 1]));
+    write(&path, &written, None);
+    let before = SealedFile::open(LocalFile::open(&path).unwrap()).unwrap();
+    let pairs = before.parquet().file_metadata().key_value_metadata().cloned();
+    assert!(pairs.is_some());
+    let properties = WriterProperties::builder().set_key_value_metadata(pairs).build();
+    let (_folder, path) = foreign(&batch(&written), properties);
     assert!(same(&read_any(&path).unwrap(), &written));
     // In a store it does not belong.
     let error = read(&path).unwrap_err().to_string();

@@ -30,6 +30,8 @@ const BATCH_BYTES: usize = 1 << 20;
 const DICTIONARY_BYTES: usize = 32 << 20;
 /// Level 3 of zstd packs to within a few percent of slower ones.
 const ZSTD_LEVEL: i32 = 3;
+/// What the name of the program begins with that a file says to be written by.
+pub(super) const CREATED_BY: &str = "proffer version";
 /// What stands for the checksum of the footer while it is computed.
 const NO_CHECKSUM: &str = "00000000";
 
@@ -190,7 +192,7 @@ impl Group {
 fn properties(ordered: bool) -> Result<WriterProperties, ParquetError> {
     let level = ZstdLevel::try_new(ZSTD_LEVEL)?;
     let mut properties = WriterProperties::builder()
-        .set_created_by(format!("proffer version {}", env!("CARGO_PKG_VERSION")))
+        .set_created_by(format!("{CREATED_BY} {}", env!("CARGO_PKG_VERSION")))
         .set_compression(Compression::ZSTD(level))
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::None)
