@@ -34,7 +34,7 @@ SETTINGS    := RPS P99_MS SECONDS WARMUP CALL ADDRESS ADMIN MODELS ERRORS_PERCEN
 # The seed of property tests is fixed here, so that a change is judged by what it changes; `make properties` draws others.
 PROPTEST_RNG_SEED ?= 1
 
-.PHONY: run test lint docs build onnxruntime fuzz properties chaos swap-test swap-costs lanes bench-hostile bench bench-segment bench-peers flame ghz load-test load-swap soak clean
+.PHONY: run test lint docs build onnxruntime fuzz properties chaos replay-test swap-test swap-costs lanes bench-hostile bench bench-records bench-segment bench-peers flame ghz load-test load-swap soak clean
 
 run: build var/store/CURRENT
 	@scripts/run.sh $(BINARY)
@@ -88,6 +88,11 @@ fuzz:
 chaos: KILLS ?= 200
 chaos: onnxruntime
 	PROFFER_TEST_KILLS=$(KILLS) $(CARGO) test --locked --test server records::what_was_acknowledged -- --nocapture
+
+# DECISIONS of every kind over three releases, in a directory and in a bucket, decided again to the byte; takes minutes.
+replay-test: DECISIONS ?= 100000
+replay-test: onnxruntime $(S3)
+	PROFFER_TEST_DECISIONS=$(DECISIONS) PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) $(CARGO) test --locked --test server records_replay:: -- --nocapture
 
 # Every property with ROUNDS new seeds. A failing one prints its input and is kept in proptest-regressions/, which later runs try first.
 properties: ROUNDS ?= 5
@@ -150,6 +155,11 @@ bench: onnxruntime
 	$(CARGO) bench --locked --bench customer_store
 	$(CARGO) bench --locked --bench rules
 	$(CARGO) bench --locked --bench trees
+
+# What records cost and how fast they are read and decided again, with their goals; exits non-zero where one is missed.
+# Takes some minutes and three gigabytes of disk. PROFFER_TEST_EVENTS=10000000 adds reading back that many.
+bench-records: onnxruntime
+	$(CARGO) bench --locked --bench serving -- records
 
 # Segments beside scikit-learn, in turn, from the same points.
 bench-segment: var/venv-bench/.installed

@@ -3,6 +3,7 @@
 //! Linux.
 //!
 //! `cargo bench --bench serving`
+//! `cargo bench --bench serving -- records` measures records instead (`records.rs`).
 //!
 //! Consecutive calls are for different customers: all of them, in a shuffled order with a fixed seed. A repeated row
 //! would teach the branch predictor the trees of the model. Figures are the median of the passes, with the minimum and
@@ -19,15 +20,20 @@
 #![expect(clippy::unwrap_used, reason = "a bench that cannot set itself up should stop")]
 
 mod facts;
+#[path = "../trees/grown.rs"]
+mod grown;
 mod in_process;
 mod measure;
+#[path = "../trees/onnx.rs"]
+mod onnx;
 mod over_grpc;
 mod parts;
+mod records;
 mod sample;
 mod server;
 
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use in_process::Engine;
@@ -45,17 +51,26 @@ const PLACEMENTS: [(&str, &str); 3] = [
     ("call_center", "a regression per offer"),
 ];
 
-fn main() {
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
     // `cargo test --all-targets` runs benches, too, without this flag.
-    if !std::env::args().any(|argument| argument == "--bench") {
+    if !arguments.iter().any(|argument| argument == "--bench") {
         println!("this bench contains no tests; run `cargo bench --bench serving`");
-        return;
+        return ExitCode::SUCCESS;
     }
     model::onnx::disable_telemetry().unwrap();
     facts::print();
+    if arguments.iter().any(|argument| argument == "records") {
+        return if records::run() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    measure_serving();
+    ExitCode::SUCCESS
+}
+
+fn measure_serving() {
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("store");
-    make_store(&store);
+    make_store(&store, &workspace());
 
     let server = start_repeatedly(&store, directory.path());
     let engine = Arc::new(Engine::load(&store));
@@ -78,9 +93,13 @@ fn main() {
     );
 }
 
-/// Creates a store from the sample workspace, as `make run` does.
-fn make_store(store: &Path) {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+/// The sample workspace.
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
+}
+
+/// Creates a store from a workspace, as `make run` does.
+fn make_store(store: &Path, workspace: &Path) {
     let mut init = Command::new(server::BINARY);
     let output = init.arg("init").arg("--store").arg(store).arg("--from").arg(workspace).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -93,7 +112,7 @@ fn start_repeatedly(store: &Path, logs: &Path) -> Server {
     let mut last = None;
     for _ in 0..STARTS {
         drop(last.take());
-        let server = Server::start(store, logs);
+        let server = Server::start(store, logs, &[]);
         seconds.push(server.ready_after.as_secs_f64() * 1e3);
         last = Some(server);
     }

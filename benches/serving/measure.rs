@@ -17,6 +17,9 @@ const PASS: Duration = Duration::from_millis(700);
 /// The length of the warm-up pass.
 const WARM_UP: Duration = Duration::from_millis(300);
 
+/// Rounds of [`in_turns`].
+const ROUNDS: usize = 15;
+
 /// The results of a loop.
 pub(crate) struct Measured {
     passes: Vec<Pass>,
@@ -30,6 +33,13 @@ struct Pass {
     elapsed: Duration,
 }
 
+impl Pass {
+    /// Calls per second.
+    fn rate(&self) -> f64 {
+        self.latencies.len() as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
 /// Lets each caller make one call after another, pass by pass. A caller prepares a call and returns it; only the call
 /// is timed. The CPU time is that of `process`.
 pub(crate) async fn closed_loop<C, F>(callers: Vec<C>, process: Process) -> Measured
@@ -39,7 +49,7 @@ where
 {
     let (mut callers, _) = pass(callers, WARM_UP).await;
     let mut passes = Vec::with_capacity(PASSES);
-    let (before, watch) = (process.cpu(), Watch::new(process));
+    let (before, watch) = (process.cpu(), Watch::new([process]));
     for _ in 0..PASSES {
         let (same, measured) = pass(callers, PASS).await;
         callers = same;
@@ -49,30 +59,95 @@ where
     Measured { passes, cpu, others: watch.others() }
 }
 
-/// Measures the CPU usage of programs other than this bench and the measured process.
+/// Two loops that take turns, pass by pass, so that what else the machine does affects both.
+pub(crate) struct Turns {
+    passes: [Vec<Pass>; 2],
+    /// Of the process of each loop, warm-up included.
+    cpu: [Option<Duration>; 2],
+    /// Calls that were answered, warm-up included.
+    calls: [usize; 2],
+    /// See [`Watch::others`].
+    others: String,
+}
+
+/// Lets two sets of callers take turns. The CPU times are those of `processes`.
+pub(crate) async fn in_turns<C, F>(mut loops: [Vec<C>; 2], processes: [Process; 2]) -> Turns
+where
+    C: FnMut() -> F + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (before, watch) = (processes.map(Process::cpu), Watch::new(processes));
+    let (mut passes, mut calls) = ([Vec::new(), Vec::new()], [0; 2]);
+    for round in 0..=ROUNDS {
+        // In the order 0 1, 1 0, so that a drift of the machine cancels out.
+        for turn in [round % 2, 1 - round % 2] {
+            let length = if round == 0 { WARM_UP } else { PASS };
+            let (same, measured) = pass(std::mem::take(&mut loops[turn]), length).await;
+            loops[turn] = same;
+            calls[turn] += measured.latencies.len();
+            if round > 0 {
+                passes[turn].push(measured);
+            }
+        }
+    }
+    let cpu = [0, 1].map(|turn| {
+        let now: Option<Duration> = processes[turn].cpu();
+        now.zip(before[turn]).map(|(after, before)| after.saturating_sub(before))
+    });
+    Turns { passes, cpu, calls, others: watch.others() }
+}
+
+impl Turns {
+    /// Calls per second of one of the loops.
+    pub(crate) fn rate(&self, turn: usize) -> Spread {
+        Spread::of(self.passes[turn].iter().map(Pass::rate))
+    }
+
+    /// The rate of the second loop to that of the first, round by round.
+    pub(crate) fn ratio(&self) -> Spread {
+        let [first, second] = &self.passes;
+        Spread::of(first.iter().zip(second).map(|(first, second)| second.rate() / first.rate()))
+    }
+
+    /// Calls of one of the loops that were answered, warm-up included.
+    pub(crate) fn calls(&self, turn: usize) -> usize {
+        self.calls[turn]
+    }
+
+    /// Prints the rate of one of the loops, the CPU time per call and the CPU usage of other programs.
+    pub(crate) fn print(&self, name: &str, turn: usize) {
+        let cpu = self.cpu[turn].map(|cpu| micros(cpu) / self.calls[turn].max(1) as f64);
+        let cpu = cpu.map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.0}"));
+        println!("{}{cpu:>9}{:>9}", row(name, [self.rate(turn)]), self.others);
+    }
+}
+
+/// Measures the CPU usage of programs other than this bench and the measured processes.
 pub(crate) struct Watch {
-    process: Process,
+    processes: Vec<Process>,
     before: Option<Duration>,
     began: Instant,
 }
 
 impl Watch {
     /// Starts the measurement.
-    pub(crate) fn new(process: Process) -> Self {
-        Self { process, before: Self::elsewhere(process), began: Instant::now() }
+    pub(crate) fn new(processes: impl Into<Vec<Process>>) -> Self {
+        let processes = processes.into();
+        Self { before: Self::elsewhere(&processes), processes, began: Instant::now() }
     }
 
-    fn elsewhere(process: Process) -> Option<Duration> {
+    fn elsewhere(processes: &[Process]) -> Option<Duration> {
         let this = Process::this();
-        let measured = if process == this { Duration::ZERO } else { process.cpu()? };
-        Some(cpu_of_all()?.saturating_sub(this.cpu()?).saturating_sub(measured))
+        let others = processes.iter().filter(|process| **process != this);
+        let measured = others.chain([&this]).map(|process| process.cpu()).sum::<Option<Duration>>()?;
+        Some(cpu_of_all()?.saturating_sub(measured))
     }
 
     /// The CPU usage of other programs since the start, in percent; `-` without `/proc`.
     pub(crate) fn others(&self) -> String {
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
         let elapsed = self.began.elapsed().as_secs_f64();
-        let spent = Self::elsewhere(self.process).zip(self.before);
+        let spent = Self::elsewhere(&self.processes).zip(self.before);
         let share = spent.map(|(now, before)| now.saturating_sub(before).as_secs_f64() / (elapsed * cores));
         share.map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0))
     }
@@ -131,8 +206,7 @@ impl Measured {
 
     /// Items per second, with `items` items per call.
     pub(crate) fn rate(&self, items: usize) -> Spread {
-        let of = |pass: &Pass| (pass.latencies.len() * items) as f64 / pass.elapsed.as_secs_f64();
-        Spread::of(self.passes.iter().map(of))
+        Spread::of(self.passes.iter().map(|pass| pass.rate() * items as f64))
     }
 
     /// CPU time per call in µs, if the operating system reports it.

@@ -10,9 +10,11 @@ use wire::decision_service_client::DecisionServiceClient;
 
 use crate::PLACEMENTS;
 use crate::in_process::{Engine, RANK_CUSTOMERS, SCORE_ROWS};
-use crate::measure::{Measured, closed_loop, counted, in_turn, print_columns};
+use crate::measure::{Measured, Turns, closed_loop, counted, in_turn, in_turns, print_columns};
 use crate::sample::{self, Visit};
 use crate::server::Server;
+
+type Client = DecisionServiceClient<Channel>;
 
 /// Median latencies with one connection, in µs.
 pub(crate) struct Latencies {
@@ -79,21 +81,50 @@ async fn health(server: &Server) -> Measured {
     closed_loop(vec![caller], server.process()).await
 }
 
-/// Measures `Rank`; each connection starts at a different request.
+/// Measures `Rank`.
 async fn rank(server: &Server, requests: &Arc<[wire::RankRequest]>, connections: usize) -> Measured {
-    let mut callers = Vec::with_capacity(connections);
-    for connection in 0..connections {
-        let client = client(server).await;
-        let first = connection * requests.len() / connections;
-        callers.push(in_turn(Arc::clone(requests), first, move |request| {
-            let mut client = client.clone();
-            async move {
-                let answer = client.rank(request).await.unwrap().into_inner();
-                answer.results.iter().for_each(check);
-            }
-        }));
+    let clients = clients(server, connections).await;
+    closed_loop(callers(clients, Arc::clone(requests), ranked), server.process()).await
+}
+
+/// Measures `Rank` of two servers that take turns.
+pub(crate) async fn rank_in_turns(
+    servers: [&Server; 2],
+    requests: &Arc<[wire::RankRequest]>,
+    connections: usize,
+) -> Turns {
+    let [first, second] = servers;
+    let clients = [clients(first, connections).await, clients(second, connections).await];
+    let loops = clients.map(|clients| callers(clients, Arc::clone(requests), ranked));
+    in_turns(loops, servers.map(Server::process)).await
+}
+
+/// Clients on connections of their own.
+async fn clients(server: &Server, connections: usize) -> Vec<Client> {
+    let mut clients = Vec::with_capacity(connections);
+    for _ in 0..connections {
+        clients.push(client(server).await);
     }
-    closed_loop(callers, server.process()).await
+    clients
+}
+
+/// A caller per client; each starts at a different request.
+fn callers<F>(
+    clients: Vec<Client>,
+    requests: Arc<[wire::RankRequest]>,
+    call: impl Fn(Client, wire::RankRequest) -> F + Copy,
+) -> Vec<impl FnMut() -> F> {
+    let count = clients.len();
+    let caller = |(at, client): (usize, Client)| {
+        let first = at * requests.len() / count;
+        in_turn(Arc::clone(&requests), first, move |request| call(client.clone(), request))
+    };
+    clients.into_iter().enumerate().map(caller).collect()
+}
+
+async fn ranked(mut client: Client, request: wire::RankRequest) {
+    let answer = client.rank(request).await.unwrap().into_inner();
+    answer.results.iter().for_each(check);
 }
 
 fn check(result: &wire::RankResult) {
@@ -104,6 +135,6 @@ async fn connect(server: &Server) -> Channel {
     Endpoint::from_shared(format!("http://{}", server.address)).unwrap().connect().await.unwrap()
 }
 
-async fn client(server: &Server) -> DecisionServiceClient<Channel> {
+async fn client(server: &Server) -> Client {
     DecisionServiceClient::new(connect(server).await).max_decoding_message_size(usize::MAX)
 }

@@ -59,7 +59,7 @@ pub(crate) async fn run(engine: Arc<Engine>, visits: Arc<[Visit]>) {
         cases.push(Arc::new(case(engine, visit, placement).await));
     }
     let candidates: Vec<OfferIndex> = candidates(engine, placement);
-    let watch = Watch::new(Process::this());
+    let watch = Watch::new([Process::this()]);
     let mut whole = Sweeps::<1>::new(cases.len());
     let mut taken = Sweeps::<{ PARTS.len() }>::new(cases.len());
     let mut ungated = Sweeps::<1>::new(cases.len());
@@ -265,10 +265,10 @@ fn score(engine: &Engine, case: &Case, offers: &[OfferIndex]) {
 }
 
 /// Times of `N` parts by customer, one per sweep.
-struct Sweeps<const N: usize>(Vec<Vec<[Duration; N]>>);
+pub(crate) struct Sweeps<const N: usize>(Vec<Vec<[Duration; N]>>);
 
 impl<const N: usize> Sweeps<N> {
-    fn new(customers: usize) -> Self {
+    pub(crate) fn new(customers: usize) -> Self {
         Self(vec![Vec::with_capacity(SWEEPS); customers])
     }
 
@@ -279,12 +279,12 @@ impl<const N: usize> Sweeps<N> {
         }
     }
 
-    fn add(&mut self, customer: usize, times: [Duration; N]) {
+    pub(crate) fn add(&mut self, customer: usize, times: [Duration; N]) {
         self.0[customer].push(times);
     }
 
     /// The mean over the customers of the median of the sweeps, in µs.
-    fn means(&self) -> [f64; N] {
+    pub(crate) fn means(&self) -> [f64; N] {
         std::array::from_fn(|part| {
             let median = |sweeps: &Vec<[Duration; N]>| {
                 let mut times: Vec<Duration> = sweeps.iter().map(|times| times[part]).collect();

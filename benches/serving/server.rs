@@ -17,15 +17,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A running server; killed on drop.
 pub(crate) struct Server {
     pub address: SocketAddr,
+    admin: SocketAddr,
     /// From exec to the first `/readyz` that answered 200.
     pub ready_after: Duration,
     child: Child,
 }
 
 impl Server {
-    /// Runs `proffer serve` with the default configuration on free ports and waits until it is ready. Its log goes to
-    /// the directory `logs`.
-    pub(crate) fn start(store: &Path, logs: &Path) -> Self {
+    /// Runs `proffer serve` on free ports and waits until it is ready. The configuration is the default one but for
+    /// `settings`, which are environment variables. Its log goes to the directory `logs`.
+    pub(crate) fn start(store: &Path, logs: &Path, settings: &[(&str, &str)]) -> Self {
         let [address, admin] = free_addresses();
         let log = logs.join("serve.log");
         let began = Instant::now();
@@ -34,11 +35,12 @@ impl Server {
             .arg(store)
             .arg("--data")
             .arg(logs.join("data"))
+            .envs(settings.iter().copied())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let mut server = Self { address, ready_after: Duration::ZERO, child };
+        let mut server = Self { address, admin, ready_after: Duration::ZERO, child };
         while !is_ready(admin) {
             let ended = server.child.try_wait().unwrap().is_some();
             if ended || began.elapsed() > PATIENCE {
@@ -50,6 +52,13 @@ impl Server {
         }
         server.ready_after = began.elapsed();
         server
+    }
+
+    /// The value of a metric without labels.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let page = get(self.admin, "/metrics").unwrap();
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap().trim().parse().unwrap()
     }
 
     /// The server's process.
@@ -73,14 +82,16 @@ fn free_addresses() -> [SocketAddr; 2] {
 }
 
 fn is_ready(admin: SocketAddr) -> bool {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(admin)?;
-        write!(stream, "GET /readyz HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    get(admin, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// The answer of the admin listener: status line, headers and body.
+fn get(admin: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(admin)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// A process by its id.

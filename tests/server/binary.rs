@@ -133,6 +133,11 @@ impl Process {
         self.child.wait().unwrap()
     }
 
+    /// How it ended, if it has.
+    pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Sends SIGTERM and waits until it exits.
     pub(crate) fn terminate(self) -> ExitStatus {
         self.terminate_with_log().0

@@ -84,6 +84,19 @@ impl S3 {
         panic!("the gateway does not stop");
     }
 
+    /// The most bytes of one connection that were sent to the server and that it has not read.
+    pub(crate) fn unread_bytes(&self) -> u64 {
+        let local = format!(":{:04X}", self.port);
+        let connections = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let unread = connections.lines().filter_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let (_, received) = fields.get(4)?.split_once(':')?;
+            let received = u64::from_str_radix(received, 16).ok()?;
+            fields.get(1)?.ends_with(&local).then_some(received)
+        });
+        unread.max().unwrap_or_default()
+    }
+
     /// Resumes a suspended server.
     pub(crate) fn release(&self) {
         self.signal("CONT");

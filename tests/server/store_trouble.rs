@@ -206,7 +206,7 @@ async fn a_full_disk_rejects_writes_and_serving_continues() {
 }
 
 /// Fills the disk to the last byte.
-fn fill(path: &Path) {
+pub(crate) fn fill(path: &Path) {
     use std::io::Write;
     let mut file = fs::File::create(path).unwrap();
     for size in [1 << 20, 1 << 12, 1 << 8, 1] {

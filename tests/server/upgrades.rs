@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 
 use tonic::Code;
 
+use super::binary::{Process, command, proffer, proffer_prints};
 use super::harness::{Server, copy_directory, rank_request, wire};
 use super::management::Management;
+use wire::decision_service_client::DecisionServiceClient;
 
 /// Offers with their priorities, and the withheld ones with their reasons.
 #[derive(Debug, serde::Deserialize)]
@@ -73,4 +75,82 @@ async fn a_store_of_an_earlier_version_decides_as_before_and_rolls_back() {
     for word in ["consent_email", "consent_sms", "falling"] {
         assert!(refused.message().contains(word), "{word} is not in {}", refused.message());
     }
+}
+
+/// The files below a directory, by their paths without it.
+fn contents(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.insert(path.strip_prefix(root).unwrap().to_owned(), std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_store_without_records_gets_them_and_what_it_holds_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, data) = (directory.path().join("store"), directory.path().join("data"));
+    copy_directory(&fixtures().join("before_review"), &store);
+    let before = contents(&store);
+    let answers = std::fs::read(fixtures().join("before_review.json")).unwrap();
+    let expected: BTreeMap<u64, BTreeMap<String, Expected>> = serde_json::from_slice(&answers).unwrap();
+    let serve = || {
+        let mut serve = command();
+        serve.env("PROFFER_DATA_DIRECTORY", &data);
+        Process::start(serve, &store)
+    };
+    let mut request = rank_request("home", &["c1", "c2", "c3"]);
+    request.as_of = Some(prost_types::Timestamp { seconds: 1_780_272_000, nanos: 0 });
+    let decides = async |server: &Process, release: u64| {
+        let address = format!("http://{}", server.address);
+        let mut client = DecisionServiceClient::connect(address.clone()).await.unwrap();
+        let answer = client.rank(request.clone()).await.unwrap().into_inner();
+        assert_eq!((answer.release, answer.results.len()), (release, 3));
+        check(&answer, &expected[&release]);
+        Management::over(tonic::transport::Channel::from_shared(address).unwrap().connect().await.unwrap())
+    };
+
+    let server = serve();
+    let mut management = decides(&server, 2).await;
+    assert_eq!(management.rollback().await.unwrap().current.unwrap().release, 1);
+    decides(&server, 1).await;
+    assert!(server.terminate().success());
+    let server = serve();
+    decides(&server, 1).await;
+    assert!(server.terminate().success());
+
+    let places = ["--store", store.to_str().unwrap()];
+    proffer_prints([&["events", "seal", data.to_str().unwrap()], &places[..]].concat());
+    let replay = proffer_prints([&["replay", "--rescore", "--format", "json"], &places[..]].concat());
+    let replayed: serde_json::Value = serde_json::from_str(&replay).unwrap();
+    assert_eq!(replayed["identical"], 9, "{replay}");
+    assert_eq!(replayed["releases"], serde_json::json!({ "1": 6, "2": 3 }));
+    let verified = proffer([&["events", "verify"], &places[..]].concat());
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+
+    // An earlier version reads what it has read before: beside the history of promotions, only what records need is new.
+    let after = contents(&store);
+    for (path, bytes) in &before {
+        assert!(after[path] == *bytes || path == Path::new("CURRENT"), "{} has changed", path.display());
+    }
+    let new: Vec<_> = after.keys().filter(|path| !before.contains_key(*path)).collect();
+    let is_expected = |path: &&PathBuf| {
+        let of_records = ["events", "servers"].iter().any(|folder| path.starts_with(folder));
+        of_records || **path == Path::new("promotions/3.toml") || is_hidden(path)
+    };
+    assert!(new.iter().all(is_expected), "{new:?}");
+    assert!(new.iter().any(|path| path.starts_with("events")), "{new:?}");
+}
+
+/// Locks and staging directories, which every version has.
+fn is_hidden(path: &Path) -> bool {
+    path.iter().next().is_some_and(|first| first.as_encoded_bytes().starts_with(b"."))
 }

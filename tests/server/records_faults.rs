@@ -1,0 +1,12 @@
+//! Records while things fail: servers are killed, disks fill, stores and clocks go away and come back. Every
+//! acknowledged decision is recorded once, and `degraded` and the metrics tell of the others.
+
+mod clock;
+mod disk;
+mod kills;
+mod queue;
+mod scene;
+mod servers;
+mod store_away;
+
+pub(super) use scene::Scene;
