@@ -126,9 +126,7 @@ impl Input<'_> {
             emit(record)
         };
         match self {
-            Self::File(file, progress) => {
-                read_file(file, query, progress, &mut |entry| emit(*entry.record))
-            }
+            Self::File(file, progress) => read_file(file, query, progress, &mut |entry| emit(*entry.record)),
             Self::Archive(reader) => reader.scan(query, emit),
         }
     }
