@@ -84,7 +84,7 @@ async fn health(server: &Server) -> Measured {
 /// Measures `Rank`.
 async fn rank(server: &Server, requests: &Arc<[wire::RankRequest]>, connections: usize) -> Measured {
     let clients = clients(server, connections).await;
-    closed_loop(callers(clients, Arc::clone(requests), ranked), server.process()).await
+    closed_loop(callers(clients, requests, ranked), server.process()).await
 }
 
 /// Measures `Rank` of two servers that take turns.
@@ -95,7 +95,7 @@ pub(crate) async fn rank_in_turns(
 ) -> Turns {
     let [first, second] = servers;
     let clients = [clients(first, connections).await, clients(second, connections).await];
-    let loops = clients.map(|clients| callers(clients, Arc::clone(requests), ranked));
+    let loops = clients.map(|clients| callers(clients, requests, ranked));
     in_turns(loops, servers.map(Server::process)).await
 }
 
@@ -111,13 +111,13 @@ async fn clients(server: &Server, connections: usize) -> Vec<Client> {
 /// A caller per client; each starts at a different request.
 fn callers<F>(
     clients: Vec<Client>,
-    requests: Arc<[wire::RankRequest]>,
+    requests: &Arc<[wire::RankRequest]>,
     call: impl Fn(Client, wire::RankRequest) -> F + Copy,
 ) -> Vec<impl FnMut() -> F> {
     let count = clients.len();
     let caller = |(at, client): (usize, Client)| {
         let first = at * requests.len() / count;
-        in_turn(Arc::clone(&requests), first, move |request| call(client.clone(), request))
+        in_turn(Arc::clone(requests), first, move |request| call(client.clone(), request))
     };
     clients.into_iter().enumerate().map(caller).collect()
 }

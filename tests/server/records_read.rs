@@ -1,4 +1,4 @@
-//! Recorded decisions as others read them: sealed files and exports by pyarrow and DuckDB, and the tables of a what-if
+//! Recorded decisions as others read them: sealed files and exports by pyarrow and `DuckDB`, and the tables of a what-if
 //! by a script of its own (`tests/golden/records.py`, `tests/golden/what_if.py`).
 
 use std::ffi::OsStr;
@@ -200,7 +200,7 @@ fn calls(customers: std::ops::Range<usize>) -> Vec<wire::RankRequest> {
             2 => request.exclude_offer_ids = texts(&["travel_gold", "insurance_purchase"]),
             3 => request.count = 1,
             4 => request.count = 9,
-            5 => request.channel = ["web", "email", "chat"][number % 3].to_owned(),
+            5 => ["web", "email", "chat"][number % 3].clone_into(&mut request.channel),
             // A moment at which other offers are valid.
             6 => request.as_of = Some(prost_types::Timestamp { seconds: 1_805_000_000, nanos: 250_000_000 }),
             _ => {}

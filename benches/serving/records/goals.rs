@@ -8,33 +8,33 @@ struct Goal {
     work: String,
     unit: &'static str,
     found: f64,
-    /// Whether the figure should be at most, or at least, the goal.
+    /// Whether the figure should be at most, or at least, the bound.
     is_limit: bool,
-    goal: f64,
+    bound: f64,
     aim: f64,
 }
 
 impl Goals {
     /// A figure that should be small.
     pub(crate) fn at_most(&mut self, work: &str, unit: &'static str, found: f64, goal: f64, aim: f64) {
-        self.0.push(Goal { work: work.to_owned(), unit, found, is_limit: true, goal, aim });
+        self.0.push(Goal { work: work.to_owned(), unit, found, is_limit: true, bound: goal, aim });
     }
 
     /// A figure that should be large.
     pub(crate) fn at_least(&mut self, work: &str, unit: &'static str, found: f64, goal: f64, aim: f64) {
-        self.0.push(Goal { work: work.to_owned(), unit, found, is_limit: false, goal, aim });
+        self.0.push(Goal { work: work.to_owned(), unit, found, is_limit: false, bound: goal, aim });
     }
 
     /// Whether every figure reaches its goal.
     pub(crate) fn are_reached(&self) -> bool {
-        self.0.iter().all(|goal| goal.is_reached(goal.goal))
+        self.0.iter().all(|goal| goal.is_reached(goal.bound))
     }
 
     /// Prints the table.
     pub(crate) fn print(&self) {
         println!("\n{:<62}{:>16}{:>16}{:>16}", "work", "measured", "goal", "aim");
         for goal in &self.0 {
-            let Goal { work, unit, found, is_limit, goal: bound, aim } = goal;
+            let Goal { work, unit, found, is_limit, bound, aim } = goal;
             let sign = if *is_limit { '≤' } else { '≥' };
             let verdict = match (goal.is_reached(*aim), goal.is_reached(*bound)) {
                 (true, _) => "better than the aim",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::archive::{Archive, bytes_of};
@@ -16,7 +17,7 @@ pub(crate) fn print(archive: &Archive, goals: &mut Goals) {
         bytes += bytes_of(&file);
         let reader = SerializedFileReader::new(File::open(&file).unwrap()).unwrap();
         rows += reader.metadata().file_metadata().num_rows();
-        for column in reader.metadata().row_groups().iter().flat_map(|group| group.columns()) {
+        for column in reader.metadata().row_groups().iter().flat_map(RowGroupMetaData::columns) {
             let name = column.column_path().parts()[0].clone();
             let (of_packed, of_plain) = columns.entry(name).or_insert((0, 0));
             *of_packed += column.compressed_size();

@@ -179,7 +179,8 @@ fn offers(random: &mut SplitMix64, which: Offers) -> String {
 }
 
 fn policy() -> String {
-    let categories: String = (0..4).map(|at| format!("[[category]]\nid = \"k{at}\"\n")).collect();
+    let categories: String =
+        ["k0", "k1", "k2", "k3"].map(|id| format!("[[category]]\nid = \"{id}\"\n")).concat();
     format!(
         "segmentation = \"segments\"\n{categories}[[placement]]\nid = \"{PLACEMENT}\"\nchannels = [\"app\", \"web\"]\n\
          count = 3\nmodel = \"trees\"\nmax_per_category = 2\n"

@@ -25,7 +25,7 @@ use crate::s3::S3;
 use wire::decision_service_client::DecisionServiceClient;
 
 /// How long a test waits for something that must happen.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// What `degraded` says of a decision that is not recorded.
 pub(crate) const NOT_RECORDED: &str = "not_recorded";
