@@ -109,11 +109,14 @@ async fn clients(server: &Server, connections: usize) -> Vec<Client> {
 }
 
 /// A caller per client; each starts at a different request.
-fn callers<F>(
+fn callers<C, F>(
     clients: Vec<Client>,
     requests: &Arc<[wire::RankRequest]>,
-    call: impl Fn(Client, wire::RankRequest) -> F + Copy,
-) -> Vec<impl FnMut() -> F> {
+    call: C,
+) -> Vec<impl FnMut() -> F + use<C, F>>
+where
+    C: Fn(Client, wire::RankRequest) -> F + Copy,
+{
     let count = clients.len();
     let caller = |(at, client): (usize, Client)| {
         let first = at * requests.len() / count;

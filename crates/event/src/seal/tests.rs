@@ -290,7 +290,7 @@ fn a_log_whose_file_is_away_is_not_taken_for_sealed() {
     fs::rename(&log.path, &away).unwrap();
     let error = seal_and_delete(&log, &logs, files.store()).unwrap_err();
     assert!(error.to_string().starts_with(log.path.to_str().unwrap()), "{error}");
-    assert_eq!(logs.closed(), [log.clone()]);
+    assert_eq!(logs.closed(), std::slice::from_ref(&log));
     fs::rename(&away, &log.path).unwrap();
     assert_eq!(seal_and_delete(&log, &logs, files.store()).unwrap().events(), 2);
     assert!(logs.closed().is_empty());
