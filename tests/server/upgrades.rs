@@ -94,7 +94,7 @@ fn contents(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_without_records_gets_them_and_what_it_holds_stays() {
     let directory = tempfile::tempdir().unwrap();
     let (store, data) = (directory.path().join("store"), directory.path().join("data"));
