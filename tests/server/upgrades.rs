@@ -94,7 +94,7 @@ fn contents(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_without_records_gets_them_and_what_it_holds_stays() {
     let directory = tempfile::tempdir().unwrap();
     let (store, data) = (directory.path().join("store"), directory.path().join("data"));
@@ -136,7 +136,7 @@ async fn a_store_without_records_gets_them_and_what_it_holds_stays() {
     let verified = proffer([&["events", "verify"], &places[..]].concat());
     assert_eq!(verified.code, Some(0), "{verified:?}");
 
-    // An earlier version reads what it has read before: beside the history of promotions, only what records need is new.
+    // An earlier version finds what it knows: beside the history of promotions, only what records need is new.
     let after = contents(&store);
     for (path, bytes) in &before {
         assert!(after[path] == *bytes || path == Path::new("CURRENT"), "{} has changed", path.display());

@@ -13,8 +13,10 @@ use event::log::open_read_only;
 use event::proto::DecisionRecord;
 use event::verify::verify;
 use event::{Entry, EventReader, EventStore, Query};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
@@ -285,6 +287,9 @@ impl Load {
     }
 }
 
+/// Calls of a stream that are not answered yet.
+const AHEAD: usize = 4;
+
 /// A client leaves the server time for what it does at idle priority.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -318,15 +323,20 @@ async fn stream(
 ) -> Answered {
     let mut answered = Answered::default();
     let call = || wire::RankStreamRequest { request: Some(batch(8)) };
-    let is_told = stop.clone();
-    let calls = std::iter::from_fn(move || (!is_told.is_cancelled()).then(call));
-    let Ok(stream) = client.rank_stream(tokio_stream::iter(calls)).await else { return answered };
-    let mut stream = stream.into_inner();
-    // To its end: the server is ahead of what is read.
+    let (more, calls) = mpsc::channel(AHEAD);
+    for _ in 0..AHEAD {
+        more.try_send(call()).unwrap();
+    }
+    let Ok(stream) = client.rank_stream(ReceiverStream::new(calls)).await else { return answered };
+    let (mut stream, mut more) = (stream.into_inner(), Some(more));
     while let Some(Ok(answer)) = stream.next().await {
         answered.add(answer.response.unwrap());
         answers.fetch_add(1, Ordering::Relaxed);
-        if !stop.is_cancelled() {
+        // Without it, the stream ends behind the answers to what was asked for.
+        more = more.filter(|_| !stop.is_cancelled());
+        if let Some(more) = &more {
+            // Fails where the server has ended.
+            let _ = more.send(call()).await;
             tokio::time::sleep(PAUSE).await;
         }
     }
