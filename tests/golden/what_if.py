@@ -23,7 +23,7 @@ import json
 import math
 from pathlib import Path
 
-from rank import too_near
+from rank import too_close
 from records import UTC, Release, decision_pb2, decisions, numbered
 from reference import Workspace
 
@@ -98,7 +98,7 @@ def decided(record, workspace, release):
         }
     )
     passed = sum(reason in ("CONFLICTS_WITH", "CATEGORY_LIMIT") for _, reason in answer["rejected"].values())
-    if too_near(answer["keys"], len(answer["offers"]) + passed):
+    if too_close(answer["keys"], len(answer["offers"]) + passed):
         raise SystemExit(f"{record.decision_id} of {record.customer_id}: two offers are too near; take another request")
     shown = []
     for offer in answer["offers"]:
