@@ -9,6 +9,8 @@ mod customer_rules;
 mod findings;
 mod index;
 mod library;
+mod limit;
+mod outcome;
 mod policy;
 mod reading;
 mod rule;
@@ -20,6 +22,11 @@ pub use customer_rules::CustomerRules;
 pub use findings::{RuleFinding, RulePlace};
 pub use index::{OfferIndex, PlacementIndex};
 pub use library::{Attribute, Offer, OfferLibrary, feature_rows};
+pub use limit::{
+    Budget, ContactLimit, Counted, CustomerCap, Pacing, Period, Spending, Suppression, SuppressionScope,
+    TotalCap,
+};
+pub use outcome::{Attribution, OUTCOMES, OutcomeKind, OutcomeType};
 pub use policy::{Candidate, Category, ContextWeight, NamedModel, Placement, Policy, Strategy};
 pub use rule::{Declared, OfferFields, Rule, RuleError, RuleMemo, RuleProblem};
 
@@ -127,6 +134,11 @@ pub fn read(
         context_weights: policy::read_context_weights(&context_weights, &names, library.offers()),
         categories,
         segmentation,
+        time_zone: zone,
+        contact_limits: Vec::new(),
+        suppressions: Vec::new(),
+        outcomes: Vec::new(),
+        attribution: Attribution::default(),
     };
     policy::refuse_unenforced(&policy_root);
     offers_root.finish();

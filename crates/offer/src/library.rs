@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::reading::{self, Entries, Names};
 use super::zone::{self, Ambiguity};
-use super::{Category, OfferIndex, PlacementIndex, Rule};
+use super::{Budget, Category, CustomerCap, OfferIndex, PlacementIndex, Rule, TotalCap};
 use document::{FromToml, Table, suggestion};
 use feature::{Entity, Value, ValueRef, read_value};
 
@@ -49,6 +49,14 @@ pub struct Offer {
     pub suitability: Option<Rule>,
     /// If true, the offer is withheld.
     pub exclusion: Option<Rule>,
+    /// The class by which contact limits exempt it.
+    pub class: Option<String>,
+    /// The most showings to one customer.
+    pub cap_customer: Option<CustomerCap>,
+    /// The most showings to all customers together.
+    pub cap_total: Option<TotalCap>,
+    /// The most money for it.
+    pub budget: Option<Budget>,
     /// Indices of the offers that must not be shown together with this one, sorted. Conflicts are symmetric: both
     /// offers list each other.
     pub conflicts_with: Vec<OfferIndex>,
@@ -163,6 +171,10 @@ fn read_offer(id: &str, table: &Table<'_, '_>, names: &Names<'_>, categories: &[
         applicability: reading::rule(table, "applicability", names),
         suitability: reading::rule(table, "suitability", names),
         exclusion: reading::rule(table, "exclusion", names),
+        class: None,
+        cap_customer: None,
+        cap_total: None,
+        budget: None,
         conflicts_with: indices(names.offers.find_all(table, "conflicts_with"), OfferIndex::new),
         consents: reading::words(table, "consents"),
         features: read_features(table, names),

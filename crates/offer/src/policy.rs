@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use chrono_tz::Tz;
+
 use super::reading::{self, Entries, Names};
-use super::{Offer, OfferIndex, PlacementIndex, Rule};
+use super::{Attribution, ContactLimit, Offer, OfferIndex, OutcomeType, PlacementIndex, Rule, Suppression};
 use document::Table;
 
 /// How offers are arbitrated.
@@ -18,6 +20,16 @@ pub struct Policy {
     pub context_weights: Vec<ContextWeight>,
     /// The model that assigns the segments.
     pub segmentation: Option<NamedModel>,
+    /// The time zone of dates and local times, and of calendar periods.
+    pub time_zone: Tz,
+    /// The contact limits, sorted by id.
+    pub contact_limits: Vec<ContactLimit>,
+    /// The suppressions, sorted by id.
+    pub suppressions: Vec<Suppression>,
+    /// The outcome types, built-in and declared, sorted by id.
+    pub outcomes: Vec<OutcomeType>,
+    /// How long outcomes count as on time.
+    pub attribution: Attribution,
 }
 
 /// A model that the policy names; this crate does not know whether it exists.
