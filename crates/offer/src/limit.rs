@@ -4,9 +4,15 @@
 //! is limited and never what has happened: they hold no counts and no clock. Start reading at [`ContactLimit`] and
 //! [`Period`].
 
+mod findings;
 mod period;
+mod read;
+mod unenforced;
 
+pub use findings::{LimitFinding, LimitPlace};
 pub use period::Period;
+pub(super) use read::{budget, contact_limits, customer_cap, suppressions, total_cap};
+pub(super) use unenforced::unenforced;
 
 use chrono::TimeDelta;
 
@@ -39,7 +45,7 @@ pub struct ContactLimit {
     pub limit: u32,
     /// Never [`Period::All`].
     pub per: Period,
-    /// With [`Counted::Decision`], a decision counts 1 if it shows at least one offer of the scope.
+    /// A decision counts 1 if it shows at least one offer of the scope; each outcome of such an offer counts 1.
     pub count: Counted,
 }
 
@@ -80,7 +86,7 @@ impl Suppression {
     }
 }
 
-/// At most so many showings of one offer to one customer in a period (`cap_customer`).
+/// At most so many decisions or outcomes of one offer and one customer in a period (`cap_customer`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomerCap {
     /// The most in the period; 0 withholds the offer from everyone.
@@ -91,7 +97,7 @@ pub struct CustomerCap {
     pub count: Counted,
 }
 
-/// At most so many showings of one offer to all customers together in a period (`cap_total`).
+/// At most so many decisions or outcomes of one offer and all customers together in a period (`cap_total`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TotalCap {
     /// The most in the period; 0 withholds the offer from everyone.

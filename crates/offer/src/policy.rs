@@ -131,8 +131,7 @@ impl Policy {
 }
 
 /// Keys that are common in this field and that this version does not enforce.
-const UNENFORCED: [&str; 6] =
-    ["contact_limits", "holdout", "experiment", "explore", "exploration", "suppression"];
+const UNENFORCED: [&str; 5] = ["contact_limits", "holdout", "experiment", "explore", "exploration"];
 
 /// Reports settings that this version does not enforce.
 pub(super) fn refuse_unenforced(table: &Table<'_, '_>) {
@@ -206,6 +205,7 @@ fn read_placement(
     let fallback = read_fallback(table, names, offers, &channels);
     let description = table.or("description", String::new());
     refuse_unenforced(table);
+    reading::refuse(table, &["suppression"]);
     table.finish();
     let id = id.to_owned();
     Placement { id, description, channels, count, strategy, models, candidates, max_per_category, fallback }
@@ -298,7 +298,11 @@ fn read_context_weight(
 }
 
 /// The offers that `categories` or `offers` name, sorted; `None` if both keys are absent.
-fn read_targets(table: &Table<'_, '_>, names: &Names<'_>, offers: &[Offer]) -> Option<Vec<OfferIndex>> {
+pub(super) fn read_targets(
+    table: &Table<'_, '_>,
+    names: &Names<'_>,
+    offers: &[Offer],
+) -> Option<Vec<OfferIndex>> {
     if table.has("categories") && table.has("offers") {
         table.problem_at("offers", "`offers` and `categories` exclude each other; keep one");
     }

@@ -77,3 +77,6 @@ impl Period {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
