@@ -9,9 +9,11 @@ use std::time::Duration;
 use super::AppError;
 use decision::{Durable, RecordedCall};
 use event::privacy::PrivacyConfig;
-use event::proto::DecisionRecord;
+use event::retention::Keep;
 use event::seal::{Sealer, SealerConfig};
-use event::{Durability, EventConfig, EventLog, EventReader, EventStore, IntoEvents, Reserved, WhenFull};
+use event::{
+    Durability, EventConfig, EventLog, EventReader, EventStore, IntoEvents, Record, Reserved, WhenFull,
+};
 use replay::Privacy;
 use telemetry::Metrics;
 
@@ -44,7 +46,7 @@ impl Records {
         let store = EventStore::open(location, Some(mirror), std::env::vars())?;
         let (log, recovery) = EventLog::start(config, env!("CARGO_PKG_VERSION"), metrics)?;
         tracing::info!(server = log.server(), directory = %config.directory.display(), ?recovery, "recording decisions");
-        let sealing = SealerConfig { keep: Some(config.keep), ..SealerConfig::default() };
+        let sealing = SealerConfig { keep: Keep::all(config.keep), ..SealerConfig::default() };
         let sealer = Sealer::start(log.log_files(), store.clone(), Arc::clone(metrics), sealing)
             .map_err(|source| AppError::Io { what: "cannot start sealing".to_owned(), source })?;
         Ok(Some(Self { log, sealer, store, privacy }))
@@ -129,8 +131,8 @@ struct Batch {
 }
 
 impl IntoEvents for Batch {
-    fn events(self: Box<Self>, emit: &mut dyn FnMut(DecisionRecord)) {
-        replay::write(&self.call, &self.privacy, emit);
+    fn events(self: Box<Self>, emit: &mut dyn FnMut(Record)) {
+        replay::write(&self.call, &self.privacy, |record| emit(record.into()));
     }
 
     fn count(&self) -> usize {

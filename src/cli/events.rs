@@ -67,6 +67,18 @@ enum EventsCommand {
 enum Kind {
     /// Decisions.
     Decision,
+    /// Outcomes, which nothing records yet.
+    #[value(hide = true)]
+    Outcome,
+}
+
+impl From<Kind> for event::Kind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Decision => Self::Decision,
+            Kind::Outcome => Self::Outcome,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -94,7 +106,8 @@ struct Found {
 
 pub(super) fn run(args: &EventsArgs) -> Result<(), Failure> {
     match &args.command {
-        EventsCommand::Export { archive, selection, kind: Kind::Decision, format, out } => {
+        EventsCommand::Export { archive, selection, kind, format, out } => {
+            let kind = event::Kind::from(*kind);
             let releases = archive.releases()?;
             let format = match format {
                 Format::Parquet => ExportFormat::Parquet,
@@ -102,8 +115,8 @@ pub(super) fn run(args: &EventsArgs) -> Result<(), Failure> {
                 Format::Csv => ExportFormat::Csv,
             };
             let named = |release| names(&releases, release);
-            let done = export(&archive.reader()?, &archive.query(selection)?, format, out, &named)?;
-            let events = document::plural(done.events as usize, "decision");
+            let done = export(&archive.reader()?, kind, &archive.query(selection)?, format, out, &named)?;
+            let events = document::plural(done.events as usize, kind.name());
             print(format!("{}: {events}, {} bytes", out.display(), done.bytes))
         }
         EventsCommand::Verify { archive, json } => verified(archive, *json),
