@@ -105,6 +105,14 @@ macro_rules! kinds {
                 }
             }
 
+            /// The record of an event where it is; `None` for the header of a log.
+            pub(crate) fn in_event(event: &event::Event) -> Option<&dyn EventRecord> {
+                match event {
+                    event::Event::Header(_) => None,
+                    $(event::Event::$kind(record) => Some(&**record),)+
+                }
+            }
+
             /// The bytes that it takes as protobuf.
             pub(crate) fn encoded_len(&self) -> usize {
                 match self {

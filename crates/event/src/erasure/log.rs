@@ -18,8 +18,8 @@ use crate::disk::{self, Disk};
 use crate::error::NotRecorded;
 use crate::event_log::EventLog;
 use crate::frame::{self, FrameError, Frames, HEAD_BYTES};
+use crate::kind::Record;
 use crate::log::{LogFile, LogFiles, TakenOver};
-use crate::proto::event;
 use crate::recorder::Recorder;
 
 /// Bytes that are read ahead.
@@ -128,7 +128,7 @@ fn blank_file(
     let failed = |source: FrameError| ErasureError::LogFile { path: shown.clone(), source };
     let (mut patches, mut start) = (VecDeque::new(), 0);
     while let Some(one) = frames.next_frame().map_err(failed)? {
-        if let Some(event::Event::Decision(record)) = &one.event.event {
+        if let Some(record) = one.event.event.as_ref().and_then(Record::in_event) {
             if erased.has(record) {
                 let length = (one.end - start) as usize - HEAD_BYTES;
                 let Some(blank) = blank_event(&one.event, length) else {
@@ -142,7 +142,7 @@ fn blank_file(
                 frame::write(&blank, &mut bytes);
                 patches.push_back((start, bytes));
             } else if erased.cannot_tell(record) {
-                blanked.unknown_keys.insert(record.pseudonym_key.clone());
+                blanked.unknown_keys.insert(record.pseudonym_key().to_owned());
             }
         }
         start = one.end;

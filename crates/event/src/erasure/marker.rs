@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{ErasureError, ErasureStore};
+use crate::kind::EventRecord;
 use crate::privacy::{Pseudonym, Pseudonyms, Subject};
-use crate::proto::DecisionRecord;
 
 /// The folder of markers in a store.
 const ERASURES: &str = "erasures";
@@ -153,20 +153,21 @@ impl Erased {
 
     /// Whether a record is about somebody who is to be erased.
     #[must_use]
-    pub fn has(&self, record: &DecisionRecord) -> bool {
-        if record.pseudonym_key.is_empty() {
-            return self.has_customer(&record.customer_id);
+    pub fn has(&self, record: &dyn EventRecord) -> bool {
+        let (key, text) = (record.pseudonym_key(), record.customer_id());
+        if key.is_empty() {
+            return self.has_customer(text);
         }
-        let name = Pseudonym { key: record.pseudonym_key.clone(), text: record.customer_id.clone() };
+        let name = Pseudonym { key: key.to_owned(), text: text.to_owned() };
         self.markers.iter().any(|marker| marker.has(&name))
     }
 
     /// Whether a record is under a key that a marker does not know.
     #[must_use]
-    pub fn cannot_tell(&self, record: &DecisionRecord) -> bool {
-        let key = &record.pseudonym_key;
+    pub fn cannot_tell(&self, record: &dyn EventRecord) -> bool {
+        let key = record.pseudonym_key();
         let is_foreign =
-            |marker: &Marker| !marker.is_complete() && !marker.name.iter().any(|hashed| hashed.key == *key);
+            |marker: &Marker| !marker.is_complete() && !marker.name.iter().any(|hashed| hashed.key == key);
         !key.is_empty() && self.markers.iter().any(is_foreign)
     }
 
@@ -323,6 +324,7 @@ mod tests {
     use crate::keys::Keys;
     use crate::keys::tests::keys;
     use crate::privacy::PseudonymMode;
+    use crate::proto::DecisionRecord;
 
     fn none() -> Pseudonyms {
         Pseudonyms::new(PseudonymMode::None, &Keys::default()).unwrap()

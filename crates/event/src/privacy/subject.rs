@@ -41,14 +41,14 @@ impl Subject {
 
     /// Whether a record is about them.
     #[must_use]
-    pub fn is_of(&self, record: &impl EventRecord) -> bool {
+    pub fn is_of(&self, record: &dyn EventRecord) -> bool {
         let (key, text) = (record.pseudonym_key(), record.customer_id());
         self.names.iter().any(|name| name.key == key && name.text == text)
     }
 
     /// Whether a record may be about them, and no key tells: its pseudonym is of a key that is not there.
     #[must_use]
-    pub fn may_be_of(&self, record: &impl EventRecord) -> bool {
+    pub fn may_be_of(&self, record: &dyn EventRecord) -> bool {
         let key = record.pseudonym_key();
         !key.is_empty() && !self.names.iter().any(|name| name.key == key)
     }
