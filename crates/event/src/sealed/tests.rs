@@ -1,4 +1,4 @@
-mod fuzzing;
+mod fuzz_decoders;
 mod outcomes;
 pub(crate) mod testing;
 
