@@ -52,6 +52,11 @@ impl Records {
         Ok(Some(Self { log, sealer, store, privacy }))
     }
 
+    /// The log.
+    pub(super) fn log(&self) -> event::Recorder {
+        self.log.recorder()
+    }
+
     /// Hands decisions to the log.
     pub(super) fn recorder(&self) -> Arc<dyn decision::Recorder> {
         recorder(self.log.recorder(), self.privacy.clone())
