@@ -28,7 +28,7 @@ pub(super) struct EventsArgs {
 
 #[derive(Debug, Subcommand)]
 enum EventsCommand {
-    /// Write recorded decisions to one file
+    /// Write recorded decisions or outcomes to one file
     Export {
         #[command(flatten)]
         archive: ArchiveArgs,
@@ -67,8 +67,7 @@ enum EventsCommand {
 enum Kind {
     /// Decisions.
     Decision,
-    /// Outcomes, which nothing records yet.
-    #[value(hide = true)]
+    /// Outcomes.
     Outcome,
 }
 
