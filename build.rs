@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "proto/proffer/v1/model.proto",
         "proto/proffer/v1/release.proto",
         "proto/proffer/v1/record_service.proto",
+        "proto/proffer/v1/feedback.proto",
         "proto/inference/grpc_predict_v2.proto",
     ];
     println!("cargo:rerun-if-changed=proto");

@@ -5,6 +5,7 @@
 
 mod config;
 mod erasures;
+mod memory;
 mod records;
 
 use std::future::Future;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use self::config::ServerConfig;
+use self::memory::Memory;
 use self::records::Records;
 pub use self::records::recorder;
 use crate::admin::Admin;
@@ -114,7 +116,9 @@ pub struct App {
     workers: Workers,
     readiness: Readiness,
     metrics: Arc<Metrics>,
+    store: Store,
     records: Option<Records>,
+    memory: Arc<Memory>,
 }
 
 impl App {
@@ -165,8 +169,10 @@ impl App {
             Some(records) => decider.with_recorder(records.recorder()),
             None => decider,
         };
+        let memory = Arc::new(Memory::start(&config.feedback, records.as_ref(), &metrics)?);
+        let decider = decider.with_limiter(memory.limiter());
         let deployer = Deployer::new(DeployerParts {
-            store,
+            store: store.clone(),
             cache,
             repository: Some(Arc::clone(&repository)),
             publisher,
@@ -175,7 +181,19 @@ impl App {
             keep_warm: config.release.warm_releases,
             background,
         });
-        Ok(Self { config, decider, registry, deployer, repository, workers, readiness, metrics, records })
+        Ok(Self {
+            config,
+            decider,
+            registry,
+            deployer,
+            repository,
+            workers,
+            readiness,
+            metrics,
+            store,
+            records,
+            memory,
+        })
     }
 
     /// A registry and a deployer over `store` without a server: what they load serves no calls. Servers follow the
@@ -238,6 +256,7 @@ impl App {
             readiness: self.readiness,
             metrics: self.metrics,
             records: self.records.as_ref().map(|records| (records.reader(), records.privacy())),
+            feedback: self.memory.feedback(),
             config: config.grpc,
             drain: config.server.drain.saturating_sub(config.server.drain_delay.unwrap_or_default()),
         };
@@ -245,7 +264,8 @@ impl App {
         let serving = tokio::spawn(services.serve(grpc, stop.clone().cancelled_owned()));
         let mut shutdown = std::pin::pin!(shutdown);
         let (deployer, poll, mut records) = (self.deployer.clone(), config.release.poll, self.records);
-        let starting = blocking(move || start(&deployer, poll));
+        let (memory, store) = (Arc::clone(&self.memory), self.store);
+        let starting = blocking(move || start((&deployer, poll), (&memory, &store)));
         let following = tokio::select! {
             started = starting => match started.and_then(|started| started) {
                 Ok(following) => Some(following),
@@ -291,8 +311,12 @@ impl App {
     }
 }
 
-/// Serves the release that `CURRENT` names, and follows its changes.
-fn start(deployer: &Deployer, poll: Duration) -> Result<Follower, AppError> {
+/// Serves the release that `CURRENT` names with the history of what was recorded before, and follows its changes.
+fn start(
+    (deployer, poll): (&Deployer, Duration),
+    (memory, store): (&Memory, &Store),
+) -> Result<Follower, AppError> {
+    memory.recover(store)?;
     let stamp = deployer.start()?;
     deployer
         .follow(stamp, poll)

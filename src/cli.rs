@@ -11,6 +11,7 @@ mod features;
 mod init;
 mod judge;
 mod model;
+mod outcomes;
 mod printing;
 mod privacy;
 mod progress;
@@ -69,6 +70,8 @@ enum Command {
     Release(release::ReleaseArgs),
     /// Show and list recorded decisions
     Decision(decision::DecisionArgs),
+    /// Report what customers did with the offers that they were shown
+    Outcomes(outcomes::OutcomesArgs),
     /// Export, verify and seal recorded events
     Events(events::EventsArgs),
     /// Decide again from records and compare, or ask what another release would have done
@@ -153,6 +156,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Model(args) => model::run(&args),
         Command::Release(args) => release::run(&args),
         Command::Decision(args) => decision::run(&args),
+        Command::Outcomes(args) => outcomes::run(&args),
         Command::Events(args) => events::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Privacy(args) => privacy::run(&args),

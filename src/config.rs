@@ -14,6 +14,7 @@ use document::settings::{Resolved, Settings};
 pub use environment::unknown_variables;
 use event::EventConfig;
 use event::privacy::PrivacyConfig;
+use history::feedback::FeedbackConfig;
 use release::ReleaseConfig;
 use telemetry::logging::LoggingConfig;
 
@@ -36,6 +37,8 @@ pub struct Config {
     pub events: EventConfig,
     /// How records name customers, and where the keys are.
     pub privacy: PrivacyConfig,
+    /// How outcomes are taken.
+    pub feedback: FeedbackConfig,
     /// Logs and traces.
     pub logging: LoggingConfig,
     resolved: Resolved,
@@ -58,8 +61,10 @@ impl Config {
         let release = ReleaseConfig::read(&mut settings);
         let events = EventConfig::read(&mut settings);
         let privacy = PrivacyConfig::read(&mut settings);
+        let feedback = FeedbackConfig::read(&mut settings);
         let logging = LoggingConfig::read(&mut settings);
-        settings.finish().map(|resolved| Self { server, grpc, release, events, privacy, logging, resolved })
+        let resolved = settings.finish()?;
+        Ok(Self { server, grpc, release, events, privacy, feedback, logging, resolved })
     }
 }
 

@@ -13,6 +13,7 @@ mod connection;
 mod decision;
 pub mod dense;
 mod exchange;
+mod feedback;
 mod footprint;
 mod guarded;
 mod head;
@@ -61,12 +62,15 @@ use admission::{AdmissionLayer, Writers};
 use budget::Budget;
 use decision::call_of;
 use event::EventReader;
+use feedback::FeedbackService;
+use history::feedback::Feedback;
 use http2::{Services, Settings};
 use model::ModelService;
 use offload::OffloadLayer;
 use peers::Peers;
 use proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use proto::proffer::v1::decision_service_server::DecisionServiceServer;
+use proto::proffer::v1::feedback_service_server::FeedbackServiceServer;
 use proto::proffer::v1::model_service_server::ModelServiceServer;
 use proto::proffer::v1::record_service_server::RecordServiceServer;
 use proto::proffer::v1::release_service_server::ReleaseServiceServer;
@@ -94,6 +98,8 @@ pub struct Grpc {
     pub metrics: Arc<Metrics>,
     /// Answers `RecordService`; `None` if decisions are not recorded.
     pub records: Option<(EventReader, Privacy)>,
+    /// Answers `FeedbackService`; `None` if decisions are not recorded.
+    pub feedback: Option<Feedback>,
     /// How the protocols are served.
     pub config: GrpcConfig,
     /// How long a shutdown waits for calls in flight.
@@ -113,6 +119,12 @@ impl Grpc {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let limits = Arc::new(self.config.limits);
         let most = limits.message_bytes;
+        let outcomes = FeedbackService::new(self.decider.clone(), self.feedback);
+        let outcomes = FeedbackServiceServer::new(outcomes)
+            .max_decoding_message_size(most)
+            .max_encoding_message_size(usize::MAX)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip);
         let decisions =
             DecisionService::new(self.decider, Arc::clone(&limits)).with_registry(self.registry.clone());
         let decisions = DecisionServiceServer::new(decisions)
@@ -180,6 +192,7 @@ impl Grpc {
         };
         let services = || {
             let routes = Routes::new(decisions.clone())
+                .add_service(outcomes.clone())
                 .add_service(inference.clone())
                 .add_service(models.clone())
                 .add_service(releases.clone())
@@ -207,6 +220,7 @@ async fn follow_readiness(reporter: HealthReporter, readiness: Readiness) {
     // The server as a whole comes last: a watcher of it finds every service already updated.
     let services = [
         "proffer.v1.DecisionService",
+        "proffer.v1.FeedbackService",
         "proffer.v1.ModelService",
         "proffer.v1.ReleaseService",
         "proffer.v1.RecordService",

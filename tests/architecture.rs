@@ -18,7 +18,7 @@ const MAY_KNOW: [(&str, &[&str]); 6] = [
 ];
 
 /// Dependency → the files or folders that may use it, where Cargo would allow more.
-const NAMED_IN: [(&str, &[&str]); 12] = [
+const NAMED_IN: [(&str, &[&str]); 13] = [
     ("ort", &["model/onnx"]),
     ("tonic", &["grpc"]),
     ("prost_types", &["grpc", "replay/record"]),
@@ -30,6 +30,7 @@ const NAMED_IN: [(&str, &[&str]); 12] = [
     ("hyper", &["admin", "grpc/http2"]),
     ("hyper_util", &["admin", "grpc/http2"]),
     ("cel", &["offer/rule"]),
+    ("dashmap", &["history"]),
     ("parquet", &["table", "feature/store", "segment-train/train/table", "event/sealed"]),
 ];
 

@@ -11,9 +11,11 @@ use super::AppError;
 use super::erasures::Erasures;
 use decision::{Durable, RecordedCall};
 use event::privacy::PrivacyConfig;
-use event::proto::DecisionRecord;
+use event::retention::Keep;
 use event::seal::{Sealer, SealerConfig};
-use event::{Durability, EventConfig, EventLog, EventReader, EventStore, IntoEvents, Reserved, WhenFull};
+use event::{
+    Durability, EventConfig, EventLog, EventReader, EventStore, IntoEvents, Record, Reserved, WhenFull,
+};
 use release::Deployer;
 use replay::Privacy;
 use telemetry::Metrics;
@@ -49,7 +51,7 @@ impl Records {
         let (log, recovery) = EventLog::start(config, env!("CARGO_PKG_VERSION"), metrics)?;
         tracing::info!(server = log.server(), directory = %config.directory.display(), ?recovery, "recording decisions");
         let erasures = Erasures::start(location, &log, privacy.pseudonyms.clone())?;
-        let sealing = SealerConfig { keep: Some(config.keep), ..SealerConfig::default() };
+        let sealing = SealerConfig { keep: Keep::all(config.keep), ..SealerConfig::default() };
         let sealer = Sealer::start(log.log_files(), store.clone(), Arc::clone(metrics), sealing)
             .map_err(|source| AppError::Io { what: "cannot start sealing".to_owned(), source })?;
         Ok(Some(Self { log, sealer, erasures, store, privacy }))
@@ -61,6 +63,11 @@ impl Records {
     /// When the operating system refuses a thread.
     pub(super) fn follow_erasures(&mut self, deployer: &Deployer, poll: Duration) -> Result<(), AppError> {
         self.erasures.follow(deployer, poll)
+    }
+
+    /// The log.
+    pub(super) fn log(&self) -> event::Recorder {
+        self.log.recorder()
     }
 
     /// Hands decisions to the log.
@@ -146,8 +153,8 @@ struct Batch {
 }
 
 impl IntoEvents for Batch {
-    fn events(self: Box<Self>, emit: &mut dyn FnMut(DecisionRecord)) {
-        replay::write(&self.call, &self.privacy, emit);
+    fn events(self: Box<Self>, emit: &mut dyn FnMut(Record)) {
+        replay::write(&self.call, &self.privacy, |record| emit(record.into()));
     }
 
     fn count(&self) -> usize {

@@ -31,7 +31,7 @@ pub(super) struct EventsArgs {
 
 #[derive(Debug, Subcommand)]
 enum EventsCommand {
-    /// Write recorded decisions to one file
+    /// Write recorded decisions or outcomes to one file
     Export {
         #[command(flatten)]
         archive: ArchiveArgs,
@@ -70,6 +70,17 @@ enum EventsCommand {
 enum Kind {
     /// Decisions.
     Decision,
+    /// Outcomes.
+    Outcome,
+}
+
+impl From<Kind> for event::Kind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Decision => Self::Decision,
+            Kind::Outcome => Self::Outcome,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -97,7 +108,8 @@ struct Found {
 
 pub(super) fn run(args: &EventsArgs) -> Result<(), Failure> {
     match &args.command {
-        EventsCommand::Export { archive, selection, kind: Kind::Decision, format, out } => {
+        EventsCommand::Export { archive, selection, kind, format, out } => {
+            let kind = event::Kind::from(*kind);
             let releases = archive.releases()?;
             let format = match format {
                 Format::Parquet => ExportFormat::Parquet,
@@ -105,8 +117,8 @@ pub(super) fn run(args: &EventsArgs) -> Result<(), Failure> {
                 Format::Csv => ExportFormat::Csv,
             };
             let named = |release| names(&releases, release);
-            let done = export(&archive.reader()?, &archive.query(selection)?, format, out, &named)?;
-            let events = document::plural(done.events as usize, "decision");
+            let done = export(&archive.reader()?, kind, &archive.query(selection)?, format, out, &named)?;
+            let events = document::plural(done.events as usize, kind.name());
             print(format!("{}: {events}, {} bytes", out.display(), done.bytes))
         }
         EventsCommand::Verify { archive, json } => verified(archive, *json),

@@ -218,8 +218,8 @@ fn withheld(result: &RankedCustomer) -> Table {
     let mut table = new_table(&["offer", "stage", "reason", "because"], 0..0);
     // Those that came nearest to being shown come first.
     let mut rejected: Vec<&ViewedWithheld> = result.rejected.iter().collect();
-    let stage = |offer: &ViewedWithheld| Stage::ALL.iter().position(|stage| stage.as_str() == offer.stage);
-    rejected.sort_by_key(|offer| Reverse(stage(offer)));
+    let stage = |offer: &ViewedWithheld| Stage::ALL.iter().find(|stage| stage.as_str() == offer.stage);
+    rejected.sort_by_key(|offer| Reverse(stage(offer).map(|stage| stage.place())));
     for offer in rejected {
         let because: Vec<&str> =
             [offer.rule.as_str(), &offer.detail].into_iter().filter(|part| !part.is_empty()).collect();

@@ -13,7 +13,7 @@ use super::upload::read_optional;
 use super::{Failure, progress};
 use event::proto::DecisionRecord;
 use event::read::{ReadProgress, read_file};
-use event::{EventReader, Query, SealedError};
+use event::{EventReader, Kind, Query, Record, SealedError};
 use release::Deployer;
 use replay::identity::{self, replay};
 use replay::{Comparison, Named, Options, Privacy, what_if};
@@ -126,7 +126,13 @@ impl Input<'_> {
             emit(record)
         };
         match self {
-            Self::File(file, progress) => read_file(file, query, progress, &mut |entry| emit(*entry.record)),
+            Self::File(file, progress) => read_file(file, Kind::Decision, query, progress, &mut |entry| {
+                if let Record::Decision(record) = entry.record {
+                    emit(*record)
+                } else {
+                    ControlFlow::Continue(())
+                }
+            }),
             Self::Archive(reader) => reader.scan(query, emit),
         }
     }

@@ -3,6 +3,7 @@
 mod address;
 mod decisions;
 mod management;
+mod outcomes;
 mod records;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ use wire::release_service_client::ReleaseServiceClient;
 
 pub use decisions::{RankAnswer, RankQuestion, RankedCustomer, Scored, ShownOffer, ShownSegment};
 pub use management::{PIECE, Watch};
+pub use outcomes::OutcomeAnswer;
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]

@@ -229,12 +229,12 @@ impl wire::decision_service_server::DecisionService for DecisionService {
 const COMPRESSED_FROM: usize = 16 << 10;
 
 /// Whether the caller takes compressed answers.
-fn takes_compressed<T>(request: &Request<T>) -> bool {
+pub(super) fn takes_compressed<T>(request: &Request<T>) -> bool {
     request.metadata().contains_key("grpc-accept-encoding")
 }
 
 /// The answer of so many bytes, compressed if the caller accepts that and it is large.
-fn respond<T>(answer: T, bytes: usize, compressed: bool) -> Response<T> {
+pub(super) fn respond<T>(answer: T, bytes: usize, compressed: bool) -> Response<T> {
     let mut response = Response::new(answer);
     if compressed && bytes < COMPRESSED_FROM {
         response.disable_compression();
@@ -261,7 +261,7 @@ pub(super) fn request_id(given: impl Into<String>) -> String {
 /// passes, the server drains, or the caller goes. At most one answer waits for the caller, so no work is done for a
 /// caller that does not read. The status of a drain says how many messages were answered, so that the caller knows
 /// where to continue. `answer` returns each answer with its size in bytes.
-fn answer_each<Q, A, F, W>(
+pub(super) fn answer_each<Q, A, F, W>(
     request: Request<Streaming<Q>>,
     answer: F,
 ) -> Response<ReceiverStream<Result<A, Status>>>

@@ -239,7 +239,8 @@ fn write_named(value: NamedValue) -> wire::RecordedValue {
     }
 }
 
-fn unreadable(error: SealedError) -> RegistryError {
+/// Why records cannot be read, as a caller is told.
+pub(super) fn unreadable(error: SealedError) -> RegistryError {
     match error {
         SealedError::Objects(error) => StoreError::from(error).into(),
         SealedError::Damaged { .. }

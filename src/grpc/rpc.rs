@@ -38,7 +38,7 @@ pub(super) enum Offload {
 /// What a call may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// It changes nothing.
+    /// It changes neither models nor releases nor what is served.
     Reads,
     /// It changes models, releases or what is served.
     Writes,
@@ -106,7 +106,7 @@ impl Rpc {
 pub(super) const OTHER: &str = "other";
 
 /// All calls.
-pub(super) const RPCS: [Rpc; 29] = [
+pub(super) const RPCS: [Rpc; 31] = [
     Rpc::serving("/proffer.v1.DecisionService/Rank", "Rank"),
     Rpc::serving("/proffer.v1.DecisionService/RankStream", "RankStream")
         .offloaded()
@@ -118,6 +118,11 @@ pub(super) const RPCS: [Rpc; 29] = [
         .taking_many()
         .giving_many(),
     Rpc::serving("/proffer.v1.DecisionService/AssignSegments", "AssignSegments"),
+    Rpc::serving("/proffer.v1.FeedbackService/RecordOutcomes", "RecordOutcomes"),
+    Rpc::serving("/proffer.v1.FeedbackService/RecordOutcomesStream", "RecordOutcomesStream")
+        .offloaded()
+        .taking_many()
+        .giving_many(),
     Rpc::management("/proffer.v1.ModelService/PushModelVersion", "PushModelVersion").writing().taking_many(),
     Rpc::management("/proffer.v1.ModelService/ListModels", "ListModels"),
     Rpc::management("/proffer.v1.ModelService/GetModelVersion", "GetModelVersion"),
@@ -207,12 +212,13 @@ mod tests {
                 "ServerLive" | "ServerReady" | "ModelReady" | "ServerMetadata" => None,
                 _ if rpc.path.starts_with("/grpc.") => None,
                 _ if rpc.path.starts_with("/proffer.v1.DecisionService/") => Some(Pool::Serving),
+                _ if rpc.path.starts_with("/proffer.v1.FeedbackService/") => Some(Pool::Serving),
                 _ if rpc.path.starts_with("/inference.") => Some(Pool::Serving),
                 _ => Some(Pool::Management),
             };
             assert_eq!(rpc.pool, pool, "{}", rpc.path);
             // Short unless the message is long.
-            let short = ["Rank", "Score", "AssignSegments"].contains(&verb);
+            let short = ["Rank", "Score", "AssignSegments", "RecordOutcomes"].contains(&verb);
             let always = rpc.path.starts_with("/proffer.v1.") && !short;
             assert_eq!(rpc.offload == Offload::Always, always, "{}", rpc.path);
         }

@@ -11,10 +11,13 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::inference::InferenceError;
+use super::record::unreadable;
 use decision::DecisionError;
 use details::{LATER, MUCH_LATER, SOON, retry};
 pub(super) use details::{of_request, retry_delay};
 use document::Problems;
+use event::NotRecorded;
+use history::feedback::FeedbackError;
 use model::RepositoryError;
 use release::RegistryError;
 use telemetry::ids::new_id;
@@ -32,6 +35,22 @@ pub(super) fn from_decision(error: &DecisionError, request_id: &str) -> Status {
         DecisionError::NotRecorded => retry(Code::ResourceExhausted, &error.to_string(), LATER),
         DecisionError::Rejected(refusal) => from_rejection(*refusal, request_id),
         DecisionError::Internal(details) => internal(details, request_id),
+    };
+    of_request(status, request_id)
+}
+
+/// The status of outcomes that have no verdicts. They can be sent again.
+pub(super) fn from_feedback(error: FeedbackError, request_id: &str) -> Status {
+    let status = match error {
+        FeedbackError::NoRoom => retry(Code::ResourceExhausted, &error.to_string(), LATER),
+        FeedbackError::NotRecorded(NotRecorded::Stalled | NotRecorded::Closed) => {
+            retry(Code::Unavailable, &error.to_string(), LATER)
+        }
+        FeedbackError::NotRecorded(NotRecorded::Failed) => internal(&error.to_string(), request_id),
+        FeedbackError::Unreadable(error) => {
+            from_registry(&unreadable(error), request_id, Audience::Caller)
+        }
+        FeedbackError::Internal(details) => internal(&details, request_id),
     };
     of_request(status, request_id)
 }

@@ -68,15 +68,17 @@ const CASES: &[Case] = &[
     Case {
         about: "caps, one of them negative",
         spoil: |copy| {
-            copy.replace("offers.toml", "value = 80.0", "value = 80.0\ncap_customer = -3\nbudget = 1000.0");
+            let caps = "cap_customer = { limit = -3, per = \"7d\", count = \"impression\" }\nbudget = 1000.0";
+            copy.replace("offers.toml", "value = 80.0", &format!("value = 80.0\n{caps}"));
         },
         problems: &[
             (
                 "offers.toml",
                 "cap_customer",
-                "offer `travel_gold`: `cap_customer` must not be negative, and is -3",
+                "offer `travel_gold` [cap_customer]: `limit` must be a whole number of at least 0, not the number -3",
             ),
             ("offers.toml", "cap_customer", "cap_customer: not enforced by this version; remove it"),
+            ("offers.toml", "budget", "offer `travel_gold`: `budget` must be a table ([budget])"),
             ("offers.toml", "budget", "budget: not enforced by this version; remove it"),
         ],
     },
@@ -100,10 +102,13 @@ const CASES: &[Case] = &[
         spoil: |copy| {
             copy.append("policy.toml", "\n[contact_limits]\nper_week = 3\n[holdout]\npercent = 5.0\n");
             copy.append("policy.toml", "[[experiment]]\nid = \"challenger\"\n");
+            copy.append("policy.toml", "[[contact_limit]]\nid = \"few\"\nlimit = 2\nper = \"7d\"\n");
+            copy.append("policy.toml", "count = \"decision\"\n");
         },
         problems: &[
             ("policy.toml", "[contact_limits]", "contact_limits: not enforced by this version; remove it"),
             ("policy.toml", "[holdout]", "holdout: not enforced by this version; remove it"),
+            ("policy.toml", "[[contact_limit]]", "contact_limit: not enforced by this version; remove it"),
             ("policy.toml", "[[experiment]]", "experiment: not enforced by this version; remove it"),
         ],
     },

@@ -25,6 +25,7 @@ mod logs;
 mod management;
 mod metrics;
 mod open_inference;
+mod outcomes;
 mod pipeline;
 mod privacy;
 mod promotions;

@@ -146,7 +146,8 @@ macro_rules! words {
 }
 
 words! {
-    /// Which gate withheld an offer, in the order of the gates.
+    /// Which gate withheld an offer, in the order of the gates but for [`Stage::Limits`], which came later: records
+    /// have the positions.
     Stage {
         /// A consent is missing.
         Consent = "consent",
@@ -168,6 +169,28 @@ words! {
         Slate = "slate",
         /// Better offers filled the slate.
         Arbitration = "arbitration",
+        /// A suppression, a contact limit, a cap or a budget has no room: asked after suitability, before scores.
+        Limits = "limits",
+        /// It was chosen, and by then another decision had taken the last room of a limit.
+        Reservation = "reservation",
+    }
+}
+
+impl Stage {
+    /// Whether models are asked before this gate.
+    #[must_use]
+    pub fn is_after_scores(self) -> bool {
+        matches!(self, Self::Score | Self::Slate | Self::Arbitration | Self::Reservation)
+    }
+
+    /// Its place in the order of the gates.
+    #[must_use]
+    pub fn place(self) -> usize {
+        // Limits are asked between suitability and scores.
+        match self {
+            Self::Limits => 2 * Self::Suitability as usize + 1,
+            other => 2 * other as usize,
+        }
     }
 }
 
@@ -202,6 +225,18 @@ words! {
         RuleError = "RULE_ERROR",
         /// The slate was full.
         Outranked = "OUTRANKED",
+        /// The customer said no to it too often.
+        Suppressed = "SUPPRESSED",
+        /// The customer was contacted often enough.
+        ContactLimit = "CONTACT_LIMIT",
+        /// The customer was shown it often enough.
+        CapCustomer = "CAP_CUSTOMER",
+        /// All customers together had it often enough.
+        CapTotal = "CAP_TOTAL",
+        /// Its budget is spent or reserved.
+        Budget = "BUDGET",
+        /// It has a total limit, which could not be reserved durably.
+        HistoryUnavailable = "HISTORY_UNAVAILABLE",
     }
 }
 

@@ -21,7 +21,11 @@ pub(super) struct ResolvedCustomer<'a> {
 /// A consent is given by the request, or by a feature `consent_<name>` that is true. It is refused where the feature is
 /// false, in the store or in the request. A refusal always wins.
 #[derive(Default)]
-pub(super) struct Consents<'a>(Vec<(&'a str, bool)>);
+pub(super) struct Consents<'a> {
+    named: Vec<(&'a str, bool)>,
+    /// Whether the customer opted out of all marketing: every consent is refused.
+    are_all_refused: bool,
+}
 
 /// The values that are known of a customer, before defaults: those of the request over those of the store.
 pub(super) struct KnownValues<'a> {
@@ -89,7 +93,10 @@ impl<'a> ResolvedCustomer<'a> {
         let mut resolved = Self {
             values: Vec::with_capacity(features.len()),
             segment: None,
-            consents: Consents(customer.consents.iter().map(|consent| (consent.as_str(), true)).collect()),
+            consents: Consents {
+                named: customer.consents.iter().map(|consent| (consent.as_str(), true)).collect(),
+                are_all_refused: plan.has_opted_out(index),
+            },
             degraded: context.degraded.clone(),
         };
         let (usage, wanted) = (release.feature_usage(), plan.wanted());
@@ -97,6 +104,9 @@ impl<'a> ResolvedCustomer<'a> {
         let known = KnownValues::of(plan, index);
         if known.is_unknown() {
             resolved.degraded.push(Degraded::UnknownCustomer);
+        }
+        if resolved.consents.are_all_refused {
+            resolved.degraded.push(Degraded::OptedOutOfAll);
         }
         let find = |position: usize| known.value(position).1;
         resolved.segment = release.segmentation().map(|segmentation| segmentation.assign(find));
@@ -110,7 +120,7 @@ impl<'a> ResolvedCustomer<'a> {
         for feature in consents {
             let ValueRef::Bool(given) = find(feature.position) else { continue };
             let consent = &*feature.consent;
-            resolved.consents.0.push((consent, given));
+            resolved.consents.named.push((consent, given));
             let matters =
                 || wanted.has_consent(feature) || customer.consents.iter().any(|one| one == consent);
             if !given && matters() {
@@ -122,7 +132,7 @@ impl<'a> ResolvedCustomer<'a> {
             |name| usage.asks_consent(name),
             &mut resolved.degraded,
         );
-        resolved.consents.0.sort_unstable();
+        resolved.consents.named.sort_unstable();
         resolved
     }
 
@@ -140,11 +150,11 @@ impl<'a> ResolvedCustomer<'a> {
 impl Consents<'_> {
     /// Whether the consent was given and not refused.
     pub(crate) fn are_given(&self, name: &str) -> bool {
-        self.0.binary_search(&(name, true)).is_ok() && !self.are_refused(name)
+        self.named.binary_search(&(name, true)).is_ok() && !self.are_refused(name)
     }
 
     /// Whether the consent was refused.
     pub(crate) fn are_refused(&self, name: &str) -> bool {
-        self.0.binary_search(&(name, false)).is_ok()
+        self.are_all_refused || self.named.binary_search(&(name, false)).is_ok()
     }
 }

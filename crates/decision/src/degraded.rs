@@ -22,6 +22,8 @@ pub(super) enum Degraded<'a> {
     UnknownCustomer,
     /// The customer refuses this consent, even if the call claims it.
     OptedOut(&'a str),
+    /// The customer opted out of all marketing.
+    OptedOutOfAll,
     /// A consent of the call that no offer asks for.
     UnknownConsent(&'a str),
     MoreUnknownConsents(usize),
@@ -48,6 +50,7 @@ impl<'a> Degraded<'a> {
             Self::OutOfRange(name) => ["out_of_range:", name].concat(),
             Self::UnknownCustomer => "unknown_customer".to_owned(),
             Self::OptedOut(name) => ["opted_out:", name].concat(),
+            Self::OptedOutOfAll => "opted_out".to_owned(),
             Self::UnknownConsent(name) => named(UNKNOWN_CONSENT, name),
             Self::MoreUnknownConsents(count) => more(UNKNOWN_CONSENT, count),
             Self::OfCall(text) => text.to_owned(),

@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 
 use super::customer::ResolvedCustomer;
+use super::limits::CustomerGate;
 use super::withheld::{Detail, Withheld};
 use super::{Reason, Stage};
 use offer::{Catalog, CustomerRules, Offer, OfferIndex, Rule};
@@ -18,6 +19,10 @@ pub(super) struct GateInput<'a, 'k> {
     /// The channels of the placement.
     pub channels: &'a [String],
     pub as_of: DateTime<Utc>,
+    /// The server's clock, which limits go by.
+    pub now: DateTime<Utc>,
+    /// The limits of the customer, where there is a history.
+    pub limits: Option<&'k CustomerGate<'a>>,
 }
 
 /// Why a gate withholds an offer.
@@ -36,7 +41,9 @@ impl<'a> Blocked<'a> {
 impl<'a> GateInput<'a, '_> {
     /// The first gate that withholds the offer, if any. `rules` are evaluated for the customer.
     pub(crate) fn withholds(&self, offer: OfferIndex, rules: &CustomerRules<'_>) -> Option<Withheld<'a>> {
-        self.without_rules(offer).or_else(|| by_rules(self.catalog.library.get(offer), offer, rules))
+        self.without_rules(offer)
+            .or_else(|| by_rules(self.catalog.library.get(offer), offer, rules))
+            .or_else(|| self.limits?.withholds(offer, self.now))
     }
 
     /// The first gate other than consent that withholds the offer.
@@ -50,8 +57,13 @@ impl<'a> GateInput<'a, '_> {
         blocked.map(|blocked| blocked.at(offer)).or_else(|| by_rules(terms, offer, rules))
     }
 
-    /// The gates that also apply to a fallback: consent, validity, channel.
-    pub(crate) fn without_rules(&self, offer: OfferIndex) -> Option<Withheld<'a>> {
+    /// The gates of a fallback: consent, validity, channel, suppressions and contact limits.
+    pub(crate) fn withholds_fallback(&self, offer: OfferIndex) -> Option<Withheld<'a>> {
+        self.without_rules(offer).or_else(|| self.limits?.withholds_fallback(offer, self.now))
+    }
+
+    /// Consent, validity, channel.
+    fn without_rules(&self, offer: OfferIndex) -> Option<Withheld<'a>> {
         let terms = self.catalog.library.get(offer);
         let blocked = self.consent(terms).or_else(|| self.validity(terms)).or_else(|| self.channel(terms));
         blocked.map(|blocked| blocked.at(offer))

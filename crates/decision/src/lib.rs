@@ -10,6 +10,7 @@ mod customer;
 mod degraded;
 mod error;
 mod gates;
+mod limits;
 mod plan;
 mod rank;
 mod reach;
@@ -35,13 +36,15 @@ pub use answer::{
     CustomerError, Factors, RankResult, RankedOffer, Reason, ScoreAnswer, SegmentAnswer, Stage, WithheldOffer,
 };
 pub use error::{Asked, DecisionError};
+pub use limits::{Limiter, Naming, Refusal};
 pub use reach::{Reach, STAGES, reach};
 pub use recorder::{
     CandidateOutcome, Decisions, Durable, RecordedCall, RecordedCustomer, RecordedDecision, Recorder,
     SourcedValue, ValueSource,
 };
 pub use replay::{
-    DecidedAgain, DecidedTogether, RecordedScores, RecordedValues, ReplayInput, decide_again, decide_together,
+    DecidedAgain, DecidedTogether, RecordedHistory, RecordedScores, RecordedValues, ReplayInput, decide_again,
+    decide_together,
 };
 pub use request::{
     AskedRank, ContextValue, Customer, Explain, RankRequest, RowProblem, RowProblems, ScoreRequest,
@@ -77,6 +80,8 @@ pub struct Decider {
     assigning: Arc<Cost>,
     /// Gets the decisions of `Rank`.
     recorder: Option<Arc<dyn Recorder>>,
+    /// What limits look at.
+    limiter: Option<Limiter>,
 }
 
 impl Decider {
@@ -88,13 +93,19 @@ impl Decider {
         metrics: Arc<Metrics>,
         recent: Arc<RecentRows>,
     ) -> Self {
-        Self { snapshot, workers, metrics, recent, assigning: Arc::default(), recorder: None }
+        Self { snapshot, workers, metrics, recent, assigning: Arc::default(), recorder: None, limiter: None }
     }
 
     /// The same decider; what `Rank` decides is handed to `recorder`.
     #[must_use]
     pub fn with_recorder(self, recorder: Arc<dyn Recorder>) -> Self {
         Self { recorder: Some(recorder), ..self }
+    }
+
+    /// The same decider; its releases' limits look at the history of `limiter`, and what `Rank` shows is added to it.
+    #[must_use]
+    pub fn with_limiter(self, limiter: Limiter) -> Self {
+        Self { limiter: Some(limiter), ..self }
     }
 
     /// The snapshot for a call that begins now.
@@ -123,14 +134,20 @@ impl Decider {
             None => None,
         };
         let began = call.trace().now();
+        let is_dry_run = request.dry_run;
         let mut plan = plan::Plan::new(Arc::clone(&snapshot), request, whole_micros(Utc::now()))?;
         plan.records = matches!(room, Some(Some(_)));
+        if let Some(limiter) = &self.limiter {
+            limiter.look(&mut plan, is_dry_run, matches!(room, Some(None)))?;
+        }
         let plan = Arc::new(plan);
         call.trace().step("plan", began);
         let customers = plan.customers.len();
+        // Rows of one customer see each other, so they are decided one after another.
+        let least = if plan.limits.is_some() && plan.has_repeated_customers() { customers } else { CUSTOMERS_PER_PART };
         let (shared, cost) = (Arc::clone(&plan), snapshot.release.cost(plan.placement));
         let session = snapshot.release.needs_session(plan.placement);
-        let load = Load { items: customers, least: CUSTOMERS_PER_PART, cost, units: 1, session };
+        let load = Load { items: customers, least, cost, units: 1, session };
         let work = move |range: Range<usize>, worker: &Worker, call: &Call| {
             let (began, customers) = (Instant::now(), range.len());
             // Only the first piece of a call may record a pair, so that a large call does not crowd out the others.
@@ -143,22 +160,29 @@ impl Decider {
         let mut all = rank::Decided::default();
         self.split(load, call, work, |part| all.append(part)).await?;
         all.tally.record(&plan, &all.results, &self.metrics);
-        let rank::Decided { mut results, recorded, .. } = all;
+        // What is reserved is given back if the call ends before its answer is certain.
+        let rank::Decided { mut results, recorded, reserved, .. } = all;
         if let Some(room) = room {
-            let recorded = match room {
+            let (recorded, has_reservations) = match room {
                 Some(room) => {
                     let call = RecordedCall { plan, took: started.elapsed(), decisions: recorded };
-                    match room.record(call) {
+                    let has_reservations = call.has_reservations();
+                    let durable = match room.record(call) {
                         Some(durable) => durable.await,
                         None => true,
-                    }
+                    };
+                    (durable, has_reservations)
                 }
-                None => false,
+                None => (false, false),
             };
             if !recorded {
+                if has_reservations {
+                    return Err(DecisionError::NotRecorded);
+                }
                 self.not_recorded(&mut results)?;
             }
         }
+        reserved.into_iter().for_each(limits::Reserved::keep);
         Ok((snapshot, results))
     }
 

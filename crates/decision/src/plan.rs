@@ -1,11 +1,13 @@
 //! A request resolved against the snapshot that answers it. Every name is resolved and every type checked before any
 //! customer is decided.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
 use super::degraded::{self, Degraded};
+use super::limits::CallLimits;
 use super::replay::RecordedValues;
 use super::request::AskedRank;
 use super::{Asked, ContextValue, Customer, DecisionError, Explain, RankRequest, RowProblem, RowProblems};
@@ -44,6 +46,10 @@ pub(super) struct Plan {
     pub records: bool,
     /// Replaces the values of request and store, when a recorded decision is made again.
     pub recorded: Option<RecordedValues>,
+    /// What limits look at; `None` where there is no history.
+    pub limits: Option<CallLimits>,
+    /// The customers as records name them, where that is not by their ids.
+    pub pseudonyms: Vec<String>,
 }
 
 /// The context of a call, resolved.
@@ -140,6 +146,8 @@ impl Plan {
             },
             records: false,
             recorded: None,
+            limits: None,
+            pseudonyms: Vec::new(),
             snapshot,
         })
     }
@@ -162,6 +170,23 @@ impl Plan {
             plan.ignored = ignored;
         }
         Ok(plan)
+    }
+
+    /// The customer at a position as records and the history name them.
+    pub(crate) fn history_id(&self, index: usize) -> &str {
+        self.pseudonyms.get(index).unwrap_or(&self.customers[index].id)
+    }
+
+    /// Whether the customer at a position opted out of all marketing.
+    pub(crate) fn has_opted_out(&self, index: usize) -> bool {
+        self.limits.as_ref().is_some_and(|limits| limits.view.has_opted_out(index))
+    }
+
+    /// Whether a customer comes more than once. Their rows are then decided in order.
+    pub(crate) fn has_repeated_customers(&self) -> bool {
+        let mut ids = HashSet::with_capacity(self.customers.len());
+        let known = self.customers.iter().map(|customer| customer.id.as_str()).filter(|id| !id.is_empty());
+        known.into_iter().any(|id| !ids.insert(id))
     }
 
     /// Lines of `degraded` that are about the whole call.

@@ -8,6 +8,7 @@ use super::arbitration::{self, Scored, Standing};
 use super::customer::ResolvedCustomer;
 use super::degraded::Degraded;
 use super::gates::GateInput;
+use super::limits::{CustomerGate, Reserved, Reserving, Shown};
 use super::plan::{Context, Plan};
 use super::recorder::{CandidateOutcome, Decisions, RecordedDecision};
 use super::scoring::{OfferRows, Pair, Pairs, Score, Scores, score_pairs};
@@ -16,6 +17,7 @@ use super::withheld::{Detail, Withheld};
 use super::{CustomerError, Explain, Factors, RankResult, RankedOffer, Reason, Stage, WithheldOffer};
 use feature::{RecentRow, RecentRows, Row};
 use offer::{CustomerRules, OfferIndex, RuleMemo};
+use smallvec::SmallVec;
 use telemetry::ids::new_id;
 use telemetry::{Laps, Trace};
 use uuid::Uuid;
@@ -54,6 +56,8 @@ pub(super) struct Decided {
     pub results: Vec<RankResult>,
     /// The same for a recorder, if the plan says so.
     pub recorded: Decisions,
+    /// What was reserved for them, if there are limits. It is given back unless it is kept.
+    pub reserved: Vec<Reserved>,
     pub tally: Tally,
 }
 
@@ -66,6 +70,7 @@ impl Decided {
         }
         self.results.extend(next.results);
         self.recorded.extend(next.recorded);
+        self.reserved.extend(next.reserved);
         self.tally.add(next.tally);
     }
 }
@@ -118,6 +123,14 @@ struct PendingCustomer<'a> {
     /// The range of their pairs in the block.
     pairs: Range<usize>,
     withheld: Vec<Withheld<'a>>,
+    limits: Option<CustomerGate<'a>>,
+}
+
+/// A decision.
+struct Closed {
+    result: RankResult,
+    recorded: Option<RecordedDecision>,
+    reserved: Option<Reserved>,
 }
 
 /// Replaces the row of a customer who cannot be decided and has no pairs.
@@ -131,7 +144,7 @@ impl<'a> Piece<'a> {
         scratch: &mut Scratch,
         decided: &mut Decided,
     ) -> Result<(), Cancellation> {
-        let Decided { results, recorded, tally } = decided;
+        let Decided { results, recorded, reserved, tally } = decided;
         let mut laps = self.trace.laps(STEPS);
         scratch.pairs.clear();
         let mut pending: Vec<Result<PendingCustomer<'a>, CustomerError>> = Vec::with_capacity(range.len());
@@ -160,9 +173,10 @@ impl<'a> Piece<'a> {
         for (index, customer) in range.zip(pending) {
             let closed =
                 customer.and_then(|customer| guarded(|| Ok(self.close(index, customer, scratch, tally))));
-            let (result, decision) = closed.unwrap_or_else(|error| failed(self.plan, index, error));
-            results.push(result);
-            recorded.extend(decision);
+            let closed = closed.unwrap_or_else(|error| failed(self.plan, index, error));
+            results.push(closed.result);
+            recorded.extend(closed.recorded);
+            reserved.extend(closed.reserved);
         }
         laps.lap(ARBITRATION);
         Ok(())
@@ -189,7 +203,8 @@ impl<'a> Piece<'a> {
         let resolved = ResolvedCustomer::resolve(plan, index, &self.context);
         laps.lap(FEATURES);
         let catalog = plan.snapshot.release.catalog();
-        let gates = gate_input(plan, &resolved);
+        let limits = plan.limits.as_ref().map(|limits| limits.gate(index));
+        let gates = gate_input(plan, &resolved, limits.as_ref());
         let Scratch { memo, pairs, .. } = scratch;
         let rules = catalog.rules_for(resolved.row(&self.context), memo);
         pairs.reserve(plan.candidates().len());
@@ -208,7 +223,7 @@ impl<'a> Piece<'a> {
         }
         let pairs = first..pairs.len();
         laps.lap(GATES);
-        Ok(PendingCustomer { decision_id, resolved, outcomes, pairs, withheld })
+        Ok(PendingCustomer { decision_id, resolved, outcomes, pairs, withheld, limits })
     }
 
     /// Arbitrates between the scored offers of a customer and explains the result.
@@ -218,9 +233,9 @@ impl<'a> Piece<'a> {
         pending: PendingCustomer<'a>,
         scratch: &mut Scratch,
         tally: &mut Tally,
-    ) -> (RankResult, Option<RecordedDecision>) {
+    ) -> Closed {
         let plan = self.plan;
-        let PendingCustomer { decision_id, resolved, mut outcomes, pairs: own, mut withheld } = pending;
+        let PendingCustomer { decision_id, resolved, mut outcomes, pairs: own, mut withheld, limits } = pending;
         let Scratch { memo, pairs, scores, scored, order } = scratch;
         let catalog = plan.snapshot.release.catalog();
         let rules = catalog.rules_for(resolved.row(&self.context), memo);
@@ -254,8 +269,9 @@ impl<'a> Piece<'a> {
             }
         }
         arbitration::sort(scored, plan.placement().strategy, order);
-        let in_order = order.iter().map(|standing| scored[standing.position].clone());
-        let mut shown = arbitration::fill(in_order, catalog, plan.placement(), plan.count, |one| {
+        let mut reserving = Reserving::begin(plan, index, decision_id);
+        let (mut shown, not_shown) = self.fill(scored, order, reserving.as_mut());
+        for one in not_shown {
             let position = |outcomes: &[CandidateOutcome]| match outcomes {
                 [] => None,
                 _ => plan.candidates().binary_search_by_key(&one.offer, |candidate| candidate.offer).ok(),
@@ -264,10 +280,15 @@ impl<'a> Piece<'a> {
                 outcome.withheld = Some((one.stage, one.reason));
             }
             self.withhold(one, &mut withheld, tally);
-        });
-        if shown.is_empty() {
-            shown.extend(fallback(plan, &resolved));
         }
+        if shown.is_empty() {
+            let fallback = fallback(plan, &resolved, limits.as_ref());
+            shown.extend(fallback.filter(|fallback| match &mut reserving {
+                Some(reserving) => reserving.show_fallback(fallback.offer),
+                None => true,
+            }));
+        }
+        let reserved = reserving.map(Reserving::end);
         tally.decisions += 1;
         tally.offers += shown.len() as u64;
         let defaulted = resolved.degraded.iter().filter(|one| matches!(one, Degraded::Default(_)));
@@ -283,6 +304,8 @@ impl<'a> Piece<'a> {
             segment: resolved.segment.clone(),
             degraded: lines(&degraded),
             error: None,
+            shown: reserved.as_ref().map_or_else(Vec::new, Reserved::shown),
+            refusals: reserved.as_ref().map_or_else(Vec::new, |reserved| reserved.refusals.clone()),
         });
         let result = RankResult {
             customer_id: plan.customers[index].id.clone(),
@@ -293,7 +316,44 @@ impl<'a> Piece<'a> {
             degraded,
             error: None,
         };
-        (result, recorded)
+        Closed { result, recorded, reserved }
+    }
+
+    /// Fills a slate, and reserves it where there are limits; offers that are refused leave their places to the next.
+    /// Also returns the scored offers that are not shown.
+    fn fill(
+        &self,
+        scored: &[Scored],
+        order: &[Standing],
+        mut reserving: Option<&mut Reserving<'a>>,
+    ) -> (Vec<RankedOffer>, Vec<Withheld<'a>>) {
+        let plan = self.plan;
+        let catalog = plan.snapshot.release.catalog();
+        let mut refused: Vec<Withheld<'a>> = Vec::new();
+        loop {
+            let mut not_shown = Vec::with_capacity(order.len());
+            let may_show = |standing: &&Standing| {
+                let offer = scored[standing.position].offer;
+                refused.iter().all(|one| one.offer != offer)
+            };
+            let in_order = order.iter().filter(may_show).map(|standing| scored[standing.position].clone());
+            let mut shown = arbitration::fill(in_order, catalog, plan.placement(), plan.count, |one| {
+                not_shown.push(one);
+            });
+            let Some(reserving) = reserving.as_mut().filter(|_| !shown.is_empty()) else {
+                not_shown.extend(refused);
+                return (shown, not_shown);
+            };
+            let offers: SmallVec<[OfferIndex; 4]> = shown.iter().map(|one| one.offer).collect();
+            let Shown { refused: now_refused, is_final } = reserving.show(&offers);
+            if is_final {
+                shown.retain(|one| now_refused.iter().all(|refused| refused.offer != one.offer));
+                not_shown.extend(refused);
+                not_shown.extend(now_refused);
+                return (shown, not_shown);
+            }
+            refused.extend(now_refused);
+        }
     }
 
     /// Counts a withheld offer, and keeps it if the caller asked for explanations.
@@ -332,7 +392,7 @@ fn lines(degraded: &[String]) -> String {
     text
 }
 
-fn failed(plan: &Plan, index: usize, error: CustomerError) -> (RankResult, Option<RecordedDecision>) {
+fn failed(plan: &Plan, index: usize, error: CustomerError) -> Closed {
     let decision_id = new_id();
     let recorded = plan.records.then(|| RecordedDecision {
         id: decision_id,
@@ -348,7 +408,7 @@ fn failed(plan: &Plan, index: usize, error: CustomerError) -> (RankResult, Optio
         degraded: Vec::new(),
         error: Some(error),
     };
-    (result, recorded)
+    Closed { result, recorded, reserved: None }
 }
 
 fn factors(
@@ -388,17 +448,26 @@ fn factors(
     }
 }
 
-fn gate_input<'a, 'k>(plan: &'a Plan, customer: &'k ResolvedCustomer<'a>) -> GateInput<'a, 'k> {
+fn gate_input<'a, 'k>(
+    plan: &'a Plan,
+    customer: &'k ResolvedCustomer<'a>,
+    limits: Option<&'k CustomerGate<'a>>,
+) -> GateInput<'a, 'k> {
     let catalog = plan.snapshot.release.catalog();
     let channels = &plan.placement().channels;
-    GateInput { catalog, customer, channel: plan.channel(), channels, as_of: plan.as_of }
+    let (channel, as_of, now) = (plan.channel(), plan.as_of, plan.now);
+    GateInput { catalog, customer, channel, channels, as_of, now, limits }
 }
 
-/// The plan's fallback, unless consent, validity or channel withhold it.
-fn fallback<'a>(plan: &'a Plan, customer: &ResolvedCustomer<'a>) -> Option<RankedOffer> {
+/// The plan's fallback, unless its gates withhold it.
+fn fallback<'a>(
+    plan: &'a Plan,
+    customer: &ResolvedCustomer<'a>,
+    limits: Option<&CustomerGate<'a>>,
+) -> Option<RankedOffer> {
     let offer = plan.fallback?;
     let catalog = plan.snapshot.release.catalog();
-    gate_input(plan, customer).without_rules(offer).is_none().then(|| RankedOffer {
+    gate_input(plan, customer, limits).withholds_fallback(offer).is_none().then(|| RankedOffer {
         offer,
         offer_id: Arc::clone(&catalog.library.get(offer).id),
         priority: 0.0,

@@ -15,10 +15,12 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::customer::KnownValues;
+use super::limits::Refusal;
 use super::plan::Plan;
 use super::request::AskedRank;
 use super::{CustomerError, RankedOffer, Reason, Stage};
 use feature::{Entity, Feature, ValueRef};
+use history::{HistoryView, Limits, ShownOffer};
 use offer::Placement;
 use release::{AssignedSegment, Snapshot};
 
@@ -114,6 +116,10 @@ pub struct RecordedDecision {
     pub degraded: String,
     /// Why there is no decision.
     pub error: Option<CustomerError>,
+    /// What was shown as the history has it, with what was reserved.
+    pub shown: Vec<ShownOffer>,
+    /// What limits refused of the slates that were tried.
+    pub refusals: Vec<Refusal>,
 }
 
 /// What became of a candidate.
@@ -129,7 +135,7 @@ impl CandidateOutcome {
     /// Whether it passed the gates and reached the models.
     #[must_use]
     pub fn reached_models(&self) -> bool {
-        self.withheld.is_none_or(|(stage, _)| stage >= Stage::Score)
+        self.withheld.is_none_or(|(stage, _)| stage.is_after_scores())
     }
 }
 
@@ -203,6 +209,19 @@ impl RecordedCall {
             sourced.push(if value.is_missing() { default_of(feature) } else { sent });
         }
         sourced
+    }
+
+    /// What limits looked at, and the limits; `None` where there is no history.
+    #[must_use]
+    pub fn history(&self) -> Option<(&HistoryView, &Limits)> {
+        self.plan.limits.as_ref().map(|limits| (&limits.view, &*limits.limits))
+    }
+
+    /// Whether something was reserved: the answer must wait until this is durable.
+    #[must_use]
+    pub fn has_reservations(&self) -> bool {
+        let mut shown = self.decisions.iter().flat_map(|decision| &decision.shown);
+        shown.any(|offer| !offer.reservations.is_empty())
     }
 
     /// The customer of a decision, by its position.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::limits::{CallLimits, Refusal, Reserve};
 use super::plan::Plan;
 use super::rank;
 use super::recorder::{Decisions, RecordedDecision, ValueSource};
 use super::{DecisionError, RankRequest, RankResult};
 use feature::{Value, ValueRef};
+use history::{HistoryView, Limits};
 use offer::OfferIndex;
 use release::Snapshot;
 use telemetry::Trace;
@@ -41,6 +43,19 @@ pub struct RecordedValues {
     pub unknown_customer: bool,
     /// What the models answered; `None`: they are asked.
     pub scores: Option<RecordedScores>,
+    /// What limits looked at; `None`: there are no limits.
+    pub history: Option<RecordedHistory>,
+}
+
+/// What limits looked at, and what they refused when the slate was reserved.
+#[derive(Debug, Clone)]
+pub struct RecordedHistory {
+    /// The limits of the release that decides now.
+    pub limits: Arc<Limits>,
+    /// The history of the customer.
+    pub view: Arc<HistoryView>,
+    /// What was refused.
+    pub refusals: Vec<Refusal>,
 }
 
 /// What the models answered for the candidates that reached them, in order.
@@ -82,8 +97,13 @@ pub fn decide_again(
     input: ReplayInput,
     worker: &Worker,
 ) -> Result<DecidedAgain, DecisionError> {
-    let ReplayInput { request, now, values, ignored } = input;
-    let plan = Plan::of_record(Arc::clone(snapshot), request, now, values, ignored)?;
+    let ReplayInput { request, now, mut values, ignored } = input;
+    let history = values.history.take();
+    let mut plan = Plan::of_record(Arc::clone(snapshot), request, now, values, ignored)?;
+    plan.limits = history.map(|RecordedHistory { limits, view, refusals }| {
+        let place = limits.place(plan.placement, plan.channel().unwrap_or_default());
+        CallLimits { limits, view, place, reserve: Reserve::Recorded(refusals) }
+    });
     let mut decided = rank::decide(&plan, 0..1, None, worker, &Call::default(), &Trace::default())?;
     let nothing = || DecisionError::Internal("no customer was decided".to_owned());
     let result = decided.results.pop().ok_or_else(nothing)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::scoring::Unscored;
 use super::{Reason, Stage, WithheldOffer};
@@ -31,6 +31,18 @@ pub(super) enum Detail<'a> {
     Unscored(Unscored),
     Priority(f64),
     Margin(f64),
+    /// The limit without room.
+    Limit(LimitDetail<'a>),
+}
+
+/// A limit that withholds an offer at `now`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LimitDetail<'a> {
+    /// The id of the suppression or contact limit; of a limit of the offer, its key.
+    pub id: &'a str,
+    /// When it has room again if nothing else happens; `None`: never.
+    pub frees_at: Option<DateTime<Utc>>,
+    pub now: DateTime<Utc>,
 }
 
 impl<'a> Withheld<'a> {
@@ -64,6 +76,48 @@ impl Detail<'_> {
             Self::Unscored(why) => why.to_string(),
             Self::Priority(priority) => format!("priority {priority:.4}"),
             Self::Margin(margin) => format!("margin {margin:.4}"),
+            Self::Limit(LimitDetail { id, frees_at: Some(moment), now }) => {
+                format!("{id}: frees in {}, at {}", in_words(*moment - *now), date(moment))
+            }
+            Self::Limit(LimitDetail { id, frees_at: None, .. }) => format!("{id}: does not free"),
         }
+    }
+}
+
+/// A length of time in its two largest units, rounded up to the smaller one.
+fn in_words(length: TimeDelta) -> String {
+    const UNITS: [(i64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let millis = length.num_milliseconds().max(0);
+    let seconds = millis / 1_000 + i64::from(millis % 1_000 > 0);
+    let largest = UNITS.iter().position(|(unit, _)| seconds >= *unit).unwrap_or(UNITS.len() - 1);
+    let smaller = UNITS.get(largest + 1).map_or(1, |(unit, _)| *unit);
+    // Rounding up may reach the next larger unit, as 59 min 60 s; the largest unit is chosen anew then.
+    let seconds = (seconds + smaller - 1) / smaller * smaller;
+    let largest = UNITS.iter().position(|(unit, _)| seconds >= *unit).unwrap_or(UNITS.len() - 1);
+    let (unit, name) = UNITS[largest];
+    match UNITS.get(largest + 1) {
+        Some((smaller, smaller_name)) if seconds % unit >= *smaller => {
+            format!("{} {name} {} {smaller_name}", seconds / unit, seconds % unit / smaller)
+        }
+        _ => format!("{} {name}", seconds / unit),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_of_time_is_rounded_up_and_never_says_too_little() {
+        let words = |millis: i64| in_words(TimeDelta::milliseconds(millis));
+        assert_eq!(words(1), "1 s");
+        assert_eq!(words(59_001), "1 min");
+        assert_eq!(words(61_000), "1 min 1 s");
+        assert_eq!(words(3_599_001), "1 h");
+        assert_eq!(words(3_660_000), "1 h 1 min");
+        assert_eq!(words(86_400_000 - 1), "1 d");
+        assert_eq!(words(3 * 86_400_000 + 4 * 3_600_000), "3 d 4 h");
+        assert_eq!(words(3 * 86_400_000 + 3 * 3_600_000 + 1), "3 d 4 h");
+        assert_eq!(words(-5), "0 s");
     }
 }

@@ -1,9 +1,9 @@
-//! Exporting decisions to a file: as Parquet with the columns of sealed files, as JSON Lines with all that records
-//! hold, or as CSV with the flat columns.
+//! Exporting events of a kind to a file: as Parquet with the columns of sealed files, as JSON Lines with all that
+//! records hold, or as CSV with the flat columns.
 //!
 //! A file appears whole: it is made beside its place and renamed then. JSON Lines names features and candidates where
 //! the caller knows the release ([`Names`]); else they stand by their position. In CSV, the elements of lists are
-//! joined by `;`. A text that begins with `=`, `+`, `-` or `@` is quoted and left as it is: a spreadsheet may take it
+//! joined by `;`, and texts by name are a JSON object. A text that begins with `=`, `+`, `-` or `@` is quoted and left as it is: a spreadsheet may take it
 //! for a formula, and a person who opens the file in one must import it as text.
 
 mod csv;
@@ -24,11 +24,13 @@ use chrono::{DateTime, SecondsFormat};
 use objects::files;
 use uuid::Uuid;
 
-pub(crate) use self::json::line as json_line;
+pub(crate) use self::json::{decision_rest, line as json_line};
+pub(crate) use self::names::NamesOfRelease;
 pub use self::names::{FeatureKind, FeatureName, Names, NamesOf};
 use crate::columns::Entry;
+use crate::kind::Kind;
 use crate::read::{EventReader, Query};
-use crate::sealed::{Kind, SealedError, SealedWriter};
+use crate::sealed::{SealedError, SealedWriter};
 
 /// Bytes that are collected before they are written.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -60,19 +62,20 @@ impl FromStr for ExportFormat {
 /// What was exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exported {
-    /// How many decisions.
+    /// How many events.
     pub events: u64,
     /// The bytes of the file.
     pub bytes: u64,
 }
 
-/// Writes the decisions that a query wants to the file `out`, which is replaced if it exists. `names` gives the names
-/// of a release, if they are known; only JSON Lines has them.
+/// Writes the events of a kind that a query wants to the file `out`, which is replaced if it exists. `names` gives the
+/// names of a release, if they are known; only JSON Lines has them.
 ///
 /// # Errors
 /// When the store cannot be reached, a file is damaged, or the file cannot be written; `out` is as before then.
 pub fn export(
     reader: &EventReader,
+    kind: Kind,
     query: &Query,
     format: ExportFormat,
     out: &Path,
@@ -81,25 +84,22 @@ pub fn export(
     let part = PartFile::beside(out);
     let events = match format {
         ExportFormat::Parquet => {
-            let mut writer = SealedWriter::create(&part.0, false)?;
+            let mut writer = SealedWriter::create(&part.0, kind, false)?;
             let mut buffer = Vec::new();
-            let events = each(reader, query, &mut |mut entry| {
+            let events = each(reader, kind, query, &mut |mut entry| {
                 let checksum = entry.checksum(&mut buffer);
                 writer.push(entry, checksum)
             })?;
-            writer.finish(Kind::Decision, None)?;
+            writer.finish(None)?;
             events
         }
         ExportFormat::JsonLines => {
             let mut known: HashMap<u64, Option<Arc<dyn Names>>> = HashMap::new();
-            lines(&part.0, "", reader, query, &mut |entry, line| {
-                let release = entry.record.release;
-                let names = known.entry(release).or_insert_with(|| names(release));
-                json::line(&entry, names.as_deref(), line)
-            })?
+            let names = &mut |release| known.entry(release).or_insert_with(|| names(release)).clone();
+            lines(&part.0, "", reader, kind, query, &mut |entry, line| json::line(entry, names, line))?
         }
-        ExportFormat::Csv => lines(&part.0, &csv::header(), reader, query, &mut |entry, line| {
-            csv::line(&entry, line);
+        ExportFormat::Csv => lines(&part.0, &csv::header(kind), reader, kind, query, &mut |entry, line| {
+            csv::line(entry, line);
             Ok(())
         })?,
     };
@@ -109,11 +109,12 @@ pub fn export(
     Ok(Exported { events, bytes })
 }
 
-/// Writes a line of text per decision.
+/// Writes a line of text per event.
 fn lines(
     path: &Path,
     header: &str,
     reader: &EventReader,
+    kind: Kind,
     query: &Query,
     write: &mut dyn FnMut(Entry, &mut Vec<u8>) -> io::Result<()>,
 ) -> Result<u64, SealedError> {
@@ -121,7 +122,7 @@ fn lines(
     let mut file = BufWriter::with_capacity(BUFFER_BYTES, File::create(path).map_err(failed())?);
     file.write_all(header.as_bytes()).map_err(failed())?;
     let mut line = Vec::new();
-    let events = each(reader, query, &mut |entry| {
+    let events = each(reader, kind, query, &mut |entry| {
         line.clear();
         write(entry, &mut line).and_then(|()| file.write_all(&line)).map_err(failed())
     })?;
@@ -130,14 +131,15 @@ fn lines(
     Ok(events)
 }
 
-/// Passes each decision to `take`, until that fails. Returns how many there were.
+/// Passes each event to `take`, until that fails. Returns how many there were.
 fn each(
     reader: &EventReader,
+    kind: Kind,
     query: &Query,
     take: &mut dyn FnMut(Entry) -> Result<(), SealedError>,
 ) -> Result<u64, SealedError> {
     let (mut events, mut failure) = (0, None);
-    reader.scan_entries(query, &mut |entry| match take(entry) {
+    reader.scan_entries(kind, query, &mut |entry| match take(entry) {
         Ok(()) => {
             events += 1;
             ControlFlow::Continue(())

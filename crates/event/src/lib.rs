@@ -1,8 +1,14 @@
-//! Events: what is recorded of decisions, the log of a server, sealed files, and how they are read.
+//! Events: what is recorded of decisions and of outcomes, the log of a server, sealed files, and how they are read.
 //!
 //! The event log is the only truth; everything else is derived from it. Never decides, and knows nothing of releases.
 
 pub mod frame;
+
+// What an event is.
+mod kind;
+mod wire;
+
+pub use kind::{EventRecord, Kind, Record};
 
 // The event log of a server: queue, writer, files.
 mod clock;
@@ -40,7 +46,7 @@ pub mod sealed;
 pub mod verify;
 
 pub use columns::Entry;
-pub use read::{EventReader, Query};
+pub use read::{EventReader, Query, Since};
 pub use sealed::{EventStore, SealedError};
 
 impl proto::FeatureSource {

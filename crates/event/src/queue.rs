@@ -5,7 +5,7 @@
 //! idle priority, and a lock that it holds would stop others for as long as it gets no core.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::config::{EventConfig, SyncPolicy, WhenFull};
 use crate::receipt::Progress;
-use crate::recorder::{IntoEvents, Reserved};
+use crate::recorder::{IntoEvents, Reserved, Urgency};
 
 /// The state of an event log that calls and the writer share.
 pub(crate) struct Shared {
@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     rotating: Mutex<Waiting>,
     /// Wakes the writer.
     pub(crate) bell: Bell,
+    /// Set behind a batch that is to be written at once. The writer clears it before it takes batches.
+    pub(crate) urgent: AtomicBool,
     pub(crate) policy: SyncPolicy,
     pub(crate) when_full: WhenFull,
     pub(crate) metrics: Arc<Metrics>,
@@ -63,6 +65,7 @@ impl Shared {
             closing: OnceLock::new(),
             rotating: Mutex::default(),
             bell: Bell::default(),
+            urgent: AtomicBool::new(false),
             policy: config.sync,
             when_full: config.when_full,
             metrics,
@@ -78,6 +81,11 @@ impl Shared {
     /// The bytes that are reserved.
     pub(crate) fn reserved(&self) -> usize {
         (self.capacity as usize).saturating_sub(self.room.available_permits())
+    }
+
+    /// Whether a writer that gathers is to go on at once.
+    pub(crate) fn has_urgent_work(&self) -> bool {
+        self.urgent.load(Ordering::SeqCst) || self.is_half_full()
     }
 
     /// Whether half of the room is reserved.
@@ -116,6 +124,7 @@ impl fmt::Debug for Shared {
 pub(crate) struct Queued {
     number: u64,
     events: u64,
+    urgency: Urgency,
     /// `None` once the writer has it.
     content: Option<(Reserved, Box<dyn IntoEvents>)>,
 }
@@ -124,19 +133,27 @@ pub(crate) struct Queued {
 pub(crate) struct Batch {
     pub(crate) number: u64,
     pub(crate) events: u64,
+    pub(crate) urgency: Urgency,
     pub(crate) reserved: Reserved,
     pub(crate) content: Box<dyn IntoEvents>,
 }
 
 impl Queued {
-    pub(crate) fn new(number: u64, events: u64, reserved: Reserved, content: Box<dyn IntoEvents>) -> Self {
-        Self { number, events, content: Some((reserved, content)) }
+    pub(crate) fn new(
+        number: u64,
+        events: u64,
+        urgency: Urgency,
+        reserved: Reserved,
+        content: Box<dyn IntoEvents>,
+    ) -> Self {
+        Self { number, events, urgency, content: Some((reserved, content)) }
     }
 
     /// Takes it apart; what happens to its events is then for the caller to tell.
     pub(crate) fn take(mut self) -> Option<Batch> {
         let (reserved, content) = self.content.take()?;
-        Some(Batch { number: self.number, events: self.events, reserved, content })
+        let Self { number, events, urgency, .. } = self;
+        Some(Batch { number, events, urgency, reserved, content })
     }
 }
 

@@ -1,11 +1,11 @@
-//! Reading decisions: from the sealed files of a store, and from log files that are not sealed yet.
+//! Reading events: from the sealed files of a store, and from log files that are not sealed yet.
 //!
 //! Days, row groups and columns that a query does not want are skipped: days by the names of folders, row groups by
 //! their statistics, columns by looking at those of the conditions first. What is left is decoded by two threads
 //! (`read/threads.rs`), row group by row group, and merged (`read/merge.rs`). So memory is bounded whatever a store
 //! holds.
 //!
-//! A log that was sealed and not deleted yet has the same events as its sealed file. They are given once: a day of a
+//! A log that was sealed and not deleted yet has the same events as its sealed files. They are given once: a day of a
 //! log for which there is a sealed file is not read. Logs are listed and opened first, so that one that is sealed in
 //! the meantime is not missed. Start reading at [`EventReader::scan`].
 
@@ -23,18 +23,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use self::progress::ReadProgress;
-pub use self::query::Query;
+pub use self::query::{Query, Since};
+pub(crate) use self::query::{Wants, days_of_ids};
 use self::source::Sources;
-use crate::columns::Entry;
-use crate::erasure::is_erased;
+use crate::columns::{Entry, OfRecord};
+use crate::kind::{EventRecord, Kind, Record};
 use crate::log::{LogFile, LogFiles, OpenedLog};
-use crate::proto::{DecisionRecord, event};
-use crate::sealed::{EventStore, Kind, LocalFile, SealedError, SealedFile};
+use crate::proto::{DecisionRecord, OutcomeRecord};
+use crate::sealed::{EventStore, LocalFile, SealedError, SealedFile};
 
 /// Lists the log files of a server as they are now.
 type ListLogs = Arc<dyn Fn() -> Vec<LogFile> + Send + Sync>;
 
-/// Reads decisions.
+/// Reads events.
 #[derive(Clone)]
 pub struct EventReader {
     store: EventStore,
@@ -88,15 +89,30 @@ impl EventReader {
         query: &Query,
         visit: &mut dyn FnMut(DecisionRecord) -> ControlFlow<()>,
     ) -> Result<(), SealedError> {
-        self.scan_entries(query, &mut |entry| visit(*entry.record))
+        self.scan_records(query, visit)
     }
 
-    /// As [`scan`](Self::scan), with the places of decisions in the log.
+    /// Passes the outcomes that a query wants to `visit`, as [`scan`](Self::scan) does decisions: in the order of
+    /// `received_at`. Reports of the same outcome to several servers, or after the time for which a server knows what
+    /// it has, are all among them; they have the same `event_id`.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn scan_outcomes(
+        &self,
+        query: &Query,
+        visit: &mut dyn FnMut(OutcomeRecord) -> ControlFlow<()>,
+    ) -> Result<(), SealedError> {
+        self.scan_records(query, visit)
+    }
+
+    /// As [`scan`](Self::scan), of any kind, with the places of events in the log.
     ///
     /// # Errors
     /// As [`scan`](Self::scan).
     pub fn scan_entries(
         &self,
+        kind: Kind,
         query: &Query,
         visit: &mut dyn FnMut(Entry) -> ControlFlow<()>,
     ) -> Result<(), SealedError> {
@@ -104,10 +120,10 @@ impl EventReader {
         if left == 0 {
             return Ok(());
         }
-        let sources = Sources::list(&self.store, &self.logs, query, &self.progress)?;
+        let sources = Sources::by_day(&self.store, &self.logs, kind, query, &self.progress)?;
         threads::run(query, |decoder| {
             merge::all(sources, query, decoder, &mut |entry| {
-                if is_erased(&entry.record) {
+                if entry.record.is_erased() {
                     return ControlFlow::Continue(());
                 }
                 left -= 1;
@@ -120,7 +136,7 @@ impl EventReader {
         })
     }
 
-    /// The keys of the pseudonyms in all decisions.
+    /// The keys of the pseudonyms in events of all kinds.
     ///
     /// # Errors
     /// As [`scan`](Self::scan).
@@ -130,20 +146,43 @@ impl EventReader {
             let Some(mut frames) = log.frames().map_err(SealedError::io(&log.path))? else { continue };
             let failed = |source| SealedError::Log { path: log.path.display().to_string(), source };
             while let Some(frame) = frames.next_frame().map_err(failed)? {
-                if let Some(event::Event::Decision(record)) = frame.event.event {
-                    keys.insert(record.pseudonym_key);
+                if let Some(record) = frame.event.event.as_ref().and_then(Record::in_event)
+                    && !keys.contains(record.pseudonym_key())
+                {
+                    keys.insert(record.pseudonym_key().to_owned());
                 }
             }
         }
-        for (key, _) in self.store.list(Kind::Decision, None)? {
-            let Some(local) = self.store.local(&key)? else { continue };
-            let file = SealedFile::open(local)?;
-            for group in 0..file.groups() {
-                keys.extend(file.pseudonym_keys(group)?);
+        for kind in Kind::ALL {
+            for (key, _) in self.store.list(kind, None)? {
+                let Some(local) = self.store.local(&key)? else { continue };
+                let file = SealedFile::open(local)?;
+                for group in 0..file.groups() {
+                    keys.extend(file.pseudonym_keys(group)?);
+                }
             }
         }
         keys.remove("");
         Ok(keys)
+    }
+
+    /// Passes events of all kinds to `visit`, until it breaks: server by server, and those of a server in the order of
+    /// their positions, which is that in which it has recorded them. So a history can be built again. What is left of
+    /// events about an erased person is not among them.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn events_since(
+        &self,
+        since: &Since,
+        visit: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<(), SealedError> {
+        let sources = Sources::by_server(&self.store, &self.logs, since, &self.progress)?;
+        threads::run(since, |decoder| {
+            merge::all(sources, since, decoder, &mut |entry| {
+                if entry.record.is_erased() { ControlFlow::Continue(()) } else { visit(entry) }
+            })
+        })
     }
 
     /// The decision of that id, if it is there. Its day is known from the id; the days before and after are searched,
@@ -152,34 +191,57 @@ impl EventReader {
     /// # Errors
     /// As [`scan`](Self::scan).
     pub fn find(&self, decision_id: &str) -> Result<Option<DecisionRecord>, SealedError> {
+        self.first(&Query::of_decision(decision_id))
+    }
+
+    /// The outcome of that id, if it is there. Its id tells no day, so that all files are looked at.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn find_outcome(&self, event_id: &str) -> Result<Option<OutcomeRecord>, SealedError> {
+        self.first(&Query::of_outcome(event_id))
+    }
+
+    fn first<R: OfRecord>(&self, query: &Query) -> Result<Option<R>, SealedError> {
         let mut found = None;
-        self.scan(&Query::of_decision(decision_id), &mut |record| {
+        self.scan_records(query, &mut |record| {
             found = Some(record);
             ControlFlow::Break(())
         })?;
         Ok(found)
     }
+
+    fn scan_records<R: OfRecord>(
+        &self,
+        query: &Query,
+        visit: &mut dyn FnMut(R) -> ControlFlow<()>,
+    ) -> Result<(), SealedError> {
+        self.scan_entries(R::KIND, query, &mut |entry| {
+            R::of(entry.record).map_or(ControlFlow::Continue(()), |record| visit(*record))
+        })
+    }
 }
 
-/// Passes the decisions of an exported Parquet file that a query wants to `visit`, in the order of the file, until it
-/// breaks. The file may have been rewritten by another program, as long as its columns are there. Tells `progress` how
-/// far it is.
+/// Passes the events of an exported Parquet file that a query wants to `visit`, in the order of the file, until it
+/// breaks. The file may have been rewritten by another program, as long as its columns are there. `kind`: what it
+/// holds. Tells `progress` how far it is.
 ///
 /// # Errors
-/// When the file is damaged, or exceeds the limits of what is read.
+/// When the file is damaged, of another kind, or exceeds the limits of what is read.
 pub fn read_file(
     path: &Path,
+    kind: Kind,
     query: &Query,
     progress: &ReadProgress,
     visit: &mut dyn FnMut(Entry) -> ControlFlow<()>,
 ) -> Result<(), SealedError> {
-    let file = SealedFile::open_any(LocalFile::open(path)?)?;
+    let file = SealedFile::open_any(LocalFile::open(path)?, kind)?;
     let mut left = query.limit.unwrap_or(u64::MAX);
     let groups = (0..file.groups()).filter(|group| query.may_want_group(&file, *group));
     progress.begin(groups.clone().map(|group| file.group_bytes(group)).sum());
     for group in groups {
         let ended = file.visit(group, query, &mut |entries| {
-            for entry in entries.into_iter().filter(|entry| !is_erased(&entry.record)) {
+            for entry in entries.into_iter().filter(|entry| !entry.record.is_erased()) {
                 if left == 0 || visit(entry).is_break() {
                     return ControlFlow::Break(());
                 }

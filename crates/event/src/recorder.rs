@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::config::{SyncPolicy, WhenFull};
 use crate::error::NotRecorded;
-use crate::proto::DecisionRecord;
+use crate::kind::Record;
 use crate::queue::{Queued, Shared};
 use crate::receipt::Receipt;
 
@@ -17,9 +17,9 @@ pub const EVENT_BYTES: usize = 4 << 10;
 
 /// What becomes events on the writer's thread. It owns all that it needs.
 pub trait IntoEvents: Send {
-    /// Hands its events to `emit`, in order. The writer fills in position, time, server and version. When it panics,
-    /// none of its events is recorded.
-    fn events(self: Box<Self>, emit: &mut dyn FnMut(DecisionRecord));
+    /// Hands its events to `emit`, in order, whatever their kinds. The writer fills in position, time, server and
+    /// version. When it panics, none of its events is recorded.
+    fn events(self: Box<Self>, emit: &mut dyn FnMut(Record));
 
     /// How many events it becomes.
     fn count(&self) -> usize;
@@ -34,13 +34,33 @@ pub enum Durability {
     Background,
 }
 
+/// When a batch is written and synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// As `records.sync` says.
+    AsConfigured,
+    /// At once, whatever `records.sync` says.
+    AtOnce,
+}
+
 /// A handle to the queue of an event log, cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Recorder(Arc<Shared>);
+pub struct Recorder {
+    shared: Arc<Shared>,
+    urgency: Urgency,
+}
 
 impl Recorder {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self(shared)
+        Self { shared, urgency: Urgency::AsConfigured }
+    }
+
+    /// A handle whose events are written and synced at once, whatever `records.sync` says: for what must be durable
+    /// before it is answered. Its [`durability`](Self::durability) is [`Durability::Awaited`]. What other handles have
+    /// queued before is written with them. Room that one handle has reserved can be used with the other.
+    #[must_use]
+    pub fn urgent(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), urgency: Urgency::AtOnce }
     }
 
     /// Reserves room for `bytes` of events in memory; `None` if there is none now, or the log is closed. With
@@ -51,10 +71,10 @@ impl Recorder {
         if self.cannot_await() {
             return None;
         }
-        let bytes = self.0.reservation(bytes);
-        let permits = self.0.room.try_acquire_many(bytes).ok()?;
+        let bytes = self.shared.reservation(bytes);
+        let permits = self.shared.room.try_acquire_many(bytes).ok()?;
         permits.forget();
-        Some(Reserved { shared: Arc::clone(&self.0), bytes })
+        Some(Reserved { shared: Arc::clone(&self.shared), bytes })
     }
 
     /// As [`Recorder::try_reserve`], and waits for room. Those who wait get it in the order in which they came. `None`
@@ -63,16 +83,16 @@ impl Recorder {
         if let Some(reserved) = self.try_reserve(bytes) {
             return Some(reserved);
         }
-        let bytes = self.0.reservation(bytes);
-        let mut stalled = self.0.stalled.subscribe();
+        let bytes = self.shared.reservation(bytes);
+        let mut stalled = self.shared.stalled.subscribe();
         if self.cannot_await() {
             return None;
         }
         tokio::select! {
             biased;
-            permits = self.0.room.acquire_many(bytes) => {
+            permits = self.shared.room.acquire_many(bytes) => {
                 permits.ok()?.forget();
-                Some(Reserved { shared: Arc::clone(&self.0), bytes })
+                Some(Reserved { shared: Arc::clone(&self.shared), bytes })
             }
             _ = stalled.wait_for(|stalled| *stalled) => None,
         }
@@ -81,19 +101,19 @@ impl Recorder {
     /// Room that [`Reserved::into_bytes`] gave away as a number.
     #[must_use]
     pub fn reserved(&self, bytes: usize) -> Reserved {
-        Reserved { shared: Arc::clone(&self.0), bytes: u32::try_from(bytes).unwrap_or(u32::MAX) }
+        Reserved { shared: Arc::clone(&self.shared), bytes: u32::try_from(bytes).unwrap_or(u32::MAX) }
     }
 
     /// Queues events. What they take in memory should fit into what was reserved.
     #[expect(clippy::must_use_candidate, reason = "most calls do not wait for their events")]
     pub fn record(&self, reserved: Reserved, batch: Box<dyn IntoEvents>) -> Receipt {
-        let shared = Arc::clone(&self.0);
+        let shared = Arc::clone(&self.shared);
         let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
         let events = batch.count() as u64;
         shared.accepted.fetch_add(events, Ordering::Relaxed);
         // A closed log refuses; dropping what it refuses counts it.
-        let _ = shared.sender.send(Queued::new(number, events, reserved, batch));
-        shared.bell.ring_for_work(|| shared.is_half_full());
+        let _ = shared.sender.send(Queued::new(number, events, self.urgency, reserved, batch));
+        self.ring();
         Receipt::new(shared, number)
     }
 
@@ -103,15 +123,16 @@ impl Recorder {
     /// # Errors
     /// When that takes longer than `within`, as the log cannot be written. The file is closed as soon as it can be.
     pub fn close_file(&self, within: Duration) -> Result<(), NotRecorded> {
-        let shared = Arc::clone(&self.0);
+        let shared = Arc::clone(&self.shared);
         let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
         let (tell, told) = mpsc::channel();
         shared.waiting_for_close().push((number, tell));
         let reserved = Reserved { shared: Arc::clone(&shared), bytes: 0 };
-        if shared.sender.send(Queued::new(number, 0, reserved, Box::new(Nothing))).is_err() {
+        let queued = Queued::new(number, 0, Urgency::AtOnce, reserved, Box::new(Nothing));
+        if shared.sender.send(queued).is_err() {
             shared.waiting_for_close().clear();
         }
-        shared.bell.ring_for_work(|| true);
+        self.urgent().ring();
         told.recv_timeout(within).map_err(|error| match error {
             RecvTimeoutError::Timeout => NotRecorded::Stalled,
             RecvTimeoutError::Disconnected => NotRecorded::Closed,
@@ -120,34 +141,44 @@ impl Recorder {
 
     /// Counts events that were not recorded, since there was no room.
     pub fn dropped(&self, events: usize) {
-        self.0.metrics.events.dropped.inc_by(events as u64);
+        self.shared.metrics.events.dropped.inc_by(events as u64);
     }
 
     /// Whether [`Recorder::try_reserve`] has no room for another event of [`EVENT_BYTES`].
     #[must_use]
     pub fn is_full(&self) -> bool {
-        let room = &self.0.room;
+        let room = &self.shared.room;
         room.is_closed() || room.available_permits() < EVENT_BYTES || self.cannot_await()
     }
 
     /// Whether answers wait until their events are durable.
     #[must_use]
     pub fn durability(&self) -> Durability {
-        match self.0.policy {
-            SyncPolicy::Always => Durability::Awaited,
-            SyncPolicy::Interval | SyncPolicy::Os => Durability::Background,
+        match (self.urgency, self.shared.policy) {
+            (Urgency::AtOnce, _) | (Urgency::AsConfigured, SyncPolicy::Always) => Durability::Awaited,
+            (Urgency::AsConfigured, SyncPolicy::Interval | SyncPolicy::Os) => Durability::Background,
         }
     }
 
     /// What happens to a decision for whose events there is no room.
     #[must_use]
     pub fn when_full(&self) -> WhenFull {
-        self.0.when_full
+        self.shared.when_full
+    }
+
+    /// Wakes the writer if a batch that was queued needs it.
+    fn ring(&self) {
+        let shared = &self.shared;
+        let is_urgent = self.urgency == Urgency::AtOnce;
+        if is_urgent {
+            shared.urgent.store(true, Ordering::SeqCst);
+        }
+        shared.bell.ring_for_work(|| is_urgent || shared.is_half_full());
     }
 
     /// Whether answers would wait for a log that cannot be written.
     fn cannot_await(&self) -> bool {
-        self.durability() == Durability::Awaited && *self.0.stalled.borrow()
+        self.durability() == Durability::Awaited && *self.shared.stalled.borrow()
     }
 }
 
@@ -155,7 +186,7 @@ impl Recorder {
 struct Nothing;
 
 impl IntoEvents for Nothing {
-    fn events(self: Box<Self>, _emit: &mut dyn FnMut(DecisionRecord)) {}
+    fn events(self: Box<Self>, _emit: &mut dyn FnMut(Record)) {}
 
     fn count(&self) -> usize {
         0

@@ -5,7 +5,33 @@ use std::time::Duration;
 
 use chrono::NaiveDate;
 
-use crate::sealed::{EventStore, Kind, SealedError, SealedKey, date_of};
+use crate::kind::Kind;
+use crate::sealed::{EventStore, SealedError, SealedKey, date_of};
+
+/// How long the sealed files of each kind are kept; for good unless it is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keep([Option<Duration>; Kind::ALL.len()]);
+
+impl Keep {
+    /// All kinds for the same time.
+    #[must_use]
+    pub fn all(time: Duration) -> Self {
+        Self([Some(time); Kind::ALL.len()])
+    }
+
+    /// As this, but a kind for another time.
+    #[must_use]
+    pub fn with(mut self, kind: Kind, time: Duration) -> Self {
+        self.0[kind as usize] = Some(time);
+        self
+    }
+
+    /// How long a kind is kept; `None`: for good.
+    #[must_use]
+    pub fn of(&self, kind: Kind) -> Option<Duration> {
+        self.0[kind as usize]
+    }
+}
 
 /// A sealed file that is too old.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +81,7 @@ pub fn delete_expired(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sealed::testing::{DAY, Files, NOON, decision};
+    use crate::sealed::testing::{DAY, Files, NOON, decision, mixed};
 
     #[test]
     fn a_day_is_kept_until_its_last_event_is_too_old() {
@@ -65,6 +91,24 @@ mod tests {
         assert_eq!(first_kept(midnight - 1, keep), date_of(midnight - 3 * DAY));
         // For ever.
         assert_eq!(first_kept(midnight, Duration::MAX), date_of(i64::MIN));
+    }
+
+    #[test]
+    fn each_kind_may_be_kept_for_a_time_of_its_own() {
+        let (long, short) = (Duration::from_hours(9_600), Duration::from_hours(720));
+        let keep = Keep::all(long).with(Kind::Outcome, short);
+        assert_eq!(Kind::ALL.map(|kind| keep.of(kind)), [Some(long), Some(short)]);
+        assert_eq!(Kind::ALL.map(|kind| Keep::default().of(kind)), [None, None]);
+    }
+
+    #[test]
+    fn a_kind_goes_without_the_others() {
+        let files = Files::new();
+        files.seal("a", 1, 1, &mixed([NOON - 2 * DAY, NOON - 2 * DAY, NOON, NOON]));
+        delete_expired(files.store(), Kind::Outcome, date_of(NOON), &mut |_| {}).unwrap();
+        let days: Vec<String> = files.names().iter().map(|name| name[..name.len() - 18].to_owned()).collect();
+        let expected = ["decision/date=2026-11-28/", "decision/date=2026-11-30/", "outcome/date=2026-11-30/"];
+        assert_eq!(days, expected);
     }
 
     #[test]

@@ -14,12 +14,10 @@ use std::io::ErrorKind;
 use work::fault::Steps;
 use work::priority::yield_if_due;
 
-pub(crate) use self::index::{LogIndex, OpenLog};
+pub(crate) use self::index::{Item, LogIndex, OpenLog};
 pub use self::sealer::{Sealer, SealerConfig};
 use crate::log::{LogFile, LogFiles, TakenOver};
-use crate::sealed::{
-    Content, EventStore, Kind, OfLog, Placed, SealedError, SealedFile, SealedKey, SealedWriter,
-};
+use crate::sealed::{Content, EventStore, OfLog, Placed, SealedError, SealedFile, SealedKey, SealedWriter};
 
 /// The steps of sealing at which a test kills this process or holds it up, in the order in which they are reached:
 ///
@@ -33,7 +31,7 @@ const STEPS: Steps = Steps::new(&["seal.staged", "seal.placed", "seal.deleted"])
 /// What a log file has become.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sealed {
-    /// The files that hold its events, by date.
+    /// The files that hold its events, by kind and date.
     pub files: Vec<SealedPart>,
 }
 
@@ -61,27 +59,22 @@ impl Sealed {
 ///
 /// # Errors
 /// When the log cannot be read to its end or has what this version does not know, the store cannot be reached, or it
-/// has a file of that name with other events.
+/// has a file of that name with other events. Files that were placed before that stay.
 pub fn seal(server: &str, log: &LogFile, store: &EventStore) -> Result<Sealed, SealedError> {
     let Some(opened) = OpenLog::open(server, log)? else { return Ok(Sealed::default()) };
     let index = opened.index()?;
-    let days = index.days();
     let of_log = OfLog {
         server: server.to_owned(),
         sequence: log.sequence,
         first_position: log.first,
         last_position: log.last,
-        dates: days.iter().map(|day| day.date).collect(),
+        dates: index.dates(),
     };
     let mut sealed = Sealed::default();
-    for day in days {
-        let key = SealedKey {
-            kind: Kind::Decision,
-            date: day.date,
-            server: server.to_owned(),
-            sequence: log.sequence,
-        };
-        let expected = index.content(day.items.clone());
+    for day in index.days() {
+        let (kind, date) = (day.kind, day.date);
+        let key = SealedKey { kind, date, server: server.to_owned(), sequence: log.sequence };
+        let expected = LogIndex::content(day.items);
         let is_new = if is_sealed(&index, &key, expected, store)? {
             false
         } else {
@@ -134,7 +127,7 @@ pub fn seal_all(taken: &TakenOver, store: &EventStore) -> SealedDirectory {
 
 /// Whether a file has been sealed already, with the same events.
 fn is_sealed(
-    index: &LogIndex,
+    index: &LogIndex<'_>,
     key: &SealedKey,
     expected: Content,
     store: &EventStore,
@@ -154,8 +147,8 @@ fn is_sealed(
 
 /// Makes a sealed file and gives it its name. `false`: another process has done so in the meantime.
 fn place(
-    index: &LogIndex,
-    items: std::ops::Range<usize>,
+    index: &LogIndex<'_>,
+    items: &[Item],
     key: &SealedKey,
     expected: Content,
     log: OfLog,
@@ -163,14 +156,14 @@ fn place(
 ) -> Result<bool, SealedError> {
     let staged = store.stage()?;
     let made = staged.path().join("events.parquet");
-    let mut writer = SealedWriter::create(&made, true)?;
+    let mut writer = SealedWriter::create(&made, key.kind, true)?;
     let mut buffer = Vec::new();
     for item in items {
-        let (entry, checksum) = index.whole_entry(item, &mut buffer)?;
+        let (entry, checksum) = index.whole_entry(*item, &mut buffer)?;
         writer.push(entry, checksum)?;
         yield_if_due();
     }
-    writer.finish(key.kind, Some(log))?;
+    writer.finish(Some(log))?;
     STEPS.point("seal.staged");
     loop {
         if store.place(key, &made)? == Placed::New {

@@ -3,8 +3,9 @@
 //! ```text
 //! events/<kind>/date=YYYY-MM-DD/<server>-<sequence>.parquet
 //! ```
-//! A file never changes, unless a person in it is erased (`erasure/sealed.rs`). Its rows are in the order of `decided_at`, then in that of the log. `columns.rs` says what
-//! they have. Whoever has Parquet can read them; what is peculiar to them stands in the key-value metadata
+//! A file never changes, unless a person in it is erased (`erasure/sealed.rs`). Its rows are in the order of the time
+//! by which its kind is filed (`decided_at`, `received_at`), then in that of the log. `columns.rs` says what they have.
+//! Whoever has Parquet can read them; what is peculiar to them stands in the key-value metadata
 //! (`sealed/description.rs`): what the file holds, and checksums of every column chunk and of the footer. So a byte
 //! that changed is an error, never another record.
 //!
@@ -28,13 +29,14 @@ mod write;
 
 pub use self::description::Content;
 pub use self::error::SealedError;
-pub use self::key::{Kind, SealedKey, date_of};
+pub use self::key::{SealedKey, date_of};
 pub use self::store::EventStore;
 
 pub(crate) use self::description::{Contents, Description, OfLog};
 pub(crate) use self::open::{LocalFile, SealedFile};
 pub(crate) use self::store::Placed;
 pub(crate) use self::write::SealedWriter;
+pub use crate::kind::Kind;
 
 #[cfg(test)]
 pub(crate) use self::tests::testing;

@@ -1,7 +1,8 @@
 //! Verifying what is stored: that every file can be read whole and holds what it says, and that no event is missing.
 //!
-//! Positions of a server have no gaps. So those of each log must be whole, and those of a log must go on where the
-//! log before it ended. The oldest days may be gone: retention deletes whole days, the oldest first.
+//! Positions of a server have no gaps, over events of all kinds. So those of each log must be whole, and those of a
+//! log must go on where the log before it ended. The oldest days of a kind may be gone: retention deletes whole days,
+//! the oldest first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -9,12 +10,11 @@ use std::ops::ControlFlow;
 use chrono::NaiveDate;
 use work::priority::yield_if_due;
 
+use crate::kind::{EventRecord, Kind};
 use crate::log::{LogFile, OpenedLog};
 use crate::read::Query;
-use crate::seal::OpenLog;
-use crate::sealed::{
-    Content, Contents, EventStore, Kind, OfLog, SealedError, SealedFile, SealedKey, date_of,
-};
+use crate::seal::{LogIndex, OpenLog};
+use crate::sealed::{Content, Contents, EventStore, OfLog, SealedError, SealedFile, SealedKey, date_of};
 
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,12 +52,14 @@ pub struct Progress {
 /// Verifies all sealed files of a store, and the log files of servers.
 ///
 /// # Errors
-/// When the store cannot be reached. What is wrong with files is no error but a problem.
+/// When the store cannot be reached, or has files of kinds that this version does not know: positions would seem to be
+/// missing. What is wrong with files is no error but a problem.
 pub fn verify(
     store: &EventStore,
     logs: &[OpenedLog],
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Verification, SealedError> {
+    store.check_kinds()?;
     let mut servers: BTreeMap<String, Server> = BTreeMap::new();
     let mut verifier = Verifier { store, found: Verification::default(), oldest: BTreeMap::new() };
     // Logs first: what is sealed in the meantime is read twice then, and not missed.
@@ -107,6 +109,9 @@ struct Files {
     log: Option<LogFile>,
 }
 
+/// What a sealed file holds of a log.
+type KindDay = (Kind, NaiveDate);
+
 struct Verifier<'s> {
     store: &'s EventStore,
     found: Verification,
@@ -119,9 +124,29 @@ struct Verifier<'s> {
 struct OfSequence {
     log: Option<OfLog>,
     positions: Vec<u64>,
-    dates: BTreeSet<(Kind, NaiveDate)>,
-    contents: BTreeMap<NaiveDate, Content>,
+    contents: BTreeMap<KindDay, Content>,
+    /// What is in the log file and not sealed yet.
+    unsealed: BTreeSet<KindDay>,
     is_damaged: bool,
+}
+
+impl OfSequence {
+    /// The files that the log has become, as far as they are known, and of which there is none.
+    fn missing(&self, server: &str) -> Vec<SealedKey> {
+        let mut missing = Vec::new();
+        let Some(log) = &self.log else { return missing };
+        for (kind, dates) in &log.dates {
+            let Ok(kind) = kind.parse::<Kind>() else { continue };
+            let without = dates.iter().filter(|date| !self.contents.contains_key(&(kind, **date)));
+            missing.extend(without.map(|date| SealedKey {
+                kind,
+                date: *date,
+                server: server.to_owned(),
+                sequence: log.sequence,
+            }));
+        }
+        missing
+    }
 }
 
 impl Verifier<'_> {
@@ -139,20 +164,18 @@ impl Verifier<'_> {
         let mut of_sequence = OfSequence::default();
         let mut name = String::new();
         for (key, bytes) in &files.sealed {
-            name = self.store.shown(key);
-            match self.sealed_file(key, &mut of_sequence) {
-                Ok(()) => {}
-                Err(SealedError::Objects(error)) => return Err(error.into()),
-                Err(error) => {
-                    of_sequence.is_damaged = true;
-                    self.found.problems.push(problem_of(&name, &error));
-                }
-            }
+            name = self.read_sealed(key, &mut of_sequence)?;
             self.found.bytes += bytes;
             progress(&self.found);
         }
+        // A log whose sealing had begun when files were listed may have more of them now.
+        for key in of_sequence.missing(server) {
+            if !files.sealed.iter().any(|(listed, _)| *listed == key) {
+                self.read_sealed(&key, &mut of_sequence)?;
+            }
+        }
         if let Some(log) = &files.log {
-            self.log_file(server, log, &of_sequence);
+            self.log_file(server, log, &mut of_sequence);
         }
         if of_sequence.is_damaged {
             return Ok(of_sequence.log.map(|log| (log.first_position, log.last_position)));
@@ -162,6 +185,20 @@ impl Verifier<'_> {
         };
         self.whole(&name, &log, of_sequence);
         Ok(Some((log.first_position, log.last_position)))
+    }
+
+    /// Reads a sealed file, and notes what is wrong with it. Returns its name in messages.
+    fn read_sealed(&mut self, key: &SealedKey, of_sequence: &mut OfSequence) -> Result<String, SealedError> {
+        let name = self.store.shown(key);
+        match self.sealed_file(key, of_sequence) {
+            Ok(()) => {}
+            Err(SealedError::Objects(error)) => return Err(error.into()),
+            Err(error) => {
+                of_sequence.is_damaged = true;
+                self.found.problems.push(problem_of(&name, &error));
+            }
+        }
+        Ok(name)
     }
 
     /// Reads a sealed file, and holds it against what it says.
@@ -183,26 +220,25 @@ impl Verifier<'_> {
         }
         match &of_sequence.log {
             Some(other) if other != log => {
-                return wrong("it is of another log than the file of another day".to_owned());
+                return wrong("it is of another log than the file of another day or kind".to_owned());
             }
             _ => of_sequence.log = Some(log.clone()),
         }
-        of_sequence.dates.insert((key.kind, key.date));
-        of_sequence.contents.insert(key.date, description.content);
+        of_sequence.contents.insert((key.kind, key.date), description.content);
         let mut contents = Contents::new();
         let (mut buffer, mut before, mut message) = (Vec::new(), i64::MIN, None);
         let query = Query::default();
         for group in 0..file.groups() {
             let _ = file.visit(group, &query, &mut |entries| {
                 for mut entry in entries {
-                    let decided_at = entry.record.decided_at;
-                    if date_of(decided_at) != key.date {
-                        message.get_or_insert(format!("it has a decision of {}", date_of(decided_at)));
+                    let filed_at = entry.record.filed_at();
+                    if date_of(filed_at) != key.date {
+                        message.get_or_insert(format!("it has an event of {}", date_of(filed_at)));
                     }
-                    if decided_at < before {
-                        message.get_or_insert("its decisions are not in the order of their times".to_owned());
+                    if filed_at < before {
+                        message.get_or_insert("its events are not in the order of their times".to_owned());
                     }
-                    before = decided_at;
+                    before = filed_at;
                     of_sequence.positions.push(entry.position);
                     contents.add(entry.checksum(&mut buffer));
                     yield_if_due();
@@ -222,9 +258,9 @@ impl Verifier<'_> {
     }
 
     /// Reads a log file, and holds it against what is sealed of it.
-    fn log_file(&mut self, server: &str, log: &LogFile, of_sequence: &OfSequence) {
+    fn log_file(&mut self, server: &str, log: &LogFile, of_sequence: &mut OfSequence) {
         let shown = log.path.display().to_string();
-        let mut days = || -> Result<Vec<(NaiveDate, Content)>, SealedError> {
+        let mut days = || -> Result<Vec<(KindDay, Content)>, SealedError> {
             // It may have been sealed and deleted since it was listed.
             let Some(opened) = OpenLog::open(server, log)? else { return Ok(Vec::new()) };
             self.found.log_files += 1;
@@ -232,9 +268,9 @@ impl Verifier<'_> {
             let mut buffer = Vec::new();
             let mut days = Vec::new();
             for day in index.days() {
-                days.push((day.date, index.content(day.items.clone())));
+                days.push(((day.kind, day.date), LogIndex::content(day.items)));
                 for item in day.items {
-                    index.entry(item, &mut buffer)?;
+                    opened.entry(*item, &mut buffer)?;
                     yield_if_due();
                 }
             }
@@ -242,16 +278,20 @@ impl Verifier<'_> {
         };
         match days() {
             Ok(days) => {
-                for (date, content) in days {
-                    match of_sequence.contents.get(&date) {
+                for (day, content) in days {
+                    match of_sequence.contents.get(&day) {
                         Some(sealed) if *sealed != content => {
-                            self.problem(
-                                &shown,
-                                format!("it has {content} of {date}, and sealed are {sealed}"),
+                            let (kind, date) = day;
+                            let message = format!(
+                                "of kind `{kind}` and {date} it has {content}, and sealed are {sealed}"
                             );
+                            self.problem(&shown, message);
                         }
                         Some(_) => {}
-                        None => self.found.events += content.events,
+                        None => {
+                            self.found.events += content.events;
+                            of_sequence.unsealed.insert(day);
+                        }
                     }
                 }
             }
@@ -261,16 +301,24 @@ impl Verifier<'_> {
 
     /// Whether the sealed files of a log hold all of its positions.
     fn whole(&mut self, name: &str, log: &OfLog, of_sequence: OfSequence) {
-        let OfSequence { mut positions, dates, .. } = of_sequence;
-        let mut is_partly_deleted = false;
-        for (kind, oldest) in self.oldest.clone() {
-            for date in log.dates.iter().filter(|date| !dates.contains(&(kind, **date))) {
-                if *date < oldest {
-                    is_partly_deleted = true;
-                } else {
-                    self.problem(name, format!("the events of its log of {date} are missing"));
+        let OfSequence { mut positions, contents, unsealed, .. } = of_sequence;
+        let mut is_partial = false;
+        for (kind, dates) in &log.dates {
+            let oldest = self.oldest_kept(kind);
+            let known = kind.parse::<Kind>().ok();
+            for date in dates {
+                let day = known.map(|kind| (kind, *date));
+                if day.is_some_and(|day| contents.contains_key(&day)) {
+                    continue;
+                }
+                let is_unsealed = day.is_some_and(|day| unsealed.contains(&day));
+                let is_too_old = oldest.is_some_and(|oldest| *date < oldest);
+                if !is_unsealed && !is_too_old {
+                    let message = format!("the events of kind `{kind}` of its log of {date} are missing");
+                    self.problem(name, message);
                     return;
                 }
+                is_partial = true;
             }
         }
         positions.sort_unstable();
@@ -279,7 +327,7 @@ impl Verifier<'_> {
         }
         let all = log.last_position - log.first_position.min(log.last_position) + 1;
         let is_within = |position: &u64| (log.first_position..=log.last_position).contains(position);
-        if !positions.iter().all(is_within) || (!is_partly_deleted && positions.len() as u64 != all) {
+        if !positions.iter().all(is_within) || (!is_partial && positions.len() as u64 != all) {
             self.problem(
                 name,
                 format!(
@@ -290,6 +338,13 @@ impl Verifier<'_> {
                 ),
             );
         }
+    }
+
+    /// The oldest day of a kind that is kept. Where nothing of the kind is left, the oldest of all kinds: it may have
+    /// had nothing since.
+    fn oldest_kept(&self, kind: &str) -> Option<NaiveDate> {
+        let of_kind = self.oldest.iter().find(|(known, _)| known.name() == kind);
+        of_kind.map(|(_, oldest)| *oldest).or_else(|| self.oldest.values().min().copied())
     }
 
     /// Whether a log begins where the one before it ended.

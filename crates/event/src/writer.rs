@@ -15,9 +15,11 @@ use work::catch_panic;
 use crate::clock::Clock;
 use crate::config::{EventConfig, SyncPolicy, WhenFull};
 use crate::frame::{self, MAX_EVENT_BYTES};
+use crate::kind::Record;
 use crate::log::{Group, Log, Trouble};
-use crate::proto::{DecisionRecord, Event, event};
+use crate::proto::Event;
 use crate::queue::{Batch, Bell, Queued, Shared, Waiting};
+use crate::recorder::Urgency;
 
 /// The most bytes of a group; a batch that is larger is a group of its own.
 const GROUP_BYTES: usize = 4 << 20;
@@ -57,6 +59,8 @@ struct Pending {
     reserved: usize,
     /// When it is to be committed.
     due: Option<Instant>,
+    /// Whether it is to be written and synced at once, whatever the policy.
+    is_urgent: bool,
 }
 
 /// A log that cannot be written.
@@ -127,7 +131,7 @@ impl Writer {
             match self.turn() {
                 Next::Turn => {}
                 Next::Sleep(limit) => shared.bell.sleep(limit, || is_closing() || !self.queue.is_empty()),
-                Next::Gather(time) => shared.bell.gather(time, || is_closing() || shared.is_half_full()),
+                Next::Gather(time) => shared.bell.gather(time, || is_closing() || shared.has_urgent_work()),
                 Next::Rest(time) => Bell::rest(time),
                 Next::End => return,
             }
@@ -174,6 +178,8 @@ impl Writer {
 
     /// Moves what is queued into the pending group, up to the bytes of a group.
     fn gather(&mut self, now: Instant) {
+        // It is set behind a batch, which is taken now or at the next turn.
+        self.shared.urgent.store(false, Ordering::SeqCst);
         while self.pending.group.frames.len() < self.group_bytes {
             let Ok(queued) = self.queue.try_recv() else { break };
             let Some(batch) = queued.take() else { continue };
@@ -183,7 +189,7 @@ impl Writer {
     }
 
     fn encode(&mut self, batch: Batch) {
-        let Batch { number, events, mut reserved, content } = batch;
+        let Batch { number, events, urgency, mut reserved, content } = batch;
         let group = &mut self.pending.group;
         let (start, before) = (group.frames.len(), group.events);
         if group.events == 0 {
@@ -193,10 +199,9 @@ impl Writer {
         let (server, version) = (self.log.files().server(), &self.version);
         let mut too_large = None;
         let encoded = catch_panic(|| {
-            content.events(&mut |mut record: DecisionRecord| {
-                server.clone_into(&mut record.server);
-                version.clone_into(&mut record.server_version);
-                let event = Some(event::Event::Decision(Box::new(record)));
+            content.events(&mut |mut record: Record| {
+                record.sign(server, version);
+                let event = Some(record.into_event());
                 let event = Event { position: group.first + group.events, recorded_at, event };
                 let bytes = event.encoded_len();
                 if bytes > MAX_EVENT_BYTES {
@@ -224,6 +229,7 @@ impl Writer {
         // What is encoded is all that is left of it.
         reserved.shrink(group.frames.len() - start);
         self.pending.batches.push(number);
+        self.pending.is_urgent |= urgency == Urgency::AtOnce;
         self.pending.reserved += reserved.into_bytes();
         self.pending.counted += events;
     }
@@ -233,7 +239,9 @@ impl Writer {
         if let Some(stall) = &self.stall {
             return now >= stall.retry;
         }
-        let is_asked = self.shared.policy == SyncPolicy::Always || self.shared.closing.get().is_some();
+        let is_asked = self.shared.policy == SyncPolicy::Always
+            || self.pending.is_urgent
+            || self.shared.closing.get().is_some();
         let is_large = self.pending.group.frames.len() >= self.group_bytes;
         is_asked || now >= due || is_large || self.shared.is_half_full()
     }
@@ -273,7 +281,7 @@ impl Writer {
             return Ok(());
         }
         self.log.write(&self.pending.group, now)?;
-        if self.shared.policy == SyncPolicy::Os {
+        if self.shared.policy == SyncPolicy::Os && !self.pending.is_urgent {
             self.log.trust();
             return Ok(());
         }
@@ -305,6 +313,7 @@ impl Writer {
         // A rare large group must not stay.
         group.frames.shrink_to(2 * self.group_bytes);
         (self.pending.reserved, self.pending.counted, self.pending.due) = (0, 0, None);
+        self.pending.is_urgent = false;
     }
 
     fn stall(&mut self, trouble: &Trouble, now: Instant) {

@@ -1,14 +1,17 @@
 //! Offers: what a customer can be shown, where, and under which rules.
 //!
-//! Owns `offers.toml` and `policy.toml`, and the CEL rules in them. [`read`] reads both files at once, because they
-//! refer to each other. A [`Rule`] is type-checked against the feature schema and compiled when it is read. This
-//! crate only provides data and rules: crate `decision` decides who is shown what. Nothing here knows models,
-//! segments or the wire. Start reading at [`read`], then [`Offer`], [`Placement`], [`Rule`] and [`CustomerRules`].
+//! Owns `offers.toml` and `policy.toml`, with the CEL rules and the limits in them. [`read`] reads both files at once,
+//! because they refer to each other. A [`Rule`] is type-checked against the feature schema and compiled when it is
+//! read. This crate only provides data and rules: crate `decision` decides who is shown what. Nothing here knows
+//! models, segments or the wire. Start reading at [`read`], then [`Offer`], [`Placement`], [`Rule`],
+//! [`CustomerRules`] and [`ContactLimit`].
 
 mod customer_rules;
 mod findings;
 mod index;
 mod library;
+mod limit;
+mod outcome;
 mod policy;
 mod reading;
 mod rule;
@@ -20,6 +23,11 @@ pub use customer_rules::CustomerRules;
 pub use findings::{RuleFinding, RulePlace};
 pub use index::{OfferIndex, PlacementIndex};
 pub use library::{Attribute, Offer, OfferLibrary, feature_rows};
+pub use limit::{
+    Budget, ContactLimit, Counted, CustomerCap, LimitFinding, LimitPlace, Pacing, Period, Spending,
+    Suppression, SuppressionScope, TotalCap,
+};
+pub use outcome::{Attribution, OUTCOMES, OutcomeKind, OutcomeType};
 pub use policy::{Candidate, Category, ContextWeight, NamedModel, Placement, Policy, Strategy};
 pub use rule::{Declared, OfferFields, Rule, RuleError, RuleMemo, RuleProblem};
 
@@ -37,14 +45,22 @@ pub struct Catalog {
     pub policy: Policy,
     /// The compiled rules of both.
     rules: rule::RuleSet,
+    /// The limits in both files, as problems.
+    unenforced: Problems,
 }
 
 impl Catalog {
     /// Compiles the rules of a valid catalog.
     fn compiled(self) -> Self {
-        let Self { mut library, mut policy, .. } = self;
+        let Self { mut library, mut policy, unenforced, .. } = self;
         let rules = customer_rules::compile(&mut library, &mut policy);
-        Self { library, policy, rules }
+        Self { library, policy, rules, unenforced }
+    }
+
+    /// A problem for each limit: this version reads and checks limits, and a release with one must not look effective.
+    #[must_use]
+    pub fn refuse_limits(&self) -> Problems {
+        self.unenforced.clone()
     }
 
     /// The rules for the customer and the context of `row`; the offer of `row` is ignored. `memo` can be reused for
@@ -104,12 +120,16 @@ pub fn read(
     let categories = Entries::open(&policy_root, policy_file, "category");
     let placements = Entries::open(&policy_root, policy_file, "placement");
     let context_weights = Entries::open(&policy_root, policy_file, "context_weight");
+    let contact_limits = Entries::open(&policy_root, policy_file, "contact_limit");
+    let suppressions = Entries::open(&policy_root, policy_file, "suppression");
+    let outcomes = Entries::open(&policy_root, policy_file, "outcome");
     let segmentation = policy::read_segmentation(&policy_root);
     let zone = zone::read_zone(&policy_root);
     for (root, entries) in [(&offers_root, &offers), (&policy_root, &categories), (&policy_root, &placements)]
     {
         entries.require_one(root);
     }
+    let outcomes = outcome::read_outcomes(&outcomes);
     let names = Names {
         schema,
         has_segments: segmentation.is_some(),
@@ -118,15 +138,23 @@ pub fn read(
         offers: &offers.ids,
         categories: &categories.ids,
         placements: &placements.ids,
+        outcomes: &outcomes,
     };
+    let unenforced = limit::unenforced((offers_file, &offers), (policy_file, &policy_root, &placements));
 
     let categories = policy::read_categories(&categories);
     let library = OfferLibrary::new(library::read_offers(&offers, &names, &categories));
+    let attribution = outcome::read_attribution(&policy_root, &placements, &names);
     let policy = Policy {
         placements: policy::read_placements(&placements, &names, library.offers()),
         context_weights: policy::read_context_weights(&context_weights, &names, library.offers()),
         categories,
         segmentation,
+        time_zone: zone,
+        contact_limits: limit::contact_limits(&contact_limits, &names, library.offers()),
+        suppressions: limit::suppressions(&suppressions, &names),
+        attribution,
+        outcomes,
     };
     policy::refuse_unenforced(&policy_root);
     offers_root.finish();
@@ -134,7 +162,7 @@ pub fn read(
 
     problems.absorb(offers_document.finish(()));
     problems.absorb(policy_document.finish(()));
-    let catalog = Catalog { library, policy, rules: rule::RuleSet::default() };
+    let catalog = Catalog { library, policy, rules: rule::RuleSet::default(), unenforced };
     match problems.into_result(()) {
         Ok(()) => {
             yield_if_due();

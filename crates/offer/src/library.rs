@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::reading::{self, Entries, Names};
 use super::zone::{self, Ambiguity};
-use super::{Category, OfferIndex, PlacementIndex, Rule};
+use super::{Budget, Category, CustomerCap, OfferIndex, PlacementIndex, Rule, TotalCap, limit};
 use document::{FromToml, Table, suggestion};
 use feature::{Entity, Value, ValueRef, read_value};
 
@@ -49,6 +49,14 @@ pub struct Offer {
     pub suitability: Option<Rule>,
     /// If true, the offer is withheld.
     pub exclusion: Option<Rule>,
+    /// The class by which contact limits exempt it.
+    pub class: Option<String>,
+    /// How often one customer may have it.
+    pub cap_customer: Option<CustomerCap>,
+    /// How often all customers together may have it.
+    pub cap_total: Option<TotalCap>,
+    /// How much money may be spent on it.
+    pub budget: Option<Budget>,
     /// Indices of the offers that must not be shown together with this one, sorted. Conflicts are symmetric: both
     /// offers list each other.
     pub conflicts_with: Vec<OfferIndex>,
@@ -119,7 +127,7 @@ impl OfferLibrary {
 }
 
 /// Keys that are common in this field and that this version does not enforce.
-const UNENFORCED: [&str; 4] = ["caps", "cap_customer", "cap_total", "budget"];
+const UNENFORCED: [&str; 1] = ["caps"];
 
 /// Reads every offer, in the order of the ids.
 pub(super) fn read_offers(
@@ -163,6 +171,10 @@ fn read_offer(id: &str, table: &Table<'_, '_>, names: &Names<'_>, categories: &[
         applicability: reading::rule(table, "applicability", names),
         suitability: reading::rule(table, "suitability", names),
         exclusion: reading::rule(table, "exclusion", names),
+        class: table.optional("class"),
+        cap_customer: limit::customer_cap(table, names),
+        cap_total: limit::total_cap(table, names),
+        budget: limit::budget(table, names),
         conflicts_with: indices(names.offers.find_all(table, "conflicts_with"), OfferIndex::new),
         consents: reading::words(table, "consents"),
         features: read_features(table, names),
@@ -175,6 +187,9 @@ fn read_offer(id: &str, table: &Table<'_, '_>, names: &Names<'_>, categories: &[
     }
     if offer.conflicts_with.iter().any(|other| names.offers.name(other.get()) == id) {
         table.problem_at("conflicts_with", "`conflicts_with` names the offer itself; remove it");
+    }
+    if let Some(class) = &offer.class {
+        reading::check_name(table, "class", class);
     }
     reading::refuse(table, &UNENFORCED);
     table.finish();

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use chrono_tz::Tz;
+
 use super::reading::{self, Entries, Names};
-use super::{Offer, OfferIndex, PlacementIndex, Rule};
+use super::{Attribution, ContactLimit, Offer, OfferIndex, OutcomeType, PlacementIndex, Rule, Suppression};
 use document::Table;
 
 /// How offers are arbitrated.
@@ -18,6 +20,16 @@ pub struct Policy {
     pub context_weights: Vec<ContextWeight>,
     /// The model that assigns the segments.
     pub segmentation: Option<NamedModel>,
+    /// The time zone of dates and local times, and of calendar periods.
+    pub time_zone: Tz,
+    /// The contact limits, sorted by id.
+    pub contact_limits: Vec<ContactLimit>,
+    /// The suppressions, sorted by id.
+    pub suppressions: Vec<Suppression>,
+    /// The outcome types, built-in and declared, sorted by id.
+    pub outcomes: Vec<OutcomeType>,
+    /// How long outcomes count as on time.
+    pub attribution: Attribution,
 }
 
 /// A model that the policy names; this crate does not know whether it exists.
@@ -119,8 +131,7 @@ impl Policy {
 }
 
 /// Keys that are common in this field and that this version does not enforce.
-const UNENFORCED: [&str; 6] =
-    ["contact_limits", "holdout", "experiment", "explore", "exploration", "suppression"];
+const UNENFORCED: [&str; 5] = ["contact_limits", "holdout", "experiment", "explore", "exploration"];
 
 /// Reports settings that this version does not enforce.
 pub(super) fn refuse_unenforced(table: &Table<'_, '_>) {
@@ -194,6 +205,7 @@ fn read_placement(
     let fallback = read_fallback(table, names, offers, &channels);
     let description = table.or("description", String::new());
     refuse_unenforced(table);
+    reading::refuse(table, &["suppression"]);
     table.finish();
     let id = id.to_owned();
     Placement { id, description, channels, count, strategy, models, candidates, max_per_category, fallback }
@@ -286,7 +298,11 @@ fn read_context_weight(
 }
 
 /// The offers that `categories` or `offers` name, sorted; `None` if both keys are absent.
-fn read_targets(table: &Table<'_, '_>, names: &Names<'_>, offers: &[Offer]) -> Option<Vec<OfferIndex>> {
+pub(super) fn read_targets(
+    table: &Table<'_, '_>,
+    names: &Names<'_>,
+    offers: &[Offer],
+) -> Option<Vec<OfferIndex>> {
     if table.has("categories") && table.has("offers") {
         table.problem_at("offers", "`offers` and `categories` exclude each other; keep one");
     }

@@ -1,9 +1,10 @@
 //! Helpers for reading `offers.toml` and `policy.toml`: tables with ids, references to them, percentages, rules.
 
+use chrono::TimeDelta;
 use toml::de::DeValue;
 
-use super::Rule;
-use document::{FromToml, Table, suggestion};
+use super::{OutcomeType, Rule};
+use document::{FromToml, Table, settings, suggestion};
 use feature::FeatureSchema;
 use work::priority::yield_if_due;
 
@@ -33,6 +34,8 @@ pub(super) struct Names<'a> {
     pub(super) offers: &'a Ids,
     pub(super) categories: &'a Ids,
     pub(super) placements: &'a Ids,
+    /// Built in and declared, sorted by id.
+    pub(super) outcomes: &'a [OutcomeType],
 }
 
 impl<'d, 'i> Entries<'d, 'i> {
@@ -103,10 +106,15 @@ impl Ids {
     }
 }
 
+/// Whether a name is usable as an id, a model name or a part of a path.
+pub(super) fn is_name(name: &str) -> bool {
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.');
+    name.starts_with(|first: char| first.is_ascii_alphanumeric()) && name.chars().all(allowed)
+}
+
 /// Reports a name that is not usable as an id, a model name or a part of a path.
 pub(super) fn check_name(table: &Table<'_, '_>, key: &str, name: &str) {
-    let allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.');
-    if !name.starts_with(|first: char| first.is_ascii_alphanumeric()) || !name.chars().all(allowed) {
+    if !is_name(name) {
         let message = format!(
             "`{key}` must be letters, digits, _ - and ., beginning with a letter or a digit, not {name:?}"
         );
@@ -141,6 +149,27 @@ pub(super) fn money(table: &Table<'_, '_>, key: &str, value: f64) -> f64 {
         table.problem_at(key, format!("`{key}` must be at least 0, not {value}"));
     }
     value
+}
+
+/// One word of a fixed set. A missing key is a problem, too.
+pub(super) fn one_of<T: Copy>(table: &Table<'_, '_>, key: &str, choices: &[(&str, T)]) -> Option<T> {
+    if !table.has(key) {
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        table.problem(format!("`{key}` is missing; give it one of {}", words.join(", ")));
+    }
+    table.choice(key, choices)
+}
+
+/// A length of time, from a second to ten years.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Length(pub(super) TimeDelta);
+
+impl FromToml for Length {
+    const EXPECTED: &'static str = "a duration of 1s to 3650d, such as \"30m\", \"12h\" or \"7d\"";
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        let length = TimeDelta::from_std(settings::duration(value.as_str()?).ok()?).ok()?;
+        (TimeDelta::seconds(1)..=TimeDelta::days(3_650)).contains(&length).then_some(Self(length))
+    }
 }
 
 /// The rule under `key`, if it is present and valid.

@@ -1,5 +1,6 @@
 //! Both files together: a valid pair is read, and each mistake is reported.
 
+mod limits;
 mod refusals;
 mod sample;
 

@@ -62,7 +62,7 @@ pub(super) fn moment(
     }
 }
 
-fn resolve(local: NaiveDateTime, zone: Tz, ambiguity: Ambiguity) -> Option<DateTime<Utc>> {
+pub(super) fn resolve(local: NaiveDateTime, zone: Tz, ambiguity: Ambiguity) -> Option<DateTime<Utc>> {
     let found = match zone.from_local_datetime(&local) {
         MappedLocalTime::Single(moment) => moment,
         MappedLocalTime::Ambiguous(earlier, later) => match ambiguity {

@@ -9,6 +9,7 @@ mod calibration;
 mod channels;
 mod consents;
 mod golden;
+mod limits;
 mod lines;
 mod placements;
 mod rules;
@@ -50,7 +51,7 @@ const REFUSING: &[Reviewer] = &[calibration::refuse, consents::refuse];
 
 /// Find what is most likely a mistake.
 const WARNING: &[Reviewer] =
-    &[channels::warn, consents::warn, golden::warn, placements::warn, rules::warn, terms::warn];
+    &[channels::warn, consents::warn, golden::warn, limits::warn, placements::warn, rules::warn, terms::warn];
 
 /// Reviews a sound release that was loaded from `source`.
 #[must_use]

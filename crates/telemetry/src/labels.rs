@@ -66,6 +66,12 @@ pub(super) struct GateLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OutcomeLabels {
+    pub(super) outcome: String,
+    pub(super) verdict: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ReleaseLabels {
     pub(super) release: u64,
 }
@@ -182,5 +188,18 @@ impl Labels for VersionLabels {
 
     fn matches(&self, (model, version): (&str, u64)) -> bool {
         self.model == model && self.version == version
+    }
+}
+
+impl Labels for OutcomeLabels {
+    type Borrowed<'t> = (&'t str, &'static str);
+    const OVERFLOW: (&'static str, &'static str) = (OTHER, OTHER);
+
+    fn of((outcome, verdict): (&str, &'static str)) -> Self {
+        Self { outcome: outcome.to_owned(), verdict }
+    }
+
+    fn matches(&self, (outcome, verdict): (&str, &'static str)) -> bool {
+        self.outcome == outcome && self.verdict == verdict
     }
 }

@@ -5,6 +5,7 @@
 //! Its user keeps it, so that a request looks up nothing here.
 
 mod events;
+mod outcomes;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use self::events::EventMetrics;
+use self::outcomes::OutcomeMetrics;
 use super::exposition::{self, Format};
 use super::labels::{
     Bounded, EngineLabels, GateLabels, ModelLabels, PlacementLabels, ReasonLabels, ReleaseLabels,
@@ -63,6 +65,8 @@ pub struct Metrics {
     customers: CustomerMetrics,
     /// Recorded events: their queue, their log, their sealing.
     pub events: EventMetrics,
+    /// Outcomes that were reported.
+    pub outcomes: OutcomeMetrics,
     /// Connections of clients.
     pub connections: ConnectionMetrics,
     process: ProcessMetrics,
@@ -122,6 +126,7 @@ impl Metrics {
         let store = StoreMetrics::register(own);
         let customers = CustomerMetrics::register(own);
         let events = EventMetrics::register(own);
+        let outcomes = OutcomeMetrics::register(own);
         let connections = ConnectionMetrics::register(own);
         let process = ProcessMetrics::register(own);
         process.expose_standard(&mut registry);
@@ -136,6 +141,7 @@ impl Metrics {
             store,
             customers,
             events,
+            outcomes,
             connections,
             process,
         }
@@ -167,6 +173,13 @@ impl Metrics {
     #[must_use]
     pub fn rule_errors(&self, offer: &str, rule: &str) -> Counter {
         self.decisions.rule_errors.with((offer, rule))
+    }
+
+    /// The outcomes of a type with a verdict. Pass types that a release declares, never a text that a client sent;
+    /// verdicts are fixed words.
+    #[must_use]
+    pub fn outcomes(&self, outcome: &str, verdict: &'static str) -> Counter {
+        self.outcomes.outcomes.with((outcome, verdict))
     }
 
     /// The metrics of a version of a model.

@@ -128,7 +128,9 @@ fn dead_by(offer: &Offer, reach: &Reach) -> Option<&'static str> {
         | Stage::Channel
         | Stage::Score
         | Stage::Slate
-        | Stage::Arbitration => None,
+        | Stage::Arbitration
+        | Stage::Limits
+        | Stage::Reservation => None,
     }
 }
 

@@ -204,6 +204,8 @@ fn write_stage(stage: Stage) -> wire::WithheldStage {
         Stage::Score => wire::WithheldStage::Score,
         Stage::Slate => wire::WithheldStage::Slate,
         Stage::Arbitration => wire::WithheldStage::Arbitration,
+        Stage::Limits => wire::WithheldStage::Limits,
+        Stage::Reservation => wire::WithheldStage::Reservation,
     }
 }
 
@@ -223,6 +225,12 @@ fn write_reason(reason: Reason) -> wire::WithheldReason {
         Reason::ModelUnavailable => wire::WithheldReason::ModelUnavailable,
         Reason::RuleError => wire::WithheldReason::RuleError,
         Reason::Outranked => wire::WithheldReason::Outranked,
+        Reason::Suppressed => wire::WithheldReason::Suppressed,
+        Reason::ContactLimit => wire::WithheldReason::ContactLimit,
+        Reason::CapCustomer => wire::WithheldReason::CapCustomer,
+        Reason::CapTotal => wire::WithheldReason::CapTotal,
+        Reason::Budget => wire::WithheldReason::Budget,
+        Reason::HistoryUnavailable => wire::WithheldReason::HistoryUnavailable,
     }
 }
 

@@ -5,168 +5,211 @@ use std::mem;
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, ListBuilder, StringBuilder,
-    TimestampMicrosecondBuilder,
+    ArrayBuilder, BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, ListBuilder, MapBuilder,
+    MapFieldNames, StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Field, SchemaRef};
-use prost::Message;
 
-use super::{
-    COLUMNS, COUNTS, Cells, DECIDED_AT, DEGRADED, ERROR_CODE, ERROR_MESSAGE, Entry, FALLBACK, OFFER_IDS,
-    POSITION, PRIORITIES, PROPENSITIES, RECORD, RECORDED_AT, RELEASE, SEGMENT_ID, SELECTION_PROBABILITIES,
-    TEXTS, UNKNOWN_CUSTOMER, counts, schema, texts,
-};
-use crate::proto::DecisionRecord;
+use super::cell::{Cell, Each, EachSome, Part, SomePart};
+use super::{Cells, Columnar, Entry, schema};
+use crate::kind::{EventRecord, Kind};
 
-/// Collects entries as columns.
-pub(crate) struct BatchBuilder {
+/// Collects entries of a kind as columns.
+pub(crate) trait Builder {
+    /// The rows since the last [`finish`](Self::finish).
+    fn rows(&self) -> usize;
+
+    /// The bytes of their events, about.
+    fn bytes(&self) -> usize;
+
+    /// Adds a row. `bytes`: the length of the event.
+    ///
+    /// # Errors
+    /// The kind of the entry, if it is another one.
+    fn push(&mut self, entry: Entry, bytes: usize) -> Result<(), Kind>;
+
+    /// The rows as a batch. Those that follow are of the next.
+    fn finish(&mut self) -> Result<RecordBatch, ArrowError>;
+}
+
+/// Collects entries with records `R`.
+pub(crate) struct BatchBuilder<R> {
     schema: SchemaRef,
     rows: usize,
     bytes: usize,
     position: Int64Builder,
     recorded_at: TimestampMicrosecondBuilder,
-    decided_at: TimestampMicrosecondBuilder,
-    release: Int64Builder,
-    texts: [StringBuilder; TEXTS.len()],
-    counts: [Int64Builder; COUNTS.len()],
-    unknown_customer: BooleanBuilder,
-    segment_id: Int64Builder,
-    offers: Offers,
-    fallback: BooleanBuilder,
-    degraded: ListBuilder<StringBuilder>,
-    error_code: Int64Builder,
-    error_message: StringBuilder,
+    /// In the order of [`Columnar::COLUMNS`].
+    columns: Vec<Filling<R>>,
     record: BinaryBuilder,
     scratch: Vec<u8>,
 }
 
-/// The columns of the offers that were shown.
-struct Offers {
-    ids: ListBuilder<StringBuilder>,
-    priorities: ListBuilder<Float64Builder>,
-    propensities: ListBuilder<Float64Builder>,
-    probabilities: ListBuilder<Float64Builder>,
-}
-
-impl BatchBuilder {
+impl<R: Columnar> BatchBuilder<R> {
     /// Without rows.
     pub(crate) fn new() -> Self {
-        let times = || TimestampMicrosecondBuilder::new().with_data_type(Cells::Times.data_type());
         Self {
-            schema: schema(),
+            schema: schema(R::KIND),
             rows: 0,
             bytes: 0,
             position: Int64Builder::new(),
             recorded_at: times(),
-            decided_at: times(),
-            release: Int64Builder::new(),
-            texts: Default::default(),
-            counts: Default::default(),
-            unknown_customer: BooleanBuilder::new(),
-            segment_id: Int64Builder::new(),
-            offers: Offers {
-                ids: text_lists(),
-                priorities: number_lists(false),
-                propensities: number_lists(true),
-                probabilities: number_lists(false),
-            },
-            fallback: BooleanBuilder::new(),
-            degraded: text_lists(),
-            error_code: Int64Builder::new(),
-            error_message: StringBuilder::new(),
+            columns: R::COLUMNS.iter().map(|column| Filling::new(&column.cell)).collect(),
             record: BinaryBuilder::new(),
             scratch: Vec::new(),
         }
     }
+}
 
-    /// The rows since the last [`finish`](Self::finish).
-    pub(crate) fn rows(&self) -> usize {
+impl<R: Columnar> Builder for BatchBuilder<R> {
+    fn rows(&self) -> usize {
         self.rows
     }
 
-    /// The bytes of their events, about.
-    pub(crate) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Adds a row. `bytes`: the length of the event.
-    pub(crate) fn push(&mut self, entry: Entry, bytes: usize) {
-        let Entry { position, recorded_at, mut record } = entry;
+    fn push(&mut self, entry: Entry, bytes: usize) -> Result<(), Kind> {
+        let kind = entry.record.kind();
+        let Some(mut record) = R::of(entry.record) else { return Err(kind) };
         self.rows += 1;
         self.bytes += bytes;
-        self.position.append_value(position.cast_signed());
-        self.recorded_at.append_value(recorded_at);
-        self.decided_at.append_value(mem::take(&mut record.decided_at));
-        self.release.append_value(mem::take(&mut record.release).cast_signed());
-        for (column, text) in self.texts.iter_mut().zip(texts(&mut record)) {
-            column.append_value(mem::take(text));
+        self.position.append_value(entry.position.cast_signed());
+        self.recorded_at.append_value(entry.recorded_at);
+        for column in &mut self.columns {
+            column.take(&mut record);
         }
-        for (column, count) in self.counts.iter_mut().zip(counts(&mut record)) {
-            column.append_value(mem::take(count).into());
-        }
-        self.unknown_customer.append_value(mem::take(&mut record.unknown_customer));
-        self.segment_id.append_option(record.segment.as_mut().map(|segment| mem::take(&mut segment.id)));
-        self.offers.push(&mut record);
-        self.fallback.append_value(record.offers.iter().any(|offer| offer.fallback));
-        for line in record.degraded.drain(..) {
-            self.degraded.values().append_value(line);
-        }
-        self.degraded.append(true);
-        let error = record.error.as_mut();
-        let error = error.map(|error| (mem::take(&mut error.code), mem::take(&mut error.message)));
-        self.error_code.append_option(error.as_ref().map(|(code, _)| i64::from(*code)));
-        self.error_message.append_option(error.map(|(_, message)| message));
         self.scratch.clear();
         // A vector grows as needed.
         let _ = record.encode(&mut self.scratch);
         self.record.append_value(&self.scratch);
+        Ok(())
     }
 
-    /// The rows as a batch. Those that follow are of the next.
-    pub(crate) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+    fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
         (self.rows, self.bytes) = (0, 0);
-        let mut columns: BTreeMap<&str, ArrayRef> = BTreeMap::new();
-        for (name, column) in TEXTS.into_iter().zip(&mut self.texts) {
-            columns.insert(name, Arc::new(column.finish()));
+        let mut columns: Vec<ArrayRef> =
+            vec![Arc::new(self.position.finish()), Arc::new(self.recorded_at.finish())];
+        for column in &mut self.columns {
+            columns.push(column.finish());
         }
-        for (name, column) in COUNTS.into_iter().zip(&mut self.counts) {
-            columns.insert(name, Arc::new(column.finish()));
-        }
-        columns.insert(POSITION, Arc::new(self.position.finish()));
-        columns.insert(RECORDED_AT, Arc::new(self.recorded_at.finish()));
-        columns.insert(DECIDED_AT, Arc::new(self.decided_at.finish()));
-        columns.insert(RELEASE, Arc::new(self.release.finish()));
-        columns.insert(UNKNOWN_CUSTOMER, Arc::new(self.unknown_customer.finish()));
-        columns.insert(SEGMENT_ID, Arc::new(self.segment_id.finish()));
-        columns.insert(OFFER_IDS, Arc::new(self.offers.ids.finish()));
-        columns.insert(PRIORITIES, Arc::new(self.offers.priorities.finish()));
-        columns.insert(PROPENSITIES, Arc::new(self.offers.propensities.finish()));
-        columns.insert(SELECTION_PROBABILITIES, Arc::new(self.offers.probabilities.finish()));
-        columns.insert(FALLBACK, Arc::new(self.fallback.finish()));
-        columns.insert(DEGRADED, Arc::new(self.degraded.finish()));
-        columns.insert(ERROR_CODE, Arc::new(self.error_code.finish()));
-        columns.insert(ERROR_MESSAGE, Arc::new(self.error_message.finish()));
-        columns.insert(RECORD, Arc::new(self.record.finish()));
-        let ordered = COLUMNS.iter().filter_map(|column| columns.remove(column.name)).collect();
-        RecordBatch::try_new(Arc::clone(&self.schema), ordered)
+        columns.push(Arc::new(self.record.finish()));
+        RecordBatch::try_new(Arc::clone(&self.schema), columns)
     }
 }
 
-impl Offers {
-    fn push(&mut self, record: &mut DecisionRecord) {
-        for offer in &mut record.offers {
-            self.ids.values().append_value(mem::take(&mut offer.offer_id));
-            self.priorities.values().append_value(mem::take(&mut offer.priority));
-            let propensity = offer.factors.as_mut().map(|factors| mem::take(&mut factors.propensity));
-            self.propensities.values().append_option(propensity);
-            self.probabilities.values().append_value(mem::take(&mut offer.selection_probability));
+/// A column that is being filled from where records have what it holds.
+enum Filling<R> {
+    Time(Part<R, i64>, TimestampMicrosecondBuilder),
+    KnownTime(Part<R, i64>, TimestampMicrosecondBuilder),
+    Whole(Part<R, u64>, Int64Builder),
+    Count(Part<R, u32>, Int64Builder),
+    Number(Part<R, f64>, Float64Builder),
+    Text(Part<R, String>, StringBuilder),
+    Truth(Part<R, bool>, BooleanBuilder),
+    PartWhole(SomePart<R, i64>, Int64Builder),
+    PartCount(SomePart<R, u32>, Int64Builder),
+    PartText(SomePart<R, String>, StringBuilder),
+    Texts(Part<R, Vec<String>>, ListBuilder<StringBuilder>),
+    Pairs(Part<R, BTreeMap<String, String>>, MapBuilder<StringBuilder, StringBuilder>),
+    EachText(Each<R, String>, ListBuilder<StringBuilder>),
+    EachNumber(Each<R, f64>, ListBuilder<Float64Builder>),
+    EachPartNumber(EachSome<R, f64>, ListBuilder<Float64Builder>),
+    Follows(fn(&R) -> bool, BooleanBuilder),
+}
+
+impl<R> Filling<R> {
+    fn new(cell: &Cell<R>) -> Self {
+        match cell {
+            Cell::Time(of) => Self::Time(*of, times()),
+            Cell::KnownTime(of) => Self::KnownTime(*of, times()),
+            Cell::Whole(of) => Self::Whole(*of, Int64Builder::new()),
+            Cell::Count(of) => Self::Count(*of, Int64Builder::new()),
+            Cell::Number(of) => Self::Number(*of, Float64Builder::new()),
+            Cell::Text(of) => Self::Text(*of, StringBuilder::new()),
+            Cell::Truth(of) => Self::Truth(*of, BooleanBuilder::new()),
+            Cell::PartWhole(of) => Self::PartWhole(*of, Int64Builder::new()),
+            Cell::PartCount(of) => Self::PartCount(*of, Int64Builder::new()),
+            Cell::PartText(of) => Self::PartText(*of, StringBuilder::new()),
+            Cell::Texts(of) => Self::Texts(*of, text_lists()),
+            Cell::Pairs(of) => Self::Pairs(*of, text_maps()),
+            Cell::EachText(each) => Self::EachText(*each, text_lists()),
+            Cell::EachNumber(each) => Self::EachNumber(*each, number_lists(false)),
+            Cell::EachPartNumber(each) => Self::EachPartNumber(*each, number_lists(true)),
+            Cell::Follows(of) => Self::Follows(*of, BooleanBuilder::new()),
         }
-        self.ids.append(true);
-        self.priorities.append(true);
-        self.propensities.append(true);
-        self.probabilities.append(true);
     }
+
+    /// Takes what the column holds out of a record.
+    fn take(&mut self, record: &mut R) {
+        match self {
+            Self::Time(of, column) => column.append_value(mem::take(of(record))),
+            Self::KnownTime(of, column) => {
+                column.append_option(Some(mem::take(of(record))).filter(|time| *time != 0));
+            }
+            Self::Whole(of, column) => column.append_value(mem::take(of(record)).cast_signed()),
+            Self::Count(of, column) => column.append_value(mem::take(of(record)).into()),
+            Self::Number(of, column) => column.append_value(mem::take(of(record))),
+            Self::Text(of, column) => column.append_value(mem::take(of(record))),
+            Self::Truth(of, column) => column.append_value(mem::take(of(record))),
+            Self::PartWhole(of, column) => column.append_option(of(record).map(mem::take)),
+            Self::PartCount(of, column) => {
+                column.append_option(of(record).map(|count| i64::from(mem::take(count))));
+            }
+            Self::PartText(of, column) => column.append_option(of(record).map(mem::take)),
+            Self::Texts(of, column) => {
+                for text in of(record).drain(..) {
+                    column.values().append_value(text);
+                }
+                column.append(true);
+            }
+            Self::Pairs(of, column) => {
+                for (name, text) in mem::take(of(record)) {
+                    let (names, texts) = column.entries();
+                    names.append_value(name);
+                    texts.append_value(text);
+                }
+                // There are as many names as texts.
+                let _ = column.append(true);
+            }
+            Self::EachText(each, column) => {
+                each(record, &mut |text| column.values().append_value(mem::take(text)));
+                column.append(true);
+            }
+            Self::EachNumber(each, column) => {
+                each(record, &mut |number| column.values().append_value(mem::take(number)));
+                column.append(true);
+            }
+            Self::EachPartNumber(each, column) => {
+                each(record, &mut |number| column.values().append_option(number.map(mem::take)));
+                column.append(true);
+            }
+            Self::Follows(of, column) => column.append_value(of(record)),
+        }
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        let column: &mut dyn ArrayBuilder = match self {
+            Self::Time(_, column) | Self::KnownTime(_, column) => column,
+            Self::Whole(_, column)
+            | Self::Count(_, column)
+            | Self::PartWhole(_, column)
+            | Self::PartCount(_, column) => column,
+            Self::Number(_, column) => column,
+            Self::Text(_, column) | Self::PartText(_, column) => column,
+            Self::Truth(_, column) | Self::Follows(_, column) => column,
+            Self::Texts(_, column) | Self::EachText(_, column) => column,
+            Self::EachNumber(_, column) | Self::EachPartNumber(_, column) => column,
+            Self::Pairs(_, column) => column,
+        };
+        column.finish()
+    }
+}
+
+fn times() -> TimestampMicrosecondBuilder {
+    TimestampMicrosecondBuilder::new().with_data_type(Cells::Times.data_type())
 }
 
 fn text_lists() -> ListBuilder<StringBuilder> {
@@ -176,4 +219,11 @@ fn text_lists() -> ListBuilder<StringBuilder> {
 fn number_lists(nullable: bool) -> ListBuilder<Float64Builder> {
     let field = Field::new(Cells::ELEMENT, DataType::Float64, nullable);
     ListBuilder::new(Float64Builder::new()).with_field(field)
+}
+
+fn text_maps() -> MapBuilder<StringBuilder, StringBuilder> {
+    let [entry, key, value] = Cells::MAP.map(str::to_owned);
+    let values = Field::new(&value, DataType::Utf8, false);
+    let names = MapFieldNames { entry, key, value };
+    MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new()).with_values_field(values)
 }

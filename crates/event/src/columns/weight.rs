@@ -3,32 +3,42 @@
 //! An empty offer takes three bytes in a message and two hundred in memory, and a million of them pack to nothing.
 //! So whatever repeats in a record is counted first.
 
+use crate::wire::{Value, walk};
+
 /// The bytes in memory of a record without what repeats in it …
 const RECORD_BYTES: u64 = 1_024;
 /// … of an offer that was shown …
-const OFFER_BYTES: u64 = 256;
+pub(super) const OFFER_BYTES: u64 = 256;
 /// … of any other part: an empty text is a pointer and two lengths …
 const PART_BYTES: u64 = 32;
-/// … and of a number, which may have one byte in the message.
+/// … of a number, which may have one byte in the message …
 const NUMBER_BYTES: u64 = 8;
+/// … and of an entry of a map: two texts, and their share of a node, which may have place for twice as many.
+pub(super) const PAIR_BYTES: u64 = 192;
 
 /// Lists grow by doubling.
 const GROWTH: u64 = 2;
 
-/// Fields of a record that are messages with parts of their own: values of features, and candidates.
-const NESTED: [u64; 3] = [30, 31, 50];
-/// The field of the offers that were shown.
-const OFFERS: u64 = 60;
+/// What a value of a field takes in memory, beside its bytes in the message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Weight {
+    /// So many bytes.
+    Bytes(u64),
+    /// It is a message with parts of its own.
+    Nested,
+}
 
-/// About how many bytes a record takes in memory at most. What cannot be decoded counts as far as it can.
-pub(super) fn weight(record: &[u8]) -> u64 {
+/// About how many bytes a record takes in memory at most. `fields`: the weights of those that are no plain texts and
+/// numbers, by number. What cannot be decoded counts as far as it can.
+pub(super) fn weight(record: &[u8], fields: &[(u64, Weight)]) -> u64 {
     let mut weight = RECORD_BYTES;
-    walk(record, &mut |field, bytes| {
-        weight += match (field, bytes) {
-            (OFFERS, Some(bytes)) => OFFER_BYTES + bytes.len() as u64,
-            (field, Some(bytes)) if NESTED.contains(&field) => nested(bytes),
-            (_, Some(bytes)) => PART_BYTES + bytes.len() as u64,
-            (_, None) => NUMBER_BYTES,
+    walk(record, &mut |field, value| {
+        let known = fields.iter().find(|(number, _)| *number == field).map(|(_, weight)| *weight);
+        weight += match (known, value) {
+            (Some(Weight::Bytes(each)), Value::Bytes(bytes)) => each + bytes.len() as u64,
+            (Some(Weight::Nested), Value::Bytes(bytes)) => nested(bytes),
+            (None, Value::Bytes(bytes)) => PART_BYTES + bytes.len() as u64,
+            (_, Value::Number(_)) => NUMBER_BYTES,
         };
     });
     weight.saturating_mul(GROWTH)
@@ -36,84 +46,55 @@ pub(super) fn weight(record: &[u8]) -> u64 {
 
 fn nested(message: &[u8]) -> u64 {
     let mut weight = PART_BYTES;
-    walk(message, &mut |_, bytes| {
+    walk(message, &mut |_, value| {
         // Each byte may be a number.
-        weight += NUMBER_BYTES * bytes.map_or(1, |bytes| bytes.len() as u64) + PART_BYTES;
+        let numbers = if let Value::Bytes(bytes) = value { bytes.len() as u64 } else { 1 };
+        weight += NUMBER_BYTES * numbers + PART_BYTES;
     });
     weight
 }
 
-/// Passes each field of a message to `take`: its number, and its bytes if it has a length.
-fn walk<'m>(mut message: &'m [u8], take: &mut dyn FnMut(u64, Option<&'m [u8]>)) {
-    while let Some(tag) = varint(&mut message) {
-        let field = tag >> 3;
-        let skipped = match tag & 7 {
-            0 => varint(&mut message).map(|_| None),
-            1 => split(&mut message, 8).map(|_| None),
-            2 => varint(&mut message).and_then(|length| split(&mut message, length)).map(Some),
-            5 => split(&mut message, 4).map(|_| None),
-            _ => None,
-        };
-        let Some(bytes) = skipped else { return };
-        take(field, bytes);
-    }
-}
-
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
-}
-
-fn split<'m>(bytes: &mut &'m [u8], length: u64) -> Option<&'m [u8]> {
-    let (part, rest) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
-    *bytes = rest;
-    Some(part)
-}
-
 #[cfg(test)]
 mod tests {
-    use prost::Message;
+    use std::collections::BTreeMap;
 
     use super::*;
-    use crate::proto::{DecisionRecord, FeatureValues, RecordedOffer};
+    use crate::columns::Columnar;
+    use crate::proto::{DecisionRecord, FeatureValues, OutcomeRecord, RecordedOffer};
+
+    const MANY: usize = 100_000;
+
+    /// At least so many bytes, and not much more than four times as many.
+    fn weighs<R: Columnar>(record: &R, bytes: usize) {
+        let weight = weight(&record.encode_to_vec(), R::WEIGHTS);
+        assert!(weight >= bytes as u64, "{weight}");
+        assert!(weight <= (4 * (bytes + MANY * 64)) as u64, "{weight}");
+    }
 
     #[test]
     fn whatever_repeats_is_counted() {
-        const MANY: usize = 100_000;
-        let values = |values| Some(values);
         let strings = FeatureValues { strings: vec![String::new(); MANY], ..FeatureValues::default() };
         let ints = FeatureValues { ints: vec![0; MANY], ..FeatureValues::default() };
         let default = DecisionRecord::default;
-        let records = [
-            (
-                DecisionRecord { offers: vec![RecordedOffer::default(); MANY], ..default() },
-                size_of::<RecordedOffer>(),
-            ),
-            (DecisionRecord { consents: vec![String::new(); MANY], ..default() }, size_of::<String>()),
-            (DecisionRecord { customer: values(strings), ..default() }, size_of::<String>()),
-            (DecisionRecord { context: values(ints), ..default() }, size_of::<i64>()),
-        ];
-        for (record, bytes) in records {
-            let weight = weight(&record.encode_to_vec());
-            assert!(weight >= (MANY * bytes) as u64, "{weight}");
-            assert!(weight <= (4 * MANY * (bytes + 64)) as u64, "{weight}");
-        }
+        let offers = DecisionRecord { offers: vec![RecordedOffer::default(); MANY], ..default() };
+        weighs(&offers, MANY * size_of::<RecordedOffer>());
+        let consents = DecisionRecord { consents: vec![String::new(); MANY], ..default() };
+        weighs(&consents, MANY * size_of::<String>());
+        weighs(&DecisionRecord { customer: Some(strings), ..default() }, MANY * size_of::<String>());
+        weighs(&DecisionRecord { context: Some(ints), ..default() }, MANY * size_of::<i64>());
+        // A node of a tree is half full at least.
+        let attributes: BTreeMap<_, _> = (0..MANY).map(|at| (at.to_string(), String::new())).collect();
+        let bytes = MANY * 2 * size_of::<[String; 2]>();
+        weighs(&OutcomeRecord { attributes, ..OutcomeRecord::default() }, bytes);
         assert!(RECORD_BYTES >= size_of::<DecisionRecord>() as u64);
+        assert!(RECORD_BYTES >= size_of::<OutcomeRecord>() as u64);
         assert!(OFFER_BYTES >= size_of::<RecordedOffer>() as u64);
     }
 
     #[test]
     fn what_is_no_message_has_a_weight_too() {
         for bytes in [&b""[..], b"\xff", b"\xe2\x03\xff\xff\xff\x7f", b"\x0b\x0c", &[0xff; 40]] {
-            assert!(weight(bytes) < 10_000);
+            assert!(weight(bytes, DecisionRecord::WEIGHTS) < 10_000);
         }
     }
 }

@@ -3,22 +3,22 @@
 use prost::Message;
 use prost::encoding::encoded_len_varint;
 
-use crate::proto::{DecisionRecord, Event, event};
+use crate::kind::{EventRecord, Record};
+use crate::proto::Event;
 
 /// The record's time, and zeros that make it as long as it was. The same for the same record, whoever blanks it.
 ///
 /// `length`: what the record takes as protobuf. `None` for a record that is too short, as none of a server is: each has
-/// the id of its decision.
-fn blank(record: &DecisionRecord, length: usize) -> Option<DecisionRecord> {
-    let decided_at = record.decided_at;
+/// an id.
+fn blank(record: &Record, length: usize) -> Option<Record> {
     // Some lengths cannot be made with each of them, as the length of the zeros takes one byte or two.
-    let formats = [record.format, 0, 1];
+    let formats = [record.format(), 0, 1];
     formats.into_iter().find_map(|format| {
-        let mut blank = DecisionRecord { format, decided_at, ..DecisionRecord::default() };
-        let missing = length.checked_sub(blank.encoded_len())?;
+        let missing = length.checked_sub(record.blanked(format, Vec::new()).encoded_len())?;
         // The tag takes two bytes, the length up to five.
         for head in 3..=7 {
-            blank.erased = vec![0; missing.checked_sub(head).filter(|zeros| *zeros > 0)?];
+            let zeros = missing.checked_sub(head).filter(|zeros| *zeros > 0)?;
+            let blank = record.blanked(format, vec![0; zeros]);
             if blank.encoded_len() == length {
                 return Some(blank);
             }
@@ -30,20 +30,20 @@ fn blank(record: &DecisionRecord, length: usize) -> Option<DecisionRecord> {
 /// The event with its record blanked. `length`: what the event takes, with fields that this version does not know.
 /// `None` for a record that is too short, and for what is no record.
 pub(super) fn blank_event(event: &Event, length: usize) -> Option<Event> {
-    let Some(event::Event::Decision(record)) = &event.event else { return None };
+    let record = Record::of_event(event.event.clone()?)?;
     let mut blanked = Event { position: event.position, recorded_at: event.recorded_at, event: None };
-    // Behind position and time come the tag of the record, one byte, its length, and itself.
+    // Behind position and time come the tag of the record, one byte whatever its kind, its length, and itself.
     let rest = length.checked_sub(blanked.encoded_len() + 1)?;
     let mut lengths = (1..=5).filter_map(|head| rest.checked_sub(head));
     let length = lengths.find(|length| encoded_len_varint(*length as u64) + length == rest)?;
-    blanked.event = Some(event::Event::Decision(Box::new(blank(record, length)?)));
+    blanked.event = Some(blank(&record, length)?.into_event());
     Some(blanked)
 }
 
 /// Whether a record is what is left of an erased one.
 #[must_use]
-pub fn is_erased(record: &DecisionRecord) -> bool {
-    !record.erased.is_empty()
+pub fn is_erased(record: &dyn EventRecord) -> bool {
+    record.is_erased()
 }
 
 #[cfg(test)]
@@ -51,38 +51,57 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::proto::{DecisionRecord, OutcomeRecord};
 
-    fn event(record: DecisionRecord) -> Event {
-        Event { position: 9, recorded_at: 7, event: Some(event::Event::Decision(Box::new(record))) }
+    fn event(record: impl Into<Record>) -> Event {
+        Event { position: 9, recorded_at: 7, event: Some(record.into().into_event()) }
     }
 
-    fn blanked(event: &Event) -> DecisionRecord {
+    fn blanked(event: &Event) -> Record {
         let length = event.encoded_len();
         let blanked = blank_event(event, length).unwrap();
         assert_eq!((blanked.position, blanked.recorded_at, blanked.encoded_len()), (9, 7, length));
         // What was blanked is blanked to the same.
         assert_eq!(blank_event(&blanked, length).as_ref(), Some(&blanked));
-        match blanked.event {
-            Some(event::Event::Decision(record)) => *record,
-            other => panic!("{other:?}"),
+        Record::of_event(blanked.event.unwrap()).unwrap()
+    }
+
+    fn decision(length: usize) -> DecisionRecord {
+        DecisionRecord {
+            format: 1,
+            decided_at: 1_796_083_200_000_000,
+            decision_id: "01930000-0000-7000-8000-000000000000".to_owned(),
+            request_id: "x".repeat(length),
+            ..DecisionRecord::default()
+        }
+    }
+
+    fn outcome(length: usize) -> OutcomeRecord {
+        OutcomeRecord {
+            format: 1,
+            received_at: 1_796_083_200_000_000,
+            event_id: "e-1".to_owned(),
+            attributes: [("note".to_owned(), "x".repeat(length))].into(),
+            ..OutcomeRecord::default()
         }
     }
 
     #[test]
     fn every_length_can_be_made() {
         for length in (0..600).chain(16_300..16_500) {
-            let record = DecisionRecord {
-                format: 1,
-                decided_at: 1_796_083_200_000_000,
-                decision_id: "01930000-0000-7000-8000-000000000000".to_owned(),
-                request_id: "x".repeat(length),
-                ..DecisionRecord::default()
-            };
-            let left = blanked(&event(record));
-            assert!(is_erased(&left) && left.erased.iter().all(|byte| *byte == 0), "{length}");
-            assert_eq!(left.decided_at, 1_796_083_200_000_000);
-            let rest = DecisionRecord { format: 0, decided_at: 0, erased: Vec::new(), ..left };
-            assert_eq!(rest, DecisionRecord::default());
+            for record in [Record::from(decision(length)), outcome(length).into()] {
+                let kind = record.kind();
+                let left = blanked(&event(record));
+                assert!(is_erased(&left) && left.kind() == kind, "{length}");
+                assert_eq!(left.filed_at(), 1_796_083_200_000_000);
+                // Nothing else is there, and the zeros are zeros.
+                let zeros = match &left {
+                    Record::Decision(record) => record.erased.clone(),
+                    Record::Outcome(record) => record.erased.clone(),
+                };
+                assert!(zeros.iter().all(|byte| *byte == 0), "{length}");
+                assert_eq!(left, left.blanked(left.format(), zeros));
+            }
         }
     }
 
@@ -102,13 +121,16 @@ mod tests {
             let record = DecisionRecord { format, decision_id: id, decided_at: 5, ..DecisionRecord::default() };
             let mut bytes = record.encode_to_vec();
             prost::encoding::bytes::encode(1_000, &unknown, &mut bytes);
-            let mut whole = Vec::new();
-            prost::encoding::uint64::encode(1, &9, &mut whole);
-            prost::encoding::int64::encode(2, &7, &mut whole);
-            prost::encoding::bytes::encode(4, &bytes, &mut whole);
-            let read = Event::decode(&*whole).unwrap();
-            let left = blank_event(&read, whole.len()).unwrap();
-            prop_assert_eq!(left.encoded_len(), whole.len());
+            // A record of each kind.
+            for field in [4, 5] {
+                let mut whole = Vec::new();
+                prost::encoding::uint64::encode(1, &9, &mut whole);
+                prost::encoding::int64::encode(2, &7, &mut whole);
+                prost::encoding::bytes::encode(field, &bytes, &mut whole);
+                let read = Event::decode(&*whole).unwrap();
+                let left = blank_event(&read, whole.len()).unwrap();
+                prop_assert_eq!(left.encoded_len(), whole.len());
+            }
         }
     }
 }

@@ -20,8 +20,8 @@ use crate::disk::{self, Disk};
 use crate::error::NotRecorded;
 use crate::event_log::EventLog;
 use crate::frame::{self, FrameError, Frames, HEAD_BYTES};
+use crate::kind::Record;
 use crate::log::{LogFile, LogFiles, TakenOver};
-use crate::proto::event;
 use crate::recorder::Recorder;
 
 /// Bytes that are read ahead.
@@ -156,7 +156,7 @@ fn blank_file(
     let (mut patches, mut start) = (VecDeque::new(), 0);
     let mut records = vec![0; blanked.records.len()];
     while let Some(one) = frames.next_frame().map_err(failed)? {
-        if let Some(event::Event::Decision(record)) = &one.event.event {
+        if let Some(record) = one.event.event.as_ref().and_then(Record::in_event) {
             let mut is_meant = false;
             for marker in erased.markers_of(record) {
                 is_meant = true;
@@ -171,8 +171,8 @@ fn blank_file(
                 let mut bytes = Vec::with_capacity(HEAD_BYTES + blank.encoded_len());
                 frame::write(&blank, &mut bytes);
                 patches.push_back((start, bytes));
-            } else if !record.pseudonym_key.is_empty() {
-                blanked.keys.insert(record.pseudonym_key.clone());
+            } else if !record.pseudonym_key().is_empty() {
+                blanked.keys.insert(record.pseudonym_key().to_owned());
             }
         }
         start = one.end;

@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{ErasureError, ErasureStore};
+use crate::kind::EventRecord;
 use crate::privacy::{Pseudonym, Pseudonyms, Subject};
-use crate::proto::DecisionRecord;
 
 /// The folder of markers in a store. Servers list it again and again, so it has nothing else.
 const ERASURES: &str = "erasures";
@@ -181,13 +181,14 @@ impl Erased {
 
     /// Whether a record is about somebody who is to be erased.
     #[must_use]
-    pub fn has(&self, record: &DecisionRecord) -> bool {
+    pub fn has(&self, record: &dyn EventRecord) -> bool {
         self.markers_of(record).next().is_some()
     }
 
     /// The markers that a record is meant by, by their position.
-    pub(super) fn markers_of(&self, record: &DecisionRecord) -> impl Iterator<Item = usize> {
-        let name = Pseudonym { key: record.pseudonym_key.clone(), text: record.customer_id.clone() };
+    pub(super) fn markers_of(&self, record: &dyn EventRecord) -> impl Iterator<Item = usize> {
+        let name =
+            Pseudonym { key: record.pseudonym_key().to_owned(), text: record.customer_id().to_owned() };
         let is_meant = move |marker: &Marker| match (name.key.is_empty(), name.text.is_empty()) {
             (_, true) => false,
             (true, false) => self.is_meant(marker, &name.text),
@@ -383,6 +384,7 @@ mod tests {
     use crate::keys::Keys;
     use crate::keys::tests::keys;
     use crate::privacy::PseudonymMode;
+    use crate::proto::DecisionRecord;
 
     fn none() -> Pseudonyms {
         Pseudonyms::new(PseudonymMode::None, &Keys::default()).unwrap()

@@ -12,7 +12,6 @@ use super::{ErasureError, ErasureStore, point};
 use crate::columns::Entry;
 use crate::frame;
 use crate::privacy::Subject;
-use crate::proto::event;
 use crate::read::Query;
 use crate::sealed::{EventStore, SealedError, SealedFile, SealedKey, SealedWriter};
 
@@ -51,10 +50,10 @@ pub(super) fn blank_file(
         let file = SealedFile::open(local)?;
         let staging = events.stage()?;
         let made = staging.path().join("sealed.parquet");
-        let mut writer = SealedWriter::create(&made, true)?;
+        let mut writer = SealedWriter::create(&made, key.kind, true)?;
         found.records = copy(&file, &mut writer, subject)?;
         let log = file.description().and_then(|description| description.log.clone());
-        writer.finish(key.kind, log)?;
+        writer.finish(log)?;
         point("erase.staged");
         if let Put::Done(_) = store.exchange(&name, &former, &made)? {
             point("erase.replaced");
@@ -111,7 +110,7 @@ fn framed(
     is_meant: bool,
     buffer: &mut Vec<u8>,
 ) -> Result<(Entry, u32), SealedError> {
-    let (position, recorded_at) = (entry.position, entry.recorded_at);
+    let position = entry.position;
     let too_short =
         || SealedError::damaged(file.shown(), format!("event {position} is too short to be blanked"));
     let mut event = entry.into_event();
@@ -121,8 +120,5 @@ fn framed(
     buffer.clear();
     frame::write(&event, buffer);
     let checksum = buffer[4..].first_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-    match event.event {
-        Some(event::Event::Decision(record)) => Ok((Entry { position, recorded_at, record }, checksum)),
-        Some(event::Event::Header(_)) | None => Err(too_short()),
-    }
+    Ok((Entry::of_event(event).ok_or_else(too_short)?, checksum))
 }

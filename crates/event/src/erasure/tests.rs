@@ -3,6 +3,7 @@
 
 mod bucket;
 mod crashes;
+mod kinds;
 mod outcomes;
 mod races;
 
@@ -23,6 +24,7 @@ use crate::config::{EventConfig, SyncPolicy, WhenFull};
 use crate::event_log::EventLog;
 use crate::keys::Keys;
 use crate::keys::tests::keys;
+use crate::kind::Record;
 use crate::log::open_read_only;
 use crate::privacy::{Pseudonym, PseudonymMode, Pseudonyms, Subject};
 use crate::proto::DecisionRecord;
@@ -79,8 +81,8 @@ fn records(pseudonyms: &Pseudonyms) -> Vec<DecisionRecord> {
 struct Batch(Vec<DecisionRecord>);
 
 impl IntoEvents for Batch {
-    fn events(self: Box<Self>, emit: &mut dyn FnMut(DecisionRecord)) {
-        self.0.into_iter().for_each(emit);
+    fn events(self: Box<Self>, emit: &mut dyn FnMut(Record)) {
+        self.0.into_iter().for_each(|record| emit(record.into()));
     }
 
     fn count(&self) -> usize {

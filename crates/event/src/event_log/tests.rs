@@ -16,9 +16,9 @@ use crate::config::SyncPolicy;
 use crate::directory;
 use crate::disk::memory::MemoryDisk;
 use crate::error::NotRecorded;
+use crate::kind::{EventRecord, Record};
 use crate::log::{open_read_only, take_over};
-use crate::proto::event;
-use crate::queue::tests::{Ids, config, poll};
+use crate::queue::tests::{Ids, config, id_of, poll};
 use crate::recorder::IntoEvents;
 
 fn at(root: &Path, sync: SyncPolicy) -> EventConfig {
@@ -33,15 +33,16 @@ fn batch(id: &str, count: usize) -> Box<dyn IntoEvents> {
     Box::new(Ids((0..count).map(|at| format!("{id}-{at}")).collect()))
 }
 
-/// Positions and request ids of all events in files.
+/// Positions and ids of all events in files.
 fn events(files: &[LogFile]) -> Vec<(u64, String)> {
     let mut found = Vec::new();
     for file in files {
         let mut frames = file.frames().unwrap().unwrap();
         while let Some(frame) = frames.next_frame().unwrap() {
-            if let Some(event::Event::Decision(record)) = frame.event.event {
-                assert_eq!(record.server_version, "1.2.3");
-                found.push((frame.event.position, record.request_id.clone()));
+            let position = frame.event.position;
+            if let Some(record) = frame.event.event.and_then(Record::of_event) {
+                assert!(!record.server().is_empty());
+                found.push((position, id_of(&record).to_owned()));
             }
         }
     }
@@ -87,6 +88,28 @@ async fn what_many_calls_record_is_there_once_and_in_order() {
             assert!(own.into_iter().map(|(_, id)| id.clone()).eq(expected), "call {call}");
         }
         assert!(log.closed_files().len() > 2);
+    }
+}
+
+#[tokio::test]
+async fn what_is_urgent_does_not_wait_for_the_interval() {
+    for sync in [SyncPolicy::Interval, SyncPolicy::Os] {
+        let root = tempfile::tempdir().unwrap();
+        let mut config = at(root.path(), sync);
+        config.interval = Duration::from_hours(24);
+        let (log, _) = start(&config);
+        let (recorder, urgent) = (log.recorder(), log.recorder().urgent());
+        for turn in 0..20 {
+            recorder.record(recorder.try_reserve(100).unwrap(), batch(&format!("a-{turn}"), 1));
+            let receipt = urgent.record(urgent.try_reserve(100).unwrap(), batch(&format!("!b-{turn}"), 1));
+            receipt.durable().await.unwrap();
+            assert_eq!(events(&log.files()).len(), 2 * (turn + 1));
+        }
+        // So does closing the file.
+        recorder.record(recorder.try_reserve(100).unwrap(), batch("c", 1));
+        tokio::task::spawn_blocking(move || recorder.close_file(LONG)).await.unwrap().unwrap();
+        assert_eq!(log.closed_files().iter().map(LogFile::events).sum::<u64>(), 41);
+        assert_eq!(log.close(LONG).lost, 0);
     }
 }
 

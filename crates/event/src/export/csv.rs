@@ -1,8 +1,8 @@
-//! A line of CSV per decision: the flat columns.
+//! A line of CSV per event: the flat columns.
 
-use crate::columns::{COLUMNS, Cells, Entry};
+use crate::columns::{Cells, Entry, Shown};
 use crate::export::time;
-use crate::proto::RecordedOffer;
+use crate::kind::Kind;
 
 /// What joins the elements of a list.
 const JOINT: &str = ";";
@@ -11,43 +11,19 @@ const JOINT: &str = ";";
 const FORMULAS: [char; 4] = ['=', '+', '-', '@'];
 
 /// The names of the columns.
-pub(super) fn header() -> String {
-    let names = COLUMNS.iter().filter(|column| column.cells != Cells::Bytes).map(|column| column.name);
+pub(super) fn header(kind: Kind) -> String {
+    let columns = kind.table().columns();
+    let names = columns.iter().filter(|column| column.cells != Cells::Bytes).map(|column| column.name);
     format!("{}\n", names.collect::<Vec<_>>().join(","))
 }
 
-/// Writes the line of a decision, in the order of the columns.
-pub(super) fn line(entry: &Entry, line: &mut Vec<u8>) {
-    let Entry { position, recorded_at, record } = entry;
+/// Writes the line of an event, in the order of the columns.
+pub(super) fn line(entry: Entry, line: &mut Vec<u8>) {
+    let Entry { position, recorded_at, mut record } = entry;
     let mut cells = Line { line };
-    cells.number(&position);
-    cells.time(*recorded_at);
-    cells.time(record.decided_at);
-    for text in [&record.decision_id, &record.request_id, &record.server, &record.server_version] {
-        cells.text(text);
-    }
-    cells.number(&record.release);
-    for text in [&record.placement, &record.channel, &record.customer_id, &record.pseudonym_key] {
-        cells.text(text);
-    }
-    cells.number(&record.count);
-    cells.number(&record.explain);
-    cells.number(&record.unknown_customer);
-    cells.optional(record.segment.as_ref().map(|segment| segment.id));
-    let list =
-        |of: &dyn Fn(&RecordedOffer) -> String| record.offers.iter().map(of).collect::<Vec<_>>().join(JOINT);
-    cells.text(&list(&|offer| offer.offer_id.clone()));
-    cells.bare(&list(&|offer| offer.priority.to_string()));
-    cells.bare(&list(&|offer| {
-        offer.factors.as_ref().map_or_else(String::new, |factors| factors.propensity.to_string())
-    }));
-    cells.bare(&list(&|offer| offer.selection_probability.to_string()));
-    cells.number(&record.offers.iter().any(|offer| offer.fallback));
-    cells.text(&record.degraded.join(JOINT));
-    cells.optional(record.error.as_ref().map(|error| error.code));
-    cells.text(record.error.as_ref().map_or("", |error| &error.message));
-    cells.number(&record.call_us);
-    cells.number(&record.call_customers);
+    cells.bare(&position.to_string());
+    cells.time(recorded_at);
+    record.recorded_mut().show(&mut |_, shown| cells.cell(shown));
     cells.end();
 }
 
@@ -56,12 +32,25 @@ struct Line<'l> {
 }
 
 impl Line<'_> {
-    fn number(&mut self, number: &impl ToString) {
-        self.bare(&number.to_string());
-    }
-
-    fn optional(&mut self, number: Option<impl ToString>) {
-        self.bare(&number.map_or_else(String::new, |number| number.to_string()));
+    fn cell(&mut self, shown: Shown<'_>) {
+        match shown {
+            Shown::Missing => self.bare(""),
+            Shown::Time(micros) => self.time(micros),
+            Shown::Whole(number) => self.bare(&number.to_string()),
+            Shown::Count(number) => self.bare(&number.to_string()),
+            Shown::Number(number) => self.bare(&number.to_string()),
+            Shown::Truth(truth) => self.bare(&truth.to_string()),
+            Shown::Text(text) => self.text(text),
+            Shown::Texts(texts) => self.text(&texts.join(JOINT)),
+            Shown::Numbers(numbers) => {
+                let written =
+                    |number: &Option<f64>| number.map_or_else(String::new, |number| number.to_string());
+                self.bare(&numbers.iter().map(written).collect::<Vec<_>>().join(JOINT));
+            }
+            Shown::Pairs(pairs) if pairs.is_empty() => self.bare(""),
+            // A map of texts can be written.
+            Shown::Pairs(pairs) => self.text(&serde_json::to_string(pairs).unwrap_or_default()),
+        }
     }
 
     fn time(&mut self, micros: i64) {

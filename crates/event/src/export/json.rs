@@ -1,4 +1,4 @@
-//! A JSON object per decision: the flat columns, and what records hold beside them below `record`.
+//! A JSON object per event: the flat columns, and what records hold beside them below `record`.
 //!
 //! A number that JSON does not have is the text `NaN`, `Infinity` or `-Infinity`, as protobuf writes it. Bytes are
 //! lists of numbers where each is an enum, else hexadecimal.
@@ -8,87 +8,74 @@ use std::io;
 use chrono::{DateTime, SecondsFormat};
 use serde::{Serialize, Serializer};
 
-use super::names::{FeatureKind, FeatureName, Names};
-use crate::columns::Entry;
+use super::names::{FeatureKind, FeatureName, Names, NamesOfRelease};
+use crate::columns::{Entry, POSITION, RECORD, RECORDED_AT, Shown};
 use crate::export::time;
 use crate::proto::{
     Candidates, DecisionRecord, EncryptedValues, FeatureSource, FeatureValues, RecordedFactors, RecordedOffer,
 };
 
-/// Writes the line of a decision.
-pub(crate) fn line(entry: &Entry, names: Option<&dyn Names>, line: &mut Vec<u8>) -> io::Result<()> {
-    let record = &*entry.record;
-    let offers = &record.offers;
-    let flat = Flat {
-        position: entry.position,
-        recorded_at: Time(entry.recorded_at),
-        decided_at: Time(record.decided_at),
-        decision_id: &record.decision_id,
-        request_id: &record.request_id,
-        server: &record.server,
-        server_version: &record.server_version,
-        release: record.release,
-        placement: &record.placement,
-        channel: &record.channel,
-        customer_id: &record.customer_id,
-        pseudonym_key: &record.pseudonym_key,
-        count: record.count,
-        explain: record.explain,
-        unknown_customer: record.unknown_customer,
-        segment_id: record.segment.as_ref().map(|segment| segment.id),
-        offer_ids: offers.iter().map(|offer| &*offer.offer_id).collect(),
-        priorities: offers.iter().map(|offer| Double(offer.priority)).collect(),
-        propensities: offers
-            .iter()
-            .map(|offer| offer.factors.as_ref().map(|factors| Double(factors.propensity)))
-            .collect(),
-        selection_probabilities: offers.iter().map(|offer| Double(offer.selection_probability)).collect(),
-        fallback: offers.iter().any(|offer| offer.fallback),
-        degraded: &record.degraded,
-        error_code: record.error.as_ref().map(|error| error.code),
-        error_message: record.error.as_ref().map(|error| &*error.message),
-        call_us: record.call_us,
-        call_customers: record.call_customers,
-        record: rest(record, names),
-    };
-    serde_json::to_writer(&mut *line, &flat)?;
-    line.push(b'\n');
+/// Writes the line of an event. `names` gives those of a release.
+pub(crate) fn line(entry: Entry, names: &mut NamesOfRelease<'_>, line: &mut Vec<u8>) -> io::Result<()> {
+    let Entry { position, recorded_at, mut record } = entry;
+    let mut object = Object { line, opens: b'{' };
+    object.member(POSITION, &position)?;
+    object.member(RECORDED_AT, &Time(recorded_at))?;
+    let mut written = Ok(());
+    record.recorded_mut().show(&mut |name, shown| {
+        if written.is_ok() {
+            written = object.cell(name, shown);
+        }
+    });
+    written?;
+    object.name(RECORD)?;
+    record.recorded().write_rest(names, object.line)?;
+    object.line.extend(b"}\n");
     Ok(())
 }
 
-/// The columns of sealed files, in their order.
-#[derive(Serialize)]
-struct Flat<'r> {
-    position: u64,
-    recorded_at: Time,
-    decided_at: Time,
-    decision_id: &'r str,
-    request_id: &'r str,
-    server: &'r str,
-    server_version: &'r str,
-    release: u64,
-    placement: &'r str,
-    channel: &'r str,
-    customer_id: &'r str,
-    pseudonym_key: &'r str,
-    count: u32,
-    explain: u32,
-    unknown_customer: bool,
-    segment_id: Option<i64>,
-    offer_ids: Vec<&'r str>,
-    priorities: Vec<Double>,
-    propensities: Vec<Option<Double>>,
-    selection_probabilities: Vec<Double>,
-    fallback: bool,
-    degraded: &'r [String],
-    error_code: Option<u32>,
-    error_message: Option<&'r str>,
-    call_us: u32,
-    call_customers: u32,
-    record: Rest<'r>,
+/// A JSON object that is being written.
+struct Object<'l> {
+    line: &'l mut Vec<u8>,
+    /// What stands before the next member.
+    opens: u8,
 }
 
-/// What the flat columns lack.
+impl Object<'_> {
+    fn name(&mut self, name: &str) -> io::Result<()> {
+        self.line.push(self.opens);
+        self.opens = b',';
+        serde_json::to_writer(&mut *self.line, name)?;
+        self.line.push(b':');
+        Ok(())
+    }
+
+    fn member(&mut self, name: &str, value: &(impl Serialize + ?Sized)) -> io::Result<()> {
+        self.name(name)?;
+        Ok(serde_json::to_writer(&mut *self.line, value)?)
+    }
+
+    fn cell(&mut self, name: &str, shown: Shown<'_>) -> io::Result<()> {
+        match shown {
+            Shown::Missing => self.member(name, &()),
+            Shown::Time(micros) => self.member(name, &Time(micros)),
+            Shown::Whole(number) => self.member(name, &number),
+            Shown::Count(number) => self.member(name, &number),
+            Shown::Number(number) => self.member(name, &Double(number)),
+            Shown::Truth(truth) => self.member(name, &truth),
+            Shown::Text(text) => self.member(name, text),
+            Shown::Texts(texts) => self.member(name, &texts),
+            Shown::Numbers(numbers) => {
+                let numbers: Vec<Option<Double>> =
+                    numbers.into_iter().map(|number| number.map(Double)).collect();
+                self.member(name, &numbers)
+            }
+            Shown::Pairs(pairs) => self.member(name, pairs),
+        }
+    }
+}
+
+/// What the flat columns of a decision lack.
 #[derive(Serialize)]
 struct Rest<'r> {
     format: u32,
@@ -104,6 +91,15 @@ struct Rest<'r> {
     candidates: Option<Withheld<'r>>,
     offers: Vec<Offer<'r>>,
     error_field: Option<&'r str>,
+}
+
+/// Writes what the flat columns of a decision lack, with the names of its release.
+pub(crate) fn decision_rest(
+    record: &DecisionRecord,
+    names: Option<&dyn Names>,
+    line: &mut Vec<u8>,
+) -> io::Result<()> {
+    Ok(serde_json::to_writer(line, &rest(record, names))?)
 }
 
 fn rest<'r>(record: &'r DecisionRecord, names: Option<&'r dyn Names>) -> Rest<'r> {

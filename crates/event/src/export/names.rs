@@ -20,6 +20,9 @@ pub trait Names {
 /// Gives the names of a release, if they are known.
 pub type NamesOf<'n> = &'n dyn Fn(u64) -> Option<Arc<dyn Names>>;
 
+/// Gives the names of a release, if they are known, and may keep them.
+pub(crate) type NamesOfRelease<'n> = dyn FnMut(u64) -> Option<Arc<dyn Names>> + 'n;
+
 /// A feature of a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeatureName {

@@ -1,3 +1,5 @@
+mod outcomes;
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -5,7 +7,7 @@ use prost_types::Timestamp;
 use serde_json::Value;
 
 use super::*;
-use crate::columns::COLUMNS;
+use crate::kind::Record;
 use crate::proto::{
     Candidates, DecisionRecord, EncryptedValues, FeatureValues, RecordedError, RecordedFactors,
     RecordedOffer, RecordedSegment,
@@ -18,19 +20,27 @@ fn no_names(_: u64) -> Option<Arc<dyn Names>> {
 }
 
 fn exported(files: &Files, query: &Query, format: ExportFormat) -> (Exported, Vec<u8>) {
+    exported_of(Kind::Decision, files, query, format)
+}
+
+fn exported_of(kind: Kind, files: &Files, query: &Query, format: ExportFormat) -> (Exported, Vec<u8>) {
     let out = files.logs().join("out");
     let reader = EventReader::new(files.store().clone());
-    let exported = export(&reader, query, format, &out, &no_names).unwrap();
+    let exported = export(&reader, kind, query, format, &out, &no_names).unwrap();
     let bytes = fs::read(&out).unwrap();
     assert_eq!(exported.bytes, bytes.len() as u64);
     (exported, bytes)
 }
 
 fn sealed(files: &Files) -> Vec<Entry> {
+    sealed_of(Kind::Decision, files)
+}
+
+fn sealed_of(kind: Kind, files: &Files) -> Vec<Entry> {
     let mut found = Vec::new();
     let reader = EventReader::new(files.store().clone());
     reader
-        .scan_entries(&Query::default(), &mut |entry| {
+        .scan_entries(kind, &Query::default(), &mut |entry| {
             found.push(entry);
             ControlFlow::Continue(())
         })
@@ -52,7 +62,8 @@ proptest! {
         let (exported, _) = exported(&files, &Query::default(), ExportFormat::Parquet);
         prop_assert_eq!(exported.events, records.len() as u64);
         let mut found = Vec::new();
-        read_file(&files.logs().join("out"), &Query::default(), &ReadProgress::default(), &mut |entry| {
+        let progress = ReadProgress::default();
+        read_file(&files.logs().join("out"), Kind::Decision, &Query::default(), &progress, &mut |entry| {
             found.push(entry);
             ControlFlow::Continue(())
         }).unwrap();
@@ -70,7 +81,9 @@ proptest! {
         let mut expected = sealed(&files);
         // JSON has one NaN.
         for entry in &mut expected {
-            one_nan(&mut entry.record);
+            if let Record::Decision(record) = &mut entry.record {
+                one_nan(record);
+            }
         }
         prop_assert_eq!(frames(&found), frames(&expected));
     }
@@ -175,7 +188,7 @@ fn parse(line: &Value) -> Entry {
     Entry {
         position: line["position"].as_u64().unwrap(),
         recorded_at: micros(&line["recorded_at"]),
-        record: Box::new(record),
+        record: record.into(),
     }
 }
 
@@ -265,8 +278,9 @@ fn csv_has_the_flat_columns() {
     let (_, text) = exported(&files, &Query::default(), ExportFormat::Csv);
     let text = String::from_utf8(text).unwrap();
     let (header, line) = text.split_once('\n').unwrap();
+    let columns = Kind::Decision.table().columns();
     let names: Vec<&str> =
-        COLUMNS.iter().map(|column| column.name).filter(|name| *name != "record").collect();
+        columns.iter().map(|column| column.name).filter(|name| *name != "record").collect();
     assert_eq!(header.split(',').collect::<Vec<_>>(), names);
     let expected = "1,2026-11-30T12:00:00.005000Z,2026-11-30T12:00:00.000000Z,id,\"say \"\"hi\"\", twice\n\",server,\
                     0.1.0,7,app_home,web,\"=SUM(A1)\",,3,1,false,4,travel_card;newsletter,10;0,0.125;,1;1,true,\
@@ -301,13 +315,15 @@ fn an_export_that_fails_leaves_the_file_as_it_was() {
     fs::write(&out, "before").unwrap();
     let reader = EventReader::new(files.store().clone());
     for format in ["parquet", "jsonl", "csv"] {
-        let failed = export(&reader, &Query::default(), format.parse().unwrap(), &out, &no_names);
+        let failed =
+            export(&reader, Kind::Decision, &Query::default(), format.parse().unwrap(), &out, &no_names);
         assert!(failed.unwrap_err().to_string().contains(&name));
     }
     assert_eq!(fs::read_to_string(&out).unwrap(), "before");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     let nowhere = folder.path().join("absent/out");
-    assert!(export(&reader, &Query::default(), ExportFormat::Csv, &nowhere, &no_names).is_err());
+    let csv = ExportFormat::Csv;
+    assert!(export(&reader, Kind::Decision, &Query::default(), csv, &nowhere, &no_names).is_err());
 }
 
 struct Known;
@@ -350,7 +366,8 @@ fn names_of_the_release_stand_in_json_lines() {
     let out = files.logs().join("out");
     let reader = EventReader::new(files.store().clone());
     let names = |release| (release == 7).then(|| Arc::new(Known) as Arc<dyn Names>);
-    export(&reader, &Query::default(), ExportFormat::JsonLines, &out, &names).unwrap();
+    let all = Query::default();
+    export(&reader, Kind::Decision, &all, ExportFormat::JsonLines, &out, &names).unwrap();
     let lines = fs::read_to_string(&out).unwrap();
     let [known, unknown] =
         [0, 1].map(|at| serde_json::from_str::<Value>(lines.lines().nth(at).unwrap()).unwrap());

@@ -3,10 +3,11 @@
 //! ```json
 //! {"customer_id": "C-1",
 //!  "pseudonyms": [{"key": "2026-11", "pseudonym": "fb69…"}],
-//!  "decisions": [{…, "sensitive": {"customer": {"strings": ["married"]}}}]}
+//!  "decisions": [{…, "sensitive": {"customer": {"strings": ["married"]}}}],
+//!  "outcomes": [{…}]}
 //! ```
-//! A decision is as in an export to JSON Lines. The values of sensitive features are beside it, decrypted; where they
-//! cannot be, `sensitive` says why. What else is known of a person (features, history) the caller adds.
+//! An event is as in an export to JSON Lines. The values of sensitive features are beside a decision, decrypted; where
+//! they cannot be, `sensitive` says why. What else is known of a person (features, history) the caller adds.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -19,7 +20,8 @@ use uuid::Uuid;
 
 use super::{RecordedEntity, Subject, ValueCipher};
 use crate::columns::Entry;
-use crate::export::{Names, NamesOf, json_line};
+use crate::export::{Names, NamesOf, NamesOfRelease, json_line};
+use crate::kind::{Kind, Record};
 use crate::proto::{DecisionRecord, FeatureValues};
 use crate::read::{EventReader, Query};
 use crate::sealed::SealedError;
@@ -35,8 +37,8 @@ pub enum SubjectExportError {
     Io(#[from] io::Error),
 }
 
-/// Writes what is recorded of a person to `out`, decision by decision. `more` are parts of the document that the caller
-/// adds, by name. Returns how many decisions there were.
+/// Writes what is recorded of a person to `out`, event by event. `more` are parts of the document that the caller adds,
+/// by name. Returns how many events there were.
 ///
 /// # Errors
 /// When the store cannot be reached, a file is damaged, or `out` not be written.
@@ -58,46 +60,52 @@ pub fn write(
     for (name, value) in more {
         write!(out, ",\n{}:{}", json(*name)?, json(value)?)?;
     }
-    out.write_all(b",\n\"decisions\":[")?;
     let mut known: HashMap<u64, Option<Arc<dyn Names>>> = HashMap::new();
-    let (mut count, mut failure, mut line) = (0_u64, None, Vec::new());
+    let names = &mut |release| known.entry(release).or_insert_with(|| names(release)).clone();
     // An id may be the pseudonym of another customer; the names of the query are texts alone.
     let query = Query { customers: subject.texts(), ..Query::default() };
-    reader.scan_entries(&query, &mut |entry| {
-        if !subject.is_of(&entry.record) {
-            return ControlFlow::Continue(());
-        }
-        let release = entry.record.release;
-        let names = known.entry(release).or_insert_with(|| names(release));
-        let written = decision(&entry, names.as_deref(), cipher, &mut line)
-            .and_then(|()| out.write_all(if count == 0 { b"\n" } else { b",\n" }))
-            .and_then(|()| out.write_all(&line));
-        count += 1;
-        match written {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failure = Some(error);
-                ControlFlow::Break(())
+    let (mut all, mut line) = (0, Vec::new());
+    for kind in Kind::ALL {
+        write!(out, ",\n{}:[", json(&format!("{kind}s"))?)?;
+        let (mut count, mut failure) = (0_u64, None);
+        reader.scan_entries(kind, &query, &mut |entry| {
+            if !subject.is_of(&entry.record) {
+                return ControlFlow::Continue(());
             }
+            let written = event(entry, names, cipher, &mut line)
+                .and_then(|()| out.write_all(if count == 0 { b"\n" } else { b",\n" }))
+                .and_then(|()| out.write_all(&line));
+            count += 1;
+            match written {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failure = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        if let Some(error) = failure {
+            return Err(error.into());
         }
-    })?;
-    if let Some(error) = failure {
-        return Err(error.into());
+        out.write_all(b"]")?;
+        all += count;
     }
-    out.write_all(b"]}\n")?;
+    out.write_all(b"}\n")?;
     out.flush()?;
-    Ok(count)
+    Ok(all)
 }
 
-/// A decision as JSON in `line`, with what is encrypted in it.
-fn decision(
-    entry: &Entry,
-    names: Option<&dyn Names>,
+/// An event as JSON in `line`, with what is encrypted in it.
+fn event(
+    entry: Entry,
+    names: &mut NamesOfRelease<'_>,
     cipher: &ValueCipher,
     line: &mut Vec<u8>,
 ) -> io::Result<()> {
     line.clear();
-    let sensitive = sensitive(&entry.record, cipher);
+    // Values of features are only in decisions.
+    let sensitive =
+        if let Record::Decision(record) = &entry.record { sensitive(record, cipher) } else { Vec::new() };
     json_line(entry, names, line)?;
     if sensitive.is_empty() {
         line.truncate(line.trim_ascii_end().len());

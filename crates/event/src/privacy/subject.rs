@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{Pseudonym, Pseudonyms};
-use crate::proto::DecisionRecord;
+use crate::kind::EventRecord;
 
 /// A person whose data is exported or erased: the data subject of the GDPR.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,14 +41,16 @@ impl Subject {
 
     /// Whether a record is about them.
     #[must_use]
-    pub fn is_of(&self, record: &DecisionRecord) -> bool {
-        self.names.iter().any(|name| name.key == record.pseudonym_key && name.text == record.customer_id)
+    pub fn is_of(&self, record: &dyn EventRecord) -> bool {
+        let (key, text) = (record.pseudonym_key(), record.customer_id());
+        self.names.iter().any(|name| name.key == key && name.text == text)
     }
 
     /// Whether a record may be about them, and no key tells: its pseudonym is of a key that is not there.
     #[must_use]
-    pub fn may_be_of(&self, record: &DecisionRecord) -> bool {
-        !record.pseudonym_key.is_empty() && !self.names.iter().any(|name| name.key == record.pseudonym_key)
+    pub fn may_be_of(&self, record: &dyn EventRecord) -> bool {
+        let key = record.pseudonym_key();
+        !key.is_empty() && !self.names.iter().any(|name| name.key == key)
     }
 }
 

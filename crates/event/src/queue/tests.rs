@@ -6,8 +6,9 @@ use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll, Waker};
 
 use super::*;
-use crate::proto::DecisionRecord;
-use crate::recorder::Recorder;
+use crate::kind::Record;
+use crate::proto::{DecisionRecord, OutcomeRecord};
+use crate::recorder::{Durability, Recorder};
 
 /// A configuration with a small queue.
 pub(crate) fn config(queue: usize, sync: SyncPolicy) -> EventConfig {
@@ -30,18 +31,33 @@ pub(crate) fn shared() -> Arc<Shared> {
     Shared::new(&config(1 << 20, SyncPolicy::Interval), Arc::default()).0
 }
 
-/// Events with these request ids.
+/// Events with these ids: decisions with ids of requests, and outcomes where the id begins with
+/// [`OUTCOME`].
 pub(crate) struct Ids(pub(crate) Vec<String>);
 
+pub(crate) const OUTCOME: char = '!';
+
 impl IntoEvents for Ids {
-    fn events(self: Box<Self>, emit: &mut dyn FnMut(DecisionRecord)) {
-        for request_id in self.0 {
-            emit(DecisionRecord { request_id, ..DecisionRecord::default() });
+    fn events(self: Box<Self>, emit: &mut dyn FnMut(Record)) {
+        for id in self.0 {
+            emit(if id.starts_with(OUTCOME) {
+                OutcomeRecord { event_id: id, ..OutcomeRecord::default() }.into()
+            } else {
+                DecisionRecord { request_id: id, ..DecisionRecord::default() }.into()
+            });
         }
     }
 
     fn count(&self) -> usize {
         self.0.len()
+    }
+}
+
+/// The id of an event of [`Ids`].
+pub(crate) fn id_of(record: &Record) -> &str {
+    match record {
+        Record::Decision(record) => &record.request_id,
+        Record::Outcome(record) => &record.event_id,
     }
 }
 
@@ -118,6 +134,25 @@ fn who_would_await_a_log_that_cannot_be_written_gets_no_room() {
     assert!(matches!(poll(pin!(recorder.reserve(10))), Poll::Ready(None)));
     shared.stalled.send_replace(false);
     assert!(recorder.try_reserve(10).is_some() && !recorder.is_full());
+}
+
+#[test]
+fn an_urgent_handle_awaits_whatever_the_policy() {
+    for policy in [SyncPolicy::Interval, SyncPolicy::Os, SyncPolicy::Always] {
+        let (recorder, shared, receiver) = recorder(10_000, policy);
+        let urgent = recorder.urgent();
+        assert_eq!(urgent.durability(), Durability::Awaited);
+        // Room that the other has reserved will do.
+        urgent.record(recorder.try_reserve(100).unwrap(), ids(1));
+        assert!(shared.has_urgent_work());
+        assert_eq!(receiver.try_recv().unwrap().take().unwrap().urgency, Urgency::AtOnce);
+        recorder.record(urgent.try_reserve(100).unwrap(), ids(1));
+        assert_eq!(receiver.try_recv().unwrap().take().unwrap().urgency, Urgency::AsConfigured);
+        // It gets no room while the log cannot be written.
+        shared.stalled.send_replace(true);
+        assert!(urgent.try_reserve(10).is_none() && urgent.is_full());
+        assert_eq!(recorder.try_reserve(10).is_none(), policy == SyncPolicy::Always);
+    }
 }
 
 #[test]

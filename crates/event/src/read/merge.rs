@@ -1,36 +1,58 @@
-//! Merging the parts of the files of a day and a server by `decided_at`.
+//! Merging the parts of files: those of a day and a server by time, or all of a server by position.
 //!
-//! A part is decoded when its first decision may be the next, and a few ahead of that. The file behind the last one
-//! that is open is opened before a part of that is decoded: decisions that were made at the end of one log file may
-//! stand in the next, since a call may take longer than another.
+//! A part is decoded when its first event may be the next, and a few ahead of that. The file behind the last one that
+//! is open is opened before a part of that is decoded: decisions that were made at the end of one log file may stand in
+//! the next, since a call may take longer than another.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::ControlFlow;
 use std::vec::IntoIter;
 
-use super::Query;
+use super::Wants;
 use super::source::{Files, Part, Sources};
 use super::threads::{Decoder, Pending};
 use crate::columns::Entry;
+use crate::kind::EventRecord;
 use crate::sealed::SealedError;
 
 /// Parts that are being decoded or wait decoded, beside those that are merged.
 const AHEAD: usize = 4;
 
+/// By what events are merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// The time by which they are filed, then their position.
+    Time,
+    /// Their position.
+    Position,
+}
+
+impl Order {
+    fn key(self, entry: &Entry) -> Key {
+        match self {
+            Self::Time => (entry.record.filed_at(), entry.position),
+            Self::Position => (entry.position.cast_signed(), entry.position),
+        }
+    }
+}
+
+/// Where an event is in the order. The first part is also the lower bound of a [`Part`].
+type Key = (i64, u64);
+
 type Visit<'v> = &'v mut dyn FnMut(Entry) -> ControlFlow<()>;
 
-/// Passes all wanted decisions to `visit`, until it breaks.
+/// Passes all wanted events to `visit`, until it breaks.
 pub(super) fn all(
     mut sources: Sources,
-    query: &Query,
+    wants: &dyn Wants,
     decoder: &Decoder,
     visit: Visit<'_>,
 ) -> Result<(), SealedError> {
     while let Some(files) = sources.next_files() {
         let mut merge = Merge {
             sources: &sources,
-            query,
+            wants,
             decoder,
             files,
             parts: BTreeMap::new(),
@@ -51,7 +73,7 @@ type Place = (i64, usize);
 
 struct Merge<'s> {
     sources: &'s Sources,
-    query: &'s Query,
+    wants: &'s dyn Wants,
     decoder: &'s Decoder,
     files: Files,
     /// Parts of open files that are not being decoded.
@@ -64,25 +86,23 @@ struct Merge<'s> {
     newest: usize,
 }
 
-/// Decisions of a part that are not passed on yet.
+/// Events of a part that are not passed on yet.
 struct Cursor {
+    key: Key,
     next: Entry,
     rest: IntoIter<Entry>,
 }
 
 impl Cursor {
-    fn new(mut entries: IntoIter<Entry>) -> Option<Self> {
-        entries.next().map(|next| Self { next, rest: entries })
-    }
-
-    fn key(&self) -> (i64, u64) {
-        (self.next.record.decided_at, self.next.position)
+    fn new(order: Order, mut rest: IntoIter<Entry>) -> Option<Self> {
+        let next = rest.next()?;
+        Some(Self { key: order.key(&next), next, rest })
     }
 }
 
 impl PartialEq for Cursor {
     fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
+        self.key == other.key
     }
 }
 
@@ -96,7 +116,7 @@ impl PartialOrd for Cursor {
 
 impl Ord for Cursor {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
+        self.key.cmp(&other.key)
     }
 }
 
@@ -113,8 +133,8 @@ impl Merge<'_> {
                 }
                 continue;
             };
-            // A part that may begin with as early a decision comes first.
-            if lower.is_some_and(|lower| lower <= cursor.key().0) {
+            // A part that may begin with as early an event comes first.
+            if lower.is_some_and(|lower| lower <= cursor.key.0) {
                 self.open_part()?;
                 continue;
             }
@@ -125,23 +145,24 @@ impl Merge<'_> {
         }
     }
 
-    /// Passes on the decisions of a part, until another one has an earlier decision.
+    /// Passes on the events of a part, until another one has an earlier event.
     fn pass_on(&mut self, cursor: Cursor, lower: Option<i64>, visit: Visit<'_>) -> ControlFlow<()> {
-        let other = self.open.peek().map(|Reverse(other)| other.key());
-        let Cursor { mut next, mut rest } = cursor;
+        let order = self.sources.order();
+        let other = self.open.peek().map(|Reverse(other)| other.key);
+        let Cursor { mut next, mut rest, .. } = cursor;
         loop {
             visit(next)?;
             let Some(entry) = rest.next() else { return ControlFlow::Continue(()) };
-            next = entry;
-            let key = (next.record.decided_at, next.position);
+            let key = order.key(&entry);
             if lower.is_some_and(|lower| lower <= key.0) || other.is_some_and(|other| other < key) {
-                self.open.push(Reverse(Cursor { next, rest }));
+                self.open.push(Reverse(Cursor { key, next: entry, rest }));
                 return ControlFlow::Continue(());
             }
+            next = entry;
         }
     }
 
-    /// The earliest decision that a part may have that is not open.
+    /// The first place in the order that an event of a part may have that is not open.
     fn lower(&self) -> Option<i64> {
         let first = |place: Option<&Place>| place.map(|(lower, _)| *lower);
         let (parts, decoding) = (first(self.parts.keys().next()), first(self.decoding.keys().next()));
@@ -168,7 +189,7 @@ impl Merge<'_> {
 
     /// Opens the next file; `false` if there is none.
     fn open_file(&mut self) -> Result<bool, SealedError> {
-        let Some(parts) = self.sources.open_next(&mut self.files, self.query)? else { return Ok(false) };
+        let Some(parts) = self.sources.open_next(&mut self.files, self.wants)? else { return Ok(false) };
         self.newest = self.number;
         for part in parts {
             self.parts.insert((part.lower, self.number), part);
@@ -185,7 +206,7 @@ impl Merge<'_> {
         }
         let Some((_, pending)) = self.decoding.pop_first() else { return Ok(()) };
         let entries = pending.wait()?;
-        self.open.extend(Cursor::new(entries.into_iter()).map(Reverse));
+        self.open.extend(Cursor::new(self.sources.order(), entries.into_iter()).map(Reverse));
         Ok(())
     }
 }

@@ -1,33 +1,39 @@
-//! Which decisions are wanted.
+//! Which events are wanted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use chrono::{Days, NaiveDate};
 use uuid::Uuid;
 
-use crate::columns::{CUSTOMER_ID, Columns, DECIDED_AT, DECISION_ID, OFFER_IDS, PLACEMENT, RELEASE};
-use crate::proto::DecisionRecord;
+use crate::columns::{Condition, Entry, POSITION, RECORDED_AT, Wanted};
+use crate::kind::{EventRecord, Kind};
 use crate::sealed::{SealedFile, date_of};
 
-/// Which decisions are wanted. Each condition that is set must hold; without any, all are.
+/// Which events of a kind are wanted. Each condition that is set must hold; without any, all are. No event fulfils a
+/// condition that is none of its kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
-    /// Decided at this time or later, in microseconds since 1970.
+    /// Filed by this time or later, in microseconds since 1970: decided, or received. An outcome may have occurred
+    /// long before it was received.
     pub from: Option<i64>,
-    /// Decided before this time, in microseconds since 1970.
+    /// Filed by a time before this one.
     pub to: Option<i64>,
     /// Of one of these customers, by their ids or pseudonyms; empty: of any.
     pub customers: BTreeSet<String>,
     /// For this placement.
     pub placement: Option<String>,
-    /// Showing this offer.
+    /// Showing this offer, or about it.
     pub offer: Option<String>,
-    /// By this release.
+    /// By this release, or received while it served.
     pub release: Option<u64>,
-    /// With one of these ids; empty: with any.
+    /// With one of these ids of decisions; empty: with any.
     pub decision_ids: BTreeSet<String>,
-    /// The most decisions.
+    /// Of one of these types; empty: of any. Only outcomes have a type.
+    pub types: BTreeSet<String>,
+    /// With one of these ids of events; empty: with any. Only outcomes have one.
+    pub event_ids: BTreeSet<String>,
+    /// The most events.
     pub limit: Option<u64>,
 }
 
@@ -38,82 +44,30 @@ impl Query {
         Self { decision_ids: BTreeSet::from([id.to_owned()]), limit: Some(1), ..Self::default() }
     }
 
-    /// Whether a record fulfils it, but for the limit.
+    /// The outcome of that id.
     #[must_use]
-    pub fn wants(&self, record: &DecisionRecord) -> bool {
-        self.from.is_none_or(|from| record.decided_at >= from)
-            && self.to.is_none_or(|to| record.decided_at < to)
-            && (self.customers.is_empty() || self.customers.contains(&record.customer_id))
-            && self.placement.as_ref().is_none_or(|placement| record.placement == *placement)
-            && self.release.is_none_or(|release| record.release == release)
-            && (self.decision_ids.is_empty() || self.decision_ids.contains(&record.decision_id))
-            && self
-                .offer
-                .as_ref()
-                .is_none_or(|offer| record.offers.iter().any(|shown| shown.offer_id == *offer))
+    pub fn of_outcome(event_id: &str) -> Self {
+        Self { event_ids: BTreeSet::from([event_id.to_owned()]), limit: Some(1), ..Self::default() }
     }
 
-    /// The columns that tell whether a decision is wanted.
-    pub(crate) fn columns(&self) -> Vec<&'static str> {
-        let conditions = [
-            (self.from.is_some() || self.to.is_some(), DECIDED_AT),
-            (!self.customers.is_empty(), CUSTOMER_ID),
-            (self.placement.is_some(), PLACEMENT),
-            (self.release.is_some(), RELEASE),
-            (!self.decision_ids.is_empty(), DECISION_ID),
-            (self.offer.is_some(), OFFER_IDS),
-        ];
-        conditions.into_iter().filter_map(|(is_set, column)| is_set.then_some(column)).collect()
-    }
-
-    /// Whether a row of those columns may be wanted: a column that the file lacks says nothing.
-    pub(crate) fn may_want(&self, columns: &Columns, row: usize) -> bool {
-        let time = || columns.decided_at(row);
-        let among = |set: &BTreeSet<String>, name| {
-            set.is_empty() || columns.text(name, row).is_none_or(|text| set.contains(text))
-        };
-        self.from.is_none_or(|from| time().is_none_or(|time| time >= from))
-            && self.to.is_none_or(|to| time().is_none_or(|time| time < to))
-            && among(&self.customers, CUSTOMER_ID)
-            && among(&self.decision_ids, DECISION_ID)
-            && self
-                .placement
-                .as_ref()
-                .is_none_or(|wanted| columns.text(PLACEMENT, row).is_none_or(|placement| placement == wanted))
-            && self.release.is_none_or(|wanted| columns.release(row).is_none_or(|release| release == wanted))
-            && self.offer.as_ref().is_none_or(|offer| columns.shows(offer, row).unwrap_or(true))
-    }
-
-    /// Whether a row group may have decisions that are wanted, by its statistics.
+    /// Whether a row group may have events that are wanted, by its statistics.
     pub(crate) fn may_want_group(&self, file: &SealedFile, group: usize) -> bool {
-        let times = file.number_bounds(group, DECIDED_AT);
-        let among = |set: &BTreeSet<String>, name| {
-            let bounds = if set.is_empty() { None } else { file.text_bounds(group, name) };
-            bounds.is_none_or(|(least, greatest)| {
-                set.iter().any(|text| (least..=greatest).contains(&text.as_bytes()))
-            })
-        };
-        let numbers = self.release.and_then(|_| file.number_bounds(group, RELEASE));
-        let release = self.release.map(u64::cast_signed);
-        self.from.is_none_or(|from| times.is_none_or(|(_, last)| last >= from))
-            && self.to.is_none_or(|to| times.is_none_or(|(first, _)| first < to))
-            && release
-                .is_none_or(|release| numbers.is_none_or(|(least, most)| (least..=most).contains(&release)))
-            && among(&self.customers, CUSTOMER_ID)
-            && among(&self.decision_ids, DECISION_ID)
-            && self.placement.as_ref().is_none_or(|wanted| {
-                let bounds = file.text_bounds(group, PLACEMENT);
-                bounds.is_none_or(|(least, greatest)| (least..=greatest).contains(&wanted.as_bytes()))
-            })
+        file.may_be_wanted(group, self)
     }
 
-    /// The days in whose files wanted decisions can be; `None`: in those of any. Empty if no time is wanted.
-    pub(crate) fn days(&self) -> Option<RangeInclusive<NaiveDate>> {
-        let (mut first, mut last) = (self.from.map(date_of), self.to.map(|to| date_of(to.saturating_sub(1))));
-        if let Some(days) = days_of_ids(&self.decision_ids) {
-            first = Some(first.map_or(*days.start(), |first| first.max(*days.start())));
-            last = Some(last.map_or(*days.end(), |last| last.min(*days.end())));
-        }
+    /// The days in whose files wanted events of a kind can be; `None`: in those of any. Empty if no time is wanted.
+    pub(crate) fn days(&self, kind: Kind) -> Option<RangeInclusive<NaiveDate>> {
+        kind.table().days(self)
+    }
+
+    /// The days of the times, as far as they are between two others.
+    pub(crate) fn days_between(
+        &self,
+        first: Option<NaiveDate>,
+        last: Option<NaiveDate>,
+    ) -> Option<RangeInclusive<NaiveDate>> {
+        let first = first.into_iter().chain(self.from.map(date_of)).max();
+        let last = last.into_iter().chain(self.to.map(|to| date_of(to.saturating_sub(1)))).min();
         if first.is_none() && last.is_none() {
             return None;
         }
@@ -121,9 +75,65 @@ impl Query {
     }
 }
 
+/// Since when all events are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Since {
+    /// Appended at this time or later, in microseconds since 1970; `None`: at any. Files of days more than one before
+    /// are not looked at.
+    pub time: Option<i64>,
+    /// Of these servers what stands behind a position, whatever its time: a clock may be set back, and positions go on.
+    pub positions: BTreeMap<String, u64>,
+}
+
+impl Since {
+    /// The days in whose files wanted events can be; `None`: in those of any.
+    pub(crate) fn days(&self) -> Option<RangeInclusive<NaiveDate>> {
+        let first = date_of(self.time?);
+        Some(first.checked_sub_days(Days::new(1)).unwrap_or(first)..=date_of(i64::MAX))
+    }
+}
+
+/// What reading asks of events.
+pub(crate) trait Wants: Sync {
+    /// What it asks of the columns of a kind and a server. Each condition must hold.
+    fn conditions(&self, kind: Kind, server: &str) -> Vec<Condition<'_>>;
+
+    /// Whether an event is wanted.
+    fn wants(&self, entry: &Entry) -> bool;
+}
+
+impl Wants for Query {
+    fn conditions(&self, kind: Kind, _server: &str) -> Vec<Condition<'_>> {
+        kind.table().conditions(self)
+    }
+
+    fn wants(&self, entry: &Entry) -> bool {
+        entry.record.recorded().is_wanted(self)
+    }
+}
+
+impl Wants for Since {
+    fn conditions(&self, _kind: Kind, server: &str) -> Vec<Condition<'_>> {
+        match self.positions.get(server) {
+            Some(position) => {
+                let wanted = Wanted::Wholes(position.saturating_add(1).cast_signed()..=i64::MAX);
+                vec![Condition { column: POSITION, wanted }]
+            }
+            None => Condition::times(RECORDED_AT, self.time, None).into_iter().collect(),
+        }
+    }
+
+    fn wants(&self, entry: &Entry) -> bool {
+        match self.positions.get(entry.record.server()) {
+            Some(position) => entry.position > *position,
+            None => self.time.is_none_or(|time| entry.recorded_at >= time),
+        }
+    }
+}
+
 /// The days in which decisions of these ids can have been made, by the times in the ids: also the days before and
 /// after, as clocks differ. `None` if there are none, or one has no time.
-fn days_of_ids(ids: &BTreeSet<String>) -> Option<RangeInclusive<NaiveDate>> {
+pub(crate) fn days_of_ids(ids: &BTreeSet<String>) -> Option<RangeInclusive<NaiveDate>> {
     let times = ids.iter().map(|id| time_of_id(id)).collect::<Option<Vec<_>>>()?;
     let (first, last) = (date_of(*times.iter().min()?), date_of(*times.iter().max()?));
     let day = Days::new(1);
@@ -140,39 +150,66 @@ fn time_of_id(id: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::RecordedOffer;
+    use crate::columns::Columnar;
+    use crate::proto::{DecisionRecord, OutcomeRecord, RecordedOffer};
 
     fn day(text: &str) -> NaiveDate {
         text.parse().unwrap()
     }
 
+    /// An id of 2026-11-30T23:59:59.999Z.
+    fn id() -> String {
+        let millis = 1_796_083_199_999_u64;
+        format!("{:08x}-{:04x}-7000-8000-000000000000", millis >> 16, millis & 0xffff)
+    }
+
     #[test]
     fn the_days_of_an_id_are_those_around_its_time() {
-        // 2026-11-30T23:59:59.999Z, in milliseconds.
-        let time = 1_796_083_199_999_u64;
-        let id = format!("{:08x}-{:04x}-7000-8000-000000000000", time >> 16, time & 0xffff);
-        let days = Query::of_decision(&id).days().unwrap();
-        assert_eq!(days, day("2026-11-29")..=day("2026-12-01"));
-        assert_eq!(Query::of_decision("no UUID").days(), None);
-        assert_eq!(Query::of_decision("6ba7b810-9dad-41d1-80b4-00c04fd430c8").days(), None);
-        let both = Query { to: Some(1_795_950_000_000_000), ..Query::of_decision(&id) };
-        assert_eq!(both.days().unwrap(), day("2026-11-29")..=day("2026-11-29"));
+        let query = Query::of_decision(&id());
+        assert_eq!(query.days(Kind::Decision).unwrap(), day("2026-11-29")..=day("2026-12-01"));
+        assert_eq!(Query::of_decision("no UUID").days(Kind::Decision), None);
+        let other_version = "6ba7b810-9dad-41d1-80b4-00c04fd430c8";
+        assert_eq!(Query::of_decision(other_version).days(Kind::Decision), None);
+        let both = Query { to: Some(1_795_950_000_000_000), ..query.clone() };
+        assert_eq!(both.days(Kind::Decision).unwrap(), day("2026-11-29")..=day("2026-11-29"));
+        // An outcome comes when it comes.
+        assert_eq!(query.days(Kind::Outcome).unwrap(), day("2026-11-29")..=day("9999-12-31"));
+        assert_eq!(Query::of_outcome(&id()).days(Kind::Outcome), None);
     }
 
     #[test]
     fn the_end_of_a_time_is_not_in_it() {
         let midnight = 1_796_083_200_000_000;
         let query = Query { from: Some(midnight - 1), to: Some(midnight), ..Query::default() };
-        assert_eq!(query.days().unwrap(), day("2026-11-30")..=day("2026-11-30"));
-        let at = |decided_at| query.wants(&DecisionRecord { decided_at, ..DecisionRecord::default() });
-        assert_eq!([midnight - 2, midnight - 1, midnight].map(at), [false, true, false]);
-        assert_eq!(Query::default().days(), None);
+        for kind in Kind::ALL {
+            assert_eq!(query.days(kind).unwrap(), day("2026-11-30")..=day("2026-11-30"));
+            assert_eq!(Query::default().days(kind), None);
+        }
+        let decided = |decided_at| {
+            let record = DecisionRecord { decided_at, ..DecisionRecord::default() };
+            DecisionRecord::wants(&query, &record)
+        };
+        assert_eq!([midnight - 2, midnight - 1, midnight].map(decided), [false, true, false]);
+        // It is the time at which an outcome was received that counts.
+        let received = |received_at| {
+            let record = OutcomeRecord { received_at, occurred_at: midnight - 1, ..OutcomeRecord::default() };
+            OutcomeRecord::wants(&query, &record)
+        };
+        assert_eq!([midnight - 2, midnight - 1, midnight].map(received), [false, true, false]);
+    }
+
+    fn set(text: &str) -> BTreeSet<String> {
+        BTreeSet::from(["other".to_owned(), text.to_owned()])
+    }
+
+    fn columns(kind: Kind, query: &Query) -> Vec<&'static str> {
+        kind.table().conditions(query).into_iter().map(|condition| condition.column).collect()
     }
 
     #[test]
     fn every_condition_must_hold() {
         let offer = RecordedOffer { offer_id: "o".to_owned(), ..RecordedOffer::default() };
-        let record = DecisionRecord {
+        let decision = DecisionRecord {
             decision_id: "d".to_owned(),
             customer_id: "c".to_owned(),
             placement: "p".to_owned(),
@@ -180,8 +217,17 @@ mod tests {
             offers: vec![RecordedOffer::default(), offer],
             ..DecisionRecord::default()
         };
-        let set = |text: &str| BTreeSet::from(["other".to_owned(), text.to_owned()]);
-        let all = Query {
+        let outcome = OutcomeRecord {
+            event_id: "e".to_owned(),
+            r#type: "click".to_owned(),
+            decision_id: "d".to_owned(),
+            offer_id: "o".to_owned(),
+            customer_id: "c".to_owned(),
+            placement: "p".to_owned(),
+            release: 3,
+            ..OutcomeRecord::default()
+        };
+        let both = Query {
             customers: set("c"),
             placement: Some("p".to_owned()),
             offer: Some("o".to_owned()),
@@ -189,15 +235,33 @@ mod tests {
             decision_ids: set("d"),
             ..Query::default()
         };
-        assert!(all.wants(&record));
+        let all = Query { types: set("click"), event_ids: set("e"), ..both.clone() };
+        assert!(DecisionRecord::wants(&both, &decision));
+        assert!(OutcomeRecord::wants(&both, &outcome) && OutcomeRecord::wants(&all, &outcome));
         let others = [
-            Query { customers: set("x"), ..all.clone() },
-            Query { placement: Some("x".to_owned()), ..all.clone() },
-            Query { offer: Some("x".to_owned()), ..all.clone() },
-            Query { release: Some(4), ..all.clone() },
-            Query { decision_ids: set("x"), ..all.clone() },
+            Query { customers: set("x"), ..both.clone() },
+            Query { placement: Some("x".to_owned()), ..both.clone() },
+            Query { offer: Some("x".to_owned()), ..both.clone() },
+            Query { release: Some(4), ..both.clone() },
+            Query { decision_ids: set("x"), ..both.clone() },
         ];
-        assert_eq!(others.map(|query| query.wants(&record)), [false; 5]);
-        assert_eq!(all.columns(), [CUSTOMER_ID, PLACEMENT, RELEASE, DECISION_ID, OFFER_IDS]);
+        for other in others {
+            assert!(!DecisionRecord::wants(&other, &decision) && !OutcomeRecord::wants(&other, &outcome));
+        }
+        // A decision has neither a type nor the id of an event.
+        let others =
+            [Query { types: set("x"), ..both.clone() }, Query { event_ids: set("x"), ..both.clone() }];
+        for other in others {
+            assert!(!DecisionRecord::wants(&other, &decision) && !OutcomeRecord::wants(&other, &outcome));
+        }
+        assert!(!DecisionRecord::wants(&all, &decision));
+        assert_eq!(
+            columns(Kind::Decision, &both),
+            ["customer_id", "placement", "release", "decision_id", "offer_ids"]
+        );
+        assert_eq!(
+            columns(Kind::Outcome, &all),
+            ["customer_id", "placement", "release", "decision_id", "offer_id", "type", "event_id"]
+        );
     }
 }

@@ -1,25 +1,29 @@
-//! What there is to read: the files of each day and server, and the parts of each that one thread decodes at a time.
+//! What there is to read: files in the order in which they are opened, and the parts of each that one thread decodes
+//! at a time.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
 
-use super::{ListLogs, Query, ReadProgress};
-use crate::columns::{DECIDED_AT, Entry};
-use crate::seal::{LogIndex, OpenLog};
-use crate::sealed::{EventStore, GROUP_ROWS, Kind, SealedError, SealedFile, SealedKey};
+use super::merge::Order;
+use super::{ListLogs, Query, ReadProgress, Since, Wants};
+use crate::columns::{Entry, POSITION};
+use crate::kind::Kind;
+use crate::log::LogFile;
+use crate::seal::{Item, OpenLog};
+use crate::sealed::{EventStore, GROUP_ROWS, SealedError, SealedFile, SealedKey};
 
-/// The files of all days and servers, ascending.
+/// The files that are read, in groups that are merged one after another.
 pub(super) struct Sources {
     groups: VecDeque<Files>,
     store: EventStore,
+    order: Order,
     progress: ReadProgress,
 }
 
-/// The files of a day and a server, by sequence.
-pub(super) struct Files(VecDeque<File>);
+/// Files that are merged. Those of an element are opened together; the elements follow on each other.
+pub(super) struct Files(VecDeque<Vec<File>>);
 
 struct File {
     place: Place,
@@ -28,15 +32,18 @@ struct File {
 
 enum Place {
     Sealed(SealedKey),
-    /// The decisions of a day in a log file.
-    Log(Arc<OpenLog>, NaiveDate),
+    /// The events of a kind and a day in a log file.
+    Log(Arc<OpenLog>, Kind, NaiveDate),
+    /// All events of a log file.
+    WholeLog(Arc<OpenLog>),
 }
 
-/// A part of a file: decisions in the order of `decided_at`.
+/// A part of a file: events in their order.
 pub(super) struct Part {
-    /// When the first of them was made, or before.
+    /// Where the first of them is in the order, or before.
     pub(super) lower: i64,
     run: Run,
+    order: Order,
     /// Its share of the bytes of the file.
     bytes: u64,
     progress: ReadProgress,
@@ -44,72 +51,118 @@ pub(super) struct Part {
 
 enum Run {
     Group(Arc<SealedFile>, usize),
-    Items(Arc<LogIndex>, Range<usize>),
+    Items(Arc<OpenLog>, Vec<Item>),
 }
 
 impl Sources {
-    /// Lists what a query may want. Logs come first: a log that is sealed and deleted after it was opened can still be
-    /// read, and one that was sealed before is among the sealed files.
-    pub(super) fn list(
+    /// Lists what a query may want of a kind, by day and server. Logs come first: a log that is sealed and deleted
+    /// after it was opened can still be read, and one that was sealed before is among the sealed files.
+    pub(super) fn by_day(
         store: &EventStore,
         logs: &[(String, ListLogs)],
+        kind: Kind,
         query: &Query,
         progress: &ReadProgress,
     ) -> Result<Self, SealedError> {
-        let days = query.days();
+        let days = query.days(kind);
         let is_wanted = |date: &NaiveDate| days.as_ref().is_none_or(|days| days.contains(date));
         let mut files: BTreeMap<(NaiveDate, String, u64), File> = BTreeMap::new();
-        for (server, list) in logs {
-            for log in list() {
-                let Some(opened) = OpenLog::open(server, &log)? else { continue };
-                let opened = Arc::new(opened);
-                let dates = opened.dates()?;
-                let bytes = log.bytes / dates.len().max(1) as u64;
-                for date in dates.into_iter().filter(&is_wanted) {
-                    let key = (date, server.clone(), log.sequence);
-                    files.insert(key, File { place: Place::Log(Arc::clone(&opened), date), bytes });
-                }
+        for (server, log, opened) in open_logs(logs)? {
+            let dates = opened.dates(kind)?;
+            let bytes = log.bytes / dates.len().max(1) as u64;
+            for date in dates.into_iter().filter(&is_wanted) {
+                let place = Place::Log(Arc::clone(&opened), kind, date);
+                files.insert((date, server.clone(), log.sequence), File { place, bytes });
             }
         }
-        for (key, bytes) in store.list(Kind::Decision, days.as_ref())? {
+        for (key, bytes) in store.list(kind, days.as_ref())? {
             let place = (key.date, key.server.clone(), key.sequence);
             files.insert(place, File { place: Place::Sealed(key), bytes });
         }
         progress.begin(files.values().map(|file| file.bytes).sum());
         let mut groups: BTreeMap<(NaiveDate, String), Files> = BTreeMap::new();
         for ((date, server, _), file) in files {
-            groups.entry((date, server)).or_insert_with(|| Files(VecDeque::new())).0.push_back(file);
+            groups.entry((date, server)).or_insert_with(Files::none).0.push_back(vec![file]);
         }
         let groups = groups.into_values().collect();
-        Ok(Self { groups, store: store.clone(), progress: progress.clone() })
+        Ok(Self { groups, store: store.clone(), order: Order::Time, progress: progress.clone() })
     }
 
-    /// The files of the next day and server.
+    /// Lists what there may be of all kinds since a time, by server. A log that can be opened is read instead of the
+    /// sealed files that it has become: it has all of them.
+    pub(super) fn by_server(
+        store: &EventStore,
+        logs: &[(String, ListLogs)],
+        since: &Since,
+        progress: &ReadProgress,
+    ) -> Result<Self, SealedError> {
+        let opened = open_logs(logs)?;
+        let mut sequences: BTreeMap<(String, u64), Vec<File>> = BTreeMap::new();
+        for kind in Kind::ALL {
+            for (key, bytes) in store.list(kind, since.days().as_ref())? {
+                let of_log = sequences.entry((key.server.clone(), key.sequence)).or_default();
+                of_log.push(File { place: Place::Sealed(key), bytes });
+            }
+        }
+        for (server, log, opened) in opened {
+            let file = File { place: Place::WholeLog(opened), bytes: log.bytes };
+            sequences.insert((server, log.sequence), vec![file]);
+        }
+        progress.begin(sequences.values().flatten().map(|file| file.bytes).sum());
+        let mut groups: BTreeMap<String, Files> = BTreeMap::new();
+        for ((server, _), files) in sequences {
+            groups.entry(server).or_insert_with(Files::none).0.push_back(files);
+        }
+        let groups = groups.into_values().collect();
+        Ok(Self { groups, store: store.clone(), order: Order::Position, progress: progress.clone() })
+    }
+
+    /// The order in which events are merged.
+    pub(super) fn order(&self) -> Order {
+        self.order
+    }
+
+    /// The files that are merged next.
     pub(super) fn next_files(&mut self) -> Option<Files> {
         self.groups.pop_front()
     }
 
-    /// Opens the next file, and returns those of its parts that a query may want. `None` if there is no file left.
+    /// Opens the next files, and returns those of their parts that may be wanted. `None` if there is no file left.
     pub(super) fn open_next(
         &self,
         files: &mut Files,
-        query: &Query,
+        wants: &dyn Wants,
     ) -> Result<Option<Vec<Part>>, SealedError> {
-        loop {
-            let Some(File { place, bytes }) = files.0.pop_front() else { return Ok(None) };
+        let Some(together) = files.0.pop_front() else { return Ok(None) };
+        let mut parts = Vec::new();
+        for File { place, bytes } in together {
             let runs = match place {
-                Place::Log(log, date) => runs_of_log(&Arc::new(log.index()?), date),
+                Place::Log(log, kind, date) => runs_of_day(&log, kind, date)?,
+                Place::WholeLog(log) => runs_in_order(&log)?,
                 Place::Sealed(key) => match self.store.local(&key)? {
-                    Some(local) => runs_of_file(&Arc::new(SealedFile::open(local)?), query),
+                    Some(local) => self.runs_of_file(SealedFile::open(local)?, wants),
                     // Deleted since it was listed: it is too old to be kept.
-                    None => {
-                        self.progress.add(bytes);
-                        continue;
-                    }
+                    None => Vec::new(),
                 },
             };
-            return Ok(Some(self.parts(runs, bytes)));
+            parts.extend(self.parts(runs, bytes));
         }
+        Ok(Some(parts))
+    }
+
+    /// What may be wanted of a sealed file, each with where its first event is in the order, or before.
+    fn runs_of_file(&self, file: SealedFile, wants: &dyn Wants) -> Vec<(i64, Run)> {
+        let column = match self.order {
+            Order::Time => file.kind().time(),
+            Order::Position => POSITION,
+        };
+        let file = Arc::new(file);
+        let wanted = (0..file.groups()).filter(|group| file.may_be_wanted(*group, wants));
+        let run = |group| {
+            let lower = file.number_bounds(group, column).map_or(i64::MIN, |(first, _)| first);
+            (lower, Run::Group(Arc::clone(&file), group))
+        };
+        wanted.map(run).collect()
     }
 
     /// The parts of a file of so many bytes.
@@ -117,52 +170,71 @@ impl Sources {
         let share = bytes / runs.len().max(1) as u64;
         // What is not wanted and the rest of the division.
         self.progress.add(bytes - share * runs.len() as u64);
-        let part = |(lower, run)| Part { lower, run, bytes: share, progress: self.progress.clone() };
+        let progress = || self.progress.clone();
+        let part = |(lower, run)| Part { lower, run, order: self.order, bytes: share, progress: progress() };
         runs.into_iter().map(part).collect()
     }
 }
 
-/// What there is of a day in a log, each with the time of its first decision.
-fn runs_of_log(log: &Arc<LogIndex>, date: NaiveDate) -> Vec<(i64, Run)> {
-    let day = log.days().into_iter().find(|day| day.date == date);
-    let items = day.map_or(0..0, |day| day.items);
-    let starts = items.clone().step_by(GROUP_ROWS);
-    let run = |start: usize| {
-        let items = start..items.end.min(start + GROUP_ROWS);
-        (log.decided_at(start), Run::Items(Arc::clone(log), items))
-    };
-    starts.map(run).collect()
+/// What there is of a kind and a day in a log, each with the time of its first event.
+fn runs_of_day(log: &Arc<OpenLog>, kind: Kind, date: NaiveDate) -> Result<Vec<(i64, Run)>, SealedError> {
+    let index = log.index()?;
+    let day = index.days().into_iter().find(|day| (day.kind, day.date) == (kind, date));
+    let chunks = day.into_iter().flat_map(|day| day.items.chunks(GROUP_ROWS));
+    Ok(chunks.map(|items| (items[0].filed_at, Run::Items(Arc::clone(log), items.to_vec()))).collect())
 }
 
-/// What a query may want of a sealed file, each with the time of its first decision, or one before.
-fn runs_of_file(file: &Arc<SealedFile>, query: &Query) -> Vec<(i64, Run)> {
-    let wanted = (0..file.groups()).filter(|group| query.may_want_group(file, *group));
-    let run = |group| {
-        let lower = file.number_bounds(group, DECIDED_AT).map_or(i64::MIN, |(first, _)| first);
-        (lower, Run::Group(Arc::clone(file), group))
-    };
-    wanted.map(run).collect()
+/// All that there is in a log, each with the position of its first event.
+fn runs_in_order(log: &Arc<OpenLog>) -> Result<Vec<(i64, Run)>, SealedError> {
+    let (first, items) = log.in_order()?;
+    // Positions have no gaps.
+    let starts = (first.cast_signed()..).step_by(GROUP_ROWS);
+    let runs = items.chunks(GROUP_ROWS).map(|items| Run::Items(Arc::clone(log), items.to_vec()));
+    Ok(starts.zip(runs).collect())
+}
+
+/// Opens the log files of servers, with their servers.
+fn open_logs(logs: &[(String, ListLogs)]) -> Result<Vec<(String, LogFile, Arc<OpenLog>)>, SealedError> {
+    let mut all = Vec::new();
+    for (server, list) in logs {
+        for log in list() {
+            if let Some(opened) = OpenLog::open(server, &log)? {
+                all.push((server.clone(), log, Arc::new(opened)));
+            }
+        }
+    }
+    Ok(all)
+}
+
+impl Files {
+    fn none() -> Self {
+        Self(VecDeque::new())
+    }
 }
 
 impl Part {
-    /// Decodes the decisions that a query wants.
-    pub(super) fn load(&self, query: &Query) -> Result<Vec<Entry>, SealedError> {
-        let loaded = self.run.load(query);
+    /// Decodes the events that are wanted, in their order.
+    pub(super) fn load(&self, wants: &dyn Wants) -> Result<Vec<Entry>, SealedError> {
+        let loaded = self.run.load(wants);
         self.progress.add(self.bytes);
-        loaded
+        let mut entries = loaded?;
+        if self.order == Order::Position {
+            // Files are in the order of times.
+            entries.sort_by_key(|entry| entry.position);
+        }
+        Ok(entries)
     }
 }
 
 impl Run {
-    fn load(&self, query: &Query) -> Result<Vec<Entry>, SealedError> {
+    fn load(&self, wants: &dyn Wants) -> Result<Vec<Entry>, SealedError> {
         match self {
-            Self::Group(file, group) => file.entries(*group, query),
+            Self::Group(file, group) => file.entries(*group, wants),
             Self::Items(log, items) => {
-                let mut buffer = Vec::new();
-                let mut entries = Vec::new();
-                for item in items.clone() {
-                    let entry = log.entry(item, &mut buffer)?;
-                    if query.wants(&entry.record) {
+                let (mut buffer, mut entries) = (Vec::new(), Vec::new());
+                for item in items {
+                    let entry = log.entry(*item, &mut buffer)?;
+                    if wants.wants(&entry) {
                         entries.push(entry);
                     }
                 }

@@ -1,9 +1,12 @@
+mod outcomes;
+
 use std::collections::BTreeSet;
 use std::fs;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::columns::Columnar;
 use crate::proto::DecisionRecord;
 use crate::sealed::GROUP_ROWS;
 use crate::sealed::testing::{DAY, Files, NOON, any_record, bytes, decision, decisions, opened};
@@ -267,6 +270,7 @@ fn any_query(records: Vec<DecisionRecord>) -> impl Strategy<Value = (Vec<Decisio
                 release: release.map(|index| pick(index).release),
                 decision_ids: ids.into_iter().map(|index| pick(index).decision_id.clone()).collect(),
                 limit,
+                ..Query::default()
             };
             (records.clone(), query)
         },
@@ -299,7 +303,7 @@ proptest! {
             crate::seal::seal("s", &logs[0], files.store()).unwrap();
         }
         let found = scan(&reader(&files).with_opened(opened("s", &logs)), &query).unwrap();
-        let mut expected: Vec<&DecisionRecord> = records.iter().filter(|record| query.wants(record)).collect();
+        let mut expected: Vec<&DecisionRecord> = records.iter().filter(|record| DecisionRecord::wants(&query, record)).collect();
         expected.sort_by_key(|record| record.decided_at);
         let limit = query.limit.map_or(usize::MAX, |limit| limit as usize);
         prop_assert_eq!(found.len(), expected.len().min(limit));

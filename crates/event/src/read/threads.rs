@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use work::priority::inherit_idle_priority;
 
-use super::Query;
+use super::Wants;
 use super::source::Part;
 use crate::columns::Entry;
 use crate::sealed::SealedError;
@@ -33,7 +33,7 @@ impl Decoder {
 }
 
 impl Pending {
-    /// Waits for the decisions.
+    /// Waits for the events.
     pub(super) fn wait(self) -> Decoded {
         self.0
             .recv()
@@ -43,7 +43,7 @@ impl Pending {
 
 /// Runs `work` with threads that decode. They end with it.
 pub(super) fn run<T>(
-    query: &Query,
+    wants: &dyn Wants,
     work: impl FnOnce(&Decoder) -> Result<T, SealedError>,
 ) -> Result<T, SealedError> {
     let (sender, receiver) = channel::<(Part, Sender<Decoded>)>();
@@ -57,7 +57,7 @@ pub(super) fn run<T>(
                     let Ok((part, answer)) = next else { return };
                     if !is_over.load(Ordering::Relaxed) {
                         // Nobody may be waiting any more.
-                        let _ = answer.send(part.load(query));
+                        let _ = answer.send(part.load(wants));
                     }
                 }
             };

@@ -3,10 +3,9 @@
 //! A first pass reads all frames, checks their checksums and decodes times alone. Events are decoded whole when their
 //! turn comes, each by itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
-use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -16,9 +15,11 @@ use work::priority::yield_if_due;
 
 use crate::columns::Entry;
 use crate::frame::{FrameError, HEAD_BYTES, MAX_EVENT_BYTES, checksum};
+use crate::kind::Kind;
 use crate::log::LogFile;
 use crate::proto::{Event, LogHeader};
 use crate::sealed::{Content, Contents, SealedError, date_of};
+use crate::wire::{Value, walk};
 
 /// The greatest format of log files that is known.
 const FORMAT: u32 = 1;
@@ -26,29 +27,35 @@ const FORMAT: u32 = 1;
 /// Bytes that are read ahead.
 const BUFFER_BYTES: usize = 256 << 10;
 
+/// The field of an event that holds the header of a log.
+const HEADER: u64 = 3;
+/// The field of a record with the time by which it is filed.
+const FILED_AT: u64 = 3;
+
 /// A log file that is open: it can be read even if it is deleted.
 pub(crate) struct OpenLog {
     shown: String,
     file: Arc<File>,
     server: String,
     sequence: u64,
+    first: u64,
     /// The bytes that count.
     bytes: u64,
 }
 
-/// The decisions of a log file by `decided_at`, then in the order of the log.
-pub(crate) struct LogIndex {
-    shown: String,
-    file: Arc<File>,
+/// The events of a log file by kind and time, then in the order of the log.
+pub(crate) struct LogIndex<'l> {
+    log: &'l OpenLog,
     /// The version of the server that wrote it.
     version: String,
-    items: Vec<Item>,
+    items: BTreeMap<Kind, Vec<Item>>,
 }
 
-/// A decision of a log file.
+/// An event of a log file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Item {
-    decided_at: i64,
+pub(crate) struct Item {
+    /// The time by which it is filed.
+    pub(crate) filed_at: i64,
     /// Where its frame begins.
     offset: u64,
     /// The bytes of the event.
@@ -56,26 +63,21 @@ struct Item {
     checksum: u32,
 }
 
-/// The decisions of one day in a log file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Day {
+/// The events of a kind and a day in a log file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Day<'i> {
+    pub(crate) kind: Kind,
     pub(crate) date: NaiveDate,
-    pub(crate) items: Range<usize>,
+    pub(crate) items: &'i [Item],
 }
 
-/// The fields of an event that an index needs.
-#[derive(Clone, PartialEq, Message)]
-struct Glance {
-    #[prost(message, optional, tag = "3")]
-    header: Option<LogHeader>,
-    #[prost(message, optional, tag = "4")]
-    decision: Option<DecisionGlance>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct DecisionGlance {
-    #[prost(int64, tag = "3")]
-    decided_at: i64,
+/// What an event is, without decoding it.
+enum Glance {
+    Header(LogHeader),
+    /// A record of a kind, and the time by which it is filed.
+    Record(Kind, i64),
+    /// Nothing that is known, and a field that may hold it.
+    Unknown(Option<u64>),
 }
 
 impl OpenLog {
@@ -90,6 +92,7 @@ impl OpenLog {
                 file: Arc::new(file),
                 server: server.to_owned(),
                 sequence: log.sequence,
+                first: log.first,
                 bytes: log.bytes,
             })),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -97,52 +100,71 @@ impl OpenLog {
         }
     }
 
-    /// The days of its decisions.
+    /// The days of its events of a kind.
     ///
     /// # Errors
     /// As [`index`](Self::index).
-    pub(crate) fn dates(&self) -> Result<BTreeSet<NaiveDate>, SealedError> {
+    pub(crate) fn dates(&self, wanted: Kind) -> Result<BTreeSet<NaiveDate>, SealedError> {
         let mut dates = BTreeSet::new();
-        self.walk(&mut |item| {
-            dates.insert(date_of(item.decided_at));
+        self.walk(&mut |kind, item| {
+            if kind == wanted {
+                dates.insert(date_of(item.filed_at));
+            }
         })?;
         Ok(dates)
     }
 
-    /// Its decisions in order.
+    /// Its events by kind and time.
     ///
     /// # Errors
-    /// When it cannot be read as far as it counts, is of another server or sequence, or in a newer format.
-    pub(crate) fn index(&self) -> Result<LogIndex, SealedError> {
-        let mut items = Vec::new();
-        let header = self.walk(&mut |item| items.push(item))?;
+    /// When it cannot be read as far as it counts, is of another server or sequence, in a newer format, or has kinds
+    /// that are not known.
+    pub(crate) fn index(&self) -> Result<LogIndex<'_>, SealedError> {
+        let mut items: BTreeMap<Kind, Vec<Item>> = BTreeMap::new();
+        let header = self.walk(&mut |kind, item| items.entry(kind).or_default().push(item))?;
         // Most are in order already.
-        items.sort();
-        Ok(LogIndex {
-            shown: self.shown.clone(),
-            file: Arc::clone(&self.file),
-            version: header.version,
-            items,
-        })
+        for of_kind in items.values_mut() {
+            of_kind.sort();
+        }
+        Ok(LogIndex { log: self, version: header.version, items })
     }
 
-    /// Passes each decision to `take`. Returns the header.
-    fn walk(&self, take: &mut dyn FnMut(Item)) -> Result<LogHeader, SealedError> {
+    /// Its events of all kinds in its order, and the position of the first.
+    ///
+    /// # Errors
+    /// As [`index`](Self::index).
+    pub(crate) fn in_order(&self) -> Result<(u64, Vec<Item>), SealedError> {
+        let mut items = Vec::new();
+        self.walk(&mut |_, item| items.push(item))?;
+        Ok((self.first, items))
+    }
+
+    /// Reads an event. `buffer` is for its bytes.
+    ///
+    /// # Errors
+    /// When it cannot be decoded, or was changed since it was indexed.
+    pub(crate) fn entry(&self, item: Item, buffer: &mut Vec<u8>) -> Result<Entry, SealedError> {
+        Entry::of_event(self.event(item, buffer)?).ok_or_else(|| self.changed(item))
+    }
+
+    /// Passes each event to `take`, with its kind. Returns the header.
+    fn walk(&self, take: &mut dyn FnMut(Kind, Item)) -> Result<LogHeader, SealedError> {
         let mut source =
             BufReader::with_capacity(BUFFER_BYTES, At { file: &self.file, at: 0 }).take(self.bytes);
         let (mut offset, mut buffer, mut header) = (0, Vec::new(), None);
         while let Some((checksum, glance)) = self.next(&mut source, offset, &mut buffer)? {
-            match (glance.header, glance.decision, &header) {
-                (Some(found), None, None) => header = Some(self.check_header(found)?),
-                (None, Some(DecisionGlance { decided_at }), Some(_)) => {
-                    take(Item { decided_at, offset, bytes: buffer.len() as u32, checksum });
+            match (glance, &header) {
+                (Glance::Header(found), None) => header = Some(self.check_header(found)?),
+                (Glance::Record(kind, filed_at), Some(_)) => {
+                    take(kind, Item { filed_at, offset, bytes: buffer.len() as u32, checksum });
                 }
-                (None, None, Some(_)) => {
-                    let message = format!("the event at byte {offset} is of a kind that is not known");
+                (Glance::Unknown(field), Some(_)) => {
+                    let of = field.map_or_else(String::new, |field| format!(" (field {field} of Event)"));
+                    let message = format!("the event at byte {offset} is of a kind that is not known{of}");
                     return Err(SealedError::Newer { path: self.shown.clone(), message });
                 }
-                (_, _, None) => return Err(self.damaged("it does not begin with a header")),
-                (Some(_), _, Some(_)) => {
+                (_, None) => return Err(self.damaged("it does not begin with a header")),
+                (Glance::Header(_), Some(_)) => {
                     return Err(self.damaged(format!("it has another header at byte {offset}")));
                 }
             }
@@ -186,9 +208,9 @@ impl OpenLog {
         if found != stated {
             return torn(format!("its checksum is {found:08x}, not {stated:08x}"));
         }
-        match Glance::decode(&**buffer) {
+        match Glance::at(buffer) {
             Ok(glance) => Ok(Some((found, glance))),
-            Err(error) => failed(FrameError::Foreign { at, message: error.to_string() }),
+            Err(message) => failed(FrameError::Foreign { at, message }),
         }
     }
 
@@ -204,68 +226,6 @@ impl OpenLog {
             "it is of server {} and sequence {}, as it says; give it its name again, or move it away",
             header.server, header.sequence
         )))
-    }
-
-    fn damaged(&self, message: impl Into<String>) -> SealedError {
-        SealedError::damaged(&self.shown, message)
-    }
-}
-
-impl LogIndex {
-    /// Its name in messages.
-    pub(crate) fn shown(&self) -> &str {
-        &self.shown
-    }
-
-    /// The days of its decisions, ascending.
-    pub(crate) fn days(&self) -> Vec<Day> {
-        let mut days = Vec::new();
-        let mut start = 0;
-        while let Some(first) = self.items.get(start) {
-            let date = date_of(first.decided_at);
-            let end = start + self.items[start..].partition_point(|item| date_of(item.decided_at) == date);
-            days.push(Day { date, items: start..end });
-            start = end;
-        }
-        days
-    }
-
-    /// What some of its decisions are as a sealed file.
-    pub(crate) fn content(&self, items: Range<usize>) -> Content {
-        let mut contents = Contents::new();
-        self.items[items].iter().for_each(|item| contents.add(item.checksum));
-        contents.content()
-    }
-
-    /// When a decision was made.
-    pub(crate) fn decided_at(&self, item: usize) -> i64 {
-        self.items[item].decided_at
-    }
-
-    /// Reads a decision. `buffer` is for its bytes.
-    ///
-    /// # Errors
-    /// When it cannot be decoded, or was changed since it was indexed.
-    pub(crate) fn entry(&self, item: usize, buffer: &mut Vec<u8>) -> Result<Entry, SealedError> {
-        let item = self.items[item];
-        Entry::of_event(self.event(item, buffer)?).ok_or_else(|| self.changed(item))
-    }
-
-    /// Reads a decision and the checksum of its frame, to be written elsewhere.
-    ///
-    /// # Errors
-    /// As [`entry`](Self::entry), and when it has fields that this version does not know: they would be lost.
-    pub(crate) fn whole_entry(&self, item: usize, buffer: &mut Vec<u8>) -> Result<(Entry, u32), SealedError> {
-        let item = self.items[item];
-        let event = self.event(item, buffer)?;
-        if event.encoded_len() != item.bytes as usize {
-            let (position, version) = (event.position, &self.version);
-            let message =
-                format!("event {position} has fields that are not known; version {version} wrote it");
-            return Err(SealedError::Newer { path: self.shown.clone(), message });
-        }
-        let entry = Entry::of_event(event).ok_or_else(|| self.changed(item))?;
-        Ok((entry, item.checksum))
     }
 
     fn event(&self, item: Item, buffer: &mut Vec<u8>) -> Result<Event, SealedError> {
@@ -285,6 +245,95 @@ impl LogIndex {
 
     fn changed(&self, item: Item) -> SealedError {
         SealedError::damaged(&self.shown, format!("it changed at byte {} while it was read", item.offset))
+    }
+
+    fn damaged(&self, message: impl Into<String>) -> SealedError {
+        SealedError::damaged(&self.shown, message)
+    }
+}
+
+impl Glance {
+    /// What the bytes of an event are.
+    fn at(event: &[u8]) -> Result<Self, String> {
+        let kind_of = |field| Kind::ALL.into_iter().find(|kind| kind.field() == field);
+        let (mut held, mut unknown) = (Vec::new(), None);
+        let is_whole = walk(event, &mut |field, value| match (field, kind_of(field)) {
+            (HEADER, _) | (_, Some(_)) => held.push((kind_of(field), value)),
+            // The position and the time of the event.
+            (1 | 2, None) => {}
+            (_, None) => unknown = Some(field),
+        });
+        match held[..] {
+            _ if !is_whole => Err("its fields are not whole".to_owned()),
+            [] => Ok(Self::Unknown(unknown)),
+            [(None, Value::Bytes(header))] => {
+                LogHeader::decode(header).map(Self::Header).map_err(|error| error.to_string())
+            }
+            [(Some(kind), Value::Bytes(record))] => filed_at(record).map(|time| Self::Record(kind, time)),
+            [..] => Err("it holds no record, or more than one".to_owned()),
+        }
+    }
+}
+
+/// The time by which a record is filed.
+fn filed_at(record: &[u8]) -> Result<i64, String> {
+    let mut time = 0;
+    let is_whole = walk(record, &mut |field, value| {
+        if let (FILED_AT, Value::Number(number)) = (field, value) {
+            time = number.cast_signed();
+        }
+    });
+    if is_whole { Ok(time) } else { Err("the fields of its record are not whole".to_owned()) }
+}
+
+impl LogIndex<'_> {
+    /// Its name in messages.
+    pub(crate) fn shown(&self) -> &str {
+        &self.log.shown
+    }
+
+    /// The days of its events, by kind and date.
+    pub(crate) fn days(&self) -> Vec<Day<'_>> {
+        let mut days = Vec::new();
+        for (kind, items) in &self.items {
+            let of_days = items.chunk_by(|one, next| date_of(one.filed_at) == date_of(next.filed_at));
+            days.extend(of_days.map(|items| Day { kind: *kind, date: date_of(items[0].filed_at), items }));
+        }
+        days
+    }
+
+    /// The dates of its events by the names of their kinds.
+    pub(crate) fn dates(&self) -> BTreeMap<String, Vec<NaiveDate>> {
+        let mut dates: BTreeMap<String, Vec<NaiveDate>> = BTreeMap::new();
+        for day in self.days() {
+            dates.entry(day.kind.name().to_owned()).or_default().push(day.date);
+        }
+        dates
+    }
+
+    /// What some of its events are as a sealed file.
+    pub(crate) fn content(items: &[Item]) -> Content {
+        let mut contents = Contents::new();
+        for item in items {
+            contents.add(item.checksum);
+        }
+        contents.content()
+    }
+
+    /// Reads an event and the checksum of its frame, to be written elsewhere.
+    ///
+    /// # Errors
+    /// As [`OpenLog::entry`], and when it has fields that this version does not know: they would be lost.
+    pub(crate) fn whole_entry(&self, item: Item, buffer: &mut Vec<u8>) -> Result<(Entry, u32), SealedError> {
+        let event = self.log.event(item, buffer)?;
+        if event.encoded_len() != item.bytes as usize {
+            let (position, version) = (event.position, &self.version);
+            let message =
+                format!("event {position} has fields that are not known; version {version} wrote it");
+            return Err(SealedError::Newer { path: self.log.shown.clone(), message });
+        }
+        let entry = Entry::of_event(event).ok_or_else(|| self.log.changed(item))?;
+        Ok((entry, item.checksum))
     }
 }
 

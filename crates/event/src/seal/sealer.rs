@@ -15,9 +15,10 @@ use work::catch_panic;
 use work::priority::set_idle_priority;
 
 use super::{Sealed, seal_and_delete};
+use crate::kind::Kind;
 use crate::log::{LogFile, LogFiles};
-use crate::retention::{Expired, delete_expired, first_kept};
-use crate::sealed::{EventStore, Kind, SealedError};
+use crate::retention::{Expired, Keep, delete_expired, first_kept};
+use crate::sealed::{EventStore, SealedError};
 
 /// How often closed files are looked for, and when failures are tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +29,8 @@ pub struct SealerConfig {
     pub first_pause: Duration,
     /// … up to this.
     pub last_pause: Duration,
-    /// How long sealed files are kept; `None`: for good. Any server deletes those of all servers.
-    pub keep: Option<Duration>,
+    /// How long sealed files are kept. Any server deletes those of all servers.
+    pub keep: Keep,
 }
 
 /// How often sealed files that are too old are looked for.
@@ -41,7 +42,7 @@ impl Default for SealerConfig {
             poll: Duration::from_secs(1),
             first_pause: Duration::from_secs(1),
             last_pause: Duration::from_mins(2),
-            keep: None,
+            keep: Keep::default(),
         }
     }
 }
@@ -207,8 +208,8 @@ impl Round {
 
     /// Deletes sealed files that are too old at `now`, in microseconds since 1970.
     pub(super) fn expire(&self, now: i64) {
-        let Some(keep) = self.config.keep else { return };
         for kind in Kind::ALL {
+            let Some(keep) = self.config.keep.of(kind) else { continue };
             let deleted = &mut |file: &Expired| {
                 tracing::info!(file = %file.key, keep = ?keep, "a sealed file was deleted, since it is older than it is kept");
             };

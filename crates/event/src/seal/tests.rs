@@ -1,3 +1,5 @@
+mod golden;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,11 +13,14 @@ use super::*;
 use crate::columns::Entry;
 use crate::disk::LocalDisk;
 use crate::frame;
+use crate::kind::{EventRecord, Kind, Record};
 use crate::log::{LogFiles, take_over};
-use crate::proto::{DecisionRecord, EncryptedValues, Event, LogHeader, event};
+use crate::proto::{EncryptedValues, Event, LogHeader, event};
 use crate::read::{EventReader, Query};
 use crate::sealed::date_of;
-use crate::sealed::testing::{DAY, Files, NOON, any_record, decisions, frame_of};
+use crate::sealed::testing::{
+    DAY, Files, NOON, any_event, decisions, entries_from, frame_of, mixed, outcomes,
+};
 
 /// The log files as a running server has them.
 fn running(files: &Files, server: &str, closed: Vec<LogFile>) -> LogFiles {
@@ -26,12 +31,14 @@ fn running(files: &Files, server: &str, closed: Vec<LogFile>) -> LogFiles {
 fn read_all(files: &Files) -> Vec<Entry> {
     let mut found = Vec::new();
     let reader = EventReader::new(files.store().clone());
-    reader
-        .scan_entries(&Query::default(), &mut |entry| {
-            found.push(entry);
-            std::ops::ControlFlow::Continue(())
-        })
-        .unwrap();
+    for kind in Kind::ALL {
+        reader
+            .scan_entries(kind, &Query::default(), &mut |entry| {
+                found.push(entry);
+                std::ops::ControlFlow::Continue(())
+            })
+            .unwrap();
+    }
     found
 }
 
@@ -43,26 +50,23 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn what_is_in_a_log_is_in_its_sealed_files(records in prop::collection::vec(any_record(), 1..20)) {
+    fn what_is_in_a_log_is_in_its_sealed_files(records in prop::collection::vec(any_event(), 1..20)) {
         let files = Files::new();
         let sealed = files.seal("s", 4, 1_000, &records);
         prop_assert_eq!(sealed.events(), records.len() as u64);
-        let mut expected: Vec<Entry> = records.iter().zip(1_000..).map(|(record, position)| Entry {
-            position,
-            recorded_at: record.decided_at.saturating_add(5_000),
-            record: Box::new(record.clone()),
-        }).collect();
-        expected.sort_by_key(|entry| (entry.record.decided_at, entry.position));
+        let mut expected = entries_from(1_000, &records);
+        expected.sort_by_key(|entry| (entry.record.kind(), entry.record.filed_at(), entry.position));
         let found = read_all(&files);
         prop_assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(&expected) {
             prop_assert_eq!(frame_of(found), frame_of(expected));
         }
-        let dates: Vec<_> = sealed.files.iter().map(|file| file.key.date).collect();
-        let mut all: Vec<_> = records.iter().map(|record| date_of(record.decided_at)).collect();
+        let days: Vec<_> = sealed.files.iter().map(|file| (file.key.kind, file.key.date)).collect();
+        let mut all: Vec<_> =
+            records.iter().map(|record| (record.kind(), date_of(record.filed_at()))).collect();
         all.sort();
         all.dedup();
-        prop_assert_eq!(dates, all);
+        prop_assert_eq!(days, all);
     }
 }
 
@@ -91,15 +95,40 @@ fn a_log_becomes_a_file_per_date_and_is_deleted() {
 }
 
 #[test]
+fn a_log_of_both_kinds_becomes_files_of_both() {
+    let files = Files::new();
+    let midnight = NOON + DAY / 2;
+    let log =
+        files.log("s-1", 2, 10, &mixed([midnight - 2, midnight - 1, midnight, midnight + 1, midnight + 2]));
+    let logs = running(&files, "s-1", vec![log.clone()]);
+    let sealed = seal_and_delete(&log, &logs, files.store()).unwrap();
+    let names = [
+        "decision/date=2026-11-30/s-1-00000002.parquet",
+        "decision/date=2026-12-01/s-1-00000002.parquet",
+        "outcome/date=2026-11-30/s-1-00000002.parquet",
+        "outcome/date=2026-12-01/s-1-00000002.parquet",
+    ];
+    assert_eq!(files.names(), names);
+    assert_eq!(sealed.files.iter().map(|part| part.events).collect::<Vec<_>>(), [1, 2, 1, 1]);
+    assert!(!log.path.exists() && logs.closed().is_empty());
+    // A log of outcomes alone.
+    files.seal("s-1", 3, 15, &outcomes([midnight + 3]));
+    assert_eq!(files.names().last().unwrap(), "outcome/date=2026-12-01/s-1-00000003.parquet");
+    assert_eq!(files.names().len(), 5);
+    let verified = crate::verify::verify(files.store(), &[], &mut |_| {}).unwrap();
+    assert_eq!((verified.problems, verified.events), (Vec::new(), 6));
+}
+
+#[test]
 fn a_kill_at_any_step_and_a_repetition_end_alike() {
     let midnight = NOON + DAY / 2;
-    let records = decisions([midnight - 1, midnight]);
+    let records = mixed([midnight - 1, midnight - 1, midnight, midnight]);
     let whole = {
         let files = Files::new();
         files.seal("s", 1, 1, &records);
         contents(&files)
     };
-    for steps in 0..4 {
+    for steps in 0..6 {
         let files = Files::new();
         let log = files.log("s", 1, 1, &records);
         match steps {
@@ -109,7 +138,7 @@ fn a_kill_at_any_step_and_a_repetition_end_alike() {
                 fs::write(staged.path().join("events.parquet"), "half of it").unwrap();
                 std::mem::forget(staged);
             }
-            // At `seal.placed` of the first date, of the second, and before the log was gone.
+            // At `seal.placed` of the first file, of the others, and before the log was gone.
             placed => {
                 seal("s", &log, files.store()).unwrap();
                 for name in files.names().into_iter().skip(placed) {
@@ -120,7 +149,7 @@ fn a_kill_at_any_step_and_a_repetition_end_alike() {
         let logs = running(&files, "s", vec![log.clone()]);
         let sealed = seal_and_delete(&log, &logs, files.store()).unwrap();
         let new = sealed.files.iter().filter(|part| part.is_new).count();
-        assert_eq!(new, 2_usize.saturating_sub(steps), "{steps}");
+        assert_eq!(new, 4_usize.saturating_sub(steps), "{steps}");
         assert_eq!(contents(&files), whole, "{steps}");
         assert!(!log.path.exists());
     }
@@ -200,13 +229,16 @@ fn what_a_newer_version_wrote_is_not_sealed() {
         frame.extend(fields);
         frame
     };
-    let entry = Entry { position: 2, recorded_at: 0, record: Box::new(decisions([NOON]).remove(0)) };
+    let entry = Entry { position: 2, recorded_at: 0, record: decisions([NOON]).remove(0).into() };
     let mut newer = frame_of(&entry).split_off(frame::HEAD_BYTES);
     newer.extend([0xc0, 0x3e, 7]);
-    // An event with a field that is not known; one of a kind that is not known.
-    for (fields, message) in
-        [(newer, "fields that are not known"), (vec![0x08, 2, 0xc0, 0x3e, 7], "a kind that is not known")]
-    {
+    let unknown = "a kind that is not known (field 6 of Event)";
+    // An event with a field that is not known; one of a kind that is not known, and one without any.
+    for (fields, message) in [
+        (newer, "fields that are not known"),
+        (vec![0x08, 2, 0x32, 2, 0x08, 1], unknown),
+        (vec![0x08, 2, 0x10, 7], "a kind that is not known"),
+    ] {
         let mut bytes = fs::read(&log.path).unwrap();
         let mut grown = log.clone();
         bytes.truncate(log.bytes as usize);
@@ -347,7 +379,7 @@ fn the_thread_seals_what_is_closed() {
 }
 
 /// A data directory that a server has left.
-fn left_behind(logs: &[(u64, u64, Vec<DecisionRecord>)], files: &Files) -> (tempfile::TempDir, String) {
+fn left_behind(logs: &[(u64, u64, Vec<Record>)], files: &Files) -> (tempfile::TempDir, String) {
     let root = tempfile::tempdir().unwrap();
     let server = uuid::Uuid::nil().to_string();
     fs::write(root.path().join("server-id"), format!("{server}\n")).unwrap();
@@ -368,7 +400,7 @@ fn in_log(root: &Path) -> Vec<String> {
 #[test]
 fn the_logs_of_a_dead_server_are_sealed() {
     let files = Files::new();
-    let logs = [(1, 1, decisions([NOON, NOON + 1])), (2, 3, decisions([NOON + 2, NOON + 3]))];
+    let logs = [(1, 1, mixed([NOON, NOON + 1])), (2, 3, mixed([NOON + 2, NOON + 3]))];
     let (root, server) = left_behind(&logs, &files);
     // It died while it wrote the last frame.
     let last = root.path().join("log").join(format!("{server}-00000002.log"));
@@ -391,7 +423,7 @@ fn the_logs_of_a_dead_server_are_sealed() {
 #[test]
 fn a_log_of_a_dead_server_that_fails_stays() {
     let files = Files::new();
-    let logs = [(1, 1, decisions([NOON])), (2, 2, decisions([NOON + 1]))];
+    let logs = [(1, 1, mixed([NOON])), (2, 2, mixed([NOON + 1]))];
     let (root, server) = left_behind(&logs, &files);
     // The store has other events under its name.
     files.seal(&server, 1, 1, &decisions([NOON + 7]));

@@ -9,9 +9,11 @@
 //! | `proffer.server`, `proffer.sequence` | of the log that was sealed; absent in an export, and so are the next |
 //! | `proffer.log_first_position`, `proffer.log_last_position` | the positions of the log, its header included |
 //! | `proffer.log_dates` | the dates of all events of this kind in the log |
+//! | `proffer.log_other_dates` | the dates of its events of other kinds: `kind date date; kind date`; absent if none |
 //! | `proffer.chunks_crc32c` | the checksum of each column chunk, by row group and column |
 //! | `proffer.footer_crc32c` | the checksum of the footer, computed with zeros in its place |
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::NaiveDate;
@@ -33,6 +35,7 @@ const SEQUENCE: &str = "proffer.sequence";
 const LOG_FIRST: &str = "proffer.log_first_position";
 const LOG_LAST: &str = "proffer.log_last_position";
 const LOG_DATES: &str = "proffer.log_dates";
+const LOG_OTHER_DATES: &str = "proffer.log_other_dates";
 /// The key of the checksums of column chunks.
 pub(super) const CHUNKS_CRC: &str = "proffer.chunks_crc32c";
 /// The key of the checksum of the footer.
@@ -97,8 +100,9 @@ pub(crate) struct OfLog {
     /// The position of its first event, the header.
     pub(crate) first_position: u64,
     pub(crate) last_position: u64,
-    /// The dates of its events of this kind, ascending.
-    pub(crate) dates: Vec<NaiveDate>,
+    /// The dates of its events by the names of their kinds, ascending. A newer version may have sealed kinds that are
+    /// not known here.
+    pub(crate) dates: BTreeMap<String, Vec<NaiveDate>>,
 }
 
 /// Why a description cannot be read.
@@ -120,14 +124,22 @@ impl Description {
             (LAST, self.last_position.to_string()),
         ];
         if let Some(log) = &self.log {
-            let dates: Vec<String> = log.dates.iter().map(NaiveDate::to_string).collect();
+            let written =
+                |dates: &[NaiveDate]| dates.iter().map(NaiveDate::to_string).collect::<Vec<_>>().join(" ");
+            let own = log.dates.get(self.kind.name()).map(Vec::as_slice).unwrap_or_default();
             pairs.extend([
                 (SERVER, log.server.clone()),
                 (SEQUENCE, log.sequence.to_string()),
                 (LOG_FIRST, log.first_position.to_string()),
                 (LOG_LAST, log.last_position.to_string()),
-                (LOG_DATES, dates.join(" ")),
+                (LOG_DATES, written(own)),
             ]);
+            let others = log.dates.iter().filter(|(kind, _)| *kind != self.kind.name());
+            let others: Vec<String> =
+                others.map(|(kind, dates)| format!("{kind} {}", written(dates))).collect();
+            if !others.is_empty() {
+                pairs.push((LOG_OTHER_DATES, others.join("; ")));
+            }
         }
         pairs
     }
@@ -142,17 +154,23 @@ impl Description {
         }
         let text = |key: &'static str| value_of(key).ok_or_else(|| damaged(key));
         let number = |key| text(key)?.parse::<u64>().map_err(|_| damaged(key));
-        let kind = text(KIND)?.parse().map_err(Fault::Newer)?;
+        let kind: Kind = text(KIND)?.parse().map_err(Fault::Newer)?;
         let checksum = u32::from_str_radix(text(FRAMES_CRC)?, 16).map_err(|_| damaged(FRAMES_CRC))?;
         let log = match value_of(SERVER) {
             None => None,
-            Some(server) => Some(OfLog {
-                server: server.to_owned(),
-                sequence: number(SEQUENCE)?,
-                first_position: number(LOG_FIRST)?,
-                last_position: number(LOG_LAST)?,
-                dates: dates(text(LOG_DATES)?).ok_or_else(|| damaged(LOG_DATES))?,
-            }),
+            Some(server) => {
+                let own = dates(text(LOG_DATES)?).ok_or_else(|| damaged(LOG_DATES))?;
+                let others = dates_by_kind(value_of(LOG_OTHER_DATES).unwrap_or_default());
+                let mut dates = others.ok_or_else(|| damaged(LOG_OTHER_DATES))?;
+                dates.insert(kind.name().to_owned(), own);
+                Some(OfLog {
+                    server: server.to_owned(),
+                    sequence: number(SEQUENCE)?,
+                    first_position: number(LOG_FIRST)?,
+                    last_position: number(LOG_LAST)?,
+                    dates,
+                })
+            }
         };
         Ok(Some(Self {
             kind,
@@ -168,6 +186,16 @@ fn dates(text: &str) -> Option<Vec<NaiveDate>> {
     text.split_whitespace().map(|date| date.parse().ok()).collect()
 }
 
+/// The dates of each kind, by its name.
+fn dates_by_kind(text: &str) -> Option<BTreeMap<String, Vec<NaiveDate>>> {
+    let kinds = text.split(';').map(str::trim).filter(|kind| !kind.is_empty());
+    let parsed = kinds.map(|kind| {
+        let (name, of_kind) = kind.split_once(' ')?;
+        Some((name.to_owned(), dates(of_kind)?))
+    });
+    parsed.collect()
+}
+
 fn damaged(key: &str) -> Fault {
     Fault::Damaged(format!("its metadata has no usable `{key}`"))
 }
@@ -177,7 +205,8 @@ mod tests {
     use super::*;
 
     fn description() -> Description {
-        let dates = ["2026-11-30", "2026-12-01"].map(|date| date.parse().unwrap()).to_vec();
+        let days = ["2026-11-30", "2026-12-01"].map(|date| date.parse().unwrap()).to_vec();
+        let dates = BTreeMap::from([("decision".to_owned(), days)]);
         let log = OfLog { server: "s".to_owned(), sequence: 3, first_position: 7, last_position: 19, dates };
         Description {
             kind: Kind::Decision,
@@ -195,9 +224,18 @@ mod tests {
     #[test]
     fn what_was_written_is_parsed() {
         let export = Description { log: None, ..description() };
-        for description in [description(), export] {
+        let mut mixed = description();
+        let days = mixed.log.as_ref().unwrap().dates["decision"].clone();
+        let dates = &mut mixed.log.as_mut().unwrap().dates;
+        dates.insert("outcome".to_owned(), days[..1].to_vec());
+        // A kind of a newer version.
+        dates.insert("view".to_owned(), days);
+        let outcomes = Description { kind: Kind::Outcome, ..mixed.clone() };
+        for description in [description(), export, mixed.clone(), outcomes] {
             assert_eq!(parse(&description.pairs()).unwrap().unwrap(), description);
         }
+        let others = "outcome 2026-11-30; view 2026-11-30 2026-12-01";
+        assert!(mixed.pairs().contains(&(LOG_OTHER_DATES, others.to_owned())));
         assert_eq!(parse(&[]), Ok(None));
     }
 
@@ -218,8 +256,14 @@ mod tests {
         newer[0].1 = "2".to_owned();
         assert!(matches!(parse(&newer), Err(Fault::Newer(_))));
         newer[0].1 = "1".to_owned();
-        newer[1].1 = "outcome".to_owned();
-        assert!(matches!(parse(&newer), Err(Fault::Newer(_))));
+        newer[1].1 = "view".to_owned();
+        assert_eq!(
+            parse(&newer),
+            Err(Fault::Newer("`view` is no kind of event: decision, outcome".to_owned()))
+        );
+        let mut wrong = pairs;
+        wrong.push((LOG_OTHER_DATES, "outcome yesterday".to_owned()));
+        assert_eq!(parse(&wrong), Err(damaged(LOG_OTHER_DATES)));
     }
 
     #[test]

@@ -1,60 +1,15 @@
 //! The names of sealed files: the same names are paths below a directory and keys below a prefix.
 
 use std::fmt;
-use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate};
 
-/// The folder of sealed files in a store.
-const EVENTS: &str = "events";
+use crate::kind::Kind;
+
 /// What the name of a folder of a day begins with, so that readers take it as a column.
 const DATE: &str = "date=";
 /// The end of the name of a sealed file.
 const PARQUET: &str = ".parquet";
-
-/// A kind of event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// Decision records.
-    Decision,
-}
-
-impl Kind {
-    /// All kinds.
-    pub const ALL: [Self; 1] = [Self::Decision];
-
-    /// Its name, as in paths.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Decision => "decision",
-        }
-    }
-
-    /// The folder of its files in a store.
-    #[must_use]
-    pub fn folder(self) -> String {
-        format!("{EVENTS}/{}", self.name())
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Kind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = || Self::ALL.map(Self::name).join(", ");
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.name() == text)
-            .ok_or_else(|| format!("`{text}` is no kind of event: {}", known()))
-    }
-}
 
 /// The name of a sealed file. Keys are in the order in which files are read: by kind, date, server and sequence.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

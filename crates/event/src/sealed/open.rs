@@ -13,6 +13,7 @@ use work::catch_panic;
 use super::description::{CHUNKS_CRC, Fault};
 use super::write::{CREATED_BY, checksum_in, footer_checksum};
 use super::{Description, SealedError};
+use crate::kind::Kind;
 
 /// The most bytes of a footer. That of a file of a hundred million rows is smaller.
 const FOOTER_BYTES: u64 = 64 << 20;
@@ -33,6 +34,7 @@ pub(crate) struct SealedFile {
     pub(super) file: File,
     pub(super) length: u64,
     pub(super) metadata: ArrowReaderMetadata,
+    kind: Kind,
     /// `None` for a file that another program has written.
     description: Option<Description>,
     /// Of each column chunk, by row group and column.
@@ -64,7 +66,7 @@ impl SealedFile {
     /// # Errors
     /// A file that is not whole, or was not written by this program.
     pub(crate) fn open(local: LocalFile) -> Result<Self, SealedError> {
-        let opened = Self::open_any(local)?;
+        let opened = Self::open_as(local, None)?;
         if opened.description.is_none() {
             return Err(SealedError::damaged(
                 &opened.shown,
@@ -84,11 +86,16 @@ impl SealedFile {
         Ok(opened)
     }
 
-    /// Opens an export, which another program may have rewritten.
+    /// Opens an export of a kind, which another program may have rewritten.
     ///
     /// # Errors
-    /// A file that is not whole, or exceeds the limits.
-    pub(crate) fn open_any(local: LocalFile) -> Result<Self, SealedError> {
+    /// A file that is not whole, exceeds the limits, or says that it is of another kind.
+    pub(crate) fn open_any(local: LocalFile, kind: Kind) -> Result<Self, SealedError> {
+        Self::open_as(local, Some(kind))
+    }
+
+    /// Opens a file. `expected`: its kind, which a file of another program does not say.
+    fn open_as(local: LocalFile, expected: Option<Kind>) -> Result<Self, SealedError> {
         let LocalFile { shown, file, copy } = local;
         let damaged = |message: String| SealedError::damaged(&shown, message);
         let length = file.metadata().map_err(|source| SealedError::Io { path: shown.clone(), source })?.len();
@@ -117,6 +124,14 @@ impl SealedFile {
             Fault::Newer(message) => SealedError::Newer { path: shown.clone(), message },
             Fault::Damaged(message) => damaged(message),
         })?;
+        let stated = description.as_ref().map(|description| description.kind);
+        let kind = match (stated, expected) {
+            (Some(stated), Some(expected)) if stated != expected => {
+                return Err(damaged(format!("it has events of kind `{stated}`, not `{expected}`")));
+            }
+            // Without a description it is no sealed file, whatever its kind.
+            (stated, expected) => stated.or(expected).unwrap_or(Kind::Decision),
+        };
         let chunk_checksums = checksums(value_of(CHUNKS_CRC).unwrap_or_default())
             .ok_or_else(|| damaged(format!("its metadata has no usable `{CHUNKS_CRC}`")))?;
         let opened = Self {
@@ -124,6 +139,7 @@ impl SealedFile {
             file,
             length,
             metadata,
+            kind,
             description,
             chunk_checksums,
             has_footer_checksum: is_ours && own_checksum.is_some(),
@@ -136,6 +152,17 @@ impl SealedFile {
     /// Its name in messages.
     pub(crate) fn shown(&self) -> &str {
         &self.shown
+    }
+
+    /// The kind of its events.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The server whose log it is of; empty for an export.
+    pub(crate) fn server(&self) -> &str {
+        let log = self.description.as_ref().and_then(|description| description.log.as_ref());
+        log.map_or("", |log| &log.server)
     }
 
     /// What it says of itself; `None` for a file that another program has written.

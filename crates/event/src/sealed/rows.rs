@@ -7,14 +7,14 @@ use ::parquet::arrow::ProjectionMask;
 use ::parquet::arrow::arrow_reader::{
     ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
 };
-use arrow_array::BooleanArray;
+use arrow_array::{BooleanArray, RecordBatch};
 use work::catch_panic;
 use work::priority::yield_if_due;
 
 use super::chunks::Chunks;
 use super::{SealedError, SealedFile};
-use crate::columns::{COLUMNS, Columns, Entry, PSEUDONYM_KEY};
-use crate::read::Query;
+use crate::columns::{Condition, Entry, PSEUDONYM_KEY, each_text};
+use crate::read::Wants;
 
 /// Rows that are decoded at a time.
 const BATCH_ROWS: usize = 1_024;
@@ -29,13 +29,13 @@ enum Kept {
 }
 
 impl SealedFile {
-    /// The entries of a row group that a query wants, in their order.
+    /// The wanted entries of a row group, in their order.
     ///
     /// # Errors
     /// Columns that are damaged, or too large to be decoded.
-    pub(crate) fn entries(&self, group: usize, query: &Query) -> Result<Vec<Entry>, SealedError> {
+    pub(crate) fn entries(&self, group: usize, wants: &dyn Wants) -> Result<Vec<Entry>, SealedError> {
         let mut entries = Vec::new();
-        let _ = self.decode(group, query, Kept::Group, &mut |batch| {
+        let _ = self.decode(group, wants, Kept::Group, &mut |batch| {
             entries.extend(batch);
             ControlFlow::Continue(())
         })?;
@@ -56,13 +56,11 @@ impl SealedFile {
                 let Some(reader) = self.reader(group, &[PSEUDONYM_KEY], None)? else { return Ok(()) };
                 for batch in reader {
                     let batch = batch.map_err(|error| error.to_string())?;
-                    let columns = Columns::of(&batch)?;
-                    for row in 0..batch.num_rows() {
-                        let key = columns.text(PSEUDONYM_KEY, row).unwrap_or_default();
+                    each_text(&batch, PSEUDONYM_KEY, &mut |key| {
                         if !keys.contains(key) {
                             keys.insert(key.to_owned());
                         }
-                    }
+                    })?;
                 }
                 Ok(())
             })?,
@@ -71,27 +69,27 @@ impl SealedFile {
         Ok(keys)
     }
 
-    /// Passes the entries of a row group that a query wants to `visit`, a batch at a time, until it breaks.
+    /// Passes the wanted entries of a row group to `visit`, a batch at a time, until it breaks.
     ///
     /// # Errors
     /// As [`entries`](Self::entries).
     pub(crate) fn visit(
         &self,
         group: usize,
-        query: &Query,
+        wants: &dyn Wants,
         visit: &mut dyn FnMut(Vec<Entry>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, SealedError> {
-        self.decode(group, query, Kept::Batch, visit)
+        self.decode(group, wants, Kept::Batch, visit)
     }
 
     fn decode(
         &self,
         group: usize,
-        query: &Query,
+        wants: &dyn Wants,
         kept: Kept,
         visit: &mut dyn FnMut(Vec<Entry>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, SealedError> {
-        let opened = self.guarded(|| self.batches(group, query))?;
+        let opened = self.guarded(|| self.batches(group, wants))?;
         let Some((mut batches, expected)) = opened else { return Ok(ControlFlow::Continue(())) };
         let (mut rows, mut weight) = (0, 0);
         loop {
@@ -102,7 +100,7 @@ impl SealedFile {
                 None => Ok(None),
                 Some(batch) => {
                     let batch = batch.map_err(|error| error.to_string())?;
-                    let columns = Columns::of(&batch)?;
+                    let columns = self.kind().table().rows(&batch)?;
                     weight += (0..batch.num_rows()).map(|row| columns.weight(row)).sum::<u64>();
                     if weight > RECORDS_BYTES {
                         let most = RECORDS_BYTES >> 20;
@@ -116,7 +114,7 @@ impl SealedFile {
             let Some((more, mut entries)) = decoded else { break };
             rows += more;
             // A file may lack the columns that were looked at.
-            entries.retain(|entry| query.wants(&entry.record));
+            entries.retain(|entry| wants.wants(entry));
             if visit(entries).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
@@ -128,14 +126,15 @@ impl SealedFile {
         }
     }
 
-    /// The batches of a row group, and how many rows they have together. `None` if the query wants none of them.
+    /// The batches of a row group, and how many rows they have together. `None` if none of them is wanted.
     fn batches(
         &self,
         group: usize,
-        query: &Query,
+        wants: &dyn Wants,
     ) -> Result<Option<(ParquetRecordBatchReader, usize)>, String> {
         let rows = self.parquet().row_group(group).num_rows() as usize;
-        let looked_at = query.columns();
+        let conditions = wants.conditions(self.kind(), self.server());
+        let looked_at: Vec<&str> = conditions.iter().map(|condition| condition.column).collect();
         let mut wanted = None;
         if !looked_at.is_empty() {
             let reader = self.reader(group, &looked_at, None)?;
@@ -143,9 +142,7 @@ impl SealedFile {
             if let Some(reader) = reader {
                 for batch in reader {
                     let batch = batch.map_err(|error| error.to_string())?;
-                    let columns = Columns::of(&batch)?;
-                    let mask = (0..batch.num_rows()).map(|row| query.may_want(&columns, row));
-                    masks.push(BooleanArray::from(mask.collect::<Vec<_>>()));
+                    masks.push(mask(&conditions, &batch)?);
                 }
                 let seen: usize = masks.iter().map(BooleanArray::len).sum();
                 if seen != rows {
@@ -158,7 +155,8 @@ impl SealedFile {
                 wanted = (count < rows).then(|| (RowSelection::from_filters(&masks), count));
             }
         }
-        let names: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
+        let columns = self.kind().table().columns();
+        let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
         let expected = wanted.as_ref().map_or(rows, |(_, count)| *count);
         let reader = self.reader(group, &names, wanted.map(|(selection, _)| selection))?;
         Ok(reader.map(|reader| (reader, expected)))
@@ -198,4 +196,15 @@ impl SealedFile {
             .unwrap_or_else(|_| Err("it contradicts itself".to_owned()))
             .map_err(|message| SealedError::damaged(&self.shown, message))
     }
+}
+
+/// The rows of a batch that may be wanted: a column that the file lacks says nothing.
+fn mask(conditions: &[Condition<'_>], batch: &RecordBatch) -> Result<BooleanArray, String> {
+    let mut mask = vec![true; batch.num_rows()];
+    for condition in conditions {
+        if let Some(rows) = condition.rows(batch)? {
+            mask.iter_mut().zip(rows).for_each(|(row, fulfils)| *row &= fulfils);
+        }
+    }
+    Ok(BooleanArray::from(mask))
 }

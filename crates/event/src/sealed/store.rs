@@ -13,6 +13,7 @@ use objects::{DirectoryLock, Objects, ObjectsError, Put, Staging, WriteCondition
 
 use super::open::LocalFile;
 use super::{Kind, SealedError, SealedKey};
+use crate::kind::EVENTS;
 
 /// The folder of unfinished writes, as in the store of releases.
 const STAGING: &str = ".staging";
@@ -115,6 +116,27 @@ impl EventStore {
         }
         found.sort();
         Ok(found)
+    }
+
+    /// Checks that all sealed files are of kinds that are known.
+    ///
+    /// # Errors
+    /// [`SealedError::Newer`] if there are others. When the store cannot be reached.
+    pub(crate) fn check_kinds(&self) -> Result<(), SealedError> {
+        let unknown = |name: &String| {
+            let (kind, name) = name.split_once('/')?;
+            // A name is that of a sealed file of any kind.
+            let is_sealed = SealedKey::parse(Kind::Decision, name).is_some();
+            (is_sealed && kind.parse::<Kind>().is_err()).then(|| kind.to_owned())
+        };
+        let listed = self.0.objects.list(EVENTS)?;
+        match listed.keys().find_map(unknown) {
+            None => Ok(()),
+            Some(kind) => Err(SealedError::Newer {
+                path: self.0.objects.shown(&format!("{EVENTS}/{kind}")),
+                message: format!("it has events of kind `{kind}`"),
+            }),
+        }
     }
 
     /// A file, as one on this machine; `None` if there is none of this name (any more).

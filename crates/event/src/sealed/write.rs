@@ -14,12 +14,10 @@ use ::parquet::file::metadata::{KeyValue, SortingColumn};
 use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use ::parquet::schema::types::ColumnPath;
 use crc_fast::CrcAlgorithm;
-use prost::Message;
 
 use super::description::{CHUNKS_CRC, Contents, FOOTER_CRC};
 use super::{Content, Description, GROUP_BYTES, GROUP_ROWS, Kind, OfLog, SealedError};
-use crate::columns::{BatchBuilder, COLUMNS, Cells, Column, Entry, schema};
-use crate::proto::DecisionRecord;
+use crate::columns::{Builder, Cells, Column, Entry, POSITION, schema};
 
 /// Rows of a batch: enough to amortise its set-up.
 const BATCH_ROWS: usize = 1_024;
@@ -39,8 +37,9 @@ const NO_CHECKSUM: &str = "00000000";
 pub(crate) struct SealedWriter {
     path: PathBuf,
     file: File,
+    kind: Kind,
     writer: ArrowWriter<Vec<u8>>,
-    batch: BatchBuilder,
+    batch: Box<dyn Builder>,
     group: Group,
     /// Bytes that went to the file.
     written: u64,
@@ -61,20 +60,21 @@ struct Group {
 }
 
 impl SealedWriter {
-    /// Creates the file. `ordered`: whether entries will come in the order of `decided_at`.
-    pub(crate) fn create(path: &Path, ordered: bool) -> Result<Self, SealedError> {
+    /// Creates a file of a kind. `ordered`: whether entries will come in the order of the time by which they are filed.
+    pub(crate) fn create(path: &Path, kind: Kind, ordered: bool) -> Result<Self, SealedError> {
         let file = File::create(path).map_err(SealedError::io(path))?;
         let options = ArrowWriterOptions::new()
-            .with_properties(properties(ordered).map_err(failed(path))?)
+            .with_properties(properties(kind, ordered).map_err(failed(path))?)
             .with_skip_arrow_metadata(true)
             .with_schema_root("events".to_owned());
         let writer =
-            ArrowWriter::try_new_with_options(Vec::new(), schema(), options).map_err(failed(path))?;
+            ArrowWriter::try_new_with_options(Vec::new(), schema(kind), options).map_err(failed(path))?;
         Ok(Self {
             path: path.to_owned(),
             file,
+            kind,
             writer,
-            batch: BatchBuilder::new(),
+            batch: kind.table().builder(),
             group: Group::default(),
             written: 0,
             chunk_checksums: String::new(),
@@ -83,18 +83,23 @@ impl SealedWriter {
         })
     }
 
-    /// Adds an entry. `checksum`: that of its frame.
-    pub(crate) fn push(&mut self, entry: Entry, checksum: u32) -> Result<(), SealedError> {
+    /// Adds an entry of the kind. `checksum`: that of its frame.
+    pub(crate) fn push(&mut self, mut entry: Entry, checksum: u32) -> Result<(), SealedError> {
         let bytes = entry.record.encoded_len();
-        if !self.group.take(&entry.record, bytes) {
+        let repeating = entry.record.recorded_mut().repeating();
+        if !self.group.take(repeating, bytes) {
             self.end_group()?;
-            self.group.take(&entry.record, bytes);
+            self.group.take(repeating, bytes);
         }
         self.contents.add(checksum);
         let position = entry.position;
         let (first, last) = self.positions.unwrap_or((position, position));
         self.positions = Some((first.min(position), last.max(position)));
-        self.batch.push(entry, bytes);
+        let pushed = self.batch.push(entry, bytes);
+        pushed.map_err(|kind| {
+            let message = format!("event {position} is of kind `{kind}`, not `{}`", self.kind);
+            SealedError::damaged(&self.path.display().to_string(), message)
+        })?;
         if self.batch.rows() >= BATCH_ROWS || self.batch.bytes() >= BATCH_BYTES {
             self.end_batch()?;
         }
@@ -102,11 +107,11 @@ impl SealedWriter {
     }
 
     /// Ends the file, and syncs it to the disk.
-    pub(crate) fn finish(mut self, kind: Kind, log: Option<OfLog>) -> Result<Content, SealedError> {
+    pub(crate) fn finish(mut self, log: Option<OfLog>) -> Result<Content, SealedError> {
         self.end_group()?;
         let content = self.contents.content();
         let (first_position, last_position) = self.positions.unwrap_or_default();
-        let description = Description { kind, content, first_position, last_position, log };
+        let description = Description { kind: self.kind, content, first_position, last_position, log };
         let checksums =
             [(CHUNKS_CRC, mem::take(&mut self.chunk_checksums)), (FOOTER_CRC, NO_CHECKSUM.to_owned())];
         for (key, value) in description.pairs().into_iter().chain(checksums) {
@@ -162,21 +167,14 @@ impl SealedWriter {
 }
 
 impl Group {
-    /// Counts a record, unless the group is full.
-    fn take(&mut self, record: &DecisionRecord, bytes: usize) -> bool {
-        let texts = [
-            &record.server,
-            &record.server_version,
-            &record.placement,
-            &record.channel,
-            &record.pseudonym_key,
-        ];
-        let texts = texts.into_iter().chain(record.offers.iter().map(|offer| &offer.offer_id));
+    /// Counts a record, unless the group is full. `texts`: the most in a column with a dictionary, and the bytes of
+    /// the longest.
+    fn take(&mut self, (texts, longest): (usize, usize), bytes: usize) -> bool {
         let next = Self {
             rows: self.rows + 1,
             bytes: self.bytes + bytes,
-            values: self.values + record.offers.len().max(1),
-            longest: texts.map(String::len).fold(self.longest, usize::max),
+            values: self.values + texts,
+            longest: self.longest.max(longest),
         };
         let full = next.rows > GROUP_ROWS
             || next.bytes > GROUP_BYTES
@@ -189,7 +187,8 @@ impl Group {
     }
 }
 
-fn properties(ordered: bool) -> Result<WriterProperties, ParquetError> {
+fn properties(kind: Kind, ordered: bool) -> Result<WriterProperties, ParquetError> {
+    let columns = kind.table().columns();
     let level = ZstdLevel::try_new(ZSTD_LEVEL)?;
     let mut properties = WriterProperties::builder()
         .set_created_by(format!("{CREATED_BY} {}", env!("CARGO_PKG_VERSION")))
@@ -202,24 +201,25 @@ fn properties(ordered: bool) -> Result<WriterProperties, ParquetError> {
         .set_max_row_group_bytes(None);
     if ordered {
         let ascending = |column_idx| SortingColumn { column_idx, descending: false, nulls_first: false };
-        let position = |name| COLUMNS.iter().position(|column| column.name == name);
-        let columns = [crate::columns::DECIDED_AT, crate::columns::POSITION].into_iter().filter_map(position);
-        properties = properties.set_sorting_columns(Some(columns.map(|at| ascending(at as i32)).collect()));
+        let position = |name| columns.iter().position(|column| column.name == name);
+        let order = [kind.time(), POSITION].into_iter().filter_map(position);
+        properties = properties.set_sorting_columns(Some(order.map(|at| ascending(at as i32)).collect()));
     }
-    for column in &COLUMNS {
+    for column in &columns {
         if column.repeats {
             properties = properties.set_column_dictionary_enabled(path(column), true);
         }
-        if !column.cells.is_list() && column.cells != Cells::Bytes {
+        if !column.cells.is_nested() && column.cells != Cells::Bytes {
             properties = properties.set_column_statistics_enabled(path(column), EnabledStatistics::Chunk);
         }
     }
     Ok(properties.build())
 }
 
+/// The path of the values of a column that is no map.
 fn path(column: &Column) -> ColumnPath {
     let name = column.name.to_owned();
-    if column.cells.is_list() {
+    if column.cells.is_nested() {
         ColumnPath::new(vec![name, "list".to_owned(), Cells::ELEMENT.to_owned()])
     } else {
         ColumnPath::from(name)

@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::*;
-use crate::sealed::testing::{DAY, Files, NOON, decisions, opened};
+use crate::sealed::testing::{DAY, Files, NOON, decisions, mixed, opened, outcomes};
 
 /// Two servers, whose days and logs overlap.
 fn stored() -> Files {
@@ -96,7 +96,7 @@ fn a_file_under_another_name_is_found() {
     let path = files.path(&format!("{}/a-00000003.parquet", DAYS[1]));
     fs::rename(path, files.path(&format!("{}/a-00000003.parquet", DAYS[0]))).unwrap();
     let problems = found(&files, &[]).problems;
-    assert!(problems[0].message.contains("it has a decision of 2026-12-01"), "{problems:?}");
+    assert!(problems[0].message.contains("it has an event of 2026-12-01"), "{problems:?}");
 }
 
 #[test]
@@ -142,4 +142,85 @@ fn events_that_are_missing_within_a_file_are_found() {
     let log = files.log("a", 1, 1, &decisions([NOON, NOON + 1]));
     crate::seal::seal("a", &LogFile { last: 3, ..log }, files.store()).unwrap();
     has_problem(&files, "a-00000001.parquet", "its log had positions 1 to 3, and 2 of them are there");
+}
+
+/// A server whose logs have both kinds, on two days.
+fn stored_mixed() -> Files {
+    let files = Files::new();
+    let midnight = NOON + DAY / 2;
+    files.seal("a", 1, 1, &mixed([NOON, NOON + 1, NOON + 2]));
+    files.seal("a", 2, 4, &mixed([midnight - 2, midnight - 1, midnight, midnight + 1]));
+    files.seal("a", 3, 8, &outcomes([midnight + 2]));
+    files
+}
+
+#[test]
+fn positions_are_counted_over_all_kinds() {
+    let files = stored_mixed();
+    let log = files.log("a", 4, 9, &mixed([NOON + DAY, NOON + DAY + 1]));
+    let verification = found(&files, &[opened("a", &[log])]);
+    assert_eq!(verification.problems, []);
+    assert_eq!((verification.sealed_files, verification.log_files, verification.events), (7, 1, 10));
+    // A log that was sealed in part.
+    let log = files.log("a", 4, 9, &mixed([NOON + DAY, NOON + DAY + 1]));
+    crate::seal::seal("a", &log, files.store()).unwrap();
+    fs::remove_file(files.path(&format!("outcome/{}/a-00000004.parquet", &DAYS[1][9..]))).unwrap();
+    let verification = found(&files, &[opened("a", &[log])]);
+    assert_eq!((verification.problems.len(), verification.events), (0, 10));
+}
+
+#[test]
+fn a_missing_file_of_one_kind_is_found() {
+    let files = stored_mixed();
+    fs::remove_file(files.path("outcome/date=2026-12-01/a-00000002.parquet")).unwrap();
+    has_problem(&files, "a-00000002.parquet", "kind `outcome` of its log of 2026-12-01 are missing");
+    // A log of one kind alone.
+    let files = stored_mixed();
+    files.seal("a", 4, 9, &decisions([NOON + DAY]));
+    fs::remove_file(files.path("outcome/date=2026-12-01/a-00000003.parquet")).unwrap();
+    has_problem(&files, "a", "log 2 ends at position 7, and log 4 begins at 9");
+    // All files of a kind.
+    let files = stored_mixed();
+    fs::remove_dir_all(files.path("outcome")).unwrap();
+    let problems = found(&files, &[]).problems;
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems.iter().all(|problem| problem.message.contains("kind `outcome`")), "{problems:?}");
+}
+
+#[test]
+fn files_of_different_logs_are_found() {
+    let files = stored_mixed();
+    let others = Files::new();
+    // Another server with a copied data directory.
+    others.seal("a", 1, 1, &mixed([NOON, NOON + 1, NOON + 2, NOON + 3]));
+    let name = "outcome/date=2026-11-30/a-00000001.parquet";
+    fs::copy(others.path(name), files.path(name)).unwrap();
+    has_problem(&files, "a-00000001.parquet", "of another log than the file of another day or kind");
+}
+
+#[test]
+fn a_kind_that_is_kept_for_a_shorter_time_is_not_missed() {
+    let files = stored_mixed();
+    files.seal("a", 4, 9, &mixed([NOON + DAY, NOON + DAY + 1]));
+    let first = date_of(NOON + DAY);
+    crate::retention::delete_expired(files.store(), Kind::Outcome, first, &mut |_| {}).unwrap();
+    assert_eq!(files.names().iter().filter(|name| name.starts_with("outcome")).count(), 3);
+    assert_eq!(found(&files, &[]).problems, []);
+    // Both, at last.
+    crate::retention::delete_expired(files.store(), Kind::Decision, first, &mut |_| {}).unwrap();
+    assert_eq!(found(&files, &[]).problems, []);
+}
+
+#[test]
+fn kinds_that_are_not_known_are_refused_by_name() {
+    let files = stored_mixed();
+    let folder = files.root().join("events/view/date=2026-11-30");
+    fs::create_dir_all(&folder).unwrap();
+    // What is no sealed file is nobody's business.
+    fs::write(folder.join("notes.txt"), "not ours").unwrap();
+    assert_eq!(found(&files, &[]).problems, []);
+    fs::write(folder.join("a-00000001.parquet"), "of a newer version").unwrap();
+    let error = verify(files.store(), &[], &mut |_| {}).unwrap_err();
+    assert!(matches!(error, SealedError::Newer { .. }), "{error}");
+    assert!(error.to_string().contains("events/view is from a newer version"), "{error}");
 }

@@ -11,8 +11,10 @@ use crate::clock::manual::ManualClock;
 use crate::disk::memory::MemoryDisk;
 use crate::error::{EventError, NotRecorded};
 use crate::frame::Frames;
+use crate::kind::EventRecord;
 use crate::log::{Limits, LogFile, Recovery};
-use crate::queue::tests::{Ids, config, poll};
+use crate::proto::DecisionRecord;
+use crate::queue::tests::{Ids, config, id_of, poll};
 use crate::recorder::{IntoEvents, Recorder};
 
 type Durable = Pin<Box<dyn Future<Output = Result<(), NotRecorded>>>>;
@@ -48,8 +50,17 @@ impl Machine {
     }
 
     fn record_batch(&self, batch: Box<dyn IntoEvents>) -> Durable {
-        let reserved = self.recorder.try_reserve(1_000).unwrap();
-        Box::pin(self.recorder.record(reserved, batch).durable())
+        Self::record_by(&self.recorder, batch)
+    }
+
+    fn record_urgently(&self, ids: &[&str]) -> Durable {
+        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        Self::record_by(&self.recorder.urgent(), Box::new(Ids(ids)))
+    }
+
+    fn record_by(recorder: &Recorder, batch: Box<dyn IntoEvents>) -> Durable {
+        let reserved = recorder.try_reserve(1_000).unwrap();
+        Box::pin(recorder.record(reserved, batch).durable())
     }
 
     /// Lets time pass, then turns the writer until it has nothing to do at once.
@@ -71,7 +82,7 @@ impl Machine {
         self.writer.log.files().all()
     }
 
-    /// Positions, request ids and times of all events in the log files.
+    /// Positions, ids and times of all events in the log files.
     fn events(&self) -> Vec<(u64, String, i64)> {
         self.files().iter().flat_map(|file| events_of(&self.disk, file)).collect()
     }
@@ -85,15 +96,16 @@ impl Machine {
     }
 }
 
-/// Positions, request ids and times of the events of a file. No torn frame is read.
+/// Positions, ids and times of the events of a file. No torn frame is read.
 fn events_of(disk: &MemoryDisk, file: &LogFile) -> Vec<(u64, String, i64)> {
     let bytes = disk.content(&file.path);
     let mut frames = Frames::new(&bytes[..file.bytes as usize]);
     let mut found = Vec::new();
     while let Some(frame) = frames.next_frame().unwrap() {
-        if let Some(event::Event::Decision(record)) = frame.event.event {
-            assert_eq!((record.server.as_str(), record.server_version.as_str()), ("s", "1"));
-            found.push((frame.event.position, record.request_id.clone(), frame.event.recorded_at));
+        let (position, recorded_at) = (frame.event.position, frame.event.recorded_at);
+        if let Some(record) = frame.event.event.and_then(Record::of_event) {
+            assert_eq!(record.server(), "s");
+            found.push((position, id_of(&record).to_owned(), recorded_at));
         }
     }
     found
@@ -147,6 +159,68 @@ fn events_gather_for_an_interval() {
     assert!(matches!(machine.turn_after(Duration::from_millis(1)), Next::Sleep(Some(_))));
     assert_eq!((poll(first.as_mut()), poll(second.as_mut())), (Poll::Ready(Ok(())), Poll::Ready(Ok(()))));
     assert_eq!(machine.disk.syncs(), 1);
+}
+
+#[test]
+fn a_batch_emits_events_of_any_kind() {
+    let mut machine = Machine::start(&MemoryDisk::default(), &small(SyncPolicy::Always));
+    let mut durable = machine.record(&["a", "!click", "b", "!accept"]);
+    machine.turn();
+    assert_eq!(poll(durable.as_mut()), Poll::Ready(Ok(())));
+    let events: Vec<_> = machine.events().into_iter().map(|(position, id, _)| (position, id)).collect();
+    let expected = [(1, "a"), (2, "!click"), (3, "b"), (4, "!accept")];
+    assert_eq!(events, expected.map(|(position, id)| (position, id.to_owned())));
+    let files = machine.files();
+    let bytes = machine.disk.content(&files[0].path);
+    let mut frames = Frames::new(&bytes[..]);
+    let mut versions = Vec::new();
+    while let Some(frame) = frames.next_frame().unwrap() {
+        match frame.event.event.and_then(Record::of_event) {
+            Some(Record::Decision(record)) => versions.push(record.server_version),
+            Some(Record::Outcome(record)) => versions.push(record.server_version),
+            None => {}
+        }
+    }
+    assert_eq!(versions, ["1"; 4]);
+}
+
+#[test]
+fn an_urgent_batch_is_synced_at_once_with_what_was_queued_before() {
+    for policy in [SyncPolicy::Interval, SyncPolicy::Os, SyncPolicy::Always] {
+        let mut machine = Machine::start(&MemoryDisk::default(), &small(policy));
+        let mut before = machine.record(&["a"]);
+        let mut urgent = machine.record_urgently(&["!b"]);
+        assert!(poll(urgent.as_mut()).is_pending());
+        machine.turn();
+        assert_eq!(poll(urgent.as_mut()), Poll::Ready(Ok(())), "{policy:?}");
+        assert_eq!(poll(before.as_mut()), Poll::Ready(Ok(())), "{policy:?}");
+        assert_eq!(machine.disk.syncs(), 1, "{policy:?}");
+        for seed in 0..10 {
+            let disk = machine.disk.after_loss_of_power(seed);
+            assert_eq!(Machine::start(&disk, &small(policy)).ids(), ["a", "!b"], "{policy:?}");
+        }
+        // The next group gathers again.
+        let mut later = machine.record(&["c"]);
+        let next = machine.turn();
+        assert_eq!(matches!(next, Next::Gather(_)), policy != SyncPolicy::Always, "{policy:?}");
+        machine.turn_after(INTERVAL);
+        assert_eq!(poll(later.as_mut()), Poll::Ready(Ok(())), "{policy:?}");
+        assert_eq!(machine.disk.syncs(), if policy == SyncPolicy::Os { 1 } else { 2 }, "{policy:?}");
+    }
+}
+
+#[test]
+fn an_urgent_batch_is_told_that_the_log_stalls() {
+    let mut machine = Machine::start(&MemoryDisk::default(), &small(SyncPolicy::Os));
+    machine.disk.set_faults(|faults| faults.syncs = 2);
+    let mut urgent = machine.record_urgently(&["a"]);
+    assert!(matches!(machine.turn(), Next::Rest(_)));
+    assert_eq!(poll(urgent.as_mut()), Poll::Ready(Err(NotRecorded::Stalled)));
+    assert!(machine.recorder.urgent().try_reserve(1).is_none());
+    // Whoever does not wait has room in the queue.
+    assert!(machine.recorder.try_reserve(1).is_some());
+    assert!(matches!(machine.turn_after(FIRST_RETRY), Next::Sleep(_)));
+    assert_eq!((machine.ids(), machine.disk.syncs()), (vec!["a".to_owned()], 1));
 }
 
 #[test]
@@ -328,8 +402,8 @@ fn a_log_at_its_limit_goes_on_when_a_file_is_deleted() {
 fn events_that_cannot_be_encoded_are_lost_alone() {
     struct Panics;
     impl IntoEvents for Panics {
-        fn events(self: Box<Self>, emit: &mut dyn FnMut(DecisionRecord)) {
-            emit(DecisionRecord::default());
+        fn events(self: Box<Self>, emit: &mut dyn FnMut(Record)) {
+            emit(DecisionRecord::default().into());
             panic!("on purpose");
         }
         fn count(&self) -> usize {

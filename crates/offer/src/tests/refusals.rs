@@ -286,18 +286,23 @@ fn a_duplicate_id_is_refused_at_its_second_occurrence() {
 
 #[test]
 fn what_is_not_enforced_is_refused_by_name() {
-    for key in ["caps", "cap_customer", "cap_total", "budget"] {
-        let refused = format!("offer `cash_back`: {key}: not enforced by this version; remove it");
-        check("value = 40.0", &format!("{key} = 3\nvalue = 40.0"), &[&refused]);
-        let negative = format!("offer `cash_back`: `{key}` must not be negative, and is -3");
-        check("value = 40.0", &format!("{key} = {{ customer = -3 }}\nvalue = 40.0"), &[&negative, &refused]);
-    }
-    for key in ["contact_limits", "holdout", "experiment", "explore", "exploration", "suppression"] {
+    let refused = "offer `cash_back`: caps: not enforced by this version; remove it";
+    check("value = 40.0", "caps = 3\nvalue = 40.0", &[refused]);
+    let negative = "offer `cash_back`: `caps` must not be negative, and is -3";
+    check("value = 40.0", "caps = { customer = -3 }\nvalue = 40.0", &[negative, refused]);
+    for key in ["contact_limits", "holdout", "experiment", "explore", "exploration"] {
         let refused = format!("{key}: not enforced by this version; remove it");
         check("segmentation =", &format!("{key} = 0.1\nsegmentation ="), &[&refused]);
         let refused = format!("placement `email`: {refused}");
         check("count = 1", &format!("{key} = true\ncount = 1"), &[&refused]);
     }
+    let refused = "placement `email`: suppression: not enforced by this version; remove it";
+    check("count = 1", "suppression = true\ncount = 1", &[refused]);
+    check(
+        "segmentation =",
+        "suppression = 0.1\nsegmentation =",
+        &["`suppression` must be an array of tables ([[suppression]])"],
+    );
 }
 
 #[test]

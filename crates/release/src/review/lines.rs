@@ -22,6 +22,8 @@ pub enum Kind {
     Placement,
     /// `[[context_weight]]`.
     ContextWeight,
+    /// `[[contact_limit]]`.
+    ContactLimit,
 }
 
 /// The line of each entry and of its keys.
@@ -36,7 +38,14 @@ struct Entry {
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Feature, Self::Offer, Self::Category, Self::Placement, Self::ContextWeight];
+    const ALL: [Self; 6] = [
+        Self::Feature,
+        Self::Offer,
+        Self::Category,
+        Self::Placement,
+        Self::ContextWeight,
+        Self::ContactLimit,
+    ];
 
     /// The file that has such entries.
     #[must_use]
@@ -44,7 +53,7 @@ impl Kind {
         match self {
             Self::Feature => "features.toml",
             Self::Offer => "offers.toml",
-            Self::Category | Self::Placement | Self::ContextWeight => "policy.toml",
+            Self::Category | Self::Placement | Self::ContextWeight | Self::ContactLimit => "policy.toml",
         }
     }
 
@@ -57,13 +66,14 @@ impl Kind {
             Self::Category => "category",
             Self::Placement => "placement",
             Self::ContextWeight => "context_weight",
+            Self::ContactLimit => "contact_limit",
         }
     }
 
     fn id_key(self) -> &'static str {
         match self {
             Self::Feature => "name",
-            Self::Offer | Self::Category | Self::Placement | Self::ContextWeight => "id",
+            Self::Offer | Self::Category | Self::Placement | Self::ContextWeight | Self::ContactLimit => "id",
         }
     }
 }

@@ -50,6 +50,17 @@ fn only_the_models_of_the_serving_release_are_named() {
 }
 
 #[test]
+fn outcomes_are_counted_by_type_and_verdict() {
+    let metrics = Metrics::new();
+    metrics.outcomes("click", "accepted").inc_by(3);
+    metrics.outcomes("other", "refused").inc();
+    metrics.outcomes.late.inc();
+    assert_has(&metrics, "proffer_outcomes_total{outcome=\"click\",verdict=\"accepted\"} 3");
+    assert_has(&metrics, "proffer_outcomes_total{outcome=\"other\",verdict=\"refused\"} 1");
+    assert_has(&metrics, "proffer_outcomes_late_total 1");
+}
+
+#[test]
 fn series_of_files_are_bounded() {
     let metrics = Metrics::new();
     for offer in 0..SERIES_LIMIT + 50 {

@@ -17,8 +17,8 @@ fn seal_older(files: &Files, sequence: u64, records: &[DecisionRecord]) {
     for entry in &entries {
         contents.add(u32::from_le_bytes(frame_of(entry)[4..8].try_into().unwrap()));
     }
-    let rest = entries.iter().map(|entry| {
-        let mut rest = (*entry.record).clone();
+    let rest = records.iter().map(|record| {
+        let mut rest = record.clone();
         rest.decided_at = 0;
         rest.customer_id.clear();
         rest.encode_to_vec()
@@ -30,10 +30,10 @@ fn seal_older(files: &Files, sequence: u64, records: &[DecisionRecord]) {
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("position", Arc::new(entries.iter().map(|entry| entry.position as i64).collect::<Int64Array>())),
         ("recorded_at", times(|entry| entry.recorded_at)),
-        ("decided_at", times(|entry| entry.record.decided_at)),
+        ("decided_at", times(|entry| entry.record.filed_at())),
         (
             "customer_id",
-            Arc::new(StringArray::from_iter_values(entries.iter().map(|entry| &entry.record.customer_id))),
+            Arc::new(StringArray::from_iter_values(entries.iter().map(|entry| entry.record.customer_id()))),
         ),
         ("record", Arc::new(BinaryArray::from_iter_values(rest))),
     ];
@@ -59,7 +59,7 @@ fn seal_older(files: &Files, sequence: u64, records: &[DecisionRecord]) {
         sequence,
         first_position: first,
         last_position: last,
-        dates: vec![date],
+        dates: BTreeMap::from([(Kind::Decision.name().to_owned(), vec![date])]),
     };
     let description = Description {
         kind: Kind::Decision,

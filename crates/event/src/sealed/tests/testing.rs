@@ -1,4 +1,4 @@
-//! Decisions, log files and stores for tests.
+//! Decisions, outcomes, log files and stores for tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,11 @@ use uuid::{Builder, Uuid};
 
 use crate::columns::Entry;
 use crate::frame;
+use crate::kind::{EventRecord, Record};
 use crate::log::{LogFile, OpenedLog};
 use crate::proto::{
-    Candidates, DecisionRecord, EncryptedValues, Event, FeatureValues, LogHeader, RecordedError,
-    RecordedFactors, RecordedOffer, RecordedSegment, event,
+    Candidates, DecisionRecord, EncryptedValues, Event, FeatureValues, LogHeader, OutcomeRecord,
+    RecordedError, RecordedFactors, RecordedOffer, RecordedSegment, event,
 };
 use crate::seal::{Sealed, seal};
 use crate::sealed::EventStore;
@@ -90,9 +91,58 @@ pub(crate) fn decisions(times: impl IntoIterator<Item = i64>) -> Vec<DecisionRec
     times.into_iter().map(decision).collect()
 }
 
+/// An outcome as a server records it: a click on an offer that was shown an hour ago.
+pub(crate) fn outcome(received_at: i64) -> OutcomeRecord {
+    let decided_at = received_at.saturating_sub(3_600_000_000);
+    OutcomeRecord {
+        format: 1,
+        event_id: format!("click-{}", id_at(received_at)),
+        received_at,
+        server: "server".to_owned(),
+        server_version: "0.1.0".to_owned(),
+        release: 7,
+        decision_id: id_at(decided_at),
+        placement: "app_home".to_owned(),
+        channel: "web".to_owned(),
+        customer_id: format!("C{}", received_at % 97),
+        offer_id: "travel_card".to_owned(),
+        r#type: "click".to_owned(),
+        value: 2.5,
+        occurred_at: received_at.saturating_sub(2_000_000),
+        attributes: [("page", "home"), ("button", "more")]
+            .map(|(name, text)| (name.to_owned(), text.to_owned()))
+            .into(),
+        attributed: true,
+        decided_at,
+        cost: 0.25,
+        offer_value: 80.0,
+        ..OutcomeRecord::default()
+    }
+}
+
+/// Outcomes at times, in the order in which they were appended.
+pub(crate) fn outcomes(times: impl IntoIterator<Item = i64>) -> Vec<OutcomeRecord> {
+    times.into_iter().map(outcome).collect()
+}
+
+/// A decision and an outcome by turns, at times in the order in which they were appended.
+pub(crate) fn mixed(times: impl IntoIterator<Item = i64>) -> Vec<Record> {
+    let turns = times.into_iter().enumerate();
+    turns.map(|(at, time)| if at % 2 == 0 { decision(time).into() } else { outcome(time).into() }).collect()
+}
+
 /// The bytes of a record, which tell apart what `==` does not: NaN from NaN, and 0 from -0.
-pub(crate) fn bytes(record: &DecisionRecord) -> Vec<u8> {
+pub(crate) fn bytes(record: &impl Message) -> Vec<u8> {
     record.encode_to_vec()
+}
+
+/// Entries of records that were appended from a position on.
+pub(crate) fn entries_from<R: Clone + Into<Record>>(first: u64, records: &[R]) -> Vec<Entry> {
+    let entry = |(record, position): (&R, u64)| {
+        let record: Record = record.clone().into();
+        Entry { position, recorded_at: record.filed_at().saturating_add(5_000), record }
+    };
+    records.iter().zip(first..).map(entry).collect()
 }
 
 /// The frame of an entry.
@@ -131,18 +181,22 @@ impl Files {
     }
 
     /// Writes a log file whose first event has the position `first`.
-    pub(crate) fn log(&self, server: &str, sequence: u64, first: u64, records: &[DecisionRecord]) -> LogFile {
+    pub(crate) fn log<R: Clone + Into<Record>>(
+        &self,
+        server: &str,
+        sequence: u64,
+        first: u64,
+        records: &[R],
+    ) -> LogFile {
         let header =
             LogHeader { format: 1, server: server.to_owned(), sequence, version: "0.1.0".to_owned() };
-        let recorded_at = records.first().map_or(0, |record| record.decided_at);
+        let entries = entries_from(first, records);
+        let recorded_at = entries.first().map_or(0, |entry| entry.record.filed_at());
         let mut written = Vec::new();
-        let mut write = |position, recorded_at, event| {
-            frame::write(&Event { position, recorded_at, event: Some(event) }, &mut written);
-        };
-        write(first, recorded_at, event::Event::Header(header));
-        for (record, position) in records.iter().zip(first..) {
-            let recorded_at = record.decided_at.saturating_add(5_000);
-            write(position, recorded_at, event::Event::Decision(Box::new(record.clone())));
+        let header = Event { position: first, recorded_at, event: Some(event::Event::Header(header)) };
+        frame::write(&header, &mut written);
+        for entry in entries {
+            frame::write(&entry.into_event(), &mut written);
         }
         let path = self.logs.path().join(format!("{server}-{sequence:08}.log"));
         fs::write(&path, &written).unwrap();
@@ -151,7 +205,13 @@ impl Files {
     }
 
     /// Writes a log file and seals it. The log file is still there.
-    pub(crate) fn seal(&self, server: &str, sequence: u64, first: u64, records: &[DecisionRecord]) -> Sealed {
+    pub(crate) fn seal<R: Clone + Into<Record>>(
+        &self,
+        server: &str,
+        sequence: u64,
+        first: u64,
+        records: &[R],
+    ) -> Sealed {
         let log = self.log(server, sequence, first, records);
         seal(server, &log, &self.store).unwrap()
     }
@@ -291,4 +351,55 @@ pub(crate) fn any_record() -> impl Strategy<Value = DecisionRecord> {
             ..DecisionRecord::default()
         }
     })
+}
+
+/// Any outcome: with texts and numbers that no server would write.
+pub(crate) fn any_outcome() -> impl Strategy<Value = OutcomeRecord> {
+    let text = || prop_oneof![Just(String::new()), "[a-c]{1,2}", ".{0,12}"];
+    let number = || prop_oneof![Just(0.0), Just(f64::NAN), Just(f64::INFINITY), any::<f64>()];
+    let time = || prop_oneof![8 => NOON - DAY..NOON + DAY, 1 => Just(0), 1 => any::<i64>()];
+    let id = || prop_oneof![4 => any::<u128>().prop_map(|id| Uuid::from_u128(id).to_string()), 1 => text()];
+    let ids = (id(), id(), text(), text(), text(), text(), text(), text());
+    let times = (time(), time(), time());
+    let rest = (
+        any::<u64>(),
+        [number(), number(), number()],
+        any::<bool>(),
+        any::<bool>(),
+        prop::collection::btree_map(text(), text(), 0..4),
+    );
+    (ids, times, rest).prop_map(|(ids, times, rest)| {
+        let (event_id, decision_id, placement, channel, customer_id, pseudonym_key, offer_id, r#type) = ids;
+        let (received_at, occurred_at, decided_at) = times;
+        let (release, [value, cost, offer_value], attributed, late, attributes) = rest;
+        OutcomeRecord {
+            format: 1,
+            event_id,
+            received_at,
+            server: "server".to_owned(),
+            server_version: String::new(),
+            release,
+            decision_id,
+            placement,
+            channel,
+            customer_id,
+            pseudonym_key,
+            offer_id,
+            r#type,
+            value,
+            occurred_at,
+            attributes,
+            attributed,
+            late,
+            decided_at,
+            cost,
+            offer_value,
+            erased: Vec::new(),
+        }
+    })
+}
+
+/// Any record of any kind.
+pub(crate) fn any_event() -> impl Strategy<Value = Record> {
+    prop_oneof![any_record().prop_map(Record::from), any_outcome().prop_map(Record::from)]
 }

@@ -3,12 +3,15 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::queue::tests::OUTCOME;
 
 /// What happens to a log.
 #[derive(Debug, Clone)]
 enum Act {
-    /// A batch of so many events, each of so many bytes.
+    /// A batch of so many events of both kinds, each of so many bytes.
     Record(u8, u16),
+    /// The same, and at once.
+    RecordUrgently(u8, u16),
     /// Time passes, in milliseconds.
     Pass(u16),
     /// The wall clock jumps by hours.
@@ -29,6 +32,7 @@ enum Act {
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let act = prop_oneof![
         6 => (0..4_u8, 1..400_u16).prop_map(|(events, bytes)| Act::Record(events, bytes)),
+        2 => (0..4_u8, 1..400_u16).prop_map(|(events, bytes)| Act::RecordUrgently(events, bytes)),
         6 => prop_oneof![Just(1), Just(50), Just(100), Just(2_000)].prop_map(Act::Pass),
         1 => (-1..=1_i8).prop_map(Act::Jump),
         1 => (0..3_u8).prop_map(Act::FailWrites),
@@ -114,16 +118,21 @@ fn run(acts: &[Act], config: &EventConfig, power_until: Option<u64>) -> (Known, 
     let Ok(mut machine) = Machine::try_start(&disk, config) else { return (known, disk) };
     for act in acts {
         match *act {
-            Act::Record(events, bytes) => {
-                let Some(reserved) = machine.recorder.try_reserve(usize::from(events) * 400) else {
+            Act::Record(events, bytes) | Act::RecordUrgently(events, bytes) => {
+                let is_urgent = matches!(act, Act::RecordUrgently(..));
+                let recorder = if is_urgent { machine.recorder.urgent() } else { machine.recorder.clone() };
+                let Some(reserved) = recorder.try_reserve(usize::from(events) * 400) else {
                     continue;
                 };
                 let first = known.recorded.len();
                 let pad = "x".repeat(usize::from(bytes));
-                let ids: Vec<_> =
-                    (0..usize::from(events)).map(|at| format!("{}-{pad}", first + at)).collect();
+                let id = |at: usize| {
+                    let kind = if at.is_multiple_of(2) { String::new() } else { OUTCOME.to_string() };
+                    format!("{kind}{at}-{pad}")
+                };
+                let ids: Vec<_> = (first..first + usize::from(events)).map(id).collect();
                 known.recorded.extend(ids.iter().cloned());
-                let receipt = machine.recorder.record(reserved, Box::new(Ids(ids.clone())));
+                let receipt = recorder.record(reserved, Box::new(Ids(ids.clone())));
                 known.open.push((ids, Box::pin(receipt.durable())));
                 machine.turn();
             }

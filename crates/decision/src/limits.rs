@@ -1,0 +1,341 @@
+//! Limits: what the history of a call's customers withholds, and how what is shown is reserved.
+//!
+//! A call takes one view of the history when it is planned ([`CallLimits`]); gates read nothing else. Once a slate is
+//! chosen, [`Reserving`] adds it to the history, checks the limits again under the customer's lock, and reserves what
+//! is limited in total. What it refuses is replaced by the next best offers, for at most [`ROUNDS`] rounds. When a
+//! decision is made again from its record, view and refusals are those of the record.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::plan::Plan;
+use super::withheld::{Detail, LimitDetail, Withheld};
+use super::{DecisionError, Reason, Stage};
+use history::{
+    CustomerLimits, History, HistoryView, LimitReason, Limits, Place, Refused, ShownOffer, Transaction,
+};
+use offer::OfferIndex;
+use release::Release;
+
+/// How often a slate is filled anew because a limit refused one of its offers.
+const ROUNDS: usize = 3;
+
+/// The releases whose limits are kept: the one that serves, and those that a swap or a rollback brings back.
+const MAX_RESOLVED: usize = 4;
+
+/// Writes the pseudonym of a customer's id, the newest key's first, then those of older keys.
+pub trait Naming: Send + Sync {
+    /// Appends the pseudonyms of `id`; nothing where customers go by their ids.
+    fn pseudonyms(&self, id: &str, names: &mut Vec<String>);
+}
+
+/// The history of a server, and the limits of its releases.
+#[derive(Clone)]
+pub struct Limiter {
+    history: Arc<History>,
+    naming: Arc<dyn Naming>,
+    /// By release, latest first.
+    resolved: Arc<RwLock<Vec<(Weak<Release>, Arc<Limits>)>>>,
+}
+
+impl Limiter {
+    /// Limits look at this history, which has customers by the names that `naming` gives them.
+    #[must_use]
+    pub fn new(history: Arc<History>, naming: Arc<dyn Naming>) -> Self {
+        Self { history, naming, resolved: Arc::default() }
+    }
+
+    /// Takes the view for the customers of a plan.
+    ///
+    /// # Errors
+    /// As [`Limiter::limits`].
+    pub(super) fn look(
+        &self,
+        plan: &mut Plan,
+        is_dry_run: bool,
+        is_unrecorded: bool,
+    ) -> Result<(), DecisionError> {
+        let limits = self.limits(&plan.snapshot.release, plan.now)?;
+        let place = limits.place(plan.placement, plan.channel().unwrap_or_default());
+        self.name(plan);
+        let ids = (0..plan.customers.len()).map(|index| plan.history_id(index));
+        let view = Arc::new(self.history.view(&limits, ids, plan.now));
+        let history = || Arc::clone(&self.history);
+        let reserve = match (is_dry_run, is_unrecorded) {
+            (true, _) => Reserve::Nothing,
+            (false, true) => Reserve::Undurably(history()),
+            (false, false) => Reserve::In(history()),
+        };
+        plan.limits = Some(CallLimits { limits, view, place, reserve });
+        Ok(())
+    }
+
+    /// Names the customers of a plan as the history has them. What it has under an older key moves to the newest.
+    fn name(&self, plan: &mut Plan) {
+        let (mut pseudonyms, mut names) = (Vec::new(), Vec::new());
+        for customer in &plan.customers {
+            names.clear();
+            if !customer.id.is_empty() {
+                self.naming.pseudonyms(&customer.id, &mut names);
+                if names.is_empty() {
+                    return;
+                }
+            }
+            let mut of_customer = names.drain(..);
+            let newest = of_customer.next().unwrap_or_default();
+            of_customer.for_each(|older| self.history.rename(&older, &newest));
+            pseudonyms.push(newest);
+        }
+        plan.pseudonyms = pseudonyms;
+    }
+
+    /// The history.
+    #[must_use]
+    pub fn history(&self) -> &Arc<History> {
+        &self.history
+    }
+
+    /// The limits of a release, resolved once.
+    ///
+    /// # Errors
+    /// When the history has no room for the names of the release.
+    pub fn limits(&self, release: &Arc<Release>, now: DateTime<Utc>) -> Result<Arc<Limits>, DecisionError> {
+        let find = |known: &[(Weak<Release>, Arc<Limits>)]| {
+            let found = known.iter().find(|(of, _)| of.as_ptr() == Arc::as_ptr(release));
+            found.map(|(_, limits)| Arc::clone(limits))
+        };
+        if let Some(limits) = find(&self.resolved.read().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(limits);
+        }
+        let mut resolved = self.resolved.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(limits) = find(&resolved) {
+            return Ok(limits);
+        }
+        let limits = Limits::new(&self.history, release.catalog(), now)
+            .map_err(|error| DecisionError::Internal(error.to_string()))?;
+        let limits = Arc::new(limits);
+        resolved.insert(0, (Arc::downgrade(release), Arc::clone(&limits)));
+        resolved.truncate(MAX_RESOLVED);
+        Ok(limits)
+    }
+}
+
+impl fmt::Debug for Limiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limiter").finish_non_exhaustive()
+    }
+}
+
+/// What limits look at while a call is decided.
+pub(super) struct CallLimits {
+    pub limits: Arc<Limits>,
+    pub view: Arc<HistoryView>,
+    pub place: Place,
+    pub reserve: Reserve,
+}
+
+/// What happens to a slate.
+pub(super) enum Reserve {
+    /// It is added to the history.
+    In(Arc<History>),
+    /// It is added to the history as far as that need not survive the server: the call is not recorded.
+    Undurably(Arc<History>),
+    /// Nothing: the call is a dry run.
+    Nothing,
+    /// The record says what was refused.
+    Recorded(Vec<Refusal>),
+}
+
+/// An offer of a slate that a limit refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// In which round, from 0 on.
+    pub round: u32,
+    /// The offer.
+    pub offer: OfferIndex,
+    /// Why.
+    pub reason: Reason,
+    /// The id of the suppression or contact limit; of a limit of the offer, its key.
+    pub limit: String,
+    /// When it has room again if nothing else happens; `None`: never.
+    pub frees_at: Option<DateTime<Utc>>,
+}
+
+impl From<LimitReason> for Reason {
+    fn from(reason: LimitReason) -> Self {
+        match reason {
+            LimitReason::Suppressed => Self::Suppressed,
+            LimitReason::ContactLimit => Self::ContactLimit,
+            LimitReason::CapCustomer => Self::CapCustomer,
+            LimitReason::CapTotal => Self::CapTotal,
+            LimitReason::Budget => Self::Budget,
+        }
+    }
+}
+
+impl CallLimits {
+    /// What limits say of the customer at a position.
+    pub(crate) fn gate(&self, position: usize) -> CustomerGate<'_> {
+        CustomerGate { call: self, limits: self.limits.gate(&self.view, position, self.place) }
+    }
+
+    /// Whether an offer cannot be reserved, since nothing durable says so.
+    fn cannot_reserve(&self, offer: OfferIndex) -> bool {
+        matches!(self.reserve, Reserve::Undurably(_)) && self.limits.has_totals(offer)
+    }
+}
+
+/// The limits of one customer as a gate.
+pub(super) struct CustomerGate<'a> {
+    call: &'a CallLimits,
+    limits: CustomerLimits<'a>,
+}
+
+impl<'a> CustomerGate<'a> {
+    /// The first limit that withholds an offer, if any.
+    pub(crate) fn withholds(&self, offer: OfferIndex, now: DateTime<Utc>) -> Option<Withheld<'a>> {
+        if let Some(blocked) = self.limits.withholds(offer) {
+            return Some(self.withheld(offer, blocked, now));
+        }
+        let detail = Detail::Name("the decision cannot be recorded now");
+        self.call
+            .cannot_reserve(offer)
+            .then(|| Withheld::new(offer, Stage::Limits, Reason::HistoryUnavailable, detail))
+    }
+
+    /// The first suppression or contact limit that withholds a fallback, if any.
+    pub(crate) fn withholds_fallback(&self, offer: OfferIndex, now: DateTime<Utc>) -> Option<Withheld<'a>> {
+        self.limits.fallback_withholds(offer).map(|blocked| self.withheld(offer, blocked, now))
+    }
+
+    fn withheld(
+        &self,
+        offer: OfferIndex,
+        blocked: history::LimitBlocked,
+        now: DateTime<Utc>,
+    ) -> Withheld<'a> {
+        let (id, frees_at) = (blocked.id(&self.call.limits), blocked.frees_at());
+        let detail = Detail::Limit(LimitDetail { id, frees_at, now });
+        Withheld::new(offer, Stage::Limits, blocked.reason.into(), detail)
+    }
+}
+
+/// How the slate of one decision is reserved.
+pub(super) struct Reserving<'a> {
+    plan: &'a Plan,
+    call: &'a CallLimits,
+    round: u32,
+    transaction: Option<Transaction>,
+    refusals: Vec<Refusal>,
+}
+
+/// What was reserved for a decision, until its answer is certain.
+#[derive(Default)]
+pub(super) struct Reserved {
+    pub transaction: Option<Transaction>,
+    pub refusals: Vec<Refusal>,
+}
+
+impl Reserved {
+    /// What was shown, with what was reserved for its outcomes.
+    pub(crate) fn shown(&self) -> Vec<ShownOffer> {
+        self.transaction.as_ref().map_or_else(Vec::new, Transaction::shown)
+    }
+
+    /// The answer is certain.
+    pub(crate) fn keep(self) {
+        if let Some(transaction) = self.transaction {
+            transaction.keep();
+        }
+    }
+}
+
+impl<'a> Reserving<'a> {
+    /// Begins for a decision of a plan; `None` where the plan has no limits.
+    pub(crate) fn begin(plan: &'a Plan, index: usize, decision: Uuid) -> Option<Self> {
+        let call = plan.limits.as_ref()?;
+        let transaction = match &call.reserve {
+            Reserve::In(history) | Reserve::Undurably(history) => {
+                let customer = plan.history_id(index);
+                Some(Transaction::begin(history, &call.limits, decision, customer, call.place, plan.now))
+            }
+            Reserve::Nothing | Reserve::Recorded(_) => None,
+        };
+        Some(Self { plan, call, round: 0, transaction, refusals: Vec::new() })
+    }
+
+    /// Shows these offers in this order. Returns those that are refused; unless it was the last round, none is shown
+    /// then, and the caller fills the slate anew without them.
+    pub(crate) fn show(&mut self, offers: &[OfferIndex]) -> Shown<'a> {
+        let is_last = self.round as usize >= ROUNDS;
+        let refused = match (&mut self.transaction, &self.call.reserve) {
+            (Some(transaction), _) if is_last => transaction.show_what_fits(offers),
+            (Some(transaction), _) => transaction.show(offers).err().unwrap_or_default(),
+            (None, Reserve::Recorded(recorded)) => return self.show_recorded(recorded, offers, is_last),
+            (None, _) => Vec::new(),
+        };
+        let withheld = refused.into_iter().map(|refused| self.refuse(refused)).collect();
+        self.end_round(withheld, is_last)
+    }
+
+    /// Shows a fallback; returns whether it is shown.
+    pub(crate) fn show_fallback(&mut self, offer: OfferIndex) -> bool {
+        if let Reserve::Recorded(recorded) = &self.call.reserve {
+            return !recorded.iter().any(|one| one.round == FALLBACK_ROUND && one.offer == offer);
+        }
+        let Some(transaction) = &mut self.transaction else { return true };
+        let Err(refused) = transaction.show_fallback(offer) else { return true };
+        self.round = FALLBACK_ROUND;
+        self.refuse(refused);
+        false
+    }
+
+    /// What is to be kept once the answer is certain.
+    pub(crate) fn end(self) -> Reserved {
+        Reserved { transaction: self.transaction, refusals: self.refusals }
+    }
+
+    fn show_recorded(&mut self, recorded: &'a [Refusal], offers: &[OfferIndex], is_last: bool) -> Shown<'a> {
+        let round = self.round;
+        let of_round = recorded.iter().filter(|one| one.round == round && offers.contains(&one.offer));
+        let mut withheld = Vec::new();
+        for refusal in of_round {
+            self.refusals.push(refusal.clone());
+            let Refusal { limit, frees_at, .. } = refusal;
+            let detail = LimitDetail { id: limit, frees_at: *frees_at, now: self.plan.now };
+            withheld.push(reserved_for_another(refusal.offer, refusal.reason, detail));
+        }
+        self.end_round(withheld, is_last)
+    }
+
+    fn end_round(&mut self, refused: Vec<Withheld<'a>>, is_last: bool) -> Shown<'a> {
+        self.round += 1;
+        let is_final = refused.is_empty() || is_last;
+        Shown { refused, is_final }
+    }
+
+    fn refuse(&mut self, Refused { offer, blocked }: Refused) -> Withheld<'a> {
+        let (id, frees_at) = (blocked.id(&self.call.limits), blocked.frees_at());
+        let reason = Reason::from(blocked.reason);
+        self.refusals.push(Refusal { round: self.round, offer, reason, limit: id.to_owned(), frees_at });
+        reserved_for_another(offer, reason, LimitDetail { id, frees_at, now: self.plan.now })
+    }
+}
+
+/// The round of a refused fallback, which has none of its own.
+const FALLBACK_ROUND: u32 = u32::MAX;
+
+/// What became of a slate.
+pub(super) struct Shown<'a> {
+    /// The offers that a limit refuses.
+    pub refused: Vec<Withheld<'a>>,
+    /// Whether the others are shown; else the slate is to be filled anew.
+    pub is_final: bool,
+}
+
+fn reserved_for_another<'a>(offer: OfferIndex, reason: Reason, detail: LimitDetail<'a>) -> Withheld<'a> {
+    Withheld::new(offer, Stage::Reservation, reason, Detail::Limit(detail))
+}

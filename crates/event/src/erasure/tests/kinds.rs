@@ -1,0 +1,99 @@
+//! Outcomes are erased as decisions are: from logs, and from sealed files.
+
+use super::*;
+use crate::columns::Entry;
+use crate::kind::Kind;
+use crate::proto::OutcomeRecord;
+use crate::sealed::testing::{frame_of, outcome};
+
+/// Hands records of any kind to the log.
+struct Mixed(Vec<Record>);
+
+impl IntoEvents for Mixed {
+    fn events(self: Box<Self>, emit: &mut dyn FnMut(Record)) {
+        self.0.into_iter().for_each(emit);
+    }
+
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Decisions and outcomes of both and of an unknown visitor, on two days.
+fn mixed(pseudonyms: &Pseudonyms) -> Vec<Record> {
+    let decisions = records(pseudonyms).into_iter();
+    let both = decisions.map(|decision| {
+        let outcome = OutcomeRecord {
+            customer_id: decision.customer_id.clone(),
+            pseudonym_key: decision.pseudonym_key.clone(),
+            attributes: [("note".to_owned(), decision.customer_id.clone())].into(),
+            ..outcome(decision.decided_at + 1)
+        };
+        [decision.into(), outcome.into()]
+    });
+    both.flatten().collect()
+}
+
+fn push_mixed(log: &EventLog, records: &[Record]) {
+    let recorder = log.recorder();
+    let reserved = recorder.try_reserve(64 << 10).unwrap();
+    drop(recorder.record(reserved, Box::new(Mixed(records.to_vec()))));
+}
+
+/// All that can be read, by kind and position.
+fn events(world: &World) -> BTreeMap<(Kind, u64), Entry> {
+    let mut reader = EventReader::new(world.events.clone());
+    for data in world.data_directories() {
+        reader = reader.with_opened(open_read_only(&data).unwrap());
+    }
+    let mut found = BTreeMap::new();
+    for kind in Kind::ALL {
+        reader
+            .scan_entries(kind, &Query::default(), &mut |entry| {
+                found.insert((kind, entry.position), entry);
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+    }
+    found
+}
+
+#[test]
+fn nothing_of_the_person_is_left_in_files_of_any_kind() {
+    let all = generations();
+    let known = &all[2];
+    let world = World::new();
+    let log = world.start("one");
+    let mut count = 0;
+    for (stage, pseudonyms) in (0..3).flat_map(|stage| all.iter().map(move |one| (stage, one))) {
+        let records = mixed(pseudonyms);
+        count += records.len() as u64;
+        push_mixed(&log, &records);
+        close(&log);
+        if stage < 1 {
+            seal_all(&world, &log);
+        }
+    }
+    let before = events(&world);
+    assert_eq!(before.len() as u64, count);
+    let subject = Subject::new(ANNA, known).unwrap();
+    let meant =
+        |kind| before.iter().filter(|(at, entry)| at.0 == kind && subject.is_of(&entry.record)).count();
+    assert_eq!(meant(Kind::Decision), meant(Kind::Outcome));
+    let outcome = world.erase(known, &mut [(world.server(known), &log)]);
+    assert!(outcome.is_complete(), "{outcome}");
+    let in_logs: u64 = outcome.acknowledged.iter().map(|done| done.records).sum();
+    assert_eq!(in_logs + outcome.records, 2 * meant(Kind::Outcome) as u64);
+    assert!(in_logs > 0 && outcome.records > 0);
+    let names = names_of(ANNA);
+    assert_eq!(world.holding(&names), Vec::<String>::new());
+    // Everybody else is what they were.
+    let others = before.values().filter(|entry| !subject.is_of(&entry.record));
+    let others: Vec<_> = others.map(frame_of).collect();
+    assert_eq!(events(&world).values().map(frame_of).collect::<Vec<_>>(), others);
+    world.verify(count);
+    // What is left in the log is sealed as anything else.
+    seal_all(&world, &log);
+    world.verify(count);
+    assert_eq!(world.holding(&names), Vec::<String>::new());
+}

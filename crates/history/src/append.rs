@@ -1,0 +1,63 @@
+//! A list that only grows, read without locks.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The logarithm of the length of the first block; each further block is twice as long.
+const FIRST_BITS: u32 = 10;
+
+/// Enough blocks for 2²³ items.
+const BLOCKS: usize = 14;
+
+/// Items other than 0 by position. One thread at a time appends; any number reads.
+#[derive(Debug, Default)]
+pub(crate) struct AppendList {
+    blocks: [OnceLock<Box<[AtomicU64]>>; BLOCKS],
+}
+
+impl AppendList {
+    /// The item at `position`; 0 if there is none yet.
+    pub(crate) fn get(&self, position: usize) -> u64 {
+        let (block, place) = place(position);
+        let block = self.blocks.get(block).and_then(OnceLock::get);
+        block.and_then(|block| block.get(place)).map_or(0, |item| item.load(Ordering::Acquire))
+    }
+
+    /// Sets the item at `position`, which is below 2²³.
+    pub(crate) fn set(&self, position: usize, item: u64) {
+        let (block, place) = place(position);
+        if let Some(slot) = self.blocks.get(block) {
+            let length = 1 << (FIRST_BITS as usize + block);
+            let items = slot.get_or_init(|| (0..length).map(|_| AtomicU64::new(0)).collect());
+            items[place].store(item, Ordering::Release);
+        }
+    }
+}
+
+/// The block of a position, and the place in it.
+fn place(position: usize) -> (usize, usize) {
+    let shifted = position + (1 << FIRST_BITS);
+    let bits = shifted.ilog2();
+    ((bits - FIRST_BITS) as usize, shifted - (1 << bits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_are_found_in_every_block() {
+        let list = AppendList::default();
+        let last = (1 << 23) - 1;
+        let positions = [0, 1, 1023, 1024, 3071, 3072, 100_000, last];
+        for position in positions {
+            assert_eq!(list.get(position), 0);
+            list.set(position, position as u64 + 1);
+        }
+        for position in positions {
+            assert_eq!(list.get(position), position as u64 + 1);
+        }
+        assert_eq!(list.get(2), 0);
+        assert_eq!(list.get(usize::MAX >> 1), 0);
+    }
+}

@@ -1,0 +1,160 @@
+//! The events that history is made of, as crates that keep them can make them.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use smallvec::SmallVec;
+use uuid::Uuid;
+
+use super::History;
+use super::entry::Entry;
+use super::moment;
+use super::names::{DECISION, EntryKey, NONE};
+use super::total::{Hold, Overshoot, Spend, Taken, TotalLimit};
+
+/// The outcome type after which a customer is shown no marketing.
+const OPT_OUT: &str = "opt_out";
+
+/// Something that history counts.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    /// A decision that was answered.
+    Decision(Decision<'a>),
+    /// What a customer did with an offer.
+    Outcome(Outcome<'a>),
+}
+
+/// A decision that showed something.
+#[derive(Debug, Clone, Copy)]
+pub struct Decision<'a> {
+    /// Its id.
+    pub id: Uuid,
+    /// The customer; empty for one without an id.
+    pub customer: &'a str,
+    /// Where it was shown.
+    pub placement: &'a str,
+    /// Over what.
+    pub channel: &'a str,
+    /// The clock of the server that decided.
+    pub decided_at: DateTime<Utc>,
+    /// What was shown, a fallback among it, as [`Transaction::keep`](super::Transaction::keep) returned it.
+    pub shown: &'a [ShownOffer],
+}
+
+/// An offer that a decision showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownOffer {
+    /// Its id.
+    pub offer: Arc<str>,
+    /// What it spends.
+    pub spend: Spend,
+    /// What was reserved for its outcomes: at most one for each limit.
+    pub reservations: Vec<Reservation>,
+}
+
+/// Room of a total cap or a budget that is kept for an outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// Of which limit.
+    pub limit: TotalLimit,
+    /// The outcome type that it waits for.
+    pub outcome: Arc<str>,
+    /// The first moment at which it no longer holds.
+    pub until: DateTime<Utc>,
+}
+
+/// What a customer did with an offer.
+#[derive(Debug, Clone, Copy)]
+pub struct Outcome<'a> {
+    /// By which a duplicate is recognised.
+    pub event_id: &'a str,
+    /// The decision that it belongs to.
+    pub decision: Option<Uuid>,
+    /// The customer; empty if they are not known.
+    pub customer: &'a str,
+    /// The offer; empty if there is none.
+    pub offer: &'a str,
+    /// Where the decision was shown; empty if that is not known.
+    pub placement: &'a str,
+    /// Over what; empty if that is not known.
+    pub channel: &'a str,
+    /// Its type.
+    pub outcome: &'a str,
+    /// What it spends unless its decision reserved something, which is what it then spends: the terms of the offer
+    /// when it was recorded.
+    pub spend: Spend,
+    /// When it happened.
+    pub occurred_at: DateTime<Utc>,
+    /// When the server recorded it.
+    pub recorded_at: DateTime<Utc>,
+}
+
+/// What an outcome did to the limits of its offer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OutcomeCounted {
+    /// Whether a reservation waited for it. Such an outcome exceeds nothing.
+    pub was_reserved: bool,
+    /// What it exceeded. It is counted all the same.
+    pub overshoot: Overshoot,
+}
+
+impl History {
+    /// Counts an outcome that was recorded. The caller has asked [`History::admit`] before.
+    pub fn record_outcome(&self, outcome: &Outcome<'_>) -> OutcomeCounted {
+        let at = moment::millis(outcome.occurred_at);
+        let event_type = self.names.types.intern(outcome.outcome);
+        let offer = self.names.offers.intern_foreign(outcome.offer);
+        if !outcome.customer.is_empty() {
+            let code = self.names.code(EntryKey {
+                offer,
+                placement: self.names.placements.intern_foreign(outcome.placement),
+                channel: self.names.channels.intern_foreign(outcome.channel),
+                event_type,
+                saturated: false,
+            });
+            let mut timeline = self.timeline_mut(outcome.customer, 1);
+            self.insert(&mut timeline, &[Entry::new(at, code, false)]);
+            if outcome.outcome == OPT_OUT {
+                timeline.opt_out();
+            }
+        }
+        if offer == NONE || offer == self.names.offers.other() {
+            return OutcomeCounted::default();
+        }
+        let now = moment::millis(outcome.recorded_at);
+        let counted = self.ledger(offer).outcome(outcome.decision, event_type, at, outcome.spend, now);
+        OutcomeCounted { was_reserved: counted.was_reserved, overshoot: counted.overshoot }
+    }
+
+    /// Counts a decision that was made before: by this server before it started, or by another one.
+    pub(crate) fn count_decision(&self, decision: &Decision<'_>) {
+        let at = moment::millis(decision.decided_at);
+        let placement = self.names.placements.intern(decision.placement);
+        let channel = self.names.channels.intern(decision.channel);
+        let mut group: SmallVec<[Entry; 4]> = SmallVec::new();
+        for shown in decision.shown {
+            let offer = self.names.offers.intern(&shown.offer);
+            let key = EntryKey { offer, placement, channel, event_type: DECISION, saturated: false };
+            group.push(Entry::new(at, self.names.code(key), !group.is_empty()));
+            if offer != NONE && offer != self.names.offers.other() {
+                self.ledger(offer).decided(decision.id, at, shown.spend, &self.taken(shown));
+            }
+        }
+        if !decision.customer.is_empty() && !group.is_empty() {
+            let mut timeline = self.timeline_mut(decision.customer, group.len());
+            self.insert(&mut timeline, &group);
+        }
+    }
+
+    /// The reservations of an offer that was shown.
+    fn taken(&self, shown: &ShownOffer) -> Taken {
+        let hold = |reservation: &Reservation| {
+            let counted = self.names.types.intern(&reservation.outcome);
+            (
+                reservation.limit,
+                Hold { counted, until: moment::millis(reservation.until), spend: shown.spend },
+            )
+        };
+        shown.reservations.iter().map(hold).collect()
+    }
+}

@@ -1,0 +1,238 @@
+//! History: what decisions and outcomes add up to for a customer and for an offer, and the limits that look at it.
+//!
+//! Everything is in memory and derived: it can be built again from the event log, by [`Rebuild`]. There is no clock and
+//! no I/O here but for checkpoints; each call is told what time it is. The path of a decision:
+//!
+//! 1. [`Limits::new`], once for each release.
+//! 2. [`History::view`]: one immutable view for all customers of a call.
+//! 3. [`Limits::gate`] and [`CustomerLimits::withholds`]: what limits withhold, and until when.
+//! 4. [`Transaction`]: shows a slate if every limit still has room, and takes it back unless it is kept.
+//!
+//! Later, [`History::record_outcome`] counts what the customer did. Start reading at [`History`], then `limits.rs` for
+//! customers and `total.rs` for what all customers together did.
+//!
+//! Moments are kept to the millisecond. An event counts until the first moment at which its limit no longer looks at
+//! it, whichever way the clock is set meanwhile: events that are ahead of the clock count, too.
+
+mod append;
+pub mod checkpoint;
+mod customer;
+mod entry;
+mod event;
+mod expiry;
+pub mod feedback;
+mod limits;
+mod moment;
+mod names;
+mod rebuild;
+mod recent;
+mod records;
+mod seen;
+mod size;
+mod timeline;
+mod total;
+mod transaction;
+mod view;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use dashmap::DashMap;
+use dashmap::mapref::one::{Ref, RefMut};
+
+pub use customer::{CustomerHistory, HistoryEntry};
+pub use event::{Decision, Event, Outcome, OutcomeCounted, Reservation, ShownOffer};
+pub use expiry::Expired;
+pub use limits::{CustomerLimits, LimitBlocked, LimitReason, Limits, Place, TooManyNames, TotalUse};
+pub use rebuild::Rebuild;
+pub use recent::{KnownDecision, RecentDecisions};
+pub use records::{Recovered, recover};
+pub use size::HistorySize;
+pub use total::{Overshoot, Spend, TotalLimit};
+pub use transaction::{Refused, Transaction};
+pub use view::HistoryView;
+
+use entry::Entry;
+use moment::Millis;
+use names::Names;
+use seen::Seen;
+use timeline::Timeline;
+use total::Ledger;
+
+/// The shards of the customers. With a million of them, one that is swept is locked for some tens of microseconds.
+const SHARDS: usize = 1_024;
+
+/// The history of one server.
+#[derive(Debug)]
+pub struct History {
+    names: Arc<Names>,
+    /// By id, as records name it.
+    customers: DashMap<Box<str>, Timeline>,
+    /// By position of the offer among the names.
+    ledgers: RwLock<Vec<Option<Arc<Ledger>>>>,
+    seen: Seen,
+    /// The longest that limits for customers look back.
+    longest: AtomicI64,
+    /// Entries before this moment were dropped.
+    kept_since: AtomicI64,
+    /// Entries that full timelines gave up.
+    given_up: AtomicU64,
+    /// The bytes of ids and timelines.
+    bytes: AtomicI64,
+    /// Held while a customer is renamed.
+    renaming: Mutex<()>,
+}
+
+impl Default for History {
+    /// One that recognises duplicates of outcomes for 30 days.
+    fn default() -> Self {
+        Self::new(TimeDelta::days(30))
+    }
+}
+
+impl History {
+    /// An empty history. An outcome that comes again within `deduplicated` is a duplicate: at most 60 days.
+    #[must_use]
+    pub fn new(deduplicated: TimeDelta) -> Self {
+        Self {
+            names: Arc::default(),
+            customers: DashMap::with_shard_amount(SHARDS),
+            ledgers: RwLock::default(),
+            seen: Seen::new(moment::length(deduplicated)),
+            longest: AtomicI64::new(0),
+            kept_since: AtomicI64::new(0),
+            given_up: AtomicU64::new(0),
+            bytes: AtomicI64::new(0),
+            renaming: Mutex::default(),
+        }
+    }
+
+    /// Whether an outcome with this id comes for the first time. It is remembered until [`History::expire`] finds
+    /// `occurred_at` too long ago. Two callers never both get `true`.
+    #[must_use]
+    pub fn admit(&self, event_id: &str, occurred_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        self.seen.admit(event_id, moment::millis(occurred_at), moment::millis(now))
+    }
+
+    /// Forgets an id that was admitted, since its outcome could not be recorded after all.
+    pub fn withdraw(&self, event_id: &str) {
+        self.seen.withdraw(event_id);
+    }
+
+    /// Erases what is kept of a customer. Returns whether there was anything. Totals of offers stay as they are: they
+    /// name nobody.
+    pub fn forget(&self, customer: &str) -> bool {
+        let removed = self.customers.remove(customer);
+        if let Some((id, timeline)) = &removed {
+            self.resized(-((id.len() + timeline.memory_bytes()) as i64));
+        }
+        removed.is_some()
+    }
+
+    /// Moves what is kept of a customer to another name of theirs, as when a new key makes new pseudonyms.
+    pub fn rename(&self, from: &str, to: &str) {
+        if from == to || to.is_empty() || !self.customers.contains_key(from) {
+            return;
+        }
+        let _renaming = self.renaming.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(moved) = self.timeline(from).map(|timeline| timeline.clone()) else { return };
+        self.merge(&mut self.timeline_mut(to, moved.len()), &moved);
+        // Last, so that a call in between counts it twice, not never.
+        self.forget(from);
+    }
+
+    /// The moment before which entries were dropped, `None` if none were. Limits that look further back count too
+    /// little until the history is built again from events.
+    #[must_use]
+    pub fn kept_since(&self) -> Option<DateTime<Utc>> {
+        let since = self.kept_since.load(Ordering::Relaxed);
+        (since > 0).then(|| moment::moment(since)).flatten()
+    }
+
+    /// How far back the history must reach for the limits of every release so far.
+    #[must_use]
+    pub fn longest(&self) -> TimeDelta {
+        TimeDelta::milliseconds(self.longest.load(Ordering::Relaxed))
+    }
+
+    fn names(&self) -> &Arc<Names> {
+        &self.names
+    }
+
+    /// Limits look back so far.
+    fn looks_back(&self, longest: Millis) {
+        self.longest.fetch_max(longest, Ordering::Relaxed);
+    }
+
+    /// The ledger of the offer at a position.
+    fn ledger(&self, offer: u16) -> Arc<Ledger> {
+        let place = usize::from(offer);
+        let known = self.ledgers.read().unwrap_or_else(PoisonError::into_inner).get(place).cloned().flatten();
+        known.unwrap_or_else(|| {
+            let mut ledgers = self.ledgers.write().unwrap_or_else(PoisonError::into_inner);
+            if place >= ledgers.len() {
+                ledgers.resize(place + 1, None);
+            }
+            Arc::clone(ledgers[place].get_or_insert_default())
+        })
+    }
+
+    /// Every ledger with its offer.
+    fn ledgers(&self) -> Vec<(u16, Arc<Ledger>)> {
+        let ledgers = self.ledgers.read().unwrap_or_else(PoisonError::into_inner);
+        let known = (0..)
+            .zip(ledgers.iter())
+            .filter_map(|(offer, ledger)| Some((offer, Arc::clone(ledger.as_ref()?))));
+        known.collect()
+    }
+
+    /// The timeline of a customer, locked for reading.
+    fn timeline(&self, customer: &str) -> Option<Ref<'_, Box<str>, Timeline>> {
+        if customer.is_empty() { None } else { self.customers.get(customer) }
+    }
+
+    /// The timeline of a customer, made if there is none, locked for writing.
+    fn timeline_mut(&self, customer: &str, entries: usize) -> RefMut<'_, Box<str>, Timeline> {
+        if let Some(timeline) = self.customers.get_mut(customer) {
+            return timeline;
+        }
+        self.customers.entry(customer.into()).or_insert_with(|| {
+            let timeline = Timeline::with_room(entries);
+            self.resized((customer.len() + timeline.memory_bytes()) as i64);
+            timeline
+        })
+    }
+
+    /// Adds entries to a timeline that is locked.
+    fn insert(&self, timeline: &mut Timeline, group: &[Entry]) {
+        let before = timeline.memory_bytes() as i64;
+        let given_up = timeline.insert(group, &self.names);
+        self.resized(timeline.memory_bytes() as i64 - before);
+        if given_up > 0 {
+            self.given_up.fetch_add(given_up as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Adds all of another timeline to one that is locked.
+    fn merge(&self, timeline: &mut Timeline, other: &Timeline) {
+        let is_same_decision = |_: &Entry, next: &Entry| next.follows();
+        for group in other.entries().chunk_by(is_same_decision) {
+            self.insert(timeline, group);
+        }
+        if other.has_opted_out() {
+            timeline.opt_out();
+        }
+    }
+
+    /// Counts bytes of ids and timelines.
+    fn resized(&self, bytes: i64) {
+        if bytes != 0 {
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! What must hold whatever happens, in whatever order.
+
+pub(crate) mod catalogs;
+mod clock;
+mod contacts;
+mod frees;
+mod full;
+mod oracle;
+pub(crate) mod rebuilt;
+mod slates;
+mod suppressions;
+mod threads;
