@@ -5,7 +5,7 @@
 //! ```
 //! A file never changes, unless a person in it is erased (`erasure/sealed.rs`). Its rows are in the order of the time
 //! by which its kind is filed (`decided_at`, `received_at`), then in that of the log. `columns.rs` says what they have.
-//! Whoever has Parquet can read them; what is peculiar to them stands in the key-value metadata
+//! Any Parquet reader can read them; what is specific to them is in the key-value metadata
 //! (`sealed/description.rs`): what the file holds, and checksums of every column chunk and of the footer. So a byte
 //! that changed is an error, never another record.
 //!
