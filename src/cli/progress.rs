@@ -8,7 +8,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// How often it is drawn at most, per second.
 const PER_SECOND: u8 = 5;
 
-/// A bar with the time left.
+/// A bar with the time left, or a counter where the end is not known.
 #[derive(Debug)]
 pub(super) struct Bar(ProgressBar);
 
@@ -20,6 +20,11 @@ pub(super) fn bytes(title: &'static str) -> Bar {
 /// A bar over things; their number is not known before [`Bar::at`].
 pub(super) fn counted(title: &'static str) -> Bar {
     bar(title, "{msg} {bar:30} {human_pos} of {human_len}, {eta} left")
+}
+
+/// A counter.
+pub(super) fn counter(title: &'static str) -> Bar {
+    bar(title, "{spinner} {msg} {human_pos}, {per_sec}")
 }
 
 /// A bar over what is read, and how many things that were so far.
@@ -41,6 +46,11 @@ impl Bar {
     /// How far it is.
     pub(super) fn at(&self, done: u64, all: u64) {
         self.0.set_length(all);
+        self.0.set_position(done);
+    }
+
+    /// How many things were done.
+    pub(super) fn count(&self, done: u64) {
         self.0.set_position(done);
     }
 

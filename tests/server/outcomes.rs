@@ -226,7 +226,7 @@ async fn an_opt_out_holds_at_once_survives_a_restart_and_overrides_the_caller() 
     // Not even durable decisions: an opt-out is.
     let settings = [("data.directory", data.to_str().unwrap()), ("records.sync", "os")];
     let without_consent = |result: &wire::RankResult| {
-        let stages = result.rejected.iter().map(wire::RejectedOffer::stage);
+        let stages = result.rejected.iter().map(wire::RejectedOffer::withheld_stage);
         stages.filter(|stage| *stage == wire::WithheldStage::Consent).count()
     };
     let server = Server::over(&store, &settings);

@@ -253,8 +253,7 @@ async fn is_decided_again(scene: &Scene) {
 
     // And the records are what the clients were told.
     let (mut coverage, mut found) = (Coverage::default(), BTreeSet::new());
-    scene.read(&[], |entry| {
-        let record = *entry.record;
+    scene.read(&[], |_, record| {
         coverage.add(&record);
         let bits = |offer: &event::proto::RecordedOffer| (offer.offer_id.clone(), offer.priority.to_bits());
         let recorded = Told {

@@ -54,14 +54,14 @@ fn key(candidate: &Scored, strategy: Strategy) -> f64 {
 /// Walks the sorted list and shows what fits, up to `count`. An offer is skipped if it conflicts with a better one or
 /// its category has reached its limit. `withhold` receives the offers that are not shown, in order.
 pub(super) fn fill<'a>(
-    scored: impl ExactSizeIterator<Item = Scored>,
+    scored: impl Iterator<Item = Scored>,
     catalog: &'a Catalog,
     placement: &Placement,
     count: usize,
     mut withhold: impl FnMut(Withheld<'a>),
 ) -> Vec<RankedOffer> {
     let library = &catalog.library;
-    let mut shown: Vec<RankedOffer> = Vec::with_capacity(count.min(scored.len()));
+    let mut shown: Vec<RankedOffer> = Vec::with_capacity(scored.size_hint().1.map_or(count, |most| most.min(count)));
     for candidate in scored {
         let index = candidate.offer;
         let offer = library.get(index);

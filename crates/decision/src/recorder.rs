@@ -214,7 +214,7 @@ impl RecordedCall {
     /// What limits looked at, and the limits; `None` where there is no history.
     #[must_use]
     pub fn history(&self) -> Option<(&HistoryView, &Limits)> {
-        self.plan.limits.as_ref().map(|limits| (&limits.view, &*limits.limits))
+        self.plan.limits.as_ref().map(|limits| (&*limits.view, &*limits.limits))
     }
 
     /// Whether something was reserved: the answer must wait until this is durable.

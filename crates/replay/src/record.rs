@@ -174,6 +174,7 @@ pub fn read(record: &proto::DecisionRecord, release: &Release) -> Result<ReplayI
             context: entity("context", Entity::Context, &record.context)?,
             unknown_customer: record.unknown_customer,
             scores: Some(RecordedScores { raw: candidates.raw_scores.clone(), unscored }),
+            history: None,
         },
         ignored: Some(record.ignored.clone()),
     })

@@ -92,14 +92,14 @@ async fn ids_order_and_dates_hold_while_the_clock_jumps() {
 
     // The log has them in the order in which they were made.
     let mut entries = Vec::new();
-    scene.read(&[], |entry| entries.push(entry));
-    entries.sort_by_key(|entry| entry.position);
-    let positions: Vec<u64> = entries.iter().map(|entry| entry.position).collect();
+    scene.read(&[], |position, record| entries.push((position, record)));
+    entries.sort_by_key(|(position, _)| *position);
+    let positions: Vec<u64> = entries.iter().map(|(position, _)| *position).collect();
     assert_eq!(positions, (1..=decided.len() as u64).collect::<Vec<_>>());
     let today = time_of(decided[0]).date_naive();
-    for (turn, (entry, id)) in entries.iter().zip(&decided).enumerate() {
-        assert_eq!(entry.record.decision_id, id.to_string());
-        let moment = DateTime::from_timestamp_micros(entry.record.decided_at).unwrap();
+    for (turn, ((_, record), id)) in entries.iter().zip(&decided).enumerate() {
+        assert_eq!(record.decision_id, id.to_string());
+        let moment = DateTime::from_timestamp_micros(record.decided_at).unwrap();
         assert!((moment - time_of(*id)).abs() < TimeDelta::minutes(1));
         let expected = if turn / 2 == 1 { today.succ_opt().unwrap() } else { today };
         assert_eq!(moment.date_naive(), expected);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use event::log::open_read_only;
 use event::proto::DecisionRecord;
 use event::verify::verify;
-use event::{Entry, EventReader, EventStore, Query};
+use event::{EventReader, EventStore, Kind, Query, Record};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt;
@@ -117,12 +117,15 @@ impl Scene {
         EventStore::open(&self.location, Some(&self.path("scratch")), self.variables.clone()).unwrap()
     }
 
-    /// Reads all records with their positions: those in the store, and those in the logs of these data directories.
-    pub(crate) fn read(&self, data: &[&str], mut visit: impl FnMut(Entry)) {
+    /// Reads all decisions with their positions: those in the store, and those in the logs of these data directories.
+    pub(crate) fn read(&self, data: &[&str], mut visit: impl FnMut(u64, DecisionRecord)) {
         let opened = data.iter().map(|data| open_read_only(&self.path(data)).unwrap());
         let reader = opened.fold(EventReader::new(self.events()), EventReader::with_opened);
-        let read = reader.scan_entries(&Query::default(), &mut |entry| {
-            visit(entry);
+        let read = reader.scan_entries(Kind::Decision, &Query::default(), &mut |entry| {
+            match entry.record {
+                Record::Decision(record) => visit(entry.position, *record),
+                Record::Outcome(outcome) => panic!("{outcome:?} among decisions"),
+            }
             ControlFlow::Continue(())
         });
         read.unwrap();
@@ -131,7 +134,7 @@ impl Scene {
     /// All records.
     pub(crate) fn records(&self, data: &[&str]) -> Vec<DecisionRecord> {
         let mut found = Vec::new();
-        self.read(data, |entry| found.push(*entry.record));
+        self.read(data, |_, record| found.push(record));
         found
     }
 

@@ -114,7 +114,8 @@ fn progress_ends_at_the_bytes_of_what_is_read() {
 
     let exported = files.logs().join("out.parquet");
     fs::copy(files.path(&files.names()[0]), &exported).unwrap();
-    read_file(&exported, &Query::default(), &progress, &mut |_| ControlFlow::Continue(())).unwrap();
+    read_file(&exported, Kind::Decision, &Query::default(), &progress, &mut |_| ControlFlow::Continue(()))
+        .unwrap();
     assert_eq!(progress.done(), progress.all());
     assert!((1..sealed).contains(&progress.all()));
 }

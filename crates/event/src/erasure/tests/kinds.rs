@@ -80,7 +80,7 @@ fn nothing_of_the_person_is_left_in_files_of_any_kind() {
     let meant =
         |kind| before.iter().filter(|(at, entry)| at.0 == kind && subject.is_of(&entry.record)).count();
     assert_eq!(meant(Kind::Decision), meant(Kind::Outcome));
-    let outcome = world.erase(known, &mut [(world.server(known), &log)]);
+    let outcome = world.erase(known, &[(world.server(known), &log)]);
     assert!(outcome.is_complete(), "{outcome}");
     let in_logs: u64 = outcome.acknowledged.iter().map(|done| done.records).sum();
     assert_eq!(in_logs + outcome.records, 2 * meant(Kind::Outcome) as u64);

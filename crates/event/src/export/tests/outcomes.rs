@@ -49,7 +49,7 @@ proptest! {
         let (exported, _) = exported_of(Kind::Outcome, &files, &all, ExportFormat::Parquet);
         prop_assert_eq!(exported.events, records.len() as u64);
         let mut found = Vec::new();
-        read_file(&files.logs().join("out"), Kind::Outcome, &all, &mut |entry| {
+        read_file(&files.logs().join("out"), Kind::Outcome, &all, &ReadProgress::default(), &mut |entry| {
             found.push(entry);
             ControlFlow::Continue(())
         }).unwrap();
@@ -103,6 +103,7 @@ fn each_kind_is_exported_by_itself() {
     // The last one is no Parquet file; that before it is not what is asked for.
     exported_of(Kind::Outcome, &files, &Query::default(), ExportFormat::Parquet);
     let out = files.logs().join("out");
-    let other = read_file(&out, Kind::Decision, &Query::default(), &mut |entry| panic!("{entry:?}"));
+    let (query, progress) = (Query::default(), ReadProgress::default());
+    let other = read_file(&out, Kind::Decision, &query, &progress, &mut |entry| panic!("{entry:?}"));
     assert!(other.unwrap_err().to_string().contains("of kind `outcome`, not `decision`"));
 }

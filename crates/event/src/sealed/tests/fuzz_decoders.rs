@@ -10,7 +10,7 @@ use crate::frame::Frames;
 use crate::log::LogFile;
 use crate::log::scan::scan;
 use crate::proto::Event;
-use crate::read::read_file;
+use crate::read::{ReadProgress, read_file};
 use crate::seal::OpenLog;
 
 /// An event in a log: what is mutated is framed, with a checksum that fits.
@@ -77,7 +77,7 @@ fn exports() {
         fs::write(&path, input).map_err(|error| error.to_string())?;
         for kind in Kind::ALL {
             // What comes out is protected by checksums, or not at all.
-            let _ = read_file(&path, kind, &Query::default(), &mut |_| ControlFlow::Continue(()));
+            let _ = read_file(&path, kind, &Query::default(), &ReadProgress::default(), &mut |_| ControlFlow::Continue(()));
         }
         Ok(())
     });

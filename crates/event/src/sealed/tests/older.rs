@@ -7,7 +7,7 @@ use ::parquet::file::metadata::KeyValue;
 use super::*;
 use crate::read::EventReader;
 use crate::sealed::description::{CHUNKS_CRC, FOOTER_CRC};
-use crate::sealed::testing::Files;
+use crate::sealed::testing::{Files, bytes};
 use crate::sealed::write::{CREATED_BY, checksum_in, crc};
 
 /// Seals records as a version would have that had these columns alone. What the others hold was in `record` then.
