@@ -77,9 +77,7 @@ const CASES: &[Case] = &[
                 "cap_customer",
                 "offer `travel_gold` [cap_customer]: `limit` must be a whole number of at least 0, not the number -3",
             ),
-            ("offers.toml", "cap_customer", "cap_customer: not enforced by this version; remove it"),
             ("offers.toml", "budget", "offer `travel_gold`: `budget` must be a table ([budget])"),
-            ("offers.toml", "budget", "budget: not enforced by this version; remove it"),
         ],
     },
     Case {
@@ -102,13 +100,10 @@ const CASES: &[Case] = &[
         spoil: |copy| {
             copy.append("policy.toml", "\n[contact_limits]\nper_week = 3\n[holdout]\npercent = 5.0\n");
             copy.append("policy.toml", "[[experiment]]\nid = \"challenger\"\n");
-            copy.append("policy.toml", "[[contact_limit]]\nid = \"few\"\nlimit = 2\nper = \"7d\"\n");
-            copy.append("policy.toml", "count = \"decision\"\n");
         },
         problems: &[
-            ("policy.toml", "[contact_limits]", "contact_limits: not enforced by this version; remove it"),
+            ("policy.toml", "[contact_limits]", "unknown key `contact_limits`; did you mean `contact_limit`?"),
             ("policy.toml", "[holdout]", "holdout: not enforced by this version; remove it"),
-            ("policy.toml", "[[contact_limit]]", "contact_limit: not enforced by this version; remove it"),
             ("policy.toml", "[[experiment]]", "experiment: not enforced by this version; remove it"),
         ],
     },

@@ -45,22 +45,14 @@ pub struct Catalog {
     pub policy: Policy,
     /// The compiled rules of both.
     rules: rule::RuleSet,
-    /// The limits in both files, as problems.
-    unenforced: Problems,
 }
 
 impl Catalog {
     /// Compiles the rules of a valid catalog.
     fn compiled(self) -> Self {
-        let Self { mut library, mut policy, unenforced, .. } = self;
+        let Self { mut library, mut policy, .. } = self;
         let rules = customer_rules::compile(&mut library, &mut policy);
-        Self { library, policy, rules, unenforced }
-    }
-
-    /// A problem for each limit: this version reads and checks limits, and a release with one must not look effective.
-    #[must_use]
-    pub fn refuse_limits(&self) -> Problems {
-        self.unenforced.clone()
+        Self { library, policy, rules }
     }
 
     /// The rules for the customer and the context of `row`; the offer of `row` is ignored. `memo` can be reused for
@@ -140,7 +132,6 @@ pub fn read(
         placements: &placements.ids,
         outcomes: &outcomes,
     };
-    let unenforced = limit::unenforced((offers_file, &offers), (policy_file, &policy_root, &placements));
 
     let categories = policy::read_categories(&categories);
     let library = OfferLibrary::new(library::read_offers(&offers, &names, &categories));
@@ -162,7 +153,7 @@ pub fn read(
 
     problems.absorb(offers_document.finish(()));
     problems.absorb(policy_document.finish(()));
-    let catalog = Catalog { library, policy, rules: rule::RuleSet::default(), unenforced };
+    let catalog = Catalog { library, policy, rules: rule::RuleSet::default() };
     match problems.into_result(()) {
         Ok(()) => {
             yield_if_due();

@@ -7,12 +7,10 @@
 mod findings;
 mod period;
 mod read;
-mod unenforced;
 
 pub use findings::{LimitFinding, LimitPlace};
 pub use period::Period;
 pub(super) use read::{budget, contact_limits, customer_cap, suppressions, total_cap};
-pub(super) use unenforced::unenforced;
 
 use chrono::TimeDelta;
 

@@ -131,7 +131,7 @@ impl Policy {
 }
 
 /// Keys that are common in this field and that this version does not enforce.
-const UNENFORCED: [&str; 5] = ["contact_limits", "holdout", "experiment", "explore", "exploration"];
+const UNENFORCED: [&str; 4] = ["holdout", "experiment", "explore", "exploration"];
 
 /// Reports settings that this version does not enforce.
 pub(super) fn refuse_unenforced(table: &Table<'_, '_>) {

@@ -144,9 +144,6 @@ impl Release {
                 unsound.catalog.map(|catalog| *catalog)
             }
         };
-        if let Some(catalog) = &catalog {
-            problems.extend(catalog.refuse_limits());
-        }
         yield_if_due();
         let mut models = Vec::new();
         let mut segmentations = BTreeMap::new();

@@ -274,42 +274,6 @@ fn a_contact_limit_that_shows_nothing_or_limits_nothing_is_warned_of() {
     assert_eq!(findings("", &format!("{table}limit = 1\noffers = [\"tips\"]")), [""; 0]);
 }
 
-#[test]
-fn a_release_with_limits_is_refused_by_name_until_they_are_enforced() {
-    let placement = "attribution = { click = \"1d\" }";
-    let (offers, policy) = texts(OFFER, placement, LIMITS);
-    let refused = catalog(&offers, &policy).unwrap().refuse_limits();
-    let line = |text: &str, part: &str| {
-        text.lines().position(|line| line.starts_with(part)).unwrap_or_else(|| panic!("{part}")) + 1
-    };
-    let mut expected: Vec<String> = ["class", "cap_customer", "cap_total", "budget"]
-        .map(|key| {
-            let line = line(&offers, key);
-            format!("offers.toml:{line}: offer `cash_back`: {key}: not enforced by this version; remove it")
-        })
-        .to_vec();
-    expected.push(format!(
-        "policy.toml:{}: placement `email`: attribution: not enforced by this version; remove it",
-        line(&policy, "attribution")
-    ));
-    for (key, table) in [
-        ("outcome", "[[outcome]]"),
-        ("contact_limit", "[[contact_limit]]"),
-        ("suppression", "[[suppression]]"),
-        ("attribution", "[attribution]"),
-    ] {
-        let line = line(&policy, table);
-        expected.push(format!("policy.toml:{line}: {key}: not enforced by this version; remove it"));
-    }
-    let found: Vec<String> = refused.sorted().iter().map(ToString::to_string).collect();
-    assert_eq!(found, expected);
-    assert!(catalog(OFFERS, POLICY).unwrap().refuse_limits().is_empty());
-    // Limits that are wrong are refused, too.
-    let (offers, policy) = texts("budget = 3", "", "");
-    let wrong = read(&schema(), ("offers.toml", &offers), ("policy.toml", &policy)).unwrap_err();
-    assert_eq!(wrong.catalog.unwrap().refuse_limits().len(), 1);
-}
-
 /// The tables of [`LIMITS`], one text each.
 fn tables() -> Vec<String> {
     LIMITS.trim_start().split("\n\n").map(|table| format!("{table}\n")).collect()

@@ -290,7 +290,7 @@ fn what_is_not_enforced_is_refused_by_name() {
     check("value = 40.0", "caps = 3\nvalue = 40.0", &[refused]);
     let negative = "offer `cash_back`: `caps` must not be negative, and is -3";
     check("value = 40.0", "caps = { customer = -3 }\nvalue = 40.0", &[negative, refused]);
-    for key in ["contact_limits", "holdout", "experiment", "explore", "exploration"] {
+    for key in ["holdout", "experiment", "explore", "exploration"] {
         let refused = format!("{key}: not enforced by this version; remove it");
         check("segmentation =", &format!("{key} = 0.1\nsegmentation ="), &[&refused]);
         let refused = format!("placement `email`: {refused}");
