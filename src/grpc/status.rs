@@ -47,9 +47,7 @@ pub(super) fn from_feedback(error: FeedbackError, request_id: &str) -> Status {
             retry(Code::Unavailable, &error.to_string(), LATER)
         }
         FeedbackError::NotRecorded(NotRecorded::Failed) => internal(&error.to_string(), request_id),
-        FeedbackError::Unreadable(error) => {
-            from_registry(&unreadable(error), request_id, Audience::Caller)
-        }
+        FeedbackError::Unreadable(error) => from_registry(&unreadable(error), request_id, Audience::Caller),
         FeedbackError::Internal(details) => internal(&details, request_id),
     };
     of_request(status, request_id)

@@ -102,7 +102,11 @@ const CASES: &[Case] = &[
             copy.append("policy.toml", "[[experiment]]\nid = \"challenger\"\n");
         },
         problems: &[
-            ("policy.toml", "[contact_limits]", "unknown key `contact_limits`; did you mean `contact_limit`?"),
+            (
+                "policy.toml",
+                "[contact_limits]",
+                "unknown key `contact_limits`; did you mean `contact_limit`?",
+            ),
             ("policy.toml", "[holdout]", "holdout: not enforced by this version; remove it"),
             ("policy.toml", "[[experiment]]", "experiment: not enforced by this version; remove it"),
         ],

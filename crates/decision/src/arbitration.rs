@@ -61,7 +61,8 @@ pub(super) fn fill<'a>(
     mut withhold: impl FnMut(Withheld<'a>),
 ) -> Vec<RankedOffer> {
     let library = &catalog.library;
-    let mut shown: Vec<RankedOffer> = Vec::with_capacity(scored.size_hint().1.map_or(count, |most| most.min(count)));
+    let mut shown: Vec<RankedOffer> =
+        Vec::with_capacity(scored.size_hint().1.map_or(count, |most| most.min(count)));
     for candidate in scored {
         let index = candidate.offer;
         let offer = library.get(index);

@@ -43,8 +43,8 @@ pub use recorder::{
     SourcedValue, ValueSource,
 };
 pub use replay::{
-    DecidedAgain, DecidedTogether, RecordedHistory, RecordedScores, RecordedValues, ReplayInput, decide_again,
-    decide_together,
+    DecidedAgain, DecidedTogether, RecordedHistory, RecordedScores, RecordedValues, ReplayInput,
+    decide_again, decide_together,
 };
 pub use request::{
     AskedRank, ContextValue, Customer, Explain, RankRequest, RowProblem, RowProblems, ScoreRequest,
@@ -144,7 +144,11 @@ impl Decider {
         call.trace().step("plan", began);
         let customers = plan.customers.len();
         // Rows of one customer see each other, so they are decided one after another.
-        let least = if plan.limits.is_some() && plan.has_repeated_customers() { customers } else { CUSTOMERS_PER_PART };
+        let least = if plan.limits.is_some() && plan.has_repeated_customers() {
+            customers
+        } else {
+            CUSTOMERS_PER_PART
+        };
         let (shared, cost) = (Arc::clone(&plan), snapshot.release.cost(plan.placement));
         let session = snapshot.release.needs_session(plan.placement);
         let load = Load { items: customers, least, cost, units: 1, session };

@@ -235,7 +235,8 @@ impl<'a> Piece<'a> {
         tally: &mut Tally,
     ) -> Closed {
         let plan = self.plan;
-        let PendingCustomer { decision_id, resolved, mut outcomes, pairs: own, mut withheld, limits } = pending;
+        let PendingCustomer { decision_id, resolved, mut outcomes, pairs: own, mut withheld, limits } =
+            pending;
         let Scratch { memo, pairs, scores, scored, order } = scratch;
         let catalog = plan.snapshot.release.catalog();
         let rules = catalog.rules_for(resolved.row(&self.context), memo);

@@ -84,8 +84,15 @@ fn of_plan(plan: &Plan, customers: Range<usize>) -> Vec<Reach> {
     let mut memo = RuleMemo::default();
     for index in customers {
         let customer = ResolvedCustomer::resolve(plan, index, &context);
-        let gates =
-            GateInput { catalog, customer: &customer, channel: plan.channel(), channels, as_of: plan.as_of, now: plan.now, limits: None };
+        let gates = GateInput {
+            catalog,
+            customer: &customer,
+            channel: plan.channel(),
+            channels,
+            as_of: plan.as_of,
+            now: plan.now,
+            limits: None,
+        };
         let rules = catalog.rules_for(customer.row(&context), &mut memo);
         for (candidate, reach) in plan.candidates().iter().zip(&mut found) {
             let consent = gates.withholds(candidate.offer, &rules).map(|one| one.stage);

@@ -136,7 +136,7 @@ mod tests {
                     {\"event_id\":\"2\"}\n\
                     [1]\n\
                     {\"event_id\":\"3\",\"occurred_at\":\"2026-11-30T18:00:00Z\",\"value\":\"x\"}\n\
-                    {\"event_id\":\"4\",\"occurred_at\":\"2026-11-30T18:00:00Z\",\"offer\":\"a\"}";
+                    {\"event_id\":\"4\",\"occurred_at\":\"2026-11-30T18:00:00Z\",\"offerid\":\"a\"}";
         let found = lines(text);
         assert_eq!(found[0], "1 1 7 2.5 1");
         assert!(found[1].starts_with("Some(3) `occurred_at`: \"\""), "{found:?}");
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(found[3], "Some(5) `value`: \"x\" is not a number");
         assert_eq!(found[4], "6 4  0 0");
         assert!(
-            found[5].starts_with("field `offer` is not one") && found[5].contains("`offer_id`?"),
+            found[5].starts_with("field `offerid` is not one") && found[5].contains("`offer_id`?"),
             "{found:?}"
         );
         assert_eq!(found.len(), 6);

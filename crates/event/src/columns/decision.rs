@@ -6,7 +6,9 @@ use std::ops::RangeInclusive;
 use chrono::NaiveDate;
 
 use super::weight::{OFFER_BYTES, Weight};
-use super::{CUSTOMER_ID, Cell, ColumnOf, Columnar, Condition, DECISION_ID, PLACEMENT, PSEUDONYM_KEY, RELEASE};
+use super::{
+    CUSTOMER_ID, Cell, ColumnOf, Columnar, Condition, DECISION_ID, PLACEMENT, PSEUDONYM_KEY, RELEASE,
+};
 use crate::export::{NamesOfRelease, decision_rest};
 use crate::proto::DecisionRecord;
 use crate::read::{Query, days_of_ids};

@@ -77,7 +77,9 @@ fn exports() {
         fs::write(&path, input).map_err(|error| error.to_string())?;
         for kind in Kind::ALL {
             // What comes out is protected by checksums, or not at all.
-            let _ = read_file(&path, kind, &Query::default(), &ReadProgress::default(), &mut |_| ControlFlow::Continue(()));
+            let _ = read_file(&path, kind, &Query::default(), &ReadProgress::default(), &mut |_| {
+                ControlFlow::Continue(())
+            });
         }
         Ok(())
     });
