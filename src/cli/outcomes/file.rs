@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::{csv, json_lines, parquet};
+use super::csv::CsvFile;
+use super::json_lines;
+use super::parquet::ParquetFile;
 use crate::cli::Failure;
 use document::Problems;
 use history::feedback::ReportedOutcome;
@@ -24,8 +26,8 @@ pub(super) type Take<'t> = &'t mut dyn FnMut(Line) -> bool;
 
 /// A file whose columns are known.
 pub(super) enum OutcomeFile {
-    Csv(csv::CsvFile),
-    Parquet(parquet::ParquetFile),
+    Csv(CsvFile),
+    Parquet(ParquetFile),
     JsonLines(File),
 }
 
@@ -49,10 +51,10 @@ impl OutcomeFile {
         let lower = path.to_string_lossy().to_ascii_lowercase();
         let ends = |endings: &[&str]| endings.iter().any(|ending| lower.ends_with(ending));
         if ends(&[".csv", ".csv.gz", ".csv.zst"]) {
-            return Ok(Self::Csv(csv::CsvFile::open(open()?, &name, separator, decimal)?));
+            return Ok(Self::Csv(CsvFile::open(open()?, &name, separator, decimal)?));
         }
         if ends(&[".parquet"]) {
-            return Ok(Self::Parquet(parquet::ParquetFile::open(open()?).map_err(wrong)?));
+            return Ok(Self::Parquet(ParquetFile::open(open()?).map_err(wrong)?));
         }
         if ends(&[".jsonl", ".ndjson"]) {
             return Ok(Self::JsonLines(open()?));

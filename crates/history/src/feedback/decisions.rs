@@ -102,7 +102,7 @@ fn groups(ids: &BTreeSet<Uuid>) -> Vec<Vec<Uuid>> {
     for id in ids {
         match groups.last_mut() {
             Some(group) if group.last().is_some_and(|last| day(id) - day(last) <= DAYS_APART) => {
-                group.push(*id)
+                group.push(*id);
             }
             _ => groups.push(vec![*id]),
         }
