@@ -49,5 +49,6 @@ mod swap;
 mod swap_costs;
 mod telemetry;
 mod traces;
+mod unlimited;
 mod upgrades;
 mod workspaces;
