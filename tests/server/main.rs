@@ -19,6 +19,7 @@ mod documents;
 mod golden;
 mod harness;
 mod hostile;
+mod hour;
 mod lanes;
 mod lifecycle;
 mod logs;

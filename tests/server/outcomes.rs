@@ -1,5 +1,10 @@
 //! Outcomes: one verdict each, recorded and counted once, known after a restart; from a call, a stream, or a file.
 
+mod answers;
+mod history;
+mod starbucks;
+mod workspace;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
