@@ -57,7 +57,9 @@ OPTS_OUT = 0.01  # of those who see an e-mail
 # A share of the reports is sent twice, as by a client that did not get the answer.
 REPEATS = 0.02
 
-# `<limit>: frees in <time>, at <moment>`, or `<limit>: does not free`.
+# `<limit>: frees in <time>, at <moment>`, or `<limit>: does not free`. The limit is an id of the policy, or a key of
+# the offer.
+OF_OFFER = ("cap_customer", "cap_total", "budget")
 DETAIL = re.compile(r"(?P<limit>[^:]+): (?:frees in .*, at (?P<at>\S+)|does not free)")
 
 
@@ -184,6 +186,8 @@ class Bank:
             if rejected.withheld_stage not in stages or not (found := DETAIL.fullmatch(rejected.detail)):
                 continue
             limit = found["limit"]
+            if limit in OF_OFFER:
+                limit += f" of {rejected.offer_id}"
             offers, decisions, frees = self.withheld.setdefault(limit, [0, 0, {}])
             frees[customer, rejected.offer_id] = found["at"] and dt.datetime.fromisoformat(found["at"])
             self.withheld[limit] = [offers + 1, decisions + (limit not in limits), frees]

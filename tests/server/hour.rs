@@ -49,7 +49,7 @@ async fn an_hour_of_the_bank_meets_every_limit_and_exceeds_none() {
     }
 
     // Limits were met, and say when they free.
-    for limit in ["two_emails_a_week", "dismissed", "budget"] {
+    for limit in ["two_emails_a_week", "dismissed", "budget of travel_ski_2027"] {
         let met = &report["limits"][limit];
         assert!(met["offers"].as_u64() > Some(0), "{limit} withheld nothing: {printed}");
         assert!(met["next_frees_at"].is_string(), "{limit} does not free: {printed}");
