@@ -84,10 +84,12 @@ fuzz:
 	$(CARGO) test --locked --test fuzz -- --nocapture --test-threads 1
 	$(CARGO) test --locked --workspace --lib -- --nocapture --test-threads 1 tests::fuzz_
 
-# A server under load is killed KILLS times at any moment, and no acknowledged decision may be lost; takes minutes.
+# A server under load is killed KILLS times at any moment; no acknowledged decision may be lost, and its history must be what
+# the log says; takes minutes.
 chaos: KILLS ?= 200
-chaos: onnxruntime
-	PROFFER_TEST_KILLS=$(KILLS) $(CARGO) test --locked --test server records::what_was_acknowledged -- --nocapture
+chaos: onnxruntime $(VENV)/.installed
+	PROFFER_TEST_KILLS=$(KILLS) PROFFER_TEST_PYTHON=$(CURDIR)/$(VENV)/bin/python $(CARGO) test --locked --test server -- --nocapture --test-threads 1 \
+		records::what_was_acknowledged outcomes::history
 
 # DECISIONS of every kind over three releases, in a directory and in a bucket, decided again to the byte; takes minutes.
 replay-test: DECISIONS ?= 100000

@@ -3,7 +3,7 @@
     python3 scripts/reference.py            writes both
     python3 scripts/reference.py --check    writes nothing; exits with 1 and names each page that is not current
 
-The sources are deploy/proffer.toml, and in crates/telemetry/src metrics.rs, metrics/events.rs, labels.rs and offers.rs.
+The sources are deploy/proffer.toml, and in crates/telemetry/src metrics.rs, metrics/, labels.rs and offers.rs.
 Source text that cannot be parsed is an error, never omitted.
 """
 
@@ -241,7 +241,7 @@ def metrics(source, labels, offers):
     limit = re.search(r"const SERIES_LIMIT: usize = ([\d_]+);", labels)
     if not limit:
         raise Unreadable("labels.rs: there is no SERIES_LIMIT")
-    sources = "metrics.rs, metrics/events.rs, labels.rs and offers.rs in crates/telemetry/src"
+    sources = "metrics.rs, metrics/, labels.rs and offers.rs in crates/telemetry/src"
     page = METRICS.format(note=NOTE.format(source=sources), limit=limit[1].replace("_", ","))
     for name, kind, names, unit, help in registrations(source, labels, offers):
         shown = ", ".join(f"`{label}`" for label in names)
@@ -253,7 +253,8 @@ def pages(root=ROOT):
     telemetry = root / "crates/telemetry/src"
     # What `Metrics::new` has others register stands behind its own.
     source, labels, offers = ((telemetry / name).read_text() for name in ("metrics.rs", "labels.rs", "offers.rs"))
-    source = source.split("#[cfg(test)]")[0] + (telemetry / "metrics/events.rs").read_text()
+    groups = sorted(path for path in (telemetry / "metrics").glob("*.rs") if path.stem != "tests")
+    source = source.split("#[cfg(test)]")[0] + "".join(path.read_text() for path in groups)
     return {
         "docs/reference/configuration.md": configuration((root / "deploy/proffer.toml").read_text()),
         "docs/reference/metrics.md": metrics(source, labels, offers),

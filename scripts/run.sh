@@ -52,6 +52,7 @@ To try next, in another terminal:
   $proffer rank --server $listen --placement app_home --customer C000007 --feature balance=5000 --explain
   $proffer decision show ID --server $listen          why this decision, with an ID of the list above
   $proffer replay --store var/store --data var/data   are all decisions the same when they are made again?
+  python3 examples/hour/play.py      an hour of this bank in a minute: offers, outcomes, limits (examples/hour/README.md)
   $proffer check models
   $proffer help
 Ctrl-C stops the server.

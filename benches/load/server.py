@@ -6,16 +6,21 @@ Start reading at `Server`.
 import http.client
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import time
+import tomllib
 from pathlib import Path
 
 from report import Inconclusive
 
 # How long a server may take to start or to stop, in seconds.
 PATIENCE = 30
+
+# Limits on customers and on offers: their keys, and where they stand in the files of a workspace.
+LIMITS = {"policy.toml": ("contact_limit", "suppression"), "offers.toml": ("cap_customer", "cap_total", "budget")}
 
 
 class Server:
@@ -38,7 +43,7 @@ class Server:
     def start(self, scratch):
         """Serves a new store of the workspace on free ports, and waits until it is ready."""
         store = scratch / "store"
-        command_line(self.options, "init", "--store", store, "--from", self.options.MODELS)
+        command_line(self.options, "init", "--store", store, "--from", unlimited(self.options.MODELS, scratch))
         with self.log.open("w") as log:
             self.child = subprocess.Popen(
                 [self.options.PROFFER, "serve", "--store", store, "--data", scratch / "data", "--listen", "127.0.0.1:0",
@@ -105,6 +110,22 @@ class Server:
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         except (OSError, IndexError):
             return None
+
+
+def unlimited(workspace, scratch):
+    """A copy of a workspace without limits: requests are for the same customers again and again, so that contact limits
+    would leave little to decide."""
+    copy = shutil.copytree(workspace, scratch / "workspace")
+    for name, keys in LIMITS.items():
+        path, any_of = copy / name, "|".join(keys)
+        table = rf"^\[+ *(?:offer\. *)?(?:{any_of})\b[^\n]*\n.*?(?=^\[|\Z)"
+        text = re.sub(table, "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+        text = re.sub(rf"^ *(?:{any_of})\b[^\n]*\n", "", text, flags=re.MULTILINE)
+        path.write_text(text)
+        found = tomllib.loads(text)
+        if left := [key for part in (found, *found.get("offer", [])) for key in keys if key in part]:
+            raise Inconclusive(f"{workspace / name}: `{left[0]}` cannot be left out; name a workspace without limits")
+    return copy
 
 
 def command_line(options, *words):

@@ -4,6 +4,7 @@ import json
 import math
 import sys
 import tempfile
+import tomllib
 import unittest
 from pathlib import Path
 
@@ -13,6 +14,7 @@ if sys.version_info < (3, 11):
 import corpus
 import load
 import report
+import server
 import swaps
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -143,6 +145,64 @@ class Drift(unittest.TestCase):
         slower, larger = report.drift(slices, [100 + 4 * at for at in range(9)], 10, 1.5)
         self.assertIn("p99 of the last quarter 16.0 ms, more than 1.5 times that of the first, 4.00 ms", slower)
         self.assertEqual("memory grew by 28.0 % of at most 10 %", larger)
+
+
+class Limits(unittest.TestCase):
+    # Limits in every form that TOML has for them, and what stays.
+    OFFERS = """
+[[offer]]
+id = "a"
+cap_customer = { limit = 1, per = "day", count = "decision" }
+value = 1.0
+[offer.cap_total]
+limit = 2
+per = "day"
+
+[offer.features]
+fee = 1.0
+[[offer]]
+id = "b"
+budget.amount = 3.0
+"""
+    POLICY = """
+time_zone = "UTC"
+[[ contact_limit ]]
+id = "c"
+[[suppression]]
+id = "d"
+[suppression.after]
+times = 3
+[[placement]]
+id = "e"
+"""
+
+    def without(self, offers, policy):
+        with tempfile.TemporaryDirectory() as directory:
+            workspace, scratch = Path(directory) / "models", Path(directory) / "scratch"
+            workspace.mkdir()
+            scratch.mkdir()
+            (workspace / "offers.toml").write_text(offers)
+            (workspace / "policy.toml").write_text(policy)
+            copy = server.unlimited(workspace, scratch)
+            return [tomllib.loads((copy / name).read_text()) for name in ("offers.toml", "policy.toml")]
+
+    def test_a_store_is_made_without_limits(self):
+        offers, policy = self.without(self.OFFERS, self.POLICY)
+        self.assertEqual(offers["offer"], [{"id": "a", "value": 1.0, "features": {"fee": 1.0}}, {"id": "b"}])
+        self.assertEqual(policy, {"time_zone": "UTC", "placement": [{"id": "e"}]})
+
+    def test_all_else_of_the_sample_stays(self):
+        names = ("offers.toml", "policy.toml")
+        offers, policy = self.without(*((MODELS / name).read_text() for name in names))
+        wanted_offers, wanted_policy = (tomllib.loads((MODELS / name).read_text()) for name in names)
+        limits = [key for offer in wanted_offers["offer"] for key in server.LIMITS["offers.toml"] if offer.pop(key, None)]
+        self.assertGreaterEqual(len(limits), 3)
+        self.assertTrue(all(wanted_policy.pop(key) for key in server.LIMITS["policy.toml"]))
+        self.assertEqual((offers, policy), (wanted_offers, wanted_policy))
+
+    def test_limits_that_cannot_be_left_out_are_named(self):
+        with self.assertRaisesRegex(report.Inconclusive, "offers.toml: `budget` cannot be left out"):
+            self.without('offer = [{ id = "a", budget = {} }]', self.POLICY)
 
 
 class Requests(unittest.TestCase):

@@ -1,6 +1,6 @@
-//! The performance of the server on this machine with the sample workspace: latency, rates, start-up, memory, and the
-//! parts of a decision. Prints one table and asserts nothing about speed; takes about a minute. Some figures need
-//! Linux.
+//! The performance of the server on this machine with the sample workspace, without its limits: latency, rates,
+//! start-up, memory, and the parts of a decision. Prints one table and asserts nothing about speed; takes about a
+//! minute. Some figures need Linux.
 //!
 //! `cargo bench --bench serving`
 //! `cargo bench --bench serving -- records` measures records instead (`records.rs`).
@@ -31,6 +31,8 @@ mod parts;
 mod records;
 mod sample;
 mod server;
+#[path = "../../tests/server/unlimited.rs"]
+mod unlimited;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -70,7 +72,7 @@ fn main() -> ExitCode {
 fn measure_serving() {
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("store");
-    make_store(&store, &workspace());
+    make_store(&store, &workspace(directory.path()));
 
     let server = start_repeatedly(&store, directory.path());
     let engine = Arc::new(Engine::load(&store));
@@ -93,9 +95,13 @@ fn measure_serving() {
     );
 }
 
-/// The sample workspace.
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
+/// The sample workspace without its limits, in `directory`.
+fn workspace(directory: &Path) -> PathBuf {
+    let (models, copy) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("models"), directory.join("workspace"));
+    let copied = Command::new("cp").arg("-R").arg(models).arg(&copy).status().unwrap();
+    assert!(copied.success(), "the sample workspace cannot be copied");
+    unlimited::remove_limits(&copy);
+    copy
 }
 
 /// Creates a store from a workspace, as `make run` does.

@@ -36,7 +36,7 @@ pub(crate) fn run() -> bool {
     let place = |name: &str| directory.path().join(name);
     let mut goals = Goals::default();
     let sample = place("sample");
-    crate::make_store(&sample, &crate::workspace());
+    crate::make_store(&sample, &crate::workspace(directory.path()));
     of_calls(&sample, directory.path(), &mut goals);
 
     let (store, first, changed) = (place("store"), place("first"), place("changed"));

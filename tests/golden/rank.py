@@ -12,6 +12,9 @@ A case is one customer: `request` is the request to the server, `expected` its a
 value in the request. `rejected` groups offer ids by `stage:REASON`. A fallback has priority 0 and no factors, because
 it was not scored. If a gate withheld it as a candidate, it is also in `rejected`, with the reason of that gate.
 
+Limits are not part of it: they withhold nothing from a customer whose first decision this is, and no customer has two
+cases at a placement.
+
 A case is left out if two offers differ by less than the tolerance, but are not equal: their order would depend on the
 last bits of a model. Start reading at `cases`; the decision itself is in reference.py.
 """

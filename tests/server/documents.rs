@@ -11,7 +11,7 @@ use std::process::Command;
 use regex::Regex;
 
 use super::binary::{Process, binary, command, init};
-use super::harness::sample_workspace;
+use super::harness::limited_workspace;
 
 /// A command of a page, with the output shown for it.
 #[derive(Debug)]
@@ -85,10 +85,10 @@ fn every_command_in_the_pages_prints_the_output_shown() {
         for made in [here.join("var"), programs.clone()] {
             std::fs::create_dir(made).unwrap();
         }
-        symlink(sample_workspace(), here.join("models")).unwrap();
+        symlink(limited_workspace(), here.join("models")).unwrap();
         symlink(binary(), programs.join("proffer")).unwrap();
         let store = here.join("var/store");
-        assert_eq!(init(&store, &sample_workspace()).code, Some(0));
+        assert_eq!(init(&store, &limited_workspace()).code, Some(0));
         let server = Process::start(command(), &store);
         let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
         for Shown { line, command, output } in shown {

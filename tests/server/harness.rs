@@ -17,6 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 use wire::decision_service_client::DecisionServiceClient;
 
 use super::binary::binary;
+use super::unlimited::remove_limits;
 
 /// A server in this process; it stops on drop.
 pub(crate) struct Server {
@@ -183,12 +184,24 @@ pub(crate) fn judges() -> Judges {
     Judges { program: Some(binary()), ..Judges::default() }
 }
 
-/// The sample workspace of the checkout.
-pub(crate) fn sample_workspace() -> PathBuf {
+/// The sample workspace of the checkout, with its limits.
+pub(crate) fn limited_workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
 }
 
-/// A copy of the sample workspace that a test may change.
+/// The sample workspace without its limits: most tests ask for the same customers again and again.
+pub(crate) fn sample_workspace() -> PathBuf {
+    static COPY: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let copy = COPY.get_or_init(|| {
+        let directory = tempfile::tempdir().unwrap();
+        copy_directory(&limited_workspace(), directory.path());
+        remove_limits(directory.path());
+        directory
+    });
+    copy.path().to_owned()
+}
+
+/// A copy of the sample workspace without limits that a test may change.
 pub(crate) struct Copy(tempfile::TempDir);
 
 impl Copy {

@@ -1,5 +1,10 @@
 //! Outcomes: one verdict each, recorded and counted once, known after a restart; from a call, a stream, or a file.
 
+mod answers;
+mod history;
+mod starbucks;
+mod workspace;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -249,12 +254,8 @@ async fn an_opt_out_holds_at_once_survives_a_restart_and_overrides_the_caller() 
 async fn types_are_those_of_the_policy_and_late_outcomes_are_kept() {
     let copy = Copy::new();
     copy.append("policy.toml", "\n[[outcome]]\nid = \"visited_branch\"\nkind = \"positive\"\n");
-    let policy = fs::read_to_string(copy.path().join("policy.toml")).unwrap();
-    // Before the first table.
-    let at = policy.find("\n[").unwrap();
-    let attribution = "\nattribution = { click = \"1s\" }\n";
-    fs::write(copy.path().join("policy.toml"), format!("{}{attribution}{}", &policy[..at], &policy[at..]))
-        .unwrap();
+    // The first of them holds where a placement has none of its own.
+    copy.replace("policy.toml", "click = \"1d\"", "click = \"1s\"");
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     let server = Server::start(copy.path(), &settings(&data));

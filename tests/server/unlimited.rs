@@ -1,0 +1,27 @@
+//! The sample workspace without its limits: tests and benches ask for the same customers again and again, and limits
+//! would soon withhold what they ask for. Also compiled into `benches/serving`.
+
+use std::fs;
+use std::path::Path;
+
+/// Where the limits of `policy.toml` begin; nothing else follows them.
+const LIMITS: &str = "\n# --- Limits";
+
+/// The limits of an offer, each on a line of its own.
+const OF_OFFER: [&str; 3] = ["cap_customer = ", "cap_total = ", "budget = "];
+
+/// Takes the limits out of `policy.toml` and `offers.toml` of a copy of the sample workspace.
+pub(crate) fn remove_limits(workspace: &Path) {
+    let edit = |file: &str, change: &dyn Fn(&str) -> String| {
+        let path = workspace.join(file);
+        let before = fs::read_to_string(&path).unwrap();
+        let after = change(&before);
+        assert_ne!(before, after, "{file} has no limits");
+        fs::write(&path, after).unwrap();
+    };
+    edit("policy.toml", &|text| text.split(LIMITS).next().unwrap().to_owned());
+    edit("offers.toml", &|text| {
+        let is_limit = |line: &&str| OF_OFFER.iter().any(|key| line.starts_with(key));
+        text.split_inclusive('\n').filter(|line| !is_limit(line)).collect()
+    });
+}
