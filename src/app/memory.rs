@@ -9,13 +9,14 @@ use chrono::{TimeDelta, Utc};
 
 use super::AppError;
 use super::records::Records;
-use decision::{Limiter, Naming};
+use decision::Limiter;
 use event::EventReader;
 use event::privacy::Pseudonyms;
 use feature::FeatureSchema;
 use history::feedback::{Feedback, FeedbackConfig, FeedbackParts};
 use history::{History, Limits, RecentDecisions, recover};
 use release::{ReleaseFiles, Store};
+use replay::CustomerNames;
 use telemetry::Metrics;
 
 /// How often is dropped what nothing looks at any more.
@@ -69,7 +70,7 @@ impl Memory {
 
     /// What limits look at.
     pub(super) fn limiter(&self) -> Limiter {
-        Limiter::new(Arc::clone(&self.history), Arc::new(Names(self.pseudonyms.clone())))
+        Limiter::new(Arc::clone(&self.history), Arc::new(CustomerNames::new(self.pseudonyms.clone())))
     }
 
     /// Takes outcomes.
@@ -97,21 +98,6 @@ impl Memory {
         drop(limits);
         tracing::info!(?recovered, took = ?began.elapsed(), "history is built");
         Ok(())
-    }
-}
-
-/// How history names customers: as records do.
-struct Names(Pseudonyms);
-
-impl Naming for Names {
-    fn pseudonyms(&self, id: &str, names: &mut Vec<String>) {
-        let newest = self.0.of(id);
-        let all = self.0.all(id);
-        // Without keys, everybody goes by their id.
-        if all.len() > 1 {
-            names.extend(all.into_iter().filter(|name| *name != newest).map(|name| name.text));
-            names.insert(0, newest.text);
-        }
     }
 }
 

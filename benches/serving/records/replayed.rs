@@ -10,7 +10,7 @@ use event::{Query, SealedError};
 use proffer::app::App;
 use release::Store;
 use replay::identity::{self, replay};
-use replay::{Named, Options, Releases, Simulation, simulate, what_if, without_customers};
+use replay::{Named, Options, Releases, SimulatedHistory, Simulation, simulate, what_if, without_customers};
 
 use super::archive::Archive;
 use super::goals::Goals;
@@ -35,6 +35,7 @@ pub(crate) fn run(archive: &Archive, store: &Path, goals: &mut Goals) {
         after: with_customers(second, "release 2"),
         placements: Vec::new(),
         now: moment(),
+        history: SimulatedHistory::default(),
         options: Options::default(),
     };
     let releases = Releases::new(move |number| deployer.release(number).map_err(|error| error.to_string()));

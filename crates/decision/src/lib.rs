@@ -39,17 +39,18 @@ pub use error::{Asked, DecisionError};
 pub use limits::{Limiter, Naming, Refusal};
 pub use reach::{Reach, STAGES, reach};
 pub use recorder::{
-    CandidateOutcome, Decisions, Durable, RecordedCall, RecordedCustomer, RecordedDecision, Recorder,
-    SourcedValue, ValueSource,
+    CallHistory, CandidateOutcome, Decisions, Durable, RecordedCall, RecordedCustomer, RecordedDecision,
+    Recorder, SourcedValue, ValueSource,
 };
 pub use replay::{
-    DecidedAgain, DecidedTogether, RecordedHistory, RecordedScores, RecordedValues, ReplayInput,
+    DecidedAgain, DecidedTogether, Held, RecordedHistory, RecordedScores, RecordedValues, ReplayInput,
     decide_again, decide_together,
 };
 pub use request::{
     AskedRank, ContextValue, Customer, Explain, RankRequest, RowProblem, RowProblems, ScoreRequest,
 };
 pub use score::MAX_SCORES;
+pub use withheld::in_words;
 
 use feature::{FeatureBatch, RecentRows};
 use recorder::Room;

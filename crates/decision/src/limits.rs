@@ -9,19 +9,21 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use chrono::{DateTime, Utc};
+use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::plan::Plan;
 use super::withheld::{Detail, LimitDetail, Withheld};
 use super::{DecisionError, Reason, Stage};
 use history::{
-    CustomerLimits, History, HistoryView, LimitReason, Limits, Place, Refused, ShownOffer, Transaction,
+    CustomerLimits, History, HistoryView, LimitReason, Limits, Place, Refused, ShownOffer, TotalLimit,
+    Transaction,
 };
 use offer::OfferIndex;
 use release::Release;
 
 /// How often a slate is filled anew because a limit refused one of its offers.
-const ROUNDS: usize = 3;
+pub(super) const ROUNDS: u32 = 3;
 
 /// The releases whose limits are kept: the one that serves, and those that a swap or a rollback brings back.
 const MAX_RESOLVED: usize = 4;
@@ -152,8 +154,8 @@ pub(super) enum Reserve {
 /// An offer of a slate that a limit refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// In which round, from 0 on.
-    pub round: u32,
+    /// How often the slate had been filled before; `None` for a fallback.
+    pub round: Option<u32>,
     /// The offer.
     pub offer: OfferIndex,
     /// Why.
@@ -172,6 +174,27 @@ impl From<LimitReason> for Reason {
             LimitReason::CapCustomer => Self::CapCustomer,
             LimitReason::CapTotal => Self::CapTotal,
             LimitReason::Budget => Self::Budget,
+        }
+    }
+}
+
+impl Reason {
+    /// The kind of limit that it is about, if it is about one.
+    #[must_use]
+    pub fn limit(self) -> Option<LimitReason> {
+        use LimitReason::{Budget, CapCustomer, CapTotal, ContactLimit, Suppressed};
+        let all = [Suppressed, ContactLimit, CapCustomer, CapTotal, Budget];
+        all.into_iter().find(|limit| Self::from(*limit) == self)
+    }
+
+    /// The key of the limit in `offers.toml`, if it is one of the offer itself.
+    #[must_use]
+    pub fn limit_key(self) -> Option<&'static str> {
+        match self.limit()? {
+            LimitReason::Suppressed | LimitReason::ContactLimit => None,
+            LimitReason::CapCustomer => Some("cap_customer"),
+            LimitReason::CapTotal => Some(TotalLimit::Cap.name()),
+            LimitReason::Budget => Some(TotalLimit::Budget.name()),
         }
     }
 }
@@ -229,26 +252,32 @@ pub(super) struct Reserving<'a> {
     call: &'a CallLimits,
     round: u32,
     transaction: Option<Transaction>,
+    /// What is shown where a record says what was refused.
+    shown_again: SmallVec<[OfferIndex; 4]>,
     refusals: Vec<Refusal>,
 }
 
 /// What was reserved for a decision, until its answer is certain.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Reserved {
-    pub transaction: Option<Transaction>,
+    transaction: Option<Transaction>,
+    /// What was shown, with what was reserved for its outcomes.
+    pub shown: Vec<ShownOffer>,
     pub refusals: Vec<Refusal>,
 }
 
 impl Reserved {
-    /// What was shown, with what was reserved for its outcomes.
-    pub(crate) fn shown(&self) -> Vec<ShownOffer> {
-        self.transaction.as_ref().map_or_else(Vec::new, Transaction::shown)
-    }
-
     /// The answer is certain.
     pub(crate) fn keep(self) {
         if let Some(transaction) = self.transaction {
             transaction.keep();
+        }
+    }
+
+    /// What is shown stays counted for limits over all customers alone.
+    pub(crate) fn keep_totals(self) {
+        if let Some(transaction) = self.transaction {
+            transaction.keep_totals();
         }
     }
 }
@@ -264,42 +293,53 @@ impl<'a> Reserving<'a> {
             }
             Reserve::Nothing | Reserve::Recorded(_) => None,
         };
-        Some(Self { plan, call, round: 0, transaction, refusals: Vec::new() })
+        let (shown_again, refusals) = (SmallVec::new(), Vec::new());
+        Some(Self { plan, call, round: 0, transaction, shown_again, refusals })
     }
 
     /// Shows these offers in this order. Returns those that are refused; unless it was the last round, none is shown
     /// then, and the caller fills the slate anew without them.
     pub(crate) fn show(&mut self, offers: &[OfferIndex]) -> Shown<'a> {
-        let is_last = self.round as usize >= ROUNDS;
+        let is_last = self.round >= ROUNDS;
         let refused = match (&mut self.transaction, &self.call.reserve) {
             (Some(transaction), _) if is_last => transaction.show_what_fits(offers),
             (Some(transaction), _) => transaction.show(offers).err().unwrap_or_default(),
             (None, Reserve::Recorded(recorded)) => return self.show_recorded(recorded, offers, is_last),
             (None, _) => Vec::new(),
         };
-        let withheld = refused.into_iter().map(|refused| self.refuse(refused)).collect();
+        let round = Some(self.round);
+        let withheld = refused.into_iter().map(|refused| self.refuse(round, refused)).collect();
         self.end_round(withheld, is_last)
     }
 
     /// Shows a fallback; returns whether it is shown.
     pub(crate) fn show_fallback(&mut self, offer: OfferIndex) -> bool {
         if let Reserve::Recorded(recorded) = &self.call.reserve {
-            return !recorded.iter().any(|one| one.round == FALLBACK_ROUND && one.offer == offer);
+            let refused = recorded.iter().find(|one| one.round.is_none() && one.offer == offer);
+            match refused {
+                Some(refusal) => self.refusals.push(refusal.clone()),
+                None => self.shown_again.push(offer),
+            }
+            return refused.is_none();
         }
         let Some(transaction) = &mut self.transaction else { return true };
         let Err(refused) = transaction.show_fallback(offer) else { return true };
-        self.round = FALLBACK_ROUND;
-        self.refuse(refused);
+        self.refuse(None, refused);
         false
     }
 
     /// What is to be kept once the answer is certain.
     pub(crate) fn end(self) -> Reserved {
-        Reserved { transaction: self.transaction, refusals: self.refusals }
+        let Self { plan, call, transaction, shown_again, refusals, .. } = self;
+        let shown = match &transaction {
+            Some(transaction) => transaction.shown(),
+            None => shown_again.iter().map(|offer| call.limits.would_show(*offer, plan.now)).collect(),
+        };
+        Reserved { transaction, shown, refusals }
     }
 
     fn show_recorded(&mut self, recorded: &'a [Refusal], offers: &[OfferIndex], is_last: bool) -> Shown<'a> {
-        let round = self.round;
+        let round = Some(self.round);
         let of_round = recorded.iter().filter(|one| one.round == round && offers.contains(&one.offer));
         let mut withheld = Vec::new();
         for refusal in of_round {
@@ -308,7 +348,12 @@ impl<'a> Reserving<'a> {
             let detail = LimitDetail { id: limit, frees_at: *frees_at, now: self.plan.now };
             withheld.push(reserved_for_another(refusal.offer, refusal.reason, detail));
         }
-        self.end_round(withheld, is_last)
+        let shown = self.end_round(withheld, is_last);
+        if shown.is_final {
+            let is_shown = |offer: &&OfferIndex| shown.refused.iter().all(|one| one.offer != **offer);
+            self.shown_again.extend(offers.iter().filter(is_shown).copied());
+        }
+        shown
     }
 
     fn end_round(&mut self, refused: Vec<Withheld<'a>>, is_last: bool) -> Shown<'a> {
@@ -317,16 +362,13 @@ impl<'a> Reserving<'a> {
         Shown { refused, is_final }
     }
 
-    fn refuse(&mut self, Refused { offer, blocked }: Refused) -> Withheld<'a> {
+    fn refuse(&mut self, round: Option<u32>, Refused { offer, blocked }: Refused) -> Withheld<'a> {
         let (id, frees_at) = (blocked.id(&self.call.limits), blocked.frees_at());
         let reason = Reason::from(blocked.reason);
-        self.refusals.push(Refusal { round: self.round, offer, reason, limit: id.to_owned(), frees_at });
+        self.refusals.push(Refusal { round, offer, reason, limit: id.to_owned(), frees_at });
         reserved_for_another(offer, reason, LimitDetail { id, frees_at, now: self.plan.now })
     }
 }
-
-/// The round of a refused fallback, which has none of its own.
-const FALLBACK_ROUND: u32 = u32::MAX;
 
 /// What became of a slate.
 pub(super) struct Shown<'a> {

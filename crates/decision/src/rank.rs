@@ -305,7 +305,7 @@ impl<'a> Piece<'a> {
             segment: resolved.segment.clone(),
             degraded: lines(&degraded),
             error: None,
-            shown: reserved.as_ref().map_or_else(Vec::new, Reserved::shown),
+            shown: reserved.as_ref().map_or_else(Vec::new, |reserved| reserved.shown.clone()),
             refusals: reserved.as_ref().map_or_else(Vec::new, |reserved| reserved.refusals.clone()),
         });
         let result = RankResult {

@@ -15,13 +15,13 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::customer::KnownValues;
-use super::limits::Refusal;
+use super::limits::{CallLimits, Refusal};
 use super::plan::Plan;
 use super::request::AskedRank;
 use super::{CustomerError, RankedOffer, Reason, Stage};
 use feature::{Entity, Feature, ValueRef};
-use history::{HistoryView, Limits, ShownOffer};
-use offer::Placement;
+use history::{HistoryView, Limits, Place, ShownOffer};
+use offer::{OfferIndex, Placement};
 use release::{AssignedSegment, Snapshot};
 
 /// The bytes that are reserved for the record of a customer, besides those of the request.
@@ -155,6 +155,17 @@ pub enum ValueSource {
 /// A value, and where it came from. The value of a default is that of the schema.
 pub type SourcedValue<'a> = (ValueSource, ValueRef<'a>);
 
+/// What limits looked at in a call.
+#[derive(Debug, Clone, Copy)]
+pub struct CallHistory<'a> {
+    /// The limits.
+    pub limits: &'a Limits,
+    /// The history of the customers of the call, in order.
+    pub view: &'a HistoryView,
+    /// Where offers were to be shown.
+    pub place: Place,
+}
+
 /// A customer as the call described them.
 #[derive(Debug)]
 pub struct RecordedCustomer<'a> {
@@ -211,10 +222,16 @@ impl RecordedCall {
         sourced
     }
 
-    /// What limits looked at, and the limits; `None` where there is no history.
+    /// The candidates, in the order of their ids.
+    pub fn candidates(&self) -> impl Iterator<Item = OfferIndex> {
+        self.plan.candidates().iter().map(|candidate| candidate.offer)
+    }
+
+    /// What limits looked at; `None` where there is no history.
     #[must_use]
-    pub fn history(&self) -> Option<(&HistoryView, &Limits)> {
-        self.plan.limits.as_ref().map(|limits| (&*limits.view, &*limits.limits))
+    pub fn history(&self) -> Option<CallHistory<'_>> {
+        let CallLimits { limits, view, place, .. } = self.plan.limits.as_ref()?;
+        Some(CallHistory { limits, view, place: *place })
     }
 
     /// Whether something was reserved: the answer must wait until this is durable.

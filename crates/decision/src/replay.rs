@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::limits::{CallLimits, Refusal, Reserve};
+use super::limits::{CallLimits, Limiter, ROUNDS, Refusal, Reserve, Reserved};
 use super::plan::Plan;
 use super::rank;
 use super::recorder::{Decisions, RecordedDecision, ValueSource};
@@ -88,6 +88,17 @@ pub struct DecidedAgain {
     pub candidates: Vec<OfferIndex>,
 }
 
+impl RecordedHistory {
+    /// The same for another release, whose slates are others: what was refused once is refused whenever it is to be
+    /// shown.
+    #[must_use]
+    pub fn in_every_round(self) -> Self {
+        let rounds = || (0..=ROUNDS).map(Some).chain([None]);
+        let in_rounds = |refusal: Refusal| rounds().map(move |round| Refusal { round, ..refusal.clone() });
+        Self { refusals: self.refusals.into_iter().flat_map(in_rounds).collect(), ..self }
+    }
+}
+
 /// Decides again. The release that decided gives the same answer if the scores are those that were recorded.
 ///
 /// # Errors
@@ -111,6 +122,7 @@ pub fn decide_again(
     let candidates = plan.candidates().iter().map(|candidate| candidate.offer).collect();
     Ok(DecidedAgain { result, decision, candidates })
 }
+
 /// Decisions for many customers that were made outside of a call.
 #[derive(Debug)]
 pub struct DecidedTogether {
@@ -118,9 +130,23 @@ pub struct DecidedTogether {
     pub decisions: Decisions,
     /// The candidates, in the order of their ids.
     pub candidates: Vec<OfferIndex>,
+    /// What they have added to the history of the limiter.
+    pub held: Held,
 }
 
-/// Decides for all customers of `request` on this thread, as `Rank` would at `now`. Nothing is recorded or counted.
+/// What decisions have added to a history. It is taken back when this is dropped.
+#[derive(Debug)]
+pub struct Held(Vec<Reserved>);
+
+impl Held {
+    /// Stays counted for limits over all customers. The history of each customer is as it was before.
+    pub fn keep_totals(self) {
+        self.0.into_iter().for_each(Reserved::keep_totals);
+    }
+}
+
+/// Decides for all customers of `request` on this thread, as `Rank` would at `now`, with what `limiter` knows. Nothing
+/// is recorded or counted but in the history of `limiter`.
 ///
 /// # Errors
 /// When the request does not fit the release.
@@ -128,12 +154,14 @@ pub fn decide_together(
     snapshot: &Arc<Snapshot>,
     request: RankRequest,
     now: DateTime<Utc>,
+    limiter: &Limiter,
     worker: &Worker,
 ) -> Result<DecidedTogether, DecisionError> {
     let mut plan = Plan::new(Arc::clone(snapshot), request, now)?;
     plan.records = true;
+    limiter.look(&mut plan, false, false)?;
     let customers = 0..plan.customers.len();
     let decided = rank::decide(&plan, customers, None, worker, &Call::default(), &Trace::default())?;
     let candidates = plan.candidates().iter().map(|candidate| candidate.offer).collect();
-    Ok(DecidedTogether { decisions: decided.recorded, candidates })
+    Ok(DecidedTogether { decisions: decided.recorded, candidates, held: Held(decided.reserved) })
 }

@@ -84,8 +84,9 @@ impl Detail<'_> {
     }
 }
 
-/// A length of time in its two largest units, rounded up to the smaller one.
-fn in_words(length: TimeDelta) -> String {
+/// A length of time in its two largest units, rounded up to the smaller one: `3 d 4 h`.
+#[must_use]
+pub fn in_words(length: TimeDelta) -> String {
     const UNITS: [(i64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
     let millis = length.num_milliseconds().max(0);
     let seconds = millis / 1_000 + i64::from(millis % 1_000 > 0);

@@ -6,6 +6,7 @@ pub mod frame;
 
 // What an event is.
 mod kind;
+pub mod seen;
 mod wire;
 
 pub use kind::{EventRecord, Kind, Record};

@@ -48,10 +48,10 @@ use dashmap::mapref::one::{Ref, RefMut};
 pub use customer::{CustomerHistory, HistoryEntry};
 pub use event::{Decision, Event, Outcome, OutcomeCounted, Reservation, ShownOffer};
 pub use expiry::Expired;
-pub use limits::{CustomerLimits, LimitBlocked, LimitReason, Limits, Place, TooManyNames, TotalUse};
+pub use limits::{Beyond, CustomerLimits, LimitBlocked, LimitReason, Limits, Place, TooManyNames, TotalUse};
 pub use rebuild::Rebuild;
 pub use recent::{KnownDecision, RecentDecisions};
-pub use records::{Recovered, recover};
+pub use records::{Past, Recovered, recorded_reservations, recover, recover_past};
 pub use size::HistorySize;
 pub use total::{Overshoot, Spend, TotalLimit};
 pub use transaction::{Refused, Transaction};
@@ -158,6 +158,35 @@ impl History {
     #[must_use]
     pub fn longest(&self) -> TimeDelta {
         TimeDelta::milliseconds(self.longest.load(Ordering::Relaxed))
+    }
+
+    /// A history of its own that begins as this one is. Ids of outcomes are not remembered in it.
+    ///
+    /// Nothing may happen in this one meanwhile. Resolve the limits of a release anew, with the copy.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        let copy = Self::default();
+        copy.names.restore_all(&self.names);
+        for (offer, ledger) in self.ledgers() {
+            copy.ledger(offer).restore(ledger.save());
+        }
+        for customer in &self.customers {
+            let (id, timeline) = (customer.key().clone(), customer.value().clone());
+            copy.resized((id.len() + timeline.memory_bytes()) as i64);
+            copy.customers.insert(id, timeline);
+        }
+        for (ours, theirs) in [(&copy.longest, &self.longest), (&copy.kept_since, &self.kept_since)] {
+            ours.store(theirs.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        copy
+    }
+
+    /// Forgets a customer of whom nothing is kept.
+    fn drop_if_empty(&self, customer: &str) {
+        let is_empty = |_: &Box<str>, timeline: &Timeline| timeline.len() == 0 && !timeline.has_opted_out();
+        if let Some((id, timeline)) = self.customers.remove_if(customer, is_empty) {
+            self.resized(-((id.len() + timeline.memory_bytes()) as i64));
+        }
     }
 
     fn names(&self) -> &Arc<Names> {

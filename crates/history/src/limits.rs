@@ -6,10 +6,12 @@
 mod cap;
 mod contact;
 mod gate;
+mod lookback;
 mod offer_set;
 mod suppression;
 
 pub use gate::{CustomerLimits, LimitBlocked, LimitReason};
+pub use lookback::Beyond;
 
 use std::sync::Arc;
 
@@ -18,12 +20,14 @@ use offer::{Budget, Catalog, Counted, Offer, OfferIndex, Pacing, PlacementIndex,
 
 use self::cap::CustomerCaps;
 use self::contact::ContactLimits;
+use self::lookback::Lookback;
 pub(crate) use self::offer_set::OfferSet;
 use self::suppression::Suppressions;
 use super::History;
+use super::event::{Reservation, ShownOffer};
 use super::moment::{self, Millis};
 use super::names::{DECISION, Interner, NONE, Names};
-use super::total::{Charge, Ledger, Measure, Meter, MeterUse, Rule, Spend, TotalLimit, micros};
+use super::total::{Charge, Ledger, Measure, Meter, MeterUse, Rule, Spend, Taken, TotalLimit, micros};
 use super::window::Window;
 
 /// Why limits cannot be resolved.
@@ -51,6 +55,7 @@ pub struct Limits {
     suppressions: Suppressions,
     caps: CustomerCaps,
     meters: Vec<OfferMeter>,
+    lookback: Lookback,
     longest: Millis,
 }
 
@@ -150,8 +155,20 @@ impl Limits {
         let caps = CustomerCaps::new(catalog, names);
         let longest = contacts.longest().max(suppressions.longest()).max(caps.longest());
         history.looks_back(longest);
+        let lookback = Lookback::new(catalog, &placements, names);
         let names = Arc::clone(names);
-        Ok(Self { names, offers, indices, placements, contacts, suppressions, caps, meters, longest })
+        Ok(Self {
+            names,
+            offers,
+            indices,
+            placements,
+            contacts,
+            suppressions,
+            caps,
+            meters,
+            lookback,
+            longest,
+        })
     }
 
     /// A placement of the release, and a channel. One that the placement does not have is none.
@@ -184,6 +201,27 @@ impl Limits {
         terms.cap.is_some() || terms.budget.is_some()
     }
 
+    /// What showing an offer at `now` reserves, where nothing refuses it.
+    ///
+    /// # Panics
+    /// If the offer is not one of the release.
+    #[must_use]
+    pub fn would_show(&self, offer: OfferIndex, now: DateTime<Utc>) -> ShownOffer {
+        let (_, charge) = self.charge(offer);
+        self.shown(offer, &charge.holds(moment::millis(now)))
+    }
+
+    /// An offer that is shown, with what was taken for it.
+    pub(crate) fn shown(&self, offer: OfferIndex, taken: &Taken) -> ShownOffer {
+        let reservations = taken.iter().map(|(limit, hold)| Reservation {
+            limit: *limit,
+            outcome: self.names.types.name(hold.counted),
+            until: moment::moment(hold.until).unwrap_or(DateTime::<Utc>::MAX_UTC),
+        });
+        let reservations = reservations.collect();
+        ShownOffer { offer: Arc::clone(self.name(offer).1), spend: self.spend(offer), reservations }
+    }
+
     /// The use of every total cap and budget.
     #[must_use]
     pub fn usage(&self, now: DateTime<Utc>) -> Vec<TotalUse> {
@@ -212,7 +250,7 @@ impl Limits {
     }
 
     /// The offer at a position among the names, if the release has it.
-    fn index(&self, position: u16) -> Option<OfferIndex> {
+    pub(crate) fn index(&self, position: u16) -> Option<OfferIndex> {
         self.indices.get(usize::from(position)).copied().flatten()
     }
 
@@ -221,6 +259,11 @@ impl Limits {
         let terms = &self.offers[offer.get()];
         let meter = |place: Option<usize>| place.map(|place| &self.meters[place].meter);
         (&terms.ledger, Charge { spend: terms.spend, cap: meter(terms.cap), budget: meter(terms.budget) })
+    }
+
+    /// How many totals there are.
+    pub(crate) fn meter_count(&self) -> usize {
+        self.meters.len()
     }
 
     /// From when on each total has room, and the offers with one that has none at `now`.

@@ -31,6 +31,16 @@ pub(crate) fn moment(millis: Millis) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_millis(millis.checked_add(EPOCH)?)
 }
 
+/// Milliseconds since 1970, as records have them.
+pub(crate) fn since_1970(millis: Millis) -> i64 {
+    millis.saturating_add(EPOCH)
+}
+
+/// The moment of milliseconds since 1970.
+pub(crate) fn of_1970(millis: i64) -> Millis {
+    millis.saturating_sub(EPOCH)
+}
+
 /// A length in milliseconds.
 pub(crate) fn length(length: TimeDelta) -> Millis {
     length.num_milliseconds()

@@ -174,6 +174,15 @@ impl Names {
         u64::from(self.code(EntryKey::unpack(packed)).0)
     }
 
+    /// Gives everything that others have the same position here; nothing but what is there from the first was given
+    /// out.
+    pub(crate) fn restore_all(&self, others: &Self) {
+        for (ours, theirs) in self.lists().into_iter().zip(others.lists()) {
+            (0..theirs.len()).for_each(|position| _ = ours.intern(&theirs.name(position as u16)));
+        }
+        others.packed_keys().for_each(|packed| _ = self.restore(packed));
+    }
+
     /// The lists of names.
     pub(crate) fn lists(&self) -> [&Interner; 4] {
         [&self.offers, &self.placements, &self.channels, &self.types]

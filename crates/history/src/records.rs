@@ -13,15 +13,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use event::proto::{DecisionRecord, OutcomeRecord, RecordedOffer};
+use event::proto::{DecisionRecord, OutcomeRecord, RecordedOffer, RecordedReservation};
 use event::{EventReader, Query, Record, SealedError, Since};
 use offer::Catalog;
 use uuid::Uuid;
 
-use super::event::{Decision, Event, Outcome, ShownOffer};
+use super::event::{Decision, Event, Outcome, Reservation, ShownOffer};
 use super::feedback::OPT_OUT;
 use super::recent::{KnownDecision, RecentDecisions};
-use super::total::{Spend, micros};
+use super::total::{Spend, TotalLimit, micros};
 use super::{History, Rebuild};
 use reach::{Reach, Reaches};
 
@@ -57,49 +57,119 @@ pub fn recover(
     now: DateTime<Utc>,
 ) -> Result<Recovered, SealedError> {
     let reaches = Reaches::of(catalog, deduplicated);
-    let (decisions, outcomes) = (first(reaches.decisions, now), first(reaches.outcomes, now));
-    let mut rebuild = Rebuild::new(history, now);
-    let mut recovered = Recovered::default();
-    let mut count = |record: &OutcomeRecord| {
-        let is_new = rebuild.apply(&Event::Outcome(outcome_of(record)));
-        recovered.outcomes += u64::from(is_new);
-        ControlFlow::Continue(())
-    };
-    let opt_outs = Query {
-        to: Some(outcomes.min(decisions)),
-        types: BTreeSet::from([OPT_OUT.to_owned()]),
-        ..Query::default()
-    };
-    reader.scan_outcomes(&opt_outs, &mut |record| count(&record))?;
-    if outcomes < decisions {
-        let alone = Query { from: Some(outcomes), to: Some(decisions), ..Query::default() };
-        reader.scan_outcomes(&alone, &mut |record| count(&record))?;
+    let mut recovery = Recovery::new(history, catalog, now);
+    recovery.read(reader, reaches, None, &mut |id, known| recent.remember_known(id, known))?;
+    Ok(recovery.recovered)
+}
+
+/// A history as it was at some moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Past {
+    /// What it was built of.
+    pub recovered: Recovered,
+    /// The keys of the pseudonyms by which events name customers; empty where they go by their ids.
+    pub pseudonym_keys: BTreeSet<String>,
+}
+
+/// As [`recover`], with what was recorded before `moment`, and as far back as the limits of any of `catalogs` look. The
+/// first of them completes records.
+///
+/// # Errors
+/// As [`recover`].
+pub fn recover_past(
+    history: &History,
+    reader: &EventReader,
+    catalogs: &[&Catalog],
+    deduplicated: TimeDelta,
+    moment: DateTime<Utc>,
+) -> Result<Past, SealedError> {
+    let all = catalogs.iter().map(|catalog| Reaches::of(catalog, deduplicated)).reduce(Reaches::max);
+    let (Some(reaches), Some(catalog)) = (all, catalogs.first()) else { return Ok(Past::default()) };
+    let mut recovery = Recovery::new(history, catalog, moment);
+    recovery.read(reader, reaches, Some(moment.timestamp_micros()), &mut |_, _| {})?;
+    Ok(Past { recovered: recovery.recovered, pseudonym_keys: recovery.pseudonym_keys })
+}
+
+/// A history that is being built.
+struct Recovery<'h> {
+    rebuild: Rebuild<'h>,
+    catalog: &'h Catalog,
+    now: DateTime<Utc>,
+    recovered: Recovered,
+    pseudonym_keys: BTreeSet<String>,
+}
+
+impl<'h> Recovery<'h> {
+    fn new(history: &'h History, catalog: &'h Catalog, now: DateTime<Utc>) -> Self {
+        let rebuild = Rebuild::new(history, now);
+        Self { rebuild, catalog, now, recovered: Recovered::default(), pseudonym_keys: BTreeSet::new() }
     }
-    if reaches.decisions == Reach::Nothing {
-        return Ok(recovered);
-    }
-    // What is read twice is counted once.
-    let since = Since { time: Some(decisions.saturating_sub(OVERLAP)), ..Since::default() };
-    reader.events_since(&since, &mut |entry| {
-        match entry.record {
-            Record::Outcome(record) => {
-                recovered.outcomes += u64::from(rebuild.apply(&Event::Outcome(outcome_of(&record))));
-            }
-            Record::Decision(record) if record.decided_at >= decisions => {
-                let Ok(id) = Uuid::try_parse(&record.decision_id) else { return ControlFlow::Continue(()) };
-                let known = known_decision(&record, catalog);
-                let shown = shown_offers(&known);
-                if !shown.is_empty() {
-                    let decision = Event::Decision(decision_of(id, &known, &shown));
-                    recovered.decisions += u64::from(rebuild.apply(&decision));
-                    recent.remember_known(id, &known);
-                }
-            }
-            Record::Decision(_) => {}
+
+    /// Reads the events that were recorded before `end`, in microseconds since 1970; `None`: all. Each decision is
+    /// passed to `remember`.
+    fn read(
+        &mut self,
+        reader: &EventReader,
+        reaches: Reaches,
+        end: Option<i64>,
+        remember: &mut dyn FnMut(Uuid, &KnownDecision),
+    ) -> Result<(), SealedError> {
+        let (decisions, outcomes) = (first(reaches.decisions, self.now), first(reaches.outcomes, self.now));
+        let before = |moment: i64| Some(end.map_or(moment, |end| moment.min(end)));
+        let opt_outs = Query {
+            to: before(outcomes.min(decisions)),
+            types: BTreeSet::from([OPT_OUT.to_owned()]),
+            ..Query::default()
+        };
+        reader.scan_outcomes(&opt_outs, &mut |record| self.outcome(&record))?;
+        if outcomes < decisions {
+            let alone = Query { from: Some(outcomes), to: before(decisions), ..Query::default() };
+            reader.scan_outcomes(&alone, &mut |record| self.outcome(&record))?;
         }
+        if reaches.decisions == Reach::Nothing {
+            return Ok(());
+        }
+        // What is read twice is counted once.
+        let since = Since { time: Some(decisions.saturating_sub(OVERLAP)), ..Since::default() };
+        reader.events_since(&since, &mut |entry| {
+            if end.is_some_and(|end| entry.recorded_at >= end) {
+                return ControlFlow::Continue(());
+            }
+            match entry.record {
+                Record::Outcome(record) => self.outcome(&record),
+                Record::Decision(record) if record.decided_at >= decisions => {
+                    self.decision(&record, remember);
+                    ControlFlow::Continue(())
+                }
+                Record::Decision(_) => ControlFlow::Continue(()),
+            }
+        })
+    }
+
+    fn outcome(&mut self, record: &OutcomeRecord) -> ControlFlow<()> {
+        self.named_by(&record.pseudonym_key);
+        let is_new = self.rebuild.apply(&Event::Outcome(outcome_of(record)));
+        self.recovered.outcomes += u64::from(is_new);
         ControlFlow::Continue(())
-    })?;
-    Ok(recovered)
+    }
+
+    fn decision(&mut self, record: &DecisionRecord, remember: &mut dyn FnMut(Uuid, &KnownDecision)) {
+        let Ok(id) = Uuid::try_parse(&record.decision_id) else { return };
+        self.named_by(&record.pseudonym_key);
+        let known = known_decision(record, self.catalog);
+        let shown = shown_offers(record, &known);
+        if !shown.is_empty() {
+            let decision = Event::Decision(decision_of(id, &known, &shown));
+            self.recovered.decisions += u64::from(self.rebuild.apply(&decision));
+            remember(id, &known);
+        }
+    }
+
+    fn named_by(&mut self, key: &str) {
+        if !self.pseudonym_keys.contains(key) {
+            self.pseudonym_keys.insert(key.to_owned());
+        }
+    }
 }
 
 /// From when on events are wanted, in microseconds since 1970.
@@ -129,15 +199,17 @@ pub(crate) fn outcome_of(record: &OutcomeRecord) -> Outcome<'_> {
     }
 }
 
-/// A recorded decision, as far as its outcomes need it. `catalog` has what a record leaves out: the default channel of
-/// its placement, and the terms of a fallback.
+/// A recorded decision, as far as its outcomes need it. `catalog` has what a record of an earlier version leaves out: the
+/// default channel of its placement, and the terms of a fallback.
 pub(crate) fn known_decision(record: &DecisionRecord, catalog: &Catalog) -> KnownDecision {
     let placement = catalog.policy.find_placement(&record.placement).map(|at| catalog.policy.placement(at));
     let default = placement.and_then(|placement| placement.channels.first());
-    let channel = Some(&record.channel).filter(|channel| !channel.is_empty()).or(default);
-    let terms = |offer: &RecordedOffer| match &offer.factors {
-        Some(factors) => spend(factors.cost, factors.value),
-        None => {
+    let named = [&record.channel, &record.default_channel].into_iter().find(|channel| !channel.is_empty());
+    let channel = named.or(default);
+    let terms = |offer: &RecordedOffer| match (&offer.factors, offer.terms) {
+        (Some(factors), _) => spend(factors.cost, factors.value),
+        (None, Some(terms)) => spend(terms.cost, terms.value),
+        (None, None) => {
             let index = catalog.library.find(&offer.offer_id);
             index.map(|index| Spend::of(catalog.library.get(index))).unwrap_or_default()
         }
@@ -152,14 +224,36 @@ pub(crate) fn known_decision(record: &DecisionRecord, catalog: &Catalog) -> Know
     }
 }
 
-/// What a decision showed.
-fn shown_offers(known: &KnownDecision) -> Vec<ShownOffer> {
-    let shown = known.shown.iter().map(|(offer, spend)| ShownOffer {
-        offer: Arc::clone(offer),
-        spend: *spend,
-        reservations: Vec::new(),
+/// What a decision showed, with what it reserved. `known` is the same decision.
+fn shown_offers(record: &DecisionRecord, known: &KnownDecision) -> Vec<ShownOffer> {
+    let shown = known.shown.iter().zip(&record.offers).map(|((offer, spend), recorded)| {
+        let reserved = [(TotalLimit::Cap, &recorded.cap_total), (TotalLimit::Budget, &recorded.budget)];
+        let reservation = |(limit, reserved): (TotalLimit, &Option<RecordedReservation>)| {
+            let RecordedReservation { outcome, lapses_in } = reserved.as_ref()?;
+            let lapses_in = i64::try_from(*lapses_in).unwrap_or(i64::MAX);
+            let until = record.decided_at.div_euclid(1_000).saturating_add(lapses_in);
+            let until = DateTime::from_timestamp_millis(until).unwrap_or(DateTime::<Utc>::MAX_UTC);
+            Some(Reservation { limit, outcome: outcome.as_str().into(), until })
+        };
+        let reservations = reserved.into_iter().filter_map(reservation).collect();
+        ShownOffer { offer: Arc::clone(offer), spend: *spend, reservations }
     });
     shown.collect()
+}
+
+/// What a record says of the reservations of an offer, for a decision at `decided_at`: of its total cap and of its
+/// budget.
+#[must_use]
+pub fn recorded_reservations(
+    shown: &ShownOffer,
+    decided_at: DateTime<Utc>,
+) -> [Option<RecordedReservation>; 2] {
+    let decided_at = decided_at.timestamp_micros().div_euclid(1_000);
+    TotalLimit::ALL.map(|limit| {
+        let reserved = shown.reservations.iter().find(|reserved| reserved.limit == limit)?;
+        let lapses_in = (reserved.until.timestamp_millis() - decided_at).max(0).unsigned_abs();
+        Some(RecordedReservation { outcome: reserved.outcome.to_string(), lapses_in })
+    })
 }
 
 fn decision_of<'a>(id: Uuid, known: &'a KnownDecision, shown: &'a [ShownOffer]) -> Decision<'a> {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::History;
 use super::entry::Entry;
-use super::event::{Reservation, ShownOffer};
+use super::event::ShownOffer;
 use super::limits::{CustomerLimits, LimitBlocked, Limits, OfferSet, Place};
 use super::moment::{self, Millis};
 use super::names::{DECISION, EntryKey};
@@ -134,6 +134,14 @@ impl Transaction {
         self.is_kept = true;
     }
 
+    /// Ends the transaction: what is shown stays counted for limits over all customers. The history of the customer is
+    /// as it was before.
+    pub fn keep_totals(mut self) {
+        self.hide();
+        self.history.drop_if_empty(&self.customer);
+        self.is_kept = true;
+    }
+
     /// Takes what `offers` need of the totals and is not taken yet; gives back what others took. Returns the offers
     /// that are refused.
     fn take(&mut self, offers: &[OfferIndex], shows: Shows) -> Vec<Refused> {
@@ -216,18 +224,8 @@ impl Transaction {
     }
 
     fn shown_offer(&self, offer: OfferIndex) -> ShownOffer {
-        let (_, id) = self.limits.name(offer);
         let taken = self.taken.iter().find(|(taken, _)| *taken == offer);
-        let reservations = taken.into_iter().flat_map(|(_, taken)| taken).map(|(limit, hold)| Reservation {
-            limit: *limit,
-            outcome: self.limits.names().types.name(hold.counted),
-            until: moment::moment(hold.until).unwrap_or(DateTime::<Utc>::MAX_UTC),
-        });
-        ShownOffer {
-            offer: Arc::clone(id),
-            spend: self.limits.spend(offer),
-            reservations: reservations.collect(),
-        }
+        self.limits.shown(offer, &taken.map(|(_, taken)| taken.clone()).unwrap_or_default())
     }
 }
 

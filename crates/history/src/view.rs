@@ -1,5 +1,7 @@
 //! One immutable view of the history, for all customers of a call.
 
+mod recorded;
+
 use chrono::{DateTime, Utc};
 
 use super::History;

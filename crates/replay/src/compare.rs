@@ -1,6 +1,9 @@
 //! Whether a record and what was decided again are the same, byte for byte, and where they differ.
 
-use event::proto::{Candidates, DecisionRecord, RecordedFactors, RecordedOffer, RecordedSegment};
+use event::proto::{
+    Candidates, DecisionRecord, RecordedFactors, RecordedOffer, RecordedRefusal, RecordedReservation,
+    RecordedSegment,
+};
 use prost::Message;
 use serde::Serialize;
 
@@ -23,6 +26,7 @@ pub fn differences(recorded: &DecisionRecord, replayed: &DecisionRecord) -> Vec<
         return Vec::new();
     }
     let mut found = Found(Vec::new());
+    found.of("default_channel", &recorded.default_channel, &replayed.default_channel);
     found.of("segment", &segment(recorded.segment.as_ref()), &segment(replayed.segment.as_ref()));
     let empty = Candidates::default();
     let (ours, theirs) =
@@ -49,6 +53,14 @@ pub fn differences(recorded: &DecisionRecord, replayed: &DecisionRecord) -> Vec<
             &format!("offers[{at}]"),
             &ours.map_or_else(nothing, offer),
             &theirs.map_or_else(nothing, offer),
+        );
+    }
+    for at in 0..recorded.refusals.len().max(replayed.refusals.len()) {
+        let (ours, theirs) = (recorded.refusals.get(at), replayed.refusals.get(at));
+        found.of(
+            &format!("refusals[{at}]"),
+            &ours.map_or_else(nothing, refusal),
+            &theirs.map_or_else(nothing, refusal),
         );
     }
     found.of("degraded", &recorded.degraded.join(", "), &replayed.degraded.join(", "));
@@ -82,10 +94,37 @@ fn segment(segment: Option<&RecordedSegment>) -> String {
 }
 
 fn offer(offer: &RecordedOffer) -> String {
-    let RecordedOffer { offer_id, priority, fallback, selection_probability, factors } = offer;
+    let RecordedOffer {
+        offer_id,
+        priority,
+        fallback,
+        selection_probability,
+        factors,
+        terms,
+        cap_total,
+        budget,
+    } = offer;
     let fallback = if *fallback { ", fallback" } else { "" };
     let factors = factors.as_ref().map(self::factors).unwrap_or_default();
-    format!("{offer_id} with priority {priority}, probability {selection_probability}{fallback}{factors}")
+    let terms =
+        terms.map(|terms| format!("; cost {}, value {}", terms.cost, terms.value)).unwrap_or_default();
+    let reserved: String = [("cap_total", cap_total), ("budget", budget)].map(reservation).concat();
+    format!(
+        "{offer_id} with priority {priority}, probability {selection_probability}{fallback}{factors}{terms}{reserved}"
+    )
+}
+
+fn reservation((limit, reserved): (&str, &Option<RecordedReservation>)) -> String {
+    let text = |reserved: &RecordedReservation| {
+        format!("; {limit} reserved for `{}` for {} ms", reserved.outcome, reserved.lapses_in)
+    };
+    reserved.as_ref().map(text).unwrap_or_default()
+}
+
+fn refusal(refusal: &RecordedRefusal) -> String {
+    let RecordedRefusal { round, fallback, offer_id, reason, limit, frees_in } = refusal;
+    let when = if *fallback { "as the fallback".to_owned() } else { format!("in round {round}") };
+    format!("{offer_id} {when}, reason {reason} {limit}, frees in {frees_in} ms")
 }
 
 fn factors(factors: &RecordedFactors) -> String {
@@ -108,6 +147,8 @@ fn factors(factors: &RecordedFactors) -> String {
 
 #[cfg(test)]
 mod tests {
+    use event::proto::RecordedTerms;
+
     use super::*;
 
     fn record() -> DecisionRecord {
@@ -125,8 +166,10 @@ mod tests {
             offers: vec![RecordedOffer {
                 offer_id: "a".to_owned(),
                 factors: Some(factors),
+                cap_total: Some(RecordedReservation { outcome: "accept".to_owned(), lapses_in: 9 }),
                 ..Default::default()
             }],
+            refusals: vec![RecordedRefusal { offer_id: "b".to_owned(), reason: 19, ..Default::default() }],
             degraded: vec!["default:age".to_owned()],
             ..DecisionRecord::default()
         }
@@ -140,13 +183,18 @@ mod tests {
     #[test]
     fn each_part_of_an_answer_is_named() {
         type Change = fn(&mut DecisionRecord);
-        let cases: [(&str, Change); 8] = [
+        let cases: [(&str, Change); 13] = [
             ("segment", |one| one.segment.as_mut().unwrap().distance = 1.500_000_1),
             ("candidates[1]", |one| one.candidates.as_mut().unwrap().reasons[1] = 3),
             ("candidates", |one| one.candidates.as_mut().unwrap().stages.push(1)),
             ("raw_scores", |one| one.candidates.as_mut().unwrap().raw_scores[0] = 0.500_000_06),
             ("offers[0]", |one| one.offers[0].factors.as_mut().unwrap().propensity += f64::EPSILON / 4.0),
             ("offers[1]", |one| one.offers.push(one.offers[0].clone())),
+            ("offers[0]", |one| one.offers[0].cap_total.as_mut().unwrap().lapses_in += 1),
+            ("offers[0]", |one| one.offers[0].terms = Some(RecordedTerms::default())),
+            ("refusals[0]", |one| one.refusals[0].frees_in += 1),
+            ("refusals[0]", |one| one.refusals.clear()),
+            ("default_channel", |one| one.default_channel.push('x')),
             ("degraded", |one| one.degraded.clear()),
             ("record", |one| one.request_id.push('x')),
         ];

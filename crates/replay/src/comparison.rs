@@ -74,6 +74,8 @@ pub struct Records {
     pub first: Option<String>,
     /// When the last of them was decided, as RFC 3339.
     pub last: Option<String>,
+    /// By limit of the other release: how many decisions have no record of all that it looks at.
+    pub not_known: BTreeMap<String, u64>,
 }
 
 /// Customers of the store.
@@ -170,9 +172,7 @@ pub(crate) fn shown(moment: DateTime<Utc>) -> String {
 }
 
 /// What holds for both kinds of comparison.
-const OF_BOTH: [&str; 4] = [
-    "History is not read: what customers were shown or did before does not count, and no limit on contacts applies.",
-    "Nothing is reserved or recorded, and no total limit or budget is drawn on.",
+const OF_BOTH: [&str; 2] = [
     "Exploration is off: the best offers are shown.",
     "Expected value is propensity × value, summed over the offers shown; margin subtracts the cost. Each side uses \
      the propensities of its own models, so other models change the sums even where the offers stay the same. \
@@ -192,13 +192,28 @@ impl Subject {
                      defaults apply.",
                     records.after
                 ),
+                format!(
+                    "Limits of {} look at the history that was recorded with each decision. What other offers would \
+                     have led to since is not in it. What the records do not say counts as not having happened.",
+                    records.after
+                ),
+                "A total cap or a budget refuses what it refused then. Nothing is reserved, and other decisions use \
+                 up nothing."
+                    .to_owned(),
                 "Segments are those before the change.".to_owned(),
             ]),
             Self::Customers(customers) => sentences.extend([
                 format!("Everything is decided as of {}.", customers.as_of),
-                "Customers are decided in the order of their ids, each on their own, with the features and consents \
-                 that the store has."
+                "Customers are decided in the order of their ids, each at every placement in the order of the \
+                 placements' ids, with the features and consents that the store has."
                     .to_owned(),
+                format!(
+                    "Limits look at what was recorded before {}, which each release has a copy of. What a customer is \
+                     shown counts for their next placement, and for total caps and budgets, which the customers after \
+                     them find used.",
+                    customers.as_of
+                ),
+                "Nothing is reserved or recorded where customers are served.".to_owned(),
                 "There is no context: its features have their defaults. Each placement has its first channel and its \
                  usual number of offers."
                     .to_owned(),

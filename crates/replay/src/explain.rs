@@ -43,9 +43,9 @@ pub struct NamedValue {
 /// # Errors
 /// When the release cannot be loaded or the record does not fit it.
 pub fn explain(recorded: &DecisionRecord, releases: &Releases) -> Result<Explained, String> {
-    let snapshot = releases.get(recorded.release)?;
+    let loaded = releases.loaded(recorded.release)?;
     let mut explained = Explained {
-        snapshot,
+        snapshot: Arc::clone(&loaded.snapshot),
         features: Vec::new(),
         context: Vec::new(),
         result: None,
@@ -55,15 +55,14 @@ pub fn explain(recorded: &DecisionRecord, releases: &Releases) -> Result<Explain
         return Ok(explained);
     }
     let schema = explained.snapshot.release.schema();
-    let mut input = record::read(recorded, &explained.snapshot.release).map_err(|error| error.to_string())?;
+    let mut input = record::read(recorded, &loaded).map_err(|error| error.to_string())?;
     explained.features = named(schema.of(Entity::Customer), &input.values.customer);
     explained.context = named(schema.of(Entity::Context), &input.values.context);
     input.request.explain = Explain::All;
     let decided =
         decide_again(&explained.snapshot, input, &Worker::only()).map_err(|error| error.to_string())?;
-    let mut replayed = recorded.clone();
-    record::answer(&explained.snapshot, &decided.decision, &mut replayed);
-    explained.differences = differences(recorded, &replayed);
+    let again = record::answered_again(&explained.snapshot, &decided.decision, recorded);
+    explained.differences = differences(recorded, &again);
     explained.result = Some(decided.result);
     Ok(explained)
 }

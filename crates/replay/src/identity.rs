@@ -1,6 +1,7 @@
 //! Decides again from records with the releases they name, and compares with what was answered.
 //!
-//! Raw scores and ids are taken from the record. All else is worked out and compared byte for byte.
+//! Raw scores, ids, what limits looked at and what they refused when a slate was reserved are taken from the record.
+//! All else is worked out and compared byte for byte.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -137,18 +138,17 @@ impl Replayed {
         releases: &Releases,
         worker: &Worker,
     ) -> Result<Vec<Difference>, String> {
-        let snapshot = releases.get(recorded.release)?;
-        let input = record::read(recorded, &snapshot.release).map_err(|error| error.to_string())?;
+        let loaded = releases.loaded(recorded.release)?;
+        let snapshot = &loaded.snapshot;
+        let input = record::read(recorded, &loaded).map_err(|error| error.to_string())?;
         if let Some(rescored) = &mut self.rescored {
             let mut input = input.clone();
             input.values.scores = None;
-            let scored = decide_again(&snapshot, input, worker).map_err(|error| error.to_string())?;
-            rescored.add(&snapshot, &scored, recorded);
+            let scored = decide_again(snapshot, input, worker).map_err(|error| error.to_string())?;
+            rescored.add(snapshot, &scored, recorded);
         }
-        let decided = decide_again(&snapshot, input, worker).map_err(|error| error.to_string())?;
-        let mut replayed = recorded.clone();
-        record::answer(&snapshot, &decided.decision, &mut replayed);
-        Ok(differences(recorded, &replayed))
+        let decided = decide_again(snapshot, input, worker).map_err(|error| error.to_string())?;
+        Ok(differences(recorded, &record::answered_again(snapshot, &decided.decision, recorded)))
     }
 
     fn merged(mut self, other: Self) -> Self {

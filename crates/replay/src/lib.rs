@@ -30,14 +30,14 @@ pub use effect::{
 };
 pub use explain::{Explained, NamedValue, explain};
 pub use names::names;
-pub use privacy::Privacy;
+pub use privacy::{CustomerNames, Privacy};
 pub use record::{FORMAT, RecordError, read, write};
-pub use releases::{Releases, without_customers};
+pub use releases::{Loaded, Releases, without_customers};
 pub use rescore::{Rescored, Scores};
-pub use simulate::{Simulation, SimulationError, simulate};
+pub use simulate::{SimulatedHistory, Simulation, SimulationError, simulate};
 pub use values::{ValuesError, recorded_source};
 pub use view::{
-    DecisionView, ListedDecision, ViewedFactors, ViewedOffer, ViewedSegment, ViewedValue, ViewedWithheld,
-    rfc3339, shortest,
+    DecisionView, ListedDecision, ViewedEvent, ViewedFactors, ViewedHistory, ViewedLimit, ViewedOffer,
+    ViewedRefusal, ViewedReservation, ViewedSegment, ViewedValue, ViewedWithheld, rfc3339, shortest,
 };
 pub use whatif::what_if;

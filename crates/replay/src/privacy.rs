@@ -1,5 +1,6 @@
 //! How records name customers, and how they hold the values of sensitive features.
 
+use decision::Naming;
 use event::privacy::{Pseudonyms, RecordedEntity, ValueCipher};
 use event::proto::{DecisionRecord, EncryptedValues, FeatureValues};
 use prost::Message;
@@ -52,6 +53,30 @@ impl Privacy {
                 *encrypted =
                     EncryptedValues { ciphertext: lists.encode_to_vec(), ..EncryptedValues::default() };
             }
+        }
+    }
+}
+
+/// How history names customers: as records do. By default, by their ids.
+#[derive(Debug, Clone, Default)]
+pub struct CustomerNames(Pseudonyms);
+
+impl CustomerNames {
+    /// Names by these pseudonyms.
+    #[must_use]
+    pub fn new(pseudonyms: Pseudonyms) -> Self {
+        Self(pseudonyms)
+    }
+}
+
+impl Naming for CustomerNames {
+    fn pseudonyms(&self, id: &str, names: &mut Vec<String>) {
+        let newest = self.0.of(id);
+        let all = self.0.all(id);
+        // Without keys, everybody goes by their id.
+        if all.len() > 1 {
+            names.extend(all.into_iter().filter(|name| *name != newest).map(|name| name.text));
+            names.insert(0, newest.text);
         }
     }
 }

@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use decision::{
-    CandidateOutcome, Customer, CustomerError, Explain, Factors, RankRequest, RankedOffer, Reason,
-    RecordedCall, RecordedDecision, RecordedScores, RecordedValues, ReplayInput, Stage,
+    CallHistory, CandidateOutcome, Customer, CustomerError, Explain, Factors, RankRequest, RankedOffer,
+    Reason, RecordedCall, RecordedDecision, RecordedHistory, RecordedScores, RecordedValues, Refusal,
+    ReplayInput, Stage,
 };
 use event::privacy::RecordedEntity;
 use event::proto;
 use feature::Entity;
+use history::{HistoryView, Limits, ShownOffer, TotalLimit, recorded_reservations};
+use offer::{Catalog, OfferIndex};
 use release::{Release, Snapshot};
 use uuid::Uuid;
 
 use super::privacy::Privacy;
+use super::releases::Loaded;
 use super::values::{self, ValuesError};
 
 /// The format of the records that this version writes.
@@ -85,6 +89,9 @@ pub fn write(call: &RecordedCall, privacy: &Privacy, mut emit: impl FnMut(proto:
             let (open, sensitive) = context.clone();
             record.context = Some(privacy.protect(open, sensitive, decision.id, RecordedEntity::Context));
             record.unknown_customer = customer.unknown;
+            record.history = call.history().and_then(|CallHistory { limits, view, place }| {
+                view.seen(limits, index, place, call.candidates(), call.decided_at())
+            });
         }
         answer(snapshot, decision, &mut record);
         emit(record);
@@ -93,14 +100,48 @@ pub fn write(call: &RecordedCall, privacy: &Privacy, mut emit: impl FnMut(proto:
 
 /// Writes what a decision came to: everything of a record that is worked out and not given.
 pub(crate) fn answer(snapshot: &Snapshot, decision: &RecordedDecision, record: &mut proto::DecisionRecord) {
+    let release = &snapshot.release;
+    let decided_at = DateTime::from_timestamp_micros(record.decided_at).unwrap_or_default();
+    record.default_channel = default_channel(release.catalog(), record);
     record.segment = decision.segment.as_ref().map(|segment| proto::RecordedSegment {
         id: segment.id,
         distance: segment.distance,
         margin: segment.margin,
     });
     record.candidates = decision.error.is_none().then(|| candidates(decision));
-    record.offers = decision.offers.iter().map(|offer| offer_of(&snapshot.release, offer)).collect();
+    let offers = decision.offers.iter().map(|offer| {
+        let shown = decision.shown.iter().find(|shown| shown.offer == offer.offer_id);
+        offer_of(release, offer, shown, decided_at)
+    });
+    record.offers = offers.collect();
     record.degraded = decision.degraded.lines().map(str::to_owned).collect();
+    let refusals = decision.refusals.iter().map(|refusal| refusal_of(release.catalog(), refusal, decided_at));
+    record.refusals = refusals.collect();
+}
+
+/// The record with the answer of a decision that was made again. What a version that recorded less has left out stays
+/// so.
+pub(crate) fn answered_again(
+    snapshot: &Snapshot,
+    decision: &RecordedDecision,
+    recorded: &proto::DecisionRecord,
+) -> proto::DecisionRecord {
+    let mut again = recorded.clone();
+    answer(snapshot, decision, &mut again);
+    if recorded.default_channel.is_empty() {
+        again.default_channel.clear();
+    }
+    for (again, recorded) in again.offers.iter_mut().zip(&recorded.offers) {
+        again.terms = again.terms.filter(|_| recorded.terms.is_some());
+    }
+    again
+}
+
+/// The first channel of the placement, where a call named none.
+fn default_channel(catalog: &Catalog, record: &proto::DecisionRecord) -> String {
+    let placement = catalog.policy.find_placement(&record.placement).filter(|_| record.channel.is_empty());
+    let first = placement.and_then(|placement| catalog.policy.placement(placement).channels.first());
+    first.cloned().unwrap_or_default()
 }
 
 fn candidates(decision: &RecordedDecision) -> proto::Candidates {
@@ -114,13 +155,40 @@ fn candidates(decision: &RecordedDecision) -> proto::Candidates {
     }
 }
 
-fn offer_of(release: &Release, offer: &RankedOffer) -> proto::RecordedOffer {
+/// `shown`: what was reserved with the offer, where there is a history.
+fn offer_of(
+    release: &Release,
+    offer: &RankedOffer,
+    shown: Option<&ShownOffer>,
+    decided_at: DateTime<Utc>,
+) -> proto::RecordedOffer {
+    let terms = || {
+        let terms = release.catalog().library.get(offer.offer);
+        proto::RecordedTerms { cost: terms.cost, value: terms.value }
+    };
+    let [cap_total, budget] = shown.map(|shown| recorded_reservations(shown, decided_at)).unwrap_or_default();
     proto::RecordedOffer {
         offer_id: offer.offer_id.to_string(),
         priority: offer.priority,
         fallback: offer.fallback,
         selection_probability: 1.0,
         factors: offer.factors.as_ref().map(|factors| factors_of(release, factors)),
+        terms: offer.factors.is_none().then(terms),
+        cap_total,
+        budget,
+    }
+}
+
+fn refusal_of(catalog: &Catalog, refusal: &Refusal, decided_at: DateTime<Utc>) -> proto::RecordedRefusal {
+    let Refusal { round, offer, reason, limit, frees_at } = refusal;
+    let frees_in = frees_at.map(|moment| moment.timestamp_millis() - decided_at.timestamp_millis());
+    proto::RecordedRefusal {
+        round: round.unwrap_or(0),
+        fallback: round.is_none(),
+        offer_id: catalog.library.get(*offer).id.to_string(),
+        reason: *reason as u32 + 1,
+        limit: if reason.limit_key().is_some() { String::new() } else { limit.clone() },
+        frees_in: frees_in.unwrap_or(0),
     }
 }
 
@@ -148,15 +216,17 @@ fn error_of(error: &CustomerError, index: usize) -> proto::RecordedError {
     proto::RecordedError { code, message: error.message().to_owned(), field: error.field(index) }
 }
 
-/// What a record says that can be decided again by `snapshot`, the release that decided. With recorded scores: the
-/// models are not asked.
+/// What a record says that can be decided again by the release that decided. With recorded scores: the models are not
+/// asked.
 ///
 /// # Errors
 /// When the record does not fit the release or lacks something.
-pub fn read(record: &proto::DecisionRecord, release: &Release) -> Result<ReplayInput, RecordError> {
+pub fn read(record: &proto::DecisionRecord, of: &Loaded) -> Result<ReplayInput, RecordError> {
     if record.format == 0 || record.format > FORMAT {
         return Err(RecordError::Format(record.format));
     }
+    let Loaded { snapshot, limits } = of;
+    let release = &snapshot.release;
     let request = request(record)?;
     let schema = release.schema();
     let entity = |name, entity, values: &Option<proto::FeatureValues>| {
@@ -165,18 +235,59 @@ pub fn read(record: &proto::DecisionRecord, release: &Release) -> Result<ReplayI
     };
     let candidates = record.candidates.as_ref().ok_or_else(|| field("candidates", "are missing"))?;
     let unscored = candidates.unscored.iter().map(|why| Arc::from(why.as_str())).collect();
+    let now = moment(record.decided_at)?;
+    let refusals = record.refusals.iter().map(|refusal| refused(refusal, release.catalog(), now));
+    let view = view(record, limits, now, |_, _| true)?;
     Ok(ReplayInput {
         request,
-        now: moment(record.decided_at)?,
+        now,
         values: RecordedValues {
             decision_id: Some(decision_id(record)?),
             customer: entity("customer", Entity::Customer, &record.customer)?,
             context: entity("context", Entity::Context, &record.context)?,
             unknown_customer: record.unknown_customer,
             scores: Some(RecordedScores { raw: candidates.raw_scores.clone(), unscored }),
-            history: None,
+            history: Some(RecordedHistory {
+                limits: Arc::clone(limits),
+                view: Arc::new(view),
+                refusals: refusals.collect::<Result<_, _>>()?,
+            }),
         },
         ignored: Some(record.ignored.clone()),
+    })
+}
+
+/// What these limits can look at of what a record says. `is_known`: as in [`HistoryView::of_record`].
+pub(crate) fn view(
+    record: &proto::DecisionRecord,
+    limits: &Limits,
+    now: DateTime<Utc>,
+    is_known: impl Fn(OfferIndex, TotalLimit) -> bool,
+) -> Result<HistoryView, RecordError> {
+    let view = HistoryView::of_record(record.history.as_ref(), limits, now, is_known);
+    view.map_err(|error| field("history", &error.to_string()))
+}
+
+/// What was refused, of a decision by the release with this catalog.
+fn refused(
+    refusal: &proto::RecordedRefusal,
+    catalog: &Catalog,
+    decided_at: DateTime<Utc>,
+) -> Result<Refusal, RecordError> {
+    let proto::RecordedRefusal { round, fallback, offer_id, reason, limit, frees_in } = refusal;
+    let offer = catalog.library.find(offer_id);
+    let offer = offer.ok_or_else(|| field("refusals", &format!("the release has no offer `{offer_id}`")))?;
+    let known = usize::try_from(*reason).ok().and_then(|number| number.checked_sub(1));
+    let reason = known
+        .and_then(|number| Reason::ALL.get(number).copied())
+        .ok_or_else(|| field("refusals", &format!("reason {reason} is not known to this version")))?;
+    let frees_at = decided_at.timestamp_millis().saturating_add(*frees_in);
+    Ok(Refusal {
+        round: (!fallback).then_some(*round),
+        offer,
+        reason,
+        limit: reason.limit_key().map_or_else(|| limit.clone(), str::to_owned),
+        frees_at: DateTime::from_timestamp_millis(frees_at).filter(|_| *frees_in != 0),
     })
 }
 

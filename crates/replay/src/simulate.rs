@@ -1,26 +1,29 @@
 //! What another release would show to all customers of the store.
 //!
-//! Both releases decide for every customer at every placement, by the functions that serve. Start reading at
-//! [`simulate`].
+//! Both releases decide for every customer at every placement, by the functions that serve. Each has a history of its
+//! own, in which what it shows counts: that of a customer for their next placement, the totals of offers for the
+//! customers behind them. Start reading at [`simulate`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use chrono::{DateTime, Utc};
-use decision::{Customer, RankRequest};
+use decision::{Customer, DecisionError, Held, Limiter, Naming, RankRequest, decide_together};
 use document::suggestion;
 use feature::store::RowIndex;
+use history::History;
+use offer::OfferIndex;
 use release::Snapshot;
 use work::Worker;
 
 use super::comparison::{Comparison, Customers, Excluded, Named, Options, Subject, shown};
 use super::effect::{Side, Tally};
 use super::parallel;
+use super::privacy::CustomerNames;
 use super::whatif::{Placed, worker};
-use decision::{DecidedTogether, decide_together};
 
 /// Customers that a thread takes at once. Enough to amortise a model's fixed cost.
 const CHUNK: usize = 256;
@@ -36,8 +39,35 @@ pub struct Simulation {
     pub placements: Vec<String>,
     /// The moment of all decisions.
     pub now: DateTime<Utc>,
+    /// What limits look at.
+    pub history: SimulatedHistory,
     /// How to compute.
     pub options: Options,
+}
+
+/// What limits look at in a simulation: a history for each release. Nobody else may use them.
+#[derive(Debug, Clone)]
+pub struct SimulatedHistory {
+    before: Limiter,
+    after: Limiter,
+}
+
+impl SimulatedHistory {
+    /// That of the moment of the simulation, in which customers have the names that `names` gives them.
+    #[must_use]
+    pub fn new(history: History, names: CustomerNames) -> Self {
+        let names: Arc<dyn Naming> = Arc::new(names);
+        let copy = history.copied();
+        let limiter = |history| Limiter::new(Arc::new(history), Arc::clone(&names));
+        Self { before: limiter(history), after: limiter(copy) }
+    }
+}
+
+impl Default for SimulatedHistory {
+    /// One in which nothing has happened.
+    fn default() -> Self {
+        Self::new(History::default(), CustomerNames::default())
+    }
 }
 
 /// Why nothing was simulated.
@@ -59,6 +89,9 @@ pub enum SimulationError {
 /// Decides for all customers of `after` with both releases. `progress` gets the number of customers so far, now and
 /// then. The result does not depend on threads.
 ///
+/// Where an offer is limited in total, what a customer gets depends on those before them: each release then decides on
+/// one thread, for one customer after another.
+///
 /// # Errors
 /// A placement that neither release has.
 pub fn simulate(
@@ -67,10 +100,15 @@ pub fn simulate(
 ) -> Result<Comparison, SimulationError> {
     let placements = Placements::of(simulation)?;
     let rows = in_order(&simulation.after.snapshot);
-    let threads = parallel::thread_count(simulation.options.threads);
+    let wanted = parallel::thread_count(simulation.options.threads);
+    let (order, threads) = match has_totals(simulation) {
+        true if wanted > 1 => (Order::OneByOne { sides_at_once: true }, 1),
+        true => (Order::OneByOne { sides_at_once: false }, 1),
+        false => (Order::Any, wanted),
+    };
     let (next, progress) = (AtomicUsize::new(0), Mutex::new((0, progress)));
     let run = |thread: usize| {
-        let mut state = State::new(simulation, &placements.both, worker(thread, simulation.options.sessions));
+        let mut state = State::new(simulation, &placements.both, thread);
         loop {
             let start = next.fetch_add(CHUNK, Ordering::Relaxed);
             let Some(chunk) =
@@ -78,7 +116,7 @@ pub fn simulate(
             else {
                 return state;
             };
-            state.add(simulation, chunk);
+            state.add(simulation, chunk, order);
             let (done, progress) = &mut *progress.lock().unwrap_or_else(PoisonError::into_inner);
             *done += chunk.len() as u64;
             progress(*done);
@@ -89,8 +127,26 @@ pub fn simulate(
         all.merge(part);
         all
     });
-    let all = parts.unwrap_or_else(|| State::new(simulation, &placements.both, Worker::only()));
+    let all = parts.unwrap_or_else(|| State::new(simulation, &placements.both, 0));
     Ok(all.finish(simulation, placements, rows.len() as u64))
+}
+
+/// In which order customers are decided.
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    /// In any: none of them changes what another one gets.
+    Any,
+    /// One after another; perhaps by both releases at the same time.
+    OneByOne { sides_at_once: bool },
+}
+
+/// Whether an offer of either release is limited in total.
+fn has_totals(simulation: &Simulation) -> bool {
+    let offers = |named: &Named| {
+        let offers = named.snapshot.release.catalog().library.offers();
+        offers.iter().any(|offer| offer.cap_total.is_some() || offer.budget.is_some())
+    };
+    offers(&simulation.before) || offers(&simulation.after)
 }
 
 /// The customers in the order of their ids.
@@ -139,6 +195,13 @@ impl Placements {
     }
 }
 
+/// What a release decides at a placement for some customers.
+struct Decisions {
+    candidates: Vec<OfferIndex>,
+    /// In order.
+    of_customers: decision::Decisions,
+}
+
 /// What one thread knows.
 struct State {
     tally: Tally,
@@ -146,7 +209,8 @@ struct State {
     after: Placed,
     /// Each placement with its position in the tally.
     placements: Vec<(String, u32)>,
-    worker: Worker,
+    /// One for each release.
+    workers: [Worker; 2],
     excluded: Excluded,
     first_changes: u64,
     slate_changes: u64,
@@ -154,14 +218,15 @@ struct State {
 }
 
 impl State {
-    fn new(simulation: &Simulation, placements: &[String], worker: Worker) -> Self {
+    fn new(simulation: &Simulation, placements: &[String], thread: usize) -> Self {
+        let sessions = simulation.options.sessions;
         let mut tally = Tally::default();
         Self {
             before: Placed::new(&simulation.before.snapshot, 0, &mut tally),
             after: Placed::new(&simulation.after.snapshot, 1, &mut tally),
             placements: placements.iter().map(|id| (id.clone(), tally.placement(id))).collect(),
             tally,
-            worker,
+            workers: [worker(thread, sessions), worker(thread, sessions)],
             excluded: Excluded::default(),
             first_changes: 0,
             slate_changes: 0,
@@ -170,45 +235,85 @@ impl State {
     }
 
     /// Decides for some customers at every placement.
-    fn add(&mut self, simulation: &Simulation, chunk: &[RowIndex]) {
+    fn add(&mut self, simulation: &Simulation, chunk: &[RowIndex], order: Order) {
         let customers = &simulation.after.snapshot.customers;
         let ids: Vec<&str> = chunk.iter().map(|row| customers.id(*row).unwrap_or_default()).collect();
-        let mut changed = vec![(false, false); ids.len()];
-        for (placement, position) in std::mem::take(&mut self.placements) {
-            let request = || RankRequest {
-                placement: placement.clone(),
-                customers: ids
-                    .iter()
-                    .map(|id| Customer { id: (*id).to_owned(), ..Customer::default() })
-                    .collect(),
-                dry_run: true,
-                ..RankRequest::default()
-            };
-            let decide =
-                |placed: &Placed| decide_together(&placed.snapshot, request(), simulation.now, &self.worker);
-            match (decide(&self.before), decide(&self.after)) {
-                (Ok(before), Ok(after)) => self.compare(position, &ids, (&before, &after), &mut changed),
-                (Err(error), _) | (_, Err(error)) => {
-                    for id in &ids {
-                        self.excluded.fail(id, format!("{placement}: {error}"));
+        let together = match order {
+            Order::Any => ids.len(),
+            Order::OneByOne { .. } => 1,
+        };
+        let [before, after] = &self.workers;
+        let SimulatedHistory { before: known_before, after: known_after } = &simulation.history;
+        let side = |placed: &Placed, limiter, worker| {
+            let decide = |ids: &[&str]| self.decide(simulation, placed, limiter, worker, ids);
+            ids.chunks(together).map(decide).collect::<Vec<_>>()
+        };
+        let decide_before = || side(&self.before, known_before, before);
+        let decide_after = || side(&self.after, known_after, after);
+        let beside = |_: usize| decide_after();
+        let (before, after) = match order {
+            Order::OneByOne { sides_at_once: true } => thread::scope(|scope| {
+                let beside = parallel::start(scope, 1, &beside);
+                let before = decide_before();
+                // Where no thread can be started, this one goes on.
+                let after = beside.ok().map(parallel::joined).and_then(|mut after| after.pop());
+                (before, after.unwrap_or_else(decide_after))
+            }),
+            Order::OneByOne { sides_at_once: false } | Order::Any => (decide_before(), decide_after()),
+        };
+        for ((ids, before), after) in ids.chunks(together).zip(before).zip(after) {
+            let mut changed = vec![(false, false); ids.len()];
+            for (place, (before, after)) in before.iter().zip(&after).enumerate() {
+                match (before, after) {
+                    (Ok(before), Ok(after)) => self.compare(place, ids, (before, after), &mut changed),
+                    (Err(error), _) | (_, Err(error)) => {
+                        let placement = &self.placements[place].0;
+                        ids.iter().for_each(|id| self.excluded.fail(id, format!("{placement}: {error}")));
                     }
                 }
             }
-            self.placements.push((placement, position));
+            self.first_changes += changed.iter().filter(|(first, _)| *first).count() as u64;
+            self.slate_changes += changed.iter().filter(|(_, slate)| *slate).count() as u64;
         }
-        self.first_changes += changed.iter().filter(|(first, _)| *first).count() as u64;
-        self.slate_changes += changed.iter().filter(|(_, slate)| *slate).count() as u64;
+    }
+
+    /// What one release decides for some customers at each placement.
+    fn decide(
+        &self,
+        simulation: &Simulation,
+        placed: &Placed,
+        limiter: &Limiter,
+        worker: &Worker,
+        ids: &[&str],
+    ) -> Vec<Result<Decisions, DecisionError>> {
+        let customer = |id: &&str| Customer { id: (*id).to_owned(), ..Customer::default() };
+        let mut held = Vec::new();
+        let at = |(placement, _): &(String, u32)| {
+            let request = RankRequest {
+                placement: placement.clone(),
+                customers: ids.iter().map(customer).collect(),
+                ..RankRequest::default()
+            };
+            let decided = decide_together(&placed.snapshot, request, simulation.now, limiter, worker)?;
+            held.push(decided.held);
+            Ok(Decisions { candidates: decided.candidates, of_customers: decided.decisions })
+        };
+        let decided = self.placements.iter().map(at).collect();
+        // Nobody asks for these customers again.
+        held.into_iter().for_each(Held::keep_totals);
+        decided
     }
 
     fn compare(
         &mut self,
-        placement: u32,
+        place: usize,
         ids: &[&str],
-        (before, after): (&DecidedTogether, &DecidedTogether),
+        (before, after): (&Decisions, &Decisions),
         changed: &mut [(bool, bool)],
     ) {
+        let placement = self.placements[place].1;
         let Self { tally, excluded, sides: (side_before, side_after), .. } = self;
-        let decisions = before.decisions.iter().zip(&after.decisions);
+        let decisions = before.of_customers.iter().zip(&after.of_customers);
         for (((one, other), id), changed) in decisions.zip(ids).zip(changed) {
             if let Some(error) = one.error.as_ref().or(other.error.as_ref()) {
                 excluded.fail(id, error.message().to_owned());

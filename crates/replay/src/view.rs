@@ -1,5 +1,9 @@
 //! One decision as a person reads it: what was shown, why, and why not the others.
 
+mod limited;
+
+pub use limited::{ViewedEvent, ViewedHistory, ViewedLimit, ViewedRefusal, ViewedReservation};
+
 use chrono::{DateTime, SecondsFormat};
 use decision::RankResult;
 use event::proto::DecisionRecord;
@@ -32,6 +36,9 @@ pub struct DecisionView {
     pub placement: String,
     /// As asked; empty: the placement's first.
     pub channel: String,
+    /// The channel that was used where none was asked for.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub default_channel: String,
     /// The customer's id, or its pseudonym.
     pub customer_id: String,
     /// The key of the pseudonym, if it is one.
@@ -43,6 +50,12 @@ pub struct DecisionView {
     pub offers: Vec<ViewedOffer>,
     /// What was withheld, in the order of the ids.
     pub withheld: Vec<ViewedWithheld>,
+    /// What limits looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<ViewedHistory>,
+    /// What limits refused when it was to be shown.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refusals: Vec<ViewedRefusal>,
     /// The customer's features.
     pub features: Vec<ViewedValue>,
     /// The features of the context.
@@ -83,6 +96,9 @@ pub struct ViewedOffer {
     pub selection_probability: f64,
     /// Its factors; none for a fallback.
     pub factors: Option<ViewedFactors>,
+    /// What was reserved with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reservations: Vec<ViewedReservation>,
 }
 
 /// The factors of a priority, as in `Factors`.
@@ -194,6 +210,7 @@ impl DecisionView {
                 model: factors.model.clone(),
                 model_version: factors.model_version,
             }),
+            reservations: limited::reservations(offer, record.decided_at),
         });
         let segment = record.segment.as_ref();
         Self {
@@ -207,11 +224,14 @@ impl DecisionView {
             call_us: record.call_us,
             placement: record.placement.clone(),
             channel: record.channel.clone(),
+            default_channel: record.default_channel.clone(),
             customer_id: record.customer_id.clone(),
             pseudonym_key: record.pseudonym_key.clone(),
             segment: segment.map(|segment| ViewedSegment { id: segment.id, name: String::new() }),
             offers: offers.collect(),
             withheld: Vec::new(),
+            history: limited::history(record),
+            refusals: limited::refusals(record),
             features: Vec::new(),
             context: Vec::new(),
             consents: record.consents.clone(),

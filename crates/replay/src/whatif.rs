@@ -1,7 +1,9 @@
 //! What another release would have answered to recorded requests.
 //!
 //! A record has the request and all that was known of the customer. The other release decides again from that: its own
-//! rules, models and policy, on the recorded values. Start reading at [`what_if`].
+//! rules, models, limits and policy, on the recorded values. Start reading at [`what_if`].
+
+mod limits;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -12,14 +14,17 @@ use chrono::{DateTime, Utc};
 use decision::{Explain, RecordedDecision, ValueSource, decide_again};
 use event::proto::DecisionRecord;
 use feature::{Entity, FeatureSchema, Value, ValueRef};
+use history::History;
 use offer::{Candidate, Catalog, OfferIndex};
 use release::{AssignedSegment, Release, Snapshot};
 use work::Worker;
 
+use self::limits::{Compared, Unknown};
 use super::comparison::{Comparison, Excluded, Named, Options, Records, Subject, shown};
 use super::effect::{Code, Shown, Side, Tally};
 use super::parallel::in_parallel;
 use super::record;
+use super::releases::Loaded;
 
 /// How many releases that records name are kept ready per thread. Records come in the order of time, so few take
 /// turns.
@@ -41,8 +46,12 @@ pub fn what_if<E>(
     progress: impl FnMut(u64),
 ) -> Result<Comparison, E> {
     let threads = AtomicUsize::new(0);
-    let begin =
-        || State::new(&other.snapshot, worker(threads.fetch_add(1, Ordering::Relaxed), options.sessions));
+    let names = Arc::new(History::default());
+    let limited = Loaded::new(Arc::clone(&other.snapshot), &names);
+    let begin = || {
+        let worker = worker(threads.fetch_add(1, Ordering::Relaxed), options.sessions);
+        State::new(&other.snapshot, limited.clone(), Arc::clone(&names), worker)
+    };
     let add = |state: &mut State, records: Vec<DecisionRecord>| {
         for record in &records {
             state.add(record, &base);
@@ -119,6 +128,9 @@ impl Placed {
 struct Base {
     number: u64,
     placed: Placed,
+    loaded: Loaded,
+    /// What the limits of both look at.
+    compared: Compared,
     customer: Mapping,
     context: Mapping,
 }
@@ -163,8 +175,13 @@ impl Mapping {
 struct State {
     tally: Tally,
     other: Placed,
+    /// The other release with its limits, or why they cannot be looked at.
+    limited: Result<Loaded, String>,
+    /// Has the names of all releases, and nothing else.
+    names: Arc<History>,
     worker: Worker,
     bases: Vec<Base>,
+    unknown: Unknown,
     excluded: Excluded,
     records: u64,
     releases: BTreeMap<u64, u64>,
@@ -175,13 +192,21 @@ struct State {
 }
 
 impl State {
-    fn new(other: &Arc<Snapshot>, worker: Worker) -> Self {
+    fn new(
+        other: &Arc<Snapshot>,
+        limited: Result<Loaded, String>,
+        names: Arc<History>,
+        worker: Worker,
+    ) -> Self {
         let mut tally = Tally::default();
         Self {
             other: Placed::new(other, OTHER, &mut tally),
+            limited,
+            names,
             tally,
             worker,
             bases: Vec::new(),
+            unknown: Unknown::default(),
             excluded: Excluded::default(),
             records: 0,
             releases: BTreeMap::new(),
@@ -211,10 +236,11 @@ impl State {
         load: impl Fn(u64) -> Result<Arc<Snapshot>, String>,
     ) -> Result<(), String> {
         self.make_ready(record.release, load)?;
-        let Self { tally, other, worker, bases, before, after, .. } = self;
-        let base = bases.last().ok_or("no release is loaded")?;
-        let release = &base.placed.snapshot.release;
-        let mut input = record::read(record, release).map_err(|error| error.to_string())?;
+        let Self { tally, other, limited, worker, bases, unknown, before, after, .. } = self;
+        let base = bases.last_mut().ok_or("no release is loaded")?;
+        let limited = limited.as_ref().map_err(String::clone)?;
+        let mut input = record::read(record, &base.loaded).map_err(|error| error.to_string())?;
+        limits::resolve(&mut input, record, &base.loaded, limited).map_err(|error| error.to_string())?;
         recorded(record, base, tally, before)?;
         let schema = other.snapshot.release.schema();
         let values = &mut input.values;
@@ -229,6 +255,7 @@ impl State {
             return Err(error.message().to_owned());
         }
         other.side(&decided.decision, &decided.candidates, tally, after);
+        unknown.add(base.compared.beyond(record, &base.loaded, limited), &decided.candidates);
         let placement = tally.placement(&record.placement);
         tally.add(placement, before, after);
         Ok(())
@@ -256,6 +283,8 @@ impl State {
         let mapping = |entity| Mapping::new(entity, from, to);
         self.bases.push(Base {
             number,
+            loaded: Loaded::new(Arc::clone(&snapshot), &self.names)?,
+            compared: Compared::default(),
             customer: mapping(Entity::Customer),
             context: mapping(Entity::Context),
             placed: Placed::new(&snapshot, number, &mut self.tally),
@@ -265,6 +294,7 @@ impl State {
 
     fn merge(&mut self, other: Self) {
         self.tally.merge(other.tally);
+        self.unknown.merge(other.unknown);
         self.excluded.merge(other.excluded);
         self.records += other.records;
         for (release, records) in other.releases {
@@ -283,6 +313,7 @@ impl State {
             records: self.records,
             first: self.span.and_then(|(first, _)| moment(first)),
             last: self.span.and_then(|(_, last)| moment(last)),
+            not_known: self.unknown.0,
         });
         let assumptions = subject.assumptions();
         Comparison { subject, effect: self.tally.finish(), excluded: self.excluded, assumptions }

@@ -3,13 +3,17 @@
 use std::fmt::Write as _;
 
 use super::super::table::new_table;
-use replay::{DecisionView, ListedDecision, ViewedValue};
+use replay::{
+    DecisionView, ListedDecision, ViewedHistory, ViewedLimit, ViewedOffer, ViewedRefusal, ViewedReservation,
+    ViewedValue,
+};
 
 /// One decision, whole.
 pub(super) fn decision(view: &DecisionView) -> String {
     let mut text = String::new();
     let mut line = |words: String| _ = writeln!(text, "{words}");
-    let channel = if view.channel.is_empty() { String::new() } else { format!(" over {}", view.channel) };
+    let used = if view.channel.is_empty() { &view.default_channel } else { &view.channel };
+    let channel = if used.is_empty() { String::new() } else { format!(" over {used}") };
     line(format!("decision {}", view.decision_id));
     line(format!("{} at {}{channel}, by release {}", view.decided_at, view.placement, view.release));
     let customer = match (view.customer_id.as_str(), view.pseudonym_key.as_str()) {
@@ -40,8 +44,18 @@ pub(super) fn decision(view: &DecisionView) -> String {
         return text;
     }
     line(format!("\nshown\n{}", offers(view)));
+    let reserved: Vec<String> = view.offers.iter().flat_map(reserved).collect();
+    if !reserved.is_empty() {
+        line(format!("\nreserved\n{}", reserved.join("\n")));
+    }
+    if !view.refusals.is_empty() {
+        line(format!("\nrefused when the offers were to be shown\n{}", refusals(view)));
+    }
     if !view.withheld.is_empty() {
         line(format!("\nwithheld\n{}", withheld(view)));
+    }
+    if let Some(history) = &view.history {
+        line(format!("\nwhat limits looked at\n{}", self::history(history)));
     }
     for (title, values) in [("features", &view.features), ("context", &view.context)] {
         if !values.is_empty() {
@@ -85,6 +99,60 @@ fn offers(view: &DecisionView) -> String {
         table.add_row(row);
     }
     table.to_string()
+}
+
+/// A line for each reservation.
+fn reserved(offer: &ViewedOffer) -> impl Iterator<Item = String> {
+    offer.reservations.iter().map(|reserved| {
+        let ViewedReservation { limit, outcome, until } = reserved;
+        format!("{} of {}, for `{outcome}`, until {until}", limit, offer.offer_id)
+    })
+}
+
+fn refusals(view: &DecisionView) -> String {
+    let mut table = new_table(&["offer", "reason", "limit", "frees", "when"], 0..0);
+    for ViewedRefusal { round, reason, limit } in &view.refusals {
+        let when = match round {
+            Some(round) => format!("round {}", round + 1),
+            None => "as the fallback".to_owned(),
+        };
+        table.add_row([&limit.offer_id, reason, &limit.limit, &frees(limit), &when]);
+    }
+    table.to_string()
+}
+
+/// `frees in 3 d 4 h, at 2026-12-03T16:00:00.000Z`.
+fn frees(limit: &ViewedLimit) -> String {
+    match &limit.frees_at {
+        Some(moment) => format!("{}, at {moment}", limit.frees),
+        None => limit.frees.clone(),
+    }
+}
+
+fn history(history: &ViewedHistory) -> String {
+    let mut parts = Vec::new();
+    if history.opted_out {
+        parts.push("the customer had opted out of all marketing".to_owned());
+    }
+    if !history.events.is_empty() {
+        let mut table = new_table(&["at", "event", "offer", "placement", "channel"], 0..0);
+        for event in &history.events {
+            // The offers of a decision stand together.
+            let at = if event.same_decision { "" } else { &event.at };
+            let what =
+                if event.many { format!("{} (many)", event.event_type) } else { event.event_type.clone() };
+            table.add_row([at, &what, &event.offer, &event.placement, &event.channel]);
+        }
+        parts.push(table.to_string());
+    }
+    if !history.full.is_empty() {
+        let mut table = new_table(&["offer", "limit without room", "frees"], 0..0);
+        for limit in &history.full {
+            table.add_row([&limit.offer_id, &limit.limit, &frees(limit)]);
+        }
+        parts.push(table.to_string());
+    }
+    parts.join("\n\n")
 }
 
 fn withheld(view: &DecisionView) -> String {

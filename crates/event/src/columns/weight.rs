@@ -9,6 +9,8 @@ use crate::wire::{Value, walk};
 const RECORD_BYTES: u64 = 1_024;
 /// … of an offer that was shown …
 pub(super) const OFFER_BYTES: u64 = 256;
+/// … of one that a limit refused …
+pub(super) const REFUSAL_BYTES: u64 = 96;
 /// … of any other part: an empty text is a pointer and two lengths …
 const PART_BYTES: u64 = 32;
 /// … of a number, which may have one byte in the message …
@@ -60,7 +62,9 @@ mod tests {
 
     use super::*;
     use crate::columns::Columnar;
-    use crate::proto::{DecisionRecord, FeatureValues, OutcomeRecord, RecordedOffer};
+    use crate::proto::{
+        DecisionRecord, FeatureValues, OutcomeRecord, RecordedOffer, RecordedRefusal, SeenHistory, SeenKind,
+    };
 
     const MANY: usize = 100_000;
 
@@ -82,6 +86,12 @@ mod tests {
         weighs(&consents, MANY * size_of::<String>());
         weighs(&DecisionRecord { customer: Some(strings), ..default() }, MANY * size_of::<String>());
         weighs(&DecisionRecord { context: Some(ints), ..default() }, MANY * size_of::<i64>());
+        let kinds = SeenHistory { kinds: vec![SeenKind::default(); MANY], ..SeenHistory::default() };
+        weighs(&DecisionRecord { history: Some(kinds), ..default() }, MANY * size_of::<SeenKind>());
+        let times = SeenHistory { times: vec![0; MANY], ..SeenHistory::default() };
+        weighs(&DecisionRecord { history: Some(times), ..default() }, MANY * size_of::<i64>());
+        let refusals = DecisionRecord { refusals: vec![RecordedRefusal::default(); MANY], ..default() };
+        weighs(&refusals, MANY * size_of::<RecordedRefusal>());
         // A node of a tree is half full at least.
         let attributes: BTreeMap<_, _> = (0..MANY).map(|at| (at.to_string(), String::new())).collect();
         let bytes = MANY * 2 * size_of::<[String; 2]>();
@@ -89,6 +99,7 @@ mod tests {
         assert!(RECORD_BYTES >= size_of::<DecisionRecord>() as u64);
         assert!(RECORD_BYTES >= size_of::<OutcomeRecord>() as u64);
         assert!(OFFER_BYTES >= size_of::<RecordedOffer>() as u64);
+        assert!(REFUSAL_BYTES >= size_of::<RecordedRefusal>() as u64);
     }
 
     #[test]

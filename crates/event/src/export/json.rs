@@ -12,8 +12,10 @@ use super::names::{FeatureKind, FeatureName, Names, NamesOfRelease};
 use crate::columns::{Entry, POSITION, RECORD, RECORDED_AT, Shown};
 use crate::export::time;
 use crate::proto::{
-    Candidates, DecisionRecord, EncryptedValues, FeatureSource, FeatureValues, RecordedFactors, RecordedOffer,
+    Candidates, DecisionRecord, EncryptedValues, FeatureSource, FeatureValues, RecordedFactors,
+    RecordedOffer, RecordedRefusal, RecordedReservation, RecordedTerms, SeenHistory, SeenKind,
 };
+use crate::seen::{FullLimit, NamedKind, Seen, SeenEvent, SeenName};
 
 /// Writes the line of an event. `names` gives those of a release.
 pub(crate) fn line(entry: Entry, names: &mut NamesOfRelease<'_>, line: &mut Vec<u8>) -> io::Result<()> {
@@ -85,12 +87,18 @@ struct Rest<'r> {
     asked_release: u64,
     as_of: Option<Stamp>,
     ignored: &'r [String],
+    #[serde(skip_serializing_if = "str::is_empty")]
+    default_channel: &'r str,
     customer: Option<Values<'r>>,
     context: Option<Values<'r>>,
     segment: Option<Segment>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<History<'r>>,
     candidates: Option<Withheld<'r>>,
     offers: Vec<Offer<'r>>,
     error_field: Option<&'r str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refusals: Vec<Refusal<'r>>,
 }
 
 /// Writes what the flat columns of a decision lack, with the names of its release.
@@ -111,15 +119,18 @@ fn rest<'r>(record: &'r DecisionRecord, names: Option<&'r dyn Names>) -> Rest<'r
         asked_release: record.asked_release,
         as_of: record.as_of.map(|time| Stamp(time.seconds, time.nanos)),
         ignored: &record.ignored,
+        default_channel: &record.default_channel,
         customer: record.customer.as_ref().map(|found| values(found, names.map(Names::customer_features))),
         context: record.context.as_ref().map(|found| values(found, names.map(Names::context_features))),
         segment: record
             .segment
             .as_ref()
             .map(|segment| Segment { distance: Double(segment.distance), margin: Double(segment.margin) }),
+        history: record.history.as_ref().map(|seen| History::new(seen, record.decided_at)),
         candidates: record.candidates.as_ref().map(|found| withheld(found, record, names)),
         offers: record.offers.iter().map(Offer::new).collect(),
         error_field: record.error.as_ref().map(|error| &*error.field),
+        refusals: record.refusals.iter().map(Refusal::new).collect(),
     }
 }
 
@@ -133,6 +144,43 @@ struct Segment {
 struct Offer<'r> {
     fallback: bool,
     factors: Option<Factors<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    terms: Option<Terms>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cap_total: Option<Reservation<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<Reservation<'r>>,
+}
+
+#[derive(Serialize)]
+struct Terms {
+    cost: Double,
+    value: Double,
+}
+
+#[derive(Serialize)]
+struct Reservation<'r> {
+    outcome: &'r str,
+    lapses_in: u64,
+}
+
+/// As it is recorded.
+#[derive(Serialize)]
+struct Refusal<'r> {
+    round: u32,
+    fallback: bool,
+    offer_id: &'r str,
+    reason: u32,
+    limit: &'r str,
+    frees_in: i64,
+}
+
+impl<'r> Refusal<'r> {
+    fn new(refusal: &'r RecordedRefusal) -> Self {
+        let RecordedRefusal { round, fallback, offer_id, reason, limit, frees_in } = refusal;
+        let (round, fallback, reason, frees_in) = (*round, *fallback, *reason, *frees_in);
+        Self { round, fallback, offer_id, reason, limit, frees_in }
+    }
 }
 
 #[derive(Serialize)]
@@ -159,7 +207,94 @@ impl<'r> Offer<'r> {
             model: &factors.model,
             model_version: factors.model_version,
         };
-        Self { fallback: offer.fallback, factors: offer.factors.as_ref().map(factors) }
+        let terms = |terms: RecordedTerms| Terms { cost: Double(terms.cost), value: Double(terms.value) };
+        let reservation = |reserved: &'r RecordedReservation| Reservation {
+            outcome: &reserved.outcome,
+            lapses_in: reserved.lapses_in,
+        };
+        Self {
+            fallback: offer.fallback,
+            factors: offer.factors.as_ref().map(factors),
+            terms: offer.terms.map(terms),
+            cap_total: offer.cap_total.as_ref().map(reservation),
+            budget: offer.budget.as_ref().map(reservation),
+        }
+    }
+}
+
+/// What limits looked at: with its names, or else as it is recorded.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum History<'r> {
+    Named {
+        opted_out: bool,
+        events: Vec<Event<'r>>,
+        full: Vec<Full<'r>>,
+    },
+    Bare {
+        opted_out: bool,
+        names: &'r [String],
+        kinds: Vec<[u32; 5]>,
+        events: &'r [u32],
+        times: &'r [i64],
+        full: &'r [u32],
+        frees_in: &'r [u64],
+    },
+}
+
+#[derive(Serialize)]
+struct Event<'r> {
+    at: Time,
+    r#type: Option<&'r str>,
+    offer: Option<&'r str>,
+    placement: Option<&'r str>,
+    channel: Option<&'r str>,
+    same_decision: bool,
+    many: bool,
+}
+
+#[derive(Serialize)]
+struct Full<'r> {
+    offer: Option<&'r str>,
+    limit: &'static str,
+    frees_at: Option<Time>,
+}
+
+impl<'r> History<'r> {
+    fn new(seen: &'r SeenHistory, decided_at: i64) -> Self {
+        let Ok(Seen { kinds, events, full }) = seen.unpacked(decided_at) else { return Self::bare(seen) };
+        let name = |name: SeenName<'r>| (name != SeenName::Nothing).then(|| name.text());
+        let time = |millis: i64| Time(millis.saturating_mul(1_000));
+        let event = |SeenEvent { at, kind, same_decision }: SeenEvent| {
+            let NamedKind { offer, placement, channel, event_type, many } = kinds[kind];
+            Event {
+                at: time(at),
+                r#type: name(event_type),
+                offer: name(offer),
+                placement: name(placement),
+                channel: name(channel),
+                same_decision,
+                many,
+            }
+        };
+        let full_limit = |FullLimit { offer, is_budget, frees_at }: FullLimit<'r>| Full {
+            offer: name(offer),
+            limit: if is_budget { "budget" } else { "cap_total" },
+            frees_at: frees_at.map(time),
+        };
+        Self::Named {
+            opted_out: seen.opted_out,
+            events: events.into_iter().map(event).collect(),
+            full: full.into_iter().map(full_limit).collect(),
+        }
+    }
+
+    fn bare(seen: &'r SeenHistory) -> Self {
+        let SeenHistory { opted_out, names, kinds, events, times, full, frees_in } = seen;
+        let kind =
+            |kind: &SeenKind| [kind.offer, kind.placement, kind.channel, kind.r#type, u32::from(kind.many)];
+        let (opted_out, kinds) = (*opted_out, kinds.iter().map(kind).collect());
+        Self::Bare { opted_out, names, kinds, events, times, full, frees_in }
     }
 }
 

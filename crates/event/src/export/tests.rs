@@ -10,10 +10,11 @@ use super::*;
 use crate::kind::Record;
 use crate::proto::{
     Candidates, DecisionRecord, EncryptedValues, FeatureValues, RecordedError, RecordedFactors,
-    RecordedOffer, RecordedSegment,
+    RecordedOffer, RecordedRefusal, RecordedReservation, RecordedSegment, RecordedTerms, SeenHistory,
 };
 use crate::read::{ReadProgress, read_file};
-use crate::sealed::testing::{DAY, Files, NOON, any_record, decision, decisions, frame_of};
+use crate::sealed::testing::{DAY, Files, NOON, any_record, decision, decisions, frame_of, seen};
+use crate::seen::{FullLimit, NamedKind, SeenName};
 
 fn no_names(_: u64) -> Option<Arc<dyn Names>> {
     None
@@ -89,12 +90,34 @@ proptest! {
     }
 }
 
+/// What a server never records is shown as it is recorded.
+#[test]
+fn a_history_that_makes_no_sense_is_exported_as_it_is() {
+    let (files, mut record) = (Files::new(), decision(NOON));
+    let history = SeenHistory {
+        names: vec!["gold".to_owned()],
+        events: vec![7],
+        times: vec![-5],
+        ..Default::default()
+    };
+    record.history = Some(history);
+    files.seal("s", 1, 1, &[record]);
+    let (_, text) = exported(&files, &Query::default(), ExportFormat::JsonLines);
+    let line: Value = serde_json::from_slice(&text).unwrap();
+    let expected = serde_json::json!({
+        "opted_out": false, "names": ["gold"], "kinds": [], "events": [7], "times": [-5], "full": [], "frees_in": [],
+    });
+    assert_eq!(line["record"]["history"], expected);
+}
+
 fn one_nan(record: &mut DecisionRecord) {
     let double = |number: &mut f64| {
         if number.is_nan() {
             *number = f64::NAN;
         }
     };
+    let terms = record.offers.iter_mut().filter_map(|offer| offer.terms.as_mut());
+    terms.for_each(|terms| [&mut terms.cost, &mut terms.value].into_iter().for_each(double));
     for offer in &mut record.offers {
         double(&mut offer.priority);
         double(&mut offer.selection_probability);
@@ -134,6 +157,11 @@ fn parse(line: &Value) -> Entry {
                 model: text(&factors["model"]),
                 model_version: factors["model_version"].as_u64().unwrap(),
             }),
+            terms: rest["offers"][at]
+                .get("terms")
+                .map(|terms| RecordedTerms { cost: number(&terms["cost"]), value: number(&terms["value"]) }),
+            cap_total: rest["offers"][at].get("cap_total").map(reservation),
+            budget: rest["offers"][at].get("budget").map(reservation),
         }
     });
     let segment = (!rest["segment"].is_null()).then(|| RecordedSegment {
@@ -173,14 +201,17 @@ fn parse(line: &Value) -> Entry {
         asked_release: rest["asked_release"].as_u64().unwrap(),
         as_of: stamp(&rest["as_of"]),
         ignored: list(&rest["ignored"], text),
+        default_channel: rest.get("default_channel").map(text).unwrap_or_default(),
         customer: values(&rest["customer"]),
         context: values(&rest["context"]),
         unknown_customer: line["unknown_customer"].as_bool().unwrap(),
         segment,
+        history: rest.get("history").and_then(|history| looked_at(history, micros(&line["decided_at"]))),
         candidates,
         offers: offers.collect(),
         degraded: list(&line["degraded"], text),
         error,
+        refusals: rest.get("refusals").map(|refusals| list(refusals, refusal)).unwrap_or_default(),
         call_us: count(&line["call_us"]),
         call_customers: count(&line["call_customers"]),
         ..DecisionRecord::default()
@@ -190,6 +221,58 @@ fn parse(line: &Value) -> Entry {
         recorded_at: micros(&line["recorded_at"]),
         record: record.into(),
     }
+}
+
+fn reservation(value: &Value) -> RecordedReservation {
+    RecordedReservation { outcome: text(&value["outcome"]), lapses_in: value["lapses_in"].as_u64().unwrap() }
+}
+
+fn refusal(value: &Value) -> RecordedRefusal {
+    RecordedRefusal {
+        round: count(&value["round"]),
+        fallback: value["fallback"].as_bool().unwrap(),
+        offer_id: text(&value["offer_id"]),
+        reason: count(&value["reason"]),
+        limit: text(&value["limit"]),
+        frees_in: value["frees_in"].as_i64().unwrap(),
+    }
+}
+
+fn looked_at(value: &Value, decided_at: i64) -> Option<SeenHistory> {
+    let events: Vec<_> = value["events"].as_array().unwrap().iter().map(seen_event).collect();
+    let full: Vec<_> = value["full"].as_array().unwrap().iter().map(full_limit).collect();
+    seen(decided_at, value["opted_out"].as_bool().unwrap(), &events, &full)
+}
+
+fn seen_event(event: &Value) -> (NamedKind<'_>, i64, bool) {
+    let kind = NamedKind {
+        offer: seen_name(&event["offer"]),
+        placement: seen_name(&event["placement"]),
+        channel: seen_name(&event["channel"]),
+        event_type: seen_name(&event["type"]),
+        many: event["many"].as_bool().unwrap(),
+    };
+    (kind, millis(&event["at"]), event["same_decision"].as_bool().unwrap())
+}
+
+fn full_limit(limit: &Value) -> FullLimit<'_> {
+    FullLimit {
+        offer: seen_name(&limit["offer"]),
+        is_budget: limit["limit"] == "budget",
+        frees_at: (!limit["frees_at"].is_null()).then(|| millis(&limit["frees_at"])),
+    }
+}
+
+fn seen_name(value: &Value) -> SeenName<'_> {
+    match value.as_str() {
+        None => SeenName::Nothing,
+        Some("(other)") => SeenName::Any,
+        Some(name) => SeenName::Is(name),
+    }
+}
+
+fn millis(value: &Value) -> i64 {
+    micros(value).div_euclid(1_000)
 }
 
 fn values(value: &Value) -> Option<FeatureValues> {

@@ -26,6 +26,10 @@ impl OfferSet {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
     pub(crate) fn contains(&self, offer: OfferIndex) -> bool {
         self.0.get(offer.get() / 64).is_some_and(|word| word >> (offer.get() % 64) & 1 == 1)
     }

@@ -45,6 +45,11 @@ impl Reaches {
         reaches
     }
 
+    /// The further of both.
+    pub(super) fn max(self, other: Self) -> Self {
+        Self { decisions: self.decisions.max(other.decisions), outcomes: self.outcomes.max(other.outcomes) }
+    }
+
     fn counting(&mut self, count: &Counted, per: Period) {
         let reach = per.longest().map_or(Reach::Everything, Reach::Back);
         let counted = match count {

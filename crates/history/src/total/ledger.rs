@@ -46,6 +46,16 @@ impl<'a> Charge<'a> {
     fn meters(self) -> impl Iterator<Item = &'a Arc<Meter>> {
         self.cap.into_iter().chain(self.budget)
     }
+
+    /// What is reserved where the offer is shown at `now`.
+    pub(crate) fn holds(self, now: Millis) -> Taken {
+        let waits = self.meters().filter(|meter| meter.rule().counted != DECISION);
+        let hold = |meter: &Arc<Meter>| {
+            let Rule { limit, counted, reserve, .. } = *meter.rule();
+            (limit, Hold { counted, until: now + reserve, spend: self.spend })
+        };
+        waits.map(hold).collect()
+    }
 }
 
 /// The reservations that a decision made with an offer.
@@ -123,14 +133,7 @@ impl Ledger {
                 return Err(refusal);
             }
         }
-        let taken: Taken = charge
-            .meters()
-            .filter(|meter| meter.rule().counted != DECISION)
-            .map(|meter| {
-                let Rule { limit, counted, reserve, .. } = *meter.rule();
-                (limit, Hold { counted, until: now + reserve, spend: charge.spend })
-            })
-            .collect();
+        let taken = charge.holds(now);
         book.count(DECISION, now, charge.spend, now);
         for running in book.running.iter_mut().filter(|running| running.rule().counted == DECISION) {
             running.take_tokens(running.amount(charge.spend));

@@ -27,6 +27,7 @@ pub(super) fn outline(comparison: &Comparison) -> Outline {
             Part::new("offers", "How often each offer is shown", tables::offers(effect)),
             Part::new("moves", "The most frequent changes of the first offer", tables::moves(effect)),
             Part::new("rules", "Why offers are withheld", tables::rules(effect)),
+            Part::new("not-known", "What the records do not say", tables::not_known(subject)),
             Part::new("excluded", "What is not compared", tables::excluded(comparison)),
             Part::new("assumptions", "Assumptions and limits", vec![Block::List(assumptions(comparison))]),
         ],
@@ -187,7 +188,21 @@ fn warnings(comparison: &Comparison) -> Vec<String> {
     let failed = (excluded.failed > 0).then(|| {
         format!("{}, since they failed; the reasons are listed.", decisions(excluded.failed, "compared"))
     });
-    gone.map(|text| report::capitalised(&text)).chain(new).chain(failed).collect()
+    let unknown = unknown_limits(&comparison.subject);
+    gone.map(|text| report::capitalised(&text)).chain(new).chain(failed).chain(unknown).collect()
+}
+
+/// Says that limits are told too little, if they are.
+fn unknown_limits(subject: &Subject) -> Option<String> {
+    let Subject::Records(Records { after, not_known, .. }) = subject else { return None };
+    let decisions = not_known.values().max()?;
+    let limits = not_known.len() as u64;
+    Some(format!(
+        "{} of {after} {} at more than was recorded, in up to {}; what was not recorded counts as not having happened.",
+        counted(limits, "limit"),
+        if limits == 1 { "looks" } else { "look" },
+        counted(*decisions, "decision")
+    ))
 }
 
 /// The assumptions, and the counts that they rest on.

@@ -16,10 +16,10 @@ pub(super) enum Order {
 
 /// What holds for every replay.
 const LIMITS: [&str; 4] = [
-    "Decision ids and raw scores are taken from the records; all else is worked out again and compared byte for byte. \
-     Durations are not compared.",
+    "Decision ids, raw scores, what limits looked at and what they refused at the end are taken from the records; all \
+     else is worked out again and compared byte for byte. Durations are not compared.",
     "Records with an error have no decision to make again.",
-    "History is not read, nothing is reserved or recorded, and exploration is off.",
+    "Nothing is reserved or recorded, and exploration is off.",
     "Every record is decided at its own time, with the release that it names.",
 ];
 

@@ -8,7 +8,7 @@ use crate::comparison::{Customers, Excluded, Options, Records, Subject};
 use crate::effect::{Effect, Shown, Side, Tally};
 use crate::identity::{Differing, Failed};
 use crate::samples::{Models, Texts, moment, named};
-use crate::{Difference, Rescored, Scores, Simulation, simulate};
+use crate::{Difference, Rescored, Scores, SimulatedHistory, Simulation, simulate};
 
 /// A name that injects a script unless it is escaped, and sequences that move a terminal's cursor.
 const HOSTILE: &str = "<b>&\"'</b>`<script src=\"http://example.com/x.js\">\u{1b}[2J\u{202e}";
@@ -71,6 +71,10 @@ fn records() -> Subject {
         records: 611,
         first: Some("2026-11-29T10:00:00Z".to_owned()),
         last: Some("2026-11-30T10:00:00.123456Z".to_owned()),
+        not_known: BTreeMap::from([
+            (format!("contact limit `{HOSTILE}`"), 12),
+            ("`budget` of `a`".to_owned(), 600),
+        ]),
     })
 }
 
@@ -158,7 +162,7 @@ fn every_report_has_the_headline_numbers_and_the_assumptions() {
         }
     }
     for assumption in [
-        "History is not read",
+        "Limits look at what was recorded before 2026-11-30T10:00:00Z",
         "Nothing is reserved",
         "Exploration is off",
         "2026-11-30T10:00:00Z",
@@ -179,6 +183,19 @@ fn every_report_has_the_headline_numbers_and_the_assumptions() {
 }
 
 #[test]
+fn what_records_do_not_say_is_said() {
+    let comparison = comparison(records(), effect(7, 600));
+    for report in [comparison.html(), comparison.text()] {
+        assert!(
+            report.contains("2 limits of release 8 look at more than was recorded, in up to 600 decisions")
+        );
+        assert!(report.contains("What the records do not say"), "{report}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&comparison.json().unwrap()).unwrap();
+    assert_eq!(json["subject"]["not_known"]["`budget` of `a`"], 600);
+}
+
+#[test]
 fn an_unchanged_release_is_said_to_change_nothing() {
     let models = Models::new();
     let snapshot = models.load(7, &Texts::sample(50));
@@ -187,6 +204,7 @@ fn an_unchanged_release_is_said_to_change_nothing() {
         after: named(&snapshot),
         placements: Vec::new(),
         now: moment(),
+        history: SimulatedHistory::default(),
         options: Options::default(),
     };
     let comparison = simulate(&simulation, |_| {}).unwrap();

@@ -14,6 +14,7 @@ fn simulation(before: &Arc<Snapshot>, after: &Arc<Snapshot>, threads: usize) -> 
         after: named(after),
         placements: Vec::new(),
         now: moment(),
+        history: SimulatedHistory::default(),
         options: Options { threads, ..Options::default() },
     }
 }
@@ -97,7 +98,8 @@ fn each_customer_gets_what_rank_answers() {
             dry_run: true,
             ..RankRequest::default()
         };
-        let together = decide_together(&after, request, moment(), &Worker::only()).unwrap();
+        let limiter = SimulatedHistory::default().after;
+        let together = decide_together(&after, request, moment(), &limiter, &Worker::only()).unwrap();
         for (decision, result) in together.decisions.iter().zip(promoted(&after, placement)) {
             let numbers = |offers: &[decision::RankedOffer]| -> Vec<(Arc<str>, u64)> {
                 offers.iter().map(|offer| (Arc::clone(&offer.offer_id), offer.priority.to_bits())).collect()

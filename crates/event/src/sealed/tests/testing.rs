@@ -16,10 +16,12 @@ use crate::kind::{EventRecord, Record};
 use crate::log::{LogFile, OpenedLog};
 use crate::proto::{
     Candidates, DecisionRecord, EncryptedValues, Event, FeatureValues, LogHeader, OutcomeRecord,
-    RecordedError, RecordedFactors, RecordedOffer, RecordedSegment, event,
+    RecordedError, RecordedFactors, RecordedOffer, RecordedRefusal, RecordedReservation, RecordedSegment,
+    RecordedTerms, SeenHistory, event,
 };
 use crate::seal::{Sealed, seal};
 use crate::sealed::EventStore;
+use crate::seen::{FullLimit, NamedKind, SeenEvent, SeenName, SeenPacker};
 
 /// A day in microseconds.
 pub(crate) const DAY: i64 = 86_400_000_000;
@@ -50,6 +52,7 @@ pub(crate) fn decision(decided_at: i64) -> DecisionRecord {
             model_version: 3,
             ..RecordedFactors::default()
         }),
+        ..RecordedOffer::default()
     };
     DecisionRecord {
         format: 1,
@@ -240,6 +243,36 @@ pub(crate) fn opened(server: &str, files: &[LogFile]) -> OpenedLog {
     OpenedLog { server: server.to_owned(), files: files.to_vec(), damage: Vec::new() }
 }
 
+/// What limits looked at, as a server packs it. Events have their kind, when they were, in milliseconds since 1970, and
+/// whether they belong to the decision before.
+pub(crate) fn seen(
+    decided_at: i64,
+    opted_out: bool,
+    events: &[(NamedKind<'_>, i64, bool)],
+    full: &[FullLimit<'_>],
+) -> Option<SeenHistory> {
+    let mut packer = SeenPacker::new(decided_at);
+    if opted_out {
+        packer.opted_out();
+    }
+    let mut kinds: Vec<NamedKind<'_>> = Vec::new();
+    for (kind, at, same_decision) in events {
+        let known = kinds.iter().position(|known| known == kind).unwrap_or_else(|| {
+            kinds.push(*kind);
+            packer.kind(*kind)
+        });
+        packer.event(SeenEvent { at: *at, kind: known, same_decision: *same_decision });
+    }
+    full.iter().for_each(|limit| packer.full(*limit));
+    packer.finish()
+}
+
+/// A name of three, none, or any.
+fn seen_name() -> impl Strategy<Value = SeenName<'static>> {
+    let names = ["gold", "app_home", "decision"].map(SeenName::Is);
+    prop::sample::select([&names[..], &[SeenName::Nothing, SeenName::Any]].concat())
+}
+
 /// Any record: fields of all kinds, set or not, with texts and numbers that no server would write.
 #[expect(clippy::too_many_lines, reason = "a line per field")]
 pub(crate) fn any_record() -> impl Strategy<Value = DecisionRecord> {
@@ -275,13 +308,33 @@ pub(crate) fn any_record() -> impl Strategy<Value = DecisionRecord> {
             ..RecordedFactors::default()
         },
     );
-    let offer = (text(), number(), any::<bool>(), number(), prop::option::of(factors)).prop_map(
-        |(offer_id, priority, fallback, selection_probability, factors)| RecordedOffer {
-            offer_id,
-            priority,
+    let terms = (number(), number()).prop_map(|(cost, value)| RecordedTerms { cost, value });
+    let reservation =
+        || (text(), any::<u64>()).prop_map(|(outcome, lapses_in)| RecordedReservation { outcome, lapses_in });
+    let reserved =
+        (prop::option::of(terms), prop::option::of(reservation()), prop::option::of(reservation()));
+    let offer = (text(), number(), any::<bool>(), number(), prop::option::of(factors), reserved).prop_map(
+        |(offer_id, priority, fallback, selection_probability, factors, (terms, cap_total, budget))| {
+            RecordedOffer {
+                offer_id,
+                priority,
+                fallback,
+                selection_probability,
+                factors,
+                terms,
+                cap_total,
+                budget,
+            }
+        },
+    );
+    let refusal = (any::<u32>(), any::<bool>(), text(), any::<u32>(), text(), any::<i64>()).prop_map(
+        |(round, fallback, offer_id, reason, limit, frees_in)| RecordedRefusal {
+            round,
             fallback,
-            selection_probability,
-            factors,
+            offer_id,
+            reason,
+            limit,
+            frees_in,
         },
     );
     let segment = (prop_oneof![Just(0), any::<i64>()], number(), number())
@@ -296,6 +349,21 @@ pub(crate) fn any_record() -> impl Strategy<Value = DecisionRecord> {
             });
     let error =
         (0_u32..3, text(), text()).prop_map(|(code, message, field)| RecordedError { code, message, field });
+    let kind = (seen_name(), seen_name(), seen_name(), seen_name(), any::<bool>()).prop_map(
+        |(offer, placement, channel, event_type, many)| NamedKind {
+            offer,
+            placement,
+            channel,
+            event_type,
+            many,
+        },
+    );
+    let full = (seen_name(), any::<bool>(), prop::option::of(1..DAY));
+    let looked_at = (
+        any::<bool>(),
+        prop::collection::vec((kind, 0..DAY, any::<bool>()), 0..4),
+        prop::collection::vec(full, 0..3),
+    );
     let as_of = (any::<i64>(), any::<i32>()).prop_map(|(seconds, nanos)| Timestamp { seconds, nanos });
     let time = prop_oneof![8 => NOON - DAY..NOON + DAY, 1 => any::<i64>()];
     let id = prop_oneof![4 => any::<u128>().prop_map(|id| Uuid::from_u128(id).to_string()), 1 => text()];
@@ -311,13 +379,29 @@ pub(crate) fn any_record() -> impl Strategy<Value = DecisionRecord> {
         texts(),
         prop::option::of(error),
         prop::option::of(as_of),
+        (looked_at, prop::collection::vec(refusal, 0..3), text()),
     );
     (head, lists, numbers, parts).prop_map(|(head, lists, numbers, parts)| {
         let (decision_id, decided_at, release, request_id, placement, channel, customer_id, pseudonym_key) =
             head;
         let (consents, candidate_offer_ids, exclude_offer_ids, ignored) = lists;
         let (count, explain, call_us, call_customers, asked_release, unknown_customer) = numbers;
-        let (customer, context, segment, candidates, offers, degraded, error, as_of) = parts;
+        let (customer, context, segment, candidates, offers, degraded, error, as_of, limited) = parts;
+        let ((opted_out, mut events, full), refusals, default_channel) = limited;
+        let decided_in_millis = decided_at.div_euclid(1_000);
+        let mut at = decided_in_millis - DAY;
+        for (_, since, _) in &mut events {
+            at += *since;
+            *since = at;
+        }
+        let full: Vec<FullLimit<'_>> = full
+            .into_iter()
+            .map(|(offer, is_budget, frees_in)| FullLimit {
+                offer,
+                is_budget,
+                frees_at: frees_in.map(|length| decided_in_millis + length),
+            })
+            .collect();
         DecisionRecord {
             format: 1,
             decision_id,
@@ -338,14 +422,17 @@ pub(crate) fn any_record() -> impl Strategy<Value = DecisionRecord> {
             asked_release,
             as_of,
             ignored,
+            default_channel,
             customer,
             context,
             unknown_customer,
             segment,
+            history: seen(decided_at, opted_out, &events, &full),
             candidates,
             offers,
             degraded,
             error,
+            refusals,
             call_us,
             call_customers,
             ..DecisionRecord::default()

@@ -4,7 +4,7 @@ use report::numbers;
 
 use super::super::outline::{Block, Cell, Grid, Kind};
 use super::super::words::{count_change, counted, difference, money_change, part, reason, share};
-use crate::comparison::{Comparison, Subject};
+use crate::comparison::{Comparison, Records, Subject};
 use crate::effect::{BeforeAfter, Effect, Move, NamedOffer, OfferEffect, Totals, WithheldEffect};
 
 /// Offers and rules that a table shows; JSON has them all.
@@ -196,6 +196,22 @@ pub(super) fn rules(effect: &Effect) -> Vec<Block> {
         blocks.push(Block::Text(format!("{} in the JSON report.", counted(more, "more difference"))));
     }
     blocks
+}
+
+pub(super) fn not_known(subject: &Subject) -> Vec<Block> {
+    let Subject::Records(Records { not_known, .. }) = subject else { return Vec::new() };
+    if not_known.is_empty() {
+        return Vec::new();
+    }
+    let rows = not_known
+        .iter()
+        .map(|(limit, decisions)| vec![limit.as_str().into(), numbers::count(*decisions).into()]);
+    let text = "These limits look at more than was recorded: at other events, further back, or at totals that nobody \
+                had asked for. What was not recorded counts as not having happened.";
+    vec![
+        Block::Text(text.to_owned()),
+        grid("limit", &[("decisions without a record of all of it", Kind::Number)], rows.collect()),
+    ]
 }
 
 pub(super) fn excluded(comparison: &Comparison) -> Vec<Block> {
