@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::config::ServerConfig;
 use self::memory::Memory;
 use self::records::Records;
-pub use self::records::recorder;
+pub use self::records::{InStore, outside_of_stores, recorder};
 use crate::admin::Admin;
 use crate::config::Config;
 use crate::grpc::Grpc;
@@ -66,6 +66,9 @@ pub enum AppError {
     /// The keys of records cannot be used.
     #[error(transparent)]
     Privacy(#[from] PrivacyError),
+    /// A file that must not be in a store is in one.
+    #[error(transparent)]
+    InStore(#[from] InStore),
     /// The operating system refused an action.
     #[error("{what}: {source}")]
     Io {
@@ -245,6 +248,9 @@ impl App {
             .map_err(|source| AppError::Io { what: "cannot serve the admin address".to_owned(), source })?;
         let grpc = grpc_listener(listeners.grpc)?;
         let (config, readiness) = (self.config.clone(), self.readiness.clone());
+        if let Some(records) = &self.records {
+            records.warn_of_lost_values(self.decider.clone(), self.deployer.state());
+        }
         let queue = self.workers.clone();
         self.metrics.sample(move |metrics| _ = metrics.queue.depth.set(queue.queued() as i64));
         let services = Grpc {

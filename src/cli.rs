@@ -9,10 +9,12 @@ mod check;
 mod decision;
 mod events;
 mod features;
+mod given;
 mod init;
 mod judge;
 mod model;
 mod outcomes;
+mod output;
 mod printing;
 mod privacy;
 mod progress;
@@ -100,6 +102,11 @@ impl Failure {
 
     fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: 1 }
+    }
+
+    /// A command line whose arguments contradict each other.
+    fn usage(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 2 }
     }
 
     fn configuration(error: impl std::fmt::Display) -> Self {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use document::settings::{Settings, duration};
+use work::MAX_THREADS;
 
 /// How long a server without a terminal still answers after it reports that it is not ready: as long as a load balancer
 /// or a Kubernetes Service takes to notice.
@@ -32,7 +33,7 @@ pub struct ServerConfig {
 impl ServerConfig {
     /// Reads its keys. `cores` is the number of cores of the machine.
     pub fn read(settings: &mut Settings, cores: usize) -> Self {
-        let workers = match settings.integer("server.workers", 0..=1024) {
+        let workers = match settings.integer("server.workers", 0..=MAX_THREADS) {
             0 => cores,
             count => count,
         };

@@ -140,20 +140,29 @@ struct Obeying {
 
 impl Obeying {
     fn obey(&mut self, forget: &mut dyn FnMut(&Erased) -> Result<(), String>) {
-        let mut trouble = Vec::new();
-        match self.server.poll(&self.log, forget, Utc::now()) {
+        let trouble = match self.server.poll(&self.log, forget, Utc::now()) {
             Ok(polled) => {
                 for (erasure, done) in polled.acknowledged {
                     tracing::info!(erasure, records = done.records, "a person was erased from the log");
                 }
-                trouble.extend(polled.refused.iter().map(ErasureError::to_string));
+                let refused: Vec<String> = polled.refused.iter().map(ErasureError::to_string).collect();
+                let trouble = refused.join("; ");
+                if !trouble.is_empty() && trouble != self.trouble {
+                    tracing::error!(error = trouble, "a person cannot be erased for now; it is tried again");
+                }
+                trouble
             }
-            Err(error) => trouble.push(error.to_string()),
-        }
-        let trouble = trouble.join("; ");
-        if !trouble.is_empty() && trouble != self.trouble {
-            tracing::error!(error = trouble, "a person cannot be erased for now; it is tried again");
-        }
+            Err(error) => {
+                let trouble = error.to_string();
+                if trouble != self.trouble {
+                    tracing::warn!(
+                        error = trouble,
+                        "the store could not be asked whom to erase from the log; it is tried again"
+                    );
+                }
+                trouble
+            }
+        };
         self.trouble = trouble;
     }
 }

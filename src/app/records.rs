@@ -2,23 +2,51 @@
 //! erased vanish from the log before.
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::AppError;
 use super::erasures::Erasures;
-use decision::{Durable, RecordedCall};
+use decision::{Decider, Durable, RecordedCall};
+use document::settings::shown;
 use event::privacy::PrivacyConfig;
 use event::retention::Keep;
 use event::seal::{Sealer, SealerConfig};
 use event::{
     Durability, EventConfig, EventLog, EventReader, EventStore, IntoEvents, Record, Reserved, WhenFull,
 };
-use release::Deployer;
+use feature::Entity;
+use release::{Deployer, ServingState, Store};
 use replay::Privacy;
 use telemetry::Metrics;
+
+/// A file or directory that belongs in no store.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{what} {} is in the store {}, whose readers it is not for; choose a place outside of it",
+    path.display(), store.display()
+)]
+pub struct InStore {
+    /// The flag or the key of the configuration that names it.
+    what: &'static str,
+    path: PathBuf,
+    store: PathBuf,
+}
+
+/// Refuses a path that lies in a store: who reads a store must not come by keys, or by the names in a log.
+///
+/// # Errors
+/// When there is a store around it.
+pub fn outside_of_stores(path: &Path, what: &'static str) -> Result<(), InStore> {
+    match Store::around(path) {
+        Some(store) => Err(InStore { what, path: path.to_owned(), store }),
+        None => Ok(()),
+    }
+}
 
 /// The event log of a server, the thread that seals it, and those that follow erasures.
 #[derive(Debug)]
@@ -45,11 +73,22 @@ impl Records {
         if !config.record {
             return Ok(None);
         }
+        outside_of_stores(&config.directory, "data.directory")?;
+        if let Some(keys) = &privacy.keys {
+            outside_of_stores(keys, "records.keys")?;
+        }
         let (pseudonyms, cipher) = privacy.load()?;
         let privacy = Privacy { pseudonyms, cipher };
         let store = EventStore::open(location, Some(mirror), std::env::vars())?;
         let (log, recovery) = EventLog::start(config, env!("CARGO_PKG_VERSION"), metrics)?;
-        tracing::info!(server = log.server(), directory = %config.directory.display(), ?recovery, "recording decisions");
+        tracing::info!(
+            server = log.server(),
+            directory = %config.directory.display(),
+            unsealed_files = recovery.files,
+            unsealed_events = recovery.events,
+            keep = shown(config.keep),
+            "recording decisions"
+        );
         let erasures = Erasures::start(location, &log, privacy.pseudonyms.clone())?;
         let sealing = SealerConfig { keep: Keep::all(config.keep), ..SealerConfig::default() };
         let sealer = Sealer::start(log.log_files(), store.clone(), Arc::clone(metrics), sealing)
@@ -80,6 +119,13 @@ impl Records {
         EventReader::new(self.store.clone()).with_logs(self.log.log_files())
     }
 
+    /// Warns of each release that comes to serve and has sensitive values, if there is no key to record them with.
+    pub(super) fn warn_of_lost_values(&self, decider: Decider, state: watch::Receiver<ServingState>) {
+        if !self.privacy.cipher.encrypts() {
+            tokio::spawn(warn_of_lost_values(decider, state));
+        }
+    }
+
     /// How records name customers.
     pub(super) fn privacy(&self) -> Privacy {
         self.privacy.clone()
@@ -98,6 +144,33 @@ impl Records {
                 lost = closed.lost,
                 "decisions were not recorded: the log could not be written in time"
             );
+        }
+    }
+}
+
+async fn warn_of_lost_values(decider: Decider, mut state: watch::Receiver<ServingState>) {
+    let mut told = None;
+    loop {
+        if let Ok(snapshot) = decider.snapshot()
+            && told != Some(snapshot.release.number())
+        {
+            let (release, schema) = (snapshot.release.number(), snapshot.release.schema());
+            let features =
+                [Entity::Customer, Entity::Context].into_iter().flat_map(|entity| schema.of(entity));
+            let lost: Vec<&str> =
+                features.filter(|feature| feature.sensitive).map(|feature| feature.name.as_str()).collect();
+            if !lost.is_empty() {
+                tracing::warn!(
+                    release,
+                    features = lost.join(", "),
+                    "sensitive values are not recorded, and decisions that use them cannot be repeated: `records.keys` \
+                     names no key for encryption"
+                );
+            }
+            told = Some(release);
+        }
+        if state.changed().await.is_err() {
+            return;
         }
     }
 }

@@ -2,15 +2,15 @@
 //! releases that decided.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 
 use super::Failure;
 use super::values::moment;
-use crate::app::App;
+use crate::app::{App, outside_of_stores};
 use event::erasure::ErasureStore;
 use event::log::{OpenedLog, open_read_only};
 use event::privacy::PrivacyConfig;
@@ -54,21 +54,39 @@ pub(super) struct Selection {
 
 impl Selection {
     /// As a query, without a limit.
-    pub(super) fn query(&self) -> Query {
-        Query {
+    ///
+    /// # Errors
+    /// Times between which there are none.
+    pub(super) fn query(&self) -> Result<Query, Failure> {
+        if let (Some(from), Some(to)) = (self.from, self.to)
+            && from >= to
+        {
+            let [from, to] = [from, to].map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true));
+            return Err(Failure::usage(format!("--from {from} is not before --to {to}")));
+        }
+        Ok(Query {
             from: self.from.map(|time| time.timestamp_micros()),
             to: self.to.map(|time| time.timestamp_micros()),
             customers: self.customer.iter().cloned().collect::<BTreeSet<_>>(),
             placement: self.placement.clone(),
             offer: self.offer.clone(),
             ..Query::default()
-        }
+        })
     }
 }
 
 impl ArchiveArgs {
+    /// What is read: nothing may be written over it.
+    pub(super) fn inputs(&self) -> Vec<&Path> {
+        let paths = self.keys.iter().chain(&self.data).map(PathBuf::as_path);
+        std::iter::once(Path::new(&self.store)).chain(paths).collect()
+    }
+
     /// The keys of the records.
     pub(super) fn privacy(&self) -> Result<Privacy, Failure> {
+        if let Some(keys) = &self.keys {
+            outside_of_stores(keys, "--keys").map_err(Failure::from)?;
+        }
         let config = PrivacyConfig { keys: self.keys.clone(), ..PrivacyConfig::default() };
         let (pseudonyms, cipher) = config.load()?;
         Ok(Privacy { pseudonyms, cipher })
@@ -76,7 +94,7 @@ impl ArchiveArgs {
 
     /// A selection as a query, with every name that its customers may have in records.
     pub(super) fn query(&self, selection: &Selection) -> Result<Query, Failure> {
-        let (privacy, mut query) = (self.privacy()?, selection.query());
+        let (mut query, privacy) = (selection.query()?, self.privacy()?);
         let names = |id: &String| privacy.pseudonyms.all(id).into_iter().map(|name| name.text);
         query.customers = query.customers.iter().flat_map(names).collect();
         Ok(query)

@@ -61,6 +61,13 @@ impl Place {
     }
 }
 
+/// The server to ask: as the flag says, else the environment, else the default. clap must not know the latter two: it
+/// would take them for a flag that contradicts `--store`.
+pub(super) fn server_address(flag: Option<&str>) -> String {
+    let environment = || std::env::var("PROFFER_SERVER").ok();
+    flag.map(str::to_owned).or_else(environment).unwrap_or_else(|| "127.0.0.1:50051".to_owned())
+}
+
 /// The current release of a store.
 pub(super) fn current_of(store: &str) -> Result<u64, Failure> {
     Ok(Store::open(store, None)?.current()?.current.release)
@@ -114,10 +121,8 @@ impl Backend {
             let (registry, deployer) = App::offline(Store::open(location, None)?)?;
             return Ok(Self::Store { registry, deployer });
         }
-        let address = place.server.clone().or_else(|| std::env::var("PROFFER_SERVER").ok());
-        let address = address.unwrap_or_else(|| "127.0.0.1:50051".to_owned());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let client = runtime.block_on(Client::connect(&address))?;
+        let client = runtime.block_on(Client::connect(&server_address(place.server.as_deref())))?;
         Ok(Self::Server { client, runtime })
     }
 

@@ -2,17 +2,23 @@
 
 mod shown;
 
+<<<<<<< HEAD
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+=======
+>>>>>>> records-cli
 use clap::{Args, Subcommand};
 use uuid::Uuid;
 
 use super::archive::{ArchiveArgs, Selection};
+use super::backend::server_address;
 use super::printing::{print, print_pretty_json};
 use super::{Failure, block_on};
 use crate::grpc::client::Client;
+use event::Query;
+use event::read::Oldest;
 use replay::{DecisionView, ListedDecision, explain};
 
 const AFTER_HELP: &str = "\
@@ -56,15 +62,14 @@ enum DecisionCommand {
 /// A server, or a store and data directories.
 #[derive(Debug, Args)]
 struct Place {
-    /// The server to ask
     #[arg(
         long,
         value_name = "ADDRESS",
-        env = "PROFFER_SERVER",
-        default_value = "127.0.0.1:50051",
-        display_order = 100
+        conflicts_with = "store",
+        display_order = 100,
+        help = "The server to ask [env: PROFFER_SERVER] [default: 127.0.0.1:50051]"
     )]
-    server: String,
+    server: Option<String>,
     /// Read this store, without a server: a directory, or <s3://BUCKET/PREFIX>
     #[arg(long, value_name = "STORE", display_order = 100)]
     store: Option<String>,
@@ -87,6 +92,10 @@ impl Place {
             data: self.data.clone(),
         })
     }
+
+    async fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::connect(&server_address(self.server.as_deref())).await?)
+    }
 }
 
 pub(super) fn run(args: &DecisionArgs) -> Result<(), Failure> {
@@ -101,9 +110,7 @@ pub(super) fn run(args: &DecisionArgs) -> Result<(), Failure> {
                     let releases = archive.releases()?;
                     DecisionView::of(&record, &explain(&record, &releases))
                 }
-                None => block_on(async {
-                    Ok(Client::connect(&place.server).await?.recorded_decision(*id).await?)
-                })?,
+                None => block_on(async { Ok(place.client().await?.recorded_decision(*id).await?) })?,
             };
             if let Some(file) = html {
                 fs::write(file, view.html())
@@ -112,23 +119,19 @@ pub(super) fn run(args: &DecisionArgs) -> Result<(), Failure> {
             if place.json { print_pretty_json(&view) } else { print(shown::decision(&view)) }
         }
         DecisionCommand::List { selection, count, place } => {
-            let mut found = Vec::new();
-            let mut query = match place.archive() {
-                Some(archive) => archive.query(selection)?,
-                None => selection.query(),
-            };
-            query.limit = Some(u64::from(*count));
-            match place.archive() {
-                Some(archive) => archive.reader()?.scan(&query, &mut |record| {
-                    found.push(ListedDecision::of_record(&record));
-                    ControlFlow::Continue(())
-                })?,
-                None => {
-                    found = block_on(async {
-                        Ok(Client::connect(&place.server).await?.recorded_decisions(&query).await?)
-                    })?;
+            let found = match place.archive() {
+                Some(archive) => {
+                    let oldest = Oldest { after: None, most: *count as usize };
+                    let keep = &mut |record| ListedDecision::of_record(&record);
+                    let found =
+                        archive.reader()?.oldest(&archive.query(selection)?, &oldest, &|| true, keep)?;
+                    found.into_iter().map(|(_, decision)| decision).collect()
                 }
-            }
+                None => {
+                    let query = Query { limit: Some(u64::from(*count)), ..selection.query()? };
+                    block_on(async { Ok(place.client().await?.recorded_decisions(&query).await?) })?
+                }
+            };
             if place.json { print_pretty_json(&found) } else { print(shown::list(&found)) }
         }
     }

@@ -6,9 +6,12 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::archive::{ArchiveArgs, Selection};
+use super::output::{Audience, Output};
 use super::printing::{print, print_pretty_json, say};
 use super::privacy::obey;
 use super::{Failure, progress};
+use document::{agreeing, plural};
+use event::EventError;
 use event::erasure::Heartbeats;
 use event::export::{ExportFormat, export};
 use event::log::take_over;
@@ -43,14 +46,18 @@ enum EventsCommand {
         /// The format: parquet has the columns of sealed files, jsonl everything by name, csv the flat columns
         #[arg(long, value_enum, default_value = "parquet")]
         format: Format,
-        /// The file to write; one that exists is replaced
+        /// The file to write; one that exists is replaced, - is standard output
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
     /// Read every sealed file and every log whole: checksums, order, gaps
     Verify {
-        #[command(flatten)]
-        archive: ArchiveArgs,
+        /// The store that holds the sealed records: a directory, or <s3://BUCKET/PREFIX>
+        #[arg(long, value_name = "STORE", default_value = "store")]
+        store: String,
+        /// Also read the log in this data directory, of a server that runs or does not; may be given several times
+        #[arg(long, value_name = "DIR")]
+        data: Vec<PathBuf>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -60,8 +67,12 @@ enum EventsCommand {
         /// The data directory of the server
         #[arg(value_name = "DIR")]
         directory: PathBuf,
-        #[command(flatten)]
-        archive: ArchiveArgs,
+        /// The store to seal it into: a directory, or <s3://BUCKET/PREFIX>
+        #[arg(long, value_name = "STORE", default_value = "store")]
+        store: String,
+        /// The file of the keys of the records, to know who was erased since the server ended
+        #[arg(long, value_name = "FILE")]
+        keys: Option<PathBuf>,
     },
 }
 
@@ -109,21 +120,48 @@ struct Found {
 pub(super) fn run(args: &EventsArgs) -> Result<(), Failure> {
     match &args.command {
         EventsCommand::Export { archive, selection, kind, format, out } => {
-            let kind = event::Kind::from(*kind);
-            let releases = archive.releases()?;
             let format = match format {
                 Format::Parquet => ExportFormat::Parquet,
                 Format::Jsonl => ExportFormat::JsonLines,
                 Format::Csv => ExportFormat::Csv,
             };
-            let named = |release| names(&releases, release);
-            let done = export(&archive.reader()?, kind, &archive.query(selection)?, format, out, &named)?;
-            let events = document::plural(done.events as usize, kind.name());
-            print(format!("{}: {events}, {} bytes", out.display(), done.bytes))
+            exported(archive, selection, (*kind).into(), format, out)
         }
-        EventsCommand::Verify { archive, json } => verified(archive, *json),
-        EventsCommand::Seal { directory, archive } => sealed(directory, archive),
+        EventsCommand::Verify { store, data, json } => {
+            verified(&ArchiveArgs { store: store.clone(), keys: None, data: data.clone() }, *json)
+        }
+        EventsCommand::Seal { directory, store, keys } => {
+            sealed(directory, &ArchiveArgs { store: store.clone(), keys: keys.clone(), data: Vec::new() })
+        }
     }
+}
+
+fn exported(
+    archive: &ArchiveArgs,
+    selection: &Selection,
+    kind: event::Kind,
+    format: ExportFormat,
+    path: &Path,
+) -> Result<(), Failure> {
+    let query = archive.query(selection)?;
+    let (reader, releases) = (archive.reader()?, archive.releases()?);
+    let mut out = Output::open(path, Audience::Usual, &archive.inputs())?;
+    if format == ExportFormat::Parquet && out.is_terminal() {
+        return Err(Failure::usage("Parquet is not for a terminal; name a file with --out"));
+    }
+    let named = |release| names(&releases, release);
+    let shown = PathBuf::from(out.shown());
+    let done = export(&reader, kind, &query, format, (&shown, &mut out), &named);
+    if out.reader_has_gone() {
+        return Ok(());
+    }
+    let (events, is_stream) = (plural(done?, kind.name()), out.is_stream());
+    let told = format!("{}: {events}, {} bytes", shown.display(), out.finish()?);
+    if is_stream {
+        say(told);
+        return Ok(());
+    }
+    print(told)
 }
 
 fn verified(archive: &ArchiveArgs, json: bool) -> Result<(), Failure> {
@@ -140,19 +178,27 @@ fn verified(archive: &ArchiveArgs, json: bool) -> Result<(), Failure> {
         for problem in &problems {
             print(format!("{}: {}", problem.file, problem.message))?;
         }
-        let files = document::plural(sealed_files as usize, "sealed file");
-        let logs = document::plural(log_files as usize, "log file");
-        let events = document::plural(events as usize, "event");
+        let files = plural(sealed_files, "sealed file");
+        let logs = plural(log_files, "log file");
+        let events = plural(events, "event");
         print(format!("{files} and {logs} with {events} ({bytes} bytes sealed)"))?;
     }
     if count > 0 {
-        return Err(Failure::new(document::plural(count, "problem")));
+        return Err(Failure::new(plural(count, "problem")));
     }
     Ok(())
 }
 
 fn sealed(directory: &Path, archive: &ArchiveArgs) -> Result<(), Failure> {
-    let taken = take_over(directory)?;
+    let taken = match take_over(directory) {
+        Err(EventError::Locked { .. }) => {
+            let shown = directory.display();
+            return Err(Failure::new(format!(
+                "{shown} is in use by a server that runs, which seals its own log; stop it first"
+            )));
+        }
+        taken => taken?,
+    };
     // Who was erased since the server ended does not go to the store.
     let (erasures, server) = (archive.erasures()?, taken.files().server());
     if let Some(error) = obey(&taken, &erasures, &archive.privacy()?)?.into_iter().next() {
@@ -160,16 +206,19 @@ fn sealed(directory: &Path, archive: &ArchiveArgs) -> Result<(), Failure> {
     }
     let done = seal_all(&taken, &archive.events()?);
     for (log, sealed) in &done.logs {
-        let events = document::plural(sealed.events() as usize, "event");
+        let events = plural(sealed.events(), "event");
         print(format!("{}: {events} sealed", log.path.display()))?;
     }
-    for (log, error) in &done.failures {
-        say(format!("{}: {error}", log.path.display()));
+    for (_, error) in &done.failures {
+        // It names the file.
+        say(error);
     }
-    if !done.failures.is_empty() {
+    let left = done.failures.len();
+    if left > 0 {
         return Err(Failure::new(format!(
-            "{} could not be sealed and are still there",
-            document::plural(done.failures.len(), "log file")
+            "{} could not be sealed and {} still there",
+            plural(left, "log file"),
+            agreeing(left, "is", "are")
         )));
     }
     // Erasures need not wait for it any more.

@@ -12,10 +12,12 @@ use serde::Serialize;
 use super::Failure;
 use super::author::Author;
 use super::backend::{Backend, Place};
+use super::given::GivenFiles;
 use super::printing::{print, print_json, say};
 use super::release::{say_promotion, settled};
 use super::table::{failed_gates, new_table, verdict};
 use super::upload::{Progress, VersionDirectory, read_optional, read_text};
+use document::plural;
 use release::{
     CreatedRelease, ModelSummary, Promotion, PromotionRequest, Pushed, ReleaseDraft, ReleaseRecord,
     VersionDetail, VersionState,
@@ -193,7 +195,10 @@ fn push(args: &PushArgs, place: &Place) -> Result<(), Failure> {
     let backend = Backend::open(place)?;
     let progress = Progress::of(place.json);
     let version = args.version.unwrap_or_default();
-    let pushed = directory.push(&backend, &args.name, version, features.clone(), progress)?;
+    let manifest = args.directory.join("model.toml");
+    let given = GivenFiles::new([("features.toml", args.features.as_ref()), ("model.toml", Some(&manifest))]);
+    let pushed = directory.push(&backend, &args.name, version, features.clone(), progress);
+    let pushed = pushed.map_err(|error| given.failure(error))?;
     if !place.json {
         print(say_push(&pushed, directory.size()))?;
     }
@@ -201,7 +206,9 @@ fn push(args: &PushArgs, place: &Place) -> Result<(), Failure> {
     let mut outcome =
         Outcome { pushed, release: None, replaces: None, warnings: Vec::new(), promotion: None };
     let promoted = match &failed {
-        None if args.promote => promote(args, features, &backend, &mut outcome),
+        None if args.promote => {
+            promote(args, features, &backend, &mut outcome).map_err(|failure| given.failure(failure.message))
+        }
         _ => Ok(()),
     };
     // The result is printed even after an error.
@@ -213,7 +220,7 @@ fn push(args: &PushArgs, place: &Place) -> Result<(), Failure> {
             print(format_args!("{name}: version {replaced} → {version}"))?;
         }
         for warning in &outcome.warnings {
-            say(format_args!("warning: {warning}"));
+            say(format_args!("warning: {}", given.with_path(warning)));
         }
         print(say_release(release.number, outcome.promotion.as_ref(), &promoted))?;
     }
@@ -272,7 +279,7 @@ fn say_release(release: u64, promotion: Option<&Promotion>, ended: &Result<(), F
 fn say_push(pushed: &Pushed, (files, bytes): (usize, u64)) -> String {
     let Pushed { name, version, created, .. } = pushed;
     let how = if *created { "is new" } else { "was there already, with the same bytes" };
-    let files = if files == 1 { "1 file".to_owned() } else { format!("{files} files") };
+    let files = plural(files, "file");
     format!("{name} version {version} {how}: {files}, {}\n\n{}", BinaryBytes(bytes), verdict(&pushed.verdict))
 }
 

@@ -1,10 +1,10 @@
 //! The only place where commands write to standard output and standard error.
 //!
 //! Much of the output comes from others: ids, names, authors, notes, texts of files. None of it can send control
-//! sequences to the terminal ([`telemetry::foreign`]). A reader that has gone (`| head`) is no error.
+//! sequences to the terminal ([`telemetry::foreign`]). A reader that has gone (`| head`) is no error, of neither.
 
 use std::fmt::Display;
-use std::io::{ErrorKind, IsTerminal, Write, stdout};
+use std::io::{self, ErrorKind, IsTerminal, Write, stderr, stdout};
 
 use serde::Serialize;
 
@@ -41,9 +41,55 @@ pub(super) fn print_contents(text: &str) -> Result<(), Failure> {
     if stdout().is_terminal() { print(text) } else { write(text).map(|_| ()) }
 }
 
-/// Prints a remark to standard error.
+/// Prints a remark to standard error. Where nobody reads that, there is nobody to tell.
 pub(super) fn say(text: impl Display) {
-    eprintln!("{}", foreign::lines(&text.to_string()));
+    let _ = writeln!(stderr().lock(), "{}", foreign::lines(&text.to_string()));
+}
+
+/// Standard output as a file: byte for byte into a file or a pipe, as lines for a person on a terminal.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    /// What no line end has followed yet; only for a terminal.
+    line: Vec<u8>,
+}
+
+impl Contents {
+    /// Whether a person looks at it.
+    #[expect(clippy::unused_self, reason = "there is one standard output")]
+    pub(super) fn is_terminal(&self) -> bool {
+        stdout().is_terminal()
+    }
+
+    /// Prints what is left.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        if !self.line.is_empty() {
+            self.line.push(b'\n');
+            self.print_lines()?;
+        }
+        stdout().flush()
+    }
+
+    /// Prints the whole lines.
+    fn print_lines(&mut self) -> io::Result<()> {
+        let Some(end) = self.line.iter().rposition(|byte| *byte == b'\n') else { return Ok(()) };
+        let lines: Vec<u8> = self.line.drain(..=end).collect();
+        stdout().lock().write_all(foreign::lines(&String::from_utf8_lossy(&lines)).as_bytes())
+    }
+}
+
+impl Write for Contents {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.is_terminal() {
+            return stdout().lock().write(bytes);
+        }
+        self.line.extend_from_slice(bytes);
+        self.print_lines()?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        stdout().flush()
+    }
 }
 
 fn write(text: &str) -> Result<bool, Failure> {
@@ -51,6 +97,6 @@ fn write(text: &str) -> Result<bool, Failure> {
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(Failure::new(format!("standard output cannot be written: {error}"))),
     }
 }

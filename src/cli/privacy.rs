@@ -9,7 +9,9 @@ use chrono::Utc;
 use clap::{Args, Subcommand};
 
 use super::Failure;
+use super::output::STANDARD;
 use super::printing::{print, say};
+use crate::app::outside_of_stores;
 use document::plural;
 use event::erasure::{ErasureError, ErasureStore, ServerErasures};
 use event::keys::{KeyUse, Keys};
@@ -34,7 +36,7 @@ pub(super) struct PrivacyArgs {
 enum PrivacyCommand {
     /// Make a file with a new key for pseudonyms and one for the values of sensitive features
     Keys {
-        /// The file; it must not exist yet
+        /// The file, outside of any store; it must not exist yet
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
@@ -53,6 +55,10 @@ pub(super) fn run(args: &PrivacyArgs) -> Result<(), Failure> {
 }
 
 fn keys(out: &Path) -> Result<(), Failure> {
+    if out == Path::new(STANDARD) {
+        return Err(Failure::usage("--out -: keys are not printed; name a file"));
+    }
+    outside_of_stores(out, "--out")?;
     let keys = Keys::create(out, Utc::now().date_naive())?;
     let ids: Vec<&str> = [KeyUse::Pseudonyms, KeyUse::Encryption]
         .into_iter()
@@ -72,7 +78,7 @@ pub(super) fn obey(
     // Nothing of it is in memory.
     let polled = server.poll(taken, &mut |_| Ok(()), Utc::now())?;
     for (erasure, done) in &polled.acknowledged {
-        let records = plural(done.records as usize, "record");
+        let records = plural(done.records, "record");
         say(format!("server {}: {records} blanked for erasure {erasure}", done.server));
     }
     Ok(polled.refused)

@@ -1,7 +1,5 @@
 //! Progress of commands that take long, on standard error and only where that is a terminal.
 
-use std::time::Duration;
-
 use event::read::ReadProgress;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -32,13 +30,13 @@ pub(super) fn read(title: &'static str) -> Bar {
     bar(title, "{prefix} {msg} {bar:30} {percent} %, {eta} left")
 }
 
+/// It is drawn when something was done. `indicatif` would do it each second with a thread, and panic without one.
 fn bar(title: &'static str, template: &str) -> Bar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(PER_SECOND));
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
     bar.set_message(title);
-    bar.enable_steady_tick(Duration::from_secs(1));
     Bar(bar)
 }
 

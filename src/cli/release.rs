@@ -120,7 +120,7 @@ pub(super) fn run(args: &ReleaseArgs) -> Result<(), Failure> {
     }
     if let ReleaseCommand::Simulate(simulate) = &args.command {
         let missing = || Failure::new("a simulation runs on a store: name it with --store");
-        return simulate::run(simulate, args.place.store().ok_or_else(missing)?);
+        return simulate::run(simulate, args.place.store().ok_or_else(missing)?, json);
     }
     let backend = Backend::open(&args.place)?;
     match &args.command {

@@ -1,6 +1,5 @@
 //! `proffer replay`: decides again from records, and compares; or asks what another release would have done.
 
-use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -8,8 +7,11 @@ use clap::{Args, ValueEnum};
 use uuid::Uuid;
 
 use super::archive::{ArchiveArgs, Selection, releases};
-use super::printing::{print, print_contents};
+use super::given::GivenFiles;
+use super::output::{Audience, Output, STANDARD};
+use super::printing::{print, print_contents, print_json};
 use super::upload::read_optional;
+use super::values::threads;
 use super::{Failure, progress};
 use event::proto::DecisionRecord;
 use event::read::{ReadProgress, read_file};
@@ -37,7 +39,7 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "ID")]
     decision: Vec<Uuid>,
     /// Read records from this Parquet file instead, as `proffer events export` writes it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
     input: Option<PathBuf>,
     /// Also ask the models again, and compare their scores
     #[arg(long, conflicts_with_all = ["release", "offers", "policy"])]
@@ -61,11 +63,11 @@ pub(super) struct ReportArgs {
     /// How the report is printed
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
-    /// Also write the report as one HTML page
+    /// Also write the report as one HTML page; with -, print the page instead
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Threads that decide; 0 = one per core
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    /// Threads that decide, at most 1024; 0 = one per core
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = threads)]
     pub threads: usize,
 }
 
@@ -76,6 +78,9 @@ enum Format {
 }
 
 pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
+    let files = [&args.input, &args.offers, &args.policy].into_iter().flatten().map(PathBuf::as_path);
+    let inputs: Vec<&Path> = args.archive.inputs().into_iter().chain(files).collect();
+    args.report.check(&inputs)?;
     let mut query = args.archive.query(&args.selection)?;
     query.decision_ids = args.decision.iter().map(Uuid::to_string).collect();
     let (deployer, privacy) = (args.archive.deployer()?, args.archive.privacy()?);
@@ -93,17 +98,28 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
         let source = |emit: &mut Emit<'_>| input.read(&query, &privacy, emit);
         let compared = what_if(source, |number| releases.get(number), &other, options, shown)?;
         bar.clear();
-        return args.report.print_comparison(&compared);
+        return args.report.print_comparison(&compared, args.report.style(), &inputs);
     }
     let releases = releases(deployer);
     let options = identity::Options { rescore: args.rescore, threads: args.report.threads };
     let source = |emit: &mut Emit<'_>| input.read(&query, &privacy, emit);
     let replayed = replay(source, &releases, options, shown)?;
     bar.clear();
-    let (text, json, html) = (|| replayed.text(), || replayed.json(), || replayed.html());
-    args.report.print(text, json, html)?;
-    if replayed.records() == 0 {
-        return Err(Failure::new("no record was found: nothing was compared"));
+    args.report.write_html(
+        || replayed.html(),
+        &inputs,
+        || match args.report.style() {
+            Style::Text => print(replayed.text().trim_end()),
+            Style::Json | Style::JsonLine => print_contents(&replayed.json()?),
+        },
+    )?;
+    if replayed.answers() == 0 {
+        let found = match replayed.records() {
+            0 => "no record was found".to_owned(),
+            1 => "the record has an error instead of an answer".to_owned(),
+            records => format!("the {records} records have errors instead of answers"),
+        };
+        return Err(Failure::new(format!("{found}: nothing was compared")));
     }
     if !replayed.is_identical() {
         return Err(Failure::new("not every answer is the same"));
@@ -152,32 +168,66 @@ fn other(args: &ReplayArgs, deployer: &Deployer) -> Result<Named, Failure> {
             format!("release {number} with {} and {}", offers.display(), policy.display())
         }
     };
+    let given =
+        GivenFiles::new([("offers.toml", args.offers.as_ref()), ("policy.toml", args.policy.as_ref())]);
     let release = if offers.is_none() && policy.is_none() {
         deployer.release(number)?
     } else {
-        deployer.changed_release(number, offers, policy)?
+        deployer.changed_release(number, offers, policy).map_err(|error| given.failure(error))?
     };
     Ok(Named { snapshot: replay::without_customers(release), name })
 }
 
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    Text,
+    /// Indented.
+    Json,
+    /// On one line, as the commands with `--json` print it.
+    JsonLine,
+}
+
 impl ReportArgs {
-    /// Prints what another release would change.
-    pub(super) fn print_comparison(&self, compared: &Comparison) -> Result<(), Failure> {
-        self.print(|| compared.text(), || compared.json(), || compared.html())
+    pub(super) fn style(&self) -> Style {
+        match self.format {
+            Format::Text => Style::Text,
+            Format::Json => Style::Json,
+        }
     }
 
-    fn print(
+    /// Refuses, before the work begins, a page that could not be written. `inputs`: as in [`Output::open`].
+    pub(super) fn check(&self, inputs: &[&Path]) -> Result<(), Failure> {
+        self.html.as_ref().map_or(Ok(()), |file| Output::check(file, inputs))
+    }
+
+    /// Prints what another release would change.
+    pub(super) fn print_comparison(
         &self,
-        text: impl FnOnce() -> String,
-        json: impl FnOnce() -> Result<String, serde_json::Error>,
-        html: impl FnOnce() -> String,
+        compared: &Comparison,
+        style: Style,
+        inputs: &[&Path],
     ) -> Result<(), Failure> {
-        if let Some(file) = &self.html {
-            fs::write(file, html()).map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
-        }
-        match self.format {
-            Format::Text => print(text().trim_end()),
-            Format::Json => print_contents(&json()?),
-        }
+        self.write_html(
+            || compared.html(),
+            inputs,
+            || match style {
+                Style::Text => print(compared.text().trim_end()),
+                Style::Json => print_contents(&compared.json()?),
+                Style::JsonLine => print_json(compared),
+            },
+        )
+    }
+
+    /// Writes the page, if one is asked for, and prints the report, unless the page is printed.
+    fn write_html(
+        &self,
+        html: impl FnOnce() -> String,
+        inputs: &[&Path],
+        print: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let Some(file) = &self.html else { return print() };
+        Output::open(file, Audience::Usual, inputs)?.write_whole(&html())?;
+        if file == Path::new(STANDARD) { Ok(()) } else { print() }
     }
 }

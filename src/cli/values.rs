@@ -4,6 +4,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use feature::{Column, ColumnValues, FeatureBatch};
 use table::{Decimal, SEPARATORS};
+use work::MAX_THREADS;
 
 /// A text, typed by its look.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +48,12 @@ impl Written {
             Self::Bool(_) | Self::Text(_) => None,
         }
     }
+}
+
+/// A number of threads; 0 stands for one per core.
+pub(super) fn threads(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number <= MAX_THREADS);
+    number.ok_or_else(|| format!("must be a whole number, 0 to {MAX_THREADS}; 0 = one per core"))
 }
 
 /// The field separator of a CSV file.
@@ -148,6 +155,14 @@ mod tests {
         assert_eq!(listed(" travel_gold\t").as_deref(), Ok("travel_gold"));
         assert_eq!(listed("Credit Limit (k$)").as_deref(), Ok("Credit Limit (k$)"));
         assert!(listed("").is_err() && listed("  ").is_err());
+    }
+
+    #[test]
+    fn threads_have_one_bound() {
+        assert_eq!((threads("0"), threads("1024")), (Ok(0), Ok(1024)));
+        for wrong in ["1025", "100000", "18446744073709551616", "-1", "two", ""] {
+            assert!(threads(wrong).unwrap_err().contains("0 to 1024"), "{wrong}");
+        }
     }
 
     #[test]

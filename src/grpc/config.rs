@@ -4,6 +4,7 @@ use super::limits::Limits;
 use super::peers::CallerLimits;
 use super::permits::Shares;
 use document::settings::{Settings, size};
+use work::MAX_THREADS;
 
 /// How the protocols are served.
 #[derive(Debug, Clone)]
@@ -21,7 +22,7 @@ pub struct GrpcConfig {
 impl GrpcConfig {
     /// Reads its keys. `cores` is the number of cores of the machine.
     pub fn read(settings: &mut Settings, cores: usize) -> Self {
-        let connection_threads = match settings.integer("server.connection_threads", 0..=1024) {
+        let connection_threads = match settings.integer("server.connection_threads", 0..=MAX_THREADS) {
             0 => cores.div_ceil(2),
             count => count,
         };

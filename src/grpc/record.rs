@@ -1,10 +1,10 @@
 //! `proffer.v1.RecordService`: convert in, read what is recorded, convert out.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use prost::Message;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -15,16 +15,21 @@ use super::proto::proffer::v1 as wire;
 use super::status::invalid;
 use super::time;
 use ::decision::Explain;
+use ::model::sha256_of;
 use ::release::{Deployer, RegistryError, StoreError};
 use event::proto::DecisionRecord;
+use event::read::{Oldest, Place};
 use event::{EventReader, Query, SealedError};
-use replay::{Explained, NamedValue, Privacy, Releases, explain, recorded_source};
+use replay::{Explained, NamedValue, Privacy, Releases, explain, recorded_source, why};
 
 /// The decisions of a page that does not say how many.
 const PAGE: u64 = 100;
 
 /// The most decisions of one page.
 const MAX_PAGE: u64 = 1000;
+
+/// The letters of a digest of what a list asks for: it tells mistakes, not attacks.
+const DIGEST: usize = 16;
 
 /// How far back a list goes that does not say so.
 const DAYS: i64 = 7;
@@ -96,55 +101,33 @@ fn named(customers: BTreeSet<String>, privacy: &Privacy) -> BTreeSet<String> {
 /// What one page of a list asks for.
 struct List {
     query: Query,
-    page: u64,
-    /// The last decision of the page before: its time and its id.
-    after: Option<(i64, String)>,
+    page: usize,
+    /// The last decision of the page before.
+    after: Option<Place>,
+    /// Stands for what was asked, but for the page.
+    asked: String,
 }
 
 impl List {
     fn read(
-        mut self,
+        self,
         reader: &EventReader,
         goes_on: &dyn Fn() -> bool,
     ) -> Result<wire::ListDecisionsResponse, SealedError> {
-        if let Some((time, _)) = &self.after {
-            self.query.from = Some(*time);
-        }
-        // Servers come one after another within a day, so that a page is only known when all of the day were seen.
-        let mut found: Vec<DecisionRecord> = Vec::new();
-        let most = self.page as usize + 1;
-        let key = |record: &DecisionRecord| (record.decided_at, record.decision_id.clone());
-        reader.scan(&self.query, &mut |record| {
-            if self.after.as_ref().is_some_and(|after| key(&record) <= *after) {
-                return ControlFlow::Continue(());
-            }
-            let day_ended = found.len() >= most
-                && found.last().is_some_and(|last| day(last.decided_at) < day(record.decided_at));
-            if day_ended || !goes_on() {
-                return ControlFlow::Break(());
-            }
-            let at = found.partition_point(|earlier| key(earlier) < key(&record));
-            if at < most {
-                found.insert(at, record);
-                found.truncate(most);
-            }
-            ControlFlow::Continue(())
-        })?;
-        let more = found.len() == most;
-        found.truncate(self.page as usize);
-        let next_page_token = found.last().filter(|_| more).map(write_token).unwrap_or_default();
-        let decisions = found.into_iter().map(write_summary).collect();
-        Ok(wire::ListDecisionsResponse { decisions, next_page_token })
+        let Self { query, page, after, asked } = self;
+        // One more tells whether there is another page.
+        let oldest = Oldest { after, most: page + 1 };
+        let mut found = reader.oldest(&query, &oldest, goes_on, &mut write_summary)?;
+        let more = found.len() > page;
+        found.truncate(page);
+        let next_page_token = found.last().filter(|_| more).map(|(last, _)| write_token(last, &asked));
+        let decisions = found.into_iter().map(|(_, decision)| decision).collect();
+        Ok(wire::ListDecisionsResponse { decisions, next_page_token: next_page_token.unwrap_or_default() })
     }
 }
 
-const MICROS_PER_DAY: i64 = 86_400_000_000;
-
-fn day(micros: i64) -> i64 {
-    micros.div_euclid(MICROS_PER_DAY)
-}
-
 fn read_list(request: wire::ListDecisionsRequest, now: DateTime<Utc>) -> Result<List, Status> {
+    let asked = asked(&request);
     let wire::ListDecisionsRequest { customer_id, placement, offer_id, from, to, page_size, page_token } =
         request;
     for (field, id) in [("customer_id", &customer_id), ("placement", &placement), ("offer_id", &offer_id)] {
@@ -163,9 +146,7 @@ fn read_list(request: wire::ListDecisionsRequest, now: DateTime<Utc>) -> Result<
     };
     let after = match page_token.as_str() {
         "" => None,
-        token => Some(
-            read_token(token).ok_or_else(|| invalid("page_token", "is not from an answer of this call"))?,
-        ),
+        token => Some(read_token(token, &asked)?),
     };
     let named = |text: String| (!text.is_empty()).then_some(text);
     let query = Query {
@@ -176,7 +157,7 @@ fn read_list(request: wire::ListDecisionsRequest, now: DateTime<Utc>) -> Result<
         offer: named(offer_id),
         ..Query::default()
     };
-    Ok(List { query, page, after })
+    Ok(List { query, page: page as usize, after, asked })
 }
 
 /// The id of a decision, as it is recorded.
@@ -190,13 +171,29 @@ fn read_decision_id(field: &str, id: &str) -> Result<String, Status> {
     Ok(id.to_string())
 }
 
-fn write_token(record: &DecisionRecord) -> String {
-    format!("{}:{}", record.decided_at, record.decision_id)
+/// A short text that stands for what a list asks for, but for the page.
+fn asked(request: &wire::ListDecisionsRequest) -> String {
+    let filters = wire::ListDecisionsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+    let mut digest = sha256_of(&filters.encode_to_vec());
+    digest.truncate(DIGEST);
+    digest
 }
 
-fn read_token(token: &str) -> Option<(i64, String)> {
-    let (time, id) = token.split_once(':')?;
-    Some((time.parse().ok()?, Uuid::try_parse(id).ok()?.to_string()))
+fn write_token((time, id): &Place, asked: &str) -> String {
+    format!("{time}:{id}:{asked}")
+}
+
+fn read_token(token: &str, asked: &str) -> Result<Place, Status> {
+    let read = || {
+        let (place, filters) = token.rsplit_once(':')?;
+        let (time, id) = place.split_once(':')?;
+        Some(((time.parse().ok()?, Uuid::try_parse(id).ok()?.to_string()), filters))
+    };
+    match read() {
+        Some((place, filters)) if filters == asked => Ok(place),
+        Some(_) => Err(invalid("page_token", "is from a list with other fields; they must stay the same")),
+        None => Err(invalid("page_token", "is not from an answer of this call")),
+    }
 }
 
 fn write_summary(record: DecisionRecord) -> wire::DecisionSummary {
@@ -204,7 +201,7 @@ fn write_summary(record: DecisionRecord) -> wire::DecisionSummary {
         decided_at: Some(time::write_micros(record.decided_at)),
         fallback: record.offers.iter().any(|offer| offer.fallback),
         offer_ids: record.offers.into_iter().map(|offer| offer.offer_id).collect(),
-        error: record.error.map(|error| error.message).unwrap_or_default(),
+        error: record.error.map(|error| why(&error.field, &error.message)).unwrap_or_default(),
         decision_id: record.decision_id,
         customer_id: record.customer_id,
         placement: record.placement,
@@ -227,7 +224,7 @@ fn write_decision(record: DecisionRecord, explained: Result<Explained, String>) 
         unexplained: String::new(),
         features: features.into_iter().map(write_named).collect(),
         context: context.into_iter().map(write_named).collect(),
-        result: result.map(|result| write_result(&snapshot, 0, result, Explain::All)),
+        result: Some(write_result(&snapshot, 0, result, Explain::All)),
     }
 }
 
@@ -262,7 +259,7 @@ mod tests {
             read_list(request, now).map(|list| list.query).map_err(|status| status.message().to_owned())
         };
         let list = read(wire::ListDecisionsRequest::default()).unwrap();
-        assert_eq!(list.to.unwrap() - list.from.unwrap(), DAYS * MICROS_PER_DAY);
+        assert_eq!(list.to.unwrap() - list.from.unwrap(), DAYS * 86_400_000_000);
         let time = |seconds, nanos| Some(prost_types::Timestamp { seconds, nanos });
         let list = wire::ListDecisionsRequest::default;
         let cases = [
@@ -283,11 +280,31 @@ mod tests {
     }
 
     #[test]
-    fn a_token_leads_to_where_the_page_ended() {
-        let id = Uuid::from_u128(7).to_string();
-        let record = DecisionRecord { decided_at: -5, decision_id: id.clone(), ..DecisionRecord::default() };
-        assert_eq!(read_token(&write_token(&record)), Some((-5, id)));
-        assert_eq!(read_token("5"), None);
+    fn a_token_leads_to_where_the_page_ended_of_the_same_list_alone() {
+        let place = (-5, Uuid::from_u128(7).to_string());
+        let list = wire::ListDecisionsRequest { placement: "home".to_owned(), ..Default::default() };
+        let token = write_token(&place, &asked(&list));
+        let page = |list: &wire::ListDecisionsRequest| {
+            let list = wire::ListDecisionsRequest { page_token: token.clone(), page_size: 3, ..list.clone() };
+            let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+            read_list(list, now).map(|list| list.after).map_err(|status| status.message().to_owned())
+        };
+        assert_eq!(page(&list), Ok(Some(place)));
+        let time = Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 });
+        for other in [
+            wire::ListDecisionsRequest { placement: String::new(), ..list.clone() },
+            wire::ListDecisionsRequest { customer_id: "C1".to_owned(), ..list.clone() },
+            wire::ListDecisionsRequest { offer_id: "gold".to_owned(), ..list.clone() },
+            wire::ListDecisionsRequest { from: time, ..list.clone() },
+            wire::ListDecisionsRequest { to: time, ..list.clone() },
+        ] {
+            let message = page(&other).unwrap_err();
+            assert!(message.starts_with("page_token: is from a list with other fields"), "{message}");
+        }
+        for wrong in ["5", "1:2", "1:2:3", &format!("x:{}:{}", Uuid::nil(), asked(&list))] {
+            let message = read_token(wrong, &asked(&list)).unwrap_err().message().to_owned();
+            assert!(message.starts_with("page_token: is not from an answer"), "{message}");
+        }
         assert_eq!(time::write_micros(-5), prost_types::Timestamp { seconds: -1, nanos: 999_995_000 });
     }
 }

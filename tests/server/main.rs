@@ -32,6 +32,7 @@ mod privacy;
 mod promotions;
 mod properties;
 mod recent_rows;
+mod record_commands;
 mod records;
 mod records_faults;
 mod records_limits;

@@ -112,6 +112,12 @@ pub(crate) fn replayed(words: &[&str], paths: &[(&str, &Path)]) -> serde_json::V
     serde_json::from_str(&ended.stdout).unwrap()
 }
 
+/// Of the records of a replay, those with the same answer, and those of an error, which have none.
+pub(crate) fn the_same(replayed: &serde_json::Value) -> u64 {
+    let count = |name: &str| replayed[name].as_u64().unwrap();
+    count("identical") + count("without_decision")
+}
+
 /// The ids of the decisions that are recorded, each as often as it is.
 fn recorded(store: &Path, data: Option<&Path>) -> Vec<String> {
     let mut command = vec!["decision", "list", "--json", "--count", "100000", "--store"];
@@ -152,7 +158,7 @@ async fn every_decision_is_recorded_once_and_decided_again_to_the_byte() {
     assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), ids);
     let places = [("--store", kept.as_path()), ("--data", data.as_path())];
     let from_log = replayed(&[], &places);
-    assert_eq!(from_log["identical"], ids.len());
+    assert_eq!(the_same(&from_log), ids.len() as u64);
     assert_eq!((&from_log["differing"], &from_log["failed"]), (&0.into(), &0.into()));
     assert!(from_log["without_decision"].as_u64().unwrap() >= 8, "{from_log}");
     for release in ["1", "2"] {
@@ -377,7 +383,7 @@ async fn records_are_sealed_into_a_bucket() {
     let replay = with_s3().args(["replay", "--format", "json", "--store", &location]).output().unwrap();
     assert!(replay.status.success(), "{replay:?}");
     let replayed: serde_json::Value = serde_json::from_slice(&replay.stdout).unwrap();
-    assert_eq!(replayed["identical"], ids.len());
+    assert_eq!(the_same(&replayed), ids.len() as u64);
 }
 
 /// A workspace whose customers have a sensitive feature, a key file, and a server that uses both.

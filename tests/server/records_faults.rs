@@ -9,4 +9,4 @@ mod scene;
 mod servers;
 mod store_away;
 
-pub(super) use scene::Scene;
+pub(super) use scene::{Scene, channel};

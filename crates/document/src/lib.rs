@@ -16,6 +16,7 @@ pub mod settings;
 mod size;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -26,7 +27,8 @@ use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-pub use self::problems::{MAX_PROBLEMS, Problem, Problems, closest, grouped, plural, suggestion};
+pub use self::problems::{MAX_PROBLEMS, Problem, Problems, closest, suggestion};
+pub use self::words::{agreeing, grouped, noun, plural};
 
 use self::lines::Lines;
 

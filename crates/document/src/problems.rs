@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::words::grouped;
+
 /// The most problems that one reading keeps. A text of megabytes can have millions of them, and no reader needs more.
 pub const MAX_PROBLEMS: usize = 1_000;
 
@@ -175,26 +177,6 @@ pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 #[must_use]
 pub fn suggestion<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     closest(name, candidates).map(|found| format!("; did you mean `{found}`?")).unwrap_or_default()
-}
-
-/// `3 files`, `1 file`.
-#[must_use]
-pub fn plural(count: usize, what: &str) -> String {
-    let ending = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{ending}")
-}
-
-/// Digits in groups of three, as messages and reports show numbers: `12,345`.
-#[must_use]
-pub fn grouped(digits: &str) -> String {
-    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            shown.push(',');
-        }
-        shown.push(digit);
-    }
-    shown
 }
 
 #[cfg(test)]

@@ -291,6 +291,17 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "must be a duration with its unit, such as 500ms, 30s or 2m".to_owned())
 }
 
+/// A duration in the greatest unit that has it whole, as a configuration has it: `400d`, `90s`. Parts of a millisecond
+/// are left out.
+#[must_use]
+pub fn shown(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+    let whole = units.into_iter().find(|(_, unit)| millis > 0 && millis.is_multiple_of(*unit));
+    let (name, unit) = whole.unwrap_or(("ms", 1));
+    format!("{}{name}", millis / unit)
+}
+
 /// A size in bytes with its unit, above 0.
 ///
 /// # Errors
@@ -490,7 +501,12 @@ mod tests {
             [("250ms", 250), ("7s", 7_000), ("2 m", 120_000), ("3h", 10_800_000), ("400d", 34_560_000_000)];
         for (text, millis) in cases {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+            assert_eq!(shown(Duration::from_millis(millis)), text.replace(' ', ""));
         }
+        assert_eq!(
+            [0, 90_000, 86_400_001].map(|millis| shown(Duration::from_millis(millis))),
+            ["0ms", "90s", "86400001ms"]
+        );
         for text in ["", "7", "d", "1.5h", "-1d", "1w", "999999999999999999d"] {
             assert!(duration(text).is_err(), "{text}");
         }

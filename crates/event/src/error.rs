@@ -33,9 +33,7 @@ pub enum EventError {
         message: String,
     },
     /// The file is in a format that this version does not know.
-    #[error(
-        "{path} is in format {format}, of a newer version of the server; run that version, or a newer one"
-    )]
+    #[error("{path} is in format {format}, which is newer than this version; run a newer one")]
     Newer {
         /// The file.
         path: PathBuf,

@@ -16,13 +16,14 @@ pub(crate) mod tests;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use document::{Document, Problems, Table};
+use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 /// The bytes of a secret: the key length of AES-256, and the output length of SHA-256.
@@ -149,7 +150,9 @@ impl Keys {
     /// Where others may read it, and every problem of its content with its line.
     pub fn read(path: &Path) -> Result<Self, KeysError> {
         let failed = |source| KeysError::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(failed)?;
+        // A pipe that nobody writes to would be waited for.
+        let options = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).clone();
+        let file = options.open(path).map_err(failed)?;
         // Of the open file: the name may lead to another one by now.
         let metadata = file.metadata().map_err(failed)?;
         let shown = path.display().to_string();

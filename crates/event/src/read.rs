@@ -10,6 +10,8 @@
 //! the meantime is not missed. Start reading at [`EventReader::scan`].
 
 mod merge;
+mod oldest;
+mod positions;
 mod progress;
 mod query;
 mod source;
@@ -22,6 +24,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use self::oldest::{Oldest, Place};
+use self::positions::Positions;
 pub use self::progress::ReadProgress;
 pub use self::query::{Query, Since};
 pub(crate) use self::query::{Wants, days_of_ids};
@@ -227,7 +231,7 @@ impl EventReader {
 /// holds. Tells `progress` how far it is.
 ///
 /// # Errors
-/// When the file is damaged, of another kind, or exceeds the limits of what is read.
+/// When the file is damaged, of another kind, has an event twice, or exceeds the limits of what is read.
 pub fn read_file(
     path: &Path,
     kind: Kind,
@@ -239,9 +243,18 @@ pub fn read_file(
     let mut left = query.limit.unwrap_or(u64::MAX);
     let groups = (0..file.groups()).filter(|group| query.may_want_group(&file, *group));
     progress.begin(groups.clone().map(|group| file.group_bytes(group)).sum());
+    let (mut positions, mut repeated) = (Positions::default(), None);
     for group in groups {
         let ended = file.visit(group, query, &mut |entries| {
             for entry in entries.into_iter().filter(|entry| !entry.record.is_erased()) {
+                if !positions.insert(entry.record.server(), entry.position) {
+                    repeated = Some(format!(
+                        "event {} of server {} is there twice; remove one of the rows",
+                        entry.position,
+                        entry.record.server()
+                    ));
+                    return ControlFlow::Break(());
+                }
                 if left == 0 || visit(entry).is_break() {
                     return ControlFlow::Break(());
                 }
@@ -249,6 +262,9 @@ pub fn read_file(
             }
             ControlFlow::Continue(())
         })?;
+        if let Some(message) = repeated {
+            return Err(SealedError::damaged(file.shown(), message));
+        }
         progress.add(file.group_bytes(group));
         if ended.is_break() || left == 0 {
             break;

@@ -214,7 +214,7 @@ impl Verifier<'_> {
         };
         if (&log.server, log.sequence, description.kind) != (&key.server, key.sequence, key.kind) {
             return wrong(format!(
-                "it is of server {} and sequence {}, as it says",
+                "it says that it is of server {} and sequence {}, and its name is another",
                 log.server, log.sequence
             ));
         }

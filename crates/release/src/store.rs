@@ -98,6 +98,16 @@ impl Store {
         Ok(store)
     }
 
+    /// The directory of the store that a path lies in, whether there is something at the path or not; `None`: in none.
+    #[must_use]
+    pub fn around(path: &Path) -> Option<PathBuf> {
+        let named = |path: &Path| if path == Path::new("") { PathBuf::from(".") } else { path.to_owned() };
+        let found = path.ancestors().find_map(|above| fs::canonicalize(named(above)).ok())?;
+        let is_store =
+            |folder: &&Path| folder.join(keys::CURRENT).is_file() && folder.join(keys::RELEASES).is_dir();
+        found.ancestors().find(is_store).map(Path::to_owned)
+    }
+
     /// Creates an empty store at `location`; its first `CURRENT` completes it. Files of an earlier attempt stay.
     ///
     /// # Errors

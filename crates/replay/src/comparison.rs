@@ -174,9 +174,9 @@ pub(crate) fn shown(moment: DateTime<Utc>) -> String {
 /// What holds for both kinds of comparison.
 const OF_BOTH: [&str; 2] = [
     "Exploration is off: the best offers are shown.",
-    "Expected value is propensity × value, summed over the offers shown; margin subtracts the cost. Each side uses \
-     the propensities of its own models, so other models change the sums even where the offers stay the same. \
-     Fallbacks have no propensity and add nothing.",
+    "Expected value is propensity × value, summed over the offers shown; margin subtracts the cost. Both are money, \
+     in the unit of `value` and `cost` of the offers. Each side uses the propensities of its own models, so other \
+     models change the sums even where the offers stay the same. Fallbacks have no propensity and add nothing.",
 ];
 
 impl Subject {

@@ -21,8 +21,8 @@ pub struct Explained {
     pub features: Vec<NamedValue>,
     /// The features of the context.
     pub context: Vec<NamedValue>,
-    /// The answer, with all factors and reasons; `None` if there was no decision.
-    pub result: Option<RankResult>,
+    /// The answer, with all factors and reasons.
+    pub result: RankResult,
     /// Where it differs from what was recorded; empty if the bytes are the same.
     pub differences: Vec<Difference>,
 }
@@ -41,30 +41,21 @@ pub struct NamedValue {
 /// Explains a record by deciding again with the release that decided and the scores that are recorded.
 ///
 /// # Errors
-/// When the release cannot be loaded or the record does not fit it.
+/// When the record is of an error, the release cannot be loaded, or the record does not fit it.
 pub fn explain(recorded: &DecisionRecord, releases: &Releases) -> Result<Explained, String> {
-    let loaded = releases.loaded(recorded.release)?;
-    let mut explained = Explained {
-        snapshot: Arc::clone(&loaded.snapshot),
-        features: Vec::new(),
-        context: Vec::new(),
-        result: None,
-        differences: Vec::new(),
-    };
     if recorded.error.is_some() {
-        return Ok(explained);
+        return Err("the record has an error instead of an answer".to_owned());
     }
-    let schema = explained.snapshot.release.schema();
+    let loaded = releases.loaded(recorded.release)?;
+    let snapshot = Arc::clone(&loaded.snapshot);
+    let schema = snapshot.release.schema();
     let mut input = record::read(recorded, &loaded).map_err(|error| error.to_string())?;
-    explained.features = named(schema.of(Entity::Customer), &input.values.customer);
-    explained.context = named(schema.of(Entity::Context), &input.values.context);
+    let features = named(schema.of(Entity::Customer), &input.values.customer);
+    let context = named(schema.of(Entity::Context), &input.values.context);
     input.request.explain = Explain::All;
-    let decided =
-        decide_again(&explained.snapshot, input, &Worker::only()).map_err(|error| error.to_string())?;
-    let again = record::answered_again(&explained.snapshot, &decided.decision, recorded);
-    explained.differences = differences(recorded, &again);
-    explained.result = Some(decided.result);
-    Ok(explained)
+    let decided = decide_again(&snapshot, input, &Worker::only()).map_err(|error| error.to_string())?;
+    let differences = differences(recorded, &record::answered_again(&snapshot, &decided.decision, recorded));
+    Ok(Explained { snapshot, features, context, result: decided.result, differences })
 }
 
 fn named(features: &[Feature], values: &[(ValueSource, Option<Value>)]) -> Vec<NamedValue> {

@@ -11,7 +11,7 @@ use event::proto::DecisionRecord;
 use serde::Serialize;
 use work::Worker;
 
-use super::parallel::in_parallel;
+use super::parallel::{ParallelError, in_parallel};
 use super::record;
 use super::releases::Releases;
 use super::rescore::Rescored;
@@ -25,7 +25,7 @@ const KEPT: usize = 100;
 pub struct Replayed {
     /// Records that were decided again with the same bytes.
     pub identical: u64,
-    /// Of these, results with an error: there was nothing to decide.
+    /// Records of an error: there was nothing to decide again.
     pub without_decision: u64,
     /// Records that were decided again with another answer.
     pub differing: u64,
@@ -74,13 +74,13 @@ pub struct Options {
 /// Decides again for each record that `source` passes on. `progress` gets the number of records so far, now and then.
 ///
 /// # Errors
-/// That of the source.
+/// That of the source. When the operating system refuses a thread.
 pub fn replay<E>(
     source: impl FnOnce(&mut dyn FnMut(DecisionRecord) -> ControlFlow<()>) -> Result<(), E>,
     releases: &Releases,
     options: Options,
     progress: impl FnMut(u64),
-) -> Result<Replayed, E> {
+) -> Result<Replayed, ParallelError<E>> {
     let begin = || Replayed { rescored: options.rescore.then(Rescored::default), ..Replayed::default() };
     let add = |found: &mut Replayed, records: Vec<DecisionRecord>| {
         let worker = Worker::only();
@@ -96,10 +96,16 @@ impl Replayed {
     /// How many records there were.
     #[must_use]
     pub fn records(&self) -> u64 {
+        self.answers() + self.without_decision
+    }
+
+    /// How many of them have an answer.
+    #[must_use]
+    pub fn answers(&self) -> u64 {
         self.identical + self.differing + self.failed
     }
 
-    /// Whether every record was decided again with the same bytes, and scored within the bounds.
+    /// Whether every answer was decided again with the same bytes, and scored within the bounds.
     #[must_use]
     pub fn is_identical(&self) -> bool {
         self.differing == 0
@@ -110,7 +116,6 @@ impl Replayed {
     fn add(&mut self, recorded: &DecisionRecord, releases: &Releases, worker: &Worker) {
         *self.releases.entry(recorded.release).or_default() += 1;
         if recorded.error.is_some() {
-            self.identical += 1;
             self.without_decision += 1;
             return;
         }

@@ -30,6 +30,7 @@ pub use effect::{
 };
 pub use explain::{Explained, NamedValue, explain};
 pub use names::names;
+pub use parallel::{ParallelError, ThreadError};
 pub use privacy::{CustomerNames, Privacy};
 pub use record::{FORMAT, RecordError, read, write};
 pub use releases::{Loaded, Releases, without_customers};
@@ -38,6 +39,6 @@ pub use simulate::{SimulatedHistory, Simulation, SimulationError, simulate};
 pub use values::{ValuesError, recorded_source};
 pub use view::{
     DecisionView, ListedDecision, ViewedEvent, ViewedFactors, ViewedHistory, ViewedLimit, ViewedOffer,
-    ViewedRefusal, ViewedReservation, ViewedSegment, ViewedValue, ViewedWithheld, rfc3339, shortest,
+    ViewedRefusal, ViewedReservation, ViewedSegment, ViewedValue, ViewedWithheld, rfc3339, shortest, why,
 };
 pub use whatif::what_if;

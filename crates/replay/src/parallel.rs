@@ -1,11 +1,14 @@
 //! Many records on all cores, with few of them in memory.
 
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
+use document::plural;
 use event::proto::DecisionRecord;
 use work::FOREIGN_STACK;
 
@@ -15,18 +18,47 @@ const BATCH: usize = 256;
 /// Batches per thread that wait for it.
 const WAITING: usize = 2;
 
+/// Why threads could not do their work.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ParallelError<E> {
+    /// The source of the records has failed.
+    Source(E),
+    /// There were not enough threads.
+    Threads(ThreadError),
+}
+
+/// The operating system refused a thread.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot start {}: {reason}; with fewer it may go", plural(*threads, "thread"))]
+pub struct ThreadError {
+    threads: usize,
+    reason: String,
+}
+
+impl<E: fmt::Display> fmt::Display for ParallelError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(error) => error.fmt(f),
+            Self::Threads(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: Error> Error for ParallelError<E> {}
+
 /// Passes the records of `source` to threads, each with a state of its own, and returns the states. `progress` gets
 /// the number of records that were passed on, after each batch.
 ///
 /// # Errors
-/// That of the source; what was passed on before is lost.
+/// That of the source; what was passed on before is lost. When the operating system refuses a thread; nothing was asked
+/// of the source then.
 pub(crate) fn in_parallel<S: Send, E>(
     source: impl FnOnce(&mut dyn FnMut(DecisionRecord) -> ControlFlow<()>) -> Result<(), E>,
     threads: usize,
     begin: impl Fn() -> S + Sync,
     add: impl Fn(&mut S, Vec<DecisionRecord>) + Sync,
     mut progress: impl FnMut(u64),
-) -> Result<Vec<S>, E> {
+) -> Result<Vec<S>, ParallelError<E>> {
     let threads = thread_count(threads);
     let (batches, taken) = sync_channel(threads * WAITING);
     let taken = Mutex::new(taken);
@@ -38,12 +70,13 @@ pub(crate) fn in_parallel<S: Send, E>(
         state
     };
     thread::scope(|scope| {
-        #[expect(clippy::expect_used, reason = "as `Scope::spawn` does where no thread can be started")]
-        let workers = start(scope, threads, &work).expect("no thread can be started");
+        // Without the sender, which is dropped here, those that have started end.
+        let batches = batches;
+        let workers = start(scope, threads, &work).map_err(ParallelError::Threads)?;
         let read = send(source, &batches, &mut progress);
         drop(batches);
         let states = joined(workers);
-        read.map(|()| states)
+        read.map(|()| states).map_err(ParallelError::Source)
     })
 }
 
@@ -58,15 +91,16 @@ pub(crate) fn thread_count(threads: usize) -> usize {
 /// Starts threads with the stack that graphs need; each gets its number.
 ///
 /// # Errors
-/// When the operating system refuses one.
+/// When the operating system refuses one. Those before it go on, and are to be told to end.
 pub(crate) fn start<'s, S: Send + 's>(
     scope: &'s Scope<'s, '_>,
     threads: usize,
     work: &'s (impl Fn(usize) -> S + Sync),
-) -> io::Result<Vec<ScopedJoinHandle<'s, S>>> {
+) -> Result<Vec<ScopedJoinHandle<'s, S>>, ThreadError> {
     let start =
         |number| thread::Builder::new().stack_size(FOREIGN_STACK).spawn_scoped(scope, move || work(number));
-    (0..threads).map(start).collect()
+    let started: io::Result<_> = (0..threads).map(start).collect();
+    started.map_err(|error| ThreadError { threads, reason: error.to_string() })
 }
 
 /// What the threads come to, in their order; a panic of one goes on here.
@@ -123,7 +157,7 @@ mod tests {
         }
     }
 
-    fn sum(count: u64, threads: usize) -> Result<u64, String> {
+    fn sum(count: u64, threads: usize) -> Result<u64, ParallelError<String>> {
         let add = |sum: &mut u64, batch: Vec<DecisionRecord>| {
             *sum += batch.iter().map(|record| record.release).sum::<u64>();
         };
@@ -141,6 +175,6 @@ mod tests {
 
     #[test]
     fn an_error_of_the_source_ends_it() {
-        assert_eq!(sum(13, 2), Err("the thirteenth".to_owned()));
+        assert_eq!(sum(13, 2), Err(ParallelError::Source("the thirteenth".to_owned())));
     }
 }

@@ -5,7 +5,6 @@
 //! customers behind them. Start reading at [`simulate`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -21,7 +20,7 @@ use work::Worker;
 
 use super::comparison::{Comparison, Customers, Excluded, Named, Options, Subject, shown};
 use super::effect::{Side, Tally};
-use super::parallel;
+use super::parallel::{self, ThreadError};
 use super::privacy::CustomerNames;
 use super::whatif::{Placed, worker};
 
@@ -81,9 +80,9 @@ pub enum SimulationError {
         /// A suggestion, or nothing.
         hint: String,
     },
-    /// No thread can be started.
-    #[error("cannot start a thread: {0}")]
-    Thread(#[from] io::Error),
+    /// There were not enough threads.
+    #[error(transparent)]
+    Threads(#[from] ThreadError),
 }
 
 /// Decides for all customers of `after` with both releases. `progress` gets the number of customers so far, now and
@@ -93,7 +92,7 @@ pub enum SimulationError {
 /// one thread, for one customer after another.
 ///
 /// # Errors
-/// A placement that neither release has.
+/// A placement that neither release has. When the operating system refuses a thread.
 pub fn simulate(
     simulation: &Simulation,
     progress: impl FnMut(u64) + Send,
@@ -122,7 +121,14 @@ pub fn simulate(
             progress(*done);
         }
     };
-    let parts = thread::scope(|scope| parallel::start(scope, threads, &run).map(parallel::joined))?;
+    let parts = thread::scope(|scope| {
+        let started = parallel::start(scope, threads, &run);
+        if started.is_err() {
+            // Nothing is left for those that have started.
+            next.store(rows.len(), Ordering::Relaxed);
+        }
+        started.map(parallel::joined)
+    })?;
     let parts = parts.into_iter().reduce(|mut all, part| {
         all.merge(part);
         all

@@ -178,9 +178,15 @@ impl ListedDecision {
             release: record.release,
             offer_ids: record.offers.iter().map(|offer| offer.offer_id.clone()).collect(),
             fallback: record.offers.iter().any(|offer| offer.fallback),
-            error: record.error.as_ref().map(|error| error.message.clone()).unwrap_or_default(),
+            error: record.error.as_ref().map(|error| why(&error.field, &error.message)).unwrap_or_default(),
         }
     }
+}
+
+/// Why a customer was not decided: what is wrong, after the field of the request that it is wrong with.
+#[must_use]
+pub fn why(field: &str, message: &str) -> String {
+    if field.is_empty() { message.to_owned() } else { format!("{field}: {message}") }
 }
 
 /// A time in microseconds since 1970, in UTC.
@@ -236,7 +242,7 @@ impl DecisionView {
             context: Vec::new(),
             consents: record.consents.clone(),
             degraded: record.degraded.clone(),
-            error: record.error.as_ref().map(|error| error.message.clone()),
+            error: record.error.as_ref().map(|error| why(&error.field, &error.message)),
             replayed: None,
             unexplained: String::new(),
         }
@@ -257,7 +263,7 @@ impl DecisionView {
         self.features = explained.features.iter().map(viewed).collect();
         self.context = explained.context.iter().map(viewed).collect();
         self.replayed = Some(explained.differences.is_empty());
-        let Some(RankResult { segment, withheld, .. }) = &explained.result else { return };
+        let RankResult { segment, withheld, .. } = &explained.result;
         self.segment =
             segment.as_ref().map(|segment| ViewedSegment { id: segment.id, name: segment.name.to_string() });
         self.withheld = withheld

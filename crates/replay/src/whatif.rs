@@ -22,7 +22,7 @@ use work::Worker;
 use self::limits::{Compared, Unknown};
 use super::comparison::{Comparison, Excluded, Named, Options, Records, Subject, shown};
 use super::effect::{Code, Shown, Side, Tally};
-use super::parallel::in_parallel;
+use super::parallel::{ParallelError, in_parallel};
 use super::record;
 use super::releases::Loaded;
 
@@ -37,14 +37,14 @@ const OTHER: u64 = u64::MAX;
 /// its number. `progress` gets the number of records so far, now and then. The result does not depend on threads.
 ///
 /// # Errors
-/// That of the source.
+/// That of the source. When the operating system refuses a thread.
 pub fn what_if<E>(
     source: impl FnOnce(&mut dyn FnMut(DecisionRecord) -> ControlFlow<()>) -> Result<(), E>,
     base: impl Fn(u64) -> Result<Arc<Snapshot>, String> + Sync,
     other: &Named,
     options: Options,
     progress: impl FnMut(u64),
-) -> Result<Comparison, E> {
+) -> Result<Comparison, ParallelError<E>> {
     let threads = AtomicUsize::new(0);
     let names = Arc::new(History::default());
     let limited = Loaded::new(Arc::clone(&other.snapshot), &names);

@@ -28,9 +28,22 @@ pub const fn is_shown(letter: char) -> bool {
 /// A foreign text on one line, escaped, and cut with an ellipsis if it is long.
 #[must_use]
 pub fn shown(text: &str) -> Cow<'_, str> {
-    let end = text.char_indices().nth(MAX_SHOWN).map(|(at, _)| at);
-    let head = escaped(&text[..end.unwrap_or(text.len())]);
-    if end.is_some() { Cow::Owned(head.into_owned() + "…") } else { head }
+    cut(text, MAX_SHOWN)
+}
+
+/// A foreign text on one line, escaped: at most `most` characters, and behind them an ellipsis if that is not all. No
+/// escape is cut in two.
+#[must_use]
+pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    let width = |letter: char| if is_shown(letter) { 1 } else { letter.escape_default().len() };
+    let mut left = most;
+    for (at, letter) in text.char_indices() {
+        match left.checked_sub(width(letter)) {
+            Some(rest) => left = rest,
+            None => return Cow::Owned(escaped(&text[..at]).into_owned() + "…"),
+        }
+    }
+    escaped(text)
 }
 
 /// The text on one line, escaped.
@@ -135,6 +148,12 @@ pub(crate) mod tests {
         fn no_misleading_character_is_shown(text in hostile()) {
             prop_assert!(shown(&text).chars().all(is_shown));
             prop_assert!(escaped(&text).chars().all(is_shown));
+            for most in [0, 1, 40] {
+                let cut = cut(&text, most);
+                let whole = cut.strip_suffix('…').filter(|_| cut != escaped(&text));
+                prop_assert!(whole.map_or(cut.chars().count(), |head| head.chars().count()) <= most);
+                prop_assert!(escaped(&text).starts_with(whole.unwrap_or(&cut)));
+            }
             prop_assert!(lines(&text).chars().all(|letter| is_shown(letter) || matches!(letter, '\n' | '\t')));
             let json_text = serde_json::to_string(&text).unwrap();
             prop_assert!(json(&json_text).chars().all(is_shown));
@@ -157,6 +176,8 @@ pub(crate) mod tests {
     fn a_forged_line_is_one_line() {
         assert_eq!(shown("a\nb\u{1b}[31m\u{202e}\0"), "a\\nb\\u{1b}[31m\\u{202e}\\u{0}");
         assert_eq!(shown(&"x".repeat(MAX_SHOWN + 1)), "x".repeat(MAX_SHOWN) + "…");
+        // An escape is there whole, or not at all.
+        assert_eq!((cut("ab\u{202e}", 10), cut("ab\u{202e}", 9)), ("ab\\u{202e}".into(), "ab…".into()));
         assert_eq!(lines("a\nb\r"), "a\nb\\r");
         assert_eq!(json("{\"a\":\"\u{85}\u{202e}\"}\n"), "{\"a\":\"\\u0085\\u202e\"}\n");
     }

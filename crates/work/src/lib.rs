@@ -12,5 +12,6 @@ pub use background::{Background, IdleThread, Reclaimer, run_with_foreign_stack};
 pub use cost::Cost;
 pub use panic::{Panicked, catch_panic};
 pub use workers::{
-    Call, Cancellation, FOREIGN_STACK, INLINE, Lane, Needs, Rejection, Stoppable, Worker, Workers,
+    Call, Cancellation, FOREIGN_STACK, INLINE, Lane, MAX_THREADS, Needs, Rejection, Stoppable, Worker,
+    Workers,
 };

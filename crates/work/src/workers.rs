@@ -38,6 +38,9 @@ pub const INLINE: Duration = Duration::from_micros(200);
 /// addition to what is already on the stack. The system provides memory only for the part of a stack that is used.
 pub const FOREIGN_STACK: usize = 16 << 20;
 
+/// The most threads that anybody may ask for. More than there are cores only wait for each other.
+pub const MAX_THREADS: usize = 1024;
+
 /// The right to use the session of this number in every model; one per thread, never copied.
 #[derive(Debug)]
 pub struct Worker {

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::cli::Failure;
 use crate::cli::table::new_table;
 use decision::{DecisionError, Reach, STAGES, Stage, reach};
-use document::{Problems, grouped};
+use document::{Problems, grouped, noun};
 use feature::store::RowIndex;
 use offer::{Offer, Placement};
 use release::{Kind, Lines, Release, ReleaseSource, Snapshot};
@@ -66,10 +66,10 @@ impl Reached {
             for (candidate, reach) in placement.candidates.iter().zip(found) {
                 let offer = catalog.library.get(candidate.offer);
                 let Some(key) = dead_by(offer, reach) else { continue };
-                let customers = if self.looked_at == 1 { "customer" } else { "customers" };
                 let message = format!(
-                    "reaches 0 of {} {customers} at `{}`: {}",
+                    "reaches 0 of {} {} at `{}`: {}",
                     count(self.looked_at),
+                    noun(self.looked_at, "customer"),
                     placement.id,
                     obstacles(reach)
                 );

@@ -3,46 +3,49 @@
 use std::fmt::Write as _;
 
 use super::super::table::new_table;
+use document::plural;
 use replay::{
     DecisionView, ListedDecision, ViewedHistory, ViewedLimit, ViewedOffer, ViewedRefusal, ViewedReservation,
     ViewedValue,
 };
+use telemetry::foreign::{cut, shown};
 
-/// One decision, whole.
+/// One decision, whole. Ids and names are of others, so that none of them may add a line.
 pub(super) fn decision(view: &DecisionView) -> String {
     let mut text = String::new();
     let mut line = |words: String| _ = writeln!(text, "{words}");
     let used = if view.channel.is_empty() { &view.default_channel } else { &view.channel };
-    let channel = if used.is_empty() { String::new() } else { format!(" over {used}") };
-    line(format!("decision {}", view.decision_id));
-    line(format!("{} at {}{channel}, by release {}", view.decided_at, view.placement, view.release));
+    let channel = if used.is_empty() { String::new() } else { format!(" over {}", shown(used)) };
+    line(format!("decision {}", shown(&view.decision_id)));
+    let placement = shown(&view.placement);
+    line(format!("{} at {placement}{channel}, by release {}", view.decided_at, view.release));
     let customer = match (view.customer_id.as_str(), view.pseudonym_key.as_str()) {
         ("", _) => "an unknown visitor".to_owned(),
-        (id, "") => format!("customer {id}"),
-        (pseudonym, key) => format!("customer with the pseudonym {pseudonym} (key {key})"),
+        (id, "") => format!("customer {}", shown(id)),
+        (pseudonym, key) => format!("customer with the pseudonym {} (key {})", shown(pseudonym), shown(key)),
     };
     let segment = view.segment.as_ref().map(|segment| match segment.name.as_str() {
         "" => format!(", segment {}", segment.id),
-        name => format!(", segment {} ({name})", segment.id),
+        name => format!(", segment {} ({})", segment.id, shown(name)),
     });
     line(customer + &segment.unwrap_or_default());
     line(format!(
         "request {} of {} took {:.1} ms on server {} (version {})",
-        view.request_id,
-        document::plural(view.call_customers as usize, "customer"),
+        shown(&view.request_id),
+        plural(view.call_customers, "customer"),
         f64::from(view.call_us) / 1000.0,
-        view.server,
-        view.server_version
+        shown(&view.server),
+        shown(&view.server_version)
     ));
+    if let Some(error) = &view.error {
+        line(format!("\nno decision: {}", shown(error)));
+        return text.trim_end().to_owned();
+    }
     line(match view.replayed {
         Some(true) => "decided again: the same answer".to_owned(),
         Some(false) => "decided again: ANOTHER answer; `proffer replay --decision` says where".to_owned(),
-        None => format!("cannot be decided again: {}", view.unexplained),
+        None => format!("cannot be decided again: {}", shown(&view.unexplained)),
     });
-    if let Some(error) = &view.error {
-        line(format!("\nno decision: {error}"));
-        return text;
-    }
     line(format!("\nshown\n{}", offers(view)));
     let reserved: Vec<String> = view.offers.iter().flat_map(reserved).collect();
     if !reserved.is_empty() {
@@ -64,6 +67,7 @@ pub(super) fn decision(view: &DecisionView) -> String {
     }
     for (title, words) in [("consents claimed", &view.consents), ("degraded", &view.degraded)] {
         if !words.is_empty() {
+            let words: Vec<_> = words.iter().map(|word| shown(word)).collect();
             line(format!("\n{title}: {}", words.join(", ")));
         }
     }
@@ -86,7 +90,7 @@ fn offers(view: &DecisionView) -> String {
                 format!("{:.2}", factors.context_weight),
                 format!("{:.2}", factors.value),
                 format!("{:.2}", factors.lever),
-                format!("{:.4}", factors.margin),
+                format!("{:.2}", factors.margin),
                 format!("{} {}", factors.model, factors.model_version),
             ],
             None => {
@@ -105,7 +109,8 @@ fn offers(view: &DecisionView) -> String {
 fn reserved(offer: &ViewedOffer) -> impl Iterator<Item = String> {
     offer.reservations.iter().map(|reserved| {
         let ViewedReservation { limit, outcome, until } = reserved;
-        format!("{} of {}, for `{outcome}`, until {until}", limit, offer.offer_id)
+        let (limit, offer, outcome) = (shown(limit), shown(&offer.offer_id), shown(outcome));
+        format!("{limit} of {offer}, for `{outcome}`, until {until}")
     })
 }
 
@@ -174,6 +179,9 @@ fn values(values: &[ViewedValue]) -> String {
     table.to_string()
 }
 
+/// The most letters of an id in a list; JSON has all of them.
+const ID: usize = 40;
+
 /// A line per decision.
 pub(super) fn list(listed: &[ListedDecision]) -> String {
     if listed.is_empty() {
@@ -181,21 +189,16 @@ pub(super) fn list(listed: &[ListedDecision]) -> String {
     }
     let mut table = new_table(&["decided at", "decision", "customer", "placement", "release", "shown"], 4..5);
     for one in listed {
-        let shown = match (one.error.as_str(), one.offer_ids.as_slice()) {
-            ("", []) => "no offer".to_owned(),
-            ("", ids) if one.fallback => format!("{} (fallback)", ids.join(", ")),
-            ("", ids) => ids.join(", "),
+        let ids = || one.offer_ids.iter().map(|id| cut(id, ID)).collect::<Vec<_>>().join(", ");
+        let shown = match (one.error.as_str(), one.offer_ids.is_empty()) {
+            ("", true) => "no offer".to_owned(),
+            ("", false) if one.fallback => format!("{} (fallback)", ids()),
+            ("", false) => ids(),
             (error, _) => format!("error: {error}"),
         };
+        let (customer, placement) = (cut(&one.customer_id, ID), cut(&one.placement, ID));
         let release = one.release.to_string();
-        table.add_row([
-            &one.decided_at,
-            &one.decision_id,
-            &one.customer_id,
-            &one.placement,
-            &release,
-            &shown,
-        ]);
+        table.add_row([&*one.decided_at, &*one.decision_id, &*customer, &*placement, &*release, &*shown]);
     }
     table.to_string()
 }

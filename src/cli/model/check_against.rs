@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use super::{Failure, read_text};
+use crate::cli::output::{Audience, Output};
 use document::{Problems, suggestion};
 use model::GraphCache;
 use model::onnx::OnnxRuntime;
@@ -39,19 +40,19 @@ pub(super) fn make_golden(
     let manifest = Manifest::parse(&path.display().to_string(), &text)?;
     let features = features_of(directory, &manifest)?;
     let table = Table { file: rows, features: &features, prediction: prediction.unwrap_or(PREDICTION) };
+    let golden_path = directory.join(GOLDEN_FILE);
+    let begin = |path: &Path| Output::open(path, Audience::Usual, &[rows]);
+    let golden_file = begin(&golden_path)?;
     let (golden, said) = table.golden(prediction.is_some())?;
-    let write = |path: &Path, bytes: &[u8]| {
-        fs::write(path, bytes).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
-    };
     if !manifest.checksums.is_empty() {
         let Some(text) = Checksums::set_in(&text, GOLDEN_FILE, &sha256_of(&golden)) else {
             let message = "has checksums, but no line [checksums]; write them as a table of their own";
             return Err(Failure::new(format!("{}: {message}", path.display())));
         };
-        write(&path, text.as_bytes())?;
+        begin(&path)?.write_whole(&text)?;
     }
-    write(&directory.join(GOLDEN_FILE), &golden)?;
-    Ok(format!("{}: {said}", directory.join(GOLDEN_FILE).display()))
+    golden_file.write_whole(&golden)?;
+    Ok(format!("{}: {said}", golden_path.display()))
 }
 
 /// The names of the features that the version takes.

@@ -53,6 +53,10 @@ impl OutcomeFile {
         if ends(&[".csv", ".csv.gz", ".csv.zst"]) {
             return Ok(Self::Csv(CsvFile::open(open()?, &name, separator, decimal)?));
         }
+        let told = [("--separator", separator.is_some()), ("--decimal", decimal.is_some())];
+        if let Some((flag, _)) = told.iter().find(|(_, is_there)| *is_there) {
+            return Err(Failure::usage(format!("{flag} is for CSV files, and {name} is none")));
+        }
         if ends(&[".parquet"]) {
             return Ok(Self::Parquet(ParquetFile::open(open()?).map_err(wrong)?));
         }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::Failure;
 use crate::grpc::client::OutcomeAnswer;
-use document::{grouped, plural};
+use document::{agreeing, grouped, plural};
 
 /// Outcomes by verdict.
 #[derive(Debug, Default, Serialize)]
@@ -101,8 +101,7 @@ impl Summary {
             .iter()
             .filter(|(count, ..)| *count > 0)
             .map(|(count, what, how)| {
-                let verb = if *count == 1 { "was" } else { "were" };
-                format!("{} {verb} {how}", plural(*count as usize, what))
+                format!("{} {} {how}", plural(*count, what), agreeing(*count, "was", "were"))
             })
             .collect();
         (!told.is_empty()).then(|| Failure::new(told.join(", ")))

@@ -14,8 +14,8 @@ use crate::cli::author::Author;
 use crate::cli::printing::{print, say};
 use crate::cli::progress::Bar;
 use crate::cli::{Failure, progress};
-use document::plural;
-use document::settings::duration;
+use document::settings::{duration, shown};
+use document::{agreeing, plural};
 use event::EventError;
 use event::erasure::{ALIVE_FOR, Awaited, Eraser, Heartbeats, NOT_COVERED, Outcome, Patience};
 use event::log::{TakenOver, take_over};
@@ -65,6 +65,9 @@ pub(super) struct EraseArgs {
 pub(super) fn run(args: &EraseArgs) -> Result<(), Failure> {
     let archive = ArchiveArgs { store: args.store.clone(), keys: args.keys.clone(), data: Vec::new() };
     let privacy = archive.privacy()?;
+    if let Some(key) = privacy.pseudonyms.keys().find(|key| args.lost_key.iter().any(|lost| lost == key)) {
+        return Err(Failure::new(format!("--lost-key {key}: it is not lost, the file of --keys has it")));
+    }
     let subject = subject(&args.customer, &privacy)?;
     let store = Store::open(&archive.store, None)?;
     let (erasures, events) = (archive.erasures()?, archive.events()?);
@@ -74,7 +77,7 @@ pub(super) fn run(args: &EraseArgs) -> Result<(), Failure> {
     // Before the marker: a server that acknowledges has read them again since.
     let files = store.erase_customer(subject.id())?;
     for erased in &files {
-        let rows = plural(erased.rows as usize, "row");
+        let rows = plural(erased.rows, "row");
         let file = erased.file.strip_prefix(store.customers_dir()).unwrap_or(&erased.file);
         print(format!("customers/{}: {rows} removed", file.display()))?;
     }
@@ -91,7 +94,12 @@ pub(super) fn run(args: &EraseArgs) -> Result<(), Failure> {
     let outcome = eraser.finish(&subject, &marked, &Utc::now, wait, progress)?;
     shown.clear();
     print(&outcome)?;
-    print("not covered, to be seen to by you:")?;
+    for key in args.lost_key.iter().filter(|key| !outcome.lost_keys.contains(*key)) {
+        say(format!(
+            "note: --lost-key {key}: no record was found with a pseudonym by that key; is the name right?"
+        ));
+    }
+    print("not erased by this command, to be done by hand:")?;
     NOT_COVERED.iter().try_for_each(|place| print(format!("  {place}")))?;
     if let Some(reason) = incomplete(&outcome) {
         return Err(Failure::new(format!(
@@ -147,26 +155,28 @@ fn incomplete(outcome: &Outcome) -> Option<String> {
     let mut reasons = Vec::new();
     if !outcome.pending.is_empty() {
         let servers: Vec<&str> = outcome.pending.iter().map(|heartbeat| heartbeat.server.as_str()).collect();
-        let have = match servers.len() {
-            1 => "1 server has".to_owned(),
-            count => format!("{count} servers have"),
-        };
-        reasons.push(format!(
-            "{have} not acknowledged: {}; start them, give their data directories with --data, or say --gone SERVER of \
-             those that are gone for good",
-            servers.join(", ")
-        ));
+        let (count, named) = (servers.len(), servers.join(", "));
+        let (subject, have) = (plural(count, "server"), agreeing(count, "has", "have"));
+        let what_to_do = agreeing(
+            count,
+            "start it, give its data directory with --data, or say --gone SERVER if it is gone for good",
+            "start them, give their data directories with --data, or say --gone SERVER of those that are gone for \
+             good",
+        );
+        reasons.push(format!("{subject} {have} not acknowledged: {named}; {what_to_do}"));
     }
     if let Some(unknown) = unknown_keys(&outcome.unknown_keys) {
         reasons.push(format!("{unknown}, or say --lost-key KEY of those that are lost for good"));
     }
     if !outcome.unreadable.is_empty() {
-        let files = plural(outcome.unreadable.len(), "sealed file");
-        reasons.push(format!("{files} cannot be read: restore them, or delete them"));
+        let count = outcome.unreadable.len();
+        let (files, them) = (plural(count, "sealed file"), agreeing(count, "it", "them"));
+        reasons.push(format!("{files} cannot be read: restore {them}, or delete {them}"));
     }
     if !outcome.left.is_empty() {
-        let copies = plural(outcome.left.len(), "damaged log file");
-        reasons.push(format!("remove the copies of {copies}"));
+        let count = outcome.left.len();
+        let copies = agreeing(count, "the copy", "the copies");
+        reasons.push(format!("remove {copies} of {}", plural(count, "damaged log file")));
     }
     debug_assert_eq!(reasons.is_empty(), outcome.is_complete());
     (!reasons.is_empty()).then(|| reasons.join("; "))
@@ -191,7 +201,7 @@ impl Shown {
         let bar = bar.get_or_insert_with(|| {
             let servers: Vec<&str> =
                 awaited.servers.iter().map(|heartbeat| heartbeat.server.as_str()).collect();
-            say(format!("waiting up to {:?} for {}", self.limit, servers.join(", ")));
+            say(format!("waiting up to {} for {}", shown(self.limit), servers.join(", ")));
             progress::counted("servers")
         });
         let acknowledged = awaited.acknowledged as u64;

@@ -1,9 +1,7 @@
 //! `proffer privacy export`: all that is known of a person, as one JSON document.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io::BufWriter;
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Map, Value};
@@ -11,8 +9,8 @@ use serde_json::{Map, Value};
 use super::{subject, unknown_keys};
 use crate::cli::Failure;
 use crate::cli::archive::ArchiveArgs;
-use crate::cli::printing::print_contents;
-use event::privacy::export::write;
+use crate::cli::output::{Audience, Output, STANDARD};
+use event::privacy::export::{SubjectExportError, write};
 use feature::store::StoredRow;
 use release::Store;
 use replay::names;
@@ -32,9 +30,9 @@ pub(super) struct ExportArgs {
     customer: String,
     #[command(flatten)]
     archive: ArchiveArgs,
-    /// The file to write, which only its owner can read; one that exists is replaced [default: standard output]
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    /// The file to write, which only its owner can read; one that exists is replaced, - is standard output
+    #[arg(long, value_name = "FILE", default_value = STANDARD)]
+    out: PathBuf,
 }
 
 pub(super) fn run(args: &ExportArgs) -> Result<(), Failure> {
@@ -46,22 +44,16 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), Failure> {
     let reader = archive.reader()?;
     let releases = archive.releases()?;
     let (named, more) = (|release| names(&releases, release), [("customer_files", shown(&store, &rows))]);
-    let to = |out: &mut dyn Write| write(&reader, &subject, &privacy.cipher, &named, &more, out);
-    let decisions = match &args.out {
-        Some(path) => {
-            let failed = |error| Failure::new(format!("{}: {error}", path.display()));
-            let mut file = BufWriter::new(create(path).map_err(failed)?);
-            let decisions = to(&mut file)?;
-            file.into_inner().map_err(|error| failed(error.into_error()))?.sync_all().map_err(failed)?;
-            decisions
-        }
-        None => {
-            let mut text = Vec::new();
-            let decisions = to(&mut text)?;
-            print_contents(String::from_utf8_lossy(&text).trim_end())?;
-            decisions
-        }
-    };
+    let mut out = Output::open(&args.out, Audience::Owner, &archive.inputs())?;
+    let written = write(&reader, &subject, &privacy.cipher, &named, &more, &mut BufWriter::new(&mut out));
+    if out.reader_has_gone() {
+        return Ok(());
+    }
+    let decisions = written.map_err(|error| match error {
+        SubjectExportError::Io(error) => Failure::new(format!("{} cannot be written: {error}", out.shown())),
+        error @ SubjectExportError::Sealed(_) => error.into(),
+    })?;
+    out.finish()?;
     let mut keys = reader.pseudonym_keys()?;
     keys.retain(|key| !subject.names().iter().any(|name| name.key == *key));
     if let Some(unknown) = unknown_keys(&keys) {
@@ -85,14 +77,4 @@ fn shown(store: &Store, rows: &[StoredRow]) -> Value {
         serde_json::json!({ "file": file.display().to_string(), "values": values })
     };
     rows.iter().map(row).collect()
-}
-
-/// A file of personal data.
-fn create(path: &Path) -> std::io::Result<File> {
-    // One that exists may be open to others.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    File::options().write(true).create_new(true).mode(0o600).open(path)
 }

@@ -13,6 +13,7 @@ use super::shown;
 use crate::cli::Failure;
 use crate::cli::author::Author;
 use crate::cli::backend::{Backend, Place};
+use crate::cli::given::GivenFiles;
 use crate::cli::printing::{print, print_json};
 use crate::cli::table::{failed_gates, verdict};
 use crate::cli::upload::{Progress, VersionDirectory, read_optional};
@@ -126,7 +127,14 @@ fn of_changes(args: &CreateArgs, place: &Place) -> Result<Made, Failure> {
     let draft = changes(args)?;
     let backend = Backend::open(place)?;
     let current = backend.release(0)?.record;
-    let CreatedRelease { record, warnings } = backend.create_release(draft)?;
+    let given = GivenFiles::new([
+        ("features.toml", args.features.as_ref()),
+        ("offers.toml", args.offers.as_ref()),
+        ("policy.toml", args.policy.as_ref()),
+    ]);
+    let created = backend.create_release(draft).map_err(|error| given.failure(error))?;
+    let CreatedRelease { record, warnings } = created;
+    let warnings = warnings.iter().map(|warning| given.with_path(warning)).collect();
     Ok(Made { pins: pins::between(&current.models, &record.models), record, warnings })
 }
 

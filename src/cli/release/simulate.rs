@@ -6,7 +6,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use clap::Args;
 
 use crate::cli::archive::ArchiveArgs;
-use crate::cli::replay::ReportArgs;
+use crate::cli::replay::{ReportArgs, Style};
 use crate::cli::values::moment;
 use crate::cli::{Failure, progress};
 use history::{History, Limits, recover_past};
@@ -46,8 +46,12 @@ pub(super) struct SimulateArgs {
     report: ReportArgs,
 }
 
-pub(super) fn run(args: &SimulateArgs, store: &str) -> Result<(), Failure> {
+/// `json`: whether the report is to be printed as one line of JSON.
+pub(super) fn run(args: &SimulateArgs, store: &str, json: bool) -> Result<(), Failure> {
     let archive = ArchiveArgs { store: store.to_owned(), keys: args.keys.clone(), data: args.data.clone() };
+    let inputs = archive.inputs();
+    args.report.check(&inputs)?;
+    let style = if json { Style::JsonLine } else { args.report.style() };
     let base = match args.base {
         Some(base) => base,
         None => crate::cli::backend::current_of(store)?,
@@ -68,7 +72,7 @@ pub(super) fn run(args: &SimulateArgs, store: &str) -> Result<(), Failure> {
     let bar = progress::counted("customers");
     let compared = simulate(&simulation, |done| bar.at(done, customers))?;
     bar.clear();
-    args.report.print_comparison(&compared)
+    args.report.print_comparison(&compared, style, &inputs)
 }
 
 fn named(deployer: &Deployer, number: u64) -> Result<Named, Failure> {

@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::super::Failure;
 use super::super::upload::read_text;
-use super::super::values::{decimal, listed, separator};
+use super::super::values::{decimal, listed, separator, threads};
 use segment::Scale;
-use segment_train::train::settings::{Impute, Log1p, SETTINGS_FILE, TrainSettings};
+use segment_train::train::settings::{Impute, Log1p, TrainSettings};
 use table::Decimal;
 
 pub(super) const AFTER_TRAIN: &str = "\
@@ -118,8 +118,8 @@ pub(in crate::cli) struct TrainArgs {
     /// Above this number of rows k-means uses mini-batches [default: 200000]
     #[arg(long, value_name = "ROWS", help_heading = "Clustering")]
     pub mini_batch_above: Option<usize>,
-    /// Threads; the result does not depend on them [default: one per core]
-    #[arg(long, value_name = "N", help_heading = "Clustering")]
+    /// Threads, at most 1024; the result does not depend on them [default: one per core]
+    #[arg(long, value_name = "N", value_parser = threads, help_heading = "Clustering")]
     pub threads: Option<usize>,
 
     /// Names of the segments, largest first
@@ -158,6 +158,7 @@ pub(in crate::cli) struct TrainArgs {
         help = "The server to push to [env: PROFFER_SERVER] [default: 127.0.0.1:50051]",
         value_name = "ADDRESS",
         conflicts_with = "store",
+        requires = "push",
         help_heading = "Retraining"
     )]
     pub server: Option<String>,
@@ -174,11 +175,7 @@ impl TrainArgs {
     pub(crate) fn settings(&self) -> Result<TrainSettings, Failure> {
         let mut settings = match &self.settings {
             None => TrainSettings::default(),
-            Some(path) => {
-                let file =
-                    path.file_name().map_or_else(|| SETTINGS_FILE.into(), |name| name.to_string_lossy());
-                TrainSettings::parse(&file, &read_text(path)?)?
-            }
+            Some(path) => TrainSettings::parse(&path.display().to_string(), &read_text(path)?)?,
         };
         replace_option(&mut settings.read.id, self.id.as_ref());
         for (list, flag) in [

@@ -8,7 +8,7 @@ use super::{Client, ClientError, wire};
 use crate::grpc::time;
 use decision::ContextValue;
 use feature::{ColumnValues, FeatureBatch};
-use replay::{ViewedFactors, ViewedWithheld};
+use replay::{ViewedFactors, ViewedWithheld, why};
 
 /// A question for `Rank`.
 #[derive(Debug, Clone, Default)]
@@ -226,7 +226,7 @@ fn read_result(result: wire::RankResult) -> RankedCustomer {
         degraded: result.degraded,
         error: result.error.map(|error| {
             let code = word(error.error_code().as_str_name(), "RANK_ERROR_CODE_");
-            format!("{code}: {}", error.message)
+            format!("{code}: {}", why(&error.field, &error.message))
         }),
     }
 }

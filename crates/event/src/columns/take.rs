@@ -100,8 +100,7 @@ enum Found<R> {
     EachText(Each<R, String>, Lists<StringArray>),
     EachNumber(Each<R, f64>, Lists<Float64Array>),
     EachPartNumber(EachSome<R, f64>, Lists<Float64Array>),
-    /// It follows from other columns.
-    Follows,
+    Follows(fn(&R) -> bool, BooleanArray),
 }
 
 impl<R> Found<R> {
@@ -127,7 +126,7 @@ impl<R> Found<R> {
             Cell::EachText(each) => Self::EachText(*each, texts()),
             Cell::EachNumber(each) => Self::EachNumber(*each, numbers()),
             Cell::EachPartNumber(each) => Self::EachPartNumber(*each, numbers()),
-            Cell::Follows(_) => Self::Follows,
+            Cell::Follows(of) => Self::Follows(*of, column.as_boolean().clone()),
         })
     }
 
@@ -191,7 +190,12 @@ impl<R> Found<R> {
                 left.end(name)?;
                 return if fits { Ok(()) } else { Err(misfit(name)) };
             }
-            Self::Follows => {}
+            // It is there for readers; a file in which it says something else was changed.
+            Self::Follows(of, column) => {
+                if column.is_valid(row) && column.value(row) != of(record) {
+                    return Err(misfit(name));
+                }
+            }
         }
         Ok(())
     }

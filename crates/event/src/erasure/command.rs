@@ -71,6 +71,8 @@ pub struct Outcome {
     pub unreadable: Vec<String>,
     /// Keys of pseudonyms that records have and the key file lacks. Records under them cannot be searched.
     pub unknown_keys: BTreeSet<String>,
+    /// Such keys that are gone for good, as was said.
+    pub lost_keys: BTreeSet<String>,
     /// Copies of damaged log files on servers, to be removed by hand.
     pub left: Vec<String>,
 }
@@ -98,11 +100,11 @@ impl fmt::Display for Outcome {
             f,
             "erasure {}: {} blanked in the logs of {}, {} in {} of {}",
             self.id,
-            plural((self.all_records() - self.records) as usize, "record"),
+            plural(self.all_records() - self.records, "record"),
             plural(self.acknowledged.len(), "server"),
             self.records,
             self.replaced,
-            plural(self.searched as usize, "sealed file"),
+            plural(self.searched, "sealed file"),
         )?;
         for server in &self.pending {
             write!(
@@ -111,7 +113,7 @@ impl fmt::Display for Outcome {
                  does not, or when `proffer events seal` seals its data directory",
                 server.server,
                 server.seen_at,
-                plural(server.unsealed as usize, "unsealed log file"),
+                plural(server.unsealed, "unsealed log file"),
             )?;
         }
         for message in &self.unreadable {
@@ -222,7 +224,8 @@ impl Eraser {
             outcome.left.extend(done.left.iter().cloned());
         }
         self.replace_files(subject, &marker.by, now, progress, &mut outcome)?;
-        outcome.unknown_keys.retain(|key| !self.lost_keys.contains(key));
+        (outcome.lost_keys, outcome.unknown_keys) =
+            outcome.unknown_keys.into_iter().partition(|key| self.lost_keys.contains(key));
         let has_acknowledged = |server: &str| outcome.acknowledged.iter().any(|done| done.server == server);
         let mut pending = self.heartbeats.all()?;
         pending.retain(|heartbeat| !has_acknowledged(&heartbeat.server));

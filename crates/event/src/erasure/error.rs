@@ -21,7 +21,7 @@ pub enum ErasureError {
         message: String,
     },
     /// A marker of a format that this version does not know.
-    #[error("{path} is in format {format}, of a newer version; run that version, or a newer one")]
+    #[error("{path} is in format {format}, which is newer than this version; run a newer one")]
     Newer {
         /// The marker.
         path: String,

@@ -243,7 +243,7 @@ impl Erasures {
             return Err(ErasureError::Newer { path: self.0.shown(&key), format: marker.format });
         }
         if marker.id != id {
-            let message = format!("it is of the erasure {}, as it says", marker.id);
+            let message = format!("it says that it is of the erasure {}, and its name is another", marker.id);
             return Err(ErasureError::damaged(&self.0.shown(&key), message));
         }
         Ok(Some(marker))

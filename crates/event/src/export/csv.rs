@@ -7,6 +7,9 @@ use crate::kind::Kind;
 /// What joins the elements of a list.
 const JOINT: &str = ";";
 
+/// What stands before a joint, or before itself, within an element.
+const ESCAPE: char = '\\';
+
 /// Where a spreadsheet takes a text for a formula.
 const FORMULAS: [char; 4] = ['=', '+', '-', '@'];
 
@@ -27,6 +30,17 @@ pub(super) fn line(entry: Entry, line: &mut Vec<u8>) {
     cells.end();
 }
 
+/// The elements of a list as one text, which can be split again.
+fn joined(elements: &[String]) -> String {
+    let escaped = |element: &String| {
+        if !element.contains(JOINT) && !element.contains(ESCAPE) {
+            return element.clone();
+        }
+        element.replace(ESCAPE, r"\\").replace(JOINT, r"\;")
+    };
+    elements.iter().map(escaped).collect::<Vec<_>>().join(JOINT)
+}
+
 struct Line<'l> {
     line: &'l mut Vec<u8>,
 }
@@ -41,7 +55,7 @@ impl Line<'_> {
             Shown::Number(number) => self.bare(&number.to_string()),
             Shown::Truth(truth) => self.bare(&truth.to_string()),
             Shown::Text(text) => self.text(text),
-            Shown::Texts(texts) => self.text(&texts.join(JOINT)),
+            Shown::Texts(texts) => self.text(&joined(&texts)),
             Shown::Numbers(numbers) => {
                 let written =
                     |number: &Option<f64>| number.map_or_else(String::new, |number| number.to_string());
@@ -74,5 +88,39 @@ impl Line<'_> {
     fn end(&mut self) {
         self.line.pop();
         self.line.push(b'\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a reader of CSV does with a list.
+    fn split(list: &str) -> Vec<String> {
+        let (mut elements, mut letters) = (vec![String::new()], list.chars());
+        while let Some(letter) = letters.next() {
+            match letter {
+                '\\' => elements.last_mut().unwrap().extend(letters.next()),
+                ';' => elements.push(String::new()),
+                other => elements.last_mut().unwrap().push(other),
+            }
+        }
+        elements
+    }
+
+    proptest! {
+        #[test]
+        fn the_elements_of_a_list_can_be_told_apart(elements in prop::collection::vec("[a;\\\\]{0,4}", 1..5)) {
+            prop_assert_eq!(split(&joined(&elements)), elements);
+        }
+    }
+
+    #[test]
+    fn only_a_joint_within_an_element_is_escaped() {
+        let texts = |texts: &[&str]| joined(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        assert_eq!(texts(&["a", "b:c"]), "a;b:c");
+        assert_eq!(texts(&["a;b", r"c\"]), r"a\;b;c\\");
     }
 }

@@ -1,6 +1,7 @@
 mod outcomes;
 
 use std::collections::BTreeSet;
+use std::fs;
 
 use proptest::prelude::*;
 use prost_types::Timestamp;
@@ -20,17 +21,18 @@ fn no_names(_: u64) -> Option<Arc<dyn Names>> {
     None
 }
 
-fn exported(files: &Files, query: &Query, format: ExportFormat) -> (Exported, Vec<u8>) {
+/// How many events there were, and the bytes, which are also in the file `out`.
+fn exported(files: &Files, query: &Query, format: ExportFormat) -> (u64, Vec<u8>) {
     exported_of(Kind::Decision, files, query, format)
 }
 
-fn exported_of(kind: Kind, files: &Files, query: &Query, format: ExportFormat) -> (Exported, Vec<u8>) {
+fn exported_of(kind: Kind, files: &Files, query: &Query, format: ExportFormat) -> (u64, Vec<u8>) {
     let out = files.logs().join("out");
     let reader = EventReader::new(files.store().clone());
-    let exported = export(&reader, kind, query, format, &out, &no_names).unwrap();
-    let bytes = fs::read(&out).unwrap();
-    assert_eq!(exported.bytes, bytes.len() as u64);
-    (exported, bytes)
+    let mut bytes = Vec::new();
+    let events = export(&reader, kind, query, format, (&out, &mut bytes), &no_names).unwrap();
+    fs::write(&out, &bytes).unwrap();
+    (events, bytes)
 }
 
 fn sealed(files: &Files) -> Vec<Entry> {
@@ -60,8 +62,8 @@ proptest! {
     fn parquet_is_read_back(records in prop::collection::vec(any_record(), 1..16)) {
         let files = Files::new();
         files.seal("s", 1, 1, &records);
-        let (exported, _) = exported(&files, &Query::default(), ExportFormat::Parquet);
-        prop_assert_eq!(exported.events, records.len() as u64);
+        let (events, _) = exported(&files, &Query::default(), ExportFormat::Parquet);
+        prop_assert_eq!(events, records.len() as u64);
         let mut found = Vec::new();
         let progress = ReadProgress::default();
         read_file(&files.logs().join("out"), Kind::Decision, &Query::default(), &progress, &mut |entry| {
@@ -75,8 +77,8 @@ proptest! {
     fn json_lines_hold_the_whole_message(records in prop::collection::vec(any_record(), 1..16)) {
         let files = Files::new();
         files.seal("s", 1, 1, &records);
-        let (exported, text) = exported(&files, &Query::default(), ExportFormat::JsonLines);
-        prop_assert_eq!(exported.events, records.len() as u64);
+        let (events, text) = exported(&files, &Query::default(), ExportFormat::JsonLines);
+        prop_assert_eq!(events, records.len() as u64);
         let lines = std::str::from_utf8(&text).unwrap().lines();
         let found: Vec<Entry> = lines.map(|line| parse(&serde_json::from_str(line).unwrap())).collect();
         let mut expected = sealed(&files);
@@ -377,36 +379,35 @@ fn only_what_the_query_wants_is_exported() {
     files.seal("s", 1, 1, &decisions([NOON, NOON + 1, NOON + DAY]));
     let query = Query { from: Some(NOON + 1), ..Query::default() };
     for format in ["parquet", "jsonl", "csv"] {
-        let (exported, _) = exported(&files, &query, format.parse().unwrap());
-        assert_eq!(exported.events, 2);
+        let (events, _) = exported(&files, &query, format.parse().unwrap());
+        assert_eq!(events, 2);
     }
     assert!("xlsx".parse::<ExportFormat>().unwrap_err().contains("parquet, jsonl or csv"));
     let none = Query { customers: BTreeSet::from(["unknown".to_owned()]), ..Query::default() };
-    let (exported, text) = exported(&files, &none, ExportFormat::JsonLines);
-    assert_eq!((exported.events, text.len()), (0, 0));
+    let (events, text) = exported(&files, &none, ExportFormat::JsonLines);
+    assert_eq!((events, text.len()), (0, 0));
 }
 
 #[test]
-fn an_export_that_fails_leaves_the_file_as_it_was() {
+fn an_export_that_fails_names_the_file_that_is_damaged_or_takes_no_more() {
     let files = Files::new();
     files.seal("s", 1, 1, &decisions([NOON]));
     files.seal("s", 2, 2, &decisions([NOON + DAY]));
     let name = files.names().remove(1);
     fs::write(files.path(&name), "damaged").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("out");
-    fs::write(&out, "before").unwrap();
     let reader = EventReader::new(files.store().clone());
+    let fails = |query: &Query, format: &str, out: &mut dyn Write| {
+        let format = format.parse().unwrap();
+        let failed = export(&reader, Kind::Decision, query, format, (Path::new("the file"), out), &no_names);
+        failed.unwrap_err().to_string()
+    };
     for format in ["parquet", "jsonl", "csv"] {
-        let failed =
-            export(&reader, Kind::Decision, &Query::default(), format.parse().unwrap(), &out, &no_names);
-        assert!(failed.unwrap_err().to_string().contains(&name));
+        let damaged = fails(&Query::default(), format, &mut Vec::new());
+        assert!(damaged.contains(&name), "{damaged}");
+        let first = Query { to: Some(NOON + 1), ..Query::default() };
+        let full = fails(&first, format, &mut &mut [0_u8; 16][..]);
+        assert!(full.starts_with("the file: "), "{full}");
     }
-    assert_eq!(fs::read_to_string(&out).unwrap(), "before");
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    let nowhere = folder.path().join("absent/out");
-    let csv = ExportFormat::Csv;
-    assert!(export(&reader, Kind::Decision, &Query::default(), csv, &nowhere, &no_names).is_err());
 }
 
 struct Known;
@@ -446,12 +447,12 @@ fn names_of_the_release_stand_in_json_lines() {
     let mut other = decision(NOON + 1);
     other.release = 8;
     files.seal("s", 1, 1, &[decision(NOON), other]);
-    let out = files.logs().join("out");
     let reader = EventReader::new(files.store().clone());
     let names = |release| (release == 7).then(|| Arc::new(Known) as Arc<dyn Names>);
-    let all = Query::default();
-    export(&reader, Kind::Decision, &all, ExportFormat::JsonLines, &out, &names).unwrap();
-    let lines = fs::read_to_string(&out).unwrap();
+    let (all, mut lines) = (Query::default(), Vec::new());
+    let out = (Path::new("out"), &mut lines as &mut dyn Write);
+    export(&reader, Kind::Decision, &all, ExportFormat::JsonLines, out, &names).unwrap();
+    let lines = String::from_utf8(lines).unwrap();
     let [known, unknown] =
         [0, 1].map(|at| serde_json::from_str::<Value>(lines.lines().nth(at).unwrap()).unwrap());
     let features = serde_json::json!([

@@ -93,6 +93,12 @@ impl ValueCipher {
         Self(keys.clone())
     }
 
+    /// Whether there is a key that encrypts.
+    #[must_use]
+    pub fn encrypts(&self) -> bool {
+        self.0.active(KeyUse::Encryption).is_some()
+    }
+
     /// `open` with the values of `sensitive` in its field `encrypted`. Without a key they are left out, and the field
     /// has an empty key to say so. Where `sensitive` has no values, there is no such field.
     ///

@@ -54,6 +54,57 @@ fn decisions_come_by_day_then_server_then_time() {
 }
 
 #[test]
+fn the_oldest_decisions_of_all_servers_come_page_by_page() {
+    let files = Files::new();
+    let of = |server: &str, times: &[i64]| {
+        let mut records = decisions(times.iter().map(|time| NOON + time));
+        for (record, at) in records.iter_mut().zip(0..) {
+            server.clone_into(&mut record.server);
+            // Against the order of the log.
+            record.decision_id = format!("{server}{}", 9 - at);
+        }
+        records
+    };
+    files.seal("b", 1, 1, &of("b", &[0, 30, 30, DAY]));
+    files.seal("a", 1, 1, &of("a", &[45, 10, 30, DAY - 1, DAY + 1]));
+    let reader = reader(&files);
+    let list = |query: &Query, oldest: &Oldest| -> Vec<Place> {
+        let found = reader.oldest(query, oldest, &|| true, &mut |record| record.decision_id).unwrap();
+        assert!(found.iter().all(|((_, id), kept)| id == kept));
+        found.into_iter().map(|(place, _)| place).collect()
+    };
+    let all = list(&Query::default(), &Oldest { after: None, most: 100 });
+    let expected = [
+        (0, "b9"),
+        (10, "a8"),
+        (30, "a7"),
+        (30, "b7"),
+        (30, "b8"),
+        (45, "a9"),
+        (DAY - 1, "a6"),
+        (DAY, "b6"),
+        (DAY + 1, "a5"),
+    ];
+    let found: Vec<(i64, &str)> = all.iter().map(|(time, id)| (time - NOON, id.as_str())).collect();
+    assert_eq!(found, expected);
+    for most in 1..10 {
+        let (mut pages, mut after) = (Vec::new(), None);
+        loop {
+            // The limit is that of a scan, in which servers come one after another.
+            let page = list(&Query { limit: Some(1), ..Query::default() }, &Oldest { after, most });
+            after = page.last().cloned();
+            pages.extend(page);
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(pages, all, "{most}");
+    }
+    let query = Query { from: Some(NOON + 30), to: Some(NOON + DAY), ..Query::default() };
+    assert_eq!(list(&query, &Oldest { after: Some((NOON, "x".to_owned())), most: 3 }), all[2..5]);
+}
+
+#[test]
 fn decisions_of_a_moment_come_in_the_order_of_the_log() {
     let files = Files::new();
     let records = decisions([NOON; 40]);

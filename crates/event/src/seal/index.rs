@@ -223,7 +223,7 @@ impl OpenLog {
             return Ok(header);
         }
         Err(self.damaged(format!(
-            "it is of server {} and sequence {}, as it says; give it its name again, or move it away",
+            "it says that it is of server {} and sequence {}, and its name is another; rename it, or move it away",
             header.server, header.sequence
         )))
     }
@@ -327,9 +327,10 @@ impl LogIndex<'_> {
     pub(crate) fn whole_entry(&self, item: Item, buffer: &mut Vec<u8>) -> Result<(Entry, u32), SealedError> {
         let event = self.log.event(item, buffer)?;
         if event.encoded_len() != item.bytes as usize {
-            let (position, version) = (event.position, &self.version);
-            let message =
-                format!("event {position} has fields that are not known; version {version} wrote it");
+            let mut message = format!("event {} has fields that this version does not know", event.position);
+            if self.version != env!("CARGO_PKG_VERSION") {
+                message += &format!(", and version {} wrote it", self.version);
+            }
             return Err(SealedError::Newer { path: self.log.shown.clone(), message });
         }
         let entry = Entry::of_event(event).ok_or_else(|| self.log.changed(item))?;

@@ -9,6 +9,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use document::settings::shown;
 use objects::ObjectsError;
 use telemetry::Metrics;
 use work::catch_panic;
@@ -211,7 +212,7 @@ impl Round {
         for kind in Kind::ALL {
             let Some(keep) = self.config.keep.of(kind) else { continue };
             let deleted = &mut |file: &Expired| {
-                tracing::info!(file = %file.key, keep = ?keep, "a sealed file was deleted, since it is older than it is kept");
+                tracing::info!(file = %file.key, keep = shown(keep), "a sealed file was deleted, since it is older than it is kept");
             };
             if let Err(error) = delete_expired(&self.store, kind, first_kept(now, keep), deleted) {
                 tracing::warn!(%error, "sealed files that are too old cannot be deleted for now");

@@ -146,11 +146,8 @@ impl Description {
 
     /// Out of keys and values; `None` if there is no format among them, as another program has written the file.
     pub(super) fn parse<'a>(value_of: impl Fn(&str) -> Option<&'a str>) -> Result<Option<Self>, Fault> {
-        let Some(format) = value_of(FORMAT_KEY) else { return Ok(None) };
-        match format.parse::<u64>() {
-            Ok(FORMAT) => {}
-            Ok(newer) if newer > FORMAT => return Err(Fault::Newer(format!("its format is {newer}"))),
-            _ => return Err(damaged(FORMAT_KEY)),
+        if !has_format(&value_of)? {
+            return Ok(None);
         }
         let text = |key: &'static str| value_of(key).ok_or_else(|| damaged(key));
         let number = |key| text(key)?.parse::<u64>().map_err(|_| damaged(key));
@@ -179,6 +176,17 @@ impl Description {
             last_position: number(LAST)?,
             log,
         }))
+    }
+}
+
+/// Whether there is a format among keys and values. Another program keeps what it does not know, so that a file of a
+/// newer version stays one.
+pub(super) fn has_format<'a>(value_of: impl Fn(&str) -> Option<&'a str>) -> Result<bool, Fault> {
+    match value_of(FORMAT_KEY).map(str::parse::<u64>) {
+        None => Ok(false),
+        Some(Ok(FORMAT)) => Ok(true),
+        Some(Ok(newer)) if newer > FORMAT => Err(Fault::Newer(format!("its format is {newer}"))),
+        Some(_) => Err(damaged(FORMAT_KEY)),
     }
 }
 

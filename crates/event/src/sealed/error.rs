@@ -30,7 +30,7 @@ pub enum SealedError {
         source: FrameError,
     },
     /// Fields, kinds or formats that this version does not know.
-    #[error("{path} is from a newer version of the server: {message}; run that version, or a newer one")]
+    #[error("{path} is newer than this version: {message}; run a newer one")]
     Newer {
         /// The file.
         path: String,

@@ -10,7 +10,7 @@ use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use objects::Staging;
 use work::catch_panic;
 
-use super::description::{CHUNKS_CRC, Fault};
+use super::description::{CHUNKS_CRC, Fault, has_format};
 use super::write::{CREATED_BY, checksum_in, footer_checksum};
 use super::{Description, SealedError};
 use crate::kind::Kind;
@@ -114,16 +114,19 @@ impl SealedFile {
         if is_ours && is_changed {
             return Err(damaged("its footer does not match its checksum; the file was changed".to_owned()));
         }
-        let pairs = of_file.key_value_metadata().filter(|_| is_ours);
-        let value_of = |key: &str| {
+        let pairs = of_file.key_value_metadata();
+        let any_value_of = |key: &str| {
             pairs
                 .and_then(|pairs| pairs.iter().find(|pair| pair.key == key))
                 .and_then(|pair| pair.value.as_deref())
         };
-        let description = Description::parse(value_of).map_err(|fault| match fault {
+        let value_of = |key: &str| any_value_of(key).filter(|_| is_ours);
+        let faulty = |fault| match fault {
             Fault::Newer(message) => SealedError::Newer { path: shown.clone(), message },
             Fault::Damaged(message) => damaged(message),
-        })?;
+        };
+        has_format(any_value_of).map_err(faulty)?;
+        let description = Description::parse(value_of).map_err(faulty)?;
         let stated = description.as_ref().map(|description| description.kind);
         let kind = match (stated, expected) {
             (Some(stated), Some(expected)) if stated != expected => {

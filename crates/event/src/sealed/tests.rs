@@ -5,14 +5,18 @@ pub(crate) mod testing;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
+use ::parquet::file::metadata::KeyValue;
 use ::parquet::file::properties::WriterProperties;
 use arrow_array::builder::{ListBuilder, StringBuilder};
-use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_array::{
+    ArrayRef, BinaryArray, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow_cast::cast;
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use proptest::prelude::*;
@@ -24,7 +28,7 @@ use crate::columns::Entry;
 use crate::frame;
 use crate::kind::{EventRecord, Record};
 use crate::proto::{DecisionRecord, RecordedOffer};
-use crate::read::Query;
+use crate::read::{Query, ReadProgress, read_file};
 
 fn entries<R: Clone + Into<Record>>(records: &[R]) -> Vec<Entry> {
     entries_from(1, records)
@@ -303,13 +307,39 @@ fn the_metadata_of_the_file_before_does_not_count_where_another_program_keeps_it
     write(&path, &written, None);
     let before = SealedFile::open(LocalFile::open(&path).unwrap()).unwrap();
     let pairs = before.parquet().file_metadata().key_value_metadata().cloned();
-    assert!(pairs.is_some());
-    let properties = WriterProperties::builder().set_key_value_metadata(pairs).build();
-    let (_folder, path) = foreign(&batch(&written), properties);
+    let mut pairs = pairs.unwrap();
+    let rewritten = |pairs: &[KeyValue]| {
+        let properties = WriterProperties::builder().set_key_value_metadata(Some(pairs.to_vec())).build();
+        foreign(&batch(&written), properties)
+    };
+    let (_folder, path) = rewritten(&pairs);
     assert!(same(&read_any(&path).unwrap(), &written));
     // In a store it does not belong.
     let error = read(&path).unwrap_err().to_string();
     assert!(error.contains("it is no sealed file"), "{error}");
+    // But for the format: what a newer version wrote may be more than is known here.
+    pairs.iter_mut().find(|pair| pair.key == "proffer.format").unwrap().value = Some("2".to_owned());
+    let (_folder, path) = rewritten(&pairs);
+    let error = read_any(&path).unwrap_err().to_string();
+    assert!(error.contains("is newer than this version: its format is 2"), "{error}");
+}
+
+#[test]
+fn an_event_that_an_export_has_twice_is_refused() {
+    let written = entries(&decisions([NOON, NOON + 1, NOON + 2]));
+    let found = |rows: &[usize]| {
+        let rows: Vec<Entry> = rows.iter().map(|at| written[*at].clone()).collect();
+        let (_folder, path) = foreign(&batch(&rows), default());
+        let (mut found, progress) = (0, ReadProgress::default());
+        let read = read_file(&path, Kind::Decision, &Query::default(), &progress, &mut |_| {
+            found += 1;
+            ControlFlow::Continue(())
+        });
+        read.map(|()| found).map_err(|error| error.to_string())
+    };
+    assert_eq!(found(&[2, 0, 1]), Ok(3));
+    let twice = found(&[0, 2, 1, 2]).unwrap_err();
+    assert!(twice.contains("foreign.parquet: event 3 of server server is there twice"), "{twice}");
 }
 
 #[test]
@@ -336,6 +366,7 @@ fn columns_that_do_not_fit_the_record_are_errors() {
         ("offer_ids", Arc::new(one.finish()) as ArrayRef, "`offer_ids` does not fit `record`"),
         ("segment_id", none(), "`segment_id` does not fit `record`"),
         ("error_code", some(1), "`error_code` does not fit `record`"),
+        ("fallback", Arc::new(BooleanArray::from(vec![false])), "`fallback` does not fit `record`"),
         ("count", some(-1), "`count` is -1, which has more than 32 bits"),
         ("release", Arc::new(StringArray::from(vec!["seven"])), "`release`"),
         ("record", Arc::new(BinaryArray::from_vec(vec![&b"\xff\xff"[..]])), "`record` of row 0"),

@@ -33,10 +33,11 @@ pub(super) const CREATED_BY: &str = "proffer version";
 /// What stands for the checksum of the footer while it is computed.
 const NO_CHECKSUM: &str = "00000000";
 
-/// Writes entries to a new file.
-pub(crate) struct SealedWriter {
+/// Writes entries to a new file, or to anything else that takes bytes.
+pub(crate) struct SealedWriter<W = File> {
+    /// Its name in messages.
     path: PathBuf,
-    file: File,
+    file: W,
     kind: Kind,
     writer: ArrowWriter<Vec<u8>>,
     batch: Box<dyn Builder>,
@@ -63,6 +64,21 @@ impl SealedWriter {
     /// Creates a file of a kind. `ordered`: whether entries will come in the order of the time by which they are filed.
     pub(crate) fn create(path: &Path, kind: Kind, ordered: bool) -> Result<Self, SealedError> {
         let file = File::create(path).map_err(SealedError::io(path))?;
+        Self::to(path, file, kind, ordered)
+    }
+
+    /// Ends the file, and syncs it to the disk.
+    pub(crate) fn finish(self, log: Option<OfLog>) -> Result<Content, SealedError> {
+        let path = self.path.clone();
+        let (content, file) = self.end(log)?;
+        file.sync_all().map_err(SealedError::io(&path))?;
+        Ok(content)
+    }
+}
+
+impl<W: Write> SealedWriter<W> {
+    /// Writes to `file`, which messages call `path`. `ordered`: as in [`SealedWriter::create`].
+    pub(crate) fn to(path: &Path, file: W, kind: Kind, ordered: bool) -> Result<Self, SealedError> {
         let options = ArrowWriterOptions::new()
             .with_properties(properties(kind, ordered).map_err(failed(path))?)
             .with_skip_arrow_metadata(true)
@@ -106,8 +122,8 @@ impl SealedWriter {
         Ok(())
     }
 
-    /// Ends the file, and syncs it to the disk.
-    pub(crate) fn finish(mut self, log: Option<OfLog>) -> Result<Content, SealedError> {
+    /// Ends what is written.
+    pub(crate) fn end(mut self, log: Option<OfLog>) -> Result<(Content, W), SealedError> {
         self.end_group()?;
         let content = self.contents.content();
         let (first_position, last_position) = self.positions.unwrap_or_default();
@@ -125,9 +141,9 @@ impl SealedWriter {
             let checksum = crc(&footer[..end]);
             footer[at..at + NO_CHECKSUM.len()].copy_from_slice(format!("{checksum:08x}").as_bytes());
         }
-        let written = self.file.write_all(&footer).and_then(|()| self.file.sync_all());
+        let written = self.file.write_all(&footer).and_then(|()| self.file.flush());
         written.map_err(SealedError::io(&self.path))?;
-        Ok(content)
+        Ok((content, self.file))
     }
 
     fn end_batch(&mut self) -> Result<(), SealedError> {

@@ -91,7 +91,11 @@ fn a_file_under_another_name_is_found() {
     let files = stored();
     let [from, to] = [1, 5].map(|sequence| files.path(&format!("{}/a-0000000{sequence}.parquet", DAYS[0])));
     fs::copy(&from, to).unwrap();
-    has_problem(&files, "a-00000005.parquet", "it is of server a and sequence 1, as it says");
+    has_problem(
+        &files,
+        "a-00000005.parquet",
+        "it says that it is of server a and sequence 1, and its name is another",
+    );
     let files = stored();
     let path = files.path(&format!("{}/a-00000003.parquet", DAYS[1]));
     fs::rename(path, files.path(&format!("{}/a-00000003.parquet", DAYS[0]))).unwrap();
@@ -222,5 +226,5 @@ fn kinds_that_are_not_known_are_refused_by_name() {
     fs::write(folder.join("a-00000001.parquet"), "of a newer version").unwrap();
     let error = verify(files.store(), &[], &mut |_| {}).unwrap_err();
     assert!(matches!(error, SealedError::Newer { .. }), "{error}");
-    assert!(error.to_string().contains("events/view is from a newer version"), "{error}");
+    assert!(error.to_string().contains("events/view is newer than this version"), "{error}");
 }

@@ -2,10 +2,11 @@
 
 mod tables;
 
+use document::{agreeing, noun};
 use report::numbers;
 
 use super::outline::{Block, Outline, Part};
-use super::words::{count_change, counted, money_change, one_or, relative, share};
+use super::words::{count_change, counted, money_change, relative, share};
 use crate::comparison::{Comparison, Customers, Records, Subject};
 use crate::effect::{BeforeAfter, Effect, Totals};
 
@@ -104,7 +105,7 @@ fn lead(subject: &Subject, effect: &Effect) -> String {
     }
     let who = match subject {
         Subject::Customers(customers) => format!(
-            "{} of {} ({}) get another first offer at one placement at least; {} ({}) see any change",
+            "{} of {} ({}) get another first offer at one placement at least, and {} ({}) other offers or another order",
             numbers::count(customers.first_changes),
             counted(customers.customers, "customer"),
             share(customers.first_changes, customers.customers),
@@ -112,7 +113,7 @@ fn lead(subject: &Subject, effect: &Effect) -> String {
             share(customers.slate_changes, customers.customers)
         ),
         Subject::Records(_) => format!(
-            "customers would have got another first offer in {} of {} ({}), and seen any change in {} ({})",
+            "customers would have got another first offer in {} of {} ({}), and other offers or another order in {} ({})",
             numbers::count(first_changes),
             counted(decisions, "decision"),
             share(first_changes, decisions),
@@ -121,7 +122,7 @@ fn lead(subject: &Subject, effect: &Effect) -> String {
         ),
     };
     format!(
-        "With {after}, {who}. Expected value: {}. Margin: {}.",
+        "With {after}, {who}. Expected value, in money: {}. Margin, in money: {}.",
         money_change(expected_value),
         money_change(margin)
     )
@@ -135,11 +136,7 @@ fn tiles(subject: &Subject, effect: &Effect) -> Vec<(String, String)> {
             *customers,
             *first_changes,
             *slate_changes,
-            format!(
-                "{} at {}",
-                one_or("customer", *customers),
-                counted(placements.len() as u64, "placement")
-            ),
+            format!("{} at {}", noun(*customers, "customer"), counted(placements.len() as u64, "placement")),
             [
                 "of the customers get another first offer",
                 "of the customers see other offers or another order",
@@ -149,7 +146,7 @@ fn tiles(subject: &Subject, effect: &Effect) -> Vec<(String, String)> {
             all.decisions,
             all.first_changes,
             all.slate_changes,
-            format!("recorded {}, made again", one_or("decision", all.decisions)),
+            format!("recorded {}, made again", noun(all.decisions, "decision")),
             [
                 "of the decisions begin with another offer",
                 "of the decisions show other offers or another order",
@@ -158,7 +155,8 @@ fn tiles(subject: &Subject, effect: &Effect) -> Vec<(String, String)> {
     };
     let money = |change: BeforeAfter<f64>, what: &str| {
         let value = relative(change).unwrap_or_else(|| "–".to_owned());
-        tile(value, format!("{what}: {}", money_change(change).split(" (").next().unwrap_or_default()))
+        let amounts = money_change(change);
+        tile(value, format!("{what}, in money: {}", amounts.split(" (").next().unwrap_or_default()))
     };
     let bare = |totals: &Totals| BeforeAfter {
         before: totals.fallbacks.before + totals.empty.before,
@@ -177,7 +175,7 @@ fn tiles(subject: &Subject, effect: &Effect) -> Vec<(String, String)> {
 fn warnings(comparison: &Comparison) -> Vec<String> {
     let (excluded, after) = (&comparison.excluded, after(&comparison.subject));
     let decisions = |count: u64, verb: &str| {
-        format!("{} {} not {verb}", counted(count, "decision"), if count == 1 { "is" } else { "are" })
+        format!("{} {} not {verb}", counted(count, "decision"), agreeing(count, "is", "are"))
     };
     let gone = excluded.gone_placements.iter().map(|(placement, count)| {
         format!("{after} has no placement `{placement}`: {}.", decisions(*count, "compared"))
@@ -210,7 +208,7 @@ fn assumptions(comparison: &Comparison) -> Vec<String> {
     let mut sentences = comparison.assumptions.clone();
     let left_out = comparison.excluded.decisions();
     let compared = counted(comparison.effect.all.decisions, "decision");
-    let was = if comparison.effect.all.decisions == 1 { "was" } else { "were" };
+    let was = agreeing(comparison.effect.all.decisions, "was", "were");
     sentences.push(format!("{compared} {was} compared, {} left out.", numbers::count(left_out)));
     sentences
 }

@@ -1,5 +1,6 @@
 //! What the report of an identity replay says.
 
+use document::agreeing;
 use report::numbers;
 
 use super::outline::{Block, Cell, Grid, Kind, Outline, Part};
@@ -15,20 +16,22 @@ pub(super) enum Order {
 }
 
 /// What holds for every replay.
-const LIMITS: [&str; 4] = [
+const LIMITS: [&str; 5] = [
     "Decision ids, raw scores, what limits looked at and what they refused at the end are taken from the records; all \
-     else is worked out again and compared byte for byte. Durations are not compared.",
-    "Records with an error have no decision to make again.",
+     else of an answer is worked out again and compared byte for byte. Durations are not compared.",
+    "What was asked, for whom and with which values is taken from the records: a change of the customer's id, or of a \
+     value that decides nothing, is not found here. `proffer events verify` checks sealed files and logs for changes.",
+    "Records of an error have no answer to work out again.",
     "Nothing is reserved or recorded, and exploration is off.",
     "Every record is decided at its own time, with the release that it names.",
 ];
 
 /// The report.
 pub(super) fn outline(replayed: &Replayed, order: Order) -> Outline {
-    let identical = replayed.is_identical();
+    let identical = replayed.is_identical() && replayed.answers() > 0;
     let found = [
         Part::new("differences", "What differs", differences(replayed)),
-        Part::new("failures", "What could not be decided again", failures(replayed)),
+        Part::new("failures", "What could not be worked out again", failures(replayed)),
     ];
     let rest = [
         Part::new("scores", "Scores today and as recorded", scores(replayed)),
@@ -60,30 +63,38 @@ fn source(replayed: &Replayed) -> String {
 }
 
 fn lead(replayed: &Replayed, beyond: u64) -> String {
-    let Replayed { identical, differing, failed, .. } = replayed;
-    let records = replayed.records();
-    if records == 0 {
+    let Replayed { identical, differing, failed, without_decision, .. } = replayed;
+    if replayed.records() == 0 {
         return "There were no records to replay.".to_owned();
     }
-    let mut sentences = match (differing, failed) {
-        (0, 0) if records == 1 => vec!["The answer is the same, byte for byte.".to_owned()],
-        (0, 0) => vec![format!("All {} answers are the same, byte for byte.", numbers::count(records))],
-        _ => vec![format!(
-            "{} of {} are the same, byte for byte; {} {}, and {} could not be decided again.",
+    let mut sentences = vec![match (replayed.answers(), differing, failed) {
+        (0, ..) => "There was no answer to work out again.".to_owned(),
+        (1, 0, 0) => "The answer is the same, byte for byte.".to_owned(),
+        (1, 1, _) => "The answer is another one.".to_owned(),
+        (1, ..) => "The answer could not be worked out again.".to_owned(),
+        (answers, 0, 0) => format!("All {} answers are the same, byte for byte.", numbers::count(answers)),
+        (answers, ..) => format!(
+            "Of {} answers, {} {} the same, byte for byte; {} {}, and {} could not be worked out again.",
+            numbers::count(answers),
             numbers::count(*identical),
-            counted(records, "answer"),
+            agreeing(*identical, "is", "are"),
             numbers::count(*differing),
-            if *differing == 1 { "differs" } else { "differ" },
+            agreeing(*differing, "differs", "differ"),
             numbers::count(*failed)
-        )],
-    };
+        ),
+    }];
+    if *without_decision > 0 {
+        let have = agreeing(*without_decision, "has", "have");
+        sentences
+            .push(format!("{} {have} an error instead of an answer.", counted(*without_decision, "record")));
+    }
     match (&replayed.rescored, beyond) {
         (None, _) => {}
         (Some(_), 0) => sentences.push("The models score as they did.".to_owned()),
         (Some(_), beyond) => sentences.push(format!(
             "{} {} further from the recorded one than it may be.",
             counted(beyond, "score"),
-            if beyond == 1 { "is" } else { "are" }
+            agreeing(beyond, "is", "are")
         )),
     }
     sentences.join(" ")
@@ -95,8 +106,8 @@ fn tiles(replayed: &Replayed, beyond: u64) -> Vec<(String, String)> {
         tile(replayed.records(), "records"),
         tile(replayed.identical, "identical"),
         tile(replayed.differing, "with another answer"),
-        tile(replayed.failed, "could not be decided again"),
-        tile(replayed.without_decision, "with an error, nothing to decide"),
+        tile(replayed.failed, "could not be worked out again"),
+        tile(replayed.without_decision, "with an error instead of an answer"),
     ];
     if replayed.rescored.is_some() {
         tiles.push(tile(beyond, "scores beyond their bound"));

@@ -288,3 +288,34 @@ fn a_replay_ends_with_what_it_found() {
     assert!(replayed.text().ends_with("\n12,000 identical"), "{}", replayed.text());
     assert!(!replayed.html().contains("What differs"));
 }
+
+#[test]
+fn only_what_was_decided_again_is_said_to_be_the_same() {
+    let lead = |identical, without_decision, differing, failed| {
+        let replayed = Replayed { identical, without_decision, differing, failed, ..Replayed::default() };
+        let text = replayed.text();
+        (text.lines().nth(1).unwrap().to_owned(), text.ends_with(" identical"))
+    };
+    let cases = [
+        ((257, 5, 0, 0), "All 257 answers are the same, byte for byte. 5 records have an error", true),
+        (
+            (1, 1, 0, 0),
+            "The answer is the same, byte for byte. 1 record has an error instead of an answer.",
+            true,
+        ),
+        ((0, 3, 0, 0), "There was no answer to work out again. 3 records have an error", false),
+        ((0, 0, 1, 0), "The answer is another one.", false),
+        ((0, 0, 0, 1), "The answer could not be worked out again.", false),
+        (
+            (1, 0, 1, 1),
+            "Of 3 answers, 1 is the same, byte for byte; 1 differs, and 1 could not be worked out again.",
+            false,
+        ),
+        ((0, 0, 2, 0), "Of 2 answers, 0 are the same, byte for byte; 2 differ, and 0 could not", false),
+    ];
+    for ((identical, without_decision, differing, failed), expected, is_identical) in cases {
+        let (text, ends) = lead(identical, without_decision, differing, failed);
+        assert!(text.starts_with(expected), "{text}");
+        assert_eq!(ends, is_identical, "{text}");
+    }
+}

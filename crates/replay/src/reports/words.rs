@@ -1,19 +1,25 @@
 //! Numbers and codes in words.
 
+use document::noun;
 use report::numbers;
 
 use crate::effect::BeforeAfter;
 
-/// Both amounts of money: whole if one of them is a thousand or more, else with cents.
-fn money(change: BeforeAfter<f64>) -> BeforeAfter<String> {
-    let decimals = if change.before.abs().max(change.after.abs()) < 1000.0 { 2 } else { 0 };
+/// The heading of a column of money.
+pub(super) const EXPECTED_VALUE: &str = "expected value (money)";
+
+/// The heading of a column of money.
+pub(super) const MARGIN: &str = "margin (money)";
+
+/// An amount of money: `12,345.40`. All amounts have cents, so that they can be compared.
+fn money(value: f64) -> String {
     // A sum of nothing may be −0.
-    change.map(|value| if value == 0.0 { 0.0 } else { value }).map(|value| numbers::fixed(value, decimals))
+    numbers::fixed(if value == 0.0 { 0.0 } else { value }, 2)
 }
 
-/// `12,345 → 13,400 (+8.5 %)`.
+/// `12,345.40 → 13,400.00 (+8.5 %)`.
 pub(super) fn money_change(change: BeforeAfter<f64>) -> String {
-    let BeforeAfter { before, after } = money(change);
+    let BeforeAfter { before, after } = change.map(money);
     if change.before.to_bits() == change.after.to_bits() {
         return before;
     }
@@ -66,12 +72,7 @@ pub(super) fn share(part: u64, whole: u64) -> String {
 
 /// `1 customer`, `8,950 customers`.
 pub(super) fn counted(count: u64, one: &str) -> String {
-    format!("{} {}", numbers::count(count), one_or(one, count))
-}
-
-/// The word for one thing, or for several.
-pub(super) fn one_or(one: &str, count: u64) -> String {
-    if count == 1 { one.to_owned() } else { format!("{one}s") }
+    format!("{} {}", numbers::count(count), noun(count, one))
 }
 
 /// A reason code in words. One that is not known here is shown in lower case.
@@ -104,13 +105,13 @@ mod tests {
 
     #[test]
     fn amounts_change() {
-        assert_eq!(money_change(change(12_345.4, 13_400.0)), "12,345 → 13,400 (+8.5 %)");
+        assert_eq!(money_change(change(12_345.4, 13_400.0)), "12,345.40 → 13,400.00 (+8.5 %)");
         assert_eq!(money_change(change(80.0, 72.5)), "80.00 → 72.50 (−9.4 %)");
         assert_eq!(money_change(change(-80.0, -40.0)), "−80.00 → −40.00 (+50.0 %)");
-        assert_eq!(money_change(change(994.15, 1031.0)), "994 → 1,031 (+3.7 %)");
+        assert_eq!(money_change(change(994.15, 1031.0)), "994.15 → 1,031.00 (+3.7 %)");
         assert_eq!(money_change(change(0.0, 3.0)), "0.00 → 3.00");
         assert_eq!(money_change(change(-0.0, -0.0)), "0.00");
-        assert_eq!(money_change(change(10_000.0, 10_000.1)), "10,000 → 10,000 (less than ±0.1 %)");
+        assert_eq!(money_change(change(10_000.0, 10_000.1)), "10,000.00 → 10,000.10 (less than ±0.1 %)");
     }
 
     #[test]

@@ -152,7 +152,7 @@ fn an_error_of_the_source_ends_it() {
     let base = models.load(3, &Texts::sample(1));
     let source = |_: &mut dyn FnMut(DecisionRecord) -> ControlFlow<()>| Err("unreadable");
     let found = what_if(source, |_| Err(String::new()), &named(&base), Options::default(), |_| {});
-    assert_eq!(found, Err("unreadable"));
+    assert_eq!(found, Err(ParallelError::Source("unreadable")));
 }
 
 #[test]

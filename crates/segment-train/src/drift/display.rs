@@ -5,6 +5,7 @@ use std::fmt;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::{Drift, FeatureDrift};
+use document::agreeing;
 use report::percent::percent;
 use telemetry::foreign;
 
@@ -25,7 +26,7 @@ impl fmt::Display for Drift {
                 f,
                 "\n`{feature}`: {far_out} {} at least 100 times the training range ({} to {}): is a decimal point \
                  missing?",
-                if *far_out == 1 { "value is" } else { "values are" },
+                agreeing(*far_out, "value is", "values are"),
                 number(*least),
                 number(*greatest)
             )?;

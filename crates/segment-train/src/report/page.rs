@@ -8,6 +8,7 @@ mod data;
 mod method;
 mod segments;
 
+use document::noun;
 use report::{Header, Page, Section, append, escape, numbers, sentence};
 
 use super::figures::FigureError;
@@ -148,9 +149,9 @@ fn summary(study: &Study) -> String {
     let mut text = format!(
         "{} customers fall into <b>{k} {}</b>, based on {} {}.",
         numbers::count(study.source.rows),
-        if k == 1 { "segment" } else { "segments" },
+        noun(k, "segment"),
         study.features.len(),
-        if study.features.len() == 1 { "feature" } else { "features" }
+        noun(study.features.len(), "feature")
     );
     if let (Some(largest), Some(smallest)) = (segments().rev().max_by(by_size), segments().min_by(by_size))
         && k > 1

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::study::{STABLE_JACCARD, SegmentProfile};
+use document::plural;
 
 /// A segment of fewer customers may consist of outliers.
 const LEAST_CUSTOMERS: u64 = 5;
@@ -66,9 +67,8 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, segment) in self.0.segments.iter().enumerate() {
             let FewCustomers { id, name, size, customers } = segment;
-            let (separator, noun) =
-                (if index == 0 { "" } else { "; " }, if *size == 1 { "customer" } else { "customers" });
-            write!(f, "{separator}segment {id} `{name}` has {size} {noun} of {}", self.0.customers)?;
+            let (separator, size) = (if index == 0 { "" } else { "; " }, plural(*size, "customer"));
+            write!(f, "{separator}segment {id} `{name}` has {size} of {}", self.0.customers)?;
             if !customers.is_empty() {
                 write!(
                     f,

@@ -46,8 +46,8 @@ proptest! {
         let files = Files::new();
         files.seal("s", 1, 1, &records);
         let all = Query::default();
-        let (exported, _) = exported_of(Kind::Outcome, &files, &all, ExportFormat::Parquet);
-        prop_assert_eq!(exported.events, records.len() as u64);
+        let (events, _) = exported_of(Kind::Outcome, &files, &all, ExportFormat::Parquet);
+        prop_assert_eq!(events, records.len() as u64);
         let mut found = Vec::new();
         read_file(&files.logs().join("out"), Kind::Outcome, &all, &ReadProgress::default(), &mut |entry| {
             found.push(entry);
@@ -77,8 +77,8 @@ fn csv_of_outcomes_has_attributes_as_json() {
     let mut second = OutcomeRecord { attributes: [].into(), ..first.clone() };
     (second.decided_at, second.late) = (0, true);
     files.seal("s", 1, 1, &[first, second]);
-    let (exported, text) = exported_of(Kind::Outcome, &files, &Query::default(), ExportFormat::Csv);
-    assert_eq!(exported.events, 2);
+    let (events, text) = exported_of(Kind::Outcome, &files, &Query::default(), ExportFormat::Csv);
+    assert_eq!(events, 2);
     let expected = "\
 position,recorded_at,received_at,occurred_at,event_id,type,decision_id,offer_id,customer_id,pseudonym_key,value,\
 attributes,attributed,late,placement,channel,decided_at,cost,offer_value,server,server_version,release
@@ -96,8 +96,8 @@ fn each_kind_is_exported_by_itself() {
     let files = Files::new();
     files.seal("s", 1, 1, &mixed(NOON..NOON + 5));
     for format in ["parquet", "jsonl", "csv"] {
-        let events = Kind::ALL
-            .map(|kind| exported_of(kind, &files, &Query::default(), format.parse().unwrap()).0.events);
+        let events =
+            Kind::ALL.map(|kind| exported_of(kind, &files, &Query::default(), format.parse().unwrap()).0);
         assert_eq!(events, [3, 2]);
     }
     // The last one is no Parquet file; that before it is not what is asked for.

@@ -1,9 +1,12 @@
 //! The tables of the report: by placement, segment and offer, the moves, the reasons, and what is left out.
 
+use document::agreeing;
 use report::numbers;
 
 use super::super::outline::{Block, Cell, Grid, Kind};
-use super::super::words::{count_change, counted, difference, money_change, part, reason, share};
+use super::super::words::{
+    EXPECTED_VALUE, MARGIN, count_change, counted, difference, money_change, part, reason, share,
+};
 use crate::comparison::{Comparison, Records, Subject};
 use crate::effect::{BeforeAfter, Effect, Move, NamedOffer, OfferEffect, Totals, WithheldEffect};
 
@@ -14,9 +17,9 @@ const RULES: usize = 30;
 const TOTALS: [(&str, Kind); 7] = [
     ("decisions", Kind::Number),
     ("another first offer", Kind::Number),
-    ("any change", Kind::Number),
-    ("expected value", Kind::Number),
-    ("margin", Kind::Number),
+    ("other offers or order", Kind::Number),
+    (EXPECTED_VALUE, Kind::Number),
+    (MARGIN, Kind::Number),
     ("fallback", Kind::Number),
     ("nothing", Kind::Number),
 ];
@@ -103,8 +106,8 @@ pub(super) fn offers(effect: &Effect) -> Vec<Block> {
         ("difference", Kind::Number),
         ("before (grey), after (blue)", Kind::Bars),
         ("shown first", Kind::Number),
-        ("expected value", Kind::Number),
-        ("margin", Kind::Number),
+        (EXPECTED_VALUE, Kind::Number),
+        (MARGIN, Kind::Number),
     ];
     let mut blocks = vec![grid("offer", &columns, shown.iter().take(ROWS).map(row).collect())];
     let silent = effect.offers.len() - shown.len();
@@ -116,7 +119,7 @@ pub(super) fn offers(effect: &Effect) -> Vec<Block> {
         ));
     }
     if silent > 0 {
-        let are = if silent == 1 { "is" } else { "are" };
+        let are = agreeing(silent, "is", "are");
         notes.push(format!(
             "{} {are} never shown, neither before nor after.",
             counted(silent as u64, "offer")
@@ -219,7 +222,7 @@ pub(super) fn excluded(comparison: &Comparison) -> Vec<Block> {
     let mut blocks = Vec::new();
     if excluded.without_decision > 0 {
         let count = excluded.without_decision;
-        let have = if count == 1 { "has" } else { "have" };
+        let have = agreeing(count, "has", "have");
         let records = counted(count, "record");
         blocks.push(Block::Text(format!("{records} {have} an error instead of a decision.")));
     }

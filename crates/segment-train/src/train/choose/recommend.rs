@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::train::outliers::are_outliers;
 use crate::train::study::{Candidate, Choice, SMALLEST_SHARE, STABLE_JACCARD};
+use document::plural;
 
 /// Whether every segment is found again and none is too small.
 pub(super) fn is_stable(candidate: &Candidate) -> bool {
@@ -60,7 +61,7 @@ fn reason_recommended<'a>(chosen: &Candidate, candidates: impl Iterator<Item = &
     let others = candidates.filter(|candidate| candidate.k != chosen.k);
     let (stable, failing): (Vec<&Candidate>, Vec<&Candidate>) =
         others.partition(|candidate| candidate.stable);
-    let (k, evidence, silhouette) = (segments(chosen.k), evidence(chosen), chosen.silhouette);
+    let (k, evidence, silhouette) = (plural(chosen.k, "segment"), evidence(chosen), chosen.silhouette);
     let mut reason = format!("{k}: {evidence}.");
     if stable.is_empty() {
         let _ = write!(reason, " No other number is stable. The silhouette is {silhouette:.3}.");
@@ -77,7 +78,7 @@ fn reason_recommended<'a>(chosen: &Candidate, candidates: impl Iterator<Item = &
 }
 
 fn reason_by_hand(requested: &Candidate, recommended: Option<&Candidate>, tried: &[usize]) -> String {
-    let k = format!("{}, as requested", segments(requested.k));
+    let k = format!("{}, as requested", plural(requested.k, "segment"));
     let mut reason = if requested.stable {
         format!("{k}: {}. The silhouette is {:.3}.", evidence(requested), requested.silhouette)
     } else {
@@ -105,10 +106,6 @@ fn reason_none<'a>(candidates: impl Iterator<Item = &'a Candidate>, tried: &[usi
     format!("no number of segments from {} is stable: {}; choose one with --k", range(tried), each.join(", "))
 }
 
-fn segments(k: u64) -> String {
-    if k == 1 { "1 segment".to_owned() } else { format!("{k} segments") }
-}
-
 fn range(tried: &[usize]) -> String {
     let end = |end: Option<&usize>| end.copied().unwrap_or_default();
     format!("{} to {}", end(tried.first()), end(tried.last()))
@@ -130,12 +127,11 @@ fn shortcoming(candidate: &Candidate) -> String {
     let mut found = Vec::new();
     if lost > 0 {
         let least = hundredths(candidate.stability.least());
-        found.push(format!("{} not found again, Jaccard {least}", segments(lost as u64)));
+        found.push(format!("{} not found again, Jaccard {least}", plural(lost, "segment")));
     }
     if has_outlier_segment(candidate) {
         let smallest = candidate.sizes.last().copied().unwrap_or_default();
-        let noun = if smallest == 1 { "customer" } else { "customers" };
-        found.push(format!("the smallest has {smallest} {noun}"));
+        found.push(format!("the smallest has {}", plural(smallest, "customer")));
     } else if candidate.smallest_share < SMALLEST_SHARE {
         found.push(format!("the smallest has {}", candidate.smallest()));
     }
