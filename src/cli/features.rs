@@ -8,7 +8,10 @@ use super::Failure;
 use super::printing::print;
 use feature::FeatureSchema;
 use feature::store::{CustomerSource, KEPT_FILES, Losses, MAX_LOST, MAX_UNKNOWN, Replaced};
-use release::Store;
+use release::{Exchanged, Store};
+
+/// How often a load begins again, since another command was faster.
+const ATTEMPTS: usize = 5;
 
 /// The part of `--help` about losses.
 fn after_load() -> String {
@@ -49,39 +52,55 @@ pub(super) fn run(command: &FeaturesCommand) -> Result<(), Failure> {
     let store = Store::open(&args.store, None)?;
     let files = store.release(store.current()?.current.release)?;
     let schema = FeatureSchema::parse("features.toml", &files.features)?;
-    let source = CustomerSource::new(store.customers_dir());
-    // Another machine may have loaded the file that is in the bucket.
-    store.sync_customers()?;
-    let replaced = match &args.file {
-        Some(file) => {
-            let losses = if args.force { Losses::Allowed } else { Losses::Refused };
-            source.exchange(file, &schema, losses)?
-        }
-        None => {
-            store.sync_kept_customers()?;
-            source.undo(&schema)?
-        }
-    };
-    let Replaced { report, kept, restored } = replaced;
-    // The old file is saved before it is replaced, so that an interruption cannot lose it.
-    if let (Some(kept), None) = (&kept, &restored) {
-        store.put_kept_customers(kept)?;
-    }
-    if let Some(installed) = source.current() {
-        store.put_customers(&installed)?;
-    }
-    if let Some(restored) = &restored {
-        store.delete_kept_customers(restored)?;
-        if let Some(kept) = &kept {
-            store.put_kept_customers(kept)?;
-        }
-    }
+    let Replaced { report, kept, restored } = replace(args, &store, &schema)?;
     let before = match (&kept, &restored) {
         (Some(_), None) => "\n  the file before it is kept: features load --undo".to_owned(),
         (Some(kept), Some(_)) => format!("\n  the file that it replaces is kept as {}", kept.path.display()),
         (None, _) => String::new(),
     };
     print(format_args!("{report}{before}"))
+}
+
+/// Replaces the customers of the store. Begins again where another command was faster in a bucket, so that what is kept
+/// is what was there.
+fn replace(args: &LoadArgs, store: &Store, schema: &FeatureSchema) -> Result<Replaced, Failure> {
+    let source = CustomerSource::new(store.customers_dir());
+    for _ in 0..ATTEMPTS {
+        // Another machine may have loaded the file that is in the bucket.
+        let former = store.sync_customers()?;
+        let replaced = match &args.file {
+            Some(file) => {
+                let losses = if args.force { Losses::Allowed } else { Losses::Refused };
+                source.exchange(file, schema, losses)?
+            }
+            None => {
+                store.sync_kept_customers()?;
+                source.undo(schema)?
+            }
+        };
+        let Replaced { kept, restored, .. } = &replaced;
+        // The old file is saved before it is replaced, so that an interruption cannot lose it, and an erasure finds it.
+        if let Some(kept) = kept {
+            store.put_kept_customers(kept)?;
+        }
+        if let Some(installed) = source.current()
+            && store.exchange_customers(&installed, &former)? == Exchanged::Overtaken
+        {
+            if let Some(kept) = kept {
+                store.delete_kept_customers(kept)?;
+            }
+            continue;
+        }
+        if let Some(restored) = restored {
+            store.delete_kept_customers(restored)?;
+        }
+        store.prune_kept_customers()?;
+        return Ok(replaced);
+    }
+    Err(Failure::new(format!(
+        "{}: the customers keep changing; try again when no other command changes them",
+        args.store
+    )))
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! A person is exported and erased while servers run: from the files of customers, logs and sealed records, to the last
 //! byte. What is pending is named, and bad input says what to do.
 
+mod customers;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

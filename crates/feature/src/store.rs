@@ -29,6 +29,7 @@ use document::{Problems, plural, suggestion};
 use table::Faults;
 
 pub use cell::from_text as read_cell;
+pub use customer::without as write_without;
 pub use kept::{KEPT_FILES, KeptFile, PREVIOUS, kept_number};
 pub use losses::{MAX_LOST, MAX_UNKNOWN};
 pub use parquet_file::value_type;

@@ -3,8 +3,8 @@
 //! `object_store` is asynchronous, the store is not. [`Objects`] runs the work on a runtime of one thread, and the
 //! caller's thread waits for the result. Objects are read from a directory and from a bucket alike. The writing
 //! methods are for buckets alone, since a directory has better ways (`files.rs`). Every call ends: a small one within
-//! [`CALL_TIMEOUT`], a transfer in parts when a part takes longer than [`PART_TIMEOUT`], and an upload in one request
-//! after as much time as its parts would have had.
+//! [`CALL_TIMEOUT`], a transfer in parts when a part takes longer than [`PART_TIMEOUT`] for each part in flight, and an
+//! upload in one request after as much time as its parts would have had.
 
 mod connect;
 mod error;
@@ -37,7 +37,7 @@ use connect::Background;
 
 /// The time limit of a small call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// The time limit for one part of a transfer: a connection of 2 Mbit/s just makes it.
+/// The time limit for one part of a transfer, times the parts in flight: a connection of 2.1 Mbit/s makes it.
 const PART_TIMEOUT: Duration = Duration::from_secs(20);
 /// How many small objects are read concurrently.
 const READ_AT_ONCE: usize = 16;

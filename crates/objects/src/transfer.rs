@@ -1,7 +1,8 @@
 //! Objects of any size, to and from files, with a few pieces in memory at a time.
 //!
 //! S3 has no condition for what is sent in parts, as `object_store` sends it. So a write under a condition is one
-//! request, for any size up to [`CONDITIONAL`], and the file is in memory until it is answered.
+//! request, for any size up to [`CONDITIONAL`], and the file is in memory until it is answered. [`Objects::replace`]
+//! takes larger files, too, and asks for the tag just before it ends them.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -22,7 +23,7 @@ use crate::ObjectsError;
 /// The bytes of a part; larger files are sent in parts. S3 accepts no smaller ones.
 const PART: usize = 5 << 20;
 /// The most parts in flight, which with [`PART`] bounds the memory of an upload.
-const PARTS_AT_ONCE: usize = 3;
+const PARTS_AT_ONCE: u32 = 3;
 /// The most bytes of an upload under a condition, all of which are in memory at once.
 const CONDITIONAL: u64 = 128 << 20;
 
@@ -53,15 +54,47 @@ impl Objects {
             return self.judge_put(key, put);
         }
         let first = first.into_iter().next().unwrap_or_default();
-        let sent = self.wait_long(async move { send_parts(&*store, &path, first, source).await });
-        sent.map(Put::Done).map_err(|error| match io_error_in(&error) {
+        self.upload_parts(key, file, first, source, None)
+    }
+
+    /// Puts a file in the place of the object with the tag `former`. If there is another one by now, or none, nothing
+    /// changes.
+    ///
+    /// Up to 128 MiB it is one request with a condition. More is sent in parts, and the tag is asked for between the
+    /// last part and the request that makes them the object: what is written in that moment is lost.
+    ///
+    /// # Errors
+    /// Those of the operating system and of the bucket; the former object is there then.
+    pub fn replace(&self, key: &str, file: &Path, former: &str) -> Result<Put, ObjectsError> {
+        let failed = |error| ObjectsError::io(file, error);
+        let mut source = File::open(file).map_err(failed)?;
+        if source.metadata().map_err(failed)?.len() <= CONDITIONAL {
+            return self.upload(key, file, WriteCondition::Matches(former.to_owned()));
+        }
+        let first = read_part(&mut source).map_err(failed)?;
+        self.upload_parts(key, file, first, source, Some(former.to_owned()))
+    }
+
+    /// Sends `first` and what follows in `source`. `former`: the tag that the object must have when all was sent.
+    fn upload_parts(
+        &self,
+        key: &str,
+        file: &Path,
+        first: Bytes,
+        source: File,
+        former: Option<String>,
+    ) -> Result<Put, ObjectsError> {
+        let (store, path) = (Arc::clone(&self.store), self.key(key)?);
+        let sent =
+            self.wait_long(async move { send_parts(&*store, &path, first, source, former.as_deref()).await });
+        sent.map_err(|error| match io_error_in(&error) {
             Some(source) => ObjectsError::io(file, source),
             None => self.failed(key, &error),
         })
     }
 
-    /// Downloads an object to a new file.
-    pub fn download(&self, key: &str, file: &Path) -> Result<(), ObjectsError> {
+    /// Downloads an object to a new file. Returns the tag of what was downloaded.
+    pub fn download(&self, key: &str, file: &Path) -> Result<String, ObjectsError> {
         let mut target = File::create(file).map_err(|error| ObjectsError::io(file, error))?;
         self.stream(key, move |bytes| target.write_all(bytes)).map_err(|error| match error {
             Streaming::Local(error) => ObjectsError::io(file, error),
@@ -78,7 +111,7 @@ impl Objects {
             Ok(())
         };
         match self.stream(key, update) {
-            Ok(()) => {
+            Ok(_) => {
                 let digest = digest.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 Ok(digest.finalize().into())
             }
@@ -87,21 +120,23 @@ impl Objects {
         }
     }
 
-    /// Passes the bytes of an object to `take`, one piece at a time.
+    /// Passes the bytes of an object to `take`, one piece at a time. Returns its tag.
     fn stream(
         &self,
         key: &str,
         mut take: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static,
-    ) -> Result<(), Streaming> {
+    ) -> Result<String, Streaming> {
         let (store, path) = (Arc::clone(&self.store), self.key(key).map_err(Streaming::Remote)?);
         let streamed = self.wait_long(async move {
-            let mut pieces = within(CALL_TIMEOUT, store.get(&path)).await?.into_stream();
+            let found = within(CALL_TIMEOUT, store.get(&path)).await?;
+            let tag = found.meta.e_tag.clone().unwrap_or_default();
+            let mut pieces = found.into_stream();
             while let Some(piece) = within(PART_TIMEOUT, pieces.try_next()).await? {
                 if let Err(error) = tokio::task::block_in_place(|| take(&piece)) {
                     return Ok(Err(error));
                 }
             }
-            Ok(Ok(()))
+            Ok(Ok(tag))
         });
         match streamed {
             Ok(taken) => taken.map_err(Streaming::Local),
@@ -115,13 +150,15 @@ enum Streaming {
     Remote(ObjectsError),
 }
 
-/// Uploads a file in parts, a few at a time; aborts the upload if one fails.
+/// Uploads a file in parts, a few at a time; aborts the upload if one fails, or the object does not have the tag
+/// `former` by then.
 async fn send_parts(
     store: &dyn ObjectStore,
     key: &Key,
     first: Bytes,
     mut source: File,
-) -> Result<String, Error> {
+    former: Option<&str>,
+) -> Result<Put, Error> {
     let mut upload = within(CALL_TIMEOUT, store.put_multipart(key)).await?;
     let mut parts = JoinSet::new();
     let mut next = first;
@@ -130,8 +167,9 @@ async fn send_parts(
             break Ok(());
         }
         let part = upload.put_part(PutPayload::from_bytes(next));
-        parts.spawn(within(PART_TIMEOUT, part));
-        if parts.len() >= PARTS_AT_ONCE
+        // They share the connection.
+        parts.spawn(within(PARTS_AT_ONCE * PART_TIMEOUT, part));
+        if parts.len() >= PARTS_AT_ONCE as usize
             && let Some(Err(error)) = parts.join_next().await.map(flatten)
         {
             break Err(error);
@@ -145,12 +183,28 @@ async fn send_parts(
     while let Some(part) = parts.join_next().await {
         ended = ended.and(flatten(part));
     }
-    match ended {
-        Ok(()) => Ok(within(PART_TIMEOUT, upload.complete()).await?.e_tag.unwrap_or_default()),
-        Err(error) => {
-            let _ = within(CALL_TIMEOUT, upload.abort()).await;
-            Err(error)
+    let is_taken = match (ended, former) {
+        (Ok(()), Some(former)) => tag(store, key).await.map(|found| found.as_deref() != Some(former)),
+        (ended, _) => ended.map(|()| false),
+    };
+    match is_taken {
+        Ok(false) => {
+            let done = within(PART_TIMEOUT, upload.complete()).await?;
+            Ok(Put::Done(done.e_tag.unwrap_or_default()))
         }
+        other => {
+            let _ = within(CALL_TIMEOUT, upload.abort()).await;
+            other.map(|_| Put::Taken)
+        }
+    }
+}
+
+/// The tag of an object; `None` if there is none.
+async fn tag(store: &dyn ObjectStore, key: &Key) -> Result<Option<String>, Error> {
+    match within(CALL_TIMEOUT, store.head(key)).await {
+        Ok(found) => Ok(found.e_tag),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -236,6 +290,26 @@ mod tests {
         // Without a condition, it is sent in parts.
         assert!(matches!(objects.upload("a/b", &file, WriteCondition::Always).unwrap(), Put::Done(_)));
         assert_eq!(objects.list("a").unwrap()["b"].size, CONDITIONAL + 1);
+    }
+
+    #[test]
+    fn an_object_is_replaced_only_if_it_is_the_one_that_was_read() {
+        for bytes in [0, BYTES + 1, CONDITIONAL, CONDITIONAL + 1] {
+            let (_root, objects, file) = bucket(bytes);
+            let replace = |tag: &str| objects.replace("a/b", &file, tag).unwrap();
+            let tag = || objects.list("a").unwrap()["b"].tag.clone();
+            let text = || objects.get("a/b").unwrap().unwrap().bytes;
+            objects.put("a/b", "first", WriteCondition::Always).unwrap();
+            let first = tag();
+            objects.put("a/b", "second", WriteCondition::Always).unwrap();
+            assert_eq!((replace(&first), text()), (Put::Taken, "second".into()), "{bytes}");
+            let Put::Done(written) = replace(&tag()) else { panic!("{bytes}") };
+            assert_eq!(written, tag());
+            assert!(text() == std::fs::read(&file).unwrap(), "{bytes}");
+            objects.delete("a/b").unwrap();
+            assert_eq!(replace(&written), Put::Taken);
+            assert!(!objects.exists("a/b").unwrap(), "{bytes}");
+        }
     }
 
     #[test]

@@ -26,6 +26,9 @@
 //! | `delete.marked` | a version may no longer be pinned, and is still there |
 //! | `delete.hidden` | the version no longer exists, its files do |
 //! | `delete.done` | they are gone |
+//! | `customers.kept` | on S3: the former customers are kept, and the new ones are not there |
+//! | `customers.placed` | on S3: new customers are there, and a file of the other format may be, too |
+//! | `customers.made` | on S3: a file without an erased customer is made, and the former is there |
 
 use work::fault::Steps;
 
@@ -53,6 +56,9 @@ const STEPS: Steps = Steps::new(&[
     "delete.marked",
     "delete.hidden",
     "delete.done",
+    "customers.kept",
+    "customers.placed",
+    "customers.made",
 ]);
 
 /// Marks a step; triggers the fault that `PROFFER_FAULT` names for it.

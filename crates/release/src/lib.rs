@@ -43,7 +43,9 @@ pub use registry::{Registry, RegistryParts, UPLOAD_BYTES, Upload};
 use review::refusals;
 pub use review::{Kind, Lines, Review, ShownWarnings, review};
 pub use snapshot::{Publisher, Snapshot};
-pub use store::{NewRelease, Placed, Staging, Stamp, Stamped, Store, StoreError, VersionRecord};
+pub use store::{
+    Exchanged, NewRelease, Placed, Staging, Stamp, Stamped, Store, StoreError, SyncedCustomers, VersionRecord,
+};
 pub use workspace::Workspace;
 
 /// The time as records have it: RFC 3339 in UTC, to the second.

@@ -33,6 +33,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub use current::{Stamp, Stamped};
+pub use customers::{Exchanged, SyncedCustomers};
 pub use error::StoreError;
 pub use releases::NewRelease;
 pub use versions::{Placed, VersionRecord};

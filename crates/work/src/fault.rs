@@ -9,8 +9,19 @@
 //! The steps of a crate are in its own module `fault`. Their names begin with one of [`GROUPS`].
 
 /// The groups of steps of all crates: what stands before the full stop of a step.
-pub const GROUPS: [&str; 10] =
-    ["push", "verdict", "create", "release", "promote", "init", "delete", "record", "seal", "erase"];
+pub const GROUPS: [&str; 11] = [
+    "push",
+    "verdict",
+    "create",
+    "release",
+    "promote",
+    "init",
+    "delete",
+    "customers",
+    "record",
+    "seal",
+    "erase",
+];
 
 /// The steps of a crate, by name.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +32,12 @@ impl Steps {
     #[must_use]
     pub const fn new(steps: &'static [&'static str]) -> Self {
         Self(steps)
+    }
+
+    /// The names of the steps, in their order.
+    #[must_use]
+    pub const fn names(self) -> &'static [&'static str] {
+        self.0
     }
 
     /// Marks a step; triggers the fault that `PROFFER_FAULT` names for it.

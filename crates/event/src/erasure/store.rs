@@ -127,14 +127,9 @@ impl ErasureStore {
 
     /// Puts the file `made` in the place of an object that has the tag `former`. Nothing changes if the object is
     /// another one by now, or is gone.
-    ///
-    /// A bucket holds the condition for small objects alone; for large ones the lease must hold it.
     pub(super) fn exchange(&self, key: &str, former: &str, made: &Path) -> Result<Put, ErasureError> {
         let Some(root) = self.root() else {
-            if self.tag(key)?.as_deref() != Some(former) {
-                return Ok(Put::Taken);
-            }
-            return Ok(self.0.objects.upload(key, made, WriteCondition::Matches(former.to_owned()))?);
+            return Ok(self.0.objects.replace(key, made, former)?);
         };
         let target = root.join(key);
         let _held = DirectoryLock::take(root)?;

@@ -157,7 +157,7 @@ impl EventStore {
         let copy = self.stage()?;
         let path = copy.path().join("copy");
         match self.0.objects.download(&name, &path) {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(ObjectsError::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         }

@@ -45,30 +45,27 @@ pub(super) type Values = Vec<(String, Option<String>)>;
 /// # Errors
 /// When the file cannot be read to its end.
 pub(super) fn rows_of(file: &Path, id: &str) -> Result<Vec<Values>, Problems> {
-    on_file(file, |is_parquet| if is_parquet { parquet_rows(file, id) } else { csv_rows(file, id) })
+    let shown = file.display().to_string();
+    on_file(file, &shown, |is_parquet| if is_parquet { parquet_rows(file, id) } else { csv_rows(file, id) })
 }
 
 /// Writes to `made` what `file` has besides the rows of the customer `id`, and syncs it to the disk. Returns how many
-/// rows that leaves out; without any, nothing is written.
+/// rows that leaves out; without any, nothing is written. Errors call the file `shown`.
 ///
 /// # Errors
 /// When the file cannot be read to its end, or `made` not be written. `made` is to be removed then.
-pub(super) fn without(file: &Path, id: &str, made: &Path) -> Result<u64, Problems> {
-    on_file(
-        file,
-        |is_parquet| {
-            if is_parquet { parquet_without(file, id, made) } else { csv_without(file, id, made) }
-        },
-    )
+pub fn without(file: &Path, shown: &str, id: &str, made: &Path) -> Result<u64, Problems> {
+    on_file(file, shown, |is_parquet| {
+        if is_parquet { parquet_without(file, id, made) } else { csv_without(file, id, made) }
+    })
 }
 
 /// Tells `work` whether the file is Parquet, and gives its faults the name of the file.
-fn on_file<T>(file: &Path, work: impl FnOnce(bool) -> Result<T, Fault>) -> Result<T, Problems> {
+fn on_file<T>(file: &Path, shown: &str, work: impl FnOnce(bool) -> Result<T, Fault>) -> Result<T, Problems> {
     let run = || work(first_bytes(file).map_err(fault)? == PARQUET);
     // The decoder of Parquet asserts when a damaged file contradicts itself. Nothing of it survives that.
     let done = catch_unwind(AssertUnwindSafe(run));
-    done.unwrap_or_else(|_| Err(fault(unreadable(&"it contradicts itself"))))
-        .map_err(|fault| fault.of(&file.display().to_string()))
+    done.unwrap_or_else(|_| Err(fault(unreadable(&"it contradicts itself")))).map_err(|fault| fault.of(shown))
 }
 
 fn first_bytes(file: &Path) -> io::Result<Vec<u8>> {

@@ -20,6 +20,9 @@ const INCOMING: &str = ".incoming";
 /// Locked while a file is installed, so that installations do not overlap.
 const LOCK: &str = ".lock";
 
+/// How often a file is read again because another was put in its place meanwhile.
+const ATTEMPTS: usize = 5;
+
 /// The directory that holds `customers.csv` or `customers.parquet`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomerSource {
@@ -61,8 +64,6 @@ pub struct Replaced {
 pub struct ErasedFrom {
     /// The file.
     pub file: PathBuf,
-    /// Set if it is one that a load can be undone to.
-    pub kept: Option<KeptFile>,
     /// How many rows it had of them.
     pub rows: u64,
 }
@@ -155,24 +156,52 @@ impl CustomerSource {
 
     /// Makes the files anew that have the customer `id`, without them: the present file, and those that are kept. A
     /// server sees each as it was or without them, even if the machine stops in between. Returns the files that had
-    /// them.
+    /// them. A load that begins meanwhile waits; a file that another program puts there is made anew as well.
     ///
     /// # Errors
     /// If a file cannot be read or replaced. Those before it are done, and a repetition goes on.
     pub fn erase(&self, id: &str) -> Result<Vec<ErasedFrom>, Problems> {
+        self.erase_observed(id, &mut |_| {})
+    }
+
+    /// Does that, and calls `made` with each file that is about to be replaced.
+    fn erase_observed(&self, id: &str, made: &mut dyn FnMut(&Path)) -> Result<Vec<ErasedFrom>, Problems> {
         let shown = self.directory.display().to_string();
         let _lock = self.lock().map_err(|error| self.failed(&shown, &error))?;
         // What an interrupted load has left goes in any case: they may be in it.
         let incoming = Incoming(self.directory.join(INCOMING));
         let mut erased = Vec::new();
-        for (file, kept) in self.files() {
-            let rows = customer::without(&file, id, &incoming.0)?;
+        for file in self.files() {
+            let rows = self.erase_from(&file, id, &incoming.0, made)?;
             if rows > 0 {
-                exchange(&incoming.0, &file).map_err(|error| self.failed(&shown, &error))?;
-                erased.push(ErasedFrom { file, kept, rows });
+                erased.push(ErasedFrom { file, rows });
             }
         }
         Ok(erased)
+    }
+
+    /// Erases from one file by way of `incoming`. Returns how many rows it had of the customer.
+    fn erase_from(
+        &self,
+        file: &Path,
+        id: &str,
+        incoming: &Path,
+        made: &mut dyn FnMut(&Path),
+    ) -> Result<u64, Problems> {
+        let shown = file.display().to_string();
+        for _ in 0..ATTEMPTS {
+            // Before it is read: what is written while it is read makes another state.
+            let Some(former) = Fingerprint::of(file.to_owned()) else { return Ok(0) };
+            let rows = customer::without(file, &shown, id, incoming)?;
+            if rows == 0 {
+                return Ok(0);
+            }
+            made(file);
+            if exchange(incoming, &former).map_err(|error| self.failed(&shown, &error))? {
+                return Ok(rows);
+            }
+        }
+        Err(Problems::one(shown, None, "keeps changing; is another program writing it?"))
     }
 
     /// All that the present file and the kept ones have of the customer `id`.
@@ -181,7 +210,7 @@ impl CustomerSource {
     /// If a file cannot be read to its end.
     pub fn rows_of(&self, id: &str) -> Result<Vec<StoredRow>, Problems> {
         let mut rows = Vec::new();
-        for (file, _) in self.files() {
+        for file in self.files() {
             let found = customer::rows_of(&file, id)?;
             rows.extend(found.into_iter().map(|values: Values| StoredRow { file: file.clone(), values }));
         }
@@ -189,10 +218,10 @@ impl CustomerSource {
     }
 
     /// The kept files, then the present one; also one of the other format that an interrupted load has left.
-    fn files(&self) -> Vec<(PathBuf, Option<KeptFile>)> {
-        let kept = kept::list(&self.directory).into_iter().map(|kept| (kept.path.clone(), Some(kept)));
+    fn files(&self) -> Vec<PathBuf> {
+        let kept = kept::list(&self.directory).into_iter().map(|kept| kept.path);
         let present = Format::ALL.map(|format| self.file(format)).into_iter().filter(|file| file.is_file());
-        kept.chain(present.map(|file| (file, None))).collect()
+        kept.chain(present).collect()
     }
 
     /// The present file, if any. If both formats are present, the one that was modified later. That happens after an
@@ -280,12 +309,19 @@ fn copy_and_read(
     CustomerTable::load_as(&place.incoming.0, place.format, &place.shown, schema, Faults::Refused)
 }
 
-/// Gives `made` the name of `file`, and its time: of two formats the later file is read.
-fn exchange(made: &Path, file: &Path) -> io::Result<()> {
-    let modified = fs::metadata(file)?.modified()?;
-    File::options().append(true).open(made)?.set_modified(modified)?;
+/// Gives `made` the name of the file `former`, and its time: of two formats the later file is read. Returns whether it
+/// did: it does not if that file is another one by now.
+fn exchange(made: &Path, former: &Fingerprint) -> io::Result<bool> {
+    if let Some(modified) = former.modified {
+        File::options().append(true).open(made)?.set_modified(modified)?;
+    }
+    let file = &former.path;
+    if Fingerprint::of(file.clone()).as_ref() != Some(former) {
+        return Ok(false);
+    }
     fs::rename(made, file)?;
-    File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
+    File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+    Ok(true)
 }
 
 impl Fingerprint {
@@ -322,179 +358,4 @@ pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Entity, Feature, FeatureType, ValueRef};
-    use std::time::Duration;
-
-    fn schema() -> FeatureSchema {
-        FeatureSchema::from_features([Feature::new("balance", FeatureType::Float, Entity::Customer)])
-    }
-
-    struct Place {
-        directory: tempfile::TempDir,
-        source: CustomerSource,
-    }
-
-    impl Place {
-        fn new() -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            let source = CustomerSource::new(directory.path().join("store/customers"));
-            Self { directory, source }
-        }
-
-        fn write(&self, name: &str, text: &str) -> PathBuf {
-            let path = self.directory.path().join(name);
-            fs::write(&path, text).unwrap();
-            path
-        }
-    }
-
-    #[test]
-    fn a_valid_file_replaces_the_present_one() {
-        let place = Place::new();
-        assert_eq!(place.source.current(), None);
-        assert!(place.source.load(&schema()).unwrap().0.is_empty());
-        for balance in ["1", "2"] {
-            let before = place.source.fingerprint();
-            let file = place.write("new.csv", &format!("customer_id,balance\nA,{balance}\n"));
-            assert_eq!(place.source.install(&file, &schema()).unwrap().customers, 1);
-            assert_ne!(place.source.fingerprint(), before);
-            let (table, report) = place.source.load(&schema()).unwrap();
-            assert_eq!(table.value(table.find("A").unwrap(), 0), ValueRef::Float(balance.parse().unwrap()));
-            assert!(report.unwrap().file.ends_with("customers/customers.csv"));
-        }
-        assert_eq!(place.source.fingerprint(), place.source.fingerprint());
-    }
-
-    #[test]
-    fn a_bad_file_changes_nothing_and_leaves_nothing() {
-        let place = Place::new();
-        let good = place.write("good.csv", "customer_id,balance\nA,1\n");
-        place.source.install(&good, &schema()).unwrap();
-        let before = place.source.fingerprint();
-        let bad = place.write("bad.csv", "customer_id,balance\nA,x\n");
-        let problems = place.source.install(&bad, &schema()).unwrap_err().to_string();
-        assert!(problems.contains("bad.csv:2: `balance` is a float"), "{problems}");
-        assert!(place.source.install(&place.directory.path().join("none.csv"), &schema()).is_err());
-        let unknown = place.source.install(&place.write("x.json", "{}"), &schema()).unwrap_err().to_string();
-        assert!(unknown.contains(".csv.zst) or a .parquet"), "{unknown}");
-        assert_eq!(place.source.fingerprint(), before);
-        assert!(!place.source.directory.join(INCOMING).exists());
-    }
-
-    #[test]
-    fn the_file_of_the_other_format_goes_and_of_two_the_later_wins() {
-        let place = Place::new();
-        let csv = place.write("good.csv", "customer_id,balance\nA,1\n");
-        place.source.install(&csv, &schema()).unwrap();
-        let parquet = place.source.file(Format::Parquet);
-        fs::write(&parquet, "by hand").unwrap();
-        let later = SystemTime::now() + Duration::from_hours(1);
-        File::options().write(true).open(&parquet).unwrap().set_modified(later).unwrap();
-        assert_eq!(place.source.current(), Some(parquet.clone()));
-        place.source.install(&csv, &schema()).unwrap();
-        assert!(!parquet.exists());
-        assert_eq!(place.source.current(), Some(place.source.file(Format::Csv)));
-    }
-
-    #[test]
-    fn a_customer_goes_from_every_file_and_the_others_stay() {
-        let place = Place::new();
-        for balance in [1, 2, 3] {
-            let file = place.write("new.csv", &format!("customer_id,balance,name\nA,{balance},Ann\nB,9,\n"));
-            place.source.exchange(&file, &schema(), Losses::Refused).unwrap();
-        }
-        fs::write(place.source.directory.join(INCOMING), "customer_id,balance\nA,1\n").unwrap();
-        let rows = place.source.rows_of("A").unwrap();
-        let balances: Vec<_> = rows.iter().map(|row| row.values[1].1.clone().unwrap()).collect();
-        assert_eq!(balances, ["1", "2", "3"]);
-        assert_eq!(rows[2].values[2], ("name".to_owned(), Some("Ann".to_owned())));
-        assert_eq!(place.source.rows_of("B").unwrap()[0].values[2].1, None);
-        let (before, modified) =
-            (place.source.fingerprint().unwrap(), |of: &Fingerprint| of.modified.unwrap());
-        let erased = place.source.erase("A").unwrap();
-        assert_eq!(
-            erased.iter().map(|one| (one.rows, one.kept.is_some())).collect::<Vec<_>>(),
-            [(1, true), (1, true), (1, false)]
-        );
-        // A server reads it again, and of two formats it is as late as before.
-        let after = place.source.fingerprint().unwrap();
-        assert_ne!(after, before);
-        assert_eq!(modified(&after), modified(&before));
-        assert!(!place.source.directory.join(INCOMING).exists());
-        assert!(
-            place.source.rows_of("A").unwrap().is_empty() && place.source.rows_of("B").unwrap().len() == 3
-        );
-        assert!(place.source.erase("A").unwrap().is_empty());
-        // A load can still be undone.
-        place.source.undo(&schema()).unwrap();
-        assert_eq!(place.source.load(&schema()).unwrap().0.len(), 1);
-    }
-
-    #[test]
-    fn a_load_is_undone_and_undoing_ends_at_the_oldest() {
-        let place = Place::new();
-        let present = || {
-            let (table, _) = place.source.load(&schema()).unwrap();
-            format!("{:?}", table.value(table.find("A").unwrap(), 0))
-        };
-        assert!(place.source.undo(&schema()).unwrap_err().to_string().contains("nothing to undo"));
-        for balance in 1..=5 {
-            let file = place.write("new.csv", &format!("customer_id,balance\nA,{balance}\n"));
-            place.source.exchange(&file, &schema(), Losses::Refused).unwrap();
-        }
-        // Three are kept.
-        for balance in [4.0, 3.0, 2.0] {
-            let before = place.source.fingerprint();
-            let undone = place.source.undo(&schema()).unwrap();
-            assert_eq!(present(), format!("{:?}", ValueRef::Float(balance)));
-            assert_ne!(place.source.fingerprint(), before);
-            assert!(undone.kept.unwrap().path.exists());
-            assert_eq!(kept::list(&place.source.directory).len(), kept::KEPT_FILES);
-        }
-        assert!(place.source.undo(&schema()).unwrap_err().to_string().contains("nothing to undo"));
-        assert_eq!(present(), format!("{:?}", ValueRef::Float(2.0)));
-        // Undone files are pruned when new ones are loaded.
-        let file = place.write("new.csv", "customer_id,balance\nA,6\n");
-        place.source.exchange(&file, &schema(), Losses::Refused).unwrap();
-        assert_eq!(kept::list(&place.source.directory).len(), kept::KEPT_FILES);
-        place.source.undo(&schema()).unwrap();
-        assert_eq!(present(), format!("{:?}", ValueRef::Float(2.0)));
-    }
-
-    #[test]
-    fn a_load_that_loses_customers_is_refused_unless_allowed_and_can_be_undone() {
-        let place = Place::new();
-        let good = place.write("good.csv", "customer_id,balance\nA,1\nB,2\n");
-        place.source.exchange(&good, &schema(), Losses::Refused).unwrap();
-        let before = place.source.fingerprint();
-        let empty = place.write("empty.csv", "customer_id,balance\n");
-        let problems = place.source.exchange(&empty, &schema(), Losses::Refused).unwrap_err().to_string();
-        assert!(problems.contains("empty.csv: the file has a header and no customers: all 2"), "{problems}");
-        assert_eq!(place.source.fingerprint(), before);
-        assert!(kept::list(&place.source.directory).is_empty());
-        assert_eq!(place.source.exchange(&empty, &schema(), Losses::Allowed).unwrap().report.customers, 0);
-        assert!(place.source.load(&schema()).unwrap().0.is_empty());
-        assert_eq!(place.source.undo(&schema()).unwrap().report.customers, 2);
-        assert_eq!(place.source.load(&schema()).unwrap().0.len(), 2);
-    }
-
-    #[test]
-    fn undoing_brings_the_other_format_back_though_its_file_is_older() {
-        let place = Place::new();
-        let csv = place.write("good.csv", "customer_id,balance\nA,1\n");
-        place.source.exchange(&csv, &schema(), Losses::Refused).unwrap();
-        let kept = kept::keep(&place.source.directory, &place.source.current().unwrap()).unwrap();
-        assert_eq!(kept.path.extension().unwrap(), "csv");
-        // A Parquet file that was installed later.
-        let parquet = place.source.file(Format::Parquet);
-        fs::write(&parquet, "later").unwrap();
-        fs::remove_file(place.source.file(Format::Csv)).unwrap();
-        place.source.undo(&schema()).unwrap();
-        assert_eq!(place.source.current(), Some(place.source.file(Format::Csv)));
-        let files = kept::list(&place.source.directory);
-        assert_eq!(files.len(), 1);
-        assert_eq!(files[0].path.extension().unwrap(), "parquet");
-    }
-}
+mod tests;

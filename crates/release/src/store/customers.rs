@@ -1,12 +1,20 @@
 //! The customers' source of a bucket: one object, replaced whole, and its copy in the mirror.
+//!
+//! Whoever makes a new source out of the present one replaces only what they have read, and begins again if it is
+//! another one by then. So no load is lost to an erasure (`customers/erasure.rs`), and no load keeps what an erasure
+//! has removed.
 
+mod erasure;
+
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 
 use super::mirror::SOURCE;
 use super::{Place, Store, StoreError, keys};
-use feature::store::{CustomerSource, ErasedFrom, KEPT_FILES, KeptFile, PREVIOUS, StoredRow, kept_number};
-use objects::{Listed, WriteCondition, files};
+use crate::fault;
+use feature::store::{CustomerSource, KEPT_FILES, KeptFile, PREVIOUS, StoredRow, kept_number};
+use objects::{Listed, Put, WriteCondition, files};
 
 /// The names of the source: one per format.
 const NAMES: [&str; 2] = ["customers.csv", "customers.parquet"];
@@ -14,16 +22,29 @@ const NAMES: [&str; 2] = ["customers.csv", "customers.parquet"];
 /// The lock that also guards the installation of a source.
 const LOCK: &str = ".lock";
 
+/// The customers of a bucket that the mirror is a copy of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncedCustomers(Option<(String, Listed)>);
+
+/// What became of an exchange of customers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exchanged {
+    /// The new ones are there.
+    Done,
+    /// The former ones had been replaced by then, and what replaced them must be synced first.
+    Overtaken,
+}
+
 impl Store {
     /// Downloads the customers of a bucket into the mirror if they changed. Does nothing for a directory.
     ///
     /// # Errors
     /// An error of the operating system or the bucket; the mirror then keeps its previous customers.
-    pub fn sync_customers(&self) -> Result<(), StoreError> {
+    pub fn sync_customers(&self) -> Result<SyncedCustomers, StoreError> {
         if let Place::Directory(_) = self.0.place {
-            return Ok(());
+            return Ok(SyncedCustomers(None));
         }
-        self.download_customers().map(drop)
+        self.download_customers().map(SyncedCustomers)
     }
 
     /// Downloads the customers if they changed. Returns the object that the mirror is a copy of now.
@@ -43,7 +64,7 @@ impl Store {
             }
             let staged = self.stage()?;
             let made = staged.path().join(&name);
-            self.0.objects.download(&format!("{}/{name}", keys::CUSTOMERS), &made)?;
+            self.0.objects.download(&key(&name), &made)?;
             latest = self.latest_customers()?;
             if latest.as_ref() != Some(&(name.clone(), object.clone())) {
                 // The object was replaced during the download, so the file may be a mixture.
@@ -64,10 +85,13 @@ impl Store {
     /// The customers' object. There are two if the installation of the later one was interrupted; then it is the
     /// later.
     fn latest_customers(&self) -> Result<Option<(String, Listed)>, StoreError> {
-        let listed = self.0.objects.list(keys::CUSTOMERS)?.into_iter();
-        Ok(listed
-            .filter(|(name, _)| NAMES.contains(&name.as_str()))
-            .max_by_key(|(_, object)| object.modified))
+        let listed = self.listed_customers()?;
+        Ok(latest(&listed).map(|(name, object)| (name.clone(), object.clone())))
+    }
+
+    /// The objects of customers: the present one, and those that are kept.
+    fn listed_customers(&self) -> Result<BTreeMap<String, Listed>, StoreError> {
+        Ok(self.0.objects.list(keys::CUSTOMERS)?)
     }
 
     /// Uploads `file`, a checked source in `customers_dir()`, as the customers of the bucket. Does nothing for a
@@ -79,26 +103,52 @@ impl Store {
         if let Place::Directory(_) = self.0.place {
             return Ok(());
         }
-        let name = NAMES.into_iter().find(|name| file.file_name().is_some_and(|found| found == *name));
-        let Some(name) = name else {
-            let message = format!("customers are called {}", NAMES.join(" or "));
-            return Err(StoreError::Damaged { path: file.display().to_string(), message });
-        };
-        self.0.objects.upload(&format!("{}/{name}", keys::CUSTOMERS), file, WriteCondition::Always)?;
+        let name = name_of(file)?;
+        self.0.objects.upload(&key(name), file, WriteCondition::Always)?;
+        fault::point("customers.placed");
         self.delete_other_customers(name)
+    }
+
+    /// As [`put_customers`](Self::put_customers), unless the customers of the bucket are others than `former` by now.
+    ///
+    /// # Errors
+    /// As [`put_customers`](Self::put_customers).
+    pub fn exchange_customers(&self, file: &Path, former: &SyncedCustomers) -> Result<Exchanged, StoreError> {
+        if let Place::Directory(_) = self.0.place {
+            return Ok(Exchanged::Done);
+        }
+        let (name, SyncedCustomers(former)) = (name_of(file)?, former);
+        if self.latest_customers()? != *former {
+            return Ok(Exchanged::Overtaken);
+        }
+        let put = match former {
+            Some((present, object)) if present == name => {
+                self.0.objects.replace(&key(name), file, &object.tag)?
+            }
+            _ => self.0.objects.upload(&key(name), file, WriteCondition::Always)?,
+        };
+        if put == Put::Taken {
+            return Ok(Exchanged::Overtaken);
+        }
+        fault::point("customers.placed");
+        // One of the other format may have been replaced until now: no condition covers both.
+        if let Some((other, object)) = former.as_ref().filter(|(other, _)| other != name)
+            && self.listed_customers()?.get(other).is_some_and(|now| now != object)
+        {
+            return Ok(Exchanged::Overtaken);
+        }
+        self.delete_other_customers(name)?;
+        Ok(Exchanged::Done)
     }
 
     fn delete_other_customers(&self, name: &str) -> Result<(), StoreError> {
         for other in NAMES.into_iter().filter(|other| *other != name) {
-            self.0.objects.delete(&format!("{}/{other}", keys::CUSTOMERS))?;
+            self.0.objects.delete(&key(other))?;
         }
         Ok(())
     }
-}
 
-/// One customer, in the present file and in those that a load can be undone to.
-impl Store {
-    /// All that the files have of the customer `id`.
+    /// All that the present file and those that a load can be undone to have of the customer `id`.
     ///
     /// # Errors
     /// When the store cannot be reached, or a file not be read.
@@ -107,46 +157,12 @@ impl Store {
         self.sync_kept_customers()?;
         Ok(CustomerSource::new(&self.0.customers).rows_of(id)?)
     }
-
-    /// Replaces the files that have the customer `id` by files without them. Returns which those were.
-    ///
-    /// # Errors
-    /// When the store cannot be reached or written to, or a file not be read. What was replaced stays, and a
-    /// repetition goes on.
-    pub fn erase_customer(&self, id: &str) -> Result<Vec<ErasedFrom>, StoreError> {
-        let source = CustomerSource::new(&self.0.customers);
-        if let Place::Directory(_) = self.0.place {
-            return Ok(source.erase(id)?);
-        }
-        self.sync_kept_customers()?;
-        let mut all = Vec::new();
-        loop {
-            let synced = self.download_customers()?;
-            let erased = source.erase(id)?;
-            for kept in erased.iter().filter_map(|one| one.kept.as_ref()) {
-                self.put_kept_customers(kept)?;
-            }
-            let present = erased.iter().find(|one| one.kept.is_none()).map(|one| one.file.clone());
-            all.extend(erased);
-            // Another machine may have loaded a file since, which must not be lost.
-            if present.is_some() && self.latest_customers()? != synced {
-                continue;
-            }
-            if let Some(file) = present {
-                self.put_customers(&file)?;
-            } else if let Some((name, _)) = synced {
-                // An interrupted load may have left one of the other format.
-                self.delete_other_customers(&name)?;
-            }
-            return Ok(all);
-        }
-    }
 }
 
-/// The files that a load can be undone to: the bucket has all of them, the mirror those that it needs.
+/// The files that a load can be undone to: the bucket has all of them, the mirror those of the last sync.
 impl Store {
-    /// Downloads the kept files of a bucket into the mirror, and removes those that the bucket no longer has. Does
-    /// nothing for a directory.
+    /// Downloads the kept files of a bucket into the mirror, in the place of those that it has: an erasure changes
+    /// them. Does nothing for a directory.
     ///
     /// # Errors
     /// An error of the operating system or the bucket.
@@ -158,7 +174,7 @@ impl Store {
         self.forget_kept_customers(&names)?;
         let folder = self.0.customers.join(PREVIOUS);
         files::make_directory(&folder)?;
-        for name in names.into_iter().filter(|name| !folder.join(name).exists()) {
+        for name in names {
             let staged = self.stage()?;
             let made = staged.path().join(&name);
             self.0.objects.download(&kept_key(&name), &made)?;
@@ -169,8 +185,7 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps `kept` in the bucket, and removes all but the latest few there and in the mirror. Does nothing for a
-    /// directory.
+    /// Keeps `kept` in the bucket. Does nothing for a directory.
     ///
     /// # Errors
     /// An error of the operating system or the bucket.
@@ -180,6 +195,18 @@ impl Store {
         }
         let Some(name) = kept.path.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
         self.0.objects.upload(&kept_key(name), &kept.path, WriteCondition::Always)?;
+        fault::point("customers.kept");
+        Ok(())
+    }
+
+    /// Removes all but the latest few kept files, in the bucket and in the mirror. Does nothing for a directory.
+    ///
+    /// # Errors
+    /// An error of the operating system or the bucket.
+    pub fn prune_kept_customers(&self) -> Result<(), StoreError> {
+        if let Place::Directory(_) = self.0.place {
+            return Ok(());
+        }
         let mut names = self.kept_names()?;
         for old in names.drain(..names.len().saturating_sub(KEPT_FILES)) {
             self.0.objects.delete(&kept_key(&old))?;
@@ -187,7 +214,7 @@ impl Store {
         self.forget_kept_customers(&names)
     }
 
-    /// Removes a kept file from the bucket once it is the source again. Does nothing for a directory.
+    /// Removes a kept file from the bucket: it is the source again, or the source stays. Does nothing for a directory.
     ///
     /// # Errors
     /// An error of the bucket.
@@ -220,8 +247,27 @@ impl Store {
     }
 }
 
+/// The key of an object of customers.
+fn key(name: &str) -> String {
+    format!("{}/{name}", keys::CUSTOMERS)
+}
+
 fn kept_key(name: &str) -> String {
-    format!("{}/{PREVIOUS}/{name}", keys::CUSTOMERS)
+    key(&format!("{PREVIOUS}/{name}"))
+}
+
+/// The name of a source in the bucket.
+fn name_of(file: &Path) -> Result<&'static str, StoreError> {
+    let name = NAMES.into_iter().find(|name| file.file_name().is_some_and(|found| found == *name));
+    name.ok_or_else(|| {
+        let message = format!("customers are called {}", NAMES.join(" or "));
+        StoreError::Damaged { path: file.display().to_string(), message }
+    })
+}
+
+/// Of two formats, the later object.
+fn latest(listed: &BTreeMap<String, Listed>) -> Option<(&String, &Listed)> {
+    listed.iter().filter(|(name, _)| NAMES.contains(&name.as_str())).max_by_key(|(_, object)| object.modified)
 }
 
 /// The object and the local file that the mirror's copy consists of: a file that replaced it since is another one.

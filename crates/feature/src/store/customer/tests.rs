@@ -14,7 +14,7 @@ fn cut(bytes: &[u8], id: &str) -> Result<(u64, Vec<u8>), String> {
     let root = tempfile::tempdir().unwrap();
     let (file, made) = (root.path().join("customers.csv"), root.path().join("made"));
     fs::write(&file, bytes).unwrap();
-    let rows = without(&file, id, &made).map_err(|error| error.to_string())?;
+    let rows = without(&file, "customers.csv", id, &made).map_err(|error| error.to_string())?;
     assert_eq!(fs::read(&file).unwrap(), bytes);
     assert_eq!(made.exists(), rows > 0);
     Ok((rows, if rows > 0 { fs::read(&made).unwrap() } else { bytes.to_vec() }))
