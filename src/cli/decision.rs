@@ -2,18 +2,14 @@
 
 mod shown;
 
-<<<<<<< HEAD
-use std::fs;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-=======
->>>>>>> records-cli
 use clap::{Args, Subcommand};
 use uuid::Uuid;
 
 use super::archive::{ArchiveArgs, Selection};
 use super::backend::server_address;
+use super::output::{Audience, Output};
 use super::printing::{print, print_pretty_json};
 use super::{Failure, block_on};
 use crate::grpc::client::Client;
@@ -113,8 +109,7 @@ pub(super) fn run(args: &DecisionArgs) -> Result<(), Failure> {
                 None => block_on(async { Ok(place.client().await?.recorded_decision(*id).await?) })?,
             };
             if let Some(file) = html {
-                fs::write(file, view.html())
-                    .map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
+                Output::open(file, Audience::Usual, &[])?.write_whole(&view.html())?;
             }
             if place.json { print_pretty_json(&view) } else { print(shown::decision(&view)) }
         }
