@@ -2,14 +2,14 @@
 
 mod shown;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use uuid::Uuid;
 
 use super::archive::{ArchiveArgs, Selection};
 use super::backend::server_address;
-use super::output::{Audience, Output};
+use super::output::{Audience, Output, STANDARD};
 use super::printing::{print, print_pretty_json};
 use super::{Failure, block_on};
 use crate::grpc::client::Client;
@@ -110,6 +110,9 @@ pub(super) fn run(args: &DecisionArgs) -> Result<(), Failure> {
             };
             if let Some(file) = html {
                 Output::open(file, Audience::Usual, &[])?.write_whole(&view.html())?;
+                if file == Path::new(STANDARD) {
+                    return Ok(());
+                }
             }
             if place.json { print_pretty_json(&view) } else { print(shown::decision(&view)) }
         }
