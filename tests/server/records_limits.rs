@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use event::proto::DecisionRecord;
+use prost::Message;
 use tonic::transport::Channel;
 
 use super::binary::Process;
@@ -202,6 +203,11 @@ async fn decisions_with_limits_are_decided_again_over_a_restart() {
         assert_eq!(told[&record.decision_id], offers);
     }
     assert!(numbers.iter().all(|number| *number > 0), "{numbers:?}");
+    let bytes = |length: &dyn Fn(&DecisionRecord) -> usize| records.iter().map(length).sum::<usize>();
+    let all_bytes = bytes(&|record| record.encoded_len());
+    let of_history = bytes(&|record| record.history.as_ref().map_or(0, Message::encoded_len));
+    let events = bytes(&|record| record.history.as_ref().map_or(0, |seen| seen.events.len()));
+    println!("{} records of {all_bytes} bytes, {of_history} of them for {events} events", records.len());
     use wire::WithheldReason::{Budget, CapCustomer, CapTotal, ContactLimit, Suppressed};
     for reason in [Suppressed, ContactLimit, CapCustomer, CapTotal, Budget] {
         assert!(all.contains(&(reason as u8)), "{reason:?}: {all:?}");

@@ -5,8 +5,8 @@
 //! is limited in total. What it refuses is replaced by the next best offers, for at most [`ROUNDS`] rounds. When a
 //! decision is made again from its record, view and refusals are those of the record.
 
-use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::{fmt, mem};
 
 use chrono::{DateTime, Utc};
 use smallvec::SmallVec;
@@ -261,12 +261,17 @@ pub(super) struct Reserving<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Reserved {
     transaction: Option<Transaction>,
-    /// What was shown, with what was reserved for its outcomes.
-    pub shown: Vec<ShownOffer>,
-    pub refusals: Vec<Refusal>,
+    /// What was shown, with what was reserved for its outcomes, where the decision is recorded.
+    shown: Vec<ShownOffer>,
+    refusals: Vec<Refusal>,
 }
 
 impl Reserved {
+    /// Takes what was shown and what was refused, for a record.
+    pub(crate) fn take(&mut self) -> (Vec<ShownOffer>, Vec<Refusal>) {
+        (mem::take(&mut self.shown), mem::take(&mut self.refusals))
+    }
+
     /// The answer is certain.
     pub(crate) fn keep(self) {
         if let Some(transaction) = self.transaction {
@@ -332,6 +337,7 @@ impl<'a> Reserving<'a> {
     pub(crate) fn end(self) -> Reserved {
         let Self { plan, call, transaction, shown_again, refusals, .. } = self;
         let shown = match &transaction {
+            _ if !plan.records => Vec::new(),
             Some(transaction) => transaction.shown(),
             None => shown_again.iter().map(|offer| call.limits.would_show(*offer, plan.now)).collect(),
         };

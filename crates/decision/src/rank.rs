@@ -289,7 +289,7 @@ impl<'a> Piece<'a> {
                 None => true,
             }));
         }
-        let reserved = reserving.map(Reserving::end);
+        let mut reserved = reserving.map(Reserving::end);
         tally.decisions += 1;
         tally.offers += shown.len() as u64;
         let defaulted = resolved.degraded.iter().filter(|one| matches!(one, Degraded::Default(_)));
@@ -297,16 +297,19 @@ impl<'a> Piece<'a> {
         let mut degraded: Vec<String> = resolved.degraded.iter().map(|one| one.text()).collect();
         degraded.sort_unstable();
         degraded.dedup();
-        let recorded = plan.records.then(|| RecordedDecision {
-            id: decision_id,
-            candidates: outcomes,
-            unscored,
-            offers: shown.clone(),
-            segment: resolved.segment.clone(),
-            degraded: lines(&degraded),
-            error: None,
-            shown: reserved.as_ref().map_or_else(Vec::new, |reserved| reserved.shown.clone()),
-            refusals: reserved.as_ref().map_or_else(Vec::new, |reserved| reserved.refusals.clone()),
+        let recorded = plan.records.then(|| {
+            let (shown_by_limits, refusals) = reserved.as_mut().map(Reserved::take).unwrap_or_default();
+            RecordedDecision {
+                id: decision_id,
+                candidates: outcomes,
+                unscored,
+                offers: shown.clone(),
+                segment: resolved.segment.clone(),
+                degraded: lines(&degraded),
+                error: None,
+                shown: shown_by_limits,
+                refusals,
+            }
         });
         let result = RankResult {
             customer_id: plan.customers[index].id.clone(),
