@@ -17,16 +17,18 @@ pub const MAX_EVENT_BYTES: usize = 32 << 20;
 /// The bytes before an event: its length and its checksum.
 pub const HEAD_BYTES: usize = 8;
 
-/// Appends `event` to `out` as a frame.
-pub fn write(event: &Event, out: &mut Vec<u8>) {
+/// Appends `event` to `out` as a frame. Returns the bytes of the event.
+pub fn write(event: &Event, out: &mut Vec<u8>) -> usize {
     let start = out.len();
     out.extend([0; HEAD_BYTES]);
     // A vector grows as needed.
     let _ = event.encode(out);
-    let length = u32::try_from(out.len() - start - HEAD_BYTES).unwrap_or(u32::MAX).to_le_bytes();
+    let bytes = out.len() - start - HEAD_BYTES;
+    let length = u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
     let checksum = checksum(length, &out[start + HEAD_BYTES..]).to_le_bytes();
     out[start..start + 4].copy_from_slice(&length);
     out[start + 4..start + HEAD_BYTES].copy_from_slice(&checksum);
+    bytes
 }
 
 /// The CRC-32C of a frame's length and event.
