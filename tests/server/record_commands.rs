@@ -72,7 +72,10 @@ async fn foreign_texts_neither_forge_lines_nor_widen_tables() {
         all.iter().find(is_of).unwrap()["decision_id"].as_str().unwrap().to_owned()
     };
     let forged = scene.prints(&["decision", "show", &id_of("X, segment")]);
-    assert!(forged.contains("customer X, segment 1 (VIP)\\nshown\\n rank offer\\n 1 platinum_free"), "{forged}");
+    assert!(
+        forged.contains("customer X, segment 1 (VIP)\\nshown\\n rank offer\\n 1 platinum_free"),
+        "{forged}"
+    );
     assert_eq!(forged.lines().filter(|line| *line == "shown").count(), 1, "{forged}");
     assert!(!forged.lines().any(|line| line.trim_start().starts_with("1 platinum_free")), "{forged}");
     // An id is whole where there is room for it, and in JSON.
@@ -89,9 +92,11 @@ async fn foreign_texts_neither_forge_lines_nor_widen_tables() {
     let id = error["decision_id"].as_str().unwrap();
     let shown = scene.prints(&["decision", "show", id]);
     assert!(shown.contains(&format!("no decision: {why}")) && !shown.contains("decided again"), "{shown}");
-    let shown: serde_json::Value = serde_json::from_str(&scene.prints(&["decision", "show", id, "--json"])).unwrap();
+    let shown: serde_json::Value =
+        serde_json::from_str(&scene.prints(&["decision", "show", id, "--json"])).unwrap();
     assert_eq!((&shown["error"], &shown["replayed"]), (&why.into(), &serde_json::Value::Null));
-    let nothing = scene.fails(&["replay", "--decision", id], 1, &["the record has an error", "nothing was compared"]);
+    let nothing =
+        scene.fails(&["replay", "--decision", id], 1, &["the record has an error", "nothing was compared"]);
     assert!(nothing.stdout.contains("There was no answer to work out again."), "{nothing:?}");
     let replayed = scene.prints(&["replay"]);
     let lead = "All 2 answers are the same, byte for byte. 1 record has an error instead of an answer.";
@@ -120,7 +125,11 @@ async fn flags_that_contradict_are_refused_before_anything_is_done() {
 
     let cannot = "cannot be used with";
     scene.fails(&["decision", "list", "--server", "127.0.0.1:1"], 2, &[cannot]);
-    scene.fails(&["decision", "show", "01a22c4c-9ad7-7a23-bee3-917a26fd29d6", "--server", "x:1"], 2, &[cannot]);
+    scene.fails(
+        &["decision", "show", "01a22c4c-9ad7-7a23-bee3-917a26fd29d6", "--server", "x:1"],
+        2,
+        &[cannot],
+    );
     scene.fails(&["replay", "--input", &out, "--data", &data], 2, &[cannot]);
     scene.fails(&["events", "seal", &data, "--data", &data], 2, &["unexpected argument '--data'"]);
     scene.fails(&["events", "verify", "--keys", &out], 2, &["unexpected argument '--keys'"]);
@@ -132,7 +141,11 @@ async fn flags_that_contradict_are_refused_before_anything_is_done() {
 
     for words in [&["replay"][..], &["replay", "--release", "1"], &["release", "simulate", "1"]] {
         for threads in ["1025", "100000", "many"] {
-            scene.fails(&[words, &["--threads", threads]].concat(), 2, &["must be a whole number, 0 to 1024"]);
+            scene.fails(
+                &[words, &["--threads", threads]].concat(),
+                2,
+                &["must be a whole number, 0 to 1024"],
+            );
         }
         assert_eq!(scene.run(&[words, &["--threads", "3"]].concat()).code, Some(0));
     }
@@ -142,7 +155,11 @@ async fn flags_that_contradict_are_refused_before_anything_is_done() {
 async fn threads_that_the_system_refuses_are_an_error() {
     let scene = decided(&["C000001"]).await;
     // The stacks of so many threads do not fit into the address space that is left.
-    for words in [&["replay"][..], &["replay", "--release", "1"], &["release", "simulate", "1"]] {
+    for words in [
+        &["replay"][..],
+        &["replay", "--release", "1"],
+        &["release", "simulate", "1", "--from", "2026-01-01"],
+    ] {
         let mut shell = std::process::Command::new("sh");
         let proffer = scene.proffer();
         shell.args(["-c", "ulimit -v 12000000; exec \"$@\"", "sh"]).arg(proffer.get_program());
@@ -266,7 +283,11 @@ async fn a_running_server_seals_by_itself_and_lists_page_by_page() {
     let scene = Scene::in_directory();
     let server = scene.serve("data", &[("log_age", "10m"), ("sync", "always")]);
     decide(&server, &["C000001", "C000002", "C000003"]).await;
-    let running = scene.fails(&["events", "seal", &scene.at("data")], 1, &["in use by a server that runs", "stop it first"]);
+    let running = scene.fails(
+        &["events", "seal", &scene.at("data")],
+        1,
+        &["in use by a server that runs", "stop it first"],
+    );
     assert!(!running.stderr.contains("data.directory"), "{running:?}");
     let mut records = RecordServiceClient::new(channel(server.address).await);
     let list = wire::ListDecisionsRequest { page_size: 2, ..Default::default() };
@@ -353,4 +374,31 @@ async fn a_simulation_is_printed_as_json_where_that_is_asked_for() {
     for words in ["expected value (money)", "margin (money)", "in the unit of `value` and `cost`"] {
         assert!(text.contains(words), "no {words:?} in {text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_simulation_for_recorded_requests_has_both_releases_decide_again() {
+    let scene = decided(&["C000001", "C000002", "C000003", "C000004"]).await;
+    let workspace = Copy::new();
+    workspace.replace("offers.toml", "value = 80.0", "value = 240.0");
+    let workspace = workspace.path().to_str().unwrap();
+    scene.prints(&["release", "create", workspace]);
+    let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let simulate = ["release", "simulate", "2", "--from", "2026-01-01", "--json"];
+    let found = parse(&scene.prints(&simulate));
+    let subject = &found["subject"];
+    assert_eq!((&subject["kind"], &subject["before"]), (&"records".into(), &"release 1".into()));
+    assert_eq!((&subject["records"], &found["effect"]["all"]["decisions"]), (&4.into(), &4.into()));
+    // Release 1 answered, so that it is the same as the what-if.
+    let what_if = parse(&scene.prints(&["replay", "--release", "2", "--format", "json"]));
+    assert_eq!(found["effect"], what_if["effect"]);
+    let none = parse(&scene.prints(&["release", "simulate", "2", "--to", "2026-01-01", "--json"]));
+    assert_eq!(none["subject"]["records"], 0);
+    let text = scene.prints(&simulate[..5]);
+    assert!(text.contains("Release 2 instead of release 1, for 4 records"), "{text}");
+    let elsewhere = parse(&scene.prints(&[&simulate[..], &["--placement", "email_monthly"]].concat()));
+    assert_eq!(elsewhere["subject"]["records"], 0);
+    scene.fails(&[&simulate[..], &["--placement", "app_hom"]].concat(), 1, &["did you mean `app_home`?"]);
+    scene.fails(&[&simulate[..], &["--as-of", "2026-02-01"]].concat(), 2, &["cannot be used with"]);
+    scene.fails(&[&simulate[..], &["--to", "2025-12-31"]].concat(), 2, &["is not before --to"]);
 }

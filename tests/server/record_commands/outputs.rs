@@ -91,7 +91,11 @@ async fn nothing_is_written_over_what_a_command_reads() {
     let golden = version.join("golden.csv");
     fs::write(&golden, "balance,prediction\n1,0.5\n").unwrap();
     let push = ["model", "push", "propensity", version.to_str().unwrap(), "--check-against"];
-    scene.fails(&[&push[..], &[golden.to_str().unwrap()]].concat(), 1, &["golden.csv", "which this command reads"]);
+    scene.fails(
+        &[&push[..], &[golden.to_str().unwrap()]].concat(),
+        1,
+        &["golden.csv", "which this command reads"],
+    );
     assert_eq!(fs::read_to_string(&golden).unwrap(), "balance,prediction\n1,0.5\n");
 }
 
