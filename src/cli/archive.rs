@@ -33,7 +33,7 @@ pub(super) struct ArchiveArgs {
 }
 
 /// Which records are wanted.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct Selection {
     /// Decided at this time or later, such as 2026-12-24T18:00:00Z, or a day (midnight in UTC)
     #[arg(long, value_name = "TIME", value_parser = moment)]
@@ -85,7 +85,7 @@ impl ArchiveArgs {
     /// The keys of the records.
     pub(super) fn privacy(&self) -> Result<Privacy, Failure> {
         if let Some(keys) = &self.keys {
-            outside_of_stores(keys, "--keys").map_err(Failure::from)?;
+            outside_of_stores(keys, "--keys")?;
         }
         let config = PrivacyConfig { keys: self.keys.clone(), ..PrivacyConfig::default() };
         let (pseudonyms, cipher) = config.load()?;

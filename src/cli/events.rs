@@ -209,9 +209,10 @@ fn sealed(directory: &Path, archive: &ArchiveArgs) -> Result<(), Failure> {
         let events = plural(sealed.events(), "event");
         print(format!("{}: {events} sealed", log.path.display()))?;
     }
-    for (_, error) in &done.failures {
-        // It names the file.
-        say(error);
+    for (log, error) in &done.failures {
+        // Those about the log begin with its path.
+        let (path, error) = (log.path.display().to_string(), error.to_string());
+        say(if error.starts_with(&path) { error } else { format!("{path}: {error}") });
     }
     let left = done.failures.len();
     if left > 0 {

@@ -97,7 +97,7 @@ enum ReleaseCommand {
         #[command(flatten)]
         by: By,
     },
-    /// Show what would change for all customers if a release were promoted; takes --store
+    /// Show what would change for all customers, or for recorded requests, if a release were promoted; takes --store
     Simulate(SimulateArgs),
     /// Print what serves, and a line for each change of it, until interrupted
     Watch,

@@ -155,7 +155,11 @@ async fn flags_that_contradict_are_refused_before_anything_is_done() {
 async fn threads_that_the_system_refuses_are_an_error() {
     let scene = decided(&["C000001"]).await;
     // The stacks of so many threads do not fit into the address space that is left.
-    for words in [&["replay"][..], &["replay", "--release", "1"], &["release", "simulate", "1"]] {
+    for words in [
+        &["replay"][..],
+        &["replay", "--release", "1"],
+        &["release", "simulate", "1", "--from", "2026-01-01"],
+    ] {
         let mut shell = std::process::Command::new("sh");
         let proffer = scene.proffer();
         shell.args(["-c", "ulimit -v 12000000; exec \"$@\"", "sh"]).arg(proffer.get_program());
@@ -370,4 +374,31 @@ async fn a_simulation_is_printed_as_json_where_that_is_asked_for() {
     for words in ["expected value (money)", "margin (money)", "in the unit of `value` and `cost`"] {
         assert!(text.contains(words), "no {words:?} in {text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_simulation_for_recorded_requests_has_both_releases_decide_again() {
+    let scene = decided(&["C000001", "C000002", "C000003", "C000004"]).await;
+    let workspace = Copy::new();
+    workspace.replace("offers.toml", "value = 80.0", "value = 240.0");
+    let workspace = workspace.path().to_str().unwrap();
+    scene.prints(&["release", "create", workspace]);
+    let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let simulate = ["release", "simulate", "2", "--from", "2026-01-01", "--json"];
+    let found = parse(&scene.prints(&simulate));
+    let subject = &found["subject"];
+    assert_eq!((&subject["kind"], &subject["before"]), (&"records".into(), &"release 1".into()));
+    assert_eq!((&subject["records"], &found["effect"]["all"]["decisions"]), (&4.into(), &4.into()));
+    // Release 1 answered, so that it is the same as the what-if.
+    let what_if = parse(&scene.prints(&["replay", "--release", "2", "--format", "json"]));
+    assert_eq!(found["effect"], what_if["effect"]);
+    let none = parse(&scene.prints(&["release", "simulate", "2", "--to", "2026-01-01", "--json"]));
+    assert_eq!(none["subject"]["records"], 0);
+    let text = scene.prints(&simulate[..5]);
+    assert!(text.contains("Release 2 instead of release 1, for 4 records"), "{text}");
+    let elsewhere = parse(&scene.prints(&[&simulate[..], &["--placement", "email_monthly"]].concat()));
+    assert_eq!(elsewhere["subject"]["records"], 0);
+    scene.fails(&[&simulate[..], &["--placement", "app_hom"]].concat(), 1, &["did you mean `app_home`?"]);
+    scene.fails(&[&simulate[..], &["--as-of", "2026-02-01"]].concat(), 2, &["cannot be used with"]);
+    scene.fails(&[&simulate[..], &["--to", "2025-12-31"]].concat(), 2, &["is not before --to"]);
 }

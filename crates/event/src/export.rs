@@ -13,7 +13,7 @@ mod names;
 mod tests;
 
 use std::collections::HashMap;
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::str::FromStr;

@@ -53,7 +53,7 @@ pub struct Comparison {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Subject {
-    /// Recorded requests: once as they were answered, and again.
+    /// Recorded requests: as they were answered, or by a release; and again.
     Records(Records),
     /// All customers of the store, with two releases.
     Customers(Customers),
@@ -62,6 +62,8 @@ pub enum Subject {
 /// Recorded requests.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Records {
+    /// The name of the release that is compared with; `None`: what was answered.
+    pub before: Option<String>,
     /// The name of the other release.
     pub after: String,
     /// Its number; 0 if it has none.
@@ -179,23 +181,41 @@ const OF_BOTH: [&str; 2] = [
      models change the sums even where the offers stay the same. Fallbacks have no propensity and add nothing.",
 ];
 
+impl Records {
+    /// Who decides again, before a verb: `release 5 reads`, `release 4 and release 5 read`.
+    fn read_by(&self, one: &str, both: &str) -> String {
+        let after = &self.after;
+        match &self.before {
+            None => format!("{after} {one}"),
+            Some(before) => format!("{before} and {after} {both}"),
+        }
+    }
+}
+
 impl Subject {
     pub(crate) fn assumptions(&self) -> Vec<String> {
         let mut sentences: Vec<String> = OF_BOTH.map(str::to_owned).into();
         match self {
             Self::Records(records) => sentences.extend([
-                "“Before” is what was answered, as it was recorded. “After” is the same request, decided again at the \
-                 time for which it asked."
-                    .to_owned(),
+                match &records.before {
+                    None => "“Before” is what was answered, as it was recorded. “After” is the same request, decided \
+                             again at the time for which it asked."
+                        .to_owned(),
+                    Some(before) => format!(
+                        "Each recorded request is decided twice at the time for which it asked: “before” by {before}, \
+                         “after” by {}. What was answered then does not count.",
+                        records.after
+                    ),
+                },
                 format!(
-                    "Features have their recorded values, by name. What {} reads and the records lack is missing; its \
+                    "Features have their recorded values, by name. What {} and the records lack is missing; its \
                      defaults apply.",
-                    records.after
+                    records.read_by("reads", "read")
                 ),
                 format!(
-                    "Limits of {} look at the history that was recorded with each decision. What other offers would \
-                     have led to since is not in it. What the records do not say counts as not having happened.",
-                    records.after
+                    "Limits of {} at the history that was recorded with each decision. What other offers would have \
+                     led to since is not in it. What the records do not say counts as not having happened.",
+                    records.read_by("look", "look")
                 ),
                 "A total cap or a budget refuses what it refused then. Nothing is reserved, and other decisions use \
                  up nothing."

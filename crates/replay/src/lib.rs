@@ -35,10 +35,10 @@ pub use privacy::{CustomerNames, Privacy};
 pub use record::{FORMAT, RecordError, read, write};
 pub use releases::{Loaded, Releases, without_customers};
 pub use rescore::{Rescored, Scores};
-pub use simulate::{SimulatedHistory, Simulation, SimulationError, simulate};
+pub use simulate::{SimulatedHistory, Simulation, SimulationError, check_placements, simulate};
 pub use values::{ValuesError, recorded_source};
 pub use view::{
     DecisionView, ListedDecision, ViewedEvent, ViewedFactors, ViewedHistory, ViewedLimit, ViewedOffer,
     ViewedRefusal, ViewedReservation, ViewedSegment, ViewedValue, ViewedWithheld, rfc3339, shortest, why,
 };
-pub use whatif::what_if;
+pub use whatif::{simulate_records, what_if};

@@ -97,7 +97,8 @@ pub fn simulate(
     simulation: &Simulation,
     progress: impl FnMut(u64) + Send,
 ) -> Result<Comparison, SimulationError> {
-    let placements = Placements::of(simulation)?;
+    let Simulation { before, after, placements, .. } = simulation;
+    let placements = Placements::of(before, after, placements)?;
     let rows = in_order(&simulation.after.snapshot);
     let wanted = parallel::thread_count(simulation.options.threads);
     let (order, threads) = match has_totals(simulation) {
@@ -137,6 +138,17 @@ pub fn simulate(
     Ok(all.finish(simulation, placements, rows.len() as u64))
 }
 
+/// Refuses placements that neither release has.
+///
+/// # Errors
+/// The first of them.
+pub fn check_placements(
+    (before, after): (&Named, &Named),
+    placements: &[String],
+) -> Result<(), SimulationError> {
+    Placements::of(before, after, placements).map(|_| ())
+}
+
 /// In which order customers are decided.
 #[derive(Debug, Clone, Copy)]
 enum Order {
@@ -174,14 +186,15 @@ struct Placements {
 }
 
 impl Placements {
-    fn of(simulation: &Simulation) -> Result<Self, SimulationError> {
+    /// Those that are wanted; of none: all.
+    fn of(before: &Named, after: &Named, wanted: &[String]) -> Result<Self, SimulationError> {
         let ids = |named: &Named| -> BTreeSet<String> {
             let placements = &named.snapshot.release.catalog().policy.placements;
             placements.iter().map(|placement| placement.id.clone()).collect()
         };
-        let (before, after) = (ids(&simulation.before), ids(&simulation.after));
+        let (before, after) = (ids(before), ids(after));
         let all: BTreeSet<String> = before.union(&after).cloned().collect();
-        let wanted: BTreeSet<String> = match simulation.placements.as_slice() {
+        let wanted: BTreeSet<String> = match wanted {
             [] => all.clone(),
             some => some.iter().cloned().collect(),
         };

@@ -1,7 +1,8 @@
 //! What another release would have answered to recorded requests.
 //!
 //! A record has the request and all that was known of the customer. The other release decides again from that: its own
-//! rules, models, limits and policy, on the recorded values. Start reading at [`what_if`].
+//! rules, models, limits and policy, on the recorded values. It is compared with what was answered ([`what_if`]), or
+//! with what a second release answers likewise ([`simulate_records`]). Start reading at [`State::compare`].
 
 mod limits;
 
@@ -30,8 +31,9 @@ use super::releases::Loaded;
 /// turns.
 const KEPT: usize = 4;
 
-/// The rank of the other release: it names offers.
+/// The ranks of the releases that decide again: they name offers before those that decided, the other one first.
 const OTHER: u64 = u64::MAX;
+const BEFORE: u64 = OTHER - 1;
 
 /// Decides again, with `other`, for each record that `source` passes on. `base` returns the release that decided, by
 /// its number. `progress` gets the number of records so far, now and then. The result does not depend on threads.
@@ -45,12 +47,40 @@ pub fn what_if<E>(
     options: Options,
     progress: impl FnMut(u64),
 ) -> Result<Comparison, ParallelError<E>> {
+    compare(source, base, (None, other), options, progress)
+}
+
+/// As [`what_if`], but compared with what the release `before` answers, which decides again, too.
+///
+/// # Errors
+/// As [`what_if`].
+pub fn simulate_records<E>(
+    source: impl FnOnce(&mut dyn FnMut(DecisionRecord) -> ControlFlow<()>) -> Result<(), E>,
+    base: impl Fn(u64) -> Result<Arc<Snapshot>, String> + Sync,
+    (before, after): (&Named, &Named),
+    options: Options,
+    progress: impl FnMut(u64),
+) -> Result<Comparison, ParallelError<E>> {
+    compare(source, base, (Some(before), after), options, progress)
+}
+
+fn compare<E>(
+    source: impl FnOnce(&mut dyn FnMut(DecisionRecord) -> ControlFlow<()>) -> Result<(), E>,
+    base: impl Fn(u64) -> Result<Arc<Snapshot>, String> + Sync,
+    (before, other): (Option<&Named>, &Named),
+    options: Options,
+    progress: impl FnMut(u64),
+) -> Result<Comparison, ParallelError<E>> {
     let threads = AtomicUsize::new(0);
     let names = Arc::new(History::default());
-    let limited = Loaded::new(Arc::clone(&other.snapshot), &names);
+    let limited = |named: &Named| {
+        let loaded = Loaded::new(Arc::clone(&named.snapshot), &names);
+        (Arc::clone(&named.snapshot), loaded)
+    };
+    let (limited_before, limited_other) = (before.map(limited), limited(other));
     let begin = || {
         let worker = worker(threads.fetch_add(1, Ordering::Relaxed), options.sessions);
-        State::new(&other.snapshot, limited.clone(), Arc::clone(&names), worker)
+        State::new(limited_before.as_ref(), &limited_other, Arc::clone(&names), worker)
     };
     let add = |state: &mut State, records: Vec<DecisionRecord>| {
         for record in &records {
@@ -60,7 +90,7 @@ pub fn what_if<E>(
     let mut parts = in_parallel(source, options.threads, begin, add, progress)?.into_iter();
     let mut all = parts.next().unwrap_or_else(begin);
     parts.for_each(|part| all.merge(part));
-    Ok(all.finish(other))
+    Ok(all.finish(before, other))
 }
 
 /// The worker of the thread of this number.
@@ -123,16 +153,86 @@ impl Placed {
     }
 }
 
-/// A release that decided, and where the other one finds its features.
+/// A release that decided.
 #[derive(Debug)]
 struct Base {
     number: u64,
     placed: Placed,
     loaded: Loaded,
+    /// What leads from it to those that decide again.
+    to_before: Option<Lead>,
+    to_other: Lead,
+}
+
+/// Where a release that decides again finds what the release that decided has recorded.
+#[derive(Debug)]
+struct Lead {
     /// What the limits of both look at.
     compared: Compared,
     customer: Mapping,
     context: Mapping,
+}
+
+/// A release that decides again.
+struct Again {
+    placed: Placed,
+    /// With its limits, or why they cannot be looked at.
+    limited: Result<Loaded, String>,
+    unknown: Unknown,
+}
+
+impl Again {
+    fn new(
+        (snapshot, limited): &(Arc<Snapshot>, Result<Loaded, String>),
+        rank: u64,
+        tally: &mut Tally,
+    ) -> Self {
+        let placed = Placed::new(snapshot, rank, tally);
+        Self { placed, limited: limited.clone(), unknown: Unknown::default() }
+    }
+
+    fn has_placement(&self, placement: &str) -> bool {
+        self.placed.catalog().policy.find_placement(placement).is_some()
+    }
+
+    fn lead_from(&self, base: &Snapshot) -> Lead {
+        let (from, to) = (base.release.schema(), self.placed.snapshot.release.schema());
+        let mapping = |entity| Mapping::new(entity, from, to);
+        Lead {
+            compared: Compared::default(),
+            customer: mapping(Entity::Customer),
+            context: mapping(Entity::Context),
+        }
+    }
+
+    /// Decides for a record of the release that is loaded as `base`.
+    fn decide(
+        &mut self,
+        record: &DecisionRecord,
+        (base, lead): (&Loaded, &mut Lead),
+        worker: &Worker,
+        tally: &mut Tally,
+        side: &mut Side,
+    ) -> Result<(), String> {
+        let limited = self.limited.as_ref().map_err(String::clone)?;
+        let mut input = record::read(record, base).map_err(|error| error.to_string())?;
+        limits::resolve(&mut input, record, base, limited).map_err(|error| error.to_string())?;
+        let snapshot = &self.placed.snapshot;
+        let (schema, values) = (snapshot.release.schema(), &mut input.values);
+        values.customer = lead.customer.apply(std::mem::take(&mut values.customer), Entity::Customer, schema);
+        values.context = lead.context.apply(std::mem::take(&mut values.context), Entity::Context, schema);
+        values.scores = None;
+        input.ignored = None;
+        // Unread texts cost more than the decision.
+        input.request.explain = Explain::None;
+        let decided = decide_again(snapshot, input, worker).map_err(|error| error.to_string())?;
+        if let Some(error) = &decided.decision.error {
+            return Err(error.message().to_owned());
+        }
+        self.placed.side(&decided.decision, &decided.candidates, tally, side);
+        self.unknown.add(lead.compared.beyond(record, base, limited), &decided.candidates);
+        Ok(())
+    }
 }
 
 /// For each feature of the other release: its position in the release that decided, if that has it.
@@ -174,14 +274,13 @@ impl Mapping {
 /// What one thread knows.
 struct State {
     tally: Tally,
-    other: Placed,
-    /// The other release with its limits, or why they cannot be looked at.
-    limited: Result<Loaded, String>,
+    /// What is compared with; `None`: what was answered.
+    again: Option<Again>,
+    other: Again,
     /// Has the names of all releases, and nothing else.
     names: Arc<History>,
     worker: Worker,
     bases: Vec<Base>,
-    unknown: Unknown,
     excluded: Excluded,
     records: u64,
     releases: BTreeMap<u64, u64>,
@@ -193,20 +292,19 @@ struct State {
 
 impl State {
     fn new(
-        other: &Arc<Snapshot>,
-        limited: Result<Loaded, String>,
+        before: Option<&(Arc<Snapshot>, Result<Loaded, String>)>,
+        other: &(Arc<Snapshot>, Result<Loaded, String>),
         names: Arc<History>,
         worker: Worker,
     ) -> Self {
         let mut tally = Tally::default();
         Self {
-            other: Placed::new(other, OTHER, &mut tally),
-            limited,
+            other: Again::new(other, OTHER, &mut tally),
+            again: before.map(|before| Again::new(before, BEFORE, &mut tally)),
             names,
             tally,
             worker,
             bases: Vec::new(),
-            unknown: Unknown::default(),
             excluded: Excluded::default(),
             records: 0,
             releases: BTreeMap::new(),
@@ -223,8 +321,10 @@ impl State {
         self.span = Some(self.span.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
         if record.error.is_some() {
             self.excluded.without_decision += 1;
-        } else if self.other.catalog().policy.find_placement(&record.placement).is_none() {
+        } else if !self.other.has_placement(&record.placement) {
             *self.excluded.gone_placements.entry(record.placement.clone()).or_default() += 1;
+        } else if self.again.as_ref().is_some_and(|again| !again.has_placement(&record.placement)) {
+            *self.excluded.new_placements.entry(record.placement.clone()).or_default() += 1;
         } else if let Err(reason) = self.compare(record, base) {
             self.excluded.fail(&record.decision_id, reason);
         }
@@ -236,26 +336,14 @@ impl State {
         load: impl Fn(u64) -> Result<Arc<Snapshot>, String>,
     ) -> Result<(), String> {
         self.make_ready(record.release, load)?;
-        let Self { tally, other, limited, worker, bases, unknown, before, after, .. } = self;
-        let base = bases.last_mut().ok_or("no release is loaded")?;
-        let limited = limited.as_ref().map_err(String::clone)?;
-        let mut input = record::read(record, &base.loaded).map_err(|error| error.to_string())?;
-        limits::resolve(&mut input, record, &base.loaded, limited).map_err(|error| error.to_string())?;
-        recorded(record, base, tally, before)?;
-        let schema = other.snapshot.release.schema();
-        let values = &mut input.values;
-        values.customer = base.customer.apply(std::mem::take(&mut values.customer), Entity::Customer, schema);
-        values.context = base.context.apply(std::mem::take(&mut values.context), Entity::Context, schema);
-        values.scores = None;
-        input.ignored = None;
-        // Unread texts cost more than the decision.
-        input.request.explain = Explain::None;
-        let decided = decide_again(&other.snapshot, input, worker).map_err(|error| error.to_string())?;
-        if let Some(error) = &decided.decision.error {
-            return Err(error.message().to_owned());
+        let Self { tally, again, other, worker, bases, before, after, .. } = self;
+        let Base { placed, loaded, to_before, to_other, .. } =
+            bases.last_mut().ok_or("no release is loaded")?;
+        match again.as_mut().zip(to_before.as_mut()) {
+            Some((again, lead)) => again.decide(record, (loaded, lead), worker, tally, before)?,
+            None => recorded(record, placed, tally, before)?,
         }
-        other.side(&decided.decision, &decided.candidates, tally, after);
-        unknown.add(base.compared.beyond(record, &base.loaded, limited), &decided.candidates);
+        other.decide(record, (loaded, to_other), worker, tally, after)?;
         let placement = tally.placement(&record.placement);
         tally.add(placement, before, after);
         Ok(())
@@ -279,14 +367,11 @@ impl State {
         if self.bases.len() >= KEPT {
             self.bases.remove(0);
         }
-        let (from, to) = (snapshot.release.schema(), self.other.snapshot.release.schema());
-        let mapping = |entity| Mapping::new(entity, from, to);
         self.bases.push(Base {
             number,
             loaded: Loaded::new(Arc::clone(&snapshot), &self.names)?,
-            compared: Compared::default(),
-            customer: mapping(Entity::Customer),
-            context: mapping(Entity::Context),
+            to_before: self.again.as_ref().map(|again| again.lead_from(&snapshot)),
+            to_other: self.other.lead_from(&snapshot),
             placed: Placed::new(&snapshot, number, &mut self.tally),
         });
         Ok(())
@@ -294,7 +379,10 @@ impl State {
 
     fn merge(&mut self, other: Self) {
         self.tally.merge(other.tally);
-        self.unknown.merge(other.unknown);
+        self.other.unknown.merge(other.other.unknown);
+        if let (Some(ours), Some(theirs)) = (&mut self.again, other.again) {
+            ours.unknown.merge(theirs.unknown);
+        }
         self.excluded.merge(other.excluded);
         self.records += other.records;
         for (release, records) in other.releases {
@@ -304,16 +392,21 @@ impl State {
         self.span = spans.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
     }
 
-    fn finish(self, other: &Named) -> Comparison {
+    fn finish(self, before: Option<&Named>, other: &Named) -> Comparison {
         let moment = |micros: i64| DateTime::<Utc>::from_timestamp_micros(micros).map(shown);
+        let mut unknown = self.other.unknown;
+        if let Some(again) = self.again {
+            unknown.or_more(again.unknown);
+        }
         let subject = Subject::Records(Records {
+            before: before.map(|named| named.name.clone()),
             after: other.name.clone(),
             release: other.snapshot.release.number(),
             releases: self.releases,
             records: self.records,
             first: self.span.and_then(|(first, _)| moment(first)),
             last: self.span.and_then(|(_, last)| moment(last)),
-            not_known: self.unknown.0,
+            not_known: unknown.0,
         });
         let assumptions = subject.assumptions();
         Comparison { subject, effect: self.tally.finish(), excluded: self.excluded, assumptions }
@@ -321,9 +414,13 @@ impl State {
 }
 
 /// A decision as it was recorded.
-fn recorded(record: &DecisionRecord, base: &Base, tally: &mut Tally, side: &mut Side) -> Result<(), String> {
+fn recorded(
+    record: &DecisionRecord,
+    placed: &Placed,
+    tally: &mut Tally,
+    side: &mut Side,
+) -> Result<(), String> {
     side.clear();
-    let placed = &base.placed;
     side.segment = record.segment.as_ref().map(|segment| placed.segment(segment.id, tally));
     for offer in &record.offers {
         let known = placed.catalog().library.find(&offer.offer_id).and_then(|known| placed.offer(known));
@@ -338,7 +435,7 @@ fn recorded(record: &DecisionRecord, base: &Base, tally: &mut Tally, side: &mut 
         return Err(format!(
             "candidates: the record has {} and release {} has {}",
             outcomes.stages.len(),
-            base.number,
+            placed.snapshot.release.number(),
             candidates.len()
         ));
     }

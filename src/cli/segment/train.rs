@@ -35,6 +35,9 @@ struct Outcome<'t> {
 }
 
 pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
+    if args.store.is_some() && args.push.is_none() && args.previous.is_none() {
+        return Err(Failure::usage("--store is the store of --push or of --previous; name one of them"));
+    }
     let settings = args.settings()?;
     let before =
         args.previous.as_ref().map(|named| previous::read(named, args.store.as_deref())).transpose()?;

@@ -15,7 +15,9 @@ pub(super) fn outline(comparison: &Comparison) -> Outline {
     let Comparison { subject, effect, .. } = comparison;
     Outline {
         title: match subject {
-            Subject::Customers(_) => "Simulation of a release".to_owned(),
+            Subject::Customers(_) | Subject::Records(Records { before: Some(_), .. }) => {
+                "Simulation of a release".to_owned()
+            }
             Subject::Records(_) => "What another release would have answered".to_owned(),
         },
         source: source(subject),
@@ -50,7 +52,7 @@ fn source(subject: &Subject) -> String {
             counted(*customers, "customer"),
             counted(placements.len() as u64, "placement")
         ),
-        Subject::Records(Records { after, records, releases, first, last, .. }) => {
+        Subject::Records(Records { before, after, records, releases, first, last, .. }) => {
             let after = report::capitalised(after);
             let span = match (first, last) {
                 (Some(first), Some(last)) if first == last => format!(" of {first}"),
@@ -59,7 +61,7 @@ fn source(subject: &Subject) -> String {
             };
             format!(
                 "{after} instead of {}, for {}{span}",
-                releases_of(releases.keys()),
+                before.clone().unwrap_or_else(|| releases_of(releases.keys())),
                 counted(*records, "record")
             )
         }
@@ -192,13 +194,14 @@ fn warnings(comparison: &Comparison) -> Vec<String> {
 
 /// Says that limits are told too little, if they are.
 fn unknown_limits(subject: &Subject) -> Option<String> {
-    let Subject::Records(Records { after, not_known, .. }) = subject else { return None };
+    let Subject::Records(Records { before, after, not_known, .. }) = subject else { return None };
     let decisions = not_known.values().max()?;
+    let whose = if before.is_some() { "these releases" } else { after.as_str() };
     let limits = not_known.len() as u64;
     Some(format!(
-        "{} of {after} {} at more than was recorded, in up to {}; what was not recorded counts as not having happened.",
+        "{} of {whose} {} at more than was recorded, in up to {}; what was not recorded counts as not having happened.",
         counted(limits, "limit"),
-        if limits == 1 { "looks" } else { "look" },
+        agreeing(limits, "looks", "look"),
         counted(*decisions, "decision")
     ))
 }

@@ -65,6 +65,7 @@ fn customers() -> Subject {
 
 fn records() -> Subject {
     Subject::Records(Records {
+        before: None,
         after: "release 8".to_owned(),
         release: 8,
         releases: BTreeMap::from([(5, 10), (6, 1), (7, 600)]),

@@ -37,6 +37,14 @@ impl Unknown {
         }
     }
 
+    /// Of each limit, the greater count of both: the same decisions are counted in both.
+    pub(super) fn or_more(&mut self, other: Self) {
+        for (limit, decisions) in other.0 {
+            let counted = self.0.entry(limit).or_default();
+            *counted = decisions.max(*counted);
+        }
+    }
+
     /// Counts the limits that the other release has at the place of a decision, for those of its candidates. They are
     /// sorted.
     pub(super) fn add(&mut self, beyond: &[Beyond], candidates: &[OfferIndex]) {

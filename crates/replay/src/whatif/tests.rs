@@ -226,3 +226,58 @@ fn values_are_found_by_name_and_cast() {
     ];
     assert_eq!(found, expected);
 }
+
+#[test]
+fn a_simulation_for_records_compares_two_releases_that_both_decide_again() {
+    let (records, base, other) = changed();
+    let load = |number: u64| {
+        if number == 3 { Ok(Arc::clone(&base)) } else { Err(format!("release {number} is gone")) }
+    };
+    let simulated = |before: &Arc<Snapshot>, after: &Arc<Snapshot>, threads| {
+        let options = Options { threads, ..Options::default() };
+        simulate_records(source(&records), load, (&named(before), &named(after)), options, |_| {}).unwrap()
+    };
+    // What release 3 answered is what it decides again.
+    let expected = compared(&records, &base, &other, 2);
+    for threads in [1, 3] {
+        let found = simulated(&base, &other, threads);
+        assert_eq!((&found.effect, &found.excluded), (&expected.effect, &expected.excluded));
+        let Subject::Records(subject) = &found.subject else { panic!("{:?}", found.subject) };
+        assert_eq!(subject.before.as_deref(), Some("release 3"));
+    }
+    // It need not be a release that answered.
+    let back = simulated(&other, &base, 2);
+    assert!(expected.effect.all.slate_changes > 0);
+    assert_eq!(back.effect.all.slate_changes, expected.effect.all.slate_changes);
+    let swapped = |one: crate::BeforeAfter<f64>| (one.after.to_bits(), one.before.to_bits());
+    let forward = expected.effect.all.expected_value;
+    assert_eq!(swapped(back.effect.all.expected_value), (forward.before.to_bits(), forward.after.to_bits()));
+    let same = simulated(&other, &other, 2);
+    assert!(same.effect.is_unchanged() && same.effect.all.decisions == expected.effect.all.decisions);
+}
+
+#[test]
+fn placements_that_one_release_lacks_are_counted_on_its_side() {
+    let (models, texts) = (Models::new(), Texts::sample(60));
+    let base = models.load(3, &texts);
+    let (_, records) = rank(&base, requests(60));
+    let renamed = Texts {
+        policy: texts.policy.replace("\"letter\"", "\"post\""),
+        offers: texts.offers.replace("\"letter\"", "\"post\""),
+        ..texts.clone()
+    };
+    let other = models.load(4, &renamed);
+    let load = |_: u64| Ok(Arc::clone(&base));
+    let letters = records.iter().filter(|record| record.placement == "letter").count() as u64;
+    let found = |before: &Arc<Snapshot>, after: &Arc<Snapshot>| {
+        let options = Options::default();
+        let compared =
+            simulate_records(source(&records), load, (&named(before), &named(after)), options, |_| {});
+        let Excluded { gone_placements, new_placements, .. } = compared.unwrap().excluded;
+        (gone_placements, new_placements)
+    };
+    let at_letter = BTreeMap::from([("letter".to_owned(), letters)]);
+    assert!(letters > 0);
+    assert_eq!(found(&base, &other), (at_letter.clone(), BTreeMap::new()));
+    assert_eq!(found(&other, &base), (BTreeMap::new(), at_letter));
+}

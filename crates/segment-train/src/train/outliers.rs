@@ -67,8 +67,8 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, segment) in self.0.segments.iter().enumerate() {
             let FewCustomers { id, name, size, customers } = segment;
-            let (separator, size) = (if index == 0 { "" } else { "; " }, plural(*size, "customer"));
-            write!(f, "{separator}segment {id} `{name}` has {size} of {}", self.0.customers)?;
+            let (separator, few) = (if index == 0 { "" } else { "; " }, plural(*size, "customer"));
+            write!(f, "{separator}segment {id} `{name}` has {few} of {}", self.0.customers)?;
             if !customers.is_empty() {
                 write!(
                     f,
