@@ -12,7 +12,7 @@ use super::binary::proffer;
 use super::harness::{Copy, Server, copy_directory, dense, rank_request, sample_workspace, wire};
 use super::management::Management;
 use super::pipeline::recent_python;
-use super::records::{decide, replayed, run};
+use super::records::{decide, replayed, run, the_same};
 
 /// What a script of `tests/golden` prints.
 fn golden<S: AsRef<OsStr>>(python: &Path, script: &str, arguments: impl IntoIterator<Item = S>) -> Value {
