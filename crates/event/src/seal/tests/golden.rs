@@ -3,6 +3,7 @@
 //! `golden/` holds a log, and the two sealed files that it became. A later version may pack columns otherwise; what a
 //! file says of its events stays.
 
+use std::io::Write;
 use std::ops::ControlFlow;
 
 use prost_types::Timestamp;
