@@ -193,12 +193,20 @@ def registrations(source, labels, offers):
             found.append((f"proffer_{string(given[0], way)}_info", "info", names, "", string(given[1], way)))
             continue
         if way == "register_collector":
-            if "placement_offers" not in given[0]:
+            collectors = {
+                "placement_offers": (offers, "sums", "counter", "OfferLabels"),
+                "uses": (text, "one", "gauge", "LimitLabels"),
+            }
+            collector = next((known for known in collectors if given[0].startswith(f"Box::new({known}.")), None)
+            if not collector:
                 raise Unreadable(f"metrics.rs: a collector that scripts/reference.py does not know: {given[0]}")
-            described = re.findall(r'\(\s*"(\w+)",\s*"([^"]+)",\s*\|sums\|', offers)
-            if not described or "MetricType::Counter" not in offers:
-                raise Unreadable("offers.rs: the counters of offers were not found")
-            found += [(f"proffer_{name}_total", "counter", sets["OfferLabels"], "", help) for name, help in described]
+            described_in, variable, kind, labels_of = collectors[collector]
+            described = re.findall(rf'\(\s*"(\w+)",\s*"([^"]+)",\s*\|{variable}\|', described_in)
+            if not described or f"MetricType::{kind.capitalize()}" not in described_in:
+                raise Unreadable(f"the metrics of the collector `{collector}` were not found")
+            found += [
+                (f"proffer_{name}{SUFFIXES[kind]}", kind, sets[labels_of], "", help) for name, help in described
+            ]
             continue
         if way not in ("plain", "in_unit"):
             raise Unreadable(f"metrics.rs: a registration of a new form: {way}({', '.join(given)})")
@@ -254,7 +262,7 @@ def pages(root=ROOT):
     # What `Metrics::new` has others register stands behind its own.
     source, labels, offers = ((telemetry / name).read_text() for name in ("metrics.rs", "labels.rs", "offers.rs"))
     groups = sorted(path for path in (telemetry / "metrics").glob("*.rs") if path.stem != "tests")
-    source = source.split("#[cfg(test)]")[0] + "".join(path.read_text() for path in groups)
+    source = "".join(text.split("#[cfg(test)]")[0] for text in [source, *(path.read_text() for path in groups)])
     return {
         "docs/reference/configuration.md": configuration((root / "deploy/proffer.toml").read_text()),
         "docs/reference/metrics.md": metrics(source, labels, offers),

@@ -6,7 +6,9 @@
 mod config;
 mod erasures;
 mod memory;
+mod neighbours;
 mod records;
+mod repeating;
 
 use std::future::Future;
 use std::io;
@@ -19,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::config::ServerConfig;
 use self::memory::Memory;
+use self::neighbours::Neighbours;
 use self::records::Records;
 pub use self::records::recorder;
 use crate::admin::Admin;
@@ -119,6 +122,7 @@ pub struct App {
     store: Store,
     records: Option<Records>,
     memory: Arc<Memory>,
+    publisher: Publisher,
 }
 
 impl App {
@@ -164,18 +168,20 @@ impl App {
         let decider =
             Decider::new(publisher.pointer(), workers.clone(), Arc::clone(&metrics), Arc::clone(&recent));
         let ReleaseConfig { store: location, mirror, .. } = &config.release;
-        let records = Records::start(&config.events, &config.privacy, location, mirror, &metrics)?;
+        let recorded = (&config.events, &config.feedback);
+        let records = Records::start(recorded, &config.privacy, location, mirror, &metrics)?;
         let decider = match &records {
             Some(records) => decider.with_recorder(records.recorder()),
             None => decider,
         };
-        let memory = Arc::new(Memory::start(&config.feedback, records.as_ref(), &metrics)?);
+        let memory = Arc::new(Memory::start(&config.feedback, records.as_ref(), &publisher, &metrics)?);
+        memory.sample();
         let decider = decider.with_limiter(memory.limiter());
         let deployer = Deployer::new(DeployerParts {
             store: store.clone(),
             cache,
             repository: Some(Arc::clone(&repository)),
-            publisher,
+            publisher: publisher.clone(),
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
             keep_warm: config.release.warm_releases,
@@ -193,6 +199,7 @@ impl App {
             store,
             records,
             memory,
+            publisher,
         })
     }
 
@@ -254,7 +261,7 @@ impl App {
             repository: self.repository,
             workers: self.workers,
             readiness: self.readiness,
-            metrics: self.metrics,
+            metrics: Arc::clone(&self.metrics),
             records: self.records.as_ref().map(|records| (records.reader(), records.privacy())),
             feedback: self.memory.feedback(),
             config: config.grpc,
@@ -284,9 +291,14 @@ impl App {
                 None
             }
         };
+        let mut saving = None;
         if let (Some(_), Some(records)) = (&following, &mut records) {
-            records.follow_erasures(&self.deployer, poll).inspect_err(|_| stop.cancel())?;
+            let neighbours = Neighbours::new(self.publisher, Arc::clone(&self.metrics));
+            let followed = records.follow_store(&self.deployer, &self.memory, neighbours, poll);
+            followed.inspect_err(|_| stop.cancel())?;
+            saving = Some(self.memory.save_regularly().inspect_err(|_| stop.cancel())?);
         }
+        let looking = tokio::spawn(Arc::clone(&self.memory).follow(self.deployer.clone()));
         let is_asked = following.is_none();
         let shutdown = async move {
             if !is_asked {
@@ -301,10 +313,12 @@ impl App {
         };
         let ended = leave.after(serving, shutdown, hurry).await;
         stop.cancel();
-        drop(following);
+        looking.abort();
+        drop((following, saving));
         // After the last answer: what it recorded is to be written.
         if let Some(records) = records {
-            blocking(move || records.close(RECORDING)).await?;
+            let memory = self.memory;
+            blocking(move || records.close(&memory, RECORDING)).await?;
         }
         admin.stop();
         ended

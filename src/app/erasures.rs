@@ -2,20 +2,24 @@
 //!
 //! Two threads: heartbeats must not wait while log files are written anew, which has idle priority.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::Builder;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 use super::AppError;
-use event::EventLog;
+use super::memory::Memory;
+use super::neighbours::Neighbours;
+use super::repeating::Repeating;
 use event::erasure::{
     BEAT_EVERY, Erased, ErasureError, ErasureStore, Heartbeat, Heartbeats, LiveLog, ServerErasures, ServerLog,
 };
+use event::log::LogFiles;
 use event::privacy::Pseudonyms;
+use event::{EventLog, NotRecorded};
+use history::SavedHistory;
 use release::Deployer;
-use work::catch_panic;
 use work::priority::set_idle_priority;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -23,39 +27,67 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The erasures of the store that a server follows.
 #[derive(Debug)]
 pub(super) struct Erasures {
-    beating: Beating,
+    missed: Missed,
+    beating: Arc<Mutex<Beating>>,
+    log: LiveLog,
     obeying: Option<Obeying>,
     threads: Vec<Repeating>,
 }
 
 impl Erasures {
-    /// Says that the server is there, and goes on with that. Then blanks what was erased since it was there last.
+    /// Says that the server is there, and goes on with that. Then blanks what was erased since it was there last, and
+    /// takes it out of what is `saved` of the history.
     ///
     /// A store that cannot be written to keeps no server from serving: it is tried again.
     ///
     /// # Errors
     /// When the location is no store, or the operating system refuses a thread.
-    pub(super) fn start(location: &str, log: &EventLog, pseudonyms: Pseudonyms) -> Result<Self, AppError> {
+    pub(super) fn start(
+        location: &str,
+        log: &EventLog,
+        saved: &Arc<SavedHistory>,
+        pseudonyms: Pseudonyms,
+    ) -> Result<Self, AppError> {
         let store = ErasureStore::open(location, std::env::vars())?;
         let live = LiveLog::of(log);
         let heartbeats = Heartbeats::new(store.clone());
-        let mut beating = Beating { heartbeats, log: live.clone(), trouble: String::new() };
+        let mut beating = Beating { heartbeats, log: live.clone(), trouble: String::new(), neighbours: None };
         beating.beat();
-        let mut beats = beating.clone();
-        let heartbeat = Repeating::start("heartbeat", BEAT_EVERY, || {}, move || beats.beat())?;
+        let beating = Arc::new(Mutex::new(beating));
+        let beats = Arc::clone(&beating);
+        let beat = move || beats.lock().unwrap_or_else(PoisonError::into_inner).beat();
+        let heartbeat = Repeating::start("heartbeat", BEAT_EVERY, || {}, beat)?;
+        let missed = Missed {
+            erasures: event::erasure::Erasures::new(store.clone()),
+            server: live.log_files().server().to_owned(),
+        };
         let server = ServerErasures::new(store, pseudonyms, VERSION);
-        let mut obeying = Obeying { server, log: live, trouble: String::new() };
         // Nothing is in memory yet.
+        let log = Remembered { log: live.clone(), saved: Arc::clone(saved), memory: None };
+        let mut obeying = Obeying { server, log, trouble: String::new() };
         obeying.obey(&mut |_| Ok(()));
-        Ok(Self { beating, obeying: Some(obeying), threads: vec![heartbeat] })
+        Ok(Self { missed, beating, log: live, obeying: Some(obeying), threads: vec![heartbeat] })
     }
 
-    /// Looks for erasures every `poll`. The customers in memory are those of `deployer`, which serves by now.
+    /// Looks for erasures every `poll`, and for other servers. The customers in memory are those of `deployer`, which
+    /// serves by now, and what `memory` has.
     ///
     /// # Errors
     /// When the operating system refuses a thread.
-    pub(super) fn follow(&mut self, deployer: &Deployer, poll: Duration) -> Result<(), AppError> {
+    pub(super) fn follow(
+        &mut self,
+        deployer: &Deployer,
+        memory: &Arc<Memory>,
+        neighbours: Neighbours,
+        poll: Duration,
+    ) -> Result<(), AppError> {
         let Some(mut obeying) = self.obeying.take() else { return Ok(()) };
+        {
+            let mut beating = self.beating.lock().unwrap_or_else(PoisonError::into_inner);
+            beating.neighbours = Some(neighbours);
+            beating.look_around();
+        }
+        obeying.log.memory = Some(Arc::clone(memory));
         let deployer = deployer.clone();
         let mut forget = move |_: &Erased| deployer.renew_customers().map_err(|error| error.to_string());
         let obey = move || obeying.obey(&mut forget);
@@ -63,13 +95,18 @@ impl Erasures {
         Ok(())
     }
 
+    /// Those that are complete without this server.
+    pub(super) fn missed(&self) -> Missed {
+        self.missed.clone()
+    }
+
     /// Ends both threads, and waits for them up to `within`. Returns what has the last word once the log is closed.
     ///
     /// One that is still busy then can do no harm: it reads customers or waits for the store, and a log that is closed
     /// is not blanked.
     pub(super) fn stop(self, within: Duration) -> Leaving {
-        let Self { beating, threads, .. } = self;
-        beating.log.end();
+        let Self { beating, log, threads, .. } = self;
+        log.end();
         let end = Instant::now() + within;
         let ended: Vec<Receiver<()>> = threads.into_iter().map(Repeating::stop).collect();
         for ended in ended {
@@ -82,18 +119,37 @@ impl Erasures {
     }
 }
 
+/// The erasures of the store that are complete without a server, which did not run.
+#[derive(Debug, Clone)]
+pub(super) struct Missed {
+    erasures: event::erasure::Erasures,
+    server: String,
+}
+
+impl Missed {
+    /// Why what this server has saved at a moment may have persons who were erased, if it may.
+    pub(super) fn missed_since(&self, since: DateTime<Utc>) -> Option<String> {
+        match self.erasures.missed_by(&self.server, since) {
+            Ok(false) => None,
+            Ok(true) => Some("persons were erased while this server did not run".to_owned()),
+            Err(error) => Some(format!("whether persons were erased since is not known: {error}")),
+        }
+    }
+}
+
 /// A server whose log is closed.
-pub(super) struct Leaving(Beating);
+pub(super) struct Leaving(Arc<Mutex<Beating>>);
 
 impl Leaving {
     /// Says that the server has ended, and what it leaves behind. Nobody need wait for one that leaves nothing.
     pub(super) fn leave(self) {
-        let Beating { heartbeats, log, .. } = self.0;
+        let beating = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Beating { heartbeats, log, .. } = &*beating;
         let files = log.log_files();
         let left = if files.all().is_empty() {
             heartbeats.remove(files.server())
         } else {
-            heartbeats.beat(&heartbeat(&log).and_ends())
+            heartbeats.beat(&heartbeat(log).and_ends())
         };
         if let Err(error) = left {
             tracing::warn!(%error, "the store could not be told that this server ends");
@@ -101,13 +157,15 @@ impl Leaving {
     }
 }
 
-/// Says that the server is there.
-#[derive(Debug, Clone)]
+/// Says that the server is there, and looks whether others are.
+#[derive(Debug)]
 struct Beating {
     heartbeats: Heartbeats,
     log: LiveLog,
     /// What went wrong last time; told once.
     trouble: String,
+    /// `None` until the server serves.
+    neighbours: Option<Neighbours>,
 }
 
 impl Beating {
@@ -121,6 +179,13 @@ impl Beating {
             );
         }
         self.trouble = trouble;
+        self.look_around();
+    }
+
+    fn look_around(&mut self) {
+        if let Some(neighbours) = &mut self.neighbours {
+            neighbours.look(&self.heartbeats, self.log.log_files().server());
+        }
     }
 }
 
@@ -129,11 +194,41 @@ fn heartbeat(log: &LiveLog) -> Heartbeat {
     Heartbeat::new(files.server(), VERSION, Utc::now(), files.all().len() as u64)
 }
 
+/// The log of a server with what was worked out of it.
+#[derive(Debug)]
+struct Remembered {
+    log: LiveLog,
+    saved: Arc<SavedHistory>,
+    /// `None` until the server serves.
+    memory: Option<Arc<Memory>>,
+}
+
+impl ServerLog for Remembered {
+    fn close_file(&self) -> Result<(), NotRecorded> {
+        self.log.close_file()
+    }
+
+    fn log_files(&self) -> LogFiles {
+        self.log.log_files()
+    }
+
+    fn is_ending(&self) -> bool {
+        self.log.is_ending()
+    }
+
+    fn forget_events(&self, erased: &Erased) -> Result<(), String> {
+        if let Some(memory) = &self.memory {
+            memory.forget(&|name| erased.has_name(name))?;
+        }
+        self.saved.forget(|name| erased.has_name(name)).map_err(|error| error.to_string())
+    }
+}
+
 /// Obeys erasures.
 #[derive(Debug)]
 struct Obeying {
     server: ServerErasures,
-    log: LiveLog,
+    log: Remembered,
     /// What went wrong last time; told once.
     trouble: String,
 }
@@ -155,43 +250,5 @@ impl Obeying {
             tracing::error!(error = trouble, "a person cannot be erased for now; it is tried again");
         }
         self.trouble = trouble;
-    }
-}
-
-/// A thread that does the same again and again.
-#[derive(Debug)]
-struct Repeating {
-    /// Dropping it wakes the thread, which ends then.
-    bell: Sender<()>,
-    /// Disconnected once it has ended.
-    ended: Receiver<()>,
-}
-
-impl Repeating {
-    fn start(
-        name: &str,
-        every: Duration,
-        first: impl FnOnce() + Send + 'static,
-        mut work: impl FnMut() + Send + 'static,
-    ) -> Result<Self, AppError> {
-        let ((bell, rung), (end, ended)) = (channel(), channel::<()>());
-        let refused = |source| AppError::Io { what: "cannot follow erasures".to_owned(), source };
-        let repeat = move || {
-            let _end = end;
-            first();
-            while rung.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                if let Err(panicked) = catch_panic(&mut work) {
-                    tracing::error!(%panicked, "a look for erasures panicked");
-                }
-            }
-        };
-        Builder::new().name(name.to_owned()).spawn(repeat).map_err(refused)?;
-        Ok(Self { bell, ended })
-    }
-
-    /// Has it end, and returns what tells when it has.
-    fn stop(self) -> Receiver<()> {
-        drop(self.bell);
-        self.ended
     }
 }

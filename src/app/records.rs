@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::AppError;
-use super::erasures::Erasures;
+use super::erasures::{Erasures, Missed};
+use super::memory::Memory;
+use super::neighbours::Neighbours;
 use decision::{Durable, RecordedCall};
 use event::privacy::PrivacyConfig;
 use event::retention::Keep;
@@ -16,6 +18,8 @@ use event::seal::{Sealer, SealerConfig};
 use event::{
     Durability, EventConfig, EventLog, EventReader, EventStore, IntoEvents, Record, Reserved, WhenFull,
 };
+use history::SavedHistory;
+use history::feedback::FeedbackConfig;
 use release::Deployer;
 use replay::Privacy;
 use telemetry::Metrics;
@@ -26,6 +30,7 @@ pub(super) struct Records {
     log: EventLog,
     sealer: Sealer,
     erasures: Erasures,
+    saved: Arc<SavedHistory>,
     store: EventStore,
     privacy: Privacy,
 }
@@ -36,7 +41,7 @@ impl Records {
     /// # Errors
     /// When the data directory or the store cannot be used.
     pub(super) fn start(
-        config: &EventConfig,
+        (config, feedback): (&EventConfig, &FeedbackConfig),
         privacy: &PrivacyConfig,
         location: &str,
         mirror: &Path,
@@ -50,19 +55,37 @@ impl Records {
         let store = EventStore::open(location, Some(mirror), std::env::vars())?;
         let (log, recovery) = EventLog::start(config, env!("CARGO_PKG_VERSION"), metrics)?;
         tracing::info!(server = log.server(), directory = %config.directory.display(), ?recovery, "recording decisions");
-        let erasures = Erasures::start(location, &log, privacy.pseudonyms.clone())?;
+        let saved = Arc::new(SavedHistory::new(&config.directory, log.log_files(), feedback.dedup));
+        let erasures = Erasures::start(location, &log, &saved, privacy.pseudonyms.clone())?;
         let sealing = SealerConfig { keep: Keep::all(config.keep), ..SealerConfig::default() };
         let sealer = Sealer::start(log.log_files(), store.clone(), Arc::clone(metrics), sealing)
             .map_err(|source| AppError::Io { what: "cannot start sealing".to_owned(), source })?;
-        Ok(Some(Self { log, sealer, erasures, store, privacy }))
+        Ok(Some(Self { log, sealer, erasures, saved, store, privacy }))
     }
 
-    /// Looks for erasures every `poll`. The customers in memory are those of `deployer`, which serves by now.
+    /// Looks for erasures every `poll`, and for other servers. The customers in memory are those of `deployer`, which
+    /// serves by now, and what `memory` has.
     ///
     /// # Errors
     /// When the operating system refuses a thread.
-    pub(super) fn follow_erasures(&mut self, deployer: &Deployer, poll: Duration) -> Result<(), AppError> {
-        self.erasures.follow(deployer, poll)
+    pub(super) fn follow_store(
+        &mut self,
+        deployer: &Deployer,
+        memory: &Arc<Memory>,
+        neighbours: Neighbours,
+        poll: Duration,
+    ) -> Result<(), AppError> {
+        self.erasures.follow(deployer, memory, neighbours, poll)
+    }
+
+    /// The erasures of which this server does not know.
+    pub(super) fn missed_erasures(&self) -> Missed {
+        self.erasures.missed()
+    }
+
+    /// What is saved of the history.
+    pub(super) fn saved(&self) -> Arc<SavedHistory> {
+        Arc::clone(&self.saved)
     }
 
     /// The log.
@@ -85,12 +108,17 @@ impl Records {
         self.privacy.clone()
     }
 
-    /// Writes what is queued and ends. Blocks for at most about `within` for sealing, for erasing and for the disk each.
-    pub(super) fn close(self, within: Duration) {
-        // Before the log gives its directory up: another server that takes it must not meet a file that is being sealed
-        // or blanked.
+    /// Writes what is queued and ends. Blocks for at most about `within` for sealing, for erasing, for the history of
+    /// `memory` and for the disk each.
+    pub(super) fn close(self, memory: &Arc<Memory>, within: Duration) {
+        // Before the log gives its directory up: another server that takes it must not meet a file that is being sealed,
+        // blanked or saved.
         self.sealer.stop_within(within);
         let leaving = self.erasures.stop(within);
+        if self.log.recorder().close_file(within).is_ok() {
+            Memory::save_within(memory, within);
+        }
+        self.saved.end();
         let closed = self.log.close(within);
         leaving.leave();
         if closed.lost > 0 {
@@ -132,10 +160,15 @@ impl decision::Recorder for Recorder {
         self.log.when_full() == WhenFull::Refuse
     }
 
+    fn is_stalled(&self) -> bool {
+        self.log.is_stalled()
+    }
+
     fn record(&self, bytes: usize, call: RecordedCall) -> Option<Durable> {
         let batch = Batch { call, privacy: Arc::clone(&self.privacy) };
-        let receipt = self.log.record(self.log.reserved(bytes), Box::new(batch));
-        match self.log.durability() {
+        let log = if batch.call.must_be_durable() { self.log.urgent() } else { self.log.clone() };
+        let receipt = log.record(log.reserved(bytes), Box::new(batch));
+        match log.durability() {
             Durability::Background => None,
             Durability::Awaited => Some(Box::pin(async move { receipt.durable().await.is_ok() })),
         }

@@ -11,9 +11,10 @@ use clap::{Args, Subcommand};
 use super::Failure;
 use super::printing::{print, say};
 use document::plural;
-use event::erasure::{ErasureError, ErasureStore, ServerErasures};
+use event::NotRecorded;
+use event::erasure::{Erased, ErasureError, ErasureStore, ServerErasures, ServerLog};
 use event::keys::{KeyUse, Keys};
-use event::log::TakenOver;
+use event::log::{LogFiles, TakenOver};
 use event::privacy::Subject;
 use replay::Privacy;
 
@@ -38,7 +39,8 @@ enum PrivacyCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
-    /// Write all that is known of a customer as JSON: their rows in the files of customers, and their decisions
+    /// Write all that is known of a customer as JSON: their rows in the files of customers, their decisions and outcomes,
+    /// and the history that limits work out of them
     Export(export::ExportArgs),
     /// Erase a customer from the files of customers, the logs of all servers and the sealed records
     Erase(erase::EraseArgs),
@@ -70,12 +72,34 @@ pub(super) fn obey(
 ) -> Result<Vec<ErasureError>, Failure> {
     let server = ServerErasures::new(erasures.clone(), privacy.pseudonyms.clone(), env!("CARGO_PKG_VERSION"));
     // Nothing of it is in memory.
-    let polled = server.poll(taken, &mut |_| Ok(()), Utc::now())?;
+    let polled = server.poll(&LeftBehind(taken), &mut |_| Ok(()), Utc::now())?;
     for (erasure, done) in &polled.acknowledged {
         let records = plural(done.records as usize, "record");
         say(format!("server {}: {records} blanked for erasure {erasure}", done.server));
     }
     Ok(polled.refused)
+}
+
+/// What a dead server has left: its log, and what is saved of its history.
+struct LeftBehind<'t>(&'t TakenOver);
+
+impl ServerLog for LeftBehind<'_> {
+    fn close_file(&self) -> Result<(), NotRecorded> {
+        self.0.close_file()
+    }
+
+    fn log_files(&self) -> LogFiles {
+        self.0.log_files()
+    }
+
+    fn is_ending(&self) -> bool {
+        self.0.is_ending()
+    }
+
+    fn forget_events(&self, erased: &Erased) -> Result<(), String> {
+        let forgotten = history::forget_left_behind(self.0.directory(), |name| erased.has_name(name));
+        forgotten.map_err(|error| error.to_string())
+    }
 }
 
 /// The person with an id.

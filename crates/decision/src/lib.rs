@@ -53,6 +53,7 @@ pub use score::MAX_SCORES;
 pub use withheld::in_words;
 
 use feature::{FeatureBatch, RecentRows};
+use limits::Adds;
 use recorder::Room;
 use release::Snapshot;
 use telemetry::Metrics;
@@ -139,7 +140,12 @@ impl Decider {
         let mut plan = plan::Plan::new(Arc::clone(&snapshot), request, whole_micros(Utc::now()))?;
         plan.records = matches!(room, Some(Some(_)));
         if let Some(limiter) = &self.limiter {
-            limiter.look(&mut plan, is_dry_run, matches!(room, Some(None)))?;
+            let adds = match (is_dry_run, recorder) {
+                (true, _) => Adds::Nothing,
+                (false, Some(recorder)) if plan.records && !recorder.is_stalled() => Adds::Durably,
+                (false, _) => Adds::Undurably,
+            };
+            self.metrics.history.viewed(limiter.look(&mut plan, adds)?);
         }
         let plan = Arc::new(plan);
         call.trace().step("plan", began);
@@ -165,30 +171,54 @@ impl Decider {
         let mut all = rank::Decided::default();
         self.split(load, call, work, |part| all.append(part)).await?;
         all.tally.record(&plan, &all.results, &self.metrics);
-        // What is reserved is given back if the call ends before its answer is certain.
+        // What is reserved is given back if the call ends before it is recorded.
         let rank::Decided { mut results, recorded, reserved, .. } = all;
-        if let Some(room) = room {
-            let (recorded, has_reservations) = match room {
-                Some(room) => {
-                    let call = RecordedCall { plan, took: started.elapsed(), decisions: recorded };
-                    let has_reservations = call.has_reservations();
-                    let durable = match room.record(call) {
-                        Some(durable) => durable.await,
-                        None => true,
-                    };
-                    (durable, has_reservations)
+        match room {
+            Some(Some(room)) => {
+                let call =
+                    RecordedCall { plan: Arc::clone(&plan), took: started.elapsed(), decisions: recorded };
+                if !self.record(room, call, Settling { plan, reserved }).await? {
+                    self.not_recorded(&mut results)?;
                 }
-                None => (false, false),
-            };
-            if !recorded {
-                if has_reservations {
-                    return Err(DecisionError::NotRecorded);
-                }
-                self.not_recorded(&mut results)?;
             }
+            Some(None) => {
+                self.not_recorded(&mut results)?;
+                reserved.into_iter().for_each(limits::Reserved::keep);
+            }
+            None => reserved.into_iter().for_each(limits::Reserved::keep),
         }
-        reserved.into_iter().for_each(limits::Reserved::keep);
         Ok((snapshot, results))
+    }
+
+    /// Hands a call to the recorder, and ends its reservations once its record is certain. Returns whether it is
+    /// recorded; what was decided stays counted even if it is not, since it is answered.
+    ///
+    /// # Errors
+    /// When something was reserved and cannot become durable: it is given back.
+    async fn record(
+        &self,
+        room: Room,
+        call: RecordedCall,
+        settling: Settling,
+    ) -> Result<bool, DecisionError> {
+        let must_be_durable = call.must_be_durable();
+        let limiter = self.limiter.clone();
+        let Some(durable) = room.record(call) else {
+            settling.recorded(limiter.as_ref());
+            return Ok(true);
+        };
+        // It is in the log, so it goes on without its caller: what the log has is counted.
+        let settled = tokio::spawn(async move {
+            let is_durable = durable.await;
+            match (is_durable, must_be_durable) {
+                (true, _) => settling.recorded(limiter.as_ref()),
+                (false, true) => drop(settling),
+                (false, false) => settling.keep(),
+            }
+            is_durable
+        });
+        let is_durable = settled.await.map_err(|error| DecisionError::Internal(error.to_string()))?;
+        if must_be_durable && !is_durable { Err(DecisionError::NotRecorded) } else { Ok(is_durable) }
     }
 
     /// Room for the records of a call; `None` where it is decided without being recorded.
@@ -368,6 +398,27 @@ impl Decider {
             take(part);
         }
         Ok(())
+    }
+}
+
+/// A call that was decided and is being recorded. Dropping it gives back what it has reserved.
+struct Settling {
+    plan: Arc<plan::Plan>,
+    reserved: Vec<limits::Reserved>,
+}
+
+impl Settling {
+    /// The decisions are recorded.
+    fn recorded(self, limiter: Option<&Limiter>) {
+        if let Some(limiter) = limiter {
+            limiter.remember(&self.plan, &self.reserved);
+        }
+        self.keep();
+    }
+
+    /// The decisions are answered.
+    fn keep(self) {
+        self.reserved.into_iter().for_each(limits::Reserved::keep);
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use smallvec::SmallVec;
@@ -16,8 +17,8 @@ use super::plan::Plan;
 use super::withheld::{Detail, LimitDetail, Withheld};
 use super::{DecisionError, Reason, Stage};
 use history::{
-    CustomerLimits, History, HistoryView, LimitReason, Limits, Place, Refused, ShownOffer, TotalLimit,
-    Transaction,
+    CustomerLimits, Decision, History, HistoryView, LimitReason, Limits, Place, RecentDecisions, Refused,
+    ShownOffer, TotalLimit, Transaction,
 };
 use offer::OfferIndex;
 use release::Release;
@@ -39,6 +40,8 @@ pub trait Naming: Send + Sync {
 pub struct Limiter {
     history: Arc<History>,
     naming: Arc<dyn Naming>,
+    /// `None` where no outcomes come.
+    recent: Option<Arc<RecentDecisions>>,
     /// By release, latest first.
     resolved: Arc<RwLock<Vec<(Weak<Release>, Arc<Limits>)>>>,
 }
@@ -47,32 +50,48 @@ impl Limiter {
     /// Limits look at this history, which has customers by the names that `naming` gives them.
     #[must_use]
     pub fn new(history: Arc<History>, naming: Arc<dyn Naming>) -> Self {
-        Self { history, naming, resolved: Arc::default() }
+        Self { history, naming, recent: None, resolved: Arc::default() }
     }
 
-    /// Takes the view for the customers of a plan.
+    /// The same; decisions whose records are certain are remembered in `recent`, where their outcomes find them.
+    #[must_use]
+    pub fn with_recent(self, recent: Arc<RecentDecisions>) -> Self {
+        Self { recent: Some(recent), ..self }
+    }
+
+    /// Takes the view for the customers of a plan, and returns how long that took.
     ///
     /// # Errors
     /// As [`Limiter::limits`].
-    pub(super) fn look(
-        &self,
-        plan: &mut Plan,
-        is_dry_run: bool,
-        is_unrecorded: bool,
-    ) -> Result<(), DecisionError> {
+    pub(super) fn look(&self, plan: &mut Plan, adds: Adds) -> Result<Duration, DecisionError> {
         let limits = self.limits(&plan.snapshot.release, plan.now)?;
         let place = limits.place(plan.placement, plan.channel().unwrap_or_default());
         self.name(plan);
         let ids = (0..plan.customers.len()).map(|index| plan.history_id(index));
+        let began = Instant::now();
         let view = Arc::new(self.history.view(&limits, ids, plan.now));
-        let history = || Arc::clone(&self.history);
-        let reserve = match (is_dry_run, is_unrecorded) {
-            (true, _) => Reserve::Nothing,
-            (false, true) => Reserve::Undurably(history()),
-            (false, false) => Reserve::In(history()),
+        let took = began.elapsed();
+        let reserve = match adds {
+            Adds::Nothing => Reserve::Nothing,
+            Adds::Durably | Adds::Undurably => Reserve::In(Arc::clone(&self.history)),
         };
-        plan.limits = Some(CallLimits { limits, view, place, reserve });
-        Ok(())
+        plan.limits = Some(CallLimits { limits, view, place, reserve, undurable: adds == Adds::Undurably });
+        Ok(took)
+    }
+
+    /// The decisions of a plan are recorded: their outcomes find them.
+    pub(super) fn remember(&self, plan: &Plan, decided: &[Reserved]) {
+        let Some(recent) = &self.recent else { return };
+        for Reserved { index, decision, shown, .. } in decided.iter().filter(|one| !one.shown.is_empty()) {
+            recent.remember(&Decision {
+                id: *decision,
+                customer: plan.history_id(*index),
+                placement: &plan.placement().id,
+                channel: plan.channel().unwrap_or_default(),
+                decided_at: plan.now,
+                shown,
+            });
+        }
     }
 
     /// Names the customers of a plan as the history has them. What it has under an older key moves to the newest.
@@ -137,14 +156,25 @@ pub(super) struct CallLimits {
     pub view: Arc<HistoryView>,
     pub place: Place,
     pub reserve: Reserve,
+    /// Whether what is decided cannot become durable: then nothing that all customers share may be reserved.
+    pub undurable: bool,
+}
+
+/// What a call adds to the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Adds {
+    /// What it shows; it becomes durable before the answer where that is needed.
+    Durably,
+    /// What it shows, as far as that need not survive the server.
+    Undurably,
+    /// Nothing: it is a dry run.
+    Nothing,
 }
 
 /// What happens to a slate.
 pub(super) enum Reserve {
     /// It is added to the history.
     In(Arc<History>),
-    /// It is added to the history as far as that need not survive the server: the call is not recorded.
-    Undurably(Arc<History>),
     /// Nothing: the call is a dry run.
     Nothing,
     /// The record says what was refused.
@@ -207,7 +237,7 @@ impl CallLimits {
 
     /// Whether an offer cannot be reserved, since nothing durable says so.
     fn cannot_reserve(&self, offer: OfferIndex) -> bool {
-        matches!(self.reserve, Reserve::Undurably(_)) && self.limits.has_totals(offer)
+        self.undurable && self.limits.has_totals(offer)
     }
 }
 
@@ -250,6 +280,8 @@ impl<'a> CustomerGate<'a> {
 pub(super) struct Reserving<'a> {
     plan: &'a Plan,
     call: &'a CallLimits,
+    index: usize,
+    decision: Uuid,
     round: u32,
     transaction: Option<Transaction>,
     /// What is shown where a record says what was refused.
@@ -258,8 +290,11 @@ pub(super) struct Reserving<'a> {
 }
 
 /// What was reserved for a decision, until its answer is certain.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reserved {
+    /// The place of the customer in the call.
+    index: usize,
+    decision: Uuid,
     transaction: Option<Transaction>,
     /// What was shown, with what was reserved for its outcomes.
     pub shown: Vec<ShownOffer>,
@@ -287,14 +322,14 @@ impl<'a> Reserving<'a> {
     pub(crate) fn begin(plan: &'a Plan, index: usize, decision: Uuid) -> Option<Self> {
         let call = plan.limits.as_ref()?;
         let transaction = match &call.reserve {
-            Reserve::In(history) | Reserve::Undurably(history) => {
+            Reserve::In(history) => {
                 let customer = plan.history_id(index);
                 Some(Transaction::begin(history, &call.limits, decision, customer, call.place, plan.now))
             }
             Reserve::Nothing | Reserve::Recorded(_) => None,
         };
         let (shown_again, refusals) = (SmallVec::new(), Vec::new());
-        Some(Self { plan, call, round: 0, transaction, shown_again, refusals })
+        Some(Self { plan, call, index, decision, round: 0, transaction, shown_again, refusals })
     }
 
     /// Shows these offers in this order. Returns those that are refused; unless it was the last round, none is shown
@@ -330,12 +365,12 @@ impl<'a> Reserving<'a> {
 
     /// What is to be kept once the answer is certain.
     pub(crate) fn end(self) -> Reserved {
-        let Self { plan, call, transaction, shown_again, refusals, .. } = self;
+        let Self { plan, call, index, decision, transaction, shown_again, refusals, .. } = self;
         let shown = match &transaction {
             Some(transaction) => transaction.shown(),
             None => shown_again.iter().map(|offer| call.limits.would_show(*offer, plan.now)).collect(),
         };
-        Reserved { transaction, shown, refusals }
+        Reserved { index, decision, transaction, shown, refusals }
     }
 
     fn show_recorded(&mut self, recorded: &'a [Refusal], offers: &[OfferIndex], is_last: bool) -> Shown<'a> {

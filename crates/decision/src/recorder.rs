@@ -41,8 +41,12 @@ pub trait Recorder: Send + Sync + fmt::Debug {
     /// Whether a call for which there is no room is refused. Otherwise it is decided and not recorded.
     fn refuses(&self) -> bool;
 
+    /// Whether decisions cannot become durable for now, though there may be room for them.
+    fn is_stalled(&self) -> bool;
+
     /// Takes the decisions of a call, for which `bytes` were reserved. `None`: the answer need not wait. Otherwise it
-    /// waits until the decisions are durable; `false` where they cannot become durable.
+    /// waits until the decisions are durable; `false` where they cannot become durable. The answer of a call that
+    /// [`RecordedCall::must_be_durable`] always waits.
     fn record(&self, bytes: usize, call: RecordedCall) -> Option<Durable>;
 
     /// Counts decisions that are answered without being recorded.
@@ -234,11 +238,15 @@ impl RecordedCall {
         Some(CallHistory { limits, view, place: *place })
     }
 
-    /// Whether something was reserved: the answer must wait until this is durable.
+    /// Whether something was taken of a limit over all customers: the answer must wait until this is durable, so that
+    /// a server that dies forgets nothing that limits must hold.
     #[must_use]
-    pub fn has_reservations(&self) -> bool {
-        let mut shown = self.decisions.iter().flat_map(|decision| &decision.shown);
-        shown.any(|offer| !offer.reservations.is_empty())
+    pub fn must_be_durable(&self) -> bool {
+        // Where nothing can become durable, only fallbacks are taken, which no such limit withholds.
+        let limits = self.plan.limits.as_ref().filter(|limits| !limits.undurable);
+        let Some(CallLimits { limits, .. }) = limits else { return false };
+        let mut shown = self.decisions.iter().flat_map(|decision| &decision.offers);
+        shown.any(|offer| limits.has_totals(offer.offer))
     }
 
     /// The customer of a decision, by its position.

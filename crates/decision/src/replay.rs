@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::limits::{CallLimits, Limiter, ROUNDS, Refusal, Reserve, Reserved};
+use super::limits::{Adds, CallLimits, Limiter, ROUNDS, Refusal, Reserve, Reserved};
 use super::plan::Plan;
 use super::rank;
 use super::recorder::{Decisions, RecordedDecision, ValueSource};
@@ -56,6 +56,8 @@ pub struct RecordedHistory {
     pub view: Arc<HistoryView>,
     /// What was refused.
     pub refusals: Vec<Refusal>,
+    /// Whether nothing could be reserved, since the decision could not become durable when it was made.
+    pub undurable: bool,
 }
 
 /// What the models answered for the candidates that reached them, in order.
@@ -111,9 +113,9 @@ pub fn decide_again(
     let ReplayInput { request, now, mut values, ignored } = input;
     let history = values.history.take();
     let mut plan = Plan::of_record(Arc::clone(snapshot), request, now, values, ignored)?;
-    plan.limits = history.map(|RecordedHistory { limits, view, refusals }| {
+    plan.limits = history.map(|RecordedHistory { limits, view, refusals, undurable }| {
         let place = limits.place(plan.placement, plan.channel().unwrap_or_default());
-        CallLimits { limits, view, place, reserve: Reserve::Recorded(refusals) }
+        CallLimits { limits, view, place, reserve: Reserve::Recorded(refusals), undurable }
     });
     let mut decided = rank::decide(&plan, 0..1, None, worker, &Call::default(), &Trace::default())?;
     let nothing = || DecisionError::Internal("no customer was decided".to_owned());
@@ -159,7 +161,7 @@ pub fn decide_together(
 ) -> Result<DecidedTogether, DecisionError> {
     let mut plan = Plan::new(Arc::clone(snapshot), request, now)?;
     plan.records = true;
-    limiter.look(&mut plan, false, false)?;
+    limiter.look(&mut plan, Adds::Durably)?;
     let customers = 0..plan.customers.len();
     let decided = rank::decide(&plan, customers, None, worker, &Call::default(), &Trace::default())?;
     let candidates = plan.candidates().iter().map(|candidate| candidate.offer).collect();

@@ -61,6 +61,11 @@ impl DataDirectory {
         Ok(Self { root: root.to_owned(), server, lock })
     }
 
+    /// Its path.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The id of the server.
     pub(crate) fn server(&self) -> &str {
         &self.server

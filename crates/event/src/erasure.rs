@@ -49,10 +49,11 @@ pub use self::server::{Polled, ServerErasures};
 pub use self::store::ErasureStore;
 
 /// Where a person may be that no erasure reaches; printed by the command.
-pub const NOT_COVERED: [&str; 4] = [
+pub const NOT_COVERED: [&str; 5] = [
     "topics of Kafka that decisions and outcomes were forwarded to",
     "backups, snapshots and former versions of objects",
     "text logs, traces, exports and reports",
+    "data directories of servers that do not run: their history is built anew when they start",
     "files that customers were loaded from, and mirrors of servers that do not run",
 ];
 

@@ -14,6 +14,7 @@ pub use kind::{EventRecord, Kind, Record};
 // The event log of a server: queue, writer, files.
 mod clock;
 mod config;
+mod data_file;
 mod directory;
 mod disk;
 mod error;
@@ -26,6 +27,7 @@ mod recorder;
 mod writer;
 
 pub use config::{EventConfig, SyncPolicy, WhenFull};
+pub use data_file::DataFile;
 pub use error::{EventError, NotRecorded};
 pub use event_log::{Closed, EventLog};
 pub use receipt::Receipt;
@@ -47,7 +49,7 @@ pub mod sealed;
 pub mod verify;
 
 pub use columns::Entry;
-pub use read::{EventReader, Query, Since};
+pub use read::{EventReader, OfServer, Query, Since};
 pub use sealed::{EventStore, SealedError};
 
 impl proto::FeatureSource {

@@ -24,7 +24,7 @@ use crate::error::EventError;
 use crate::fault;
 use crate::frame;
 use crate::proto::{Event, LogHeader, event};
-pub use files::{LogFile, LogFiles};
+pub use files::{LogEnd, LogFile, LogFiles};
 pub use reading::{OpenedLog, TakenOver, open_read_only, take_over};
 pub use recovery::Recovery;
 

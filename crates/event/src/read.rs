@@ -17,13 +17,13 @@ mod source;
 mod tests;
 mod threads;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
 pub use self::progress::ReadProgress;
-pub use self::query::{Query, Since};
+pub use self::query::{OfServer, Query, Since};
 pub(crate) use self::query::{Wants, days_of_ids};
 use self::source::Sources;
 use crate::columns::{Entry, OfRecord};
@@ -134,6 +134,23 @@ impl EventReader {
                 visit(entry)
             })
         })
+    }
+
+    /// The servers of the sealed files of all kinds, each with the greatest sequence of its log files. Days before that
+    /// of `time`, in microseconds since 1970, are not looked at.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub fn sealed_servers(&self, time: Option<i64>) -> Result<BTreeMap<String, u64>, SealedError> {
+        let days = Since { time, ..Since::default() }.days();
+        let mut servers = BTreeMap::new();
+        for kind in Kind::ALL {
+            for (key, _) in self.store.list(kind, days.as_ref())? {
+                let last: &mut u64 = servers.entry(key.server).or_default();
+                *last = (*last).max(key.sequence);
+            }
+        }
+        Ok(servers)
     }
 
     /// The keys of the pseudonyms in events of all kinds.

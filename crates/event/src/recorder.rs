@@ -151,6 +151,12 @@ impl Recorder {
         room.is_closed() || room.available_permits() < EVENT_BYTES || self.cannot_await()
     }
 
+    /// Whether the log cannot be written for now, so that nothing becomes durable.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        *self.shared.stalled.borrow()
+    }
+
     /// Whether answers wait until their events are durable.
     #[must_use]
     pub fn durability(&self) -> Durability {
@@ -178,7 +184,7 @@ impl Recorder {
 
     /// Whether answers would wait for a log that cannot be written.
     fn cannot_await(&self) -> bool {
-        self.durability() == Durability::Awaited && *self.shared.stalled.borrow()
+        self.durability() == Durability::Awaited && self.is_stalled()
     }
 }
 

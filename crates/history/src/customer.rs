@@ -63,6 +63,12 @@ impl History {
         self.timeline(id).map(|timeline| CustomerHistory::new(&timeline, &self.names))
     }
 
+    /// Every customer of whom something is kept, in no order. A shard is locked while its ids are copied.
+    #[must_use]
+    pub fn customer_ids(&self) -> Vec<Box<str>> {
+        self.customers.iter().map(|customer| customer.key().clone()).collect()
+    }
+
     /// Calls `each` with every customer, in no order. A shard is locked while its customers are gone through.
     pub fn each_customer(&self, mut each: impl FnMut(&str, CustomerHistory)) {
         for customer in &self.customers {

@@ -285,6 +285,10 @@ impl Shared {
     fn count(&self, flight: Flight, records: &[OutcomeRecord]) -> Vec<AcceptedOutcome> {
         let count = |record: &OutcomeRecord| {
             let overshoot = self.history.record_outcome(&outcome_of(record)).overshoot;
+            for limit in overshoot.limits() {
+                // A limit of an offer is one of a release, so that names of clients make no series.
+                self.metrics.overshoots(&record.offer_id, limit.name()).inc();
+            }
             AcceptedOutcome { attributed: record.attributed, late: record.late, overshoot }
         };
         let accepted = records.iter().map(count).collect();

@@ -51,7 +51,10 @@ pub use expiry::Expired;
 pub use limits::{Beyond, CustomerLimits, LimitBlocked, LimitReason, Limits, Place, TooManyNames, TotalUse};
 pub use rebuild::Rebuild;
 pub use recent::{KnownDecision, RecentDecisions};
-pub use records::{Past, Recovered, recorded_reservations, recover, recover_past};
+pub use records::{
+    Known, Past, Recovered, RecoveredFrom, SaveError, SavedHistory, Shortfall, Started, forget_left_behind,
+    has_limits, recorded_reservations, recover, recover_past, recover_person,
+};
 pub use size::HistorySize;
 pub use total::{Overshoot, Spend, TotalLimit};
 pub use transaction::{Refused, Transaction};
@@ -179,6 +182,25 @@ impl History {
             ours.store(theirs.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         copy
+    }
+
+    /// Takes the place of this history, which is new and has nothing but what every one has.
+    pub(crate) fn become_as(&self, other: Self) {
+        self.names.restore_all(&other.names);
+        for (offer, ledger) in other.ledgers() {
+            self.ledger(offer).restore(ledger.save());
+        }
+        for item in other.seen.items() {
+            self.seen.restore(item);
+        }
+        for (ours, theirs) in [(&self.longest, &other.longest), (&self.kept_since, &other.kept_since)] {
+            ours.store(theirs.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        self.given_up.store(other.given_up.load(Ordering::Relaxed), Ordering::Relaxed);
+        for (id, timeline) in other.customers {
+            self.resized((id.len() + timeline.memory_bytes()) as i64);
+            self.customers.insert(id, timeline);
+        }
     }
 
     /// Forgets a customer of whom nothing is kept.

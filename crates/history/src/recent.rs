@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use uuid::Uuid;
 
 use super::History;
@@ -126,6 +126,23 @@ impl RecentDecisions {
                 generation.retain(|block| packed::customer(block) != Some(customer.as_bytes()));
             }
         }
+    }
+
+    /// The customers of the decisions, as records name them. Each shard is locked while it is gone through.
+    #[must_use]
+    pub fn customers(&self) -> HashSet<Box<str>> {
+        let mut customers = HashSet::new();
+        for shard in &self.shards {
+            let shard = lock(shard);
+            let blocks = [&shard.young, &shard.old].into_iter().flat_map(|one| one.decisions.values());
+            let names = blocks.filter_map(|block| std::str::from_utf8(packed::customer(block)?).ok());
+            for name in names.filter(|name| !name.is_empty()) {
+                if !customers.contains(name) {
+                    customers.insert(name.into());
+                }
+            }
+        }
+        customers
     }
 
     /// How many decisions are remembered.

@@ -4,7 +4,9 @@
 //! is built again is the same. [`recover`] reads as far back as limits of the release look, and no further: opt-outs
 //! alone are read from the first on.
 
+mod covers;
 mod reach;
+mod saved;
 #[cfg(test)]
 mod tests;
 
@@ -14,15 +16,19 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use event::proto::{DecisionRecord, OutcomeRecord, RecordedOffer, RecordedReservation};
-use event::{EventReader, Query, Record, SealedError, Since};
+use event::{EventReader, EventRecord, Query, Record, SealedError, Since};
 use offer::Catalog;
 use uuid::Uuid;
+
+pub use covers::{Known, Shortfall};
+pub use reach::has_limits;
+pub use saved::{RecoveredFrom, SaveError, SavedHistory, Started, forget_left_behind};
 
 use super::event::{Decision, Event, Outcome, Reservation, ShownOffer};
 use super::feedback::OPT_OUT;
 use super::recent::{KnownDecision, RecentDecisions};
 use super::total::{Spend, TotalLimit, micros};
-use super::{History, Rebuild};
+use super::{CustomerHistory, History, Limits, Rebuild};
 use reach::{Reach, Reaches};
 
 /// How much further back than needed events are read: a release that is promoted later may look back further.
@@ -41,8 +47,7 @@ pub struct Recovered {
 }
 
 /// Adds to `history`, which is new, what `reader` has of the events that the limits of `catalog` look at, and the
-/// outcomes that can still be reported again. The decisions among them are added to `recent`. The limits should be
-/// resolved before.
+/// outcomes that can still be reported again. The decisions among them are added to `recent`.
 ///
 /// Where decisions count, too, events come in the order in which they were recorded, so that reservations and paced
 /// budgets end as they were.
@@ -57,8 +62,13 @@ pub fn recover(
     now: DateTime<Utc>,
 ) -> Result<Recovered, SealedError> {
     let reaches = Reaches::of(catalog, deduplicated);
+    // Budgets that are paced go on as they did: from the first event on.
+    let began = moment(first(reaches.earliest(), now));
+    let limits = Limits::new(history, catalog, began.min(now));
     let mut recovery = Recovery::new(history, catalog, now);
     recovery.read(reader, reaches, None, &mut |id, known| recent.remember_known(id, known))?;
+    // Meters are kept until a release is resolved that does not have them.
+    drop(limits);
     Ok(recovery.recovered)
 }
 
@@ -88,6 +98,35 @@ pub fn recover_past(
     let mut recovery = Recovery::new(history, catalog, moment);
     recovery.read(reader, reaches, Some(moment.timestamp_micros()), &mut |_, _| {})?;
     Ok(Past { recovered: recovery.recovered, pseudonym_keys: recovery.pseudonym_keys })
+}
+
+/// What history has of one person, of whom records that `is_theirs` are: worked out of what `reader` has. `names` are
+/// those that records may have for them. `catalog` completes records.
+///
+/// # Errors
+/// As [`recover`].
+pub fn recover_person(
+    reader: &EventReader,
+    names: &BTreeSet<String>,
+    is_theirs: &dyn Fn(&dyn EventRecord) -> bool,
+    catalog: &Catalog,
+    now: DateTime<Utc>,
+) -> Result<CustomerHistory, SealedError> {
+    let history = History::default();
+    let mut recovery = Recovery::new(&history, catalog, now);
+    let query = Query { customers: names.clone(), ..Query::default() };
+    reader.scan(&query, &mut |record| {
+        if is_theirs(&record) {
+            recovery.decision(&record, &mut |_, _| {});
+        }
+        ControlFlow::Continue(())
+    })?;
+    reader.scan_outcomes(&query, &mut |record| {
+        if is_theirs(&record) { recovery.outcome(&record) } else { ControlFlow::Continue(()) }
+    })?;
+    let Some(first) = names.first() else { return Ok(CustomerHistory::default()) };
+    names.iter().for_each(|name| history.rename(name, first));
+    Ok(history.customer(first).unwrap_or_default())
 }
 
 /// A history that is being built.
@@ -143,6 +182,27 @@ impl<'h> Recovery<'h> {
                 }
                 Record::Decision(_) => ControlFlow::Continue(()),
             }
+        })
+    }
+
+    /// Reads the events of a part of a log of one server that stand behind `since` and not behind `until`. Each decision
+    /// is passed to `remember`.
+    fn read_behind(
+        &mut self,
+        reader: &EventReader,
+        since: &Since,
+        until: u64,
+        remember: &mut dyn FnMut(Uuid, &KnownDecision),
+    ) -> Result<(), SealedError> {
+        reader.events_since(since, &mut |entry| {
+            if entry.position > until {
+                return ControlFlow::Break(());
+            }
+            match entry.record {
+                Record::Outcome(record) => _ = self.outcome(&record),
+                Record::Decision(record) => self.decision(&record, remember),
+            }
+            ControlFlow::Continue(())
         })
     }
 
@@ -270,6 +330,7 @@ pub(crate) fn money(micros: i64) -> f64 {
     micros as f64 / 1e6
 }
 
+/// A moment that no calendar knows is 1970.
 fn moment(micros: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(micros).unwrap_or_default()
 }

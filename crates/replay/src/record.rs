@@ -238,6 +238,8 @@ pub fn read(record: &proto::DecisionRecord, of: &Loaded) -> Result<ReplayInput, 
     let now = moment(record.decided_at)?;
     let refusals = record.refusals.iter().map(|refusal| refused(refusal, release.catalog(), now));
     let view = view(record, limits, now, |_, _| true)?;
+    let is_unavailable = |reason: &u8| *reason == Reason::HistoryUnavailable as u8 + 1;
+    let undurable = candidates.reasons.iter().any(is_unavailable);
     Ok(ReplayInput {
         request,
         now,
@@ -251,6 +253,7 @@ pub fn read(record: &proto::DecisionRecord, of: &Loaded) -> Result<ReplayInput, 
                 limits: Arc::clone(limits),
                 view: Arc::new(view),
                 refusals: refusals.collect::<Result<_, _>>()?,
+                undurable,
             }),
         },
         ignored: Some(record.ignored.clone()),

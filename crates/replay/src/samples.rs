@@ -270,6 +270,10 @@ impl Recorder for Kept {
 
     fn dropped(&self, _decisions: usize) {}
 
+    fn is_stalled(&self) -> bool {
+        false
+    }
+
     fn record(&self, _bytes: usize, call: RecordedCall) -> Option<Durable> {
         let mut records = self.0.lock().unwrap();
         crate::write(&call, &crate::Privacy::default(), |record| records.push(record));

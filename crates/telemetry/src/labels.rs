@@ -71,6 +71,12 @@ pub(super) struct OutcomeLabels {
     pub(super) verdict: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelSet)]
+pub(super) struct LimitLabels {
+    pub(super) offer: String,
+    pub(super) limit: &'static str,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ReleaseLabels {
     pub(super) release: u64,
@@ -188,6 +194,19 @@ impl Labels for VersionLabels {
 
     fn matches(&self, (model, version): (&str, u64)) -> bool {
         self.model == model && self.version == version
+    }
+}
+
+impl Labels for LimitLabels {
+    type Borrowed<'t> = (&'t str, &'static str);
+    const OVERFLOW: (&'static str, &'static str) = (OTHER, OTHER);
+
+    fn of((offer, limit): (&str, &'static str)) -> Self {
+        Self { offer: offer.to_owned(), limit }
+    }
+
+    fn matches(&self, (offer, limit): (&str, &'static str)) -> bool {
+        self.offer == offer && self.limit == limit
     }
 }
 

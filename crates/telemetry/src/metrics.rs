@@ -5,6 +5,7 @@
 //! Its user keeps it, so that a request looks up nothing here.
 
 mod events;
+mod history;
 mod outcomes;
 
 use std::fmt;
@@ -21,6 +22,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use self::events::EventMetrics;
+use self::history::HistoryMetrics;
+pub use self::history::LimitUse;
 use self::outcomes::OutcomeMetrics;
 use super::exposition::{self, Format};
 use super::labels::{
@@ -67,6 +70,8 @@ pub struct Metrics {
     pub events: EventMetrics,
     /// Outcomes that were reported.
     pub outcomes: OutcomeMetrics,
+    /// What limits look at, and how far they are used.
+    pub history: HistoryMetrics,
     /// Connections of clients.
     pub connections: ConnectionMetrics,
     process: ProcessMetrics,
@@ -127,6 +132,7 @@ impl Metrics {
         let customers = CustomerMetrics::register(own);
         let events = EventMetrics::register(own);
         let outcomes = OutcomeMetrics::register(own);
+        let history = HistoryMetrics::register(own);
         let connections = ConnectionMetrics::register(own);
         let process = ProcessMetrics::register(own);
         process.expose_standard(&mut registry);
@@ -142,6 +148,7 @@ impl Metrics {
             customers,
             events,
             outcomes,
+            history,
             connections,
             process,
         }
@@ -180,6 +187,12 @@ impl Metrics {
     #[must_use]
     pub fn outcomes(&self, outcome: &str, verdict: &'static str) -> Counter {
         self.outcomes.outcomes.with((outcome, verdict))
+    }
+
+    /// The outcomes that exceeded a limit of an offer. Limits are fixed words.
+    #[must_use]
+    pub fn overshoots(&self, offer: &str, limit: &'static str) -> Counter {
+        self.history.overshoots.with((offer, limit))
     }
 
     /// The metrics of a version of a model.

@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use chrono::{SecondsFormat, Utc};
 use clap::Args;
 use serde_json::{Map, Value};
 
@@ -12,17 +13,27 @@ use super::{subject, unknown_keys};
 use crate::cli::Failure;
 use crate::cli::archive::ArchiveArgs;
 use crate::cli::printing::print_contents;
+use event::privacy::Subject;
 use event::privacy::export::write;
+use event::{EventReader, EventRecord};
+use feature::FeatureSchema;
 use feature::store::StoredRow;
-use release::Store;
+use history::{CustomerHistory, HistoryEntry, recover_person};
+use release::{ReleaseFiles, Store};
 use replay::names;
 
 const AFTER_HELP: &str = "\
 Exits with 1 if nothing is known of the customer, or if records have pseudonyms by keys that are not there.
 Logs are read where --data names them; of other servers, only what is sealed is found.
 
+What limits look at (`history`) is worked out of decisions and outcomes, as servers do in memory.
+
 Example:
   proffer privacy export --customer C000001 --store var/store --data var/data --keys keys.toml --out person.json";
+
+/// What is said of the history in an export.
+const DERIVED_FROM: &str = "decisions and outcomes below, as limits count them; a server keeps it in memory and in \
+                            history.checkpoint of its data directory, as far back as limits look";
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
@@ -45,7 +56,9 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), Failure> {
     let rows = store.rows_of_customer(subject.id())?;
     let reader = archive.reader()?;
     let releases = archive.releases()?;
-    let (named, more) = (|release| names(&releases, release), [("customer_files", shown(&store, &rows))]);
+    let history = history_of(&store, &reader, &subject)?;
+    let more = [("customer_files", shown(&store, &rows)), ("history", history)];
+    let named = |release| names(&releases, release);
     let to = |out: &mut dyn Write| write(&reader, &subject, &privacy.cipher, &named, &more, out);
     let decisions = match &args.out {
         Some(path) => {
@@ -74,6 +87,31 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+/// What limits see of a person. Nobody but a server keeps it, so it is worked out as a server does.
+fn history_of(store: &Store, reader: &EventReader, subject: &Subject) -> Result<Value, Failure> {
+    let ReleaseFiles { features, offers, policy, .. } = store.release(store.current()?.current.release)?;
+    let schema = FeatureSchema::parse("features.toml", &features)?;
+    let catalog = offer::read(&schema, ("offers.toml", &offers), ("policy.toml", &policy));
+    let catalog = catalog.map_err(|invalid| Failure::new(invalid.problems.to_string()))?;
+    let is_theirs = |record: &dyn EventRecord| subject.is_of(record);
+    let CustomerHistory { opted_out, entries } =
+        recover_person(reader, &subject.texts(), &is_theirs, &catalog, Utc::now())?;
+    let entry = |entry: &HistoryEntry| {
+        serde_json::json!({
+            "at": entry.at.to_rfc3339_opts(SecondsFormat::Millis, true),
+            "type": *entry.event_type,
+            "offer_id": *entry.offer,
+            "placement": *entry.placement,
+            "channel": *entry.channel,
+        })
+    };
+    Ok(serde_json::json!({
+        "derived_from": DERIVED_FROM,
+        "opted_out": opted_out,
+        "entries": entries.iter().map(entry).collect::<Vec<_>>(),
+    }))
 }
 
 /// The rows of the files of customers, and which file each is from.

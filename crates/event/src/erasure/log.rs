@@ -46,6 +46,15 @@ pub trait ServerLog {
 
     /// Whether it is about to be given up, so that no more files of it may be changed.
     fn is_ending(&self) -> bool;
+
+    /// Drops what the server has worked out of events of the erased, in memory and in its data directory. Called once
+    /// the file is closed: events that come later are of after the erasure.
+    ///
+    /// # Errors
+    /// What cannot be dropped.
+    fn forget_events(&self, _erased: &Erased) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// The log of a running server; can be sent to other threads.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fmt::Write as _;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -22,6 +22,12 @@ const ACKNOWLEDGED: &str = ".ack";
 
 /// The format of markers that this version writes, and the greatest that it reads.
 const FORMAT: u32 = 1;
+
+/// How much the clocks of servers and commands may differ.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::days(1);
+
+/// How long an erasure may take, from the time in its id on.
+const LONGEST: TimeDelta = TimeDelta::days(60);
 
 /// Keeps hashes apart from any other use of SHA-256.
 const DOMAIN: &[u8] = b"proffer erasure 1\0";
@@ -179,6 +185,18 @@ impl Erased {
         !id.is_empty() && self.markers.iter().any(|marker| self.is_meant(marker, id))
     }
 
+    /// Whether this is a name that records have for somebody who is to be erased: their id, or a pseudonym under any key
+    /// that is there.
+    #[must_use]
+    pub fn has_name(&self, text: &str) -> bool {
+        let is_pseudonym = |marker: &Marker| {
+            let name = |hashed: &HashedName| Pseudonym { key: hashed.key.clone(), text: text.to_owned() };
+            let mut keyed = marker.name.iter().filter(|hashed| !hashed.key.is_empty());
+            keyed.any(|hashed| marker.has(&name(hashed)))
+        };
+        self.has_customer(text) || (!text.is_empty() && self.markers.iter().any(is_pseudonym))
+    }
+
     /// Whether a record is about somebody who is to be erased.
     #[must_use]
     pub fn has(&self, record: &dyn EventRecord) -> bool {
@@ -285,6 +303,32 @@ impl Erasures {
             open.extend(self.get(&id)?);
         }
         Ok(open)
+    }
+
+    /// Whether an erasure was completed since `since` without this server: it did not run, and has not acknowledged.
+    ///
+    /// # Errors
+    /// When the store cannot be reached, or a record of a complete erasure not be understood.
+    pub fn missed_by(&self, server: &str, since: DateTime<Utc>) -> Result<bool, ErasureError> {
+        let since = since - CLOCKS_DIFFER;
+        let first = u64::try_from((since - LONGEST).timestamp()).unwrap_or(0);
+        for name in self.0.list(ERASED)?.into_keys() {
+            let Some(id) = name.strip_suffix(MARKER).and_then(|id| Uuid::parse_str(id).ok()) else {
+                continue;
+            };
+            if id.get_timestamp().is_some_and(|made| made.to_unix().0 < first) {
+                continue;
+            }
+            let completed: Option<Completed> = self.0.read(&completed_key(&id.to_string()))?;
+            let is_missed = |completed: Completed| {
+                let at = DateTime::parse_from_rfc3339(&completed.completed_at);
+                !completed.servers.contains(server) && at.map_or(true, |at| at >= since)
+            };
+            if completed.is_some_and(is_missed) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Notes what a server has done.

@@ -60,6 +60,15 @@ impl LogFile {
     }
 }
 
+/// The last event of a log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogEnd {
+    /// Its position; 0 if there never was an event.
+    pub position: u64,
+    /// The sequence of its file.
+    pub sequence: u64,
+}
+
 /// The name of a log file.
 pub(crate) fn name(server: &str, sequence: u64) -> String {
     format!("{server}-{sequence:08}{EXTENSION}")
@@ -141,6 +150,16 @@ impl LogFiles {
         let (open, closed) = (self.0.open.load_full(), self.0.closed.load_full());
         let open = open.as_deref().filter(|open| !closed.contains_key(&open.sequence));
         closed.values().chain(open).cloned().collect()
+    }
+
+    /// Up to where the log is durable.
+    #[must_use]
+    pub fn end(&self) -> LogEnd {
+        // In this order a file that is being deleted is among them, or its end is known.
+        let last = self.all().into_iter().rfind(|file| file.events() > 0);
+        let deleted = *self.0.deleted.lock().unwrap_or_else(PoisonError::into_inner);
+        let (position, sequence) = last.map_or((0, 0), |file| (file.last, file.sequence));
+        LogEnd { position: position.max(deleted.position), sequence: sequence.max(deleted.sequence) }
     }
 
     /// Bytes of all of them.

@@ -50,7 +50,7 @@ pub fn open_read_only(root: &Path) -> Result<OpenedLog, EventError> {
 pub struct TakenOver {
     files: LogFiles,
     recovery: Recovery,
-    _directory: DataDirectory,
+    directory: DataDirectory,
 }
 
 /// Takes over the data directory of a server that has ended, and recovers its log.
@@ -63,10 +63,16 @@ pub fn take_over(root: &Path) -> Result<TakenOver, EventError> {
     let recovered = recovery::recover(&LocalDisk, &log, directory.server())?;
     let server = directory.server().to_owned();
     let files = LogFiles::new(Arc::new(LocalDisk), log, server, recovered.files, recovered.deleted);
-    Ok(TakenOver { files, recovery: recovered.report, _directory: directory })
+    Ok(TakenOver { files, recovery: recovered.report, directory })
 }
 
 impl TakenOver {
+    /// The data directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.root()
+    }
+
     /// Its files, all of which are closed.
     #[must_use]
     pub fn files(&self) -> &LogFiles {

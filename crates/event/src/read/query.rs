@@ -83,6 +83,17 @@ pub struct Since {
     pub time: Option<i64>,
     /// Of these servers what stands behind a position, whatever its time: a clock may be set back, and positions go on.
     pub positions: BTreeMap<String, u64>,
+    /// Of which server; `None`: of all.
+    pub server: Option<OfServer>,
+}
+
+/// A part of the log of one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfServer {
+    /// The id of the server.
+    pub id: String,
+    /// The first of the log files that are looked at, sealed or not.
+    pub sequence: u64,
 }
 
 impl Since {
@@ -90,6 +101,11 @@ impl Since {
     pub(crate) fn days(&self) -> Option<RangeInclusive<NaiveDate>> {
         let first = date_of(self.time?);
         Some(first.checked_sub_days(Days::new(1)).unwrap_or(first)..=date_of(i64::MAX))
+    }
+
+    /// Whether wanted events can be in a log file, sealed or not.
+    pub(crate) fn may_want_log(&self, server: &str, sequence: u64) -> bool {
+        self.server.as_ref().is_none_or(|wanted| wanted.id == server && sequence >= wanted.sequence)
     }
 }
 

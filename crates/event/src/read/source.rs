@@ -100,11 +100,17 @@ impl Sources {
         let mut sequences: BTreeMap<(String, u64), Vec<File>> = BTreeMap::new();
         for kind in Kind::ALL {
             for (key, bytes) in store.list(kind, since.days().as_ref())? {
+                if !since.may_want_log(&key.server, key.sequence) {
+                    continue;
+                }
                 let of_log = sequences.entry((key.server.clone(), key.sequence)).or_default();
                 of_log.push(File { place: Place::Sealed(key), bytes });
             }
         }
         for (server, log, opened) in opened {
+            if !since.may_want_log(&server, log.sequence) {
+                continue;
+            }
             let file = File { place: Place::WholeLog(opened), bytes: log.bytes };
             sequences.insert((server, log.sequence), vec![file]);
         }

@@ -33,6 +33,20 @@ pub fn advance<E: From<CheckpointError>>(
     Ok(merge(old, new, &history, &position, history.expires_before(now, keep), forgets)?)
 }
 
+/// Makes a checkpoint out of `old` without the customers whom `forgets` names. All else stays as it is.
+///
+/// # Errors
+/// When `old` is not a checkpoint that was written whole, or input or output fails.
+pub fn without(
+    old: impl Read,
+    new: impl Write,
+    forgets: impl Fn(&str) -> bool,
+) -> Result<(), CheckpointError> {
+    let mut old = Input::new(old);
+    let (history, position) = read_head(&mut old, TimeDelta::zero())?;
+    merge(old, new, &history, &position, 0, forgets)
+}
+
 fn merge<R: Read>(
     mut old: Input<R>,
     new: impl Write,

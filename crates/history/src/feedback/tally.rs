@@ -22,13 +22,12 @@ impl Tally {
         // One more for types that are not declared.
         let types = &catalog.policy.outcomes;
         let mut counts = vec![[0_u64; WORDS.len()]; types.len() + 1];
-        let (mut late, mut unattributed, mut overshoots) = (0, 0, 0);
+        let (mut late, mut unattributed) = (0, 0);
         for (of, verdict) in self.0.iter().zip(verdicts) {
             counts[of.unwrap_or(types.len())][word(verdict)] += 1;
-            if let Verdict::Accepted(AcceptedOutcome { attributed, late: is_late, overshoot }) = verdict {
+            if let Verdict::Accepted(AcceptedOutcome { attributed, late: is_late, .. }) = verdict {
                 late += u64::from(*is_late);
                 unattributed += u64::from(!attributed);
-                overshoots += u64::from(overshoot.cap_total || overshoot.budget);
             }
         }
         let labels = types.iter().map(|known| known.id.as_str()).chain([OTHER]);
@@ -39,7 +38,6 @@ impl Tally {
         }
         metrics.outcomes.late.inc_by(late);
         metrics.outcomes.unattributed.inc_by(unattributed);
-        metrics.outcomes.overshoots.inc_by(overshoots);
     }
 }
 

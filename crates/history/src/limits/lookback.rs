@@ -2,7 +2,7 @@
 //!
 //! A record keeps what limits looked at. So this also says what another release, asked again, cannot know.
 
-use offer::{Catalog, Counted, OfferIndex};
+use offer::{Catalog, OfferIndex};
 
 use super::{Limits, Place, PlacementNames, counted};
 use crate::moment::{self, Millis};

@@ -3,6 +3,12 @@
 use chrono::TimeDelta;
 use offer::{Catalog, Counted, Period};
 
+/// Whether a release has limits that look at history.
+#[must_use]
+pub fn has_limits(catalog: &Catalog) -> bool {
+    Reaches::of_customers(catalog).max(Reaches::of_totals(catalog)) != Reaches::NOTHING
+}
+
 /// How far back events are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reach {
@@ -19,9 +25,17 @@ pub(super) struct Reaches {
 }
 
 impl Reaches {
+    const NOTHING: Self = Self { decisions: Reach::Nothing, outcomes: Reach::Nothing };
+
     /// Duplicates of outcomes are recognised for `deduplicated`.
     pub(super) fn of(catalog: &Catalog, deduplicated: TimeDelta) -> Self {
-        let mut reaches = Self { decisions: Reach::Nothing, outcomes: Reach::Back(deduplicated) };
+        let duplicates = Self { decisions: Reach::Nothing, outcomes: Reach::Back(deduplicated) };
+        Self::of_customers(catalog).max(Self::of_totals(catalog)).max(duplicates)
+    }
+
+    /// Of limits that look at one customer.
+    pub(super) fn of_customers(catalog: &Catalog) -> Self {
+        let mut reaches = Self::NOTHING;
         let policy = &catalog.policy;
         for limit in &policy.contact_limits {
             reaches.counting(&limit.count, limit.per);
@@ -29,10 +43,16 @@ impl Reaches {
         for suppression in &policy.suppressions {
             reaches.outcomes = reaches.outcomes.max(Reach::Back(suppression.longest()));
         }
+        for cap in catalog.library.offers().iter().filter_map(|offer| offer.cap_customer.as_ref()) {
+            reaches.counting(&cap.count, cap.per);
+        }
+        reaches
+    }
+
+    /// Of limits that look at what all customers did.
+    pub(super) fn of_totals(catalog: &Catalog) -> Self {
+        let mut reaches = Self::NOTHING;
         for offer in catalog.library.offers() {
-            if let Some(cap) = &offer.cap_customer {
-                reaches.counting(&cap.count, cap.per);
-            }
             if let Some(cap) = &offer.cap_total {
                 reaches.counting(&cap.count, cap.per);
                 reaches.reserving(cap.reserve);
@@ -43,6 +63,11 @@ impl Reaches {
             }
         }
         reaches
+    }
+
+    /// The further of the two kinds.
+    pub(super) fn earliest(self) -> Reach {
+        self.decisions.max(self.outcomes)
     }
 
     /// The further of both.

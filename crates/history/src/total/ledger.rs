@@ -85,6 +85,14 @@ pub struct Overshoot {
     pub budget: bool,
 }
 
+impl Overshoot {
+    /// The limits.
+    pub fn limits(self) -> impl Iterator<Item = TotalLimit> {
+        let all = [(TotalLimit::Cap, self.cap_total), (TotalLimit::Budget, self.budget)];
+        all.into_iter().filter(|(_, exceeded)| *exceeded).map(|(limit, _)| limit)
+    }
+}
+
 /// What a checkpoint keeps of a ledger.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Saved {

@@ -117,6 +117,7 @@ pub(super) fn resolve(
         limits: Arc::clone(&other.limits),
         view: Arc::new(view),
         refusals: refusals.collect(),
+        undurable: history.undurable,
     };
     input.values.history = Some(history.in_every_round());
     Ok(())

@@ -14,8 +14,6 @@ pub struct OutcomeMetrics {
     pub late: Counter,
     /// Outcomes without a decision that is known.
     pub unattributed: Counter,
-    /// Outcomes that exceeded a cap or a budget.
-    pub overshoots: Counter,
 }
 
 impl OutcomeMetrics {
@@ -37,12 +35,6 @@ impl OutcomeMetrics {
                 own,
                 "outcomes_unattributed",
                 "Accepted outcomes whose decision is not known",
-                Counter::default(),
-            ),
-            overshoots: plain(
-                own,
-                "outcomes_overshooting",
-                "Accepted outcomes that exceeded a total cap or a budget, since their reservation had lapsed",
                 Counter::default(),
             ),
         }

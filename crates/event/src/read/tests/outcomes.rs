@@ -161,7 +161,7 @@ fn since_a_time_or_behind_a_position() {
     let of = |time: Option<i64>, position: Option<u64>| {
         let positions: BTreeMap<_, _> =
             position.into_iter().map(|position| ("s".to_owned(), position)).collect();
-        self::positions(&since(&reader, &Since { time, positions }))
+        self::positions(&since(&reader, &Since { time, positions, server: None }))
     };
     assert_eq!(of(Some(NOON + 2 * DAY), None), [3, 4, 5, 6]);
     // It is the time at which they were appended that counts.
@@ -174,6 +174,35 @@ fn since_a_time_or_behind_a_position() {
     let first = files.names().remove(0);
     fs::write(files.path(&first), "damaged").unwrap();
     assert_eq!(of(Some(NOON + 2 * DAY), None), [3, 4, 5, 6]);
+}
+
+#[test]
+fn of_one_server_from_a_log_file_on() {
+    let files = Files::new();
+    for sequence in 1..=3 {
+        files.seal("s", sequence, 2 * sequence - 1, &mixed([NOON, NOON + 1]));
+        files.seal("t", sequence, 2 * sequence - 1, &mixed([NOON, NOON + 1]));
+    }
+    let log = files.log("s", 4, 7, &mixed([NOON + 2, NOON + 3]));
+    let reader = reader(&files).with_opened(opened("s", &[log]));
+    let of = |sequence| {
+        let server = Some(OfServer { id: "s".to_owned(), sequence });
+        let positions = BTreeMap::from([("s".to_owned(), 3)]);
+        self::positions(&since(&reader, &Since { positions, server, time: None }))
+    };
+    assert_eq!(of(0), [4, 5, 6, 7, 8]);
+    assert_eq!(of(3), [5, 6, 7, 8]);
+    assert_eq!(of(5), Vec::<u64>::new());
+    // What is not looked at may be damaged.
+    for name in
+        files.names().iter().filter(|name| name.contains("t-") || name.ends_with("s-00000001.parquet"))
+    {
+        fs::write(files.path(name), "damaged").unwrap();
+    }
+    assert_eq!(of(2), [4, 5, 6, 7, 8]);
+    let servers = |time| reader.sealed_servers(time).unwrap();
+    assert_eq!(servers(None), BTreeMap::from([("s".to_owned(), 3), ("t".to_owned(), 3)]));
+    assert_eq!(servers(Some(NOON + 2 * DAY)), BTreeMap::new());
 }
 
 #[test]

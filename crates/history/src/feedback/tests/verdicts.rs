@@ -313,7 +313,9 @@ async fn an_outcome_that_exceeds_a_limit_is_counted_and_told() {
     // `b` has 20 to spend, 2.5 each.
     let verdicts = setting.record((4..13).map(|event| accept(&event.to_string(), "b")).collect()).await;
     assert_eq!(verdicts.iter().map(over).filter(|(_, budget)| *budget).count(), 1);
-    assert_eq!(setting.metrics.outcomes.overshoots.get(), 2);
+    for (offer, limit) in [("a", "cap_total"), ("b", "budget")] {
+        assert_eq!(setting.metrics.overshoots(offer, limit).get(), 1);
+    }
     let used: Vec<i64> = setting.limits.usage(now()).iter().map(|usage| usage.confirmed).collect();
     assert_eq!(used, [3, 22_500_000]);
 }

@@ -1,0 +1,179 @@
+//! How far back a history knows events, and what a checkpoint covers.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use event::log::LogEnd;
+use offer::Catalog;
+
+use super::reach::{Reach, Reaches};
+use super::{first, moment};
+use crate::History;
+
+/// How far back the history of a server knows events, by kind: in microseconds since 1970, `i64::MIN` if it knows all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    pub(super) decisions: i64,
+    pub(super) outcomes: i64,
+}
+
+/// What the limits of a release look at and a history does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortfall {
+    /// `decisions` or `outcomes`.
+    pub of: &'static str,
+    /// Since when they look at them; `None`: at all.
+    pub needed: Option<DateTime<Utc>>,
+    /// Since when they are known; `None`: none is.
+    pub known: Option<DateTime<Utc>>,
+}
+
+impl Known {
+    /// What was read for these reaches at `now`.
+    pub(super) fn of(reaches: Reaches, now: DateTime<Utc>) -> Self {
+        let since = |reach| first(reach, now).min(now.timestamp_micros());
+        Self { decisions: since(reaches.decisions), outcomes: since(reaches.outcomes) }
+    }
+
+    /// What the limits of `catalog` look at, and `history`, which knows so much, does not know at `now`. It then counts
+    /// too little, until that is too long ago to be looked at.
+    #[must_use]
+    pub fn shortfall(self, history: &History, catalog: &Catalog, now: DateTime<Utc>) -> Option<Shortfall> {
+        let kept = history.kept_since().map_or(i64::MIN, |moment| moment.timestamp_micros());
+        let of_customers = Reaches::of_customers(catalog);
+        let of_totals = Reaches::of_totals(catalog);
+        // What was dropped since is no longer known of customers; totals are kept apart.
+        let all = [
+            ("decisions", of_customers.decisions, self.decisions.max(kept)),
+            ("decisions", of_totals.decisions, self.decisions),
+            ("outcomes", of_customers.outcomes, self.outcomes.max(kept)),
+            ("outcomes", of_totals.outcomes, self.outcomes),
+        ];
+        let shortfall = |(of, reach, known): (&'static str, Reach, i64)| {
+            let needed = needed(reach, now)?;
+            (known > needed).then(|| Shortfall {
+                of,
+                needed: (needed > i64::MIN).then(|| moment(needed)),
+                known: (known < i64::MAX).then(|| moment(known)),
+            })
+        };
+        all.into_iter().find_map(shortfall)
+    }
+
+    /// Whether it knows all that these reaches look at.
+    fn covers(self, reaches: Reaches, now: DateTime<Utc>) -> bool {
+        [(reaches.decisions, self.decisions), (reaches.outcomes, self.outcomes)]
+            .into_iter()
+            .all(|(reach, known)| needed(reach, now).is_none_or(|needed| known <= needed))
+    }
+}
+
+/// Since when events are looked at; `None` if none is.
+fn needed(reach: Reach, now: DateTime<Utc>) -> Option<i64> {
+    match reach {
+        Reach::Nothing => None,
+        Reach::Everything => Some(i64::MIN),
+        Reach::Back(length) => {
+            Some(now.checked_sub_signed(length).map_or(i64::MIN, |first| first.timestamp_micros()))
+        }
+    }
+}
+
+/// What a checkpoint covers: it is kept in the file as its position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Covers {
+    /// When it was made, in microseconds since 1970.
+    pub at: i64,
+    pub known: Known,
+    /// The server, and the last event of its log that is counted.
+    pub server: String,
+    pub end: LogEnd,
+    /// Other servers that have sealed events, and the last of the log files of each that are counted.
+    pub others: BTreeMap<String, u64>,
+}
+
+impl Covers {
+    /// As bytes: a line for each fact.
+    pub(super) fn written(&self) -> Vec<u8> {
+        let Self { at, known: Known { decisions, outcomes }, server, end, others } = self;
+        let own = format!("{at} {decisions} {outcomes}\n{server} {} {}\n", end.position, end.sequence);
+        let others = others.iter().map(|(server, sequence)| format!("{server} {sequence}\n"));
+        std::iter::once(own).chain(others).collect::<String>().into_bytes()
+    }
+
+    /// The reverse; `None` if these are other bytes.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut lines = std::str::from_utf8(bytes).ok()?.lines();
+        let mut numbers = lines.next()?.split(' ').map(str::parse::<i64>);
+        let mut next = || numbers.next()?.ok();
+        let (at, decisions, outcomes) = (next()?, next()?, next()?);
+        let mut own = lines.next()?.split(' ');
+        let server = own.next()?.to_owned();
+        let end = LogEnd { position: own.next()?.parse().ok()?, sequence: own.next()?.parse().ok()? };
+        let other = |line: &str| {
+            let (server, sequence) = line.split_once(' ')?;
+            Some((server.to_owned(), sequence.parse().ok()?))
+        };
+        let others = lines.map(other).collect::<Option<_>>()?;
+        Some(Self { at, known: Known { decisions, outcomes }, server, end, others })
+    }
+
+    /// Why a server cannot begin with it, if it cannot: `server` has a log that ends at `end`, there are sealed events
+    /// of `others`, and limits look back so far. `history` is that of the checkpoint.
+    pub(super) fn problem(
+        &self,
+        history: &History,
+        (server, end): (&str, LogEnd),
+        others: &BTreeMap<String, u64>,
+        (catalog, reaches): (&Catalog, Reaches),
+        now: DateTime<Utc>,
+    ) -> Option<String> {
+        if self.server != server {
+            return Some(format!("it is of the server {}", self.server));
+        }
+        if self.end.position > end.position {
+            return Some(format!(
+                "it has events up to position {}, and the log ends at {}",
+                self.end.position, end.position
+            ));
+        }
+        let is_new = |(server, sequence): &(&String, &u64)| self.others.get(*server) < Some(*sequence);
+        if let Some((server, _)) = others.iter().find(is_new) {
+            return Some(format!("there are events of the server {server} that it does not have"));
+        }
+        let reaches_far_enough =
+            self.known.covers(reaches, now) && self.known.shortfall(history, catalog, now).is_none();
+        (!reaches_far_enough).then(|| "limits look further back than it reaches".to_owned())
+    }
+
+    /// When it was made.
+    pub(super) fn moment(&self) -> DateTime<Utc> {
+        moment(self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn covers() -> Covers {
+        Covers {
+            at: 1_796_083_200_000_001,
+            known: Known { decisions: i64::MIN, outcomes: 17 },
+            server: "s".to_owned(),
+            end: LogEnd { position: 7, sequence: 2 },
+            others: BTreeMap::from([("t".to_owned(), 3), ("u".to_owned(), 0)]),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let covers = covers();
+        assert_eq!(Covers::read(&covers.written()), Some(covers.clone()));
+        let alone = Covers { others: BTreeMap::new(), ..covers };
+        assert_eq!(Covers::read(&alone.written()), Some(alone));
+        for other in [&b""[..], b"here", b"1 2\ns 1 1\n", b"1 2 3\ns 1\n", b"1 2 3\ns 1 1\nt\n", b"\xff"] {
+            assert_eq!(Covers::read(other), None, "{other:?}");
+        }
+    }
+}
