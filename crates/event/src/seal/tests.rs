@@ -235,7 +235,7 @@ fn what_a_newer_version_wrote_is_not_sealed() {
     let unknown = "a kind that is not known (field 6 of Event)";
     // An event with a field that is not known; one of a kind that is not known, and one without any.
     for (fields, message) in [
-        (newer, "fields that are not known"),
+        (newer, "fields that this version does not know"),
         (vec![0x08, 2, 0x32, 2, 0x08, 1], unknown),
         (vec![0x08, 2, 0x10, 7], "a kind that is not known"),
     ] {
