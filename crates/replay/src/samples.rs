@@ -435,7 +435,7 @@ pub(crate) fn crowded(calls: usize) -> Vec<RankRequest> {
     let call = |call: usize| RankRequest {
         placement: ["home", "letter", "home"][call % 3].to_owned(),
         channel: if call % 5 == 3 { "web" } else { "" }.to_owned(),
-        customers: (0..=call % 8).chain([0]).map(|at| customer(call * 5 + at * 3)).collect(),
+        customers: (0..=call % 8).chain([0]).map(|at| customer(call * 5 + at * 4)).collect(),
         count: call % 3,
         ..RankRequest::default()
     };
