@@ -113,6 +113,7 @@ impl SavedHistory {
         let (server, end) = (self.log.server(), self.log.end());
         // Listed before anything is read: what is sealed since is missing at the next start.
         let mut others = reader.sealed_servers(None)?;
+        let is_new = others.is_empty() && end.position == 0;
         others.remove(server);
         let usable = self.read().and_then(|read| {
             let Some((checkpoint, covers)) = read else { return Ok(None) };
@@ -138,7 +139,7 @@ impl SavedHistory {
             }
         };
         let recovered = recover((history, recent), reader, catalog, self.deduplicated, now)?;
-        let known = Known::of(reaches, now);
+        let known = if is_new { Known::EVERYTHING } else { Known::of(reaches, now) };
         let covers = Covers { at: now.timestamp_micros(), known, server: server.to_owned(), end, others };
         let not_saved = self.save(history, covers).err();
         Ok(Started { recovered, from, known, not_saved })
