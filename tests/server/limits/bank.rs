@@ -224,11 +224,7 @@ impl Live {
     fn outcome(&self, kind: &str) -> wire::Outcome {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().cast_signed();
         let occurred_at = prost_types::Timestamp { seconds: now + self.ahead, nanos: 0 };
-        wire::Outcome {
-            r#type: kind.to_owned(),
-            occurred_at: Some(occurred_at),
-            ..wire::Outcome::default()
-        }
+        wire::Outcome { r#type: kind.to_owned(), occurred_at: Some(occurred_at), ..wire::Outcome::default() }
     }
 
     /// The metrics page.

@@ -5,8 +5,7 @@ use std::fs;
 use super::bank::{Bank, Live, has, offer, shown, withheld};
 use crate::binary::{proffer, proffer_prints};
 
-const LIMITS: &str =
-    "[[contact_limit]]\nid = \"once\"\nlimit = 1\nper = \"30d\"\ncount = \"decision\"\nexempt = [\"service\"]\n";
+const LIMITS: &str = "[[contact_limit]]\nid = \"once\"\nlimit = 1\nper = \"30d\"\ncount = \"decision\"\nexempt = [\"service\"]\n";
 
 const ANNA: &str = "customer-anna";
 const BERT: &str = "customer-bert";

@@ -24,7 +24,8 @@ async fn promote(bank: &Bank, live: &Live, workspace: &Path) -> u64 {
     let (address, workspace) = (live.process.address.to_string(), workspace.to_str().unwrap());
     let made = proffer_prints(["release", "create", workspace, "--server", &address, "--json"]);
     let made: serde_json::Value = serde_json::from_str(&made).unwrap();
-    let number = made["release"]["number"].as_u64().or(made["number"].as_u64()).unwrap_or_else(|| panic!("{made}"));
+    let number =
+        made["release"]["number"].as_u64().or(made["number"].as_u64()).unwrap_or_else(|| panic!("{made}"));
     Management::over(live.channel.clone()).promote(number).await.unwrap();
     assert!(bank.store().join(format!("releases/{number}")).exists());
     number
@@ -94,9 +95,15 @@ async fn a_store_of_the_previous_version_gets_limits_that_count_what_it_has_reco
     let limited = bank.workspace("limited", &offer("gold", cap), "");
     promote(&bank, &live, &limited).await;
     let log = live.end();
-    assert!(log.iter().any(|line| line.contains("look further back than the history of this server")), "{log:#?}");
+    assert!(
+        log.iter().any(|line| line.contains("look further back than the history of this server")),
+        "{log:#?}"
+    );
     let mut live = bank.serve(&keep).await;
-    live.counts(&["proffer_limit_used{offer=\"gold\",limit=\"cap_total\"} 5.0", "proffer_history_customers 5"]);
+    live.counts(&[
+        "proffer_limit_used{offer=\"gold\",limit=\"cap_total\"} 5.0",
+        "proffer_history_customers 5",
+    ]);
     assert_eq!(live.shows("home", "emil").await, ["gold"]);
     let full = live.one("home", "fritz").await;
     assert_eq!((shown(&full), withheld(&full, "gold").0), (vec![], "CAP_TOTAL"));

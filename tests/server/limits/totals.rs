@@ -20,7 +20,10 @@ async fn a_reservation_is_taken_up_or_lapses_and_what_comes_later_overshoots() {
     let (reason, detail) = withheld(&third, "gold");
     assert_eq!(reason, "CAP_TOTAL");
     assert!(detail.starts_with("cap_total: frees in 30 min"), "{detail}");
-    live.counts(&["proffer_reservations 2", "proffer_limit_reserved{offer=\"gold\",limit=\"cap_total\"} 2.0"]);
+    live.counts(&[
+        "proffer_reservations 2",
+        "proffer_limit_reserved{offer=\"gold\",limit=\"cap_total\"} 2.0",
+    ]);
     // One is taken up in time.
     let told = live.report(&first, "accept").await;
     assert!(told.attributed && !told.limit_overshoot, "{told:?}");
@@ -75,8 +78,7 @@ async fn an_outcome_finds_its_decision_at_once_and_only_what_reserves_waits_for_
         let line = text.lines().find(|line| line.starts_with("proffer_events_appended_total ")).unwrap();
         line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
     };
-    let plain =
-        wire::RankRequest { candidate_offer_ids: vec!["plain".to_owned()], ..ask("home", &["anna"]) };
+    let plain = wire::RankRequest { candidate_offer_ids: vec!["plain".to_owned()], ..ask("home", &["anna"]) };
     let result = live.rank(plain).await.remove(0);
     assert_eq!((shown(&result), appended(&live)), (vec!["plain"], 0));
     let told = live.report(&result, "click").await;

@@ -71,7 +71,8 @@ async fn a_log_that_cannot_be_written_withholds_what_must_be_durable_and_nothing
     live.end();
     let (store, data) = (bank.store(), bank.path("data"));
     let (store, data) = (store.to_str().unwrap(), data.to_str().unwrap());
-    let shown = crate::binary::proffer(["decision", "show", &result.decision_id, "--store", store, "--data", data]);
+    let shown =
+        crate::binary::proffer(["decision", "show", &result.decision_id, "--store", store, "--data", data]);
     assert!(shown.stdout.contains("decided again: the same answer"), "{shown:?}");
 }
 
