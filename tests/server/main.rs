@@ -22,6 +22,7 @@ mod hostile;
 mod hour;
 mod lanes;
 mod lifecycle;
+mod limits;
 mod logs;
 mod management;
 mod metrics;

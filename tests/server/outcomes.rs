@@ -3,7 +3,7 @@
 mod answers;
 mod history;
 mod starbucks;
-mod workspace;
+pub(crate) mod workspace;
 
 use std::fs;
 use std::path::Path;

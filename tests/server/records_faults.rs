@@ -1,7 +1,7 @@
 //! Records while things fail: servers are killed, disks fill, stores and clocks go away and come back. Every
 //! acknowledged decision is recorded once, and `degraded` and the metrics tell of the others.
 
-mod clock;
+pub(crate) mod clock;
 mod disk;
 mod kills;
 mod queue;

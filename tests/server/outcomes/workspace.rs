@@ -27,7 +27,7 @@ range = [0.0, 100.0]
 const MANIFEST: &str = "kind = 'propensity'\nlayout = 'pairwise'\ninputs = ['balance', 'annual_fee']\n";
 
 /// Writes a workspace without customers, with the model `m`.
-pub(super) fn write(directory: &Path, offers: &str, policy: &str) {
+pub(crate) fn write(directory: &Path, offers: &str, policy: &str) {
     let version = directory.join("m/1");
     fs::create_dir_all(&version).unwrap();
     let graph = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/onnx/pushed_good.onnx");

@@ -16,14 +16,14 @@ use crate::harness::rank_request;
 const HOUR: i64 = 3_600;
 
 /// The wall clock of a server.
-struct Clock {
+pub(crate) struct Clock {
     library: PathBuf,
     file: PathBuf,
 }
 
 impl Clock {
     /// A clock in a directory, or `None` and a message.
-    fn new(directory: &Path) -> Option<Self> {
+    pub(crate) fn new(directory: &Path) -> Option<Self> {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/server/records_faults/clock.c");
         let (library, file) = (directory.join("clock.so"), directory.join("clock"));
         let mut cc = Command::new("cc");
@@ -40,8 +40,13 @@ impl Clock {
         Some(Self { library, file })
     }
 
+    /// Has a command be run with this clock.
+    pub(crate) fn apply(&self, command: &mut Command) {
+        command.env("LD_PRELOAD", &self.library).env("PROFFER_TEST_CLOCK", &self.file);
+    }
+
     /// Sets it ahead of that of this machine, or back.
-    fn set(&self, seconds: i64) {
+    pub(crate) fn set(&self, seconds: i64) {
         let file = fs::File::options().write(true).open(&self.file).unwrap();
         file.write_all_at(&seconds.to_ne_bytes(), 0).unwrap();
     }
@@ -69,7 +74,7 @@ async fn ids_order_and_dates_hold_while_the_clock_jumps() {
     let late = NaiveTime::from_hms_opt(23, 30, 0).unwrap();
     let base = (Utc::now().date_naive().and_time(late).and_utc() - Utc::now()).num_seconds();
     let mut serve = scene.server("data", &[("sync", "always")]);
-    serve.env("LD_PRELOAD", &clock.library).env("PROFFER_TEST_CLOCK", &clock.file);
+    clock.apply(&mut serve);
     clock.set(base);
     let server = scene.start(serve);
     let mut decided = Vec::new();

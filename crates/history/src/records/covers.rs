@@ -29,6 +29,9 @@ pub struct Shortfall {
 }
 
 impl Known {
+    /// All that was ever recorded.
+    pub(super) const EVERYTHING: Self = Self { decisions: i64::MIN, outcomes: i64::MIN };
+
     /// What was read for these reaches at `now`.
     pub(super) fn of(reaches: Reaches, now: DateTime<Utc>) -> Self {
         let since = |reach| first(reach, now).min(now.timestamp_micros());

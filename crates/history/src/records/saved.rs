@@ -96,8 +96,8 @@ impl SavedHistory {
     }
 
     /// Gives `history`, which is new, what was recorded before: out of the checkpoint and the log behind it, or else of
-    /// all that `reader` has. Decisions that are read are added to `recent`. Nothing is recorded meanwhile. `has_erased`
-    /// says why a checkpoint of a moment may have persons who were erased, if it may.
+    /// all that `reader` has. Decisions that are read are added to `recent`. Nothing is recorded meanwhile.
+    /// `has_erased` says why a checkpoint of a moment may have persons who were erased, if it may.
     ///
     /// # Errors
     /// When the store cannot be reached, or a file with events is damaged.
@@ -113,6 +113,7 @@ impl SavedHistory {
         let (server, end) = (self.log.server(), self.log.end());
         // Listed before anything is read: what is sealed since is missing at the next start.
         let mut others = reader.sealed_servers(None)?;
+        let is_new = others.is_empty() && end.position == 0;
         others.remove(server);
         let usable = self.read().and_then(|read| {
             let Some((checkpoint, covers)) = read else { return Ok(None) };
@@ -138,14 +139,15 @@ impl SavedHistory {
             }
         };
         let recovered = recover((history, recent), reader, catalog, self.deduplicated, now)?;
-        let known = Known::of(reaches, now);
+        let known = if is_new { Known::EVERYTHING } else { Known::of(reaches, now) };
         let covers = Covers { at: now.timestamp_micros(), known, server: server.to_owned(), end, others };
         let not_saved = self.save(history, covers).err();
         Ok(Started { recovered, from, known, not_saved })
     }
 
     /// Makes the next checkpoint out of the last one and what this server has recorded since, if there is anything. It
-    /// leaves out what is older than `keep` and all that limits of `catalog` look at. Returns whether there is a new one.
+    /// leaves out what is older than `keep` and all that limits of `catalog` look at. Returns whether there is a new
+    /// one.
     ///
     /// # Errors
     /// When the last one or the log cannot be read, or the file not be written.
