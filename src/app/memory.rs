@@ -131,11 +131,16 @@ impl Memory {
         let has_erased = |since| recorded.erasures.missed_since(since);
         let started = recorded.saved.start(memory, &recorded.reader, &catalog, has_erased, now)?;
         let Started { recovered, from, known, not_saved } = started;
-        let took = began.elapsed();
+        let (took, is_built_anew) = (began.elapsed(), !matches!(from, RecoveredFrom::Checkpoint(_)));
         match from {
             RecoveredFrom::Checkpoint(at) => {
                 self.metrics.history.checkpoint_time.set(at.timestamp_micros() as f64 / 1e6);
-                tracing::info!(%at, behind = ?recovered, ?took, "the history is that of its checkpoint and what is behind it");
+                tracing::info!(
+                    %at,
+                    behind = ?recovered,
+                    ?took,
+                    "the history is that of its checkpoint and what is behind it"
+                );
             }
             RecoveredFrom::Events => tracing::info!(?recovered, ?took, "the history is built of events"),
             RecoveredFrom::EventsInstead { reason } => {
@@ -149,7 +154,7 @@ impl Memory {
         }
         match not_saved {
             Some(error) => self.not_saved(&error),
-            None if self.metrics.history.checkpoint_time.get() == 0.0 => self.is_saved(now),
+            None if is_built_anew => self.is_saved(now),
             None => {}
         }
         *lock(&recorded.known) = Some(known);
@@ -186,13 +191,13 @@ impl Memory {
                 release = release.number(),
                 looks_at = format!("{of} since {}", day(needed, "the first")),
                 known_since = day(known, "never"),
-                "limits of the release look further back than the history of this server reaches, and count too little; \
-                 restart the server to have it built of all that is recorded"
+                "limits of the release look further back than the history of this server reaches, and count too \
+                 little; restart the server to have it built of all that is recorded"
             );
         }
     }
 
-    /// Looks at each release that begins to serve, until `stop`.
+    /// Looks at each release that begins to serve.
     pub(super) async fn follow(self: Arc<Self>, deployer: release::Deployer) {
         let mut state = deployer.state();
         loop {

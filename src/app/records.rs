@@ -157,8 +157,8 @@ impl Records {
     /// Writes what is queued and ends. Blocks for at most about `within` for sealing, for erasing, for the history of
     /// `memory` and for the disk each.
     pub(super) fn close(self, memory: &Arc<Memory>, within: Duration) {
-        // Before the log gives its directory up: another server that takes it must not meet a file that is being sealed,
-        // blanked or saved.
+        // Before the log gives its directory up: another server that takes it must not meet a file that is being
+        // sealed, blanked or saved.
         self.sealer.stop_within(within);
         let leaving = self.erasures.stop(within);
         if self.log.recorder().close_file(within).is_ok() {

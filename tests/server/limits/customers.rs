@@ -92,10 +92,8 @@ scope = "offer"
     let (reason, detail) = withheld(&result, "gold");
     assert_eq!(reason, "SUPPRESSED");
     assert!(detail.starts_with("dismissed: frees in "), "{detail}");
-    assert_eq!(
-        shown(&live.rank(wire::RankRequest { customers: ask("", &["bert"]).customers, ..gold }).await[0]),
-        ["gold"]
-    );
+    let gold = wire::RankRequest { customers: ask("home", &["bert"]).customers, ..gold };
+    assert_eq!(shown(&live.rank(gold).await[0]), ["gold"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,14 @@ use crate::harness::wire;
 use wire::decision_service_client::DecisionServiceClient;
 
 const CAP: &str = "cap_total = { limit = 2, per = \"all\", count = \"accept\", reserve = \"1d\" }";
-const LIMITS: &str = "[[contact_limit]]\nid = \"twice\"\nchannels = [\"app\"]\nlimit = 2\nper = \"30d\"\ncount = \"decision\"\n";
+const LIMITS: &str = r#"
+[[contact_limit]]
+id = "twice"
+channels = ["app"]
+limit = 2
+per = "30d"
+count = "decision"
+"#;
 
 fn bank() -> Bank {
     Bank::new(&[offer("gold", CAP), offer("plain", "")].concat(), LIMITS)

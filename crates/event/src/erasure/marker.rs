@@ -185,8 +185,8 @@ impl Erased {
         !id.is_empty() && self.markers.iter().any(|marker| self.is_meant(marker, id))
     }
 
-    /// Whether this is a name that records have for somebody who is to be erased: their id, or a pseudonym under any key
-    /// that is there.
+    /// Whether this is a name that records have for somebody who is to be erased: their id, or a pseudonym under any
+    /// key that is there.
     #[must_use]
     pub fn has_name(&self, text: &str) -> bool {
         let is_pseudonym = |marker: &Marker| {

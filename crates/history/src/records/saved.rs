@@ -96,8 +96,8 @@ impl SavedHistory {
     }
 
     /// Gives `history`, which is new, what was recorded before: out of the checkpoint and the log behind it, or else of
-    /// all that `reader` has. Decisions that are read are added to `recent`. Nothing is recorded meanwhile. `has_erased`
-    /// says why a checkpoint of a moment may have persons who were erased, if it may.
+    /// all that `reader` has. Decisions that are read are added to `recent`. Nothing is recorded meanwhile.
+    /// `has_erased` says why a checkpoint of a moment may have persons who were erased, if it may.
     ///
     /// # Errors
     /// When the store cannot be reached, or a file with events is damaged.
@@ -146,7 +146,8 @@ impl SavedHistory {
     }
 
     /// Makes the next checkpoint out of the last one and what this server has recorded since, if there is anything. It
-    /// leaves out what is older than `keep` and all that limits of `catalog` look at. Returns whether there is a new one.
+    /// leaves out what is older than `keep` and all that limits of `catalog` look at. Returns whether there is a new
+    /// one.
     ///
     /// # Errors
     /// When the last one or the log cannot be read, or the file not be written.
