@@ -2,7 +2,9 @@
 
 mod shown;
 
+use std::fs;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use uuid::Uuid;
@@ -17,7 +19,7 @@ const AFTER_HELP: &str = "\
 Examples:
   proffer decision list --customer C000001 --from 2026-11-01
   proffer decision show 019ad0b2-7c3e-7f1a-9a55-1f6f3d2b8c01
-  proffer decision show 019ad0b2-7c3e-7f1a-9a55-1f6f3d2b8c01 --store var/store --data var/data";
+  proffer decision show 019ad0b2-7c3e-7f1a-9a55-1f6f3d2b8c01 --store var/store --data var/data --html why.html";
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
@@ -33,6 +35,9 @@ enum DecisionCommand {
         /// The decision's id, as in the answer to Rank
         #[arg(value_name = "ID")]
         id: Uuid,
+        /// Also write it as one HTML page
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
         #[command(flatten)]
         place: Place,
     },
@@ -65,10 +70,10 @@ struct Place {
     store: Option<String>,
     /// With --store: also read the log in this data directory; may be given several times
     #[arg(long, value_name = "DIR", requires = "store", display_order = 100)]
-    data: Vec<std::path::PathBuf>,
+    data: Vec<PathBuf>,
     /// With --store: the file of the keys of the records
     #[arg(long, value_name = "FILE", requires = "store", display_order = 100)]
-    keys: Option<std::path::PathBuf>,
+    keys: Option<PathBuf>,
     /// Print JSON
     #[arg(long, display_order = 100)]
     json: bool,
@@ -86,7 +91,7 @@ impl Place {
 
 pub(super) fn run(args: &DecisionArgs) -> Result<(), Failure> {
     match &args.command {
-        DecisionCommand::Show { id, place } => {
+        DecisionCommand::Show { id, html, place } => {
             let view = match place.archive() {
                 Some(archive) => {
                     let record = archive.reader()?.find(&id.to_string())?;
@@ -100,6 +105,10 @@ pub(super) fn run(args: &DecisionArgs) -> Result<(), Failure> {
                     Ok(Client::connect(&place.server).await?.recorded_decision(*id).await?)
                 })?,
             };
+            if let Some(file) = html {
+                fs::write(file, view.html())
+                    .map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
+            }
             if place.json { print_pretty_json(&view) } else { print(shown::decision(&view)) }
         }
         DecisionCommand::List { selection, count, place } => {

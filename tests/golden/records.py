@@ -275,7 +275,9 @@ def of_json(line, release):
         exclude_offer_ids=rest["exclude_offer_ids"],
         asked_release=rest["asked_release"],
         ignored=rest["ignored"],
+        default_channel=rest.get("default_channel", ""),
         degraded=line["degraded"],
+        refusals=[record_pb2.RecordedRefusal(**refusal) for refusal in rest.get("refusals", [])],
     )
     for name in FIELDS:
         setattr(record, name, line[name])
@@ -307,10 +309,49 @@ def of_json(line, release):
             models = ("model", "model_version")
             factors = {name: value if name in models else number(value) for name, value in offer["factors"].items()}
             shown.factors.CopyFrom(record_pb2.RecordedFactors(propensity=number(line["propensities"][at]), **factors))
+        if "terms" in offer:
+            terms = {name: number(value) for name, value in offer["terms"].items()}
+            shown.terms.CopyFrom(record_pb2.RecordedTerms(**terms))
+        for limit in ("cap_total", "budget"):
+            if limit in offer:
+                getattr(shown, limit).CopyFrom(record_pb2.RecordedReservation(**offer[limit]))
+    if "history" in rest:
+        record.history.CopyFrom(seen_history(rest["history"], record.decided_at // 1000))
     if line["error_code"] is not None:
         record.error.code, record.error.message = line["error_code"], line["error_message"]
         record.error.field = rest["error_field"]
     return record
+
+
+def seen_history(found, decided_at):
+    """What limits looked at, as a record has it. `decided_at` is in milliseconds since 1970."""
+    history = record_pb2.SeenHistory(opted_out=found["opted_out"])
+
+    def number_of(name):
+        if name is None:
+            return 0
+        if name == "(other)":
+            return 1
+        if name not in history.names:
+            history.names.append(name)
+        return list(history.names).index(name) + 2
+
+    kinds, last = [], decided_at
+    for event in found["events"]:
+        kind = {name: event[name] for name in ("offer", "placement", "channel", "type", "many")}
+        if kind not in kinds:
+            kinds.append(kind)
+            numbers = {name: number_of(kind[name]) for name in ("offer", "placement", "channel", "type")}
+            history.kinds.add(many=kind["many"], **numbers)
+        at = micros(event["at"]) // 1000
+        history.events.append(2 * kinds.index(kind) + event["same_decision"])
+        history.times.append(at - last)
+        last = at
+    for limit in found["full"]:
+        history.full.append(2 * number_of(limit["offer"]) + (limit["limit"] == "budget"))
+        frees = limit["frees_at"]
+        history.frees_in.append(0 if frees is None else micros(frees) // 1000 - decided_at)
+    return history
 
 
 def feature_values(found, features):

@@ -34,6 +34,7 @@ mod properties;
 mod recent_rows;
 mod records;
 mod records_faults;
+mod records_limits;
 mod records_read;
 mod records_replay;
 mod releases;

@@ -7,6 +7,7 @@ mod frees;
 mod full;
 mod oracle;
 pub(crate) mod rebuilt;
+mod recorded;
 mod slates;
 mod suppressions;
 mod threads;

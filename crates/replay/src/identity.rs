@@ -176,3 +176,6 @@ impl Replayed {
         self
     }
 }
+
+#[cfg(test)]
+mod tests;

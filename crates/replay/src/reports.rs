@@ -1,9 +1,10 @@
-//! What a replay, a what-if or a simulation came to: text for a terminal, JSON, one HTML page.
+//! What a replay, a what-if or a simulation came to: text for a terminal, JSON, one HTML page. And the page of a decision.
 //!
 //! `outline` is what all reports are made of. `compared` and `identity` say what a reader gets to know, once for text
-//! and HTML. The same result gives the same bytes: nothing here reads a clock.
+//! and HTML; `decision` does so for a page. The same result gives the same bytes: nothing here reads a clock.
 
 mod compared;
+mod decision;
 mod html;
 mod identity;
 mod outline;
@@ -12,6 +13,15 @@ mod words;
 
 use super::comparison::Comparison;
 use super::identity::Replayed;
+use super::view::DecisionView;
+
+impl DecisionView {
+    /// The decision as a self-contained HTML page.
+    #[must_use]
+    pub fn html(&self) -> String {
+        html::render(&decision::outline(self))
+    }
+}
 
 impl Comparison {
     /// The report for a terminal. Its tables are as wide as the terminal, or as they need to be without one.

@@ -8,17 +8,21 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use chrono::{DateTime, Utc};
-use decision::{ContextValue, Customer, Decider, Durable, RankRequest, RankResult, RecordedCall, Recorder};
+use chrono::{DateTime, TimeDelta, Utc};
+use decision::{
+    ContextValue, Customer, Decider, Durable, Limiter, RankRequest, RankResult, RecordedCall, Recorder,
+};
 use event::proto::DecisionRecord;
 use feature::store::CustomerTable;
 use feature::{Column, ColumnValues, FeatureBatch};
+use history::{History, Outcome, Spend};
 use model::GraphCache;
 use model::onnx::{OnnxRuntime, disable_telemetry};
 use release::{Publisher, Release, ReleaseSource, Snapshot};
 use telemetry::Metrics;
 use work::{Call, Workers};
 
+use crate::CustomerNames;
 use crate::comparison::Named;
 
 const FEATURES: &str = r#"
@@ -130,6 +134,26 @@ strategy = "margin"
 fallback = "tips"
 "#;
 
+const LIMITS: &str = r#"
+[[contact_limit]]
+id = "letters"
+channels = ["mail"]
+limit = 1
+per = "3d"
+count = "decision"
+[[contact_limit]]
+id = "cards_seen"
+categories = ["cards"]
+limit = 3
+per = "2d"
+count = "impression"
+[[suppression]]
+id = "dismissed"
+after = { outcome = "dismiss", times = 2, within = "5d" }
+pause = "30d"
+scope = "offer"
+"#;
+
 const SEGMENTS: &str = r#"{
     "format_version": 1,
     "features": [
@@ -181,6 +205,26 @@ impl Texts {
             policy: POLICY.to_owned(),
             customers: table,
         }
+    }
+
+    /// The same files with limits of all kinds.
+    pub(crate) fn limited(customers: usize) -> Self {
+        let mut texts = Self::sample(customers);
+        let keys = [
+            ("gold", "cap_total = { limit = 40, per = \"all\", count = \"accept\", reserve = \"2h\" }"),
+            ("green", "cap_customer = { limit = 2, per = \"7d\", count = \"decision\" }"),
+            (
+                "loan",
+                "budget = { amount = 1800.0, per = \"20d\", count = \"accept\", spends = \"value\", \
+                 reserve = \"3d\" }",
+            ),
+            ("points", "cap_total = { limit = 25, per = \"10d\", count = \"decision\" }"),
+        ];
+        for (offer, keys) in keys {
+            texts = texts.with_offers(&format!("id = \"{offer}\"\n"), &format!("id = \"{offer}\"\n{keys}\n"));
+        }
+        texts.policy.push_str(LIMITS);
+        texts
     }
 
     /// The same files with a replacement, which must replace something.
@@ -286,12 +330,22 @@ pub(crate) fn rank(
     snapshot: &Arc<Snapshot>,
     requests: impl IntoIterator<Item = RankRequest>,
 ) -> (Vec<RankResult>, Vec<DecisionRecord>) {
+    let limiter = Limiter::new(Arc::default(), Arc::new(CustomerNames::default()));
+    rank_with(&limiter, snapshot, requests)
+}
+
+/// The same with the history of `limiter`.
+pub(crate) fn rank_with(
+    limiter: &Limiter,
+    snapshot: &Arc<Snapshot>,
+    requests: impl IntoIterator<Item = RankRequest>,
+) -> (Vec<RankResult>, Vec<DecisionRecord>) {
     let publisher = Publisher::default();
     assert!(publisher.publish(Arc::clone(snapshot)).is_none());
     let workers = Workers::start(1, 64).unwrap();
     let kept = Arc::new(Kept::default());
     let decider = Decider::new(publisher.pointer(), workers, Arc::new(Metrics::new()), Arc::default());
-    let decider = decider.with_recorder(Arc::clone(&kept) as Arc<dyn Recorder>);
+    let decider = decider.with_recorder(Arc::clone(&kept) as Arc<dyn Recorder>).with_limiter(limiter.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let mut results = Vec::new();
     for request in requests {
@@ -351,6 +405,41 @@ pub(crate) fn source(
 
 pub(crate) fn named(snapshot: &Arc<Snapshot>) -> Named {
     Named { snapshot: Arc::clone(snapshot), name: format!("release {}", snapshot.release.number()) }
+}
+
+/// A history in which customers reacted to what they were shown, in all ways and at all times.
+pub(crate) fn react(history: &History, results: &[RankResult], round: usize) {
+    let now = Utc::now();
+    let shown = results.iter().flat_map(|result| result.offers.iter().map(move |offer| (result, offer)));
+    for (number, (result, offer)) in shown.enumerate() {
+        let outcome = ["impression", "dismiss", "accept", "click", "dismiss", "impression", "opt_out"]
+            [(number * 7 + round) % if number % 9 == 8 { 7 } else { 6 }];
+        history.record_outcome(&Outcome {
+            event_id: "",
+            decision: Some(result.decision_id),
+            customer: &result.customer_id,
+            offer: &offer.offer_id,
+            placement: if number % 5 == 0 { "" } else { "home" },
+            channel: "app",
+            outcome,
+            spend: Spend::default(),
+            occurred_at: now - TimeDelta::hours(((number * 13 + round) % 80) as i64),
+            recorded_at: now,
+        });
+    }
+}
+
+/// Customers of calls with limits: many in a call, and some of them twice.
+pub(crate) fn crowded(calls: usize) -> Vec<RankRequest> {
+    let customer = |number: usize| Customer { id: format!("c{:05}", number % 60), ..Customer::default() };
+    let call = |call: usize| RankRequest {
+        placement: ["home", "letter", "home"][call % 3].to_owned(),
+        channel: if call % 5 == 3 { "web" } else { "" }.to_owned(),
+        customers: (0..=call % 8).chain([0]).map(|at| customer(call * 5 + at * 3)).collect(),
+        count: call % 3,
+        ..RankRequest::default()
+    };
+    (0..calls).map(call).collect()
 }
 
 /// A moment for simulations.

@@ -42,20 +42,25 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn in_directory() -> Self {
+        Self::of(&sample_workspace())
+    }
+
+    /// A new store of this workspace, in a directory.
+    pub(crate) fn of(workspace: &Path) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let location = directory.path().join("store").display().to_string();
-        Self { directory, location, variables: Vec::new() }.with_the_sample()
+        Self { directory, location, variables: Vec::new() }.with(workspace)
     }
 
     pub(crate) fn in_bucket(s3: &S3) -> Self {
         let (directory, location, variables) =
             (tempfile::tempdir().unwrap(), s3.new_location(), s3.variables());
-        Self { directory, location, variables }.with_the_sample()
+        Self { directory, location, variables }.with(&sample_workspace())
     }
 
-    fn with_the_sample(self) -> Self {
+    fn with(self, workspace: &Path) -> Self {
         let mut init = self.proffer();
-        init.args(["init", "--store", &self.location, "--from"]).arg(sample_workspace());
+        init.args(["init", "--store", &self.location, "--from"]).arg(workspace);
         let made: Ended = init.output().unwrap().into();
         assert_eq!(made.code, Some(0), "{made:?}");
         self

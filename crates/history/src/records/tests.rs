@@ -63,6 +63,58 @@ fn a_record_is_completed_from_the_release_that_serves() {
 }
 
 #[test]
+fn a_record_completes_itself() {
+    let catalog = catalog("", "");
+    let terms = event::proto::RecordedTerms { cost: 0.5, value: 0.0 };
+    let fallback = RecordedOffer {
+        offer_id: "a".to_owned(),
+        fallback: true,
+        terms: Some(terms),
+        ..RecordedOffer::default()
+    };
+    let record = DecisionRecord {
+        placement: "home".to_owned(),
+        default_channel: "web".to_owned(),
+        offers: vec![fallback],
+        ..DecisionRecord::default()
+    };
+    let known = known_decision(&record, &catalog);
+    // The release that serves has another default channel and other terms by now.
+    assert_eq!(&*known.channel, "web");
+    assert_eq!(known.shown[0].1, Spend { cost_micros: 500_000, value_micros: 0 });
+}
+
+#[test]
+fn reservations_are_read_as_they_were_recorded() {
+    let decided_at = DateTime::from_timestamp_micros(1_796_040_000_123_456).unwrap();
+    let until = |millis: i64| DateTime::from_timestamp_millis(1_796_040_000_123 + millis).unwrap();
+    let reservation = |limit, outcome: &str, millis| Reservation {
+        limit,
+        outcome: outcome.into(),
+        until: until(millis),
+    };
+    let cap = || reservation(TotalLimit::Cap, "accept", 1_800_000);
+    let budget = || reservation(TotalLimit::Budget, "convert", 1);
+    for reservations in [vec![], vec![cap()], vec![budget()], vec![cap(), budget()]] {
+        let shown = ShownOffer { offer: "a".into(), spend: Spend::default(), reservations };
+        let [cap_total, budget] = recorded_reservations(&shown, decided_at);
+        let offer = RecordedOffer {
+            offer_id: "a".to_owned(),
+            factors: Some(event::proto::RecordedFactors::default()),
+            cap_total,
+            budget,
+            ..RecordedOffer::default()
+        };
+        let record = DecisionRecord {
+            decided_at: decided_at.timestamp_micros(),
+            offers: vec![offer],
+            ..DecisionRecord::default()
+        };
+        assert_eq!(shown_offers(&record, &known_decision(&record, &catalog("", ""))), [shown]);
+    }
+}
+
+#[test]
 fn money_is_the_same_in_millionths_and_back() {
     for amount in [0, 1, 12_345_678, 999_999_999_999, 1_000_000_000_000_001] {
         assert_eq!(micros(money(amount)), amount);

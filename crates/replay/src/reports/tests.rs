@@ -136,6 +136,45 @@ fn hostile_names_are_shown_and_do_nothing() {
 }
 
 #[test]
+fn the_page_of_a_decision_shows_hostile_names_and_does_nothing() {
+    let hostile = || HOSTILE.to_owned();
+    let limit = |frees_at: Option<String>| crate::ViewedLimit {
+        offer_id: hostile(),
+        limit: hostile(),
+        frees_at,
+        frees: "frees in 3 d 4 h".to_owned(),
+    };
+    let mut view = DecisionView::of_record(&event::proto::DecisionRecord::default());
+    (view.customer_id, view.placement, view.default_channel, view.unexplained) =
+        (hostile(), hostile(), hostile(), hostile());
+    view.withheld.push(crate::ViewedWithheld {
+        offer_id: hostile(),
+        stage: "limits".to_owned(),
+        reason: "BUDGET".to_owned(),
+        rule: String::new(),
+        detail: hostile(),
+    });
+    view.refusals.push(crate::ViewedRefusal { round: Some(0), reason: hostile(), limit: limit(None) });
+    let event = crate::ViewedEvent {
+        at: "2026-11-30T10:00:00.000Z".to_owned(),
+        event_type: hostile(),
+        offer: hostile(),
+        placement: hostile(),
+        channel: hostile(),
+        same_decision: false,
+        many: true,
+    };
+    let full = vec![limit(Some("2026-12-03T14:00:00.000Z".to_owned()))];
+    view.history = Some(crate::ViewedHistory { opted_out: true, events: vec![event], full });
+    view.degraded.push(hostile());
+    let html = view.html();
+    sound(&html, "", &serde_json::to_string(&view).unwrap());
+    for words in ["What limits looked at", "opted out", "frees in 3 d 4 h, at 2026-12-03T14:00:00.000Z", "round 1"] {
+        assert!(html.contains(words), "{words}: {html}");
+    }
+}
+
+#[test]
 fn nothing_compared_gives_reports_without_numbers_that_are_none() {
     let nobody = Subject::Customers(Customers { after: "release 8".to_owned(), ..Customers::default() });
     let nothing = Subject::Records(Records { after: "release 8".to_owned(), ..Records::default() });

@@ -6,7 +6,7 @@ use decision::RankResult;
 
 use super::*;
 use crate::effect::Totals;
-use crate::samples::{Models, Texts, moment, named, rank};
+use crate::samples::{Models, Texts, crowded, moment, named, rank, rank_with, react};
 
 fn simulation(before: &Arc<Snapshot>, after: &Arc<Snapshot>, threads: usize) -> Simulation {
     Simulation {
@@ -173,4 +173,129 @@ fn progress_ends_with_all_customers() {
     simulate(&simulation(&before, &after, 2), |done| seen.push(done)).unwrap();
     assert!(seen.is_sorted());
     assert_eq!(seen.last(), Some(&700));
+}
+
+/// Releases 3 and 4 with limits of all kinds, and a history of customers who reacted to what they were shown.
+fn limited() -> (Arc<Snapshot>, Arc<Snapshot>, History) {
+    let (models, texts) = (Models::new(), Texts::limited(60));
+    let other = texts.with_offers("value = 25.0", "value = 90.0").with_offers("limit = 25, per", "limit = 31, per");
+    let (before, after) = (models.load(3, &texts), models.load_with(4, &other, 2));
+    let history = Arc::new(History::default());
+    let limiter = Limiter::new(Arc::clone(&history), Arc::new(CustomerNames::default()));
+    for (round, request) in crowded(12).into_iter().enumerate() {
+        let (results, _) = rank_with(&limiter, &before, [request]);
+        react(&history, &results, round);
+    }
+    (before, after, history.copied())
+}
+
+fn simulated(before: &Arc<Snapshot>, after: &Arc<Snapshot>, history: &History, threads: usize) -> Comparison {
+    let simulation = Simulation {
+        now: Utc::now(),
+        history: SimulatedHistory::new(history.copied(), CustomerNames::default()),
+        ..simulation(before, after, threads)
+    };
+    run(&simulation)
+}
+
+/// By offer, stage and reason: how often it is shown, or withheld.
+type Counts = BTreeMap<(String, &'static str, &'static str), u64>;
+
+/// What is answered to each customer in the order of their ids at each placement, once a release was promoted.
+fn answered(snapshot: &Arc<Snapshot>, history: &History) -> Counts {
+    let limiter = Limiter::new(Arc::new(history.copied()), Arc::new(CustomerNames::default()));
+    let request = |(row, placement): (RowIndex, &&str)| RankRequest {
+        placement: (*placement).to_owned(),
+        customers: vec![Customer {
+            id: snapshot.customers.id(row).unwrap().to_owned(),
+            ..Customer::default()
+        }],
+        explain: decision::Explain::All,
+        ..RankRequest::default()
+    };
+    let rows = in_order(snapshot).into_iter();
+    let requests = rows.flat_map(|row| ["home", "letter"].iter().map(move |placement| (row, placement)));
+    let (results, _) = rank_with(&limiter, snapshot, requests.map(request));
+    let mut counts = Counts::new();
+    for result in results {
+        for offer in &result.offers {
+            *counts.entry((offer.offer_id.to_string(), "shown", "")).or_default() += 1;
+        }
+        for one in &result.withheld {
+            let key = (one.offer_id.to_string(), one.stage.as_str(), one.reason.as_str());
+            *counts.entry(key).or_default() += 1;
+        }
+    }
+    counts
+}
+
+/// The same of one side of a comparison.
+fn counted(found: &Comparison, side: impl Fn(crate::BeforeAfter<u64>) -> u64) -> Counts {
+    let shown = found.effect.offers.iter().map(|offer| ((offer.offer.clone(), "shown", ""), side(offer.shown)));
+    let withheld = found.effect.withheld.iter();
+    let withheld = withheld.map(|one| ((one.offer.clone(), one.stage, one.reason), side(one.decisions)));
+    shown.chain(withheld).filter(|(_, count)| *count > 0).collect()
+}
+
+#[test]
+fn what_is_simulated_with_limits_is_what_is_shown_after_the_promotion() {
+    let (before, after, history) = limited();
+    let found = simulated(&before, &after, &history, 2);
+    assert_eq!(counted(&found, |one| one.before), answered(&before, &history));
+    assert_eq!(counted(&found, |one| one.after), answered(&after, &history));
+    assert_eq!((found.effect.all.decisions, &found.excluded), (120, &Excluded::default()));
+    // Total caps are used up along the way, and each release has its own.
+    let withheld = |offer: &str, reason: &str| {
+        let withheld = found.effect.withheld.iter();
+        let of_offer = withheld.filter(|one| one.offer == offer && one.reason == reason);
+        of_offer.map(|one| one.decisions).fold((0, 0), |sum, one| (sum.0 + one.before, sum.1 + one.after))
+    };
+    let points = found.effect.offers.iter().find(|offer| offer.offer == "points").unwrap();
+    let (capped_before, capped_after) = withheld("points", "CAP_TOTAL");
+    assert!(points.shown.before < points.shown.after && points.shown.after <= 31, "{points:?}");
+    assert!(capped_before > 0 && capped_after > 0, "{capped_before} {capped_after}");
+    for (offer, reason) in [("gold", "SUPPRESSED"), ("loan", "BUDGET"), ("green", "CAP_CUSTOMER")] {
+        assert!(withheld(offer, reason).0 > 0, "{offer} {reason}: {:?}", found.effect.withheld);
+    }
+    // No decision is counted in the history that was given.
+    assert_eq!(counted(&simulated(&before, &after, &history, 1), |one| one.after), answered(&after, &history));
+}
+
+#[test]
+fn a_simulation_with_limits_does_not_depend_on_threads() {
+    let (before, after, history) = limited();
+    let effect = |threads| simulated(&before, &after, &history, threads).effect;
+    let one = effect(1);
+    assert_eq!(effect(2), one);
+    assert_eq!(effect(8), one);
+}
+
+#[test]
+fn a_customer_who_opted_out_is_simulated_so_whatever_limits_there_are() {
+    let (before, after) = releases();
+    let history = History::default();
+    let fallbacks = |history: &History| simulated(&before, &after, history, 3).effect.all.fallbacks.before;
+    let shown = |found: &Comparison, offer: &str| {
+        found.effect.offers.iter().find(|one| one.offer == offer).map(|one| one.shown.before).unwrap()
+    };
+    let known = shown(&simulated(&before, &after, &history, 3), "points");
+    let fallback = fallbacks(&history);
+    for row in in_order(&before) {
+        history.record_outcome(&history::Outcome {
+            event_id: "",
+            decision: None,
+            customer: before.customers.id(row).unwrap(),
+            offer: "",
+            placement: "",
+            channel: "",
+            outcome: "opt_out",
+            spend: history::Spend::default(),
+            occurred_at: moment(),
+            recorded_at: moment(),
+        });
+    }
+    // Only `points` needs a consent.
+    assert!(known > 0);
+    assert_eq!(shown(&simulated(&before, &after, &history, 3), "points"), 0);
+    assert_eq!(fallbacks(&history), fallback);
 }

@@ -1,3 +1,5 @@
+mod limited;
+
 use event::proto::RecordedError;
 use feature::{Feature, FeatureType};
 
