@@ -92,7 +92,8 @@ fn call(turn: usize) -> wire::RankRequest {
 /// What customers do with what they were shown: of all kinds, at times from days ago until now.
 fn outcomes(results: &[wire::RankResult], turn: usize) -> Vec<wire::Outcome> {
     let shown = results.iter().flat_map(|result| result.offers.iter().map(move |offer| (result, offer)));
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().cast_signed();
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().cast_signed();
     let outcome = |(at, (result, offer)): (usize, (&wire::RankResult, &wire::RankedOffer))| {
         let kinds = ["impression", "dismiss", "accept", "impression", "click", "dismiss"];
         let opts_out = turn % 40 == 17 && at == 0;
@@ -245,8 +246,10 @@ async fn what_is_simulated_with_limits_is_what_customers_then_get() {
     decide(&server, 0..60, &mut Told::new()).await;
     assert!(server.terminate().success());
 
-    let simulated =
-        report(&scene, &["release", "simulate", "2", "--placement", "app_home", "--data", data.to_str().unwrap()]);
+    let simulated = report(
+        &scene,
+        &["release", "simulate", "2", "--placement", "app_home", "--data", data.to_str().unwrap()],
+    );
     let promoted = scene.run(&["release", "promote", "2"]);
     assert_eq!(promoted.code, Some(0), "{promoted:?}");
     let server = scene.serve("data", &keys);
@@ -262,7 +265,11 @@ async fn what_is_simulated_with_limits_is_what_customers_then_get() {
         assert_eq!(response.release, 2);
         let result = &response.results[0];
         result.offers.iter().for_each(|offer| *expected.entry(offer.offer_id.clone()).or_default() += 1);
-        capped += result.rejected.iter().filter(|one| one.withheld_reason() == wire::WithheldReason::CapTotal).count();
+        capped += result
+            .rejected
+            .iter()
+            .filter(|one| one.withheld_reason() == wire::WithheldReason::CapTotal)
+            .count();
     }
     let offers = simulated["effect"]["offers"].as_array().unwrap();
     for offer in offers {

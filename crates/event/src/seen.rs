@@ -189,7 +189,8 @@ impl SeenHistory {
             let frees_at = match frees_in {
                 0 => None,
                 length => {
-                    let frees = i64::try_from(*length).ok().and_then(|length: i64| decided_at.checked_add(length));
+                    let frees =
+                        i64::try_from(*length).ok().and_then(|length: i64| decided_at.checked_add(length));
                     Some(frees.ok_or(SeenError::Time("frees_in"))?)
                 }
             };

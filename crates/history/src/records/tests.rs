@@ -88,11 +88,8 @@ fn a_record_completes_itself() {
 fn reservations_are_read_as_they_were_recorded() {
     let decided_at = DateTime::from_timestamp_micros(1_796_040_000_123_456).unwrap();
     let until = |millis: i64| DateTime::from_timestamp_millis(1_796_040_000_123 + millis).unwrap();
-    let reservation = |limit, outcome: &str, millis| Reservation {
-        limit,
-        outcome: outcome.into(),
-        until: until(millis),
-    };
+    let reservation =
+        |limit, outcome: &str, millis| Reservation { limit, outcome: outcome.into(), until: until(millis) };
     let cap = || reservation(TotalLimit::Cap, "accept", 1_800_000);
     let budget = || reservation(TotalLimit::Budget, "convert", 1);
     for reservations in [vec![], vec![cap()], vec![budget()], vec![cap(), budget()]] {

@@ -9,9 +9,7 @@ use uuid::Uuid;
 
 use super::catalogs::{World, noon, placement_of};
 use super::oracle::later;
-use crate::{
-    Beyond, HistoryView, LimitBlocked, Limits, Outcome, Place, Spend, TotalLimit, Transaction,
-};
+use crate::{Beyond, HistoryView, LimitBlocked, Limits, Outcome, Place, Spend, TotalLimit, Transaction};
 
 const POLICY: &str = "
 [[outcome]]
@@ -59,7 +57,8 @@ const OFFERS: [&str; 6] = [
 
 const CUSTOMERS: [&str; 3] = ["a", "b", ""];
 
-const TYPES: [&str; 7] = ["dismiss", "impression", "accept", "complaint", "opt_out", "click", "heard_of_nowhere"];
+const TYPES: [&str; 7] =
+    ["dismiss", "impression", "accept", "complaint", "opt_out", "click", "heard_of_nowhere"];
 
 /// A history of decisions and outcomes, some of them of offers and places that no release has.
 fn lived(steps: &[(u16, usize, usize, bool)]) -> (World, DateTime<Utc>) {
@@ -99,7 +98,12 @@ fn life() -> impl Strategy<Value = Vec<(u16, usize, usize, bool)>> {
 }
 
 /// What a view says of every offer, as an offer and as a fallback.
-fn gates(limits: &Limits, view: &HistoryView, place: Place, offers: &[OfferIndex]) -> Vec<[Option<LimitBlocked>; 2]> {
+fn gates(
+    limits: &Limits,
+    view: &HistoryView,
+    place: Place,
+    offers: &[OfferIndex],
+) -> Vec<[Option<LimitBlocked>; 2]> {
     let gate = limits.gate(view, 0, place);
     offers.iter().map(|offer| [gate.withholds(*offer), gate.fallback_withholds(*offer)]).collect()
 }
@@ -208,7 +212,8 @@ fn what_is_shown_counts_for_totals_alone_where_that_is_wanted() {
         let id = Uuid::from_u128(number);
         let mut one = Transaction::begin(&world.history, &world.limits, id, "a", place, noon());
         one.show(&[all[1], all[4]]).unwrap();
-        let mut other = Transaction::begin(&world.history, &world.limits, Uuid::from_u128(9), "a", place, noon());
+        let mut other =
+            Transaction::begin(&world.history, &world.limits, Uuid::from_u128(9), "a", place, noon());
         other.show_what_fits(&[all[5]]);
         assert_eq!(world.history.customer("a").unwrap().entries.len(), 3);
         one.keep_totals();
@@ -237,7 +242,8 @@ fn limits_that_look_at_more_are_named() {
         let catalog = changed(from, to);
         let limits = Limits::new(&base.history, &catalog, noon()).unwrap();
         let placement = catalog.policy.find_placement(placement_of(channel)).unwrap();
-        let found = limits.beyond(&catalog, limits.place(placement, channel), &base.limits, base.place(channel));
+        let found =
+            limits.beyond(&catalog, limits.place(placement, channel), &base.limits, base.place(channel));
         found.into_iter().map(|Beyond { limit, .. }| limit).collect::<Vec<_>>()
     };
     let none: [&str; 0] = [];
@@ -245,12 +251,21 @@ fn limits_that_look_at_more_are_named() {
     assert_eq!(beyond("app", "limit = 4\nper = \"day\"", "limit = 9\nper = \"day\""), none);
     assert_eq!(beyond("email", "limit = 2\nper = \"3d\"", "limit = 1\nper = \"4d\""), none);
     // Further back than anything looked at that type there.
-    assert_eq!(beyond("email", "limit = 2\nper = \"3d\"", "limit = 2\nper = \"5d\""), ["contact limit `emails`"]);
+    assert_eq!(
+        beyond("email", "limit = 2\nper = \"3d\"", "limit = 2\nper = \"5d\""),
+        ["contact limit `emails`"]
+    );
     assert_eq!(beyond("app", "limit = 2\nper = \"3d\"", "limit = 2\nper = \"5d\""), none);
     assert_eq!(beyond("app", "per = \"week\"", "per = \"month\""), ["contact limit `loans`"]);
     assert_eq!(beyond("app", "pause = \"9d\"", "pause = \"10d\""), ["suppression `dismissed`"]);
-    assert_eq!(beyond("app", "outcome = \"complaint\"", "outcome = \"praise\""), ["suppression `complained`"]);
-    assert_eq!(beyond("app", "limit = 0, per = \"1d\"", "limit = 0, per = \"2d\""), ["`cap_customer` of `o3`"]);
+    assert_eq!(
+        beyond("app", "outcome = \"complaint\"", "outcome = \"praise\""),
+        ["suppression `complained`"]
+    );
+    assert_eq!(
+        beyond("app", "limit = 0, per = \"1d\"", "limit = 0, per = \"2d\""),
+        ["`cap_customer` of `o3`"]
+    );
 }
 
 #[test]
@@ -261,7 +276,8 @@ fn a_total_of_another_release_is_known_where_it_is_the_same() {
         let catalog = changed(from, to);
         let limits = Limits::new(&base.history, &catalog, noon()).unwrap();
         let all = limits.totals_of(&catalog, base.all()).map(|(limit, one)| (limit, one.offer.unwrap()));
-        let known = |(limit, offer): &(TotalLimit, OfferIndex)| limits.shares_total(*offer, *limit, &base.limits);
+        let known =
+            |(limit, offer): &(TotalLimit, OfferIndex)| limits.shares_total(*offer, *limit, &base.limits);
         all.filter(known).collect::<Vec<_>>()
     };
     let (cap, budget) = (TotalLimit::Cap, TotalLimit::Budget);

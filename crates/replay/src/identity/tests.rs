@@ -95,7 +95,11 @@ fn a_record_of_an_earlier_version_is_decided_again_as_it_is() {
 }
 
 /// A record of many, changed; each must be found. `changes`: whether there was something to change.
-fn is_found(snapshot: &Arc<Snapshot>, records: &[DecisionRecord], change: impl Fn(&mut DecisionRecord) -> bool) {
+fn is_found(
+    snapshot: &Arc<Snapshot>,
+    records: &[DecisionRecord],
+    change: impl Fn(&mut DecisionRecord) -> bool,
+) {
     let changed = records.iter().find_map(|record| {
         let mut record = record.clone();
         change(&mut record).then_some(record)
@@ -131,15 +135,19 @@ fn whatever_is_changed_of_what_limits_did_is_found() {
                 true
             })
     });
-    is_found(&snapshot, &records, |record| seen(record, |seen| {
-        seen.opted_out = !seen.opted_out;
-        true
-    }));
-    is_found(&snapshot, &records, |record| seen(record, |seen| {
-        let had = !seen.events.is_empty();
-        seen.events[..usize::from(had)].iter_mut().for_each(|event| *event = 999);
-        had
-    }));
+    is_found(&snapshot, &records, |record| {
+        seen(record, |seen| {
+            seen.opted_out = !seen.opted_out;
+            true
+        })
+    });
+    is_found(&snapshot, &records, |record| {
+        seen(record, |seen| {
+            let had = !seen.events.is_empty();
+            seen.events[..usize::from(had)].iter_mut().for_each(|event| *event = 999);
+            had
+        })
+    });
     // What was refused.
     let refusals = |record: &mut DecisionRecord, change: fn(&mut event::proto::RecordedRefusal)| {
         let had = !record.refusals.is_empty();
@@ -165,7 +173,12 @@ fn whatever_is_changed_of_what_limits_did_is_found() {
         reserved.map(|reserved| reserved.outcome.push('x')).is_some()
     });
     is_found(&snapshot, &records, |record| {
-        record.offers.iter_mut().find(|offer| offer.budget.is_some()).map(|offer| offer.budget = None).is_some()
+        record
+            .offers
+            .iter_mut()
+            .find(|offer| offer.budget.is_some())
+            .map(|offer| offer.budget = None)
+            .is_some()
     });
     is_found(&snapshot, &records, |record| {
         let terms = record.offers.iter_mut().find_map(|offer| offer.terms.as_mut());
@@ -200,9 +213,16 @@ fn a_decision_with_limits_is_shown_with_when_they_free() {
     starts("BUDGET", "budget: frees in ");
     let refusals: Vec<_> = views.iter().flat_map(|view| &view.refusals).collect();
     assert!(refusals.iter().any(|one| one.round.is_none() && one.limit.limit == "letters"), "{refusals:?}");
-    assert!(refusals.iter().any(|one| one.limit.limit == "cap_total" && one.reason == "CAP_TOTAL"), "{refusals:?}");
-    let reserved: Vec<_> = views.iter().flat_map(|view| &view.offers).flat_map(|offer| &offer.reservations).collect();
-    assert!(reserved.iter().any(|one| (one.limit, one.outcome.as_str()) == ("budget", "accept")), "{reserved:?}");
+    assert!(
+        refusals.iter().any(|one| one.limit.limit == "cap_total" && one.reason == "CAP_TOTAL"),
+        "{refusals:?}"
+    );
+    let reserved: Vec<_> =
+        views.iter().flat_map(|view| &view.offers).flat_map(|offer| &offer.reservations).collect();
+    assert!(
+        reserved.iter().any(|one| (one.limit, one.outcome.as_str()) == ("budget", "accept")),
+        "{reserved:?}"
+    );
     let json = serde_json::to_value(&views).unwrap();
     let history = json.as_array().unwrap().iter().find_map(|view| view.get("history")).unwrap();
     assert!(history["events"].is_array() && history["full"].is_array(), "{history}");

@@ -76,10 +76,20 @@ fn grid(columns: &[(&'static str, Kind)], rows: Vec<Vec<Cell>>) -> Vec<Block> {
 fn shown(offers: &[ViewedOffer]) -> Vec<Block> {
     let number = |value: f64| Cell::from(numbers::quantity(value));
     let row = |offer: &ViewedOffer| {
-        let id = if offer.fallback { format!("{} (fallback)", offer.offer_id) } else { offer.offer_id.clone() };
+        let id =
+            if offer.fallback { format!("{} (fallback)", offer.offer_id) } else { offer.offer_id.clone() };
         let mut row: Vec<Cell> = vec![id.into(), number(offer.priority)];
         match &offer.factors {
-            Some(ViewedFactors { propensity, context_weight, value, lever, margin, model, model_version, .. }) => {
+            Some(ViewedFactors {
+                propensity,
+                context_weight,
+                value,
+                lever,
+                margin,
+                model,
+                model_version,
+                ..
+            }) => {
                 row.extend([*propensity, *context_weight, *value, *lever, *margin].map(number));
                 row.push(format!("{model} {model_version}").into());
             }
@@ -136,8 +146,7 @@ fn history(history: Option<&ViewedHistory>) -> Vec<Block> {
     let rows = events.iter().map(|event| {
         // The offers of a decision stand together.
         let at = if event.same_decision { "" } else { &event.at };
-        let what =
-            if event.many { format!("{} (many)", event.event_type) } else { event.event_type.clone() };
+        let what = if event.many { format!("{} (many)", event.event_type) } else { event.event_type.clone() };
         vec![
             at.into(),
             what.into(),

@@ -169,7 +169,9 @@ fn the_page_of_a_decision_shows_hostile_names_and_does_nothing() {
     view.degraded.push(hostile());
     let html = view.html();
     sound(&html, "", &serde_json::to_string(&view).unwrap());
-    for words in ["What limits looked at", "opted out", "frees in 3 d 4 h, at 2026-12-03T14:00:00.000Z", "round 1"] {
+    for words in
+        ["What limits looked at", "opted out", "frees in 3 d 4 h, at 2026-12-03T14:00:00.000Z", "round 1"]
+    {
         assert!(html.contains(words), "{words}: {html}");
     }
 }

@@ -178,7 +178,8 @@ fn progress_ends_with_all_customers() {
 /// Releases 3 and 4 with limits of all kinds, and a history of customers who reacted to what they were shown.
 fn limited() -> (Arc<Snapshot>, Arc<Snapshot>, History) {
     let (models, texts) = (Models::new(), Texts::limited(60));
-    let other = texts.with_offers("value = 25.0", "value = 90.0").with_offers("limit = 25, per", "limit = 31, per");
+    let other =
+        texts.with_offers("value = 25.0", "value = 90.0").with_offers("limit = 25, per", "limit = 31, per");
     let (before, after) = (models.load(3, &texts), models.load_with(4, &other, 2));
     let history = Arc::new(History::default());
     let limiter = Limiter::new(Arc::clone(&history), Arc::new(CustomerNames::default()));
@@ -231,7 +232,8 @@ fn answered(snapshot: &Arc<Snapshot>, history: &History) -> Counts {
 
 /// The same of one side of a comparison.
 fn counted(found: &Comparison, side: impl Fn(crate::BeforeAfter<u64>) -> u64) -> Counts {
-    let shown = found.effect.offers.iter().map(|offer| ((offer.offer.clone(), "shown", ""), side(offer.shown)));
+    let shown =
+        found.effect.offers.iter().map(|offer| ((offer.offer.clone(), "shown", ""), side(offer.shown)));
     let withheld = found.effect.withheld.iter();
     let withheld = withheld.map(|one| ((one.offer.clone(), one.stage, one.reason), side(one.decisions)));
     shown.chain(withheld).filter(|(_, count)| *count > 0).collect()
@@ -258,7 +260,10 @@ fn what_is_simulated_with_limits_is_what_is_shown_after_the_promotion() {
         assert!(withheld(offer, reason).0 > 0, "{offer} {reason}: {:?}", found.effect.withheld);
     }
     // No decision is counted in the history that was given.
-    assert_eq!(counted(&simulated(&before, &after, &history, 1), |one| one.after), answered(&after, &history));
+    assert_eq!(
+        counted(&simulated(&before, &after, &history, 1), |one| one.after),
+        answered(&after, &history)
+    );
 }
 
 #[test]

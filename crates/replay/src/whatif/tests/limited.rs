@@ -67,7 +67,8 @@ fn another_limit_is_asked_of_the_history_that_was_recorded() {
     let wider = compared(&records, &base, &wider, 2);
     assert_eq!(not_known(&wider), []);
     assert!(wider.effect.all.offers.after > wider.effect.all.offers.before, "{:?}", wider.effect.all);
-    let shorter = models.load(4, &with_policy(&format!("{letters}\nper = \"3d\""), "limit = 0\nper = \"1d\""));
+    let shorter =
+        models.load(4, &with_policy(&format!("{letters}\nper = \"3d\""), "limit = 0\nper = \"1d\""));
     let shorter = compared(&records, &base, &shorter, 2);
     assert_eq!(not_known(&shorter), []);
     // A limit of 0 everywhere: nobody is shown anything, the fallback included.
@@ -94,17 +95,23 @@ fn what_was_not_recorded_is_said_and_counts_as_not_having_happened() {
     let (found, _) = unknown(&policy("outcome = \"dismiss\"", "outcome = \"complaint\""));
     assert_eq!(found, expect("suppression `dismissed`", all));
     // Caps of offers matter where the offers are candidates.
-    let (found, of_green) = unknown(&texts.with_offers("limit = 2, per = \"7d\"", "limit = 2, per = \"70d\""));
+    let (found, of_green) =
+        unknown(&texts.with_offers("limit = 2, per = \"7d\"", "limit = 2, per = \"70d\""));
     assert_eq!(found, expect("`cap_customer` of `green`", at(&records, "home")));
     assert!(of_green.text().contains("look"), "{}", of_green.text());
     // Another total: how far it was used is not known, so it has room.
     let (found, of_points) = unknown(&texts.with_offers("limit = 25, per", "limit = 26, per"));
     assert_eq!(found, expect("`cap_total` of `points`", at(&records, "home")));
-    let points = of_points.effect.withheld.iter().filter(|one| one.offer == "points" && one.reason == "CAP_TOTAL");
-    let (before, after) = points.fold((0, 0), |sum, one| (sum.0 + one.decisions.before, sum.1 + one.decisions.after));
+    let points =
+        of_points.effect.withheld.iter().filter(|one| one.offer == "points" && one.reason == "CAP_TOTAL");
+    let (before, after) =
+        points.fold((0, 0), |sum, one| (sum.0 + one.decisions.before, sum.1 + one.decisions.after));
     assert!(before > 0 && after == 0, "{before} {after}");
     // An offer that the release that decided did not have at the placement.
-    let moved = texts.with_offers("placements = [\"home\"]\nvalue = 25.0", "placements = [\"home\", \"letter\"]\nvalue = 25.0");
+    let moved = texts.with_offers(
+        "placements = [\"home\"]\nvalue = 25.0",
+        "placements = [\"home\", \"letter\"]\nvalue = 25.0",
+    );
     assert_eq!(unknown(&moved).0, expect("`cap_total` of `points`", letters));
 }
 
