@@ -218,7 +218,7 @@ impl Texts {
                 "budget = { amount = 1800.0, per = \"20d\", count = \"accept\", spends = \"value\", \
                  reserve = \"3d\" }",
             ),
-            ("points", "cap_total = { limit = 25, per = \"10d\", count = \"decision\" }"),
+            ("points", "cap_total = { limit = 12, per = \"10d\", count = \"decision\" }"),
         ];
         for (offer, keys) in keys {
             texts = texts.with_offers(&format!("id = \"{offer}\"\n"), &format!("id = \"{offer}\"\n{keys}\n"));

@@ -214,7 +214,7 @@ fn a_decision_with_limits_is_shown_with_when_they_free() {
     let refusals: Vec<_> = views.iter().flat_map(|view| &view.refusals).collect();
     assert!(refusals.iter().any(|one| one.round.is_none() && one.limit.limit == "letters"), "{refusals:?}");
     assert!(
-        refusals.iter().any(|one| one.limit.limit == "cap_total" && one.reason == "CAP_TOTAL"),
+        refusals.iter().any(|one| one.limit.limit == "budget" && one.reason == "BUDGET"),
         "{refusals:?}"
     );
     let reserved: Vec<_> =

@@ -179,7 +179,7 @@ fn progress_ends_with_all_customers() {
 fn limited() -> (Arc<Snapshot>, Arc<Snapshot>, History) {
     let (models, texts) = (Models::new(), Texts::limited(60));
     let other =
-        texts.with_offers("value = 25.0", "value = 90.0").with_offers("limit = 25, per", "limit = 31, per");
+        texts.with_offers("value = 25.0", "value = 90.0").with_offers("limit = 12, per", "limit = 16, per");
     let (before, after) = (models.load(3, &texts), models.load_with(4, &other, 2));
     let history = Arc::new(History::default());
     let limiter = Limiter::new(Arc::clone(&history), Arc::new(CustomerNames::default()));
@@ -254,7 +254,7 @@ fn what_is_simulated_with_limits_is_what_is_shown_after_the_promotion() {
     };
     let points = found.effect.offers.iter().find(|offer| offer.offer == "points").unwrap();
     let (capped_before, capped_after) = withheld("points", "CAP_TOTAL");
-    assert!(points.shown.before < points.shown.after && points.shown.after <= 31, "{points:?}");
+    assert!(points.shown.before < points.shown.after && points.shown.after <= 16, "{points:?}");
     assert!(capped_before > 0 && capped_after > 0, "{capped_before} {capped_after}");
     for (offer, reason) in [("gold", "SUPPRESSED"), ("loan", "BUDGET"), ("green", "CAP_CUSTOMER")] {
         assert!(withheld(offer, reason).0 > 0, "{offer} {reason}: {:?}", found.effect.withheld);

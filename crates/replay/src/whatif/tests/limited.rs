@@ -100,7 +100,7 @@ fn what_was_not_recorded_is_said_and_counts_as_not_having_happened() {
     assert_eq!(found, expect("`cap_customer` of `green`", at(&records, "home")));
     assert!(of_green.text().contains("look"), "{}", of_green.text());
     // Another total: how far it was used is not known, so it has room.
-    let (found, of_points) = unknown(&texts.with_offers("limit = 25, per", "limit = 26, per"));
+    let (found, of_points) = unknown(&texts.with_offers("limit = 12, per", "limit = 13, per"));
     assert_eq!(found, expect("`cap_total` of `points`", at(&records, "home")));
     let points =
         of_points.effect.withheld.iter().filter(|one| one.offer == "points" && one.reason == "CAP_TOTAL");
