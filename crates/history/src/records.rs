@@ -81,7 +81,7 @@ pub struct Past {
     pub pseudonym_keys: BTreeSet<String>,
 }
 
-/// As [`recover`], with what was recorded before `moment`, and as far back as the limits of any of `catalogs` look. The
+/// As [`recover`], with what was recorded before the moment `at`, and as far back as the limits of any of `catalogs` look. The
 /// first of them completes records.
 ///
 /// # Errors
@@ -91,12 +91,17 @@ pub fn recover_past(
     reader: &EventReader,
     catalogs: &[&Catalog],
     deduplicated: TimeDelta,
-    moment: DateTime<Utc>,
+    at: DateTime<Utc>,
 ) -> Result<Past, SealedError> {
     let all = catalogs.iter().map(|catalog| Reaches::of(catalog, deduplicated)).reduce(Reaches::max);
     let (Some(reaches), Some(catalog)) = (all, catalogs.first()) else { return Ok(Past::default()) };
-    let mut recovery = Recovery::new(history, catalog, moment);
-    recovery.read(reader, reaches, Some(moment.timestamp_micros()), &mut |_, _| {})?;
+    // Budgets that are paced go on as they did: from the first event on.
+    let began = moment(first(reaches.earliest(), at)).min(at);
+    let limits: Vec<_> = catalogs.iter().map(|catalog| Limits::new(history, catalog, began)).collect();
+    let mut recovery = Recovery::new(history, catalog, at);
+    recovery.read(reader, reaches, Some(at.timestamp_micros()), &mut |_, _| {})?;
+    // Meters are kept until a release is resolved that does not have them.
+    drop(limits);
     Ok(Past { recovered: recovery.recovered, pseudonym_keys: recovery.pseudonym_keys })
 }
 
