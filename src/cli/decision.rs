@@ -109,7 +109,7 @@ pub(super) fn run(args: &DecisionArgs) -> Result<(), Failure> {
                 None => block_on(async { Ok(place.client().await?.recorded_decision(*id).await?) })?,
             };
             if let Some(file) = html {
-                Output::open(file, Audience::Usual, &[])?.write_whole(&view.html())?;
+                Output::open(file, Audience::Usual, &[])?.write_whole(view.html())?;
                 if file == Path::new(STANDARD) {
                     return Ok(());
                 }

@@ -38,6 +38,7 @@ pub(super) struct Output {
     reader_has_gone: bool,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one for a command")]
 enum Sink {
     Standard(Contents),
     /// A pipe, a terminal or another device.

@@ -227,7 +227,7 @@ impl ReportArgs {
         print: impl FnOnce() -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let Some(file) = &self.html else { return print() };
-        Output::open(file, Audience::Usual, inputs)?.write_whole(&html())?;
+        Output::open(file, Audience::Usual, inputs)?.write_whole(html())?;
         if file == Path::new(STANDARD) { Ok(()) } else { print() }
     }
 }

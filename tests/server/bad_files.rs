@@ -63,7 +63,7 @@ const CASES: &[Case] = &[
                  \"travel_gold\" # again\n";
             copy.append("offers.toml", again);
         },
-        problems: &[("offers.toml", "# again", "`travel_gold` is already the id of the offer in line 10")],
+        problems: &[("offers.toml", "# again", "`travel_gold` is already the id of the offer in line 13")],
     },
     Case {
         about: "caps, one of them negative",
@@ -74,10 +74,10 @@ const CASES: &[Case] = &[
         problems: &[
             (
                 "offers.toml",
-                "cap_customer",
+                "cap_customer = { limit = -3",
                 "offer `travel_gold` [cap_customer]: `limit` must be a whole number of at least 0, not the number -3",
             ),
-            ("offers.toml", "budget", "offer `travel_gold`: `budget` must be a table ([budget])"),
+            ("offers.toml", "budget = 1000.0", "offer `travel_gold`: `budget` must be a table ([budget])"),
         ],
     },
     Case {

@@ -5,6 +5,7 @@ mod history;
 mod starbucks;
 pub(crate) mod workspace;
 
+use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,9 +33,9 @@ fn settings(data: &Path) -> Vec<(&str, &str)> {
 }
 
 /// A moment so many seconds ahead of now.
-fn moment(ahead: i64) -> Option<prost_types::Timestamp> {
+fn moment(ahead: i64) -> prost_types::Timestamp {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    Some(prost_types::Timestamp { seconds: now.as_secs().cast_signed() + ahead, nanos: 0 })
+    prost_types::Timestamp { seconds: now.as_secs().cast_signed() + ahead, nanos: 0 }
 }
 
 /// A click now.
@@ -42,7 +43,7 @@ fn click(event_id: &str) -> wire::Outcome {
     wire::Outcome {
         event_id: event_id.to_owned(),
         r#type: "click".to_owned(),
-        occurred_at: moment(0),
+        occurred_at: Some(moment(0)),
         ..wire::Outcome::default()
     }
 }
@@ -86,6 +87,8 @@ fn verdicts(told: &[OutcomeVerdict]) -> Vec<Verdict> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_outcome_has_its_verdict_and_is_recorded_beside_its_decision() {
+    const NOBODY: &str = "0190a000-0000-7000-8000-000000000000";
+
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     let server = Server::start(&sample_workspace(), &settings(&data));
@@ -96,7 +99,6 @@ async fn each_outcome_has_its_verdict_and_is_recorded_beside_its_decision() {
         offer_id: offer.clone(),
         ..click(event_id)
     };
-    const NOBODY: &str = "0190a000-0000-7000-8000-000000000000";
     let unknown = |event_id: &str| wire::Outcome { decision_id: NOBODY.to_owned(), ..click(event_id) };
     let outcomes = vec![
         wire::Outcome { value: 2.5, attributes: [("page".into(), "home".into())].into(), ..of_decision("1") },
@@ -106,8 +108,8 @@ async fn each_outcome_has_its_verdict_and_is_recorded_beside_its_decision() {
         wire::Outcome { customer_id: "C000008".to_owned(), offer_id: offer.clone(), ..unknown("4") },
         // Refused, each for its own reason.
         wire::Outcome { event_id: String::new(), ..of_decision("") },
-        wire::Outcome { occurred_at: moment(-31 * 86_400), ..of_decision("6") },
-        wire::Outcome { occurred_at: moment(60), ..of_decision("7") },
+        wire::Outcome { occurred_at: Some(moment(-31 * 86_400)), ..of_decision("6") },
+        wire::Outcome { occurred_at: Some(moment(60)), ..of_decision("7") },
         unknown("8"),
         wire::Outcome { offer_id: "no_such_offer".to_owned(), ..of_decision("9") },
         wire::Outcome { customer_id: "C000008".to_owned(), ..of_decision("10") },
@@ -265,7 +267,7 @@ async fn types_are_those_of_the_policy_and_late_outcomes_are_kept() {
         offer_id: result.offers[0].offer_id.clone(),
         r#type: outcome_type.to_owned(),
         // Within the five seconds by which clocks may differ.
-        occurred_at: moment(4),
+        occurred_at: Some(moment(4)),
         ..click(event_id)
     };
     let told = record(&server, vec![typed("1", "visited_branch"), typed("2", "click")]).await.unwrap();
@@ -290,7 +292,7 @@ fn command(server: &Server, file: &Path, more: &[&str]) -> Ended {
 }
 
 fn time(ahead: i64) -> String {
-    let moment = moment(ahead).unwrap();
+    let moment = moment(ahead);
     chrono::DateTime::from_timestamp(moment.seconds, 0).unwrap().to_rfc3339()
 }
 
@@ -304,15 +306,17 @@ async fn files_of_every_format_are_recorded_and_bad_lines_are_named() {
     // CSV, of more rows than a request has.
     let mut csv = "event_id;type;customer_id;offer_id;value;occurred_at;attributes;note\n".to_owned();
     for number in 1..=2_500 {
-        csv += &format!(
-            "c{number};impression;C000001;travel_gold;1,5;{now};\"{{\"\"page\"\":\"\"home\"\"}}\";x\n"
-        );
+        let attributes = "\"{\"\"page\"\":\"\"home\"\"}\"";
+        writeln!(csv, "c{number};impression;C000001;travel_gold;1,5;{now};{attributes};x").unwrap();
     }
-    csv += &format!("c1;impression;C000001;travel_gold;;{now};;\n");
-    csv += &format!("old;click;C000001;travel_gold;;{old};;\n");
-    csv += &format!("bad;click;C000001;travel_gold;much;{now};;\n");
-    csv += "late;click;C000001;travel_gold;1;yesterday;;\n";
-    csv += &format!("short;click;{now}\n");
+    let more = [
+        format!("c1;impression;C000001;travel_gold;;{now};;\n"),
+        format!("old;click;C000001;travel_gold;;{old};;\n"),
+        format!("bad;click;C000001;travel_gold;much;{now};;\n"),
+        "late;click;C000001;travel_gold;1;yesterday;;\n".to_owned(),
+        format!("short;click;{now}\n"),
+    ];
+    csv.extend(more);
     fs::write(path("o.csv"), csv).unwrap();
     let ended = command(&server, &path("o.csv"), &["--json"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -356,7 +360,7 @@ async fn files_of_every_format_are_recorded_and_bad_lines_are_named() {
     assert!(ended.stdout.contains("1 accepted, 0 known already, 0 refused, 1 not read"), "{ended:?}");
 
     // Parquet.
-    write_parquet(&path("o.parquet"), moment(0).unwrap().seconds);
+    write_parquet(&path("o.parquet"), moment(0).seconds);
     let ended = command(&server, &path("o.parquet"), &[]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stdout.contains("2 accepted, 0 known already, 1 refused, 1 not read"), "{ended:?}");

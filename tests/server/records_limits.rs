@@ -83,7 +83,7 @@ fn call(turn: usize) -> wire::RankRequest {
         customer.consents = ["marketing", "profiling", "partners"].map(str::to_owned).into();
     }
     if turn % 4 == 1 {
-        request.channel = ["web", "email", "chat"][turn % 3].to_owned();
+        ["web", "email", "chat"][turn % 3].clone_into(&mut request.channel);
     }
     request.explain = wire::Explain::All.into();
     request
@@ -155,6 +155,8 @@ fn reasons(record: &DecisionRecord) -> BTreeSet<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn decisions_with_limits_are_decided_again_over_a_restart() {
+    use wire::WithheldReason::{Budget, CapCustomer, CapTotal, ContactLimit, Suppressed};
+
     let scene = Scene::of(workspace().path());
     let (data, keys) = (scene.path("data"), [("log_file", "64KiB"), ("sync", "always")]);
     let data = data.to_str().unwrap();
@@ -202,14 +204,16 @@ async fn decisions_with_limits_are_decided_again_over_a_restart() {
         assert_eq!(told[&record.decision_id], offers);
     }
     assert!(numbers.iter().all(|number| *number > 0), "{numbers:?}");
-    use wire::WithheldReason::{Budget, CapCustomer, CapTotal, ContactLimit, Suppressed};
     for reason in [Suppressed, ContactLimit, CapCustomer, CapTotal, Budget] {
         assert!(all.contains(&(reason as u8)), "{reason:?}: {all:?}");
     }
 
     // Each reason says when it frees.
     let of = |reason: wire::WithheldReason| {
-        let record = records.iter().find(|record| reasons(record).contains(&(reason as u8))).unwrap();
+        let looked =
+            |record: &DecisionRecord| record.history.as_ref().is_some_and(|seen| !seen.events.is_empty());
+        let mut found = records.iter().filter(|record| reasons(record).contains(&(reason as u8)));
+        let record = found.find(|record| looked(record)).unwrap();
         let shown = scene.run(&["decision", "show", &record.decision_id, "--data", data]);
         assert_eq!(shown.code, Some(0), "{shown:?}");
         shown.stdout
@@ -259,6 +263,7 @@ async fn what_is_simulated_with_limits_is_what_customers_then_get() {
     for customer in 1..=2_000 {
         let request = wire::RankRequest {
             explain: wire::Explain::All.into(),
+            as_of: None,
             ..rank_request("app_home", &[&format!("C{customer:06}")])
         };
         let response = client.rank(request).await.unwrap().into_inner();

@@ -35,6 +35,9 @@ pub trait Naming: Send + Sync {
     fn pseudonyms(&self, id: &str, names: &mut Vec<String>);
 }
 
+/// The limits of releases, latest first.
+type Resolved = Vec<(Weak<Release>, Arc<Limits>)>;
+
 /// The history of a server, and the limits of its releases.
 #[derive(Clone)]
 pub struct Limiter {
@@ -42,8 +45,7 @@ pub struct Limiter {
     naming: Arc<dyn Naming>,
     /// `None` where no outcomes come.
     recent: Option<Arc<RecentDecisions>>,
-    /// By release, latest first.
-    resolved: Arc<RwLock<Vec<(Weak<Release>, Arc<Limits>)>>>,
+    resolved: Arc<RwLock<Resolved>>,
 }
 
 impl Limiter {
@@ -302,9 +304,9 @@ pub(super) struct Reserved {
 }
 
 impl Reserved {
-    /// Takes what was shown and what was refused, for a record.
-    pub(crate) fn take(&mut self) -> (Vec<ShownOffer>, Vec<Refusal>) {
-        (mem::take(&mut self.shown), mem::take(&mut self.refusals))
+    /// What was shown and what was refused, for a record. What was shown is also remembered for outcomes, and stays.
+    pub(crate) fn for_record(&mut self) -> (Vec<ShownOffer>, Vec<Refusal>) {
+        (self.shown.clone(), mem::take(&mut self.refusals))
     }
 
     /// The answer is certain.
@@ -419,6 +421,6 @@ pub(super) struct Shown<'a> {
     pub is_final: bool,
 }
 
-fn reserved_for_another<'a>(offer: OfferIndex, reason: Reason, detail: LimitDetail<'a>) -> Withheld<'a> {
+fn reserved_for_another(offer: OfferIndex, reason: Reason, detail: LimitDetail<'_>) -> Withheld<'_> {
     Withheld::new(offer, Stage::Reservation, reason, Detail::Limit(detail))
 }

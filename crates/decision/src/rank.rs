@@ -298,7 +298,7 @@ impl<'a> Piece<'a> {
         degraded.sort_unstable();
         degraded.dedup();
         let recorded = plan.records.then(|| {
-            let (shown_by_limits, refusals) = reserved.as_mut().map(Reserved::take).unwrap_or_default();
+            let (shown_by_limits, refusals) = reserved.as_mut().map(Reserved::for_record).unwrap_or_default();
             RecordedDecision {
                 id: decision_id,
                 candidates: outcomes,

@@ -321,6 +321,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
+        type Change = fn(&mut SeenHistory);
         let mut packer = SeenPacker::new(NOON);
         let name = SeenName::Is("gold");
         let kind = packer.kind(NamedKind {
@@ -336,7 +337,6 @@ mod tests {
         packer.full(FullLimit { offer: name, is_budget: true, frees_at: None });
         let good = packer.finish().unwrap();
         assert_eq!((&*good.events, &*good.times), (&[0, 0][..], &[-5, 12][..]));
-        type Change = fn(&mut SeenHistory);
         let cases: [(Change, SeenError); 7] = [
             (|seen| seen.names.clear(), SeenError::Name(2)),
             (|seen| seen.kinds.clear(), SeenError::Kind(0)),

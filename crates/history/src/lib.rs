@@ -205,8 +205,8 @@ impl History {
 
     /// Forgets a customer of whom nothing is kept.
     fn drop_if_empty(&self, customer: &str) {
-        let is_empty = |_: &Box<str>, timeline: &Timeline| timeline.len() == 0 && !timeline.has_opted_out();
-        if let Some((id, timeline)) = self.customers.remove_if(customer, is_empty) {
+        let is_empty = |timeline: &Timeline| timeline.len() == 0 && !timeline.has_opted_out();
+        if let Some((id, timeline)) = self.customers.remove_if(customer, |_, timeline| is_empty(timeline)) {
             self.resized(-((id.len() + timeline.memory_bytes()) as i64));
         }
     }

@@ -130,7 +130,9 @@ pub fn recover_person(
         if is_theirs(&record) { recovery.outcome(&record) } else { ControlFlow::Continue(()) }
     })?;
     let Some(first) = names.first() else { return Ok(CustomerHistory::default()) };
-    names.iter().for_each(|name| history.rename(name, first));
+    for name in names {
+        history.rename(name, first);
+    }
     Ok(history.customer(first).unwrap_or_default())
 }
 

@@ -100,8 +100,7 @@ impl Transaction {
         let fits = |offer: &OfferIndex| !refused.iter().any(|one| one.offer == *offer);
         let fitting: SmallVec<[OfferIndex; 4]> = offers.iter().copied().filter(fits).collect();
         refused.extend(self.add(&fitting, Shows::Offers, OnRefusal::AddTheOthers));
-        let shown = self.shown.clone();
-        self.give_back_all_but(&shown);
+        self.give_back_unshown();
         refused
     }
 
@@ -131,12 +130,14 @@ impl Transaction {
 
     /// Ends the transaction: what is shown stays counted.
     pub fn keep(mut self) {
+        self.give_back_unshown();
         self.is_kept = true;
     }
 
     /// Ends the transaction: what is shown stays counted for limits over all customers. The history of the customer is
     /// as it was before.
     pub fn keep_totals(mut self) {
+        self.give_back_unshown();
         self.hide();
         self.history.drop_if_empty(&self.customer);
         self.is_kept = true;
@@ -221,6 +222,12 @@ impl Transaction {
             }
             stays
         });
+    }
+
+    /// Gives back what a slate took that was refused and not filled anew.
+    fn give_back_unshown(&mut self) {
+        let shown = self.shown.clone();
+        self.give_back_all_but(&shown);
     }
 
     fn shown_offer(&self, offer: OfferIndex) -> ShownOffer {

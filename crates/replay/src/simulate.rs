@@ -287,7 +287,9 @@ impl State {
                     (Ok(before), Ok(after)) => self.compare(place, ids, (before, after), &mut changed),
                     (Err(error), _) | (_, Err(error)) => {
                         let placement = &self.placements[place].0;
-                        ids.iter().for_each(|id| self.excluded.fail(id, format!("{placement}: {error}")));
+                        for id in ids {
+                            self.excluded.fail(id, format!("{placement}: {error}"));
+                        }
                     }
                 }
             }

@@ -25,6 +25,7 @@ pub(super) enum Line {
 pub(super) type Take<'t> = &'t mut dyn FnMut(Line) -> bool;
 
 /// A file whose columns are known.
+#[expect(clippy::large_enum_variant, reason = "there is one")]
 pub(super) enum OutcomeFile {
     Csv(CsvFile),
     Parquet(ParquetFile),

@@ -73,7 +73,7 @@ fn outcome(line: &[u8], unknown: &mut Vec<String>) -> Result<ReportedOutcome, St
         customer_id: text(CUSTOMER_ID, field(CUSTOMER_ID))?,
         outcome_type: text(TYPE, field(TYPE))?,
         value: match field(VALUE) {
-            Value::Null => 0.0,
+            value if value.is_null() => 0.0,
             value => {
                 let number = value.as_f64().ok_or_else(|| format!("`value`: {value} is not a number"));
                 number?

@@ -91,11 +91,10 @@ fn contradicting<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, Strin
 }
 
 fn is_text(of: &DataType) -> bool {
-    match of {
-        DataType::Dictionary(_, values) => is_text(values),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => true,
-        _ => false,
+    if let DataType::Dictionary(_, values) = of {
+        return is_text(values);
     }
+    matches!(of, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null)
 }
 
 /// Refuses a column whose values cannot be read without loss.
@@ -139,27 +138,25 @@ impl<'b> Cells<'b> {
         let mut cells = Self { batch, texts: Default::default(), values: None, moments: None, maps: None };
         for (column, name) in COLUMNS.iter().enumerate() {
             let Some(array) = batch.column_by_name(name) else { continue };
-            match array.data_type() {
-                DataType::Timestamp(..) if column == OCCURRED_AT => {
-                    let micros = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-                    cells.moments = Some(to(array, &micros)?);
-                }
-                found if column == VALUE && found.is_numeric() => {
-                    cells.values = Some(to(array, &DataType::Float64)?);
-                }
-                DataType::Map(..) => {
-                    let map = array.as_map();
-                    let texts = |array: &ArrayRef| to(array, &DataType::LargeUtf8);
-                    cells.maps = Some((texts(map.keys())?, texts(map.values())?));
-                }
-                _ => cells.texts[column] = Some(to(array, &DataType::LargeUtf8)?),
+            let found = array.data_type();
+            if column == OCCURRED_AT && matches!(found, DataType::Timestamp(..)) {
+                let micros = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+                cells.moments = Some(to(array, &micros)?);
+            } else if column == VALUE && found.is_numeric() {
+                cells.values = Some(to(array, &DataType::Float64)?);
+            } else if matches!(found, DataType::Map(..)) {
+                let map = array.as_map();
+                let texts = |array: &ArrayRef| to(array, &DataType::LargeUtf8);
+                cells.maps = Some((texts(map.keys())?, texts(map.values())?));
+            } else {
+                cells.texts[column] = Some(to(array, &DataType::LargeUtf8)?);
             }
         }
         Ok(cells)
     }
 
     fn text(&self, column: usize, row: usize) -> &str {
-        let array = self.texts[column].as_ref().map(|array| array.as_string::<i64>());
+        let array = self.texts[column].as_ref().map(arrow_array::cast::AsArray::as_string::<i64>);
         array.filter(|array| !array.is_null(row)).map_or("", |array| array.value(row))
     }
 

@@ -68,7 +68,7 @@ impl Summary {
             number(self.refused)
         );
         if self.unread > 0 {
-            text += &format!(", {} not read", number(self.unread));
+            text.extend([", ", &number(self.unread), " not read"]);
         }
         let of_accepted = [
             (self.late, "late"),
@@ -81,7 +81,7 @@ impl Summary {
             .map(|(count, what)| format!("{} {what}", number(*count)))
             .collect();
         if !parts.is_empty() {
-            text += &format!("\nof those accepted: {}", parts.join(", "));
+            text.extend(["\nof those accepted: ", &parts.join(", ")]);
         }
         if !self.problems.is_empty() {
             let problems: Vec<String> = self
@@ -89,7 +89,7 @@ impl Summary {
                 .iter()
                 .map(|(problem, count)| format!("{} {problem}", number(*count)))
                 .collect();
-            text += &format!("\nof those refused: {}", problems.join(", "));
+            text.extend(["\nof those refused: ", &problems.join(", ")]);
         }
         text
     }

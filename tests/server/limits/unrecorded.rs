@@ -70,7 +70,7 @@ async fn a_log_that_cannot_be_written_withholds_what_must_be_durable_and_nothing
     .await;
     let result = live.one("home", "bert").await;
     assert_eq!((shown(&result), withheld(&result, "gold").0), (vec!["plain"], "HISTORY_UNAVAILABLE"));
-    assert_eq!(metric(&live, "proffer_reservations"), 1.0);
+    assert_eq!(metric(&live, "proffer_reservations").to_bits(), 1_f64.to_bits());
     // It is recorded all the same, once there is room, and decided again as it was.
     fs::remove_file(&gate).unwrap();
     until("all is recorded", async || metric(&live, "proffer_event_queue_length") == 0.0).await;
@@ -99,11 +99,11 @@ async fn what_is_in_the_log_counts_though_its_caller_has_gone() {
     until("the call is over", async || live.metrics().contains(in_flight)).await;
     fs::remove_file(&gate).unwrap();
     until("the record is durable", async || metric(&live, "proffer_event_queue_length") == 0.0).await;
-    assert_eq!(metric(&live, "proffer_reservations"), 1.0);
+    assert_eq!(metric(&live, "proffer_reservations").to_bits(), 1_f64.to_bits());
     // One of two places is left, as after a restart.
     live.kill();
     let mut live = bank.serve(&[]).await;
-    assert_eq!(metric(&live, "proffer_reservations"), 1.0);
+    assert_eq!(metric(&live, "proffer_reservations").to_bits(), 1_f64.to_bits());
     assert_eq!(live.shows("home", "bert").await, ["gold"]);
     assert_eq!(live.shows("home", "carl").await, ["plain"]);
 }

@@ -346,8 +346,8 @@ impl Place {
     /// Compares what the server said with what the events say.
     fn compare(&self, python: &Path) -> Value {
         let statements = self.path("statements.jsonl");
-        let lines: String = self.statements.iter().map(|statement| format!("{statement}\n")).collect();
-        fs::write(&statements, lines).unwrap();
+        let lines: Vec<String> = self.statements.iter().map(ToString::to_string).collect();
+        fs::write(&statements, lines.join("\n") + "\n").unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/history.py");
         let done = Command::new(python)
             .arg("-B")

@@ -49,7 +49,7 @@ impl Place {
         let text = fs::read_to_string(sample_workspace().join("customers.csv")).unwrap();
         let lines: Vec<&str> = text.lines().filter(|line| has_anna || !line.starts_with(ANNA)).collect();
         let file = self.path("loaded.csv");
-        fs::write(&file, lines[..lines.len() - fewer].join("\n")).unwrap();
+        fs::write(&file, lines[..lines.len() - fewer].join("\n") + "\n").unwrap();
         file.display().to_string()
     }
 

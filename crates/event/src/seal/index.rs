@@ -327,10 +327,12 @@ impl LogIndex<'_> {
     pub(crate) fn whole_entry(&self, item: Item, buffer: &mut Vec<u8>) -> Result<(Entry, u32), SealedError> {
         let event = self.log.event(item, buffer)?;
         if event.encoded_len() != item.bytes as usize {
-            let mut message = format!("event {} has fields that this version does not know", event.position);
-            if self.version != env!("CARGO_PKG_VERSION") {
-                message += &format!(", and version {} wrote it", self.version);
-            }
+            let by = if self.version == env!("CARGO_PKG_VERSION") {
+                String::new()
+            } else {
+                format!(", and version {} wrote it", self.version)
+            };
+            let message = format!("event {} has fields that this version does not know{by}", event.position);
             return Err(SealedError::Newer { path: self.log.shown.clone(), message });
         }
         let entry = Entry::of_event(event).ok_or_else(|| self.log.changed(item))?;

@@ -125,8 +125,13 @@ impl SavedHistory {
         let from = match usable {
             Ok(Some((checkpoint, covers))) => {
                 history.become_as(checkpoint.history);
-                let recovered =
-                    self.read_behind((history, Some(recent)), (reader, catalog), &covers, end.position, now)?;
+                let recovered = Self::read_behind(
+                    (history, Some(recent)),
+                    (reader, catalog),
+                    &covers,
+                    end.position,
+                    now,
+                )?;
                 let (from, known) = (RecoveredFrom::Checkpoint(covers.moment()), covers.known);
                 *self.covers() = Some(covers);
                 return Ok(Started { recovered, from, known, not_saved: None });
@@ -177,7 +182,7 @@ impl SavedHistory {
                     if Covers::read(position).as_ref() != Some(last) {
                         return Err(SaveError::Checkpoint(CheckpointError::Foreign));
                     }
-                    self.read_behind((history, None), (reader, catalog), last, end.position, now)?;
+                    Self::read_behind((history, None), (reader, catalog), last, end.position, now)?;
                     Ok(next.written())
                 },
             )
@@ -232,7 +237,6 @@ impl SavedHistory {
 
     /// Counts what this server has recorded behind a checkpoint, up to a position.
     fn read_behind(
-        &self,
         (history, recent): (&History, Option<&RecentDecisions>),
         (reader, catalog): (&EventReader, &Catalog),
         covers: &Covers,

@@ -176,6 +176,26 @@ fn a_fallback_is_shown_though_its_cap_is_reached_and_counts() {
 }
 
 #[test]
+fn what_a_refused_slate_took_of_totals_is_left_to_others() {
+    let world = world();
+    let (place, capped, now) = (world.place("app"), OfferIndex::new(0), noon());
+    let begin = |id, customer| {
+        Transaction::begin(&world.history, &world.limits, Uuid::from_u128(id), customer, place, now)
+    };
+    for (id, other) in [(1, 2), (2, 3), (3, 6)] {
+        let mut one = begin(id, "a");
+        one.show(&[OfferIndex::new(other)]).unwrap();
+        one.keep();
+    }
+    // The total has room, and the contact limit of three a day has none. Nothing else fills the slate.
+    let mut refused = begin(4, "a");
+    assert_eq!(refused.show(&[capped]).unwrap_err()[0].blocked.id(&world.limits), "all");
+    refused.keep();
+    assert_eq!(world.limits.usage(now)[0].confirmed, 0);
+    begin(5, "b").show(&[capped]).unwrap();
+}
+
+#[test]
 fn a_customer_without_an_id_has_totals_alone() {
     let world = world();
     let (place, capped, now) = (world.place("app"), OfferIndex::new(0), noon());

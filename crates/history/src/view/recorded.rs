@@ -145,8 +145,6 @@ impl HistoryView {
 
 /// Adds the kind of a code to a record.
 fn pack_kind(names: &Names, code: Code, packer: &mut SeenPacker) -> usize {
-    let key = names.key(code);
-    let of = names.of(key);
     fn name<'n>(list: &Interner, position: u16, name: &'n str) -> SeenName<'n> {
         match position {
             NONE => SeenName::Nothing,
@@ -154,6 +152,8 @@ fn pack_kind(names: &Names, code: Code, packer: &mut SeenPacker) -> usize {
             _ => SeenName::Is(name),
         }
     }
+    let key = names.key(code);
+    let of = names.of(key);
     packer.kind(NamedKind {
         offer: name(&names.offers, key.offer, &of.offer),
         placement: name(&names.placements, key.placement, &of.placement),

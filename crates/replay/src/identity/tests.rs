@@ -46,6 +46,8 @@ const RESERVATION: u8 = decision::Stage::Reservation as u8 + 1;
 
 #[test]
 fn decisions_with_limits_are_decided_again_to_the_byte() {
+    use decision::Reason::{Budget, CapCustomer, CapTotal, ContactLimit, Suppressed};
+
     let (snapshot, records) = limited();
     let found = replayed(&snapshot, &records);
     assert!(found.is_identical(), "{:?} {:?}", found.differences, found.failures);
@@ -57,7 +59,6 @@ fn decisions_with_limits_are_decided_again_to_the_byte() {
         .filter_map(|record| record.candidates.as_ref())
         .flat_map(|candidates| candidates.reasons.iter().copied())
         .collect();
-    use decision::Reason::{Budget, CapCustomer, CapTotal, ContactLimit, Suppressed};
     for reason in [Suppressed, ContactLimit, CapCustomer, CapTotal, Budget] {
         assert!(reasons.contains(&(reason as u8 + 1)), "{reason}: {reasons:?}");
     }

@@ -263,7 +263,9 @@ pub(crate) fn seen(
         });
         packer.event(SeenEvent { at: *at, kind: known, same_decision: *same_decision });
     }
-    full.iter().for_each(|limit| packer.full(*limit));
+    for limit in full {
+        packer.full(*limit);
+    }
     packer.finish()
 }
 
