@@ -372,7 +372,10 @@ impl<'a> Reserving<'a> {
 
     /// What is to be kept once the answer is certain.
     pub(crate) fn end(self) -> Reserved {
-        let Self { plan, call, index, decision, transaction, shown_again, refusals, .. } = self;
+        let Self { plan, call, index, decision, mut transaction, shown_again, refusals, .. } = self;
+        if let Some(transaction) = &mut transaction {
+            transaction.give_back_unshown();
+        }
         let shown = match &transaction {
             _ if !plan.records => Vec::new(),
             Some(transaction) => transaction.shown(),

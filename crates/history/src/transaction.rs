@@ -128,6 +128,12 @@ impl Transaction {
         self.shown.iter().map(|offer| self.shown_offer(*offer)).collect()
     }
 
+    /// Gives back what a slate took that was refused and is not filled anew: other customers may have it at once.
+    pub fn give_back_unshown(&mut self) {
+        let shown = self.shown.clone();
+        self.give_back_all_but(&shown);
+    }
+
     /// Ends the transaction: what is shown stays counted.
     pub fn keep(mut self) {
         self.give_back_unshown();
@@ -222,12 +228,6 @@ impl Transaction {
             }
             stays
         });
-    }
-
-    /// Gives back what a slate took that was refused and not filled anew.
-    fn give_back_unshown(&mut self) {
-        let shown = self.shown.clone();
-        self.give_back_all_but(&shown);
     }
 
     fn shown_offer(&self, offer: OfferIndex) -> ShownOffer {
