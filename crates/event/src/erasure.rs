@@ -22,7 +22,7 @@
 //! (`erasure/lease.rs`). What a person does after their erasure is recorded again, as of anybody else.
 //!
 //! The customers of the store come before the marker: a server that acknowledges has read them again since. They are
-//! files of another crate, so whoever erases a person does that first.
+//! files of another crate, so they are erased before.
 
 mod blank;
 mod command;

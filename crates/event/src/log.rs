@@ -4,7 +4,7 @@
 //! restarts, 1, 2, 3 …; a header takes none. A file is closed at a size or an age, and never written again.
 //!
 //! After a write or a sync that failed, nothing is known of what was written since the last success, and the system
-//! may forget it without telling again (<https://wiki.postgresql.org/wiki/Fsync_Errors>). So the file is closed and
+//! may discard it without another error (<https://wiki.postgresql.org/wiki/Fsync_Errors>). So the file is closed and
 //! cut to what is certain, and the same events are written to another. Where the cut fails, too, the second copy
 //! counts: a file ends where the next one begins.
 

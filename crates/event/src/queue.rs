@@ -1,6 +1,6 @@
 //! What calls and the writer share: the queue, its room in bytes, the bell that wakes the writer.
 //!
-//! The queue itself is unbounded; whoever puts something into it has reserved room before. The room is given back
+//! The queue itself is unbounded; space is reserved before anything is added. The room is given back
 //! when the events are durable, so it bounds what the writer holds, too. Calls take no lock here: a bulk call has
 //! idle priority, and a lock that it holds would stop others for as long as it gets no core.
 
@@ -141,7 +141,7 @@ impl Queued {
 }
 
 impl Drop for Queued {
-    /// What nobody took is lost, wherever that happens.
+    /// An item that is dropped unread is lost.
     fn drop(&mut self) {
         if let Some((reserved, _)) = &self.content {
             reserved.shared().lost(self.events);

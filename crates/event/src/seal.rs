@@ -1,8 +1,8 @@
 //! Sealing: a closed log file becomes Parquet in the store, one file per kind and date, and is deleted then.
 //!
 //! A file appears whole under a name that was free. Where the name is taken, the file that has it must hold the same
-//! events: then this log was sealed before, and whoever did it was killed before the log was deleted. So sealing can
-//! be repeated at any step, by any number of processes, and nothing is lost or doubled. Start reading at [`seal`].
+//! events: then this log was sealed before, and the sealing process was killed before the log was deleted. So
+//! sealing can be repeated at any step, by any number of processes, and nothing is lost or doubled. Start reading at [`seal`].
 
 mod index;
 mod sealer;

@@ -4,7 +4,7 @@
 //! events/<kind>/date=YYYY-MM-DD/<server>-<sequence>.parquet
 //! ```
 //! A file never changes, unless a person in it is erased (`erasure/sealed.rs`). Its rows are in the order of `decided_at`, then in that of the log. `columns.rs` says what
-//! they have. Whoever has Parquet can read them; what is peculiar to them stands in the key-value metadata
+//! they have. Any Parquet reader can read them; what is specific to them is in the key-value metadata
 //! (`sealed/description.rs`): what the file holds, and checksums of every column chunk and of the footer. So a byte
 //! that changed is an error, never another record.
 //!

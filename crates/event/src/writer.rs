@@ -39,7 +39,7 @@ pub(crate) enum Next {
     Sleep(Option<Duration>),
     /// Lets a group gather for the time.
     Gather(Duration),
-    /// Sleeps for the time, whatever is queued.
+    /// Sleeps for this time, even if events are queued.
     Rest(Duration),
     /// Ends: the log is closed.
     End,
@@ -338,7 +338,7 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// Also when the thread has panicked: nobody must wait for it.
+    /// Also runs if the thread panics, so that no caller waits forever.
     fn drop(&mut self) {
         self.shared.room.close();
         self.shared.progress.close();

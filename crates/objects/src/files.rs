@@ -71,6 +71,21 @@ pub fn sync(path: &Path) -> Result<(), ObjectsError> {
     File::open(path).and_then(|file| file.sync_all()).map_err(|error| ObjectsError::io(path, error))
 }
 
+/// Removes a file for good, if it is there, and its folder if that is empty then.
+pub fn remove(path: &Path) -> Result<(), ObjectsError> {
+    let folder = parent(path);
+    match fs::remove_file(path) {
+        Ok(()) => sync(folder)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(ObjectsError::io(path, error)),
+    }
+    // It stays while there are others.
+    if fs::remove_dir(folder).is_ok() {
+        sync(parent(folder))?;
+    }
+    Ok(())
+}
+
 /// Writes a file and syncs it to the disk.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), ObjectsError> {
     let write = || -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! Objects of any size, to and from files, with a few pieces in memory at a time.
 //!
 //! S3 has no condition for what is sent in parts, as `object_store` sends it. So a write under a condition is one
-//! request, whatever its size up to [`CONDITIONAL`], and the file is in memory until it is answered.
+//! request, for any size up to [`CONDITIONAL`], and the file is in memory until it is answered.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

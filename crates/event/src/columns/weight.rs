@@ -1,7 +1,7 @@
 //! How much memory a record takes, before it is decoded.
 //!
 //! An empty offer takes three bytes in a message and two hundred in memory, and a million of them pack to nothing.
-//! So whatever repeats in a record is counted first.
+//! So repeated fields of a record are counted first.
 
 /// The bytes in memory of a record without what repeats in it …
 const RECORD_BYTES: u64 = 1_024;

@@ -1,8 +1,8 @@
 //! The log of a server: records of the erased are blanked in its closed files.
 //!
 //! A file with such records is written anew beside itself, and takes its own name at one moment. It is as long as
-//! before and all other bytes stay, so that whoever knows positions in it need not hear of it. A process that dies
-//! leaves the file as it was, or the new one; beginning again does no harm.
+//! before and all other bytes stay, so known positions in it stay true. A process that dies leaves the file as it was,
+//! or the new one; beginning again does no harm.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, BufReader, Read};

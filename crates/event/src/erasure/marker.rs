@@ -310,8 +310,8 @@ impl Erasures {
         self.0.delete(&acknowledgement(id, server))
     }
 
-    /// Ends an erasure: keeps who has asked and when, and removes the marker, so that nobody looks for the person any
-    /// more.
+    /// Ends an erasure: keeps who has asked and when, and removes the marker, so that no server looks for the person
+    /// any more.
     ///
     /// # Errors
     /// When the store cannot be reached or written to.

@@ -122,18 +122,7 @@ impl ErasureStore {
     pub(super) fn delete(&self, key: &str) -> Result<(), ErasureError> {
         let Some(root) = self.root() else { return Ok(self.0.objects.delete(key)?) };
         let _held = DirectoryLock::take(root)?;
-        let path = root.join(key);
-        let folder = files::parent(&path);
-        match fs::remove_file(&path) {
-            Ok(()) => files::sync(folder)?,
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(ErasureError::io(&path)(error)),
-        }
-        // It stays while there are others.
-        if fs::remove_dir(folder).is_ok() {
-            files::sync(files::parent(folder))?;
-        }
-        Ok(())
+        Ok(files::remove(&root.join(key))?)
     }
 
     /// Puts the file `made` in the place of an object that has the tag `former`. Nothing changes if the object is

@@ -284,7 +284,7 @@ fn only_what_the_query_wants_is_exported() {
         assert_eq!(exported.events, 2);
     }
     assert!("xlsx".parse::<ExportFormat>().unwrap_err().contains("parquet, jsonl or csv"));
-    let none = Query { customers: BTreeSet::from(["nobody".to_owned()]), ..Query::default() };
+    let none = Query { customers: BTreeSet::from(["unknown".to_owned()]), ..Query::default() };
     let (exported, text) = exported(&files, &none, ExportFormat::JsonLines);
     assert_eq!((exported.events, text.len()), (0, 0));
 }

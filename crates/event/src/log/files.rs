@@ -217,7 +217,7 @@ impl LogFiles {
         self.set_open(None, 0);
     }
 
-    /// Changes a copy, which then takes the place of the list. Does so again if another was faster.
+    /// Changes a copy, which then replaces the list. Does so again if another was faster.
     fn change_closed(&self, change: impl Fn(&mut BTreeMap<u64, LogFile>)) {
         self.0.closed.rcu(|closed| {
             let mut closed = BTreeMap::clone(closed);

@@ -1,11 +1,11 @@
-//! Brings the files of a log into order when it is opened, after whatever ended the server before.
+//! Brings the files of a log into order when it is opened, however the server ended.
 //!
 //! | found | done |
 //! |---|---|
 //! | a torn tail of the newest file | cut; none of it was durable |
 //! | events that stand in the next file again, after a write that failed | cut |
 //! | a file without events | removed |
-//! | a damaged frame with others behind it, or with events missing until the next file | a copy is kept aside as `.damaged`, then cut |
+//! | a damaged frame with others behind it, or with events missing until the next file | a copy is kept as `.damaged`, then cut |
 //!
 //! A file is never continued: the process begins a new one. So a closed file is never written again, and what may be
 //! wrong with the last frames of a dead process cannot spread to new ones. The newest file is written anew: the system
@@ -194,7 +194,7 @@ impl Found {
             Need::Cut => tracing::warn!(%file, at, bytes, message, "a torn tail was cut off a log file"),
             Need::Aside => tracing::error!(
                 %file, at, bytes, message,
-                "a log file is damaged; what follows the damage is not read, and a copy of the file is kept aside"
+                "a log file is damaged; the rest of the file is not read, and a copy is kept"
             ),
         }
     }

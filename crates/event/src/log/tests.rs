@@ -149,7 +149,7 @@ fn what_could_not_be_cut_is_cut_later() {
     disk.set_faults(|faults| (faults.syncs, faults.cuts) = (1, 1));
     assert!(commit(&mut log, 4, 3, now).is_err());
     assert_eq!(read(&disk, "s-00000001.log").unwrap().len(), 7, "the cut failed");
-    assert_eq!(log.files().closed()[0].last, 3, "and nobody reads what is behind");
+    assert_eq!(log.files().closed()[0].last, 3, "and later bytes are not read");
     commit(&mut log, 4, 3, now).unwrap();
     log.tidy();
     assert_eq!(read(&disk, "s-00000001.log").unwrap().len(), 4);

@@ -67,7 +67,7 @@ struct Keyed {
 }
 
 impl Pseudonyms {
-    /// Pseudonyms as configured. Keys that make no new ones serve look-ups, whatever the mode.
+    /// Pseudonyms as configured. Keys that make no new ones serve look-ups in every mode.
     ///
     /// # Errors
     /// Where pseudonyms are wanted and no key makes them.

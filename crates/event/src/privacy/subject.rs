@@ -52,7 +52,7 @@ impl Subject {
     }
 }
 
-/// Names nobody: messages and logs may show it.
+/// Contains no name, so messages and logs may show it.
 impl fmt::Debug for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Subject(…)")

@@ -83,7 +83,7 @@ fn those_who_wait_get_room_in_their_order() {
     let (mut large, mut small) = (pin!(recorder.reserve(9_000)), pin!(recorder.reserve(1_000)));
     assert!(poll(large.as_mut()).is_pending() && poll(small.as_mut()).is_pending());
     drop(held);
-    assert!(recorder.try_reserve(500).is_none(), "nobody overtakes those who wait");
+    assert!(recorder.try_reserve(500).is_none(), "later calls do not overtake waiting ones");
     let Poll::Ready(Some(large)) = poll(large.as_mut()) else { panic!("there is room") };
     let Poll::Ready(Some(small)) = poll(small.as_mut()) else { panic!("there is room") };
     assert_eq!((large.bytes(), small.bytes()), (9_000, 1_000));

@@ -1,4 +1,5 @@
-//! The threads that decode parts of files. None of them waits for another, so that whoever merges may wait for any.
+//! The threads that decode parts of files. None of them waits for another, so that the merging thread
+//! can wait for any of them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -56,7 +57,7 @@ pub(super) fn run<T>(
                     let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok((part, answer)) = next else { return };
                     if !is_over.load(Ordering::Relaxed) {
-                        // Nobody may be waiting any more.
+                        // The receiver may be gone.
                         let _ = answer.send(part.load(query));
                     }
                 }

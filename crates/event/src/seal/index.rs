@@ -288,7 +288,7 @@ impl LogIndex {
     }
 }
 
-/// Reads a file from its beginning, whatever others read of it.
+/// Reads a file from its beginning, independent of other readers.
 struct At<'f> {
     file: &'f File,
     at: u64,

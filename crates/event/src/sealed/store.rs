@@ -172,18 +172,7 @@ impl EventStore {
         let name = key.to_string();
         let Some(root) = &self.0.root else { return Ok(self.0.objects.delete(&name)?) };
         let _held = DirectoryLock::take(root)?;
-        let path = root.join(&name);
-        let folder = files::parent(&path);
-        match fs::remove_file(&path) {
-            Ok(()) => files::sync(folder)?,
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(SealedError::io(&path)(error)),
-        }
-        // It stays while there are others.
-        if fs::remove_dir(folder).is_ok() {
-            files::sync(files::parent(folder))?;
-        }
-        Ok(())
+        Ok(files::remove(&root.join(&name))?)
     }
 
     /// An empty directory for making something in; dropping it removes it.

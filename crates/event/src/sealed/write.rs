@@ -1,5 +1,5 @@
 //! Writing a file: rows are collected in batches, batches in row groups, and each row group goes to the file once it
-//! is whole. So memory is bounded whatever a log holds, and the same entries give the same bytes.
+//! is whole. So memory is bounded for any log, and the same entries give the same bytes.
 
 use std::fs::File;
 use std::io::Write;
@@ -234,7 +234,7 @@ pub(super) fn checksum_in(footer: &[u8]) -> Option<(usize, [u8; 8])> {
     Some((at, footer.get(at..at + 8)?.try_into().ok()?))
 }
 
-/// The checksum of a footer, computed with zeros in the place of its own.
+/// The checksum of a footer, computed with its own field set to zero.
 pub(super) fn footer_checksum(footer: &mut [u8], at: usize) -> u32 {
     footer[at..at + NO_CHECKSUM.len()].copy_from_slice(NO_CHECKSUM.as_bytes());
     crc(footer)

@@ -1,4 +1,4 @@
-//! The writer without its thread: what it has told to be durable is there once and in order, whatever happened.
+//! The writer without its thread: what it reported as durable is there once and in order, after every failure.
 
 mod crashes;
 

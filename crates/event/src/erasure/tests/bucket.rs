@@ -31,7 +31,7 @@ fn nothing_of_the_person_is_left_in_a_bucket() {
         before.into_iter().filter(|(_, bytes)| !anna.is_of(&DecisionRecord::decode(&**bytes).unwrap()));
     assert_eq!(world.decisions(), others.collect());
     world.verify(events);
-    // The turn is over, and nobody is waited for.
+    // The turn is over, and no server is waited for.
     assert!(!objects.join("erasures/lease.toml").exists());
     let again = world.erase(&known, &[(world.server(&known), &log)]);
     assert_eq!(again.records, 0);

@@ -55,7 +55,7 @@ fn killed_at_any_step_it_is_finished_by_the_next_attempt() {
             .unwrap();
         let shown = String::from_utf8_lossy(&killed.stdout);
         assert!(killed.status.code().is_none(), "{step}: it was not killed: {shown}");
-        // Nobody else has lost anything, and nothing is damaged.
+        // No other person has lost anything, and nothing is damaged.
         let is_anna = |bytes: &Vec<u8>| {
             Subject::new(ANNA, &known).unwrap().is_of(&DecisionRecord::decode(&**bytes).unwrap())
         };

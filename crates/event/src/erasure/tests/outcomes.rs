@@ -31,7 +31,7 @@ fn servers_that_are_silent_are_pending_until_their_directory_is_sealed() {
     // Its data directory has the person, and nothing else has.
     let holding = world.holding(&names_of(ANNA));
     assert!(!holding.is_empty() && holding.iter().all(|name| name.starts_with("dead/log/")), "{holding:?}");
-    // Whoever seals it obeys first.
+    // Sealing it obeys first.
     let taken = take_over(&world.data("dead")).unwrap();
     let done = poll(&world.server(&known), &taken).acknowledged;
     assert_eq!((done.len(), done[0].1.records), (1, 24));
@@ -124,7 +124,7 @@ fn of_two_commands_the_later_one_sees_that_it_is_complete() {
     let later = eraser.mark(&subject, "desk", now()).unwrap();
     let first = world.erase(&plain(), &[(world.server(&plain()), &log)]);
     assert!(first.is_complete() && first.id == later.id());
-    let mut wait = |_: &Awaited| panic!("nobody is waited for");
+    let mut wait = |_: &Awaited| panic!("no server is waited for");
     let second = eraser.finish(&subject, &later, &now, &mut wait, &mut |_, _| {}).unwrap();
     assert!(second.is_complete(), "{second}");
     let completed = Erasures::new(world.store.clone()).completed(&first.id).unwrap().unwrap();

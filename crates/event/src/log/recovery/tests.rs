@@ -1,4 +1,4 @@
-//! Whatever ended the server before, its log is in order after it was opened.
+//! However the server ended, its log is in order after it is opened.
 
 use super::*;
 use crate::disk::memory::MemoryDisk;
