@@ -3,6 +3,7 @@
 //! Exit codes: 0 success, 1 failure, 2 wrong command line (clap), 64 wrong configuration.
 
 mod archive;
+mod author;
 mod backend;
 mod check;
 mod decision;

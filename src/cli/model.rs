@@ -10,6 +10,7 @@ use indicatif::BinaryBytes;
 use serde::Serialize;
 
 use super::Failure;
+use super::author::Author;
 use super::backend::{Backend, Place};
 use super::printing::{print, print_json, say};
 use super::release::{say_promotion, settled};
@@ -75,6 +76,7 @@ enum ModelCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(mut_arg("author", |arg| arg.help("Who makes the release and promotes it [default: you]")))]
 struct PushArgs {
     /// The model
     #[arg(value_name = "NAME")]
@@ -103,16 +105,8 @@ struct PushArgs {
     /// Promote it even if a higher version of the model serves
     #[arg(long, requires = "promote")]
     downgrade: bool,
-    /// Who makes the release and promotes it [default: you]
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "USER",
-        default_value = "proffer",
-        hide_env = true,
-        hide_default_value = true
-    )]
-    author: String,
+    #[command(flatten)]
+    who: Author,
     /// The purpose of the release and its promotion
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     note: String,
@@ -181,7 +175,7 @@ pub(super) fn push_directory(
         prediction,
         promote,
         downgrade: false,
-        author,
+        who: Author { author },
         note,
     };
     push(&args, place)
@@ -255,12 +249,12 @@ fn promote(
     }
     outcome.replaces = present;
     let models = [(name.clone(), *version)].into();
-    let (author, note) = (args.author.clone(), args.note.clone());
+    let (author, note) = (args.who.author.clone(), args.note.clone());
     let draft = ReleaseDraft { base, models, features, author, note, ..ReleaseDraft::default() };
     let CreatedRelease { record, warnings } = backend.create_release(draft)?;
     outcome.warnings = warnings;
     let release = outcome.release.insert(record).number;
-    let (author, reason) = (args.author.clone(), args.note.clone());
+    let (author, reason) = (args.who.author.clone(), args.note.clone());
     let request = PromotionRequest { release, expected_current: Some(base), author, reason };
     outcome.promotion = Some(backend.promote(request)?);
     Ok(())

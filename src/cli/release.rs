@@ -12,6 +12,7 @@ use self::create::CreateArgs;
 pub(super) use self::shown::say_promotion;
 use self::simulate::SimulateArgs;
 use super::Failure;
+use super::author::Author;
 use super::backend::{Backend, Place};
 use super::printing::{print, print_contents, print_json, write_json_line, write_line};
 use release::{Promotion, PromotionRequest, RELEASE_FILES, ReleaseFiles};
@@ -105,16 +106,8 @@ enum ReleaseCommand {
 /// The author and the reason of a change.
 #[derive(Debug, Args)]
 struct By {
-    /// Who does it [default: you]
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "USER",
-        default_value = "proffer",
-        hide_env = true,
-        hide_default_value = true
-    )]
-    author: String,
+    #[command(flatten)]
+    who: Author,
     /// Why; kept with the promotion
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
@@ -154,12 +147,12 @@ pub(super) fn run(args: &ReleaseArgs) -> Result<(), Failure> {
             if json { print_json(&diff) } else { print(shown::diff(&diff)) }
         }
         ReleaseCommand::Promote { release, expect, by } => {
-            let By { author, reason } = by;
-            let (author, reason) = (author.clone(), reason.clone());
+            let By { who, reason } = by;
+            let (author, reason) = (who.author.clone(), reason.clone());
             let request = PromotionRequest { release: *release, expected_current: *expect, author, reason };
             report(&backend.promote(request)?, json)
         }
-        ReleaseCommand::Rollback { by } => report(&backend.rollback(&by.author, &by.reason)?, json),
+        ReleaseCommand::Rollback { by } => report(&backend.rollback(&by.who.author, &by.reason)?, json),
         ReleaseCommand::Watch => backend.watch(|change| {
             let read = if json { write_json_line(change)? } else { write_line(shown::change(change))? };
             // Watching ends when the reader has gone.

@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::{obey, subject, unknown_keys};
 use crate::cli::archive::ArchiveArgs;
+use crate::cli::author::Author;
 use crate::cli::printing::{print, say};
 use crate::cli::progress::Bar;
 use crate::cli::{Failure, progress};
@@ -57,16 +58,8 @@ pub(super) struct EraseArgs {
     /// This key is lost for good, so that nobody can tell whose its pseudonyms are; may be given several times
     #[arg(long, value_name = "KEY")]
     lost_key: Vec<String>,
-    /// Who does it [default: you]
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "USER",
-        default_value = "proffer",
-        hide_env = true,
-        hide_default_value = true
-    )]
-    author: String,
+    #[command(flatten)]
+    who: Author,
 }
 
 pub(super) fn run(args: &EraseArgs) -> Result<(), Failure> {
@@ -87,7 +80,7 @@ pub(super) fn run(args: &EraseArgs) -> Result<(), Failure> {
     }
     let eraser = Eraser::new(erasures.clone(), events, ALIVE_FOR)
         .with_lost_keys(args.lost_key.iter().cloned().collect());
-    let marked = eraser.mark(&subject, &args.author, Utc::now())?;
+    let marked = eraser.mark(&subject, &args.who.author, Utc::now())?;
     for taken in &dead {
         // Somebody else may be to be erased whose keys are not here.
         obey(taken, &erasures, &privacy)?.iter().for_each(say);

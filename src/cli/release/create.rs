@@ -11,6 +11,7 @@ use serde::Serialize;
 use self::pins::{Change, Pin};
 use super::shown;
 use crate::cli::Failure;
+use crate::cli::author::Author;
 use crate::cli::backend::{Backend, Place};
 use crate::cli::printing::{print, print_json};
 use crate::cli::table::{failed_gates, verdict};
@@ -35,6 +36,7 @@ Versions that fail their gates make no release. To serve it:
 #[derive(Debug, Args)]
 #[command(
     after_help = AFTER_HELP,
+    mut_arg("author", |arg| arg.help("Who makes it [default: you]")),
     group = ArgGroup::new("content").required(true).multiple(true).args(["workspace", "base", "model", "features", "offers", "policy"])
 )]
 pub(super) struct CreateArgs {
@@ -59,16 +61,8 @@ pub(super) struct CreateArgs {
     /// The policy.toml of the release [default: the base's]
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Who makes it [default: you]
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "USER",
-        default_value = "proffer",
-        hide_env = true,
-        hide_default_value = true
-    )]
-    author: String,
+    #[command(flatten)]
+    who: Author,
     /// Its purpose
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     note: String,
@@ -123,7 +117,7 @@ fn changes(args: &CreateArgs) -> Result<ReleaseDraft, Failure> {
         features: read_optional(args.features.as_ref())?,
         offers: read_optional(args.offers.as_ref())?,
         policy: read_optional(args.policy.as_ref())?,
-        author: args.author.clone(),
+        author: args.who.author.clone(),
         note: args.note.clone(),
     })
 }
@@ -179,7 +173,7 @@ fn draft(workspace: &Workspace, base: &ReleaseRecord, pins: &[Pin], args: &Creat
         features: Some(workspace.features.clone()),
         offers: Some(workspace.offers.clone()),
         policy: Some(workspace.policy.clone()),
-        author: args.author.clone(),
+        author: args.who.author.clone(),
         note: args.note.clone(),
     }
 }
