@@ -13,7 +13,7 @@ use crate::cli::{Failure, progress};
 use event::proto::DecisionRecord;
 use event::read::ReadProgress;
 use event::{Query, SealedError};
-use history::{History, Limits, recover_past};
+use history::{History, recover_past};
 use release::Deployer;
 use replay::{
     Comparison, CustomerNames, Named, Options, SimulatedHistory, Simulation, check_placements, simulate,
@@ -160,11 +160,6 @@ fn history(
     let pseudonyms = archive.privacy()?.pseudonyms;
     let history = History::new(DEDUPLICATED);
     let catalogs = releases.map(|named| named.snapshot.release.catalog());
-    // Before events are counted, so that budgets that are paced are as they were.
-    let limits = catalogs.map(|catalog| Limits::new(&history, catalog, now));
-    for limits in &limits {
-        limits.as_ref().map_err(|error| Failure::new(error.to_string()))?;
-    }
     let past = recover_past(&history, &archive.reader()?, &catalogs, DEDUPLICATED, now)?;
     let has_key = |key: &str| key.is_empty() || pseudonyms.keys().any(|known| known == key);
     if let Some(key) = past.pseudonym_keys.iter().find(|key| !has_key(key)) {
