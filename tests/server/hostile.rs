@@ -256,6 +256,8 @@ impl Attack {
         let store = directory.path().join("store");
         init(&store, &sample_workspace());
         let mut command = command();
+        // What is remembered of decisions is bounded by itself, and is no memory of calls.
+        command.env("PROFFER_FEEDBACK_DECISIONS", "1MiB");
         for (key, text) in self.settings {
             command.env(format!("PROFFER_{}", key.replace('.', "_").to_uppercase()), text);
         }
