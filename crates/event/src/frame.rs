@@ -6,6 +6,7 @@
 
 use std::io::{self, Read};
 
+use bytes::{Buf, Bytes};
 use crc_fast::{CrcAlgorithm, Digest};
 use prost::Message;
 
@@ -17,16 +18,18 @@ pub const MAX_EVENT_BYTES: usize = 32 << 20;
 /// The bytes before an event: its length and its checksum.
 pub const HEAD_BYTES: usize = 8;
 
-/// Appends `event` to `out` as a frame.
-pub fn write(event: &Event, out: &mut Vec<u8>) {
+/// Appends `event` to `out` as a frame. Returns the bytes of the event.
+pub fn write(event: &Event, out: &mut Vec<u8>) -> usize {
     let start = out.len();
     out.extend([0; HEAD_BYTES]);
     // A vector grows as needed.
     let _ = event.encode(out);
-    let length = u32::try_from(out.len() - start - HEAD_BYTES).unwrap_or(u32::MAX).to_le_bytes();
+    let bytes = out.len() - start - HEAD_BYTES;
+    let length = u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
     let checksum = checksum(length, &out[start + HEAD_BYTES..]).to_le_bytes();
     out[start..start + 4].copy_from_slice(&length);
     out[start + 4..start + HEAD_BYTES].copy_from_slice(&checksum);
+    bytes
 }
 
 /// The CRC-32C of a frame's length and event.
@@ -36,6 +39,19 @@ pub fn checksum(length: [u8; 4], event: &[u8]) -> u32 {
     digest.update(&length);
     digest.update(event);
     digest.finalize() as u32
+}
+
+/// Takes the first frame of `bytes`, and returns its event. `None` if it is not whole.
+pub(crate) fn take(bytes: &mut Bytes) -> Option<Bytes> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (stated, rest) = rest.split_first_chunk::<4>()?;
+    let event = rest.get(..u32::from_le_bytes(*length) as usize)?;
+    if checksum(*length, event) != u32::from_le_bytes(*stated) {
+        return None;
+    }
+    let event = bytes.slice(HEAD_BYTES..HEAD_BYTES + event.len());
+    bytes.advance(HEAD_BYTES + event.len());
+    Some(event)
 }
 
 /// A frame that was read.

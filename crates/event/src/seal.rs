@@ -6,6 +6,7 @@
 
 mod index;
 mod sealer;
+mod spans;
 #[cfg(test)]
 mod tests;
 
@@ -14,8 +15,9 @@ use std::io::ErrorKind;
 use work::fault::Steps;
 use work::priority::yield_if_due;
 
-pub(crate) use self::index::{LogIndex, OpenLog};
+pub(crate) use self::index::{LogIndex, OpenLog, Window};
 pub use self::sealer::{Sealer, SealerConfig};
+pub(crate) use self::spans::LogSpans;
 use crate::log::{LogFile, LogFiles, TakenOver};
 use crate::sealed::{
     Content, EventStore, Kind, OfLog, Placed, SealedError, SealedFile, SealedKey, SealedWriter,
@@ -164,9 +166,9 @@ fn place(
     let staged = store.stage()?;
     let made = staged.path().join("events.parquet");
     let mut writer = SealedWriter::create(&made, true)?;
-    let mut buffer = Vec::new();
+    let mut window = Window::default();
     for item in items {
-        let (entry, checksum) = index.whole_entry(item, &mut buffer)?;
+        let (entry, checksum) = index.whole_entry(item, &mut window)?;
         writer.push(entry, checksum)?;
         yield_if_due();
     }

@@ -11,7 +11,7 @@ use work::priority::yield_if_due;
 
 use crate::log::{LogFile, OpenedLog};
 use crate::read::Query;
-use crate::seal::OpenLog;
+use crate::seal::{OpenLog, Window};
 use crate::sealed::{
     Content, Contents, EventStore, Kind, OfLog, SealedError, SealedFile, SealedKey, date_of,
 };
@@ -229,12 +229,12 @@ impl Verifier<'_> {
             let Some(opened) = OpenLog::open(server, log)? else { return Ok(Vec::new()) };
             self.found.log_files += 1;
             let index = opened.index()?;
-            let mut buffer = Vec::new();
+            let mut window = Window::default();
             let mut days = Vec::new();
             for day in index.days() {
                 days.push((day.date, index.content(day.items.clone())));
                 for item in day.items {
-                    index.entry(item, &mut buffer)?;
+                    index.entry(item, &mut window)?;
                     yield_if_due();
                 }
             }

@@ -67,16 +67,31 @@ struct Merge<'s> {
 /// Decisions of a part that are not passed on yet.
 struct Cursor {
     next: Entry,
-    rest: IntoIter<Entry>,
+    rest: Rest,
+}
+
+/// What follows in a part.
+struct Rest {
+    batch: IntoIter<Entry>,
+    pending: Pending,
 }
 
 impl Cursor {
-    fn new(mut entries: IntoIter<Entry>) -> Option<Self> {
-        entries.next().map(|next| Self { next, rest: entries })
-    }
-
     fn key(&self) -> (i64, u64) {
         (self.next.record.decided_at, self.next.position)
+    }
+}
+
+impl Rest {
+    /// Waits for the next decision; `None` at the end of the part.
+    fn next(&mut self) -> Result<Option<Entry>, SealedError> {
+        loop {
+            if let Some(entry) = self.batch.next() {
+                return Ok(Some(entry));
+            }
+            let Some(batch) = self.pending.wait()? else { return Ok(None) };
+            self.batch = batch.into_iter();
+        }
     }
 }
 
@@ -119,24 +134,31 @@ impl Merge<'_> {
                 continue;
             }
             let Some(Reverse(cursor)) = self.open.pop() else { continue };
-            if self.pass_on(cursor, lower, visit).is_break() {
+            if self.pass_on(cursor, lower, visit)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
     }
 
     /// Passes on the decisions of a part, until another one has an earlier decision.
-    fn pass_on(&mut self, cursor: Cursor, lower: Option<i64>, visit: Visit<'_>) -> ControlFlow<()> {
+    fn pass_on(
+        &mut self,
+        cursor: Cursor,
+        lower: Option<i64>,
+        visit: Visit<'_>,
+    ) -> Result<ControlFlow<()>, SealedError> {
         let other = self.open.peek().map(|Reverse(other)| other.key());
         let Cursor { mut next, mut rest } = cursor;
         loop {
-            visit(next)?;
-            let Some(entry) = rest.next() else { return ControlFlow::Continue(()) };
+            if visit(next).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            let Some(entry) = rest.next()? else { return Ok(ControlFlow::Continue(())) };
             next = entry;
             let key = (next.record.decided_at, next.position);
             if lower.is_some_and(|lower| lower <= key.0) || other.is_some_and(|other| other < key) {
                 self.open.push(Reverse(Cursor { next, rest }));
-                return ControlFlow::Continue(());
+                return Ok(ControlFlow::Continue(()));
             }
         }
     }
@@ -177,15 +199,17 @@ impl Merge<'_> {
         Ok(true)
     }
 
-    /// Waits for the part with the least lower bound.
+    /// Waits for the first decision of the part with the least lower bound.
     fn open_part(&mut self) -> Result<(), SealedError> {
         let first = self.parts.keys().next().copied();
         if self.decoding.keys().next().is_none_or(|place| first.is_some_and(|first| first < *place)) {
             self.decode_next()?;
         }
         let Some((_, pending)) = self.decoding.pop_first() else { return Ok(()) };
-        let entries = pending.wait()?;
-        self.open.extend(Cursor::new(entries.into_iter()).map(Reverse));
+        let mut rest = Rest { batch: Vec::new().into_iter(), pending };
+        if let Some(next) = rest.next()? {
+            self.open.push(Reverse(Cursor { next, rest }));
+        }
         Ok(())
     }
 }

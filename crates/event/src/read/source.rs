@@ -1,15 +1,15 @@
 //! What there is to read: the files of each day and server, and the parts of each that one thread decodes at a time.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use chrono::NaiveDate;
 
 use super::{ListLogs, Query, ReadProgress};
 use crate::columns::{DECIDED_AT, Entry};
-use crate::seal::{LogIndex, OpenLog};
-use crate::sealed::{EventStore, GROUP_ROWS, Kind, SealedError, SealedFile, SealedKey};
+use crate::seal::{LogSpans, OpenLog};
+use crate::sealed::{EventStore, Kind, SealedError, SealedFile, SealedKey};
 
 /// The files of all days and servers, ascending.
 pub(super) struct Sources {
@@ -29,7 +29,7 @@ struct File {
 enum Place {
     Sealed(SealedKey),
     /// The decisions of a day in a log file.
-    Log(Arc<OpenLog>, NaiveDate),
+    Log(Arc<LogSpans>, NaiveDate),
 }
 
 /// A part of a file: decisions in the order of `decided_at`.
@@ -44,7 +44,8 @@ pub(super) struct Part {
 
 enum Run {
     Group(Arc<SealedFile>, usize),
-    Items(Arc<LogIndex>, Range<usize>),
+    /// The decisions of a day in a span of a log.
+    Span(Arc<LogSpans>, usize, NaiveDate),
 }
 
 impl Sources {
@@ -62,12 +63,12 @@ impl Sources {
         for (server, list) in logs {
             for log in list() {
                 let Some(opened) = OpenLog::open(server, &log)? else { continue };
-                let opened = Arc::new(opened);
-                let dates = opened.dates()?;
+                let spans = Arc::new(opened.spans()?);
+                let dates = spans.dates();
                 let bytes = log.bytes / dates.len().max(1) as u64;
                 for date in dates.into_iter().filter(&is_wanted) {
                     let key = (date, server.clone(), log.sequence);
-                    files.insert(key, File { place: Place::Log(Arc::clone(&opened), date), bytes });
+                    files.insert(key, File { place: Place::Log(Arc::clone(&spans), date), bytes });
                 }
             }
         }
@@ -98,7 +99,7 @@ impl Sources {
         loop {
             let Some(File { place, bytes }) = files.0.pop_front() else { return Ok(None) };
             let runs = match place {
-                Place::Log(log, date) => runs_of_log(&Arc::new(log.index()?), date),
+                Place::Log(log, date) => runs_of_log(&log, date),
                 Place::Sealed(key) => match self.store.local(&key)? {
                     Some(local) => runs_of_file(&Arc::new(SealedFile::open(local)?), query),
                     // Deleted since it was listed: it is too old to be kept.
@@ -123,15 +124,9 @@ impl Sources {
 }
 
 /// What there is of a day in a log, each with the time of its first decision.
-fn runs_of_log(log: &Arc<LogIndex>, date: NaiveDate) -> Vec<(i64, Run)> {
-    let day = log.days().into_iter().find(|day| day.date == date);
-    let items = day.map_or(0..0, |day| day.items);
-    let starts = items.clone().step_by(GROUP_ROWS);
-    let run = |start: usize| {
-        let items = start..items.end.min(start + GROUP_ROWS);
-        (log.decided_at(start), Run::Items(Arc::clone(log), items))
-    };
-    starts.map(run).collect()
+fn runs_of_log(log: &Arc<LogSpans>, date: NaiveDate) -> Vec<(i64, Run)> {
+    let run = |(lower, span)| (lower, Run::Span(Arc::clone(log), span, date));
+    log.of_day(date).map(run).collect()
 }
 
 /// What a query may want of a sealed file, each with the time of its first decision, or one before.
@@ -145,28 +140,33 @@ fn runs_of_file(file: &Arc<SealedFile>, query: &Query) -> Vec<(i64, Run)> {
 }
 
 impl Part {
-    /// Decodes the decisions that a query wants.
-    pub(super) fn load(&self, query: &Query) -> Result<Vec<Entry>, SealedError> {
-        let loaded = self.run.load(query);
+    /// Decodes the decisions that a query wants, and passes them to `take` in batches. `buffer` is for what is read.
+    pub(super) fn load(
+        &self,
+        query: &Query,
+        buffer: &mut BytesMut,
+        take: &mut dyn FnMut(Vec<Entry>),
+    ) -> Result<(), SealedError> {
+        let loaded = self.run.load(query, buffer, take);
         self.progress.add(self.bytes);
         loaded
     }
 }
 
 impl Run {
-    fn load(&self, query: &Query) -> Result<Vec<Entry>, SealedError> {
+    fn load(
+        &self,
+        query: &Query,
+        buffer: &mut BytesMut,
+        take: &mut dyn FnMut(Vec<Entry>),
+    ) -> Result<(), SealedError> {
         match self {
-            Self::Group(file, group) => file.entries(*group, query),
-            Self::Items(log, items) => {
-                let mut buffer = Vec::new();
-                let mut entries = Vec::new();
-                for item in items.clone() {
-                    let entry = log.entry(item, &mut buffer)?;
-                    if query.wants(&entry.record) {
-                        entries.push(entry);
-                    }
-                }
-                Ok(entries)
+            Self::Group(file, group) => file.pass_entries(*group, query, take),
+            Self::Span(log, span, date) => {
+                let mut entries = log.entries(*span, *date, buffer)?;
+                entries.retain(|entry| query.wants(&entry.record));
+                take(entries);
+                Ok(())
             }
         }
     }

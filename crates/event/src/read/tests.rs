@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::FileExt;
 
 use proptest::prelude::*;
 
@@ -80,6 +81,47 @@ fn many_row_groups_of_many_files_are_merged() {
     });
     visited.unwrap();
     assert_eq!(count, 3);
+}
+
+#[test]
+fn a_long_log_whose_times_jump_is_read_and_sealed_in_their_order() {
+    let files = Files::new();
+    // Some are of calls that took long, and some of the next day.
+    let time = |at: i64| match at {
+        at if at % 7 == 0 => NOON + DAY + at,
+        at if at % 3 == 0 => NOON + at - 2_000,
+        at => NOON + at,
+    };
+    let records = decisions((0..3_000).map(time));
+    let log = files.log("s", 1, 1, &records);
+    let mut expected = times(&records);
+    expected.sort_unstable();
+    let logged = reader(&files).with_opened(opened("s", std::slice::from_ref(&log)));
+    assert_eq!(times(&all(&logged)), expected);
+    crate::seal::seal("s", &log, files.store()).unwrap();
+    assert_eq!(times(&all(&reader(&files))), expected);
+}
+
+#[test]
+fn a_log_that_changes_while_it_is_read_is_an_error_that_says_where() {
+    let files = Files::new();
+    // More spans than are decoded ahead.
+    let log = files.log("s", 1, 1, &decisions((0..6_000).map(|time| NOON + time)));
+    let last = fs::read(&log.path).unwrap().pop().unwrap();
+    let mut count = 0;
+    let logged = reader(&files).with_opened(opened("s", std::slice::from_ref(&log)));
+    let read = logged.scan(&Query::default(), &mut |_| {
+        if count == 0 {
+            let file = fs::File::options().write(true).open(&log.path).unwrap();
+            file.write_all_at(&[last ^ 1], log.bytes - 1).unwrap();
+        }
+        count += 1;
+        ControlFlow::Continue(())
+    });
+    let error = read.unwrap_err().to_string();
+    assert!(error.contains(&log.path.display().to_string()), "{error}");
+    assert!(error.contains("it changed at byte"), "{error}");
+    assert!((1..6_000).contains(&count), "{count}");
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! The threads that decode parts of files. None of them waits for another, so that the merging thread
-//! can wait for any of them.
+//! can wait for any of them. What is decoded is handed over in batches: most of it is still in the cache then.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
+use bytes::BytesMut;
 use work::priority::inherit_idle_priority;
 
 use super::Query;
@@ -15,7 +16,8 @@ use crate::sealed::SealedError;
 /// One is not enough for a million decisions in two seconds, and more would take cores from calls.
 const THREADS: usize = 2;
 
-type Decoded = Result<Vec<Entry>, SealedError>;
+/// A batch of decisions; `None` behind the last of a part.
+type Decoded = Result<Option<Vec<Entry>>, SealedError>;
 
 /// Where parts are handed in to be decoded.
 pub(super) struct Decoder(Sender<(Part, Sender<Decoded>)>);
@@ -34,8 +36,8 @@ impl Decoder {
 }
 
 impl Pending {
-    /// Waits for the decisions.
-    pub(super) fn wait(self) -> Decoded {
+    /// Waits for the next batch of decisions; `None` behind the last.
+    pub(super) fn wait(&self) -> Decoded {
         self.0
             .recv()
             .unwrap_or_else(|_| Err(SealedError::damaged("the store", "a thread that decodes has ended")))
@@ -53,12 +55,15 @@ pub(super) fn run<T>(
         for number in 0..THREADS {
             let serve = || {
                 inherit_idle_priority();
+                let mut buffer = BytesMut::new();
                 loop {
                     let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok((part, answer)) = next else { return };
                     if !is_over.load(Ordering::Relaxed) {
                         // The receiver may be gone.
-                        let _ = answer.send(part.load(query));
+                        let hand_over = |decoded| _ = answer.send(decoded);
+                        let loaded = part.load(query, &mut buffer, &mut |batch| hand_over(Ok(Some(batch))));
+                        hand_over(loaded.map(|()| None));
                     }
                 }
             };

@@ -3,7 +3,6 @@
 //! A first pass reads all frames, checks their checksums and decodes times alone. Events are decoded whole when their
 //! turn comes, each by itself.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::ops::Range;
@@ -26,10 +25,13 @@ const FORMAT: u32 = 1;
 /// Bytes that are read ahead.
 const BUFFER_BYTES: usize = 256 << 10;
 
+/// Bytes that are read at once where events follow on each other.
+const WINDOW_BYTES: usize = 64 << 10;
+
 /// A log file that is open: it can be read even if it is deleted.
 pub(crate) struct OpenLog {
-    shown: String,
-    file: Arc<File>,
+    pub(super) shown: String,
+    pub(super) file: Arc<File>,
     server: String,
     sequence: u64,
     /// The bytes that count.
@@ -40,19 +42,31 @@ pub(crate) struct OpenLog {
 pub(crate) struct LogIndex {
     shown: String,
     file: Arc<File>,
+    /// The bytes that count.
+    bytes: u64,
     /// The version of the server that wrote it.
     version: String,
     items: Vec<Item>,
 }
 
+/// Bytes of a log file that were read at once.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    bytes: Vec<u8>,
+    /// Where they begin.
+    start: u64,
+    /// Where the frame that was asked for last ends.
+    next: u64,
+}
+
 /// A decision of a log file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Item {
-    decided_at: i64,
+pub(super) struct Item {
+    pub(super) decided_at: i64,
     /// Where its frame begins.
-    offset: u64,
+    pub(super) offset: u64,
     /// The bytes of the event.
-    bytes: u32,
+    pub(super) bytes: u32,
     checksum: u32,
 }
 
@@ -97,18 +111,6 @@ impl OpenLog {
         }
     }
 
-    /// The days of its decisions.
-    ///
-    /// # Errors
-    /// As [`index`](Self::index).
-    pub(crate) fn dates(&self) -> Result<BTreeSet<NaiveDate>, SealedError> {
-        let mut dates = BTreeSet::new();
-        self.walk(&mut |item| {
-            dates.insert(date_of(item.decided_at));
-        })?;
-        Ok(dates)
-    }
-
     /// Its decisions in order.
     ///
     /// # Errors
@@ -121,13 +123,14 @@ impl OpenLog {
         Ok(LogIndex {
             shown: self.shown.clone(),
             file: Arc::clone(&self.file),
+            bytes: self.bytes,
             version: header.version,
             items,
         })
     }
 
     /// Passes each decision to `take`. Returns the header.
-    fn walk(&self, take: &mut dyn FnMut(Item)) -> Result<LogHeader, SealedError> {
+    pub(super) fn walk(&self, take: &mut dyn FnMut(Item)) -> Result<LogHeader, SealedError> {
         let mut source =
             BufReader::with_capacity(BUFFER_BYTES, At { file: &self.file, at: 0 }).take(self.bytes);
         let (mut offset, mut buffer, mut header) = (0, Vec::new(), None);
@@ -237,27 +240,22 @@ impl LogIndex {
         contents.content()
     }
 
-    /// When a decision was made.
-    pub(crate) fn decided_at(&self, item: usize) -> i64 {
-        self.items[item].decided_at
-    }
-
-    /// Reads a decision. `buffer` is for its bytes.
+    /// Reads a decision. `window` is for what is read.
     ///
     /// # Errors
     /// When it cannot be decoded, or was changed since it was indexed.
-    pub(crate) fn entry(&self, item: usize, buffer: &mut Vec<u8>) -> Result<Entry, SealedError> {
+    pub(crate) fn entry(&self, item: usize, window: &mut Window) -> Result<Entry, SealedError> {
         let item = self.items[item];
-        Entry::of_event(self.event(item, buffer)?).ok_or_else(|| self.changed(item))
+        Entry::of_event(self.event(item, window)?).ok_or_else(|| self.changed(item))
     }
 
     /// Reads a decision and the checksum of its frame, to be written elsewhere.
     ///
     /// # Errors
     /// As [`entry`](Self::entry), and when it has fields that this version does not know: they would be lost.
-    pub(crate) fn whole_entry(&self, item: usize, buffer: &mut Vec<u8>) -> Result<(Entry, u32), SealedError> {
+    pub(crate) fn whole_entry(&self, item: usize, window: &mut Window) -> Result<(Entry, u32), SealedError> {
         let item = self.items[item];
-        let event = self.event(item, buffer)?;
+        let event = self.event(item, window)?;
         if event.encoded_len() != item.bytes as usize {
             let (position, version) = (event.position, &self.version);
             let message =
@@ -268,11 +266,9 @@ impl LogIndex {
         Ok((entry, item.checksum))
     }
 
-    fn event(&self, item: Item, buffer: &mut Vec<u8>) -> Result<Event, SealedError> {
-        buffer.resize(HEAD_BYTES + item.bytes as usize, 0);
-        let io = |source| SealedError::Io { path: self.shown.clone(), source };
-        self.file.read_exact_at(buffer, item.offset).map_err(io)?;
-        let (head, body) = buffer.split_at(HEAD_BYTES);
+    fn event(&self, item: Item, window: &mut Window) -> Result<Event, SealedError> {
+        let frame = self.frame(item, window)?;
+        let (head, body) = frame.split_at(HEAD_BYTES);
         let length = head.first_chunk::<4>().copied().unwrap_or_default();
         if checksum(length, body) != item.checksum {
             return Err(self.changed(item));
@@ -281,6 +277,30 @@ impl LogIndex {
             path: self.shown.clone(),
             source: FrameError::Foreign { at: item.offset, message: error.to_string() },
         })
+    }
+
+    /// The bytes of a frame.
+    fn frame<'w>(&self, item: Item, window: &'w mut Window) -> Result<&'w [u8], SealedError> {
+        let length = HEAD_BYTES + item.bytes as usize;
+        let held = item.offset.checked_sub(window.start).map(|at| at as usize);
+        let at = match held.filter(|at| at + length <= window.bytes.len()) {
+            Some(at) => at,
+            None => {
+                // What is out of order is read alone: the next is likely to be elsewhere.
+                let ahead = if item.offset == window.next { WINDOW_BYTES } else { 0 };
+                let left = self.bytes.saturating_sub(item.offset) as usize;
+                window.bytes.resize(ahead.min(left).max(length), 0);
+                window.start = item.offset;
+                let read = self.file.read_exact_at(&mut window.bytes, item.offset);
+                read.map_err(|source| {
+                    window.bytes.clear();
+                    SealedError::Io { path: self.shown.clone(), source }
+                })?;
+                0
+            }
+        };
+        window.next = item.offset + length as u64;
+        Ok(&window.bytes[at..at + length])
     }
 
     fn changed(&self, item: Item) -> SealedError {

@@ -35,11 +35,25 @@ impl SealedFile {
     /// Columns that are damaged, or too large to be decoded.
     pub(crate) fn entries(&self, group: usize, query: &Query) -> Result<Vec<Entry>, SealedError> {
         let mut entries = Vec::new();
-        let _ = self.decode(group, query, Kept::Group, &mut |batch| {
-            entries.extend(batch);
-            ControlFlow::Continue(())
-        })?;
+        self.pass_entries(group, query, &mut |batch| entries.extend(batch))?;
         Ok(entries)
+    }
+
+    /// Passes the entries of a row group that a query wants to `take`, a batch at a time, which may keep them all.
+    ///
+    /// # Errors
+    /// As [`entries`](Self::entries). What came before has been passed on.
+    pub(crate) fn pass_entries(
+        &self,
+        group: usize,
+        query: &Query,
+        take: &mut dyn FnMut(Vec<Entry>),
+    ) -> Result<(), SealedError> {
+        let mut take_all = |batch| {
+            take(batch);
+            ControlFlow::Continue(())
+        };
+        self.decode(group, query, Kept::Group, &mut take_all).map(|_| ())
     }
 
     /// The keys of the pseudonyms in a row group.
