@@ -140,7 +140,7 @@ impl SealedWriter {
         let before = self.writer.flushed_row_groups().len();
         self.writer.flush().map_err(failed(&self.path))?;
         let start = self.written;
-        let bytes = self.take_bytes()?;
+        let mut bytes = self.take_bytes()?;
         for group in &self.writer.flushed_row_groups()[before..] {
             for column in group.columns() {
                 let (at, length) = column.byte_range();
@@ -149,7 +149,11 @@ impl SealedWriter {
                 let _ = std::fmt::Write::write_fmt(&mut self.chunk_checksums, format_args!("{checksum:08x}"));
             }
         }
-        self.file.write_all(&bytes).map_err(SealedError::io(&self.path))
+        self.file.write_all(&bytes).map_err(SealedError::io(&self.path))?;
+        // The next group takes about as much.
+        bytes.clear();
+        *self.writer.inner_mut() = bytes;
+        Ok(())
     }
 
     /// The bytes since the last call.
