@@ -179,13 +179,6 @@ impl Reserved {
         &self.shared
     }
 
-    /// Gives back what is beyond `bytes`.
-    pub(crate) fn shrink(&mut self, bytes: usize) {
-        let surplus = self.bytes.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
-        self.bytes -= surplus;
-        self.shared.room.add_permits(surplus as usize);
-    }
-
     /// Its bytes, which stay reserved until [`Recorder::reserved`] takes them back.
     #[must_use]
     pub fn into_bytes(mut self) -> usize {

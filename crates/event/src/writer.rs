@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use prost::Message;
 use work::catch_panic;
 
 use crate::clock::Clock;
@@ -25,6 +24,13 @@ const GROUP_BYTES: usize = 4 << 20;
 /// The longest time between two turns while a group gathers. Encoding a little often delays calls less than much
 /// at once.
 const LONGEST_TICK: Duration = Duration::from_millis(10);
+
+/// The shortest: each turn wakes the thread.
+const SHORTEST_TICK: Duration = Duration::from_millis(1);
+
+/// The bytes of events that a turn should find. Calls hand over several times as much memory, which is free again
+/// after the turn. It should fit into the cache of a core: with 10 ms under load, calls took about 3 µs longer.
+const TICK_BYTES: usize = 8 << 10;
 
 /// The time until a log that cannot be written is tried again: at first, and at most.
 const FIRST_RETRY: Duration = Duration::from_millis(10);
@@ -80,6 +86,8 @@ pub(crate) struct Writer {
     group_bytes: usize,
     next_position: u64,
     pending: Pending,
+    /// The time between two turns while a group gathers.
+    tick: Duration,
     stall: Option<Stall>,
     /// Set where a log that is full is worth another try.
     freed: Arc<AtomicBool>,
@@ -113,6 +121,7 @@ impl Writer {
             group_bytes: GROUP_BYTES.min(config.queue / 4).min(config.log_file as usize).max(1),
             next_position,
             pending: Pending::default(),
+            tick: LONGEST_TICK,
             stall: None,
             freed,
         }
@@ -166,7 +175,7 @@ impl Writer {
         }
         match self.pending.due {
             Some(_) if self.is_due(now) => Next::Turn,
-            Some(due) => Next::Gather(until(due).min(LONGEST_TICK)),
+            Some(due) => Next::Gather(until(due).min(self.tick)),
             None if !self.queue.is_empty() => Next::Turn,
             None => Next::Sleep(self.log.closes_in(now)),
         }
@@ -174,16 +183,24 @@ impl Writer {
 
     /// Moves what is queued into the pending group, up to the bytes of a group.
     fn gather(&mut self, now: Instant) {
+        let (before, was_gathering) = (self.pending.group.frames.len(), self.pending.due.is_some());
+        let mut unused = 0;
         while self.pending.group.frames.len() < self.group_bytes {
             let Ok(queued) = self.queue.try_recv() else { break };
             let Some(batch) = queued.take() else { continue };
-            self.encode(batch);
+            unused += self.encode(batch);
             self.pending.due.get_or_insert(now + self.interval);
+        }
+        // At once: calls take room on other cores meanwhile.
+        self.shared.room.add_permits(unused);
+        if was_gathering {
+            self.tick = tick_after(self.tick, self.pending.group.frames.len() - before);
         }
     }
 
-    fn encode(&mut self, batch: Batch) {
-        let Batch { number, events, mut reserved, content } = batch;
+    /// Encodes a batch. Returns the bytes that were reserved for it and are not needed.
+    fn encode(&mut self, batch: Batch) -> usize {
+        let Batch { number, events, reserved, content } = batch;
         let group = &mut self.pending.group;
         let (start, before) = (group.frames.len(), group.events);
         if group.events == 0 {
@@ -198,12 +215,10 @@ impl Writer {
                 version.clone_into(&mut record.server_version);
                 let event = Some(event::Event::Decision(Box::new(record)));
                 let event = Event { position: group.first + group.events, recorded_at, event };
-                let bytes = event.encoded_len();
+                let bytes = frame::write(&event, &mut group.frames);
                 if bytes > MAX_EVENT_BYTES {
                     too_large = Some(bytes);
-                    return;
                 }
-                frame::write(&event, &mut group.frames);
                 group.events += 1;
             });
         });
@@ -218,14 +233,15 @@ impl Writer {
             tracing::error!(reason, events, "events could not be encoded and are lost");
             self.shared.lost(events);
             self.shared.progress.failed(number);
-            return;
+            return reserved.into_bytes();
         }
         self.next_position = group.first + group.events;
-        // What is encoded is all that is left of it.
-        reserved.shrink(group.frames.len() - start);
         self.pending.batches.push(number);
-        self.pending.reserved += reserved.into_bytes();
         self.pending.counted += events;
+        // What is encoded is all that is left of it.
+        let (reserved, needed) = (reserved.into_bytes(), group.frames.len() - start);
+        self.pending.reserved += reserved.min(needed);
+        reserved.saturating_sub(needed)
     }
 
     fn is_due(&self, now: Instant) -> bool {
@@ -334,6 +350,15 @@ impl Writer {
     fn end(&mut self) {
         self.log.close();
         self.shared.progress.close();
+    }
+}
+
+/// The tick after one that found `bytes` of events.
+fn tick_after(tick: Duration, bytes: usize) -> Duration {
+    match bytes {
+        _ if bytes > 2 * TICK_BYTES => (tick / 2).max(SHORTEST_TICK),
+        _ if bytes < TICK_BYTES / 2 => (tick * 2).min(LONGEST_TICK),
+        _ => tick,
     }
 }
 

@@ -150,6 +150,28 @@ fn events_gather_for_an_interval() {
 }
 
 #[test]
+fn turns_follow_on_each_other_sooner_while_they_find_much() {
+    let mut machine = Machine::start(&MemoryDisk::default(), &small(SyncPolicy::Interval));
+    let _first = machine.record(&["a"]);
+    let mut tick = LONGEST_TICK;
+    assert_eq!(machine.turn(), Next::Gather(tick));
+    let long = "x".repeat(3 * TICK_BYTES);
+    while tick > SHORTEST_TICK {
+        let _durable = machine.record(&[&long]);
+        tick = (tick / 2).max(SHORTEST_TICK);
+        assert_eq!(machine.turn(), Next::Gather(tick));
+    }
+    let _durable = machine.record(&[&long]);
+    assert_eq!(machine.turn(), Next::Gather(SHORTEST_TICK));
+    let _durable = machine.record(&[&long[..TICK_BYTES]]);
+    assert_eq!(machine.turn(), Next::Gather(SHORTEST_TICK));
+    assert_eq!(machine.turn(), Next::Gather(2 * SHORTEST_TICK));
+    // What the first has not used of its room is there again.
+    let most = machine.shared.waiting() as usize * 1_000;
+    assert!((most - 1_000..most - 500).contains(&machine.shared.reserved()));
+}
+
+#[test]
 fn a_group_that_is_large_is_written_before_the_interval() {
     let mut machine = Machine::start(&MemoryDisk::default(), &config(4_000, SyncPolicy::Interval));
     let id = "x".repeat(900);
