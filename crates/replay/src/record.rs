@@ -1,5 +1,6 @@
 //! From the decisions of a call to their records, and from a record back to what can be decided again.
 
+use std::mem;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -49,7 +50,7 @@ pub fn write(call: &RecordedCall, privacy: &Privacy, mut emit: impl FnMut(proto:
     let asked = call.asked();
     let decided_at = call.decided_at().timestamp_micros();
     let schema = snapshot.release.schema();
-    let context = values::write(call.context().into_iter(), schema.of(Entity::Context));
+    let mut context = values::write(call.context().into_iter(), schema.of(Entity::Context));
     let (took, customers) =
         (call.took.as_micros().min(u128::from(u32::MAX)) as u32, call.decisions.len() as u32);
     for (index, decision) in call.decisions.iter().enumerate() {
@@ -58,7 +59,7 @@ pub fn write(call: &RecordedCall, privacy: &Privacy, mut emit: impl FnMut(proto:
         let name = privacy.pseudonyms.of(customer.id);
         let mut record = proto::DecisionRecord {
             format: FORMAT,
-            decision_id: decision.id.to_string(),
+            decision_id: decision.id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned(),
             decided_at,
             release: snapshot.release.number(),
             request_id: asked.request_id.clone(),
@@ -82,7 +83,9 @@ pub fn write(call: &RecordedCall, privacy: &Privacy, mut emit: impl FnMut(proto:
         if !failed {
             let (open, sensitive) = values::write(customer.values.into_iter(), schema.of(Entity::Customer));
             record.customer = Some(privacy.protect(open, sensitive, decision.id, RecordedEntity::Customer));
-            let (open, sensitive) = context.clone();
+            // Most calls are for one customer, and copies are several allocations.
+            let is_last = index + 1 == call.decisions.len();
+            let (open, sensitive) = if is_last { mem::take(&mut context) } else { context.clone() };
             record.context = Some(privacy.protect(open, sensitive, decision.id, RecordedEntity::Context));
             record.unknown_customer = customer.unknown;
         }
@@ -106,17 +109,19 @@ pub(crate) fn answer(snapshot: &Snapshot, decision: &RecordedDecision, record: &
 fn candidates(decision: &RecordedDecision) -> proto::Candidates {
     let outcomes = &decision.candidates;
     let number = |outcome: &CandidateOutcome, of: fn((Stage, Reason)) -> u8| outcome.withheld.map_or(0, of);
+    let mut raw_scores = Vec::with_capacity(outcomes.len());
+    raw_scores.extend(outcomes.iter().filter(|one| one.reached_models()).map(|one| one.raw));
     proto::Candidates {
         stages: outcomes.iter().map(|one| number(one, |(stage, _)| stage as u8 + 1)).collect(),
         reasons: outcomes.iter().map(|one| number(one, |(_, reason)| reason as u8 + 1)).collect(),
-        raw_scores: outcomes.iter().filter(|one| one.reached_models()).map(|one| one.raw).collect(),
+        raw_scores,
         unscored: decision.unscored.iter().map(ToString::to_string).collect(),
     }
 }
 
 fn offer_of(release: &Release, offer: &RankedOffer) -> proto::RecordedOffer {
     proto::RecordedOffer {
-        offer_id: offer.offer_id.to_string(),
+        offer_id: str::to_owned(&offer.offer_id),
         priority: offer.priority,
         fallback: offer.fallback,
         selection_probability: 1.0,

@@ -37,7 +37,12 @@ pub(crate) fn write<'a>(
     values: impl ExactSizeIterator<Item = SourcedValue<'a>>,
     features: &[Feature],
 ) -> (FeatureValues, FeatureValues) {
-    let mut open = FeatureValues { sources: Vec::with_capacity(values.len()), ..FeatureValues::default() };
+    // Most values are numbers: the list grows once.
+    let mut open = FeatureValues {
+        sources: Vec::with_capacity(values.len()),
+        floats: Vec::with_capacity(values.len()),
+        ..FeatureValues::default()
+    };
     let mut sensitive = FeatureValues::default();
     for ((source, value), feature) in values.zip(features) {
         open.sources.push(recorded_source(source) as u8);
