@@ -41,6 +41,10 @@ use measure::{Spread, print_heading, print_row};
 use sample::Visit;
 use server::Server;
 
+/// That of the program: what one thread has decoded, another frees.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How often the server is started for the start-up time.
 const STARTS: usize = 7;
 
