@@ -14,7 +14,7 @@ use super::{
     Acknowledgement, ErasureError, ErasureStore, Erasures, Heartbeat, Heartbeats, Marker, point, sealed,
 };
 use crate::privacy::Subject;
-use crate::sealed::{EventStore, Kind, SealedError, SealedKey};
+use crate::sealed::{EventStore, Kind, SealedKey};
 
 /// Whether the command goes on waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -286,11 +286,7 @@ impl Eraser {
                         outcome.unknown_keys.extend(found.unknown_keys);
                     }
                     // A file that is damaged must not keep the person in all others.
-                    Err(error @ (ErasureError::Sealed(_) | ErasureError::Damaged { .. }))
-                        if !is_of_the_store(&error) =>
-                    {
-                        outcome.unreadable.push(error.to_string());
-                    }
+                    Err(error) if error.is_of_content() => outcome.unreadable.push(error.to_string()),
                     Err(error) => return Err(error),
                 }
                 searched.insert(key);
@@ -299,9 +295,4 @@ impl Eraser {
             }
         }
     }
-}
-
-/// Whether the store cannot be reached, so that going on makes no sense.
-fn is_of_the_store(error: &ErasureError) -> bool {
-    matches!(error, ErasureError::Sealed(SealedError::Objects(_) | SealedError::Io { .. }))
 }

@@ -3,6 +3,7 @@
 
 mod bucket;
 mod crashes;
+mod fuzz_decoders;
 mod kinds;
 mod outcomes;
 mod races;
