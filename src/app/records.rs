@@ -19,6 +19,7 @@ use event::{
 use release::Deployer;
 use replay::Privacy;
 use telemetry::Metrics;
+use work::Lane;
 
 /// The event log of a server, the thread that seals it, and those that follow erasures.
 #[derive(Debug)]
@@ -116,8 +117,8 @@ struct Recorder {
 }
 
 impl decision::Recorder for Recorder {
-    fn try_reserve(&self, bytes: usize) -> Option<usize> {
-        self.log.try_reserve(bytes).map(Reserved::into_bytes)
+    fn try_reserve(&self, lane: Lane, bytes: usize) -> Option<usize> {
+        self.log.try_reserve_in(lane, bytes).map(Reserved::into_bytes)
     }
 
     fn reserve(&self, bytes: usize) -> Pin<Box<dyn Future<Output = Option<usize>> + Send + '_>> {

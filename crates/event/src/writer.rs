@@ -306,7 +306,7 @@ impl Writer {
         shared.metrics.events.appended.inc_by(self.pending.group.events);
         shared.settled.fetch_add(self.pending.counted, Ordering::Relaxed);
         shared.progress.durable(self.pending.batches.drain(..));
-        shared.room.add_permits(self.pending.reserved);
+        shared.give_back(self.pending.reserved);
         let group = &mut self.pending.group;
         group.frames.clear();
         group.events = 0;
