@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 #[cfg(test)]
@@ -22,6 +22,10 @@ pub(crate) trait Disk: Debug + Send + Sync {
 
     /// Cuts a file to a length, and syncs it.
     fn cut(&self, path: &Path, length: u64) -> io::Result<()>;
+
+    /// Overwrites the first bytes of a file, which has at least as many, and syncs it. Needs no space where the file
+    /// system overwrites in place. After an error, any part of the bytes may be there.
+    fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
     /// Syncs a file.
     fn sync(&self, path: &Path) -> io::Result<()>;
@@ -106,6 +110,12 @@ impl Disk for LocalDisk {
     fn cut(&self, path: &Path, length: u64) -> io::Result<()> {
         let file = File::options().write(true).open(path)?;
         file.set_len(length)?;
+        file.sync_all()
+    }
+
+    fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let file = File::options().write(true).open(path)?;
+        file.write_all_at(bytes, 0)?;
         file.sync_all()
     }
 

@@ -66,6 +66,7 @@ impl EventLog {
         let limits = Limits::of(config);
         let (log, recovery) = Log::open(disk, path.clone(), &server, version, limits)?;
         let files = log.files().clone();
+        files.take_room();
         let (shared, queue) = Shared::new(config, Arc::clone(metrics));
         let next = (log, recovery.next_position);
         let mut writer = Writer::new(config, Arc::clone(&shared), queue, next, Arc::clone(&clock), version);

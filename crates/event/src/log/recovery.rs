@@ -15,7 +15,7 @@
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use super::files::{self, DELETED, Deleted, LogFile};
+use super::files::{self, DELETED, Deleted, LogFile, NEXT_DELETED};
 use super::scan::{FORMAT, Scan, scan};
 use crate::disk::{self, Disk};
 use crate::error::EventError;
@@ -56,8 +56,8 @@ pub(super) struct Found {
 enum Need {
     Nothing,
     Cut,
-    /// To be kept aside before it is cut.
-    Aside,
+    /// To be copied before it is cut.
+    Quarantine,
 }
 
 /// Reads all files of the server, and repairs them.
@@ -72,8 +72,8 @@ pub(super) fn recover(disk: &dyn Disk, directory: &Path, server: &str) -> Result
         let path = &one.file.path;
         let next = found[at + 1..].iter().find(|later| later.scan.has_events()).map(|later| later.file.first);
         let need = one.need(before, next);
-        if need == Need::Aside {
-            report.damaged.push(keep_aside(disk, path)?);
+        if need == Need::Quarantine {
+            report.damaged.push(quarantine(disk, path)?);
         }
         if need != Need::Nothing {
             report.cut_bytes += one.length - one.scan.bytes;
@@ -151,7 +151,7 @@ impl Found {
             Some(next) => next == last + 1,
             None => !fault.resumes,
         };
-        if is_harmless { Need::Cut } else { Need::Aside }
+        if is_harmless { Need::Cut } else { Need::Quarantine }
     }
 
     /// Makes what is whole of it durable, and nothing else.
@@ -170,14 +170,14 @@ impl Found {
             Need::Nothing if is_newest => disk.sync(path),
             // It was synced before the next one was begun.
             Need::Nothing => Ok(()),
-            Need::Cut | Need::Aside => disk.cut(path, self.scan.bytes),
+            Need::Cut | Need::Quarantine => disk.cut(path, self.scan.bytes),
         }
     }
 
     /// What is wrong with it, if events may be missing. `next` is the first position after it.
     pub(super) fn damage(&self, before: u64, next: Option<u64>) -> Option<String> {
         let fault = self.scan.fault.as_ref()?;
-        let is_damaged = self.need(before, next) == Need::Aside;
+        let is_damaged = self.need(before, next) == Need::Quarantine;
         is_damaged
             .then(|| format!("{}: byte {}: {}", self.file.path.display(), self.scan.bytes, fault.message))
     }
@@ -192,7 +192,7 @@ impl Found {
                 tracing::info!(%file, at, bytes, "events that stand in the next file were cut off a log file");
             }
             Need::Cut => tracing::warn!(%file, at, bytes, message, "a torn tail was cut off a log file"),
-            Need::Aside => tracing::error!(
+            Need::Quarantine => tracing::error!(
                 %file, at, bytes, message,
                 "a log file is damaged; the rest of the file is not read, and a copy is kept"
             ),
@@ -200,27 +200,27 @@ impl Found {
     }
 }
 
-/// Copies a file, and returns where to.
-fn keep_aside(disk: &dyn Disk, path: &Path) -> Result<PathBuf, EventError> {
+/// Copies a damaged file, and returns where to.
+fn quarantine(disk: &dyn Disk, path: &Path) -> Result<PathBuf, EventError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let taken = disk.list(directory).map_err(EventError::io(directory))?;
     let is_free = |path: &PathBuf| !taken.iter().any(|(name, _)| path.ends_with(name));
     let first = path.with_added_extension("damaged");
-    let aside = if is_free(&first) {
+    let copy = if is_free(&first) {
         first
     } else {
         let mut others = (2_u32..).map(|number| path.with_added_extension(format!("damaged-{number}")));
         others.find(is_free).unwrap_or(first)
     };
-    let copy = || disk::replace(disk, &aside, disk.read(path)?);
-    copy().map_err(EventError::io(&aside))?;
-    Ok(aside)
+    let write = || disk::replace(disk, &copy, disk.read(path)?);
+    write().map_err(EventError::io(&copy))?;
+    Ok(copy)
 }
 
 /// Removes files that were not finished.
 fn remove_leftovers(disk: &dyn Disk, directory: &Path, server: &str) -> Result<(), EventError> {
     for (name, _) in disk.list(directory).map_err(EventError::io(directory))? {
-        let of_ours = |made: &str| made == DELETED || made.starts_with(server);
+        let of_ours = |made: &str| [DELETED, NEXT_DELETED].contains(&made) || made.starts_with(server);
         if name.strip_suffix(".new").is_some_and(of_ours) {
             let path = directory.join(name);
             disk.remove(&path).map_err(EventError::io(&path))?;
