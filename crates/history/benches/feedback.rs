@@ -13,9 +13,9 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use event::privacy::Pseudonyms;
 use event::{EventConfig, EventLog, EventReader, EventStore};
 use feature::FeatureSchema;
-use history::feedback::{Feedback, FeedbackParts, ReportedOutcome, Serving, Verdict, WhenNoRoom};
-use history::{Decision, History, RecentDecisions, ShownOffer, Spend};
 use offer::Catalog;
+use proffer_history::feedback::{Feedback, FeedbackParts, ReportedOutcome, Serving, Verdict, WhenNoRoom};
+use proffer_history::{Decision, History, RecentDecisions, ShownOffer, Spend};
 use telemetry::Metrics;
 use uuid::Uuid;
 
