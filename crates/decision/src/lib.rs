@@ -173,19 +173,20 @@ impl Decider {
         all.tally.record(&plan, &all.results, &self.metrics);
         // What is reserved is given back if the call ends before it is recorded.
         let rank::Decided { mut results, recorded, reserved, .. } = all;
+        let settling = Settling { plan, reserved };
         match room {
             Some(Some(room)) => {
-                let call =
-                    RecordedCall { plan: Arc::clone(&plan), took: started.elapsed(), decisions: recorded };
-                if !self.record(room, call, Settling { plan, reserved }).await? {
+                let plan = Arc::clone(&settling.plan);
+                let call = RecordedCall { plan, took: started.elapsed(), decisions: recorded };
+                if !self.record(room, call, settling).await? {
                     self.not_recorded(&mut results)?;
                 }
             }
             Some(None) => {
                 self.not_recorded(&mut results)?;
-                reserved.into_iter().for_each(limits::Reserved::keep);
+                settling.keep();
             }
-            None => reserved.into_iter().for_each(limits::Reserved::keep),
+            None => settling.keep(),
         }
         Ok((snapshot, results))
     }
@@ -202,11 +203,11 @@ impl Decider {
         settling: Settling,
     ) -> Result<bool, DecisionError> {
         let must_be_durable = call.must_be_durable();
-        let limiter = self.limiter.clone();
         let Some(durable) = room.record(call) else {
-            settling.recorded(limiter.as_ref());
+            settling.recorded(self.limiter.as_ref());
             return Ok(true);
         };
+        let limiter = self.limiter.clone();
         // It is in the log, so it goes on without its caller: what the log has is counted.
         let settled = tokio::spawn(async move {
             let is_durable = durable.await;
@@ -401,7 +402,7 @@ impl Decider {
     }
 }
 
-/// A call that was decided and is being recorded. Dropping it gives back what it has reserved.
+/// A call that was decided, until what becomes of it is certain. Dropping it gives back what it has reserved.
 struct Settling {
     plan: Arc<plan::Plan>,
     reserved: Vec<limits::Reserved>,

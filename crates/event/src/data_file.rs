@@ -178,7 +178,7 @@ mod tests {
         assert!(content(&file).unwrap() == large);
         let names = || fs::read_dir(root.path()).unwrap().count();
         assert_eq!(names(), 1);
-        // What a process that died has left is in nobody's way, and goes with the file.
+        // What a process that died has left is removed with the file.
         fs::write(root.path().join("history.checkpoint.new"), "half").unwrap();
         replace(&file, b"third").unwrap();
         fs::write(root.path().join("history.checkpoint.new"), "half").unwrap();

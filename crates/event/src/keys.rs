@@ -150,7 +150,7 @@ impl Keys {
     /// Where others may read it, and every problem of its content with its line.
     pub fn read(path: &Path) -> Result<Self, KeysError> {
         let failed = |source| KeysError::Io { path: path.to_owned(), source };
-        // A pipe that nobody writes to would be waited for.
+        // Reading a pipe without a writer would wait for one.
         let options = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).clone();
         let file = options.open(path).map_err(failed)?;
         // Of the open file: the name may lead to another one by now.

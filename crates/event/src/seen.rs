@@ -1,6 +1,6 @@
 //! What limits looked at, as records have it: packed, and unpacked again.
 //!
-//! Whoever makes a [`SeenHistory`] packs it here, and whoever reads one unpacks it here. Times are in milliseconds.
+//! The only place where a [`SeenHistory`] is packed and unpacked. Times are in milliseconds.
 
 use super::proto::{SeenHistory, SeenKind};
 

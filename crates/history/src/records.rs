@@ -61,15 +61,8 @@ pub fn recover(
     deduplicated: TimeDelta,
     now: DateTime<Utc>,
 ) -> Result<Recovered, SealedError> {
-    let reaches = Reaches::of(catalog, deduplicated);
-    // Budgets that are paced go on as they did: from the first event on.
-    let began = moment(first(reaches.earliest(), now));
-    let limits = Limits::new(history, catalog, began.min(now));
-    let mut recovery = Recovery::new(history, catalog, now);
-    recovery.read(reader, reaches, None, &mut |id, known| recent.remember_known(id, known))?;
-    // Meters are kept until a release is resolved that does not have them.
-    drop(limits);
-    Ok(recovery.recovered)
+    let remember = &mut |id, known: &KnownDecision| recent.remember_known(id, known);
+    Ok(build(history, reader, &[catalog], deduplicated, (now, None), remember)?.recovered)
 }
 
 /// A history as it was at some moment.
@@ -81,8 +74,8 @@ pub struct Past {
     pub pseudonym_keys: BTreeSet<String>,
 }
 
-/// As [`recover`], with what was recorded before the moment `at`, and as far back as the limits of any of `catalogs` look. The
-/// first of them completes records.
+/// As [`recover`], with what was recorded before the moment `at`, and as far back as the limits of any of `catalogs`
+/// look. The first of them completes records.
 ///
 /// # Errors
 /// As [`recover`].
@@ -93,13 +86,26 @@ pub fn recover_past(
     deduplicated: TimeDelta,
     at: DateTime<Utc>,
 ) -> Result<Past, SealedError> {
+    build(history, reader, catalogs, deduplicated, (at, Some(at.timestamp_micros())), &mut |_, _| {})
+}
+
+/// Adds to a history what the limits of `catalogs` look at from the moment `at`, and was recorded before `until`, in
+/// microseconds since 1970. Each decision among it is passed to `remember`.
+fn build(
+    history: &History,
+    reader: &EventReader,
+    catalogs: &[&Catalog],
+    deduplicated: TimeDelta,
+    (at, until): (DateTime<Utc>, Option<i64>),
+    remember: &mut dyn FnMut(Uuid, &KnownDecision),
+) -> Result<Past, SealedError> {
     let all = catalogs.iter().map(|catalog| Reaches::of(catalog, deduplicated)).reduce(Reaches::max);
     let (Some(reaches), Some(catalog)) = (all, catalogs.first()) else { return Ok(Past::default()) };
     // Budgets that are paced go on as they did: from the first event on.
     let began = moment(first(reaches.earliest(), at)).min(at);
     let limits: Vec<_> = catalogs.iter().map(|catalog| Limits::new(history, catalog, began)).collect();
     let mut recovery = Recovery::new(history, catalog, at);
-    recovery.read(reader, reaches, Some(at.timestamp_micros()), &mut |_, _| {})?;
+    recovery.read(reader, reaches, until, remember)?;
     // Meters are kept until a release is resolved that does not have them.
     drop(limits);
     Ok(Past { recovered: recovery.recovered, pseudonym_keys: recovery.pseudonym_keys })

@@ -1,4 +1,5 @@
-//! `proffer release simulate`: what would change for all customers, or for recorded requests, if a release were promoted.
+//! `proffer release simulate`: what would change for all customers, or for recorded requests, if a release were
+//! promoted.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
