@@ -15,11 +15,13 @@ use super::memory::Memory;
 use super::neighbours::Neighbours;
 use decision::{Decider, Durable, RecordedCall};
 use document::settings::shown;
+use event::log::Recovery;
 use event::privacy::PrivacyConfig;
 use event::retention::Keep;
 use event::seal::{Sealer, SealerConfig};
 use event::{
-    Durability, EventConfig, EventLog, EventReader, EventStore, IntoEvents, Record, Reserved, WhenFull,
+    Durability, EventConfig, EventLog, EventReader, EventStore, IntoEvents, LogOptions, Record, Reserved,
+    WhenFull,
 };
 use feature::Entity;
 use history::SavedHistory;
@@ -85,7 +87,10 @@ impl Records {
         let (pseudonyms, cipher) = privacy.load()?;
         let privacy = Privacy { pseudonyms, cipher };
         let store = EventStore::open(location, Some(mirror), std::env::vars())?;
-        let (log, recovery) = EventLog::start(config, env!("CARGO_PKG_VERSION"), metrics)?;
+        let keys = privacy.pseudonyms.keys().cloned().collect();
+        let options = LogOptions { keys, store: Some(&store) };
+        let (log, recovery) = EventLog::start_with(config, env!("CARGO_PKG_VERSION"), metrics, options)?;
+        tell(&recovery, &privacy);
         tracing::info!(
             server = log.server(),
             directory = %config.directory.display(),
@@ -173,6 +178,35 @@ impl Records {
                 "decisions were not recorded: the log could not be written in time"
             );
         }
+    }
+}
+
+/// Says what was lost of the log, and what cannot be read of it.
+fn tell(recovery: &Recovery, privacy: &Privacy) {
+    for positions in &recovery.missing {
+        let (first, last) = (positions.start(), positions.end());
+        tracing::error!(
+            first,
+            last,
+            "events were recorded, and no log file has them; their positions are not used again"
+        );
+    }
+    for unread in &recovery.unread {
+        tracing::error!(file = %unread.path.display(), reason = unread.message, "a file in the log is not read");
+    }
+    if let Some(position) = recovery.older_than_store {
+        tracing::error!(
+            position,
+            "the data directory is older than the store, which has events of this server up to that position; numbers \
+             go on behind them, and what was not sealed is lost"
+        );
+    }
+    for key in recovery.keys.iter().filter(|key| !privacy.pseudonyms.knows(key)) {
+        tracing::warn!(
+            %key,
+            "the log may have pseudonyms by a key that `records.keys` lacks: customers are not found under it, and not \
+             erased"
+        );
     }
 }
 

@@ -9,11 +9,13 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 
 use super::Failure;
+use super::printing::say;
+use super::privacy::unknown_keys;
 use super::values::moment;
 use crate::app::{App, outside_of_stores};
 use event::erasure::ErasureStore;
 use event::log::{OpenedLog, open_read_only};
-use event::privacy::PrivacyConfig;
+use event::privacy::{PrivacyConfig, is_pseudonym};
 use event::{EventReader, EventStore, Query};
 use release::{Deployer, Store};
 use replay::{Privacy, Releases};
@@ -100,8 +102,9 @@ impl ArchiveArgs {
         Ok(query)
     }
 
-    /// The sealed files.
+    /// The sealed files. A place that is no store has none, which is no reason to find nothing wrong.
     pub(super) fn events(&self) -> Result<EventStore, Failure> {
+        Store::open(&self.store, None)?;
         Ok(EventStore::open(&self.store, None, std::env::vars())?)
     }
 
@@ -120,6 +123,33 @@ impl ArchiveArgs {
     pub(super) fn reader(&self) -> Result<EventReader, Failure> {
         let reader = EventReader::new(self.events()?);
         Ok(self.logs()?.into_iter().fold(reader, EventReader::with_opened))
+    }
+
+    /// Says if records of the customers of a selection may not have been found, as no key tells whose they are: an error
+    /// if none was `found`, else a remark.
+    pub(super) fn check_customers(
+        &self,
+        selection: &Selection,
+        reader: &EventReader,
+        found: u64,
+    ) -> Result<(), Failure> {
+        // Who gives a pseudonym needs no key.
+        if selection.customer.iter().all(|customer| is_pseudonym(customer)) {
+            return Ok(());
+        }
+        let pseudonyms = self.privacy()?.pseudonyms;
+        let mut keys = reader.pseudonym_keys(&selection.query()?)?;
+        keys.retain(|key| !pseudonyms.knows(key));
+        match unknown_keys(&keys, &pseudonyms) {
+            None => Ok(()),
+            Some(unknown) if found == 0 => {
+                Err(Failure::new(format!("nothing was found of them, and {unknown}")))
+            }
+            Some(unknown) => {
+                say(format!("there may be more: {unknown}"));
+                Ok(())
+            }
+        }
     }
 
     /// What loads the releases of the store.

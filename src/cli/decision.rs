@@ -121,8 +121,9 @@ pub(super) fn run(args: &DecisionArgs) -> Result<(), Failure> {
                 Some(archive) => {
                     let oldest = Oldest { after: None, most: *count as usize };
                     let keep = &mut |record| ListedDecision::of_record(&record);
-                    let found =
-                        archive.reader()?.oldest(&archive.query(selection)?, &oldest, &|| true, keep)?;
+                    let reader = archive.reader()?;
+                    let found = reader.oldest(&archive.query(selection)?, &oldest, &|| true, keep)?;
+                    archive.check_customers(selection, &reader, found.len() as u64)?;
                     found.into_iter().map(|(_, decision)| decision).collect()
                 }
                 None => {

@@ -14,7 +14,7 @@ use document::{agreeing, plural};
 use event::EventError;
 use event::erasure::Heartbeats;
 use event::export::{ExportFormat, export};
-use event::log::take_over;
+use event::log::{Cut, Recovery, take_over};
 use event::seal::seal_all;
 use event::verify::verify;
 use replay::names;
@@ -155,8 +155,10 @@ fn exported(
     if out.reader_has_gone() {
         return Ok(());
     }
-    let (events, is_stream) = (plural(done?, kind.name()), out.is_stream());
+    let found = done?;
+    let (events, is_stream) = (plural(found, kind.name()), out.is_stream());
     let told = format!("{}: {events}, {} bytes", shown.display(), out.finish()?);
+    archive.check_customers(selection, &reader, found)?;
     if is_stream {
         say(told);
         return Ok(());
@@ -199,12 +201,14 @@ fn sealed(directory: &Path, archive: &ArchiveArgs) -> Result<(), Failure> {
         }
         taken => taken?,
     };
+    let events = archive.events()?;
+    taken.recovery().cuts.iter().for_each(|cut| say(shown_cut(cut)));
     // Who was erased since the server ended does not go to the store.
     let (erasures, server) = (archive.erasures()?, taken.files().server());
     if let Some(error) = obey(&taken, &erasures, &archive.privacy()?)?.into_iter().next() {
         return Err(error.into());
     }
-    let done = seal_all(&taken, &archive.events()?);
+    let done = seal_all(&taken, &events);
     for (log, sealed) in &done.logs {
         let events = plural(sealed.events(), "event");
         print(format!("{}: {events} sealed", log.path.display()))?;
@@ -222,7 +226,38 @@ fn sealed(directory: &Path, archive: &ArchiveArgs) -> Result<(), Failure> {
             agreeing(left, "is", "are")
         )));
     }
+    let unread = unread(taken.recovery());
+    if !unread.is_empty() {
+        unread.iter().for_each(say);
+        return Err(Failure::new(format!(
+            "what could be read is sealed, and events may be missing: see to the {} above, then run the command again",
+            plural(unread.len(), "thing")
+        )));
+    }
     // Erasures need not wait for it any more.
     Heartbeats::new(erasures).remove(server)?;
     print(format!("server {server}: nothing is left in {}", directory.display()))
+}
+
+/// What was cut off a log file before it was sealed.
+fn shown_cut(cut: &Cut) -> String {
+    let Cut { path, at, bytes, message, copy } = cut;
+    let copied = copy.as_ref().map_or_else(
+        || "nothing of it was on the disk for certain".to_owned(),
+        |copy| format!("the file as it was is {}", copy.display()),
+    );
+    format!(
+        "{}: {} from byte {at} on were cut off: {message}; {copied}",
+        path.display(),
+        plural(*bytes, "byte")
+    )
+}
+
+/// What the log had and nobody could seal.
+fn unread(recovery: &Recovery) -> Vec<String> {
+    let missing = recovery.missing.iter().map(|positions| {
+        let (first, last) = (positions.start(), positions.end());
+        format!("positions {first} to {last} were recorded, and no log file has them")
+    });
+    recovery.unread.iter().map(ToString::to_string).chain(missing).collect()
 }

@@ -15,9 +15,9 @@ use crate::app::outside_of_stores;
 use document::plural;
 use event::NotRecorded;
 use event::erasure::{Erased, ErasureError, ErasureStore, ServerErasures, ServerLog};
-use event::keys::{KeyUse, Keys};
+use event::keys::{KeyName, KeyUse, Keys};
 use event::log::{LogFiles, TakenOver};
-use event::privacy::Subject;
+use event::privacy::{Pseudonyms, Subject};
 use replay::Privacy;
 
 const AFTER_HELP: &str = "\
@@ -115,8 +115,16 @@ fn subject(id: &str, privacy: &Privacy) -> Result<Subject, Failure> {
 }
 
 /// Why a person could not be looked for everywhere: records have pseudonyms by keys that are not there.
-fn unknown_keys<'k>(keys: impl IntoIterator<Item = &'k String>) -> Option<String> {
-    let keys: Vec<String> = keys.into_iter().map(|key| format!("`{key}`")).collect();
+pub(super) fn unknown_keys<'k>(
+    keys: impl IntoIterator<Item = &'k KeyName>,
+    pseudonyms: &Pseudonyms,
+) -> Option<String> {
+    let has_other_secret = |key: &KeyName| pseudonyms.keys().any(|known| known.id == key.id);
+    let shown = |key: &KeyName| {
+        let other = if has_other_secret(key) { " (the key file has another secret of that id)" } else { "" };
+        format!("`{key}`{other}")
+    };
+    let keys: Vec<String> = keys.into_iter().map(shown).collect();
     (!keys.is_empty()).then(|| {
         format!(
             "records have pseudonyms by the keys {}: give the file that has them with --keys",

@@ -18,7 +18,7 @@ use event::read::{ReadProgress, read_file};
 use event::{EventReader, Kind, Query, Record, SealedError};
 use release::Deployer;
 use replay::identity::{self, replay};
-use replay::{Comparison, Named, Options, Privacy, what_if};
+use replay::{Comparison, Named, Options, Privacy, Subject, what_if};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -89,6 +89,10 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
         Some(file) => Input::File(file, &reading),
         None => Input::Archive(args.archive.reader()?.with_progress(reading.clone())),
     };
+    let check_customers = |found| match &input {
+        Input::File(..) => Ok(()),
+        Input::Archive(reader) => args.archive.check_customers(&args.selection, reader, found),
+    };
     let bar = progress::read("decisions");
     let shown = |decisions| bar.read(decisions, &reading);
     if args.release.is_some() || args.offers.is_some() || args.policy.is_some() {
@@ -98,6 +102,10 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
         let source = |emit: &mut Emit<'_>| input.read(&query, &privacy, emit);
         let compared = what_if(source, |number| releases.get(number), &other, options, shown)?;
         bar.clear();
+        check_customers(match &compared.subject {
+            Subject::Records(records) => records.records,
+            Subject::Customers(customers) => customers.customers,
+        })?;
         return args.report.print_comparison(&compared, args.report.style(), &inputs);
     }
     let releases = releases(deployer);
@@ -105,6 +113,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let source = |emit: &mut Emit<'_>| input.read(&query, &privacy, emit);
     let replayed = replay(source, &releases, options, shown)?;
     bar.clear();
+    check_customers(replayed.records())?;
     args.report.write_html(
         || replayed.html(),
         &inputs,

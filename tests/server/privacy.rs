@@ -5,6 +5,7 @@ mod customers;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -387,13 +388,89 @@ async fn servers_that_do_not_run_are_named_until_they_have_obeyed() {
 
     // One that is gone for good is told.
     let gone = |server| ["privacy", "erase", "--customer", "C000045", "--gone", server];
-    place.fails(&gone("nobody"), &["--gone nobody: the store knows no such server", &third]);
+    place.fails(&gone("nobody"), &["--gone nobody: that is no id of a server", &third]);
     place.fails(&gone(&third), &["it runs"]);
     decide(&three, &["C000046"]).await;
     assert!(three.terminate().success());
     fs::remove_dir_all(place.path("three")).unwrap();
     place.fails(&["privacy", "erase", "--customer", "C000045"], &[&third]);
     place.succeeds(&gone(&third));
+    // The same command again, as if it had been killed behind that.
+    let again = place.run(&["privacy", "erase", "--customer", "C000047", "--gone", &third]);
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert!(again.stderr.contains("the store waits for no such server"), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_file_with_another_secret_under_the_same_id_is_noticed() {
+    let place = Place::in_directory();
+    let make = |name: &str, secrets: &[&str]| {
+        let path = place.path(name);
+        let text: String = secrets
+            .iter()
+            .enumerate()
+            .map(|(at, secret)| {
+                let active = at + 1 == secrets.len();
+                format!("[[key]]\nid = \"2026-11\"\nsecret = \"{secret}\"\nuse = \"pseudonyms\"\nactive = {active}\n")
+            })
+            .collect();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    };
+    let [one, other] =
+        ["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="];
+    let (ours, theirs) = (make("ours.toml", &[one]), make("theirs.toml", &[other]));
+    let both = make("both.toml", &[one, other]);
+    let settings = [("PROFFER_RECORDS_PSEUDONYMS", "hmac-sha256"), ("PROFFER_RECORDS_KEYS", ours.as_str())];
+    let server = place.serve("one", &settings);
+    decide(&server, &[ANNA, BERT, ANNA]).await;
+    assert!(server.terminate().success());
+    let (data, out) = (place.at("one"), place.at("out.jsonl"));
+    let secret = "(the key file has another secret of that id): give the file that has them with --keys";
+    let sealed = || place.succeeds(&["events", "seal", &data]);
+    // From the log, and from the store.
+    for logs in [&["--data", data.as_str()][..], &[]] {
+        if logs.is_empty() {
+            sealed();
+        }
+        for (keys, expected) in [(&["--keys", theirs.as_str()][..], secret), (&[], "by the keys `2026-11@")] {
+            let more = [logs, keys].concat();
+            for words in [
+                &["decision", "list", "--customer", ANNA][..],
+                &["replay", "--customer", ANNA],
+                &["events", "export", "--format", "jsonl", "--out", &out, "--customer", ANNA],
+                &["privacy", "export", "--customer", ANNA],
+            ] {
+                place.fails(&[words, &more].concat(), &[expected]);
+            }
+        }
+        for keys in [&ours, &both] {
+            let found = recorded(&place, &[logs, &["--customer", ANNA, "--keys", keys.as_str()]].concat());
+            assert_eq!(found.len(), 2);
+        }
+    }
+    // A pseudonym needs no key.
+    let name = names_under(ANNA, &place.path("ours.toml"));
+    assert_eq!(recorded(&place, &["--customer", &name]).len(), 2);
+    place.succeeds(&["decision", "list", "--customer", "00112233445566778899aabbccddeeff"]);
+    let erase = |keys: &str| place.run(&["privacy", "erase", "--customer", ANNA, "--keys", keys]);
+    let wrong = erase(&theirs);
+    assert_eq!(wrong.code, Some(1), "{wrong:?}");
+    assert!(
+        wrong.stderr.contains("the erasure is not complete") && wrong.stderr.contains(secret),
+        "{wrong:?}"
+    );
+    assert!(!wrong.stdout.contains("complete: every"), "{wrong:?}");
+    assert!(!place.holding(std::slice::from_ref(&name)).is_empty());
+    let right = erase(&both);
+    assert_eq!(right.code, Some(0), "{right:?}");
+    assert_eq!(place.holding(&[name]), Vec::<PathBuf>::new());
+}
+
+/// The pseudonym of a customer under the active key of a file.
+fn names_under(customer: &str, keys: &Path) -> String {
+    Pseudonyms::new(PseudonymMode::HmacSha256, &Keys::read(keys).unwrap()).unwrap().of(customer).text
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 //! acknowledged decision is recorded once, and `degraded` and the metrics tell of the others.
 
 pub(crate) mod clock;
+mod damage;
 mod disk;
 mod kills;
 mod queue;

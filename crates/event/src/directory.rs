@@ -3,6 +3,7 @@
 //! ```text
 //! lock        held by the process that writes
 //! server-id   a random UUID, made once
+//! durable     up to where the log was synced, see `log/durable.rs`
 //! log/        see `log.rs`
 //! ```
 
@@ -16,6 +17,8 @@ use objects::files;
 use uuid::Uuid;
 
 use crate::error::EventError;
+use crate::log::durable;
+use crate::log::files::DELETED;
 
 const LOCK: &str = "lock";
 const SERVER_ID: &str = "server-id";
@@ -26,6 +29,8 @@ const LOG: &str = "log";
 pub(crate) struct DataDirectory {
     root: PathBuf,
     server: String,
+    /// Whether the id was made now.
+    is_new: bool,
     lock: File,
 }
 
@@ -41,13 +46,13 @@ impl DataDirectory {
             fs::set_permissions(root, fs::Permissions::from_mode(0o700)).map_err(EventError::io(root))?;
         }
         let lock = lock(root)?;
-        let server = match server_id(root) {
-            Ok(server) => server,
-            Err(EventError::NotADataDirectory { .. }) => make_id(root)?,
+        let (server, is_new) = match server_id(root) {
+            Ok(server) => (server, false),
+            Err(EventError::NotADataDirectory { .. }) => (make_id(root)?, true),
             Err(error) => return Err(error),
         };
         files::make_directory(&root.join(LOG))?;
-        Ok(Self { root: root.to_owned(), server, lock })
+        Ok(Self { root: root.to_owned(), server, is_new, lock })
     }
 
     /// Takes the lock of a directory that another server has left behind.
@@ -58,7 +63,7 @@ impl DataDirectory {
         let server = server_id(root)?;
         let lock = lock(root)?;
         files::make_directory(&root.join(LOG))?;
-        Ok(Self { root: root.to_owned(), server, lock })
+        Ok(Self { root: root.to_owned(), server, is_new: false, lock })
     }
 
     /// Its path.
@@ -69,6 +74,17 @@ impl DataDirectory {
     /// The id of the server.
     pub(crate) fn server(&self) -> &str {
         &self.server
+    }
+
+    /// Whether its server has never recorded anything: its id was made now.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Whether anything in it says how far the server's numbers are.
+    pub(crate) fn has_numbers(&self) -> bool {
+        let log = self.log();
+        durable::path(&log).exists() || log.join(DELETED).exists() || any_log_file(&log).is_some()
     }
 
     /// The folder of the log.
@@ -171,9 +187,13 @@ mod tests {
         let id = first.server().to_owned();
         assert!(Uuid::parse_str(&id).is_ok());
         assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
-        assert!(first.log().is_dir());
+        assert!(first.log().is_dir() && first.is_new());
         drop(first);
-        assert_eq!(DataDirectory::open(&data).unwrap().server(), id);
+        let again = DataDirectory::open(&data).unwrap();
+        assert_eq!((again.server(), again.is_new(), again.has_numbers()), (&*id, false, false));
+        fs::write(again.log().join(DELETED), "").unwrap();
+        assert!(again.has_numbers());
+        drop(again);
         assert_eq!(DataDirectory::take_over(&data).unwrap().server(), id);
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 #[cfg(test)]
@@ -22,6 +22,9 @@ pub(crate) trait Disk: Debug + Send + Sync {
 
     /// Cuts a file to a length, and syncs it.
     fn cut(&self, path: &Path, length: u64) -> io::Result<()>;
+
+    /// Overwrites the first bytes of a file, which is made if it is missing. Syncs nothing.
+    fn note(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
     /// Syncs a file.
     fn sync(&self, path: &Path) -> io::Result<()>;
@@ -107,6 +110,11 @@ impl Disk for LocalDisk {
         let file = File::options().write(true).open(path)?;
         file.set_len(length)?;
         file.sync_all()
+    }
+
+    fn note(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        file.write_all_at(bytes, 0)
     }
 
     fn sync(&self, path: &Path) -> io::Result<()> {

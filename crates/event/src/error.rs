@@ -40,6 +40,17 @@ pub enum EventError {
         /// Its format.
         format: u32,
     },
+    /// The log is gone, and the store cannot be asked how far it was.
+    #[error(
+        "{directory} has an id and no log, and the store cannot say how far the log was, so that positions might be used \
+         again: {message}"
+    )]
+    NumbersUnknown {
+        /// The data directory.
+        directory: PathBuf,
+        /// Why the store cannot be asked.
+        message: String,
+    },
     /// Only a closed log file can be deleted.
     #[error("{path} is not one of the closed log files")]
     NotClosed {

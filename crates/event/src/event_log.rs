@@ -1,6 +1,6 @@
 //! The event log of a running server: its data directory, its queue, its writer's thread.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::Builder;
@@ -14,9 +14,11 @@ use crate::config::EventConfig;
 use crate::directory::DataDirectory;
 use crate::disk::{Disk, LocalDisk};
 use crate::error::EventError;
-use crate::log::{Limits, Log, LogFile, LogFiles, Recovery};
+use crate::keys::KeyName;
+use crate::log::{Limits, Log, LogEnd, LogFile, LogFiles, Recovery, Start};
 use crate::queue::Shared;
 use crate::recorder::Recorder;
+use crate::sealed::EventStore;
 use crate::writer::Writer;
 
 /// How much longer [`EventLog::close`] waits for the disk than it was told.
@@ -30,6 +32,15 @@ pub struct EventLog {
     clock: Arc<dyn Clock>,
     /// Hears when the writer's thread has ended.
     ended: Receiver<()>,
+}
+
+/// What a server knows besides its configuration when it opens its log.
+#[derive(Debug, Default)]
+pub struct LogOptions<'a> {
+    /// The keys that it has for pseudonyms. The log says which they were.
+    pub keys: Vec<KeyName>,
+    /// The store that its log is sealed into. Positions that are there are not used again, should the log be lost.
+    pub store: Option<&'a EventStore>,
 }
 
 /// How a log was closed.
@@ -49,9 +60,24 @@ impl EventLog {
         version: &str,
         metrics: &Arc<Metrics>,
     ) -> Result<(Self, Recovery), EventError> {
+        Self::start_with(config, version, metrics, LogOptions::default())
+    }
+
+    /// As [`start`](Self::start), with what else the server knows.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start). When the log is gone, and the store cannot be asked how far it was.
+    pub fn start_with(
+        config: &EventConfig,
+        version: &str,
+        metrics: &Arc<Metrics>,
+        options: LogOptions<'_>,
+    ) -> Result<(Self, Recovery), EventError> {
         let directory = DataDirectory::open(&config.directory)?;
+        let LogOptions { keys, store } = options;
+        let start = Start { sealed: sealed(&directory, &config.directory, store)?, keys };
         let (log, server) = (directory.log(), directory.server().to_owned());
-        let place = Place { disk: Arc::new(LocalDisk), log, server, directory: Some(directory) };
+        let place = Place { disk: Arc::new(LocalDisk), log, server, start, directory: Some(directory) };
         Self::start_in(place, config, version, metrics, Arc::new(SystemClock))
     }
 
@@ -62,9 +88,9 @@ impl EventLog {
         metrics: &Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Recovery), EventError> {
-        let Place { disk, log: path, server, directory } = place;
+        let Place { disk, log: path, server, start, directory } = place;
         let limits = Limits::of(config);
-        let (log, recovery) = Log::open(disk, path.clone(), &server, version, limits)?;
+        let (log, recovery) = Log::open(disk, path.clone(), &server, version, limits, start)?;
         let files = log.files().clone();
         let (shared, queue) = Shared::new(config, Arc::clone(metrics));
         let next = (log, recovery.next_position);
@@ -156,8 +182,26 @@ struct Place {
     disk: Arc<dyn Disk>,
     log: PathBuf,
     server: String,
+    start: Start,
     /// What is to be held as long as the log is written.
     directory: Option<DataDirectory>,
+}
+
+/// Up to where the store has events of the server.
+fn sealed(directory: &DataDirectory, root: &Path, store: Option<&EventStore>) -> Result<LogEnd, EventError> {
+    let Some(store) = store.filter(|_| !directory.is_new()) else { return Ok(LogEnd::default()) };
+    let has_numbers = directory.has_numbers();
+    let server = directory.server();
+    match if has_numbers { store.sealed_up_to(server) } else { store.find_sealed_end(server) } {
+        Ok(reached) => Ok(reached),
+        Err(error) if has_numbers => {
+            tracing::warn!(%error, "the store could not be asked how far this server's log is sealed");
+            Ok(LogEnd::default())
+        }
+        Err(error) => {
+            Err(EventError::NumbersUnknown { directory: root.to_owned(), message: error.to_string() })
+        }
+    }
 }
 
 /// Has the gauges set whenever metrics are read.

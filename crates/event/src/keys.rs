@@ -2,13 +2,14 @@
 //!
 //! ```toml
 //! [[key]]
-//! id = "2026-11"        # letters, digits, - _ . ; records name it
+//! id = "2026-11"        # letters, digits, - _ . ; records name it, logs also the fingerprint of the secret
 //! secret = "…"          # base64 of 32 bytes
 //! use = "pseudonyms"    # or "encryption"
 //! active = true         # exactly one per use makes what is new; the others are for what is recorded already
 //! ```
 //! Secrets are shown by nothing in this crate, and overwritten when they are dropped. No message quotes the file.
 
+mod name;
 mod new;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -25,6 +26,9 @@ use base64::engine::general_purpose::STANDARD;
 use document::{Document, Problems, Table};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
+
+pub use self::name::KeyName;
+pub(crate) use self::name::hexadecimal;
 
 /// The bytes of a secret: the key length of AES-256, and the output length of SHA-256.
 pub const SECRET_BYTES: usize = 32;
@@ -91,7 +95,7 @@ impl fmt::Debug for Secret {
 /// A key of the file.
 #[derive(Debug, Clone)]
 pub struct Key {
-    /// Unique in the file; records name it.
+    /// Records name it. Keys of the same use may share it: a file that lacked a secret can get it back.
     pub id: String,
     /// What it is for.
     pub purpose: KeyUse,
@@ -183,8 +187,8 @@ impl Keys {
         let mut keys: Vec<Key> = Vec::new();
         for table in root.tables("key") {
             let Some(key) = read_key(&table) else { continue };
-            if keys.iter().any(|known| known.id == key.id) {
-                table.problem_at("id", "another key has this id");
+            if keys.iter().any(|known| known.id == key.id && known.purpose != key.purpose) {
+                table.problem_at("id", "a key for another use has this id");
             }
             if let Some(same) = keys.iter().find(|known| known.secret.bytes() == key.secret.bytes()) {
                 table
@@ -211,10 +215,9 @@ impl Keys {
         self.of(purpose).find(|key| key.active)
     }
 
-    /// The key of this use and id.
-    #[must_use]
-    pub fn get(&self, purpose: KeyUse, id: &str) -> Option<&Key> {
-        self.of(purpose).find(|key| key.id == id)
+    /// The keys of this use and id.
+    pub fn named<'k>(&'k self, purpose: KeyUse, id: &'k str) -> impl Iterator<Item = &'k Key> {
+        self.of(purpose).filter(move |key| key.id == id)
     }
 
     /// Whether there are none.

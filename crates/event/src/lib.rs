@@ -21,6 +21,7 @@ mod error;
 mod event_log;
 mod fault;
 pub mod log;
+mod numbers;
 mod queue;
 mod receipt;
 mod recorder;
@@ -29,7 +30,7 @@ mod writer;
 pub use config::{EventConfig, SyncPolicy, WhenFull};
 pub use data_file::DataFile;
 pub use error::{EventError, NotRecorded};
-pub use event_log::{Closed, EventLog};
+pub use event_log::{Closed, EventLog, LogOptions};
 pub use receipt::Receipt;
 pub use recorder::{Durability, EVENT_BYTES, IntoEvents, Recorder, Reserved};
 

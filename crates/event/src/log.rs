@@ -8,10 +8,12 @@
 //! cut to what is certain, and the same events are written to another. Where the cut fails, too, the second copy
 //! counts: a file ends where the next one begins.
 
+pub(crate) mod durable;
 pub(crate) mod files;
 mod reading;
 mod recovery;
 pub(crate) mod scan;
+pub(crate) mod unread;
 
 use std::io;
 use std::path::PathBuf;
@@ -23,10 +25,12 @@ use crate::disk::{self, Disk, Output};
 use crate::error::EventError;
 use crate::fault;
 use crate::frame;
+use crate::keys::KeyName;
 use crate::proto::{Event, LogHeader, event};
 pub use files::{LogEnd, LogFile, LogFiles};
 pub use reading::{OpenedLog, TakenOver, open_read_only, take_over};
-pub use recovery::Recovery;
+pub use recovery::{Cut, Recovery};
+pub use unread::Unread;
 
 /// When files are closed, and how much there may be.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +44,15 @@ impl Limits {
     pub(crate) fn of(config: &EventConfig) -> Self {
         Self { total: config.log_limit, file: config.log_file, age: config.log_age }
     }
+}
+
+/// What a log goes on from, besides its files.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Start {
+    /// Up to where the store has events of the server.
+    pub(crate) sealed: LogEnd,
+    /// The keys that the server has for pseudonyms.
+    pub(crate) keys: Vec<KeyName>,
 }
 
 /// Encoded events with consecutive positions.
@@ -71,6 +84,7 @@ pub(crate) struct Log {
     files: LogFiles,
     limits: Limits,
     version: String,
+    keys: Vec<KeyName>,
     next_sequence: u64,
     open: Option<Open>,
     /// Abandoned files that could not be cut, and to which length; 0 removes them.
@@ -111,6 +125,11 @@ impl Open {
         Ok(())
     }
 
+    /// Notes that all that is written is synced.
+    fn note(&self, files: &LogFiles) {
+        files.note_durable(LogEnd { sequence: self.file.sequence, position: self.last });
+    }
+
     /// What is written counts as certain.
     fn settle(&mut self) {
         (self.file.bytes, self.file.last) = (self.written, self.last);
@@ -128,13 +147,15 @@ impl Log {
         server: &str,
         version: &str,
         limits: Limits,
+        start: Start,
     ) -> Result<(Self, Recovery), EventError> {
-        let recovered = recovery::recover(&*disk, &directory, server)?;
+        let recovered = recovery::recover(&*disk, &directory, server, start.sealed)?;
         let files = LogFiles::new(disk, directory, server.to_owned(), recovered.files, recovered.deleted);
         let log = Self {
             files,
             limits,
             version: version.to_owned(),
+            keys: start.keys,
             next_sequence: recovered.next_sequence,
             open: None,
             uncut: Vec::new(),
@@ -172,6 +193,7 @@ impl Log {
         let Some(open) = &mut self.open else { return Ok(()) };
         match open.sync(&self.files) {
             Ok(()) => {
+                open.note(&self.files);
                 self.trust();
                 fault::point("record.synced");
                 Ok(())
@@ -205,10 +227,13 @@ impl Log {
     pub(crate) fn close(&mut self) {
         let Some(mut open) = self.open.take() else { return };
         // With `records.sync = "os"` nothing has been synced yet, and sealing needs what stays.
-        if !open.is_synced
-            && let Err(error) = open.sync(&self.files)
-        {
-            tracing::warn!(file = %open.file.path.display(), %error, "a log file could not be synced");
+        if !open.is_synced {
+            match open.sync(&self.files) {
+                Ok(()) => open.note(&self.files),
+                Err(error) => {
+                    tracing::warn!(file = %open.file.path.display(), %error, "a log file could not be synced");
+                }
+            }
         }
         self.files.close(&open.file);
         fault::point("record.rotate");
@@ -252,7 +277,9 @@ impl Log {
         fault::point("record.created");
         self.next_sequence += 1;
         let (server, version) = (server.to_owned(), self.version.clone());
-        let header = event::Event::Header(LogHeader { format: scan::FORMAT, server, sequence, version });
+        let keys = KeyName::for_header(&self.keys);
+        let header =
+            event::Event::Header(LogHeader { format: scan::FORMAT, server, sequence, version, keys });
         let (first, last, recorded_at) = (group.first, group.first - 1, group.recorded_at);
         let file = LogFile { path, sequence, first, last, bytes: 0, recorded_at };
         let open = Open { output, file, written: 0, last, is_synced: false, is_named: false, since: now };

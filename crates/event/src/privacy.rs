@@ -15,6 +15,7 @@ mod subject;
 mod values;
 
 pub use config::{PrivacyConfig, PrivacyError};
-pub use pseudonym::{Pseudonym, PseudonymError, PseudonymMode, Pseudonyms};
+pub(crate) use pseudonym::hmac;
+pub use pseudonym::{Pseudonym, PseudonymError, PseudonymMode, Pseudonyms, is_pseudonym};
 pub use subject::Subject;
 pub use values::{DecryptError, EncryptError, RecordedEntity, ValueCipher};

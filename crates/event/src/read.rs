@@ -8,6 +8,9 @@
 //! A log that was sealed and not deleted yet has the same events as its sealed files. They are given once: a day of a
 //! log for which there is a sealed file is not read. Logs are listed and opened first, so that one that is sealed in
 //! the meantime is not missed. Start reading at [`EventReader::scan`].
+//!
+//! A log of which something cannot be read is an error, as a sealed file that cannot be read is: nobody takes a part
+//! for the whole. Only an event that is found in spite of that is given.
 
 mod merge;
 mod oldest;
@@ -31,10 +34,11 @@ pub use self::query::{OfServer, Query, Since};
 pub(crate) use self::query::{Wants, days_of_ids};
 use self::source::Sources;
 use crate::columns::{Entry, OfRecord};
+use crate::keys::KeyName;
 use crate::kind::{EventRecord, Kind, Record};
-use crate::log::{LogFile, LogFiles, OpenedLog};
-use crate::proto::{DecisionRecord, OutcomeRecord};
-use crate::sealed::{EventStore, LocalFile, SealedError, SealedFile};
+use crate::log::{LogFile, LogFiles, OpenedLog, Unread};
+use crate::proto::{DecisionRecord, OutcomeRecord, event};
+use crate::sealed::{EventStore, LocalFile, SealedError, SealedFile, date_of};
 
 /// Lists the log files of a server as they are now.
 type ListLogs = Arc<dyn Fn() -> Vec<LogFile> + Send + Sync>;
@@ -45,6 +49,8 @@ pub struct EventReader {
     store: EventStore,
     /// Servers, and their log files.
     logs: Vec<(String, ListLogs)>,
+    /// What keeps events of them from being read.
+    unread: Vec<Unread>,
     progress: ReadProgress,
 }
 
@@ -52,7 +58,7 @@ impl EventReader {
     /// Reads the sealed files of a store.
     #[must_use]
     pub fn new(store: EventStore) -> Self {
-        Self { store, logs: Vec::new(), progress: ReadProgress::default() }
+        Self { store, logs: Vec::new(), unread: Vec::new(), progress: ReadProgress::default() }
     }
 
     /// Reads the log files of a running server, too, as far as they are durable.
@@ -62,9 +68,11 @@ impl EventReader {
         self
     }
 
-    /// Reads the log files of a data directory, too.
+    /// Reads the log files of a data directory, too. If something keeps events of it from being read, that is an error
+    /// of whatever is read.
     #[must_use]
     pub fn with_opened(mut self, log: OpenedLog) -> Self {
+        self.unread.extend(log.unread);
         self.logs.push((log.server, Arc::new(move || log.files.clone())));
         self
     }
@@ -87,7 +95,8 @@ impl EventReader {
     /// more than a log file lasts. What is left of decisions about an erased person is not among them.
     ///
     /// # Errors
-    /// When the store cannot be reached, or a file is damaged. What came before it has been passed on.
+    /// When the store cannot be reached, or a file is damaged: a log before anything is passed on, and a sealed file
+    /// behind what comes before it.
     pub fn scan(
         &self,
         query: &Query,
@@ -115,6 +124,27 @@ impl EventReader {
     /// # Errors
     /// As [`scan`](Self::scan).
     pub fn scan_entries(
+        &self,
+        kind: Kind,
+        query: &Query,
+        visit: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<(), SealedError> {
+        self.check_logs()?;
+        self.scan_readable(kind, query, visit)
+    }
+
+    /// Whether everything in the logs can be read.
+    fn check_logs(&self) -> Result<(), SealedError> {
+        let [first, others @ ..] = &self.unread[..] else { return Ok(()) };
+        let more = match others.len() {
+            0 => String::new(),
+            others => format!(" (and {others} more; `proffer events verify` names all)"),
+        };
+        Err(SealedError::damaged(&first.path.display().to_string(), format!("{}{more}", first.message)))
+    }
+
+    /// As [`scan_entries`](Self::scan_entries), of what can be read.
+    fn scan_readable(
         &self,
         kind: Kind,
         query: &Query,
@@ -157,33 +187,45 @@ impl EventReader {
         Ok(servers)
     }
 
-    /// The keys of the pseudonyms in events of all kinds.
+    /// The keys of the pseudonyms in events of all kinds, on the days of a query.
     ///
     /// # Errors
     /// As [`scan`](Self::scan).
-    pub fn pseudonym_keys(&self) -> Result<BTreeSet<String>, SealedError> {
+    pub fn pseudonym_keys(&self, query: &Query) -> Result<BTreeSet<KeyName>, SealedError> {
+        self.check_logs()?;
         let mut keys = BTreeSet::new();
+        let mut add = |ids: BTreeSet<String>, named: &[KeyName]| {
+            let ids = ids.into_iter().filter(|id| !id.is_empty());
+            keys.extend(ids.flat_map(|id| KeyName::candidates(&id, named)));
+        };
+        let days = Kind::ALL.map(|kind| (kind, query.days(kind)));
         for log in self.logs.iter().flat_map(|(_, list)| list()) {
             let Some(mut frames) = log.frames().map_err(SealedError::io(&log.path))? else { continue };
             let failed = |source| SealedError::Log { path: log.path.display().to_string(), source };
+            let (mut ids, mut named) = (BTreeSet::new(), Vec::new());
             while let Some(frame) = frames.next_frame().map_err(failed)? {
-                if let Some(record) = frame.event.event.as_ref().and_then(Record::in_event)
-                    && !keys.contains(record.pseudonym_key())
-                {
-                    keys.insert(record.pseudonym_key().to_owned());
+                if let Some(event::Event::Header(header)) = &frame.event.event {
+                    named = KeyName::in_header(&header.keys);
+                }
+                let Some(record) = frame.event.event.as_ref().and_then(Record::in_event) else { continue };
+                let of_kind = days.iter().find(|(kind, _)| *kind == record.kind());
+                let days = of_kind.and_then(|(_, days)| days.as_ref());
+                let is_wanted = days.is_none_or(|days| days.contains(&date_of(record.filed_at())));
+                if is_wanted && !ids.contains(record.pseudonym_key()) {
+                    ids.insert(record.pseudonym_key().to_owned());
                 }
             }
+            add(ids, &named);
         }
-        for kind in Kind::ALL {
-            for (key, _) in self.store.list(kind, None)? {
+        for (kind, days) in &days {
+            for (key, _) in self.store.list(*kind, days.as_ref())? {
                 let Some(local) = self.store.local(&key)? else { continue };
                 let file = SealedFile::open(local)?;
                 for group in 0..file.groups() {
-                    keys.extend(file.pseudonym_keys(group)?);
+                    add(file.pseudonym_keys(group)?, file.log_keys());
                 }
             }
         }
-        keys.remove("");
         Ok(keys)
     }
 
@@ -198,6 +240,7 @@ impl EventReader {
         since: &Since,
         visit: &mut dyn FnMut(Entry) -> ControlFlow<()>,
     ) -> Result<(), SealedError> {
+        self.check_logs()?;
         let sources = Sources::by_server(&self.store, &self.logs, since, &self.progress)?;
         threads::run(since, |decoder| {
             merge::all(sources, since, decoder, &mut |entry| {
@@ -210,7 +253,7 @@ impl EventReader {
     /// too, as clocks differ.
     ///
     /// # Errors
-    /// As [`scan`](Self::scan).
+    /// As [`scan`](Self::scan); but a log that is damaged is none if the decision is found.
     pub fn find(&self, decision_id: &str) -> Result<Option<DecisionRecord>, SealedError> {
         self.first(&Query::of_decision(decision_id))
     }
@@ -225,10 +268,13 @@ impl EventReader {
 
     fn first<R: OfRecord>(&self, query: &Query) -> Result<Option<R>, SealedError> {
         let mut found = None;
-        self.scan_records(query, &mut |record| {
-            found = Some(record);
+        self.scan_readable(R::KIND, query, &mut |entry| {
+            found = R::of(entry.record).map(|record| *record);
             ControlFlow::Break(())
         })?;
+        if found.is_none() {
+            self.check_logs()?;
+        }
         Ok(found)
     }
 

@@ -71,7 +71,10 @@ pub fn delete_expired(
     first_kept: NaiveDate,
     deleted: &mut dyn FnMut(&Expired),
 ) -> Result<(), SealedError> {
-    for file in expired(store, kind, first_kept)? {
+    let expired = expired(store, kind, first_kept)?;
+    // Files that are missed without that would seem to be lost.
+    store.note_expired(expired.iter().map(|file| &file.key))?;
+    for file in expired {
         store.delete(&file.key)?;
         deleted(&file);
     }

@@ -69,6 +69,7 @@ pub fn seal(server: &str, log: &LogFile, store: &EventStore) -> Result<Sealed, S
         first_position: log.first,
         last_position: log.last,
         dates: index.dates(),
+        keys: index.keys().to_vec(),
     };
     let mut sealed = Sealed::default();
     for day in index.days() {
@@ -96,6 +97,10 @@ pub fn seal_and_delete(log: &LogFile, logs: &LogFiles, store: &EventStore) -> Re
     if sealed.files.is_empty() && logs.closed().contains(log) {
         // This server has not deleted it: the disk is away, and the file may come back with it.
         return Err(SealedError::io(&log.path)(ErrorKind::NotFound.into()));
+    }
+    if !sealed.files.is_empty() {
+        // While the log is there, this is repeated.
+        store.note_sealed(logs.server(), log)?;
     }
     logs.delete(log)?;
     STEPS.point("seal.deleted");

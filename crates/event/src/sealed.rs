@@ -34,7 +34,7 @@ pub use self::store::EventStore;
 
 pub(crate) use self::description::{Contents, Description, OfLog};
 pub(crate) use self::open::{LocalFile, SealedFile};
-pub(crate) use self::store::Placed;
+pub(crate) use self::store::{Extent, Placed};
 pub(crate) use self::write::SealedWriter;
 pub use crate::kind::Kind;
 

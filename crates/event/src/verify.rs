@@ -1,8 +1,9 @@
 //! Verifying what is stored: that every file can be read whole and holds what it says, and that no event is missing.
 //!
 //! Positions of a server have no gaps, over events of all kinds. So those of each log must be whole, and those of a
-//! log must go on where the log before it ended. The oldest days of a kind may be gone: retention deletes whole days,
-//! the oldest first.
+//! log must go on where the log before it ended. The first and the last position of a server must be those that the
+//! store notes (`sealed/store/extent.rs`), and reach as far as its data directory says. The oldest days of a kind may be
+//! gone: retention deletes whole days, the oldest first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -14,7 +15,9 @@ use crate::kind::{EventRecord, Kind};
 use crate::log::{LogFile, OpenedLog};
 use crate::read::Query;
 use crate::seal::{LogIndex, OpenLog};
-use crate::sealed::{Content, Contents, EventStore, OfLog, SealedError, SealedFile, SealedKey, date_of};
+use crate::sealed::{
+    Content, Contents, EventStore, Extent, OfLog, SealedError, SealedFile, SealedKey, date_of,
+};
 
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,13 +66,24 @@ pub fn verify(
     let mut servers: BTreeMap<String, Server> = BTreeMap::new();
     let mut verifier = Verifier { store, found: Verification::default(), oldest: BTreeMap::new() };
     // Logs first: what is sealed in the meantime is read twice then, and not missed.
+    let mut noted: BTreeMap<String, Noted> = BTreeMap::new();
     for log in logs {
         let of_server = servers.entry(log.server.clone()).or_default();
         for file in &log.files {
             of_server.entry(file.sequence).or_default().log = Some(file.clone());
         }
-        for message in &log.damage {
-            verifier.problem(&log.server, message.clone());
+        for unread in &log.unread {
+            verifier.problem(&unread.path.display().to_string(), unread.message.clone());
+        }
+        let sealed = &mut noted.entry(log.server.clone()).or_default().sealed;
+        *sealed = log.sealed.max(*sealed);
+    }
+    for (server, extent) in store.extents()? {
+        servers.entry(server.clone()).or_default();
+        match extent {
+            Ok(extent) => noted.entry(server).or_default().extent = Some(extent),
+            // It names its file.
+            Err(error) => verifier.problem(&server, error.to_string()),
         }
     }
     let mut all = 0;
@@ -84,7 +98,7 @@ pub fn verify(
     }
     progress(Progress { done: 0, all });
     for (server, sequences) in servers {
-        let mut before = None;
+        let (mut first, mut before) = (None, None);
         for (sequence, files) in sequences {
             let of_sequence = verifier.sequence(&server, files, &mut |found| {
                 progress(Progress { done: found.bytes, all });
@@ -93,10 +107,22 @@ pub fn verify(
             if let Some((earlier, last)) = before {
                 verifier.go_on(&server, (earlier, last), (sequence, range.0));
             }
+            first.get_or_insert(range.0);
             before = Some((sequence, range.1));
         }
+        let there = first.zip(before.map(|(_, last)| last));
+        verifier.ends(&server, there, noted.remove(&server).unwrap_or_default())?;
     }
     Ok(verifier.found)
+}
+
+/// What is noted of the positions that a server has used.
+#[derive(Default)]
+struct Noted {
+    /// In the store.
+    extent: Option<Extent>,
+    /// In the data directory: the last position that was sealed, or lost.
+    sealed: u64,
 }
 
 /// The files of a server by sequence.
@@ -219,7 +245,7 @@ impl Verifier<'_> {
             ));
         }
         match &of_sequence.log {
-            Some(other) if other != log => {
+            Some(other) if !other.is_same(log) => {
                 return wrong("it is of another log than the file of another day or kind".to_owned());
             }
             _ => of_sequence.log = Some(log.clone()),
@@ -345,6 +371,35 @@ impl Verifier<'_> {
     fn oldest_kept(&self, kind: &str) -> Option<NaiveDate> {
         let of_kind = self.oldest.iter().find(|(known, _)| known.name() == kind);
         of_kind.map(|(_, oldest)| *oldest).or_else(|| self.oldest.values().min().copied())
+    }
+
+    /// Whether the first and the last position that are there are those that are noted.
+    fn ends(&mut self, server: &str, there: Option<(u64, u64)>, noted: Noted) -> Result<(), SealedError> {
+        let expected = noted.extent.and_then(|extent| extent.first);
+        if let (Some((first, _)), Some(expected)) = (there, expected)
+            && first > expected
+        {
+            // What was too old may have been deleted since that was read.
+            let now = self.store.extent(server)?.and_then(|extent| extent.first);
+            if now.is_none_or(|now| first > now) {
+                let message = format!(
+                    "its events begin at position {first}: those from {expected} to {} are missing",
+                    first - 1
+                );
+                self.problem(server, message);
+            }
+        }
+        let (is_expired, last) = noted.extent.map_or((false, 0), |extent| (extent.is_expired(), extent.last));
+        let (expected, end) = (last.max(noted.sealed), there.map_or(0, |(_, last)| last));
+        if end < expected && !(is_expired && noted.sealed <= last) {
+            let first =
+                if end > 0 { end + 1 } else { noted.extent.and_then(|extent| extent.first).unwrap_or(1) };
+            let message = format!(
+                "its events end at position {end}: those from {first} to {expected} were sealed, and are missing"
+            );
+            self.problem(server, message);
+        }
+        Ok(())
     }
 
     /// Whether a log begins where the one before it ended.

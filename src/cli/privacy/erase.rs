@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use clap::Args;
+use uuid::Uuid;
 
 use super::{obey, subject, unknown_keys};
 use crate::cli::archive::ArchiveArgs;
@@ -18,7 +19,9 @@ use document::settings::{duration, shown};
 use document::{agreeing, plural};
 use event::EventError;
 use event::erasure::{ALIVE_FOR, Awaited, Eraser, Heartbeats, NOT_COVERED, Outcome, Patience};
+use event::keys::KeyName;
 use event::log::{TakenOver, take_over};
+use event::privacy::Pseudonyms;
 use release::Store;
 
 /// How often servers are asked for.
@@ -65,8 +68,13 @@ pub(super) struct EraseArgs {
 pub(super) fn run(args: &EraseArgs) -> Result<(), Failure> {
     let archive = ArchiveArgs { store: args.store.clone(), keys: args.keys.clone(), data: Vec::new() };
     let privacy = archive.privacy()?;
-    if let Some(key) = privacy.pseudonyms.keys().find(|key| args.lost_key.iter().any(|lost| lost == key)) {
-        return Err(Failure::new(format!("--lost-key {key}: it is not lost, the file of --keys has it")));
+    let is_said = |key: &&KeyName| args.lost_key.iter().any(|lost| key.is_called(lost));
+    if let Some(key) = privacy.pseudonyms.keys().find(is_said) {
+        return Err(Failure::new(format!(
+            "--lost-key {}: it is not lost, the file of --keys has it; if another secret of that id is, name it as \
+             {}@FINGERPRINT",
+            key.id, key.id
+        )));
     }
     let subject = subject(&args.customer, &privacy)?;
     let store = Store::open(&archive.store, None)?;
@@ -94,14 +102,15 @@ pub(super) fn run(args: &EraseArgs) -> Result<(), Failure> {
     let outcome = eraser.finish(&subject, &marked, &Utc::now, wait, progress)?;
     shown.clear();
     print(&outcome)?;
-    for key in args.lost_key.iter().filter(|key| !outcome.lost_keys.contains(*key)) {
+    let is_found = |lost: &&String| outcome.lost_keys.iter().any(|key| key.is_called(lost));
+    for key in args.lost_key.iter().filter(|lost| !is_found(lost)) {
         say(format!(
             "note: --lost-key {key}: no record was found with a pseudonym by that key; is the name right?"
         ));
     }
     print("not erased by this command, to be done by hand:")?;
     NOT_COVERED.iter().try_for_each(|place| print(format!("  {place}")))?;
-    if let Some(reason) = incomplete(&outcome) {
+    if let Some(reason) = incomplete(&outcome, &privacy.pseudonyms) {
         return Err(Failure::new(format!(
             "the erasure is not complete: {reason}; then run the command again"
         )));
@@ -136,9 +145,16 @@ fn forget_gone(gone: &[String], heartbeats: &Heartbeats) -> Result<(), Failure> 
     for server in gone {
         let Some(found) = all.iter().find(|heartbeat| heartbeat.server == *server) else {
             let known: Vec<&str> = all.iter().map(|heartbeat| heartbeat.server.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            // The command may be run again after it has forgotten the server.
+            if Uuid::parse_str(server).is_ok() {
+                say(format!(
+                    "--gone {server}: the store waits for no such server (any more); it knows {known}"
+                ));
+                continue;
+            }
             return Err(Failure::new(format!(
-                "--gone {server}: the store knows no such server; it knows {}",
-                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+                "--gone {server}: that is no id of a server; the store knows {known}"
             )));
         };
         if found.is_alive(Utc::now(), ALIVE_FOR) {
@@ -151,7 +167,7 @@ fn forget_gone(gone: &[String], heartbeats: &Heartbeats) -> Result<(), Failure> 
 }
 
 /// What is to be done before an erasure can be complete.
-fn incomplete(outcome: &Outcome) -> Option<String> {
+fn incomplete(outcome: &Outcome, pseudonyms: &Pseudonyms) -> Option<String> {
     let mut reasons = Vec::new();
     if !outcome.pending.is_empty() {
         let servers: Vec<&str> = outcome.pending.iter().map(|heartbeat| heartbeat.server.as_str()).collect();
@@ -165,7 +181,7 @@ fn incomplete(outcome: &Outcome) -> Option<String> {
         );
         reasons.push(format!("{subject} {have} not acknowledged: {named}; {what_to_do}"));
     }
-    if let Some(unknown) = unknown_keys(&outcome.unknown_keys) {
+    if let Some(unknown) = unknown_keys(&outcome.unknown_keys, pseudonyms) {
         reasons.push(format!("{unknown}, or say --lost-key KEY of those that are lost for good"));
     }
     if !outcome.unreadable.is_empty() {
@@ -174,9 +190,8 @@ fn incomplete(outcome: &Outcome) -> Option<String> {
         reasons.push(format!("{files} cannot be read: restore {them}, or delete {them}"));
     }
     if !outcome.left.is_empty() {
-        let count = outcome.left.len();
-        let copies = agreeing(count, "the copy", "the copies");
-        reasons.push(format!("remove {copies} of {}", plural(count, "damaged log file")));
+        let files = plural(outcome.left.len(), "file");
+        reasons.push(format!("move or remove {files} that cannot be searched"));
     }
     debug_assert_eq!(reasons.is_empty(), outcome.is_complete());
     (!reasons.is_empty()).then(|| reasons.join("; "))

@@ -13,7 +13,7 @@ use crate::cli::archive::ArchiveArgs;
 use crate::cli::output::{Audience, Output, STANDARD};
 use event::privacy::Subject;
 use event::privacy::export::{SubjectExportError, write};
-use event::{EventReader, EventRecord};
+use event::{EventReader, EventRecord, Query};
 use feature::FeatureSchema;
 use feature::store::StoredRow;
 use history::{CustomerHistory, HistoryEntry, recover_person};
@@ -67,9 +67,9 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), Failure> {
         error @ SubjectExportError::Sealed(_) => error.into(),
     })?;
     out.finish()?;
-    let mut keys = reader.pseudonym_keys()?;
-    keys.retain(|key| !subject.names().iter().any(|name| name.key == *key));
-    if let Some(unknown) = unknown_keys(&keys) {
+    let mut keys = reader.pseudonym_keys(&Query::default())?;
+    keys.retain(|key| !subject.knows_key(key));
+    if let Some(unknown) = unknown_keys(&keys, &privacy.pseudonyms) {
         return Err(Failure::new(format!("the export may lack decisions: {unknown}")));
     }
     if decisions == 0 && rows.is_empty() {

@@ -8,6 +8,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use clap::Args;
 
 use crate::cli::archive::{ArchiveArgs, Selection, releases};
+use crate::cli::privacy::unknown_keys;
 use crate::cli::replay::{ReportArgs, Style};
 use crate::cli::values::moment;
 use crate::cli::{Failure, progress};
@@ -161,13 +162,16 @@ fn history(
     let pseudonyms = archive.privacy()?.pseudonyms;
     let history = History::new(DEDUPLICATED);
     let catalogs = releases.map(|named| named.snapshot.release.catalog());
-    let past = recover_past(&history, &archive.reader()?, &catalogs, DEDUPLICATED, now)?;
-    let has_key = |key: &str| key.is_empty() || pseudonyms.keys().any(|known| known == key);
-    if let Some(key) = past.pseudonym_keys.iter().find(|key| !has_key(key)) {
-        return Err(Failure::new(format!(
-            "customers have pseudonyms of the key `{key}` in the records: give its file with --keys, so that limits know \
-             their history"
-        )));
+    let reader = archive.reader()?;
+    let past = recover_past(&history, &reader, &catalogs, DEDUPLICATED, now)?;
+    if past.pseudonym_keys.iter().any(|key| !key.is_empty()) {
+        let mut keys = reader.pseudonym_keys(&Query::default())?;
+        keys.retain(|key| past.pseudonym_keys.contains(&key.id) && !pseudonyms.knows(key));
+        if let Some(unknown) = unknown_keys(&keys, &pseudonyms) {
+            return Err(Failure::new(format!(
+                "{unknown}, so that limits know the history of their customers"
+            )));
+        }
     }
     Ok(SimulatedHistory::new(history, CustomerNames::new(pseudonyms)))
 }

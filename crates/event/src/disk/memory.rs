@@ -2,7 +2,7 @@
 //!
 //! It is as unkind as a real one may be. After a sync that failed, what was to be synced is forgotten, and the next
 //! sync succeeds without it. Of bytes that were not synced any part may survive, followed by zeros. Names are as lost
-//! as bytes unless their directory was synced.
+//! as bytes unless their directory was synced. A note that was overwritten is the former, the new one, or half of each.
 
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, ErrorKind, Read};
@@ -53,6 +53,8 @@ struct Content {
     durable: Vec<u8>,
     /// What a sync failed to write, and forgot.
     forgotten: Vec<Range<usize>>,
+    /// Whether its bytes are overwritten in place.
+    is_note: bool,
 }
 
 impl Content {
@@ -131,13 +133,19 @@ impl MemoryDisk {
         }
         let after = |content: &Content| {
             let mut bytes = content.durable.clone();
+            if content.is_note {
+                let new = random.below(3) * content.bytes.len() / 2;
+                bytes.truncate(content.bytes.len());
+                bytes.splice(..new.min(bytes.len()), content.bytes[..new].iter().copied());
+                return Content { durable: bytes.clone(), bytes, is_note: true, ..Content::default() };
+            }
             if let Some(unsynced) = content.bytes.get(bytes.len()..) {
                 let survive = random.below(unsynced.len() + 1);
                 bytes.extend(&unsynced[..survive]);
                 let zeros = if random.below(2) == 0 { 0 } else { random.below(unsynced.len() - survive + 1) };
                 bytes.resize(bytes.len() + zeros, 0);
             }
-            Content { durable: bytes.clone(), bytes, forgotten: Vec::new() }
+            Content { durable: bytes.clone(), bytes, ..Content::default() }
         };
         let files = state.files.iter().map(after).collect();
         let state = State { durable_names: names.clone(), names, files, ..State::default() };
@@ -158,15 +166,20 @@ impl MemoryDisk {
     pub(crate) fn put(&self, path: &Path, bytes: &[u8]) {
         let mut state = self.state();
         let file = state.files.len();
-        state.files.push(Content { bytes: bytes.to_vec(), durable: bytes.to_vec(), forgotten: Vec::new() });
+        state.files.push(Content { bytes: bytes.to_vec(), durable: bytes.to_vec(), ..Content::default() });
         state.names.insert(path.to_owned(), file);
         state.durable_names.insert(path.to_owned(), file);
     }
 
-    /// The names of all files.
+    /// The names of the files in the folder of the log.
     pub(crate) fn names(&self) -> Vec<String> {
-        let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
-        self.state().names.keys().map(name).collect()
+        let listed = self.list(Path::new("/log")).unwrap();
+        listed.into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// The bytes of the files in the folder of the log.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        self.list(Path::new("/log")).unwrap().iter().map(|(_, bytes)| bytes).sum()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -213,6 +226,24 @@ impl Disk for MemoryDisk {
         let file = state.file(path)?;
         file.bytes.resize(length as usize, 0);
         file.sync();
+        Ok(())
+    }
+
+    fn note(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.state();
+        state.step()?;
+        if !state.names.contains_key(path) {
+            let file = state.files.len();
+            state.files.push(Content { is_note: true, ..Content::default() });
+            state.name(path, Some(file));
+        }
+        let room = state.faults.capacity.map(|capacity| capacity.saturating_sub(state.used()));
+        let file = state.file(path)?;
+        if room.is_some_and(|room| (bytes.len().saturating_sub(file.bytes.len())) as u64 > room) {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        file.bytes.resize(file.bytes.len().max(bytes.len()), 0);
+        file.bytes[..bytes.len()].copy_from_slice(bytes);
         Ok(())
     }
 

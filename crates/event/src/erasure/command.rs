@@ -13,6 +13,7 @@ use super::lease::Lease;
 use super::{
     Acknowledgement, ErasureError, ErasureStore, Erasures, Heartbeat, Heartbeats, Marker, point, sealed,
 };
+use crate::keys::KeyName;
 use crate::privacy::Subject;
 use crate::sealed::{EventStore, Kind, SealedError, SealedKey};
 
@@ -70,10 +71,13 @@ pub struct Outcome {
     /// Sealed files that cannot be read, and why. They may hold the person.
     pub unreadable: Vec<String>,
     /// Keys of pseudonyms that records have and the key file lacks. Records under them cannot be searched.
-    pub unknown_keys: BTreeSet<String>,
+    pub unknown_keys: BTreeSet<KeyName>,
     /// Such keys that are gone for good, as was said.
-    pub lost_keys: BTreeSet<String>,
-    /// Copies of damaged log files on servers, to be removed by hand.
+    pub lost_keys: BTreeSet<KeyName>,
+    /// Keys that records were searched under by their ids alone: an older version has sealed them, and has not noted
+    /// which secrets the keys had.
+    pub unproven_keys: BTreeSet<KeyName>,
+    /// Files in the logs of servers that cannot be searched, to be removed by hand, and why.
     pub left: Vec<String>,
 }
 
@@ -90,7 +94,7 @@ impl Outcome {
     /// How many records were blanked, in logs and in sealed files.
     #[must_use]
     pub fn all_records(&self) -> u64 {
-        self.acknowledged.iter().map(|done| done.records).sum::<u64>() + self.records
+        self.acknowledged.iter().fold(self.records, |all, done| all.saturating_add(done.records))
     }
 }
 
@@ -100,7 +104,7 @@ impl fmt::Display for Outcome {
             f,
             "erasure {}: {} blanked in the logs of {}, {} in {} of {}",
             self.id,
-            plural(self.all_records() - self.records, "record"),
+            plural(self.all_records().saturating_sub(self.records), "record"),
             plural(self.acknowledged.len(), "server"),
             self.records,
             self.replaced,
@@ -125,8 +129,15 @@ impl fmt::Display for Outcome {
                 "\n  not searched: records with pseudonyms by the key `{key}`, which the key file lacks"
             )?;
         }
-        for path in &self.left {
-            write!(f, "\n  not searched: {path}, the copy of a damaged log file; remove it")?;
+        for key in &self.unproven_keys {
+            write!(
+                f,
+                "\n  searched by the id of the key `{key}` alone: an older version has sealed these records, and did not \
+                 note its secret"
+            )?;
+        }
+        for file in &self.left {
+            write!(f, "\n  not searched: {file}")?;
         }
         Ok(())
     }
@@ -141,7 +152,7 @@ pub struct Eraser {
     events: EventStore,
     /// After how long without a heartbeat a server is not waited for.
     alive_for: TimeDelta,
-    /// Keys that are gone for good: who has records under them cannot be told any more.
+    /// Keys that are gone for good, by their ids or with their fingerprints: who has records under them cannot be told any more.
     lost_keys: BTreeSet<String>,
 }
 
@@ -224,8 +235,10 @@ impl Eraser {
             outcome.left.extend(done.left.iter().cloned());
         }
         self.replace_files(subject, &marker.by, now, progress, &mut outcome)?;
-        (outcome.lost_keys, outcome.unknown_keys) =
-            outcome.unknown_keys.into_iter().partition(|key| self.lost_keys.contains(key));
+        (outcome.lost_keys, outcome.unknown_keys) = outcome
+            .unknown_keys
+            .into_iter()
+            .partition(|key| self.lost_keys.iter().any(|lost| key.is_called(lost)));
         let has_acknowledged = |server: &str| outcome.acknowledged.iter().any(|done| done.server == server);
         let mut pending = self.heartbeats.all()?;
         pending.retain(|heartbeat| !has_acknowledged(&heartbeat.server));
@@ -287,6 +300,7 @@ impl Eraser {
                         outcome.replaced += u64::from(found.records > 0);
                         outcome.records += found.records;
                         outcome.unknown_keys.extend(found.unknown_keys);
+                        outcome.unproven_keys.extend(found.unproven_keys);
                     }
                     // A file that is damaged must not keep the person in all others.
                     Err(error @ (ErasureError::Sealed(_) | ErasureError::Damaged { .. }))

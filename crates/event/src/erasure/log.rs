@@ -20,8 +20,11 @@ use crate::disk::{self, Disk};
 use crate::error::NotRecorded;
 use crate::event_log::EventLog;
 use crate::frame::{self, FrameError, Frames, HEAD_BYTES};
+use crate::keys::KeyName;
 use crate::kind::Record;
-use crate::log::{LogFile, LogFiles, TakenOver};
+use crate::log::unread::unread;
+use crate::log::{LogFile, LogFiles, TakenOver, Unread};
+use crate::proto::event;
 use crate::recorder::Recorder;
 
 /// Bytes that are read ahead.
@@ -29,9 +32,6 @@ const BUFFER_BYTES: usize = 256 << 10;
 
 /// How long a server waits until its open file is closed: a sync takes less, and the next poll tries again.
 const CLOSING: Duration = Duration::from_secs(10);
-
-/// What the names of copies of damaged log files have behind that of the log file.
-const DAMAGED: &str = ".log.damaged";
 
 /// The log of a server, as erasing needs it.
 pub trait ServerLog {
@@ -113,8 +113,8 @@ pub(super) struct Blanked {
     /// How many records were blanked, for each marker.
     pub(super) records: Vec<u64>,
     /// Keys of the pseudonyms in all other records.
-    pub(super) keys: BTreeSet<String>,
-    /// Copies of damaged files, which cannot be searched.
+    pub(super) keys: BTreeSet<KeyName>,
+    /// Files that may hold records and cannot be searched, and why.
     pub(super) left: Vec<String>,
 }
 
@@ -138,10 +138,9 @@ pub(super) fn blank_all(
         blank_file(logs.disk(), &log, erased, &mut blanked)?;
         point("erase.blanked");
     }
-    let listed = logs.disk().list(logs.directory()).map_err(ErasureError::io(logs.directory()))?;
-    let is_copy = |name: &&String| name.starts_with(logs.server()) && name.contains(DAMAGED);
-    let copies = listed.iter().map(|(name, _)| name).filter(is_copy);
-    blanked.left.extend(copies.map(|name| logs.directory().join(name).display().to_string()));
+    let unread = unread(logs.disk(), logs.directory(), logs.server());
+    let unread = unread.map_err(ErasureError::io(logs.directory()))?;
+    blanked.left.extend(unread.iter().map(Unread::to_string));
     Ok(blanked)
 }
 
@@ -164,7 +163,11 @@ fn blank_file(
     let failed = |source: FrameError| ErasureError::LogFile { path: shown.clone(), source };
     let (mut patches, mut start) = (VecDeque::new(), 0);
     let mut records = vec![0; blanked.records.len()];
+    let (mut ids, mut named) = (BTreeSet::new(), Vec::new());
     while let Some(one) = frames.next_frame().map_err(failed)? {
+        if let Some(event::Event::Header(header)) = &one.event.event {
+            named = KeyName::in_header(&header.keys);
+        }
         if let Some(record) = one.event.event.as_ref().and_then(Record::in_event) {
             let mut is_meant = false;
             for marker in erased.markers_of(record) {
@@ -180,13 +183,14 @@ fn blank_file(
                 let mut bytes = Vec::with_capacity(HEAD_BYTES + blank.encoded_len());
                 frame::write(&blank, &mut bytes);
                 patches.push_back((start, bytes));
-            } else if !record.pseudonym_key().is_empty() {
-                blanked.keys.insert(record.pseudonym_key().to_owned());
+            } else if !record.pseudonym_key().is_empty() && !ids.contains(record.pseudonym_key()) {
+                ids.insert(record.pseudonym_key().to_owned());
             }
         }
         start = one.end;
         yield_if_due();
     }
+    blanked.keys.extend(ids.iter().flat_map(|id| KeyName::candidates(id, &named)));
     // What a write left that failed is behind the end, and may be a copy of what is blanked.
     if patches.is_empty() && length(disk, path)? <= log.bytes {
         return Ok(());

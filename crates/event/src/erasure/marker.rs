@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{ErasureError, ErasureStore};
+use crate::keys::KeyName;
 use crate::kind::EventRecord;
 use crate::privacy::{Pseudonym, Pseudonyms, Subject};
 
@@ -51,6 +52,9 @@ pub struct Marker {
 struct HashedName {
     /// The id of the key of the pseudonym; empty for the customer id.
     key: String,
+    /// The fingerprint of its secret; absent for the customer id, and in markers of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<String>,
     /// SHA-256 of [`DOMAIN`], the salt, the key's id, a zero byte and the name; hexadecimal.
     sha256: String,
 }
@@ -68,8 +72,9 @@ pub struct Acknowledgement {
     pub records: u64,
     /// Keys of pseudonyms in its log that the erasure does not know: records under them cannot be searched.
     #[serde(default)]
-    pub unknown_keys: BTreeSet<String>,
-    /// Copies of damaged log files, which cannot be searched. They must be removed by hand.
+    pub unknown_keys: BTreeSet<KeyName>,
+    /// Files that may hold records and cannot be searched, such as copies of damaged log files. They must be removed by
+    /// hand.
     #[serde(default)]
     pub left: Vec<String>,
 }
@@ -104,7 +109,11 @@ impl Marker {
         getrandom::fill(&mut salt).map_err(ErasureError::Random)?;
         let salt = hexadecimal(&salt);
         let name = names_of(subject)
-            .map(|name| HashedName { key: name.key.clone(), sha256: hash(&salt, name) })
+            .map(|(name, key)| HashedName {
+                key: name.key.clone(),
+                fingerprint: key.and_then(|key| key.fingerprint.clone()),
+                sha256: hash(&salt, name),
+            })
             .collect();
         let (id, requested_at) = (Uuid::now_v7().to_string(), written(now));
         Ok(Self { format: FORMAT, id, requested_at, by: by.to_owned(), salt, name })
@@ -125,24 +134,25 @@ impl Marker {
     /// Whether it has every name that a new marker for this person would have: no key has come since.
     #[must_use]
     pub fn covers(&self, subject: &Subject) -> bool {
-        names_of(subject).all(|name| self.has(name))
+        names_of(subject).all(|(name, _)| self.has(name))
     }
 
     /// Whether records under this key can be held against it.
-    pub(super) fn knows_key(&self, key: &str) -> bool {
-        self.name.iter().any(|hashed| hashed.key == key)
+    pub(super) fn knows_key(&self, key: &KeyName) -> bool {
+        self.name.iter().any(|hashed| hashed.key_name().may_be(key))
     }
 
     /// Whether a server with these keys can tell who is meant.
     ///
     /// # Errors
-    /// [`ErasureError::NoKey`] where it has no key of the marker: customer ids cannot be held against it.
+    /// [`ErasureError::NoKey`] where it has no key of the marker: customer ids cannot be held against it. A key with
+    /// another secret is another key.
     pub fn check_keys(&self, pseudonyms: &Pseudonyms) -> Result<(), ErasureError> {
-        let is_known = |key: &str| key.is_empty() || pseudonyms.keys().any(|known| known == key);
-        if self.name.iter().any(|hashed| is_known(&hashed.key)) {
+        let is_known = |hashed: &HashedName| hashed.key.is_empty() || pseudonyms.knows(&hashed.key_name());
+        if self.name.iter().any(is_known) {
             return Ok(());
         }
-        let keys = self.name.iter().map(|hashed| hashed.key.clone()).collect();
+        let keys = self.name.iter().map(|hashed| hashed.key_name().to_string()).collect();
         Err(ErasureError::NoKey { id: self.id.clone(), keys })
     }
 
@@ -155,10 +165,16 @@ impl Marker {
     }
 }
 
-/// The names of a person that a marker hashes.
-fn names_of(subject: &Subject) -> impl Iterator<Item = &Pseudonym> {
-    let has_keys = subject.names().iter().any(|name| !name.key.is_empty());
-    subject.names().iter().filter(move |name| !has_keys || !name.key.is_empty())
+impl HashedName {
+    fn key_name(&self) -> KeyName {
+        KeyName { id: self.key.clone(), fingerprint: self.fingerprint.clone() }
+    }
+}
+
+/// The names of a person that a marker hashes, with their keys.
+fn names_of(subject: &Subject) -> impl Iterator<Item = (&Pseudonym, Option<&KeyName>)> {
+    let has_keys = subject.keyed_names().any(|(_, key)| key.is_some());
+    subject.keyed_names().filter(move |(_, key)| !has_keys || key.is_some())
 }
 
 /// Tells whether records are about somebody who is to be erased.
@@ -217,11 +233,13 @@ impl Erased {
 
     /// Whether a customer's id is that of a marker: by itself, or by its pseudonym under the first key that is there.
     fn is_meant(&self, marker: &Marker, id: &str) -> bool {
-        let name = |hashed: &HashedName| match &*hashed.key {
-            "" => Some(Pseudonym { key: String::new(), text: id.to_owned() }),
-            key => self.pseudonyms.under(key, id),
+        let names = |hashed: &HashedName| match &*hashed.key {
+            "" => vec![Pseudonym { key: String::new(), text: id.to_owned() }],
+            _ => self.pseudonyms.all_under(&hashed.key_name(), id),
         };
-        marker.name.iter().find_map(name).is_some_and(|name| marker.has(&name))
+        // More than one only if an older version has not said which secret it was.
+        let mut known = marker.name.iter().map(names).filter(|names| !names.is_empty());
+        known.next().is_some_and(|names| names.iter().any(|name| marker.has(name)))
     }
 }
 
@@ -477,14 +495,47 @@ mod tests {
         }
         let other = with(&[("other", 3, "pseudonyms", true)]);
         let refused = marker.check_keys(&other).unwrap_err().to_string();
-        assert!(refused.contains("by the keys old, new, and there are none of them here"), "{refused}");
+        let known: Vec<String> = both.keys().map(KeyName::to_string).collect();
+        let expected = format!("by the keys {}, and there are none of them here", known.join(", "));
+        assert!(refused.contains(&expected) && expected.contains("old@"), "{refused}");
         // A record under a key that the command does not have.
         let of_other = record(&other, "C-1");
         let erased = erased(&marker, &both);
-        assert!(!erased.has(&of_other) && !marker.knows_key("other") && marker.knows_key("old"));
+        assert!(!erased.has(&of_other));
+        assert!(
+            other.keys().all(|key| !marker.knows_key(key)) && both.keys().all(|key| marker.knows_key(key))
+        );
         // The text alone does not count.
         let renamed = DecisionRecord { pseudonym_key: "old".to_owned(), ..record(&both, "C-1") };
         assert!(!erased.has(&renamed));
+    }
+
+    #[test]
+    fn a_key_with_another_secret_is_another_key() {
+        let [one, other] = [1, 2].map(|secret| with(&[("k", secret, "pseudonyms", true)]));
+        let both = with(&[("k", 1, "pseudonyms", false), ("k", 2, "pseudonyms", true)]);
+        let marker = marker("C-1", &one);
+        assert!(matches!(marker.check_keys(&other), Err(ErasureError::NoKey { .. })));
+        assert!(other.keys().all(|key| !marker.knows_key(key)));
+        assert!(
+            erased(&marker, &both).has_customer("C-1") && erased(&marker, &both).has(&record(&one, "C-1"))
+        );
+        // A marker by both is of records by each of them.
+        let of_both = super::tests::marker("C-1", &both);
+        for server in [&one, &other, &both] {
+            assert!(erased(&of_both, server).has_customer("C-1"));
+            assert!(
+                erased(&of_both, server).has(&record(&one, "C-1"))
+                    && erased(&of_both, server).has(&record(&other, "C-1"))
+            );
+        }
+        // One of an older version does not say which secret it was.
+        let mut older = marker.clone();
+        older.name[0].fingerprint = None;
+        let text = toml::to_string(&older).unwrap();
+        assert!(!text.contains("fingerprint"), "{text}");
+        assert_eq!(toml::from_str::<Marker>(&text).unwrap(), older);
+        assert!(erased(&older, &both).has_customer("C-1") && older.knows_key(other.keys().next().unwrap()));
     }
 
     #[test]

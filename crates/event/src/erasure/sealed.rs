@@ -11,6 +11,7 @@ use super::blank::blank_event;
 use super::{ErasureError, ErasureStore, point};
 use crate::columns::Entry;
 use crate::frame;
+use crate::keys::KeyName;
 use crate::privacy::Subject;
 use crate::read::Query;
 use crate::sealed::{EventStore, SealedError, SealedFile, SealedKey, SealedWriter};
@@ -24,7 +25,9 @@ pub(super) struct Replaced {
     /// How many records were blanked. The file is another one if there are any.
     pub(super) records: u64,
     /// Keys of pseudonyms under which records cannot be searched.
-    pub(super) unknown_keys: BTreeSet<String>,
+    pub(super) unknown_keys: BTreeSet<KeyName>,
+    /// Keys of pseudonyms under which records were searched, though the file does not say which secret they had.
+    pub(super) unproven_keys: BTreeSet<KeyName>,
 }
 
 /// Blanks the records of a person in a sealed file. Does nothing if there are none, or no such file (any more).
@@ -72,9 +75,16 @@ fn search(file: &SealedFile, subject: &Subject) -> Result<Replaced, ErasureError
             let entries = file.entries(group, &query)?;
             found.records += entries.iter().filter(|entry| subject.is_of(&entry.record)).count() as u64;
         }
-        found.unknown_keys.extend(file.pseudonym_keys(group)?);
+        for id in file.pseudonym_keys(group)? {
+            for key in KeyName::candidates(&id, file.log_keys()) {
+                if !subject.knows_key(&key) {
+                    found.unknown_keys.insert(key);
+                } else if key.fingerprint.is_none() {
+                    found.unproven_keys.insert(key);
+                }
+            }
+        }
     }
-    found.unknown_keys.retain(|key| !subject.names().iter().any(|name| name.key == *key));
     Ok(found)
 }
 

@@ -3,6 +3,7 @@
 
 mod bucket;
 mod crashes;
+mod fingerprints;
 mod kinds;
 mod outcomes;
 mod races;
@@ -21,9 +22,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::{EventConfig, SyncPolicy, WhenFull};
-use crate::event_log::EventLog;
-use crate::keys::Keys;
+use crate::event_log::{EventLog, LogOptions};
 use crate::keys::tests::keys;
+use crate::keys::{KeyName, Keys};
 use crate::kind::Record;
 use crate::log::open_read_only;
 use crate::privacy::{Pseudonym, PseudonymMode, Pseudonyms, Subject};
@@ -150,6 +151,11 @@ impl World {
 
     /// Starts a server's log, and leaves a heartbeat.
     fn start(&self, server: &str) -> EventLog {
+        self.start_with(server, Vec::new())
+    }
+
+    /// As [`start`](Self::start), of a server with these keys for pseudonyms.
+    fn start_with(&self, server: &str, keys: Vec<KeyName>) -> EventLog {
         let config = EventConfig {
             directory: self.data(server),
             record: true,
@@ -162,7 +168,8 @@ impl World {
             log_age: Duration::from_hours(1),
             keep: Duration::from_hours(24 * 400),
         };
-        let (log, _) = EventLog::start(&config, "1.2.3", &Arc::default()).unwrap();
+        let options = LogOptions { keys, store: Some(&self.events) };
+        let (log, _) = EventLog::start_with(&config, "1.2.3", &Arc::default(), options).unwrap();
         self.beat(&log, now());
         log
     }

@@ -2,6 +2,7 @@
 
 #[cfg(debug_assertions)]
 mod kills;
+mod whole;
 
 use std::collections::HashSet;
 use std::fs;
@@ -173,7 +174,7 @@ fn a_disk_that_hangs_does_not_keep_the_server_from_ending() {
     disk.set_faults(|faults| faults.syncs_hang = Some(Arc::clone(&gate)));
     let held = gate.lock().unwrap();
     let (log, server) = (PathBuf::from("/log"), "s".to_owned());
-    let place = Place { disk: Arc::new(disk.clone()), log, server, directory: None };
+    let place = Place { disk: Arc::new(disk.clone()), log, server, start: Start::default(), directory: None };
     let config = config(4 << 20, SyncPolicy::Always);
     let (log, _) = EventLog::start_in(place, &config, "1", &Arc::default(), Arc::new(SystemClock)).unwrap();
     let recorder = log.recorder();
@@ -213,7 +214,7 @@ async fn a_log_is_read_while_it_is_written_and_taken_over_when_the_server_is_dea
     assert!(open_read_only(root.path()).unwrap().files.is_empty());
     record("a").await;
     let opened = open_read_only(root.path()).unwrap();
-    assert_eq!((opened.server.as_str(), opened.damage.len()), (log.server(), 0));
+    assert_eq!((opened.server.as_str(), opened.unread.len()), (log.server(), 0));
     assert_eq!(events(&opened.files).len(), 2);
     // What is written later is not read, what is sealed is gone.
     record("b").await;
@@ -258,7 +259,8 @@ fn damage_is_told_to_who_only_reads() {
     fs::write(&first.path, &bytes).unwrap();
     let opened = open_read_only(root.path()).unwrap();
     assert_eq!((opened.files[0].last, opened.files[1].first), (2, 4));
-    assert!(opened.damage[0].contains("00000001.log") && opened.damage.len() == 1, "{:?}", opened.damage);
+    assert_eq!(opened.unread.len(), 1, "{:?}", opened.unread);
+    assert!(opened.unread[0].to_string().contains("00000001.log"), "{:?}", opened.unread);
     assert_eq!(fs::read(&first.path).unwrap(), bytes, "nothing was changed");
     let refused = open_read_only(&root.path().join("log")).unwrap_err();
     assert!(matches!(refused, EventError::NotADataDirectory { .. }), "{refused}");

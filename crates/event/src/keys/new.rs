@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::NaiveDate;
 use zeroize::Zeroizing;
 
-use super::{KeyUse, Keys, KeysError, SECRET_BYTES};
+use super::{Key, KeyName, KeyUse, Keys, KeysError, SECRET_BYTES, Secret};
 
 /// What stands at the top of a new file.
 const HEAD: &str = "\
@@ -20,12 +20,13 @@ const HEAD: &str = "\
 # that those who read records can read. Without it, pseudonyms cannot be found and encrypted values not read again.
 #
 # To change a key: add a [[key]] with a new id and `openssl rand -base64 32` as its secret, give it `active = true`,
-# and set the one before to false. A key may go when no record that names it is kept any more.
+# and set the one before to false. A key may go when no record that names it is kept any more. If a secret was replaced
+# under the same id, add the former one as a key of its own, with that id.
 ";
 
 impl Keys {
     /// Makes a new file with a fresh key for each use, which only its owner can read. Their ids have the month of
-    /// `today`.
+    /// `today` and the beginning of their fingerprints, so that no two files have the same.
     ///
     /// # Errors
     /// Where there is such a file, or it cannot be written.
@@ -49,6 +50,9 @@ impl Keys {
     }
 }
 
+/// The letters of the fingerprint that an id has.
+const ID_FINGERPRINT: usize = 8;
+
 /// The text of a new file.
 fn fresh(today: NaiveDate) -> Result<Zeroizing<String>, KeysError> {
     // Reserved whole: a text that grows leaves copies of secrets behind.
@@ -58,8 +62,10 @@ fn fresh(today: NaiveDate) -> Result<Zeroizing<String>, KeysError> {
         let mut secret = Zeroizing::new([0; SECRET_BYTES]);
         getrandom::fill(&mut *secret).map_err(KeysError::Random)?;
         let encoded = Zeroizing::new(STANDARD.encode(*secret));
-        let month = today.format("%Y-%m");
-        let id = format!("{}-{month}", purpose.word());
+        let id = format!("{}-{}", purpose.word(), today.format("%Y-%m"));
+        let key = Key { id, purpose, active: true, secret: Secret(secret) };
+        let fingerprint = KeyName::of(&key).fingerprint.unwrap_or_default();
+        let id = format!("{}-{}", key.id, fingerprint.get(..ID_FINGERPRINT).unwrap_or_default());
         // Writing to a text cannot fail.
         let _ = write!(*text, "\n[[key]]\nid = \"{id}\"\nsecret = \"");
         text.push_str(&encoded);

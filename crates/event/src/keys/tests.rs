@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -39,8 +40,8 @@ fn keys_are_found_by_use_and_id() {
     assert_eq!(keys.active(KeyUse::Pseudonyms).unwrap().id, "2026");
     assert_eq!(keys.active(KeyUse::Encryption).unwrap().secret.bytes(), &[3; SECRET_BYTES]);
     assert_eq!(keys.of(KeyUse::Pseudonyms).map(|key| key.id.as_str()).collect::<Vec<_>>(), ["2025", "2026"]);
-    assert!(keys.get(KeyUse::Pseudonyms, "2025").is_some());
-    assert!(keys.get(KeyUse::Encryption, "2025").is_none());
+    assert_eq!(keys.named(KeyUse::Pseudonyms, "2025").count(), 1);
+    assert_eq!(keys.named(KeyUse::Encryption, "2025").count(), 0);
     // Only one use needs keys.
     let keys = Keys::parse("records.keys", &key("a", 1, "encryption", true)).unwrap();
     assert!(keys.active(KeyUse::Pseudonyms).is_none());
@@ -59,7 +60,7 @@ fn every_problem_is_reported_with_its_line() {
     .concat();
     let found = problems(&text);
     for part in [
-        "records.keys:7: key `same`: another key has this id",
+        "records.keys:7: key `same`: a key for another use has this id",
         "records.keys:12: key `a b`: `id` must be letters, digits, - _ .",
         "records.keys:18: key `copy`: it is that of key `same`; each key needs its own",
         "records.keys:24: key `word`: `use` must be one of pseudonyms, encryption, not \"signatures\"",
@@ -74,6 +75,16 @@ fn every_problem_is_reported_with_its_line() {
     assert!(none.contains("no key for encryption has `active = true`"), "{none}");
     let two = [key("a", 1, "pseudonyms", true), key("b", 2, "pseudonyms", true)].concat();
     assert!(problems(&two).contains("the keys a, b for pseudonyms are all active"), "{}", problems(&two));
+}
+
+#[test]
+fn keys_of_a_use_may_share_an_id() {
+    let listed = [("a", 1, "pseudonyms", false), ("a", 2, "pseudonyms", true), ("b", 3, "encryption", true)];
+    let keys = keys(&listed);
+    assert_eq!(keys.named(KeyUse::Pseudonyms, "a").count(), 2);
+    assert_eq!(keys.active(KeyUse::Pseudonyms).unwrap().secret.bytes(), &[2; SECRET_BYTES]);
+    let names: HashSet<_> = keys.of(KeyUse::Pseudonyms).map(KeyName::of).collect();
+    assert_eq!(names.len(), 2);
 }
 
 #[test]
@@ -160,10 +171,16 @@ fn a_new_file_has_fresh_keys_and_replaces_none() {
         let path = directory.path().join(name);
         let made = Keys::create(&path, today).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(made.active(KeyUse::Pseudonyms).unwrap().id, "pseudonyms-2026-11");
-        assert_eq!(made.active(KeyUse::Encryption).unwrap().id, "encryption-2026-11");
+        for purpose in [KeyUse::Pseudonyms, KeyUse::Encryption] {
+            let key = made.active(purpose).unwrap();
+            let fingerprint = KeyName::of(key).fingerprint.unwrap();
+            assert_eq!(key.id, format!("{}-2026-11-{}", purpose.word(), &fingerprint[..8]));
+        }
         made
     });
+    // Those of the same month have other names.
+    let ids: HashSet<_> = [&one, &other].iter().flat_map(|keys| keys.0.iter().map(|key| &key.id)).collect();
+    assert_eq!(ids.len(), 4);
     let secrets: Vec<_> =
         [&one, &other].iter().flat_map(|keys| keys.0.iter().map(|key| *key.secret.bytes())).collect();
     for (at, secret) in secrets.iter().enumerate() {

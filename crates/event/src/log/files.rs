@@ -13,12 +13,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
+use super::durable;
 use crate::disk::{self, Disk};
 use crate::error::EventError;
 use crate::fault;
 use crate::frame::Frames;
+use crate::numbers;
 
-/// Where the last of the deleted files ended, so that numbers go on when no file is left.
+/// Where the last of the deleted files ended, or what was lost, so that numbers go on when no file is left.
 pub(crate) const DELETED: &str = "deleted";
 
 const EXTENSION: &str = ".log";
@@ -69,6 +71,14 @@ pub struct LogEnd {
     pub sequence: u64,
 }
 
+impl LogEnd {
+    /// The greater of both numbers.
+    pub(crate) fn max(self, other: Self) -> Self {
+        let Self { position, sequence } = other;
+        Self { position: self.position.max(position), sequence: self.sequence.max(sequence) }
+    }
+}
+
 /// The name of a log file.
 pub(crate) fn name(server: &str, sequence: u64) -> String {
     format!("{server}-{sequence:08}{EXTENSION}")
@@ -77,8 +87,7 @@ pub(crate) fn name(server: &str, sequence: u64) -> String {
 /// The server and the sequence in the name of a log file.
 pub(crate) fn parse_name(name: &str) -> Option<(&str, u64)> {
     let (server, digits) = name.strip_suffix(EXTENSION)?.rsplit_once('-')?;
-    let are_digits = digits.len() >= 8 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    Some((server, digits.parse().ok().filter(|_| are_digits)?))
+    Some((server, numbers::parse(digits).filter(|_| digits.len() >= 8)?))
 }
 
 /// The log files of a server. Clones are handles to the same.
@@ -205,6 +214,14 @@ impl LogFiles {
         Ok(())
     }
 
+    /// Notes the last numbers that are synced, so that it is known if they are lost.
+    pub(crate) fn note_durable(&self, reached: LogEnd) {
+        // Without a note, less is known of what was lost, and nothing else is wrong.
+        if let Err(error) = durable::note(&*self.0.disk, &self.0.directory, reached) {
+            tracing::debug!(%error, "how far the log is synced could not be noted");
+        }
+    }
+
     /// Keeps the contents of closed files as they are until it is dropped.
     pub(crate) fn hold(&self) -> std::sync::MutexGuard<'_, ()> {
         self.0.contents.lock().unwrap_or_else(PoisonError::into_inner)
@@ -253,6 +270,11 @@ impl fmt::Debug for LogFiles {
 }
 
 impl Deleted {
+    /// The numbers that were given away.
+    pub(crate) fn reached(self) -> LogEnd {
+        LogEnd { sequence: self.sequence, position: self.position }
+    }
+
     /// Reads it; nothing was deleted if it is not there.
     ///
     /// # Errors
@@ -266,7 +288,7 @@ impl Deleted {
             Err(error) if error.kind() != ErrorKind::InvalidData => return Err(EventError::io(&path)(error)),
             Err(_) => text.clear(),
         }
-        let number = |line: Option<&str>, key: &str| line?.strip_prefix(key)?.parse::<u64>().ok();
+        let number = |line: Option<&str>, key: &str| numbers::parse(line?.strip_prefix(key)?);
         let mut lines = text.lines();
         match (number(lines.next(), "sequence = "), number(lines.next(), "position = ")) {
             (Some(sequence), Some(position)) => Ok(Self { sequence, position }),
@@ -281,7 +303,7 @@ impl Deleted {
     }
 
     /// Writes it durably.
-    fn write(self, disk: &dyn Disk, directory: &Path) -> Result<(), EventError> {
+    pub(crate) fn write(self, disk: &dyn Disk, directory: &Path) -> Result<(), EventError> {
         let path = directory.join(DELETED);
         let text = format!("sequence = {}\nposition = {}\n", self.sequence, self.position);
         disk::replace(disk, &path, text.as_bytes()).map_err(EventError::io(&path))
@@ -311,7 +333,14 @@ mod tests {
         assert_eq!(name("a-b", 7), "a-b-00000007.log");
         assert_eq!(parse_name("a-b-00000007.log"), Some(("a-b", 7)));
         assert_eq!(parse_name(&name("s", 123_456_789)), Some(("s", 123_456_789)));
-        for other in ["a-7.log", "a-+0000007.log", "a-00000007.log.damaged", "00000007.log", "deleted"] {
+        for other in [
+            "a-7.log",
+            "a-+0000007.log",
+            "a-18446744073709551615.log",
+            "a-00000007.log.damaged",
+            "00000007.log",
+            "deleted",
+        ] {
             assert_eq!(parse_name(other), None, "{other}");
         }
     }
@@ -353,7 +382,8 @@ mod tests {
     #[test]
     fn a_damaged_note_is_an_error() {
         let root = tempfile::tempdir().unwrap();
-        for text in [&b""[..], b"sequence = 1\n", b"sequence = x\nposition = 1\n", b"\xff\xff"] {
+        let too_great = b"sequence = 1\nposition = 18446744073709551615\n";
+        for text in [&b""[..], b"sequence = 1\n", b"sequence = x\nposition = 1\n", b"\xff\xff", too_great] {
             std::fs::write(root.path().join(DELETED), text).unwrap();
             let error = Deleted::read(&LocalDisk, root.path()).unwrap_err();
             assert!(matches!(error, EventError::Damaged { .. }), "{error}");

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::files::{Deleted, LogFile, LogFiles};
+use super::durable;
+use super::files::{Deleted, LogEnd, LogFile, LogFiles};
 use super::recovery::{self, Recovery};
+use super::unread::{Unread, unread};
 use crate::directory::{self, DataDirectory};
 use crate::disk::LocalDisk;
 use crate::error::EventError;
@@ -16,8 +18,10 @@ pub struct OpenedLog {
     pub server: String,
     /// The files with events, by sequence. Each may be deleted before it is read.
     pub files: Vec<LogFile>,
-    /// Where files are damaged, so that events may be missing.
-    pub damage: Vec<String>,
+    /// What keeps events from being read: they may be missing.
+    pub unread: Vec<Unread>,
+    /// The last position that the data directory says to be sealed.
+    pub sealed: u64,
 }
 
 /// Lists the log of a data directory. Takes no lock and changes nothing. The events that a running server has not
@@ -31,18 +35,25 @@ pub fn open_read_only(root: &Path) -> Result<OpenedLog, EventError> {
     if !log.is_dir() {
         return Err(EventError::NotADataDirectory { directory: root.to_owned(), missing: "log" });
     }
-    let mut before = Deleted::read(&LocalDisk, &log)?.position;
+    // Before the files, which may have more by then, and after them: what was deleted meanwhile is noted.
+    let durable = durable::read(&LocalDisk, &log).map_err(EventError::io(&durable::path(&log)))?.position;
     let found = recovery::read(&LocalDisk, &log, &server)?;
-    let mut damage = Vec::new();
-    for (at, one) in found.iter().enumerate() {
-        let next = found[at + 1..].iter().find(|later| later.scan.has_events()).map(|later| later.file.first);
-        damage.extend(one.damage(before, next));
-        if one.scan.has_events() {
-            before = one.file.last;
-        }
+    let sealed = Deleted::read(&LocalDisk, &log)?.position;
+    let mut all = recovery::damage(&found, sealed, durable);
+    if all.is_empty() {
+        let missing = recovery::missing(&found, sealed, durable);
+        all.extend(missing.into_iter().map(|positions| Unread {
+            path: log.clone(),
+            message: format!(
+                "positions {} to {} were recorded, and no log file has them",
+                positions.start(),
+                positions.end()
+            ),
+        }));
     }
+    all.extend(unread(&LocalDisk, &log, &server).map_err(EventError::io(&log))?);
     let files = found.into_iter().filter(|one| one.scan.has_events()).map(|one| one.file).collect();
-    Ok(OpenedLog { server, files, damage })
+    Ok(OpenedLog { server, files, unread: all, sealed })
 }
 
 /// The log of a dead server, whose lock this process holds.
@@ -60,7 +71,7 @@ pub struct TakenOver {
 pub fn take_over(root: &Path) -> Result<TakenOver, EventError> {
     let directory = DataDirectory::take_over(root)?;
     let log: PathBuf = directory.log();
-    let recovered = recovery::recover(&LocalDisk, &log, directory.server())?;
+    let recovered = recovery::recover(&LocalDisk, &log, directory.server(), LogEnd::default())?;
     let server = directory.server().to_owned();
     let files = LogFiles::new(Arc::new(LocalDisk), log, server, recovered.files, recovered.deleted);
     Ok(TakenOver { files, recovery: recovered.report, directory })

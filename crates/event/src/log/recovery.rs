@@ -6,19 +6,30 @@
 //! | events that stand in the next file again, after a write that failed | cut |
 //! | a file without events | removed |
 //! | a damaged frame with others behind it, or with events missing until the next file | a copy is kept as `.damaged`, then cut |
+//! | a tail or a file that is not whole, and was on the disk once | the same; [`durable`] knows |
+//! | files that may hold events and are not read | left alone, and reported |
+//!
+//! A position that may have been another event's is not given to a new one: numbers go on behind what was lost, and
+//! behind what the store has.
 //!
 //! A file is never continued: the process begins a new one. So a closed file is never written again, and what may be
 //! wrong with the last frames of a dead process cannot spread to new ones. The newest file is written anew: the system
 //! may still show bytes that a sync of the dead process failed to write, and would not try to write them again. Every
 //! file is read to its end here; sealing leaves few.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use super::files::{self, DELETED, Deleted, LogFile};
+use super::durable;
+use super::files::{self, DELETED, Deleted, LogEnd, LogFile};
 use super::scan::{FORMAT, Scan, scan};
+use super::unread::{DAMAGED, Unread, unread};
 use crate::disk::{self, Disk};
 use crate::error::EventError;
+use crate::keys::KeyName;
+use crate::numbers::GREATEST_START;
 
 /// What was found and done when a log was opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +44,31 @@ pub struct Recovery {
     pub cut_bytes: u64,
     /// Copies of damaged files, as they were.
     pub damaged: Vec<PathBuf>,
+    /// The files that were cut, since no whole event was there.
+    pub cuts: Vec<Cut>,
+    /// What may hold events and is not read, those copies among it.
+    pub unread: Vec<Unread>,
+    /// Positions of events that were on the disk and are in no file.
+    pub missing: Vec<RangeInclusive<u64>>,
+    /// The last position of this server in the store, if the data directory knows of no event so late.
+    pub older_than_store: Option<u64>,
+    /// The keys for pseudonyms that the servers had which wrote the files.
+    pub keys: BTreeSet<KeyName>,
+}
+
+/// What was cut off a log file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// The file.
+    pub path: PathBuf,
+    /// The bytes that are left; a file without events is removed.
+    pub at: u64,
+    /// The bytes that were cut.
+    pub bytes: u64,
+    /// What was wrong there.
+    pub message: String,
+    /// A copy of the file as it was, if events may be missing.
+    pub copy: Option<PathBuf>,
 }
 
 /// The files of a log in order.
@@ -60,23 +96,49 @@ enum Need {
     Aside,
 }
 
-/// Reads all files of the server, and repairs them.
-pub(super) fn recover(disk: &dyn Disk, directory: &Path, server: &str) -> Result<Recovered, EventError> {
+/// Reads all files of the server, and repairs them. `sealed`: up to where the store has events of the server.
+pub(super) fn recover(
+    disk: &dyn Disk,
+    directory: &Path,
+    server: &str,
+    sealed: LogEnd,
+) -> Result<Recovered, EventError> {
     remove_leftovers(disk, directory, server)?;
-    let deleted = Deleted::read(disk, directory)?;
+    let mut deleted = Deleted::read(disk, directory)?;
+    let durable = durable::read(disk, directory).map_err(EventError::io(&durable::path(directory)))?;
     let found = read(disk, directory, server)?;
-    let mut report = Recovery::default();
+    let present = found.iter().map(Found::reached).fold(deleted.reached(), LogEnd::max);
+    let known = present.max(durable);
+    let mut report = Recovery {
+        missing: missing(&found, deleted.position.max(sealed.position), durable.position),
+        older_than_store: (sealed.position > known.position).then_some(sealed.position),
+        ..Recovery::default()
+    };
+    let needs = needs(&found, deleted.position, durable.position);
+    let mut reached = known.max(sealed);
+    let is_damaged: Vec<bool> = needs.iter().map(|(need, _)| *need == Need::Aside).collect();
+    for fault in
+        found.iter().zip(&is_damaged).filter(|(_, is)| **is).filter_map(|(one, _)| one.scan.fault.as_ref())
+    {
+        reached.position = reached.position.max(fault.resumes.unwrap_or_default());
+    }
+    check_numbers(reached, directory)?;
+    // All copies are made before anything is changed, and numbers are raised before what they are known by goes.
+    let mut copies = Vec::new();
+    for (one, is_damaged) in found.iter().zip(is_damaged) {
+        copies.push(if is_damaged { Some(keep_aside(disk, &one.file.path)?) } else { None });
+    }
+    if reached != present {
+        deleted = Deleted { sequence: reached.sequence, position: reached.position };
+        deleted.write(disk, directory)?;
+    }
     let mut files = Vec::new();
-    let mut before = deleted.position;
-    for (at, one) in found.iter().enumerate() {
+    for ((one, (need, next)), copy) in found.iter().zip(needs).zip(copies) {
         let path = &one.file.path;
-        let next = found[at + 1..].iter().find(|later| later.scan.has_events()).map(|later| later.file.first);
-        let need = one.need(before, next);
-        if need == Need::Aside {
-            report.damaged.push(keep_aside(disk, path)?);
-        }
+        report.damaged.extend(copy.clone());
         if need != Need::Nothing {
             report.cut_bytes += one.length - one.scan.bytes;
+            report.cuts.extend(one.cut(copy));
             one.tell(need);
         }
         if !one.scan.has_events() {
@@ -84,15 +146,65 @@ pub(super) fn recover(disk: &dyn Disk, directory: &Path, server: &str) -> Result
             continue;
         }
         one.make_durable(disk, need, next.is_none()).map_err(EventError::io(path))?;
-        before = one.file.last;
         report.files += 1;
         report.events += one.file.events();
+        report.keys.extend(one.scan.header.iter().flat_map(|header| KeyName::in_header(&header.keys)));
         files.push(one.file.clone());
     }
     disk.sync_names(directory).map_err(EventError::io(directory))?;
-    report.next_position = before.max(deleted.position) + 1;
-    let last_sequence = found.last().map_or(0, |one| one.file.sequence).max(deleted.sequence);
-    Ok(Recovered { files, deleted, next_sequence: last_sequence + 1, report })
+    report.next_position = reached.position + 1;
+    report.unread = unread(disk, directory, server).map_err(EventError::io(directory))?;
+    Ok(Recovered { files, deleted, next_sequence: reached.sequence + 1, report })
+}
+
+/// What each file needs, and the first position behind it. `deleted`: the last position that was deleted; `durable`: the
+/// last that was on the disk.
+fn needs(found: &[Found], deleted: u64, durable: u64) -> Vec<(Need, Option<u64>)> {
+    let mut before = deleted;
+    let mut needs = Vec::new();
+    for (at, one) in found.iter().enumerate() {
+        let next = found[at + 1..].iter().find(|later| later.scan.has_events()).map(|later| later.file.first);
+        needs.push((one.need(before, next, durable), next));
+        if one.scan.has_events() {
+            before = one.file.last;
+        }
+    }
+    needs
+}
+
+/// What is wrong with files, where events may be missing.
+pub(super) fn damage(found: &[Found], deleted: u64, durable: u64) -> Vec<Unread> {
+    let needs = needs(found, deleted, durable);
+    let damaged = found.iter().zip(needs).filter(|(_, (need, _))| *need == Need::Aside);
+    damaged.filter_map(|(one, _)| one.damage()).collect()
+}
+
+/// The positions that were on the disk, are in no file and were not deleted.
+pub(super) fn missing(found: &[Found], deleted: u64, durable: u64) -> Vec<RangeInclusive<u64>> {
+    let (mut missing, mut next) = (Vec::new(), deleted + 1);
+    for one in found.iter().filter(|one| one.scan.has_events()) {
+        if one.file.first > next {
+            missing.push(next..=one.file.first - 1);
+        }
+        next = next.max(one.file.last + 1);
+    }
+    if durable >= next {
+        missing.push(next..=durable);
+    }
+    missing
+}
+
+/// A log that cannot go on from its numbers is not opened.
+fn check_numbers(reached: LogEnd, directory: &Path) -> Result<(), EventError> {
+    let LogEnd { sequence, position } = reached;
+    if sequence.max(position) <= GREATEST_START {
+        return Ok(());
+    }
+    let message = format!(
+        "its numbers are greater than any server reaches, sequence {sequence} and position {position}; move the file \
+         that has them away: a log file, or `{DELETED}`"
+    );
+    Err(EventError::Damaged { path: directory.to_owned(), message })
 }
 
 /// Reads the files of the server, by sequence. A file that disappears meanwhile is left out.
@@ -101,12 +213,7 @@ pub(super) fn read(disk: &dyn Disk, directory: &Path, server: &str) -> Result<Ve
     for (name, length) in disk.list(directory).map_err(EventError::io(directory))? {
         match files::parse_name(&name) {
             Some((of, sequence)) if of == server => listed.push((sequence, directory.join(name), length)),
-            Some((of, _)) => tracing::warn!(
-                file = name,
-                server = of,
-                "a log file of another server is left alone; `proffer events seal` seals it in its own directory"
-            ),
-            None => {}
+            Some(_) | None => {}
         }
     }
     // From the newest to the oldest: each file ends where the next one begins.
@@ -141,15 +248,22 @@ pub(super) fn read(disk: &dyn Disk, directory: &Path, server: &str) -> Result<Ve
 }
 
 impl Found {
-    /// What it needs, between the last position before it and the first one after it.
-    fn need(&self, before: u64, next: Option<u64>) -> Need {
+    /// The last numbers that it has.
+    fn reached(&self) -> LogEnd {
+        let position = if self.scan.has_events() { self.file.last } else { 0 };
+        LogEnd { sequence: self.file.sequence, position }
+    }
+
+    /// What it needs, between the last position before it and the first one after it. `durable`: the last position that
+    /// was on the disk.
+    fn need(&self, before: u64, next: Option<u64>, durable: u64) -> Need {
         let Some(fault) = &self.scan.fault else {
             return if self.scan.superseded { Need::Cut } else { Need::Nothing };
         };
         let last = if self.scan.has_events() { self.scan.last } else { before };
         let is_harmless = match next {
             Some(next) => next == last + 1,
-            None => !fault.resumes,
+            None => fault.resumes.is_none() && last >= durable,
         };
         if is_harmless { Need::Cut } else { Need::Aside }
     }
@@ -174,12 +288,22 @@ impl Found {
         }
     }
 
-    /// What is wrong with it, if events may be missing. `next` is the first position after it.
-    pub(super) fn damage(&self, before: u64, next: Option<u64>) -> Option<String> {
+    /// What is wrong with it.
+    fn damage(&self) -> Option<Unread> {
         let fault = self.scan.fault.as_ref()?;
-        let is_damaged = self.need(before, next) == Need::Aside;
-        is_damaged
-            .then(|| format!("{}: byte {}: {}", self.file.path.display(), self.scan.bytes, fault.message))
+        let message = format!(
+            "it is damaged at byte {}: {}; what follows cannot be read. The server's next start or `proffer events seal` \
+             keeps a copy and cuts the file there",
+            self.scan.bytes, fault.message
+        );
+        Some(Unread { path: self.file.path.clone(), message })
+    }
+
+    /// What is cut off it. Events that stand in the next file again are nothing to speak of.
+    fn cut(&self, copy: Option<PathBuf>) -> Option<Cut> {
+        let (at, bytes) = (self.scan.bytes, self.length - self.scan.bytes);
+        let message = self.scan.fault.as_ref()?.message.clone();
+        Some(Cut { path: self.file.path.clone(), at, bytes, message, copy })
     }
 
     fn tell(&self, need: Need) {
@@ -205,11 +329,11 @@ fn keep_aside(disk: &dyn Disk, path: &Path) -> Result<PathBuf, EventError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let taken = disk.list(directory).map_err(EventError::io(directory))?;
     let is_free = |path: &PathBuf| !taken.iter().any(|(name, _)| path.ends_with(name));
-    let first = path.with_added_extension("damaged");
+    let first = path.with_added_extension(DAMAGED);
     let aside = if is_free(&first) {
         first
     } else {
-        let mut others = (2_u32..).map(|number| path.with_added_extension(format!("damaged-{number}")));
+        let mut others = (2_u32..).map(|number| path.with_added_extension(format!("{DAMAGED}-{number}")));
         others.find(is_free).unwrap_or(first)
     };
     let copy = || disk::replace(disk, &aside, disk.read(path)?);

@@ -5,6 +5,7 @@ use std::io::{self, BufReader, Read};
 use prost::Message;
 
 use crate::frame::{HEAD_BYTES, MAX_EVENT_BYTES, checksum};
+use crate::numbers;
 use crate::proto::LogHeader;
 
 /// The format of log files that this version writes and reads.
@@ -40,8 +41,8 @@ pub(crate) struct Scan {
 pub(crate) struct Fault {
     /// What is wrong there.
     pub(crate) message: String,
-    /// Whether a whole frame follows, so that it is more than a torn tail.
-    pub(crate) resumes: bool,
+    /// The greatest position of a whole frame that follows. If there is one, it is more than a torn tail.
+    pub(crate) resumes: Option<u64>,
 }
 
 impl Scan {
@@ -72,16 +73,19 @@ pub(crate) fn scan(source: impl Read, stop: Option<u64>) -> io::Result<Scan> {
             Next::End => return Ok(scan),
             Next::Entry(entry) => entry,
             Next::Torn(message) => {
-                scan.fault = Some(Fault { message, resumes: resumes(&buffer, source)? });
+                scan.fault = Some(Fault { message, resumes: scan.resumes(&buffer, source)? });
                 return Ok(scan);
             }
         };
-        if stop.is_some_and(|stop| scan.header.is_some() && entry.position >= stop) {
+        let is_next = scan.header.is_some() && entry.position.checked_sub(1) == Some(scan.last);
+        if is_next && stop.is_some_and(|stop| entry.position >= stop) {
             scan.superseded = true;
             return Ok(scan);
         }
         if let Err(message) = scan.accept(entry) {
-            scan.fault = Some(Fault { message, resumes: true });
+            // The frame itself is whole.
+            let resumes = scan.resumes(&buffer, source)?.or(Some(scan.last));
+            scan.fault = Some(Fault { message, resumes });
             return Ok(scan);
         }
         scan.bytes += buffer.len() as u64;
@@ -91,6 +95,9 @@ pub(crate) fn scan(source: impl Read, stop: Option<u64>) -> io::Result<Scan> {
 impl Scan {
     /// Takes the next whole entry.
     fn accept(&mut self, entry: Entry) -> Result<(), String> {
+        if numbers::checked(entry.position).is_none() {
+            return Err(format!("position {} is greater than any server reaches", entry.position));
+        }
         match (&self.header, entry.header) {
             (None, Some(_)) if entry.position == 0 => Err("its header has no position".to_owned()),
             (None, Some(header)) => {
@@ -109,6 +116,28 @@ impl Scan {
             }
             (Some(_), None) => Err(format!("position {} follows position {}", entry.position, self.last)),
         }
+    }
+
+    /// The greatest position of the whole frames that begin anywhere in `torn` and what follows it; `None` if there are
+    /// none.
+    fn resumes(&self, torn: &[u8], rest: impl Read) -> io::Result<Option<u64>> {
+        let mut bytes = torn.to_vec();
+        rest.take(SEARCHED_BYTES).read_to_end(&mut bytes)?;
+        // An event takes more bytes than its head, so that positions do not grow faster.
+        let most = |from: u64| from.saturating_add((bytes.len() / HEAD_BYTES) as u64);
+        let (mut at, mut known) = (0, self.header.as_ref().map(|_| self.last));
+        let mut found = None;
+        while at < bytes.len() {
+            let Some((entry, length)) = whole(&bytes[at..]) else {
+                at += 1;
+                continue;
+            };
+            let position = numbers::checked(entry.position);
+            let believed = position.filter(|position| *position <= most(*known.get_or_insert(*position)));
+            found = found.max(believed).or(Some(self.last));
+            at += length;
+        }
+        Ok(found)
     }
 }
 
@@ -152,17 +181,15 @@ fn head(frame: &[u8]) -> Option<([u8; 4], u32)> {
     Some((length, u32::from_le_bytes(stated)))
 }
 
-/// Whether a whole frame begins anywhere behind the first byte of `torn` and what follows it.
-fn resumes(torn: &[u8], rest: impl Read) -> io::Result<bool> {
-    let mut bytes = torn.to_vec();
-    rest.take(SEARCHED_BYTES).read_to_end(&mut bytes)?;
-    Ok((1..bytes.len()).any(|at| {
-        let Some((length, stated)) = head(&bytes[at..]) else { return false };
-        let end = at + HEAD_BYTES + u32::from_le_bytes(length) as usize;
-        // An entry begins with its position, which is never 0.
-        let is_likely = bytes.get(at + HEAD_BYTES) == Some(&0x08) && end - at <= SEARCHED_EVENT;
-        is_likely && bytes.get(at + HEAD_BYTES..end).is_some_and(|event| checksum(length, event) == stated)
-    }))
+/// The entry of the whole frame that `bytes` begin with, and the bytes of the frame.
+fn whole(bytes: &[u8]) -> Option<(Entry, usize)> {
+    let (length, stated) = head(bytes)?;
+    let end = HEAD_BYTES + u32::from_le_bytes(length) as usize;
+    // An entry begins with its position, which is never 0.
+    let is_likely = bytes.get(HEAD_BYTES) == Some(&0x08) && end <= SEARCHED_EVENT;
+    let event = bytes.get(HEAD_BYTES..end).filter(|_| is_likely)?;
+    let entry = (checksum(length, event) == stated).then(|| Entry::decode(event))?;
+    Some((entry.ok()?, end))
 }
 
 #[cfg(test)]
@@ -223,7 +250,7 @@ mod tests {
             let whole = ends.iter().copied().filter(|end| *end <= cut).max().unwrap_or(0);
             assert_eq!(found.bytes, whole as u64);
             assert_eq!(found.fault.is_some(), whole != cut);
-            assert!(found.fault.is_none_or(|fault| !fault.resumes), "cut at {cut}");
+            assert!(found.fault.is_none_or(|fault| fault.resumes.is_none()), "cut at {cut}");
         }
     }
 
@@ -236,7 +263,7 @@ mod tests {
             let found = scan(&*bytes, None).unwrap();
             let whole = ends.iter().copied().filter(|end| *end <= at).max().unwrap_or(0);
             assert_eq!(found.bytes, whole as u64);
-            assert_eq!(found.fault.unwrap().resumes, at < ends[2], "changed at {at}");
+            assert_eq!(found.fault.unwrap().resumes, (at < ends[2]).then_some(3), "changed at {at}");
         }
     }
 
@@ -247,11 +274,32 @@ mod tests {
             (vec![header(0)], "no position"),
             (vec![header(1), decision(1), header(2)], "second header"),
             (vec![header(1), decision(1), decision(3)], "position 3 follows position 1"),
+            (vec![header(u64::MAX)], "position 18446744073709551615 is greater than any server reaches"),
+            (vec![header(1), decision(1), decision(u64::MAX)], "is greater than any server reaches"),
         ];
         for (events, message) in cases {
-            let fault = scan(&*file(events).0, None).unwrap().fault.unwrap();
-            assert!(fault.resumes && fault.message.contains(message), "{fault:?}");
+            for stop in [None, Some(9)] {
+                let fault = scan(&*file(events.clone()).0, stop).unwrap().fault.unwrap();
+                assert!(fault.resumes.is_some() && fault.message.contains(message), "{fault:?}");
+            }
         }
+    }
+
+    #[test]
+    fn positions_behind_a_fault_are_believed_as_far_as_they_can_be_true() {
+        let (torn, _) = numbered(7..=9);
+        let behind = |position| {
+            let (more, _) = file([decision(position)]);
+            let bytes = [&torn[..torn.len() - 1], &more].concat();
+            scan(&*bytes, None).unwrap().fault.unwrap().resumes
+        };
+        assert_eq!([behind(10), behind(12)], [Some(10), Some(12)]);
+        assert_eq!([behind(5_000_000_000), behind(u64::MAX)], [Some(8); 2]);
+        // Without a header, the first tells where the file was.
+        let (whole, ends) = numbered(501..=505);
+        let mut bytes = whole;
+        bytes[ends[0] - 1] ^= 1;
+        assert_eq!(scan(&*bytes, None).unwrap().fault.unwrap().resumes, Some(505));
     }
 
     #[test]
@@ -260,6 +308,6 @@ mod tests {
         let end = bytes.len() as u64;
         bytes.extend([0; 10_000]);
         let found = scan(&*bytes, None).unwrap();
-        assert_eq!((found.last, found.bytes, found.fault.unwrap().resumes), (2, end, false));
+        assert_eq!((found.last, found.bytes, found.fault.unwrap().resumes), (2, end, None));
     }
 }

@@ -11,7 +11,9 @@ const DIRECTORY: &str = "/log";
 
 fn open(disk: &MemoryDisk, total: u64, file: u64) -> Log {
     let limits = Limits { total, file, age: Duration::from_mins(10) };
-    Log::open(Arc::new(disk.clone()), PathBuf::from(DIRECTORY), "s", "1.2.3", limits).unwrap().0
+    Log::open(Arc::new(disk.clone()), PathBuf::from(DIRECTORY), "s", "1.2.3", limits, Start::default())
+        .unwrap()
+        .0
 }
 
 fn group(first: u64, events: u64) -> Group {
@@ -46,7 +48,13 @@ fn a_file_begins_with_who_wrote_it() {
     commit(&mut log, 1, 2, Instant::now()).unwrap();
     let events = read(&disk, "s-00000001.log").unwrap();
     let Some(event::Event::Header(header)) = &events[0].event else { panic!("no header: {events:?}") };
-    let expected = LogHeader { format: 1, server: "s".to_owned(), sequence: 1, version: "1.2.3".to_owned() };
+    let expected = LogHeader {
+        format: 1,
+        server: "s".to_owned(),
+        sequence: 1,
+        version: "1.2.3".to_owned(),
+        keys: Vec::new(),
+    };
     assert_eq!((header, events[0].position, events.len()), (&expected, 1, 3));
     let files = log.files().all();
     assert_eq!((files[0].first, files[0].last, files[0].recorded_at, files[0].events()), (1, 2, 5, 2));
@@ -87,7 +95,7 @@ fn files_are_closed_at_their_size_and_their_age() {
     log.close_if_due(now + Duration::from_mins(10));
     let positions: Vec<_> = log.files().closed().iter().map(|file| (file.first, file.last)).collect();
     assert_eq!(positions, [(1, 4), (5, 8), (9, 28), (29, 29)]);
-    assert_eq!(log.files().bytes(), disk.used());
+    assert_eq!(log.files().bytes(), disk.log_bytes());
 }
 
 #[test]

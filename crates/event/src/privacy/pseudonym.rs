@@ -6,12 +6,11 @@
 //! texts without regard to case, and spreadsheets take `-` and `=` at the beginning for a formula.
 
 use std::fmt;
-use std::fmt::Write as _;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::keys::{Key, KeyUse, Keys, SECRET_BYTES};
+use crate::keys::{Key, KeyName, KeyUse, Keys, SECRET_BYTES, hexadecimal};
 
 /// Keeps pseudonyms apart from any other use of HMAC with the same key.
 const DOMAIN: &[u8] = b"proffer customer pseudonym 1\0";
@@ -62,7 +61,7 @@ pub struct Pseudonyms {
 
 /// A key that HMAC has begun with: a pseudonym then takes two blocks of SHA-256 less.
 struct Keyed {
-    id: String,
+    name: KeyName,
     begun: Hmac<Sha256>,
 }
 
@@ -98,30 +97,42 @@ impl Pseudonyms {
         std::iter::once(plain).chain(self.keyed.iter().map(|key| key.pseudonym(id))).collect()
     }
 
-    /// The pseudonym under one key, if there is such a key.
+    /// The pseudonym under one key, if there is such a key; under the first of this id, if there are more.
     #[must_use]
     pub fn under(&self, key: &str, id: &str) -> Option<Pseudonym> {
-        self.keyed.iter().find(|known| known.id == key).map(|key| key.pseudonym(id))
+        self.keyed.iter().find(|known| known.name.id == key).map(|key| key.pseudonym(id))
     }
 
-    /// The ids of the keys.
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.keyed.iter().map(|key| key.id.as_str())
+    /// The pseudonyms under every key that may be this one.
+    #[must_use]
+    pub fn all_under(&self, key: &KeyName, id: &str) -> Vec<Pseudonym> {
+        self.keyed.iter().filter(|known| known.name.may_be(key)).map(|key| key.pseudonym(id)).collect()
+    }
+
+    /// Whether a key that may be this one is there.
+    #[must_use]
+    pub fn knows(&self, key: &KeyName) -> bool {
+        self.keyed.iter().any(|known| known.name.may_be(key))
+    }
+
+    /// The keys, in the order of the file.
+    pub fn keys(&self) -> impl Iterator<Item = &KeyName> {
+        self.keyed.iter().map(|key| &key.name)
     }
 }
 
 impl fmt::Debug for Pseudonyms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pseudonyms")
-            .field("keys", &self.keys().collect::<Vec<_>>())
-            .field("active", &self.active.map(|active| &self.keyed[active].id))
+            .field("keys", &self.keys().map(|key| &key.id).collect::<Vec<_>>())
+            .field("active", &self.active.map(|active| &self.keyed[active].name.id))
             .finish()
     }
 }
 
 impl Keyed {
     fn new(key: &Key) -> Self {
-        Self { id: key.id.clone(), begun: hmac(key.secret.bytes()) }
+        Self { name: KeyName::of(key), begun: hmac(key.secret.bytes()) }
     }
 
     fn pseudonym(&self, id: &str) -> Pseudonym {
@@ -129,16 +140,19 @@ impl Keyed {
         mac.update(DOMAIN);
         mac.update(id.as_bytes());
         let hash = mac.finalize().into_bytes();
-        let mut text = String::with_capacity(2 * PSEUDONYM_BYTES);
-        for byte in &hash[..PSEUDONYM_BYTES] {
-            let _ = write!(text, "{byte:02x}");
-        }
-        Pseudonym { key: self.id.clone(), text }
+        Pseudonym { key: self.name.id.clone(), text: hexadecimal(&hash[..PSEUDONYM_BYTES]) }
     }
 }
 
+/// Whether a text looks as pseudonyms do.
+#[must_use]
+pub fn is_pseudonym(text: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    text.len() == 2 * PSEUDONYM_BYTES && text.bytes().all(is_digit)
+}
+
 /// HMAC-SHA-256 with a key of 32 bytes.
-pub(super) fn hmac(key: &[u8; SECRET_BYTES]) -> Hmac<Sha256> {
+pub(crate) fn hmac(key: &[u8; SECRET_BYTES]) -> Hmac<Sha256> {
     let mut block = zeroize::Zeroizing::new([0; BLOCK_BYTES]);
     block[..SECRET_BYTES].copy_from_slice(key);
     Hmac::new((&*block).into())
@@ -166,6 +180,23 @@ mod tests {
         assert_eq!(none.all("C-1"), recorded);
         assert_eq!(new.under("old", "C-1").unwrap(), recorded[1]);
         assert_eq!(new.under("other", "C-1"), None);
+    }
+
+    #[test]
+    fn two_secrets_under_one_id_are_told_apart() {
+        let of = |listed: &[(&str, u8, &str, bool)]| {
+            Pseudonyms::new(PseudonymMode::HmacSha256, &keys(listed)).unwrap()
+        };
+        let (first, second) = (of(&[("k", 1, "pseudonyms", true)]), of(&[("k", 2, "pseudonyms", true)]));
+        let both = of(&[("k", 1, "pseudonyms", false), ("k", 2, "pseudonyms", true)]);
+        let name = |of: &Pseudonyms| of.keys().next().unwrap().clone();
+        assert!(!first.knows(&name(&second)) && both.knows(&name(&first)) && both.knows(&name(&second)));
+        assert_eq!(first.all_under(&name(&second), "C-1"), []);
+        assert_eq!(both.all_under(&name(&first), "C-1"), [first.of("C-1")]);
+        // An older version has noted no fingerprint.
+        let unknown = KeyName { fingerprint: None, ..name(&first) };
+        assert!(first.knows(&unknown) && second.knows(&unknown));
+        assert_eq!(both.all_under(&unknown, "C-1"), [first.of("C-1"), second.of("C-1")]);
     }
 
     #[test]
@@ -200,7 +231,7 @@ mod tests {
             let text = |key, id: &str| pseudonyms.under(key, id).unwrap().text;
             prop_assert_eq!(text("x", &one) == text("x", &other), one == other);
             prop_assert_ne!(text("x", &one), text("y", &one));
-            prop_assert_eq!(text("x", &one).len(), 2 * PSEUDONYM_BYTES);
+            prop_assert!(is_pseudonym(&text("x", &one)) && !is_pseudonym(&one));
             prop_assert!(!text("x", &one).contains(&one) || one.len() < 4);
         }
     }

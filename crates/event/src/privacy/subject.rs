@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{Pseudonym, Pseudonyms};
+use crate::keys::KeyName;
 use crate::kind::EventRecord;
 
 /// A person whose data is exported or erased: the data subject of the GDPR.
@@ -12,13 +13,16 @@ pub struct Subject {
     id: String,
     /// By their id first, then by the pseudonym under each key.
     names: Vec<Pseudonym>,
+    /// The keys of all names but the first.
+    keys: Vec<KeyName>,
 }
 
 impl Subject {
     /// The person with this customer id; `None` for an empty id, which is that of all unknown visitors.
     #[must_use]
     pub fn new(id: &str, pseudonyms: &Pseudonyms) -> Option<Self> {
-        (!id.is_empty()).then(|| Self { id: id.to_owned(), names: pseudonyms.all(id) })
+        let keys = || pseudonyms.keys().cloned().collect();
+        (!id.is_empty()).then(|| Self { id: id.to_owned(), names: pseudonyms.all(id), keys: keys() })
     }
 
     /// The customer id.
@@ -46,11 +50,15 @@ impl Subject {
         self.names.iter().any(|name| name.key == key && name.text == text)
     }
 
-    /// Whether a record may be about them, and no key tells: its pseudonym is of a key that is not there.
+    /// Their names with the keys that made them; the id has none.
+    pub(crate) fn keyed_names(&self) -> impl Iterator<Item = (&Pseudonym, Option<&KeyName>)> {
+        self.names.iter().zip(std::iter::once(None).chain(self.keys.iter().map(Some)))
+    }
+
+    /// Whether records under this key can be held against their names.
     #[must_use]
-    pub fn may_be_of(&self, record: &dyn EventRecord) -> bool {
-        let key = record.pseudonym_key();
-        !key.is_empty() && !self.names.iter().any(|name| name.key == key)
+    pub fn knows_key(&self, key: &KeyName) -> bool {
+        self.keys.iter().any(|known| known.may_be(key))
     }
 }
 

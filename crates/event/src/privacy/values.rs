@@ -142,15 +142,21 @@ impl ValueCipher {
         if id.is_empty() {
             return Err(DecryptError::NotRecorded);
         }
-        let Some(key) = self.0.get(KeyUse::Encryption, id) else {
+        let mut keys = self.0.named(KeyUse::Encryption, id).peekable();
+        if keys.peek().is_none() {
             return Err(DecryptError::NoKey { key: id.clone() });
-        };
+        }
         let refused = || DecryptError::Refused { key: id.clone() };
         let nonce: [u8; NONCE_BYTES] = nonce.as_slice().try_into().map_err(|_| refused())?;
-        let (cipher, associated) = (cipher(key, decision, entity), associated(decision, entity));
-        let mut bytes = Zeroizing::new(ciphertext.clone());
-        cipher.decrypt_in_place(&Nonce::from(nonce), &associated, &mut *bytes).map_err(|_| refused())?;
-        FeatureValues::decode(bytes.as_slice()).map_err(|_| refused())
+        let associated = associated(decision, entity);
+        // Several secrets may have had the id; what is decrypted is authentic.
+        let decrypted = keys.find_map(|key| {
+            let mut bytes = Zeroizing::new(ciphertext.clone());
+            let cipher = cipher(key, decision, entity);
+            cipher.decrypt_in_place(&Nonce::from(nonce), &associated, &mut *bytes).ok()?;
+            Some(bytes)
+        });
+        FeatureValues::decode(decrypted.ok_or_else(refused)?.as_slice()).map_err(|_| refused())
     }
 }
 

@@ -11,7 +11,7 @@ use super::{ListLogs, Query, ReadProgress, Since, Wants};
 use crate::columns::{Entry, POSITION};
 use crate::kind::Kind;
 use crate::log::LogFile;
-use crate::seal::{Item, OpenLog};
+use crate::seal::{Item, LogIndex, OpenLog};
 use crate::sealed::{EventStore, GROUP_ROWS, SealedError, SealedFile, SealedKey};
 
 /// The files that are read, in groups that are merged one after another.
@@ -77,6 +77,9 @@ impl Sources {
         }
         for (key, bytes) in store.list(kind, days.as_ref())? {
             let place = (key.date, key.server.clone(), key.sequence);
+            if let Some(File { place: Place::Log(log, ..), .. }) = files.get(&place) {
+                check_same(log, &key, store)?;
+            }
             files.insert(place, File { place: Place::Sealed(key), bytes });
         }
         progress.begin(files.values().map(|file| file.bytes).sum());
@@ -197,6 +200,36 @@ fn runs_in_order(log: &Arc<OpenLog>) -> Result<Vec<(i64, Run)>, SealedError> {
     let starts = (first.cast_signed()..).step_by(GROUP_ROWS);
     let runs = items.chunks(GROUP_ROWS).map(|items| Run::Items(Arc::clone(log), items.to_vec()));
     Ok(starts.zip(runs).collect())
+}
+
+/// Checks that a sealed file holds what a log has for it. A server that has lost its log, or another one with a copy of
+/// its data directory, may have written other events under the same numbers. Records that were blanked in one of them
+/// alone do not count.
+fn check_same(log: &OpenLog, key: &SealedKey, store: &EventStore) -> Result<(), SealedError> {
+    // Deleted since it was listed, or damaged, which is told when it is read.
+    let Some(Ok(file)) = store.local(key)?.map(SealedFile::open) else { return Ok(()) };
+    let Some(description) = file.description() else { return Ok(()) };
+    let index = log.index()?;
+    let of_day = index.days().into_iter().find(|day| (day.kind, day.date) == (key.kind, key.date));
+    let items = of_day.map_or(&[][..], |day| day.items);
+    let in_log = items.first().zip(items.last()).map(|(first, last)| (first.filed_at, last.filed_at));
+    let bounds = (0..file.groups()).map(|group| file.number_bounds(group, key.kind.time()));
+    let sealed = bounds.reduce(|one, other| {
+        let ((first, last), (next, end)) = (one?, other?);
+        Some((first.min(next), last.max(end)))
+    });
+    let is_same = description.content.events == items.len() as u64
+        && description.log.as_ref().is_some_and(|of| of.first_position == log.first_position())
+        && sealed.flatten().is_none_or(|times| Some(times) == in_log);
+    if is_same {
+        return Ok(());
+    }
+    Err(SealedError::Differs {
+        log: index.shown().to_owned(),
+        sealed: file.shown().to_owned(),
+        expected: LogIndex::content(items),
+        found: description.content,
+    })
 }
 
 /// Opens the log files of servers, with their servers.

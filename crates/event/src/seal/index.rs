@@ -15,6 +15,7 @@ use work::priority::yield_if_due;
 
 use crate::columns::Entry;
 use crate::frame::{FrameError, HEAD_BYTES, MAX_EVENT_BYTES, checksum};
+use crate::keys::KeyName;
 use crate::kind::Kind;
 use crate::log::LogFile;
 use crate::proto::{Event, LogHeader};
@@ -48,6 +49,8 @@ pub(crate) struct LogIndex<'l> {
     log: &'l OpenLog,
     /// The version of the server that wrote it.
     version: String,
+    /// The keys for pseudonyms that it had.
+    keys: Vec<KeyName>,
     items: BTreeMap<Kind, Vec<Item>>,
 }
 
@@ -100,6 +103,11 @@ impl OpenLog {
         }
     }
 
+    /// The position of its first event.
+    pub(crate) fn first_position(&self) -> u64 {
+        self.first
+    }
+
     /// The days of its events of a kind.
     ///
     /// # Errors
@@ -126,7 +134,8 @@ impl OpenLog {
         for of_kind in items.values_mut() {
             of_kind.sort();
         }
-        Ok(LogIndex { log: self, version: header.version, items })
+        let keys = KeyName::in_header(&header.keys);
+        Ok(LogIndex { log: self, version: header.version, keys, items })
     }
 
     /// Its events of all kinds in its order, and the position of the first.
@@ -290,6 +299,11 @@ impl LogIndex<'_> {
     /// Its name in messages.
     pub(crate) fn shown(&self) -> &str {
         &self.log.shown
+    }
+
+    /// The keys for pseudonyms that its server had.
+    pub(crate) fn keys(&self) -> &[KeyName] {
+        &self.keys
     }
 
     /// The days of its events, by kind and date.

@@ -249,7 +249,7 @@ fn what_a_newer_version_wrote_is_not_sealed() {
         assert!(matches!(error, SealedError::Newer { .. }) && error.to_string().contains(message), "{error}");
     }
     let mut bytes = Vec::new();
-    let header = LogHeader { format: 2, server: "s".to_owned(), sequence: 1, version: "9.0.0".to_owned() };
+    let header = LogHeader { format: 2, server: "s".to_owned(), sequence: 1, ..LogHeader::default() };
     frame::write(
         &Event { position: 1, recorded_at: 0, event: Some(event::Event::Header(header)) },
         &mut bytes,

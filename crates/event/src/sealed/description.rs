@@ -9,6 +9,7 @@
 //! | `proffer.server`, `proffer.sequence` | of the log that was sealed; absent in an export, and so are the next |
 //! | `proffer.log_first_position`, `proffer.log_last_position` | the positions of the log, its header included |
 //! | `proffer.log_dates` | the dates of all events of this kind in the log |
+//! | `proffer.log_keys` | the keys for pseudonyms that the server had: `id@fingerprint id@fingerprint`; absent if none is known |
 //! | `proffer.log_other_dates` | the dates of its events of other kinds: `kind date date; kind date`; absent if none |
 //! | `proffer.chunks_crc32c` | the checksum of each column chunk, by row group and column |
 //! | `proffer.footer_crc32c` | the checksum of the footer, computed with zeros in its place |
@@ -20,6 +21,8 @@ use chrono::NaiveDate;
 use crc_fast::{CrcAlgorithm, Digest};
 
 use super::Kind;
+use crate::keys::KeyName;
+use crate::numbers;
 
 /// The format that this version writes, and the greatest that it reads.
 const FORMAT: u64 = 1;
@@ -36,6 +39,7 @@ const LOG_FIRST: &str = "proffer.log_first_position";
 const LOG_LAST: &str = "proffer.log_last_position";
 const LOG_DATES: &str = "proffer.log_dates";
 const LOG_OTHER_DATES: &str = "proffer.log_other_dates";
+const LOG_KEYS: &str = "proffer.log_keys";
 /// The key of the checksums of column chunks.
 pub(super) const CHUNKS_CRC: &str = "proffer.chunks_crc32c";
 /// The key of the checksum of the footer.
@@ -103,6 +107,16 @@ pub(crate) struct OfLog {
     /// The dates of its events by the names of their kinds, ascending. A newer version may have sealed kinds that are
     /// not known here.
     pub(crate) dates: BTreeMap<String, Vec<NaiveDate>>,
+    /// The keys for pseudonyms that the server had. Empty if an older version has written or sealed the log.
+    pub(crate) keys: Vec<KeyName>,
+}
+
+impl OfLog {
+    /// Whether two files are of the same log. Another version may have sealed one of them.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let of = |log: &Self| (log.sequence, log.first_position, log.last_position);
+        (&self.server, of(self), &self.dates) == (&other.server, of(other), &other.dates)
+    }
 }
 
 /// Why a description cannot be read.
@@ -134,6 +148,10 @@ impl Description {
                 (LOG_LAST, log.last_position.to_string()),
                 (LOG_DATES, written(own)),
             ]);
+            if !log.keys.is_empty() {
+                let keys = log.keys.iter().map(KeyName::to_string);
+                pairs.push((LOG_KEYS, keys.collect::<Vec<_>>().join(" ")));
+            }
             let others = log.dates.iter().filter(|(kind, _)| *kind != self.kind.name());
             let others: Vec<String> =
                 others.map(|(kind, dates)| format!("{kind} {}", written(dates))).collect();
@@ -150,7 +168,7 @@ impl Description {
             return Ok(None);
         }
         let text = |key: &'static str| value_of(key).ok_or_else(|| damaged(key));
-        let number = |key| text(key)?.parse::<u64>().map_err(|_| damaged(key));
+        let number = |key| numbers::parse(text(key)?).ok_or_else(|| damaged(key));
         let kind: Kind = text(KIND)?.parse().map_err(Fault::Newer)?;
         let checksum = u32::from_str_radix(text(FRAMES_CRC)?, 16).map_err(|_| damaged(FRAMES_CRC))?;
         let log = match value_of(SERVER) {
@@ -166,6 +184,7 @@ impl Description {
                     first_position: number(LOG_FIRST)?,
                     last_position: number(LOG_LAST)?,
                     dates,
+                    keys: keys(value_of(LOG_KEYS).unwrap_or_default()),
                 })
             }
         };
@@ -188,6 +207,10 @@ pub(super) fn has_format<'a>(value_of: impl Fn(&str) -> Option<&'a str>) -> Resu
         Some(Ok(newer)) if newer > FORMAT => Err(Fault::Newer(format!("its format is {newer}"))),
         Some(_) => Err(damaged(FORMAT_KEY)),
     }
+}
+
+fn keys(text: &str) -> Vec<KeyName> {
+    text.split_whitespace().map(|key| KeyName::from(key.to_owned())).collect()
 }
 
 fn dates(text: &str) -> Option<Vec<NaiveDate>> {
@@ -215,7 +238,9 @@ mod tests {
     fn description() -> Description {
         let days = ["2026-11-30", "2026-12-01"].map(|date| date.parse().unwrap()).to_vec();
         let dates = BTreeMap::from([("decision".to_owned(), days)]);
-        let log = OfLog { server: "s".to_owned(), sequence: 3, first_position: 7, last_position: 19, dates };
+        let server = "s".to_owned();
+        let log =
+            OfLog { server, sequence: 3, first_position: 7, last_position: 19, dates, keys: Vec::new() };
         Description {
             kind: Kind::Decision,
             content: Content { events: 9, checksum: 0xab },
@@ -239,7 +264,12 @@ mod tests {
         // A kind of a newer version.
         dates.insert("view".to_owned(), days);
         let outcomes = Description { kind: Kind::Outcome, ..mixed.clone() };
-        for description in [description(), export, mixed.clone(), outcomes] {
+        let mut keyed = description();
+        let log = keyed.log.as_mut().unwrap();
+        log.keys = ["2026-11@00ff", "2026-12@a7", "older"].map(|key| KeyName::from(key.to_owned())).to_vec();
+        // Who has sealed a log does not make it another.
+        assert!(log.is_same(description().log.as_ref().unwrap()));
+        for description in [description(), export, mixed.clone(), outcomes, keyed] {
             assert_eq!(parse(&description.pairs()).unwrap().unwrap(), description);
         }
         let others = "outcome 2026-11-30; view 2026-11-30 2026-12-01";
@@ -258,6 +288,15 @@ mod tests {
             if key != SERVER {
                 let Err(Fault::Damaged(message)) = parse(&fewer) else { panic!("{key}") };
                 assert!(message.contains(key), "{message}");
+            }
+        }
+        for (at, (key, _)) in pairs.iter().enumerate() {
+            if key.contains("position") || *key == SEQUENCE || *key == FRAMES {
+                for number in ["18446744073709551615", "4611686018427387905", "-1", "+1"] {
+                    let mut other = pairs.clone();
+                    other[at].1 = number.to_owned();
+                    assert_eq!(parse(&other), Err(damaged(key)), "{number}");
+                }
             }
         }
         let mut newer = pairs.clone();

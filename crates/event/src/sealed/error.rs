@@ -39,8 +39,10 @@ pub enum SealedError {
     },
     /// The store has a file of this name with other events.
     #[error(
-        "{log} and {sealed} are of the same server and sequence, and differ: {expected} in the log, {found} sealed; \
-         one of them is of another server with a copied data directory: move the log away, or delete the sealed file"
+        "{log} and {sealed} are of the same server and sequence, and differ: {expected} in the log, {found} sealed; one \
+         of them is of another server with a copied data directory, or of the same one after its log was lost. Delete \
+         neither: make another store with `proffer init`, seal the data directory of the log into that with `proffer \
+         events seal`, and remove its `server-id`, so that its server gets a new id"
     )]
     Differs {
         /// The log file.

@@ -5,6 +5,7 @@ use std::fmt;
 use chrono::{DateTime, NaiveDate};
 
 use crate::kind::Kind;
+use crate::numbers;
 
 /// What the name of a folder of a day begins with, so that readers take it as a column.
 const DATE: &str = "date=";
@@ -37,7 +38,7 @@ impl SealedKey {
         let (date, file) = name.strip_prefix(DATE)?.split_once('/')?;
         let date = NaiveDate::parse_from_str(date, "%Y-%m-%d").ok()?;
         let (server, sequence) = file.strip_suffix(PARQUET)?.rsplit_once('-')?;
-        let key = Self { kind, date, server: server.to_owned(), sequence: sequence.parse().ok()? };
+        let key = Self { kind, date, server: server.to_owned(), sequence: numbers::parse(sequence)? };
         // One file has one name.
         (is_server(server) && key.to_string() == format!("{}/{name}", kind.folder())).then_some(key)
     }
@@ -91,6 +92,7 @@ mod tests {
             "date=2026-11-30/../b-00000012.parquet",
             "2026-11-30/b-7-00000012.parquet",
             "date=2026-02-30/b-7-00000012.parquet",
+            "date=2026-11-30/b-7-18446744073709551615.parquet",
         ] {
             assert_eq!(SealedKey::parse(Kind::Decision, name), None, "{name}");
         }
@@ -105,7 +107,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_is_parsed(micros in any::<i64>(), server in "[a-z0-9_][a-z0-9_.-]{0,30}", sequence in any::<u64>()) {
+        fn what_was_written_is_parsed(micros in any::<i64>(), server in "[a-z0-9_][a-z0-9_.-]{0,30}", sequence in 0..=numbers::GREATEST) {
             let key = key(date_of(micros), &server, sequence);
             let written = key.to_string();
             let name = written.strip_prefix("events/decision/").unwrap();

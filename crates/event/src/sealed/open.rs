@@ -13,6 +13,7 @@ use work::catch_panic;
 use super::description::{CHUNKS_CRC, Fault, has_format};
 use super::write::{CREATED_BY, checksum_in, footer_checksum};
 use super::{Description, SealedError};
+use crate::keys::KeyName;
 use crate::kind::Kind;
 
 /// The most bytes of a footer. That of a file of a hundred million rows is smaller.
@@ -166,6 +167,12 @@ impl SealedFile {
     pub(crate) fn server(&self) -> &str {
         let log = self.description.as_ref().and_then(|description| description.log.as_ref());
         log.map_or("", |log| &log.server)
+    }
+
+    /// The keys for pseudonyms that its server had, as far as they are known.
+    pub(crate) fn log_keys(&self) -> &[KeyName] {
+        let log = self.description.as_ref().and_then(|description| description.log.as_ref());
+        log.map_or(&[], |log| &log.keys)
     }
 
     /// What it says of itself; `None` for a file that another program has written.

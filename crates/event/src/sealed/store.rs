@@ -1,5 +1,7 @@
 //! The store as far as events go: sealed files in a directory or a bucket, listed, placed once, copied here, deleted.
 
+mod extent;
+
 use std::fs::{self, DirBuilder, File};
 use std::io::ErrorKind;
 use std::ops::RangeInclusive;
@@ -11,6 +13,7 @@ use chrono::NaiveDate;
 use objects::files::{self, Moved};
 use objects::{DirectoryLock, Objects, ObjectsError, Put, Staging, WriteCondition};
 
+pub(crate) use self::extent::Extent;
 use super::open::LocalFile;
 use super::{Kind, SealedError, SealedKey};
 use crate::kind::EVENTS;

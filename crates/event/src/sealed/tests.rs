@@ -218,7 +218,8 @@ fn a_file_says_what_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     let dates = BTreeMap::from([("decision".to_owned(), vec!["2026-11-30".parse().unwrap()])]);
-    let log = OfLog { server: "s".to_owned(), sequence: 3, first_position: 1, last_position: 4, dates };
+    let (server, keys) = ("s".to_owned(), Vec::new());
+    let log = OfLog { server, sequence: 3, first_position: 1, last_position: 4, dates, keys };
     let written = entries(&decisions([NOON, NOON + 1]));
     let content = write(&path, &written[..], Some(log.clone()));
     let file = SealedFile::open(LocalFile::open(&path).unwrap()).unwrap();

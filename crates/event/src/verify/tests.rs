@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::log::Unread;
 use crate::sealed::testing::{DAY, Files, NOON, decisions, mixed, opened, outcomes};
 
 /// Two servers, whose days and logs overlap.
@@ -117,9 +118,9 @@ fn a_gap_before_the_log_files_is_found() {
     let problems = found(&files, &[opened("a", std::slice::from_ref(&log))]).problems;
     assert!(problems[0].message.contains("log 3 ends at position 8, and log 6 begins at 11"), "{problems:?}");
     // Damage that was found when the log was opened.
-    let damage = vec!["byte 17".to_owned()];
-    let problems = found(&files, &[OpenedLog { damage, ..opened("c", &[]) }]).problems;
-    assert_eq!((&*problems[0].file, &*problems[0].message), ("c", "byte 17"));
+    let unread = vec![Unread { path: "c.log".into(), message: "byte 17".to_owned() }];
+    let problems = found(&files, &[OpenedLog { unread, ..opened("c", &[]) }]).problems;
+    assert_eq!((&*problems[0].file, &*problems[0].message), ("c.log", "byte 17"));
     // A frame that is damaged.
     let mut bytes = fs::read(&log.path).unwrap();
     let end = bytes.len() - 1;
@@ -227,4 +228,82 @@ fn kinds_that_are_not_known_are_refused_by_name() {
     let error = verify(files.store(), &[], &mut |_| {}).unwrap_err();
     assert!(matches!(error, SealedError::Newer { .. }), "{error}");
     assert!(error.to_string().contains("events/view is newer than this version"), "{error}");
+}
+
+/// A server with a file per log, of which the store knows the extent.
+fn noted(logs: u64) -> Files {
+    let files = Files::new();
+    for sequence in 1..=logs {
+        let records = decisions([NOON + sequence as i64, NOON + 100 + sequence as i64]);
+        let log = files.log("a", sequence, 2 * sequence - 1, &records);
+        crate::seal::seal("a", &log, files.store()).unwrap();
+        files.store().note_sealed("a", &log).unwrap();
+    }
+    files
+}
+
+#[test]
+fn files_that_are_missing_at_either_end_are_found() {
+    let remove = |files: &Files, sequence: u64| {
+        fs::remove_file(files.path(&format!("{}/a-0000000{sequence}.parquet", DAYS[0]))).unwrap();
+    };
+    let files = noted(3);
+    assert_eq!(found(&files, &[]).problems, []);
+    remove(&files, 1);
+    has_problem(&files, "a", "its events begin at position 3: those from 1 to 2 are missing");
+    let files = noted(3);
+    remove(&files, 3);
+    has_problem(&files, "a", "its events end at position 4: those from 5 to 6 were sealed, and are missing");
+    // All of them.
+    let files = noted(1);
+    remove(&files, 1);
+    has_problem(&files, "a", "its events end at position 0: those from 1 to 2 were sealed, and are missing");
+    // What is not sealed yet goes on behind it.
+    let files = noted(3);
+    let log = files.log("a", 4, 7, &decisions([NOON]));
+    assert_eq!(found(&files, &[opened("a", &[log])]).problems, []);
+}
+
+#[test]
+fn a_data_directory_tells_what_its_server_has_sealed() {
+    let files = stored();
+    let directory = |sealed| OpenedLog { sealed, ..opened("a", &[]) };
+    assert_eq!(found(&files, &[directory(8)]).problems, []);
+    let problems = found(&files, &[directory(11)]).problems;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].message.contains("end at position 8: those from 9 to 11 were sealed"),
+        "{problems:?}"
+    );
+    let problems = found(&Files::new(), &[directory(11)]).problems;
+    assert!(problems[0].message.contains("those from 1 to 11"), "{problems:?}");
+}
+
+#[test]
+fn what_was_deleted_since_it_is_too_old_is_not_missed_at_the_beginning() {
+    let files = Files::new();
+    for (sequence, time) in [(1, NOON), (2, NOON + DAY), (3, NOON + 2 * DAY)] {
+        let log = files.log("a", sequence, 2 * sequence - 1, &mixed([time, time + 1]));
+        crate::seal::seal("a", &log, files.store()).unwrap();
+        files.store().note_sealed("a", &log).unwrap();
+    }
+    for day in 1..=3 {
+        for kind in Kind::ALL {
+            crate::retention::delete_expired(files.store(), kind, date_of(NOON + day * DAY), &mut |_| {})
+                .unwrap();
+            assert_eq!(
+                found(&files, &[OpenedLog { sealed: 6, ..opened("a", &[]) }]).problems,
+                [],
+                "{day} {kind}"
+            );
+        }
+    }
+    assert!(files.names().is_empty());
+}
+
+#[test]
+fn an_extent_that_cannot_be_understood_is_a_problem() {
+    let files = noted(2);
+    fs::write(files.root().join("extents/a.toml"), "last = 4").unwrap();
+    has_problem(&files, "a", "extents/a.toml: missing field");
 }

@@ -12,7 +12,7 @@ use crate::disk::memory::MemoryDisk;
 use crate::error::{EventError, NotRecorded};
 use crate::frame::Frames;
 use crate::kind::EventRecord;
-use crate::log::{Limits, LogFile, Recovery};
+use crate::log::{Limits, LogFile, Recovery, Start};
 use crate::proto::DecisionRecord;
 use crate::queue::tests::{Ids, config, id_of, poll};
 use crate::recorder::{IntoEvents, Recorder};
@@ -36,8 +36,14 @@ impl Machine {
 
     fn try_start(disk: &MemoryDisk, config: &EventConfig) -> Result<Self, EventError> {
         let clock = Arc::<ManualClock>::default();
-        let (log, recovery) =
-            Log::open(Arc::new(disk.clone()), PathBuf::from("/log"), "s", "1", Limits::of(config))?;
+        let (log, recovery) = Log::open(
+            Arc::new(disk.clone()),
+            PathBuf::from("/log"),
+            "s",
+            "1",
+            Limits::of(config),
+            Start::default(),
+        )?;
         let (shared, queue) = Shared::new(config, Arc::default());
         let next = (log, recovery.next_position);
         let writer = Writer::new(config, Arc::clone(&shared), queue, next, Arc::clone(&clock) as _, "1");

@@ -1,6 +1,7 @@
 //! To which decision an outcome belongs, and the record of it.
 
 use chrono::{DateTime, Utc};
+use event::keys::KeyName;
 use event::privacy::{Pseudonym, Pseudonyms};
 use event::proto::OutcomeRecord;
 use offer::Catalog;
@@ -120,7 +121,11 @@ impl Attributing<'_> {
         let is_theirs = match (&**customer, &**pseudonym_key) {
             ("", _) => true,
             (customer, "") => customer == asked,
-            (customer, key) => self.pseudonyms.under(key, asked).is_none_or(|name| name.text == *customer),
+            (customer, key) => {
+                let key = KeyName { id: key.to_owned(), fingerprint: None };
+                let names = self.pseudonyms.all_under(&key, asked);
+                names.is_empty() || names.iter().any(|name| name.text == *customer)
+            }
         };
         if !is_theirs {
             return Err(mismatch("customer_id", "the decision was for another customer"));

@@ -80,7 +80,7 @@ fn killed_at_any_step_it_is_finished_by_the_next_attempt() {
 /// The bytes of a log file with these records.
 fn log_bytes(records: &[DecisionRecord]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let header = LogHeader { format: 1, server: "s".to_owned(), sequence: 1, version: String::new() };
+    let header = LogHeader { format: 1, server: "s".to_owned(), sequence: 1, ..LogHeader::default() };
     let head = Event { position: 1, recorded_at: 1, event: Some(event::Event::Header(header)) };
     frame::write(&head, &mut bytes);
     for (record, position) in records.iter().zip(1..) {

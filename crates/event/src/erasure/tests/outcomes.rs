@@ -97,8 +97,9 @@ fn keys_that_are_not_known_are_reported_until_they_are_there_or_gone_for_good() 
     // Records by a key that the command does not have: in sealed files, in a log file, and between others in one.
     fill(&world, &log, &[plain(), both.clone(), old.clone()]);
     let first = world.erase(&old, &[(world.server(&old), &log)]);
-    assert_eq!(first.unknown_keys.iter().collect::<Vec<_>>(), ["new-key"]);
-    assert_eq!(first.acknowledged[0].unknown_keys.iter().collect::<Vec<_>>(), ["new-key"]);
+    let named = |keys: &BTreeSet<KeyName>| keys.iter().map(KeyName::to_string).collect::<Vec<_>>();
+    assert_eq!(named(&first.unknown_keys), ["new-key"]);
+    assert_eq!(named(&first.acknowledged[0].unknown_keys), ["new-key"]);
     assert!(!first.is_complete());
     assert!(first.to_string().contains("by the key `new-key`"), "{first}");
     // Who has lost the key cannot tell whose these records are.
@@ -155,10 +156,20 @@ fn copies_of_damaged_logs_are_pending_until_they_are_removed() {
     let copy = log.log_files().directory().join(format!("{}-00000001.log.damaged", log.server()));
     fs::write(&copy, "half a frame").unwrap();
     let first = world.erase(&plain(), &[(world.server(&plain()), &log)]);
-    assert_eq!(first.left, [copy.display().to_string()]);
-    assert!(first.to_string().contains(".damaged, the copy of a damaged log file; remove it"), "{first}");
-    assert!(!first.is_complete());
+    // So may be the log of another server.
+    let foreign = copy.with_file_name("other-00000001.log");
+    fs::write(&foreign, "a frame").unwrap();
+    let again = world.erase(&plain(), &[(world.server(&plain()), &log)]);
+    for (outcome, files) in [(&first, &[&copy][..]), (&again, &[&copy, &foreign])] {
+        assert_eq!(outcome.left.len(), files.len(), "{outcome}");
+        for (left, file) in outcome.left.iter().zip(files) {
+            assert!(left.starts_with(&file.display().to_string()), "{left}");
+        }
+        assert!(outcome.to_string().contains("damaged: it is the copy of a damaged log file"), "{outcome}");
+        assert!(!outcome.is_complete());
+    }
     fs::remove_file(&copy).unwrap();
+    fs::remove_file(&foreign).unwrap();
     let second = world.erase(&plain(), &[(world.server(&plain()), &log)]);
     assert!(second.is_complete() && second.id == first.id, "{second}");
 }

@@ -43,9 +43,9 @@ fn disk(files: &[std::ops::RangeInclusive<u64>]) -> MemoryDisk {
 }
 
 fn recovered(disk: &MemoryDisk) -> Recovered {
-    let recovered = recover(disk, Path::new(DIRECTORY), SERVER).unwrap();
+    let recovered = recover(disk, Path::new(DIRECTORY), SERVER, LogEnd::default()).unwrap();
     // Once more finds nothing to do.
-    let again = recover(disk, Path::new(DIRECTORY), SERVER).unwrap();
+    let again = recover(disk, Path::new(DIRECTORY), SERVER, LogEnd::default()).unwrap();
     assert_eq!(again.files, recovered.files);
     assert_eq!((again.report.cut_bytes, again.report.damaged.len()), (0, 0));
     assert_eq!(again.report.next_position, recovered.report.next_position);
@@ -144,7 +144,16 @@ fn a_damaged_frame_before_others_is_kept_aside() {
         assert_eq!(disk.content(&aside), bytes, "as it was");
         let kept = found.files.iter().find(|file| file.sequence == sequence).unwrap();
         assert_eq!(positions(&disk, kept), [sequence * 5 - 4, sequence * 5 - 3]);
-        assert_eq!(found.report.next_position, if sequence == 1 { 11 } else { 8 });
+        assert_eq!(found.report.next_position, 11, "no position is used again");
+        let cut = Cut {
+            path: path(sequence),
+            at: ends[2] as u64,
+            bytes: (bytes.len() - ends[2]) as u64,
+            message: "a checksum does not match".to_owned(),
+            copy: Some(aside.clone()),
+        };
+        assert_eq!(found.report.cuts, [cut]);
+        assert_eq!(found.report.unread.iter().map(|one| &one.path).collect::<Vec<_>>(), [&aside]);
         assert_eq!(found.report.cut_bytes, (bytes.len() - ends[2]) as u64);
     }
 }
@@ -171,7 +180,7 @@ fn a_copy_that_was_kept_before_is_not_replaced() {
     let second = path(1).with_added_extension("damaged-2");
     assert_eq!((found.report.damaged, disk.content(&second)), (vec![second], bytes));
     assert_eq!(disk.content(&first), b"earlier");
-    assert_eq!((found.report.next_position, found.next_sequence), (1, 2));
+    assert_eq!((found.report.next_position, found.next_sequence), (6, 2));
 }
 
 #[test]
@@ -228,7 +237,7 @@ fn a_file_of_a_newer_format_or_of_another_server_is_an_error() {
             &mut bytes,
         );
         disk.put(&path(2), &bytes);
-        let error = recover(&disk, Path::new(DIRECTORY), SERVER).unwrap_err();
+        let error = recover(&disk, Path::new(DIRECTORY), SERVER, LogEnd::default()).unwrap_err();
         let is_expected = match format {
             1 => matches!(error, EventError::Damaged { .. }),
             _ => matches!(error, EventError::Newer { format: 2, .. }),
@@ -245,7 +254,7 @@ fn a_full_disk_is_no_reason_not_to_start() {
     disk.put(&path(2), &bytes[..bytes.len() - 1]);
     let capacity = disk.used() + 20;
     disk.set_faults(|faults| faults.capacity = Some(capacity));
-    let found = recover(&disk, Path::new(DIRECTORY), SERVER).unwrap();
+    let found = recover(&disk, Path::new(DIRECTORY), SERVER, LogEnd::default()).unwrap();
     assert_eq!(all_positions(&disk, &found), [vec![1, 2, 3], vec![4, 5]]);
     assert_eq!(disk.names(), ["s-00000001.log", "s-00000002.log"]);
 }
@@ -266,7 +275,7 @@ fn recovery_itself_may_lose_power_at_any_step() {
         for seed in 0..8 {
             let disk = scene();
             disk.set_faults(|faults| faults.power_until = Some(step));
-            let _ = recover(&disk, Path::new(DIRECTORY), SERVER);
+            let _ = recover(&disk, Path::new(DIRECTORY), SERVER, LogEnd::default());
             let disk = disk.after_loss_of_power(seed);
             let found = recovered(&disk);
             assert_eq!(all_positions(&disk, &found), [vec![1, 2, 3], vec![4, 5, 6, 7, 8], vec![9]]);
@@ -274,5 +283,160 @@ fn recovery_itself_may_lose_power_at_any_step() {
             copy[ends[1] + 9] ^= 1;
             assert_eq!(disk.content(&path(3).with_added_extension("damaged")), copy);
         }
+    }
+}
+
+/// A disk with files of these positions, of which all were synced.
+fn durable_disk(files: &[std::ops::RangeInclusive<u64>]) -> MemoryDisk {
+    let disk = disk(files);
+    let reached = LogEnd { sequence: files.len() as u64, position: *files.last().unwrap().end() };
+    durable::note(&disk, Path::new(DIRECTORY), reached).unwrap();
+    disk
+}
+
+#[test]
+fn what_was_on_the_disk_is_not_taken_for_a_torn_tail() {
+    let (whole, ends) = file(2, 4..=6);
+    let damaged: [(&str, Vec<u8>, u64); 4] = [
+        ("zeros", vec![0; whole.len()], 3),
+        ("a tail of zeros", [&whole[..ends[1]], &[0; 90]].concat(), 4),
+        ("a frame that is cut", whole[..ends[2] + 20].to_vec(), 5),
+        ("other bytes", vec![0xa5; 300], 3),
+    ];
+    for (what, bytes, last) in damaged {
+        let disk = durable_disk(&[1..=3, 4..=6]);
+        disk.put(&path(2), &bytes);
+        let found = recovered(&disk);
+        let aside = path(2).with_added_extension("damaged");
+        assert_eq!(found.report.damaged, std::slice::from_ref(&aside), "{what}");
+        assert_eq!(disk.content(&aside), bytes, "{what}");
+        assert_eq!(found.report.missing, [last + 1..=6], "{what}");
+        assert_eq!((found.report.next_position, found.next_sequence), (7, 3), "{what}");
+        assert_eq!(all_positions(&disk, &found).concat(), (1..=last).collect::<Vec<_>>(), "{what}");
+        // The same bytes may be what is left of a write that was never synced.
+        let torn = durable_disk(&[1..=3]);
+        torn.put(&path(2), &bytes);
+        let found = recovered(&torn);
+        assert_eq!((found.report.damaged.len(), found.report.missing.len()), (0, 0), "{what}");
+        assert_eq!(found.report.next_position, last + 1, "{what}");
+    }
+}
+
+#[test]
+fn files_that_were_cut_short_or_are_gone_are_missed() {
+    let (whole, ends) = file(2, 4..=6);
+    for (bytes, last) in
+        [(Some(&whole[..ends[1]]), 4), (Some(&whole[..ends[0]]), 3), (Some(&[][..]), 3), (None, 3)]
+    {
+        let disk = durable_disk(&[1..=3, 4..=6]);
+        match bytes {
+            Some(bytes) => disk.put(&path(2), bytes),
+            None => disk.remove(&path(2)).unwrap(),
+        }
+        let found = recovered(&disk);
+        assert_eq!((found.report.missing.clone(), found.report.next_position), (vec![last + 1..=6], 7));
+        assert!(found.report.damaged.is_empty() && found.report.unread.is_empty());
+        // It is told once, and numbers go on all the same.
+        assert!(recovered(&disk).report.missing.is_empty());
+    }
+    // The whole folder.
+    let disk = durable_disk(&[1..=3, 4..=6]);
+    (1..=2).for_each(|sequence| disk.remove(&path(sequence)).unwrap());
+    let found = recovered(&disk);
+    assert_eq!((found.report.missing, found.report.next_position, found.next_sequence), (vec![1..=6], 7, 3));
+    // One between others.
+    let disk = durable_disk(&[1..=3, 4..=6, 7..=9]);
+    disk.remove(&path(2)).unwrap();
+    assert_eq!(recovered(&disk).report.missing, [4..=6]);
+    // What was deleted once it was sealed is not missed.
+    disk.put(&Path::new(DIRECTORY).join(DELETED), b"sequence = 2\nposition = 6\n");
+    assert!(recovered(&disk).report.missing.is_empty());
+}
+
+#[test]
+fn numbers_go_on_behind_what_the_store_has() {
+    let at = |sequence, position| LogEnd { sequence, position };
+    let disk = disk(&[1..=3]);
+    let found = recover(&disk, Path::new(DIRECTORY), SERVER, at(1, 2)).unwrap();
+    assert_eq!((found.report.older_than_store, found.report.next_position), (None, 4));
+    let found = recover(&disk, Path::new(DIRECTORY), SERVER, at(7, 265)).unwrap();
+    assert_eq!(
+        (found.report.older_than_store, found.report.next_position, found.next_sequence),
+        (Some(265), 266, 8)
+    );
+    // What is lost of the log and sealed is not missed.
+    let lost = durable_disk(&[1..=3, 4..=6]);
+    (1..=2).for_each(|sequence| lost.remove(&path(sequence)).unwrap());
+    let found = recover(&lost, Path::new(DIRECTORY), SERVER, at(1, 3)).unwrap();
+    assert_eq!(
+        (found.report.missing, found.report.older_than_store, found.report.next_position),
+        (vec![4..=6], None, 7)
+    );
+    // That outlives the store.
+    let found = recovered(&disk.after_loss_of_power(1));
+    assert_eq!(
+        (found.report.older_than_store, found.report.next_position, found.next_sequence),
+        (None, 266, 8)
+    );
+    assert_eq!(found.files.len(), 1);
+}
+
+/// Any number, most of them at the ends of what a number can be.
+fn any_number() -> impl proptest::strategy::Strategy<Value = u64> {
+    use proptest::prelude::*;
+    prop_oneof![
+        0..20_u64,
+        (0..20_u64).prop_map(|back| u64::MAX - back),
+        Just(1 << 62),
+        Just(1 << 61),
+        any::<u64>()
+    ]
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_number_in_a_file_or_its_name_ends_the_process(
+        deleted in proptest::option::of((any_number(), any_number())),
+        noted in proptest::option::of((any_number(), any_number())),
+        files in proptest::collection::vec((any_number(), any_number(), any_number()), 0..4),
+        sealed in (0..=crate::numbers::GREATEST, 0..=crate::numbers::GREATEST),
+    ) {
+        let disk = MemoryDisk::default();
+        if let Some((sequence, position)) = deleted {
+            let text = format!("sequence = {sequence}\nposition = {position}\n");
+            disk.put(&Path::new(DIRECTORY).join(DELETED), text.as_bytes());
+        }
+        if let Some((sequence, position)) = noted {
+            durable::note(&disk, Path::new(DIRECTORY), LogEnd { sequence, position }).unwrap();
+        }
+        for (sequence, first, second) in files {
+            let begins = LogHeader { format: 1, server: SERVER.to_owned(), sequence, ..LogHeader::default() };
+            let mut bytes = Vec::new();
+            for event in [header(first, begins), decision(first, "r"), decision(second, "r")] {
+                write(&event, &mut bytes);
+            }
+            disk.put(&path(sequence), &bytes);
+        }
+        let sealed = LogEnd { sequence: sealed.0, position: sealed.1 };
+        let limits = super::super::Limits { total: 1 << 20, file: 400, age: std::time::Duration::from_secs(9) };
+        let start = super::super::Start { sealed, keys: Vec::new() };
+        let opened = super::super::Log::open(
+            std::sync::Arc::new(disk.clone()), PathBuf::from(DIRECTORY), SERVER, "1", limits, start,
+        );
+        let Ok((mut log, recovery)) = opened else { return Ok(()) };
+        if recovery.next_position + 4 > GREATEST_START {
+            return Ok(());
+        }
+        // What it goes on from can be read again.
+        let mut frames = Vec::new();
+        for at in 0..4 {
+            write(&decision(recovery.next_position + at, "r"), &mut frames);
+        }
+        let group = super::super::Group { frames, first: recovery.next_position, events: 4, recorded_at: 1 };
+        let now = std::time::Instant::now();
+        log.write(&group, now).unwrap();
+        log.sync().unwrap();
+        let again = recover(&disk, Path::new(DIRECTORY), SERVER, LogEnd::default()).unwrap();
+        proptest::prop_assert_eq!(again.report.next_position, recovery.next_position + 4);
     }
 }

@@ -82,6 +82,9 @@ proptest! {
         prop_assert_eq!(wrong.decrypt(&encrypted, id, CUSTOMER), refused.clone());
         prop_assert_eq!(both().decrypt(&encrypted, other, CUSTOMER), refused.clone());
         prop_assert_eq!(both().decrypt(&encrypted, id, RecordedEntity::Context), refused.clone());
+        // With both secrets under the id it is read.
+        let several = keys(&[("new", 9, "encryption", true), ("new", 2, "encryption", false)]);
+        prop_assert!(cipher_of(&several).decrypt(&encrypted, id, CUSTOMER).is_ok());
         let renamed = EncryptedValues { key: "old".to_owned(), ..encrypted };
         prop_assert_eq!(both().decrypt(&renamed, id, CUSTOMER), Err(DecryptError::Refused { key: "old".to_owned() }));
     }

@@ -60,6 +60,7 @@ fn seal_older(files: &Files, sequence: u64, records: &[DecisionRecord]) {
         first_position: first,
         last_position: last,
         dates: BTreeMap::from([(Kind::Decision.name().to_owned(), vec![date])]),
+        keys: Vec::new(),
     };
     let description = Description {
         kind: Kind::Decision,

@@ -12,6 +12,7 @@ use uuid::{Builder, Uuid};
 
 use crate::columns::Entry;
 use crate::frame;
+use crate::keys::KeyName;
 use crate::kind::{EventRecord, Record};
 use crate::log::{LogFile, OpenedLog};
 use crate::proto::{
@@ -191,8 +192,20 @@ impl Files {
         first: u64,
         records: &[R],
     ) -> LogFile {
-        let header =
-            LogHeader { format: 1, server: server.to_owned(), sequence, version: "0.1.0".to_owned() };
+        self.log_with(server, sequence, first, records, &[])
+    }
+
+    /// As [`log`](Self::log), of a server that had these keys for pseudonyms.
+    pub(crate) fn log_with<R: Clone + Into<Record>>(
+        &self,
+        server: &str,
+        sequence: u64,
+        first: u64,
+        records: &[R],
+        keys: &[KeyName],
+    ) -> LogFile {
+        let (of, version, keys) = (server.to_owned(), "0.1.0".to_owned(), KeyName::for_header(keys));
+        let header = LogHeader { format: 1, server: of, sequence, version, keys };
         let entries = entries_from(first, records);
         let recorded_at = entries.first().map_or(0, |entry| entry.record.filed_at());
         let mut written = Vec::new();
@@ -240,7 +253,7 @@ impl Files {
 
 /// The log files of a server.
 pub(crate) fn opened(server: &str, files: &[LogFile]) -> OpenedLog {
-    OpenedLog { server: server.to_owned(), files: files.to_vec(), damage: Vec::new() }
+    OpenedLog { server: server.to_owned(), files: files.to_vec(), unread: Vec::new(), sealed: 0 }
 }
 
 /// What limits looked at, as a server packs it. Events have their kind, when they were, in milliseconds since 1970, and
