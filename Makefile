@@ -77,7 +77,7 @@ onnxruntime:
 	@$(PYTHON) scripts/fetch_onnxruntime.py
 
 # Every decoder with mutated inputs, for MINUTES in all; `make test` does some thousands of each. What fails is kept in target/fuzz.
-FUZZ_TARGETS := 21
+FUZZ_TARGETS := 24
 fuzz: MINUTES ?= 10
 fuzz: export PROFFER_TEST_FUZZ_SECONDS = $(shell expr $(MINUTES) \* 60 / $(FUZZ_TARGETS))
 fuzz:

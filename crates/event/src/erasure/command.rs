@@ -15,7 +15,7 @@ use super::{
 };
 use crate::keys::KeyName;
 use crate::privacy::Subject;
-use crate::sealed::{EventStore, Kind, SealedError, SealedKey};
+use crate::sealed::{EventStore, Kind, SealedKey};
 
 /// Whether the command goes on waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -303,11 +303,7 @@ impl Eraser {
                         outcome.unproven_keys.extend(found.unproven_keys);
                     }
                     // A file that is damaged must not keep the person in all others.
-                    Err(error @ (ErasureError::Sealed(_) | ErasureError::Damaged { .. }))
-                        if !is_of_the_store(&error) =>
-                    {
-                        outcome.unreadable.push(error.to_string());
-                    }
+                    Err(error) if error.is_of_content() => outcome.unreadable.push(error.to_string()),
                     Err(error) => return Err(error),
                 }
                 searched.insert(key);
@@ -316,9 +312,4 @@ impl Eraser {
             }
         }
     }
-}
-
-/// Whether the store cannot be reached, so that going on makes no sense.
-fn is_of_the_store(error: &ErasureError) -> bool {
-    matches!(error, ErasureError::Sealed(SealedError::Objects(_) | SealedError::Io { .. }))
 }

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::marker::written;
 use super::{ErasureError, ErasureStore};
+use crate::sealed::SealedError;
 
 /// The lock of a directory, and the lease of a bucket.
 const LOCK: &str = "erasures/.lock";
@@ -65,14 +66,14 @@ impl Lease {
             Some(root) => {
                 let path = root.join(LOCK);
                 files::make_directory(files::parent(&path))?;
-                let failed = || ErasureError::io(&path);
+                let failed = || SealedError::io(&path);
                 let lock = File::options().create(true).append(true).open(&path).map_err(failed())?;
                 match lock.try_lock() {
                     Ok(()) => Ok(Self { held: Held::Directory { _lock: lock } }),
                     Err(TryLockError::WouldBlock) => {
                         Err(busy("another process", "when it has ended".to_owned()))
                     }
-                    Err(TryLockError::Error(error)) => Err(failed()(error)),
+                    Err(TryLockError::Error(error)) => Err(failed()(error).into()),
                 }
             }
             None => Self::take_object(store, holder, now),

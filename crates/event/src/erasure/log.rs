@@ -26,6 +26,7 @@ use crate::log::unread::unread;
 use crate::log::{LogFile, LogFiles, TakenOver, Unread};
 use crate::proto::event;
 use crate::recorder::Recorder;
+use crate::sealed::SealedError;
 
 /// Bytes that are read ahead.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -139,7 +140,7 @@ pub(super) fn blank_all(
         point("erase.blanked");
     }
     let unread = unread(logs.disk(), logs.directory(), logs.server());
-    let unread = unread.map_err(ErasureError::io(logs.directory()))?;
+    let unread = unread.map_err(SealedError::io(logs.directory()))?;
     blanked.left.extend(unread.iter().map(Unread::to_string));
     Ok(blanked)
 }
@@ -157,10 +158,10 @@ fn blank_file(
         Ok(source) => source,
         // It was deleted since it was listed.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(ErasureError::io(path)(error)),
+        Err(error) => return Err(SealedError::io(path)(error).into()),
     };
     let mut frames = Frames::new(BufReader::with_capacity(BUFFER_BYTES, source));
-    let failed = |source: FrameError| ErasureError::LogFile { path: shown.clone(), source };
+    let failed = |source: FrameError| SealedError::Log { path: shown.clone(), source };
     let (mut patches, mut start) = (VecDeque::new(), 0);
     let mut records = vec![0; blanked.records.len()];
     let (mut ids, mut named) = (BTreeSet::new(), Vec::new());
@@ -178,7 +179,7 @@ fn blank_file(
                 let length = (one.end - start) as usize - HEAD_BYTES;
                 let Some(blank) = blank_event(&one.event, length) else {
                     let message = format!("event {} is too short to be blanked", one.event.position);
-                    return Err(ErasureError::damaged(&shown, message));
+                    return Err(SealedError::damaged(&shown, message).into());
                 };
                 let mut bytes = Vec::with_capacity(HEAD_BYTES + blank.encoded_len());
                 frame::write(&blank, &mut bytes);
@@ -195,17 +196,17 @@ fn blank_file(
     if patches.is_empty() && length(disk, path)? <= log.bytes {
         return Ok(());
     }
-    let source = BufReader::with_capacity(BUFFER_BYTES, open().map_err(ErasureError::io(path))?);
-    disk::replace(disk, path, Patched { source, at: 0, patches }).map_err(ErasureError::io(path))?;
+    let source = BufReader::with_capacity(BUFFER_BYTES, open().map_err(SealedError::io(path))?);
+    disk::replace(disk, path, Patched { source, at: 0, patches }).map_err(SealedError::io(path))?;
     for (all, more) in blanked.records.iter_mut().zip(records) {
         *all += more;
     }
     Ok(())
 }
 
-fn length(disk: &dyn Disk, path: &Path) -> Result<u64, ErasureError> {
+fn length(disk: &dyn Disk, path: &Path) -> Result<u64, SealedError> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    let listed = disk.list(directory).map_err(ErasureError::io(directory))?;
+    let listed = disk.list(directory).map_err(SealedError::io(directory))?;
     let found =
         listed.into_iter().find(|(name, _)| path.file_name().is_some_and(|file| file == name.as_str()));
     Ok(found.map_or(0, |(_, length)| length))

@@ -13,6 +13,7 @@ use super::{ErasureError, ErasureStore};
 use crate::keys::KeyName;
 use crate::kind::EventRecord;
 use crate::privacy::{Pseudonym, Pseudonyms, Subject};
+use crate::sealed::SealedError;
 
 /// The folder of markers in a store. Servers list it again and again, so it has nothing else.
 const ERASURES: &str = "erasures";
@@ -276,11 +277,12 @@ impl Erasures {
         let key = key(id);
         let Some(marker) = self.0.read::<Marker>(&key)? else { return Ok(None) };
         if marker.format > FORMAT {
-            return Err(ErasureError::Newer { path: self.0.shown(&key), format: marker.format });
+            let message = format!("it is in format {}", marker.format);
+            return Err(SealedError::Newer { path: self.0.shown(&key), message }.into());
         }
         if marker.id != id {
             let message = format!("it says that it is of the erasure {}, and its name is another", marker.id);
-            return Err(ErasureError::damaged(&self.0.shown(&key), message));
+            return Err(SealedError::damaged(&self.0.shown(&key), message).into());
         }
         Ok(Some(marker))
     }

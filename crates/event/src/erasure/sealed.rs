@@ -63,7 +63,8 @@ pub(super) fn blank_file(
             return Ok(found);
         }
     }
-    Err(ErasureError::damaged(&store.shown(&name), "it keeps changing; is another program writing it?"))
+    let message = "it keeps changing; is another program writing it?";
+    Err(SealedError::damaged(&store.shown(&name), message).into())
 }
 
 /// Whether there are records of the person, without decoding more than names.

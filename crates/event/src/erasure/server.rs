@@ -90,7 +90,7 @@ impl ServerErasures {
                 // What is left of one that is complete.
                 Ok(None) => continue,
                 Ok(Some(marker)) => marker.check_keys(&self.pseudonyms).map(|()| marker),
-                Err(error @ (ErasureError::Damaged { .. } | ErasureError::Newer { .. })) => Err(error),
+                Err(error) if error.is_of_content() => Err(error),
                 Err(error) => return Err(error),
             };
             match marker {

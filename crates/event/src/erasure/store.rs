@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::ErasureError;
+use crate::sealed::SealedError;
 
 /// The folder of unfinished writes, as in the store of releases.
 const STAGING: &str = ".staging";
@@ -76,7 +77,7 @@ impl ErasureStore {
 
     /// A record as text.
     pub(super) fn parse<T: DeserializeOwned>(&self, key: &str, text: &str) -> Result<T, ErasureError> {
-        toml::from_str(text).map_err(|error| ErasureError::damaged(&self.shown(key), error.message()))
+        Ok(toml::from_str(text).map_err(|error| SealedError::damaged(&self.shown(key), error.message()))?)
     }
 
     /// Writes a record unless there is one.
@@ -99,7 +100,7 @@ impl ErasureStore {
         // Its folder is removed with the last object in it.
         let _held = DirectoryLock::take(root)?;
         files::make_directory(files::parent(&target))?;
-        fs::rename(&made, &target).map_err(ErasureError::io(&target))?;
+        fs::rename(&made, &target).map_err(SealedError::io(&target))?;
         Ok(files::sync(files::parent(&target))?)
     }
 
@@ -115,7 +116,8 @@ impl ErasureStore {
 
     /// A record as it is written.
     pub(super) fn written(&self, key: &str, record: &impl Serialize) -> Result<String, ErasureError> {
-        toml::to_string(record).map_err(|error| ErasureError::damaged(&self.shown(key), error.to_string()))
+        let written = toml::to_string(record);
+        Ok(written.map_err(|error| SealedError::damaged(&self.shown(key), error.to_string()))?)
     }
 
     /// Removes an object, if it is there, and its folder if that is empty then.
@@ -136,7 +138,7 @@ impl ErasureStore {
         if self.tag(key)?.as_deref() != Some(former) {
             return Ok(Put::Taken);
         }
-        fs::rename(made, &target).map_err(ErasureError::io(&target))?;
+        fs::rename(made, &target).map_err(SealedError::io(&target))?;
         files::sync(files::parent(&target))?;
         Ok(Put::Done(String::new()))
     }
@@ -148,7 +150,7 @@ impl ErasureStore {
             return match File::open(&path).and_then(|file| file.metadata()) {
                 Ok(metadata) => Ok(Some(files::modified_tag(&metadata))),
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(ErasureError::io(&path)(error)),
+                Err(error) => Err(SealedError::io(&path)(error).into()),
             };
         }
         let (folder, name) = key.rsplit_once('/').unwrap_or(("", key));

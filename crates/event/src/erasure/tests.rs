@@ -4,6 +4,7 @@
 mod bucket;
 mod crashes;
 mod fingerprints;
+mod fuzz_decoders;
 mod kinds;
 mod outcomes;
 mod races;

@@ -165,7 +165,10 @@ fn read_rule<R: Read>(input: &mut Input<R>) -> Result<Rule, CheckpointError> {
     let (limit, counted) = (read_limit(input)?, input.small()?);
     let (kind, length, zone) = (input.number()?, input.signed()?, input.text()?);
     let period = match kind {
-        0 => Period::Sliding(TimeDelta::milliseconds(length)),
+        0 => match TimeDelta::try_milliseconds(length) {
+            Some(length) => Period::Sliding(length),
+            None => return Err(input.damaged("a period is too long")),
+        },
         1 => Period::Day,
         2 => Period::Week,
         3 => Period::Month,

@@ -1,3 +1,5 @@
+mod fuzz_decoders;
+
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};

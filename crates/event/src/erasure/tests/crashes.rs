@@ -15,18 +15,6 @@ use super::*;
 /// Where the process that is killed finds its store.
 const ROOT: &str = "PROFFER_TEST_ERASURE_ROOT";
 
-/// The steps of [`STEPS`], and whether somebody has acknowledged when they are reached.
-const KILLED_AT: [&str; 8] = [
-    "erase.marked",
-    "erase.forgotten",
-    "erase.closed",
-    "erase.blanked",
-    "erase.acknowledged",
-    "erase.staged",
-    "erase.replaced",
-    "erase.settling",
-];
-
 /// What the process does that is killed: a server and the command in one.
 #[test]
 #[ignore = "run by `killed_at_any_step_it_is_finished_by_the_next_attempt` in a process of its own"]
@@ -41,7 +29,7 @@ fn erases_until_it_is_killed() {
 #[test]
 fn killed_at_any_step_it_is_finished_by_the_next_attempt() {
     let [_, _, known] = generations();
-    for step in KILLED_AT {
+    for step in STEPS.names() {
         let world = World::new();
         let log = world.start("one");
         let events = fill(&world, &log, std::slice::from_ref(&known));

@@ -195,6 +195,26 @@ fn a_server_without_a_key_of_an_erasure_obeys_the_others() {
 }
 
 #[test]
+fn a_marker_that_cannot_be_understood_keeps_a_server_from_no_other() {
+    let world = World::new();
+    let log = world.start("one");
+    fill(&world, &log, &[plain()]);
+    let marked = world.eraser().mark(&Subject::new(ANNA, &plain()).unwrap(), "desk", now()).unwrap();
+    let odd: [(u128, &[u8]); 3] = [(1, b"\xff\xfe"), (2, b"format = 1"), (3, b"")];
+    for (id, bytes) in odd {
+        let name = format!("store/erasures/{}.toml", uuid::Uuid::from_u128(id));
+        fs::write(world.path().join(name), bytes).unwrap();
+    }
+    let polled = poll(&world.server(&plain()), &LiveLog::of(&log));
+    assert_eq!(polled.acknowledged.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), [marked.id()]);
+    let refused: Vec<String> = polled.refused.iter().map(ErasureError::to_string).collect();
+    for ((id, _), refused) in odd.iter().zip(&refused) {
+        assert!(refused.contains(&uuid::Uuid::from_u128(*id).to_string()), "{refused}");
+    }
+    assert_eq!(refused.len(), odd.len());
+}
+
+#[test]
 fn who_cannot_be_forgotten_is_not_acknowledged() {
     let world = World::new();
     let log = world.start("one");
