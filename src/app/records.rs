@@ -29,6 +29,7 @@ use history::feedback::FeedbackConfig;
 use release::{Deployer, ServingState, Store};
 use replay::Privacy;
 use telemetry::Metrics;
+use work::Lane;
 
 /// A file or directory that belongs in no store.
 #[derive(Debug, thiserror::Error)]
@@ -251,8 +252,8 @@ struct Recorder {
 }
 
 impl decision::Recorder for Recorder {
-    fn try_reserve(&self, bytes: usize) -> Option<usize> {
-        self.log.try_reserve(bytes).map(Reserved::into_bytes)
+    fn try_reserve(&self, lane: Lane, bytes: usize) -> Option<usize> {
+        self.log.try_reserve_in(lane, bytes).map(Reserved::into_bytes)
     }
 
     fn reserve(&self, bytes: usize) -> Pin<Box<dyn Future<Output = Option<usize>> + Send + '_>> {

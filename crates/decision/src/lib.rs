@@ -233,7 +233,7 @@ impl Decider {
         call: &Call,
     ) -> Result<Option<Room>, DecisionError> {
         let bytes = Room::needed(request.customers.len(), request.footprint());
-        if let Some(room) = Room::try_reserve(recorder, bytes) {
+        if let Some(room) = Room::try_reserve(recorder, call.lane(), bytes) {
             return Ok(Some(room));
         }
         if recorder.refuses() {

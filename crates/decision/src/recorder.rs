@@ -23,16 +23,17 @@ use feature::{Entity, Feature, ValueRef};
 use history::{HistoryView, Limits, Place, ShownOffer};
 use offer::{OfferIndex, Placement};
 use release::{AssignedSegment, Snapshot};
+use work::Lane;
 
 /// The bytes that are reserved for the record of a customer, besides those of the request.
 const BYTES_PER_CUSTOMER: usize = 4 << 10;
 
 /// Takes the decisions of calls.
 pub trait Recorder: Send + Sync + fmt::Debug {
-    /// Takes room for `bytes` if there is any now, and returns how much it took.
-    fn try_reserve(&self, bytes: usize) -> Option<usize>;
+    /// Takes room for `bytes` of a call of this lane if there is any now, and returns how much it took.
+    fn try_reserve(&self, lane: Lane, bytes: usize) -> Option<usize>;
 
-    /// As [`Recorder::try_reserve`], and waits for room; `None` where there will be none.
+    /// As [`Recorder::try_reserve`] for bulk work, and waits for room; `None` where there will be none.
     fn reserve(&self, bytes: usize) -> Pin<Box<dyn Future<Output = Option<usize>> + Send + '_>>;
 
     /// Gives back room that was reserved and is not used.
@@ -69,8 +70,8 @@ impl Room {
         customers * BYTES_PER_CUSTOMER + request
     }
 
-    pub(crate) fn try_reserve(recorder: &Arc<dyn Recorder>, bytes: usize) -> Option<Self> {
-        recorder.try_reserve(bytes).map(|bytes| Self { recorder: Arc::clone(recorder), bytes })
+    pub(crate) fn try_reserve(recorder: &Arc<dyn Recorder>, lane: Lane, bytes: usize) -> Option<Self> {
+        recorder.try_reserve(lane, bytes).map(|bytes| Self { recorder: Arc::clone(recorder), bytes })
     }
 
     pub(crate) async fn reserve(recorder: &Arc<dyn Recorder>, bytes: usize) -> Option<Self> {

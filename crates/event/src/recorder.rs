@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
+use work::Lane;
+
 use crate::config::{SyncPolicy, WhenFull};
 use crate::error::NotRecorded;
 use crate::kind::Record;
@@ -66,21 +68,27 @@ impl Recorder {
     /// Reserves room for `bytes` of events in memory; `None` if there is none now, or the log is closed. With
     /// [`Durability::Awaited`] there is none while the log cannot be written, either. What is larger than the whole
     /// queue waits until it is empty.
+    ///
+    /// It is for interactive calls, which have a share of the room for themselves.
     #[must_use]
     pub fn try_reserve(&self, bytes: usize) -> Option<Reserved> {
+        self.try_reserve_in(Lane::Interactive, bytes)
+    }
+
+    /// As [`Recorder::try_reserve`], for a call of any lane.
+    #[must_use]
+    pub fn try_reserve_in(&self, lane: Lane, bytes: usize) -> Option<Reserved> {
         if self.cannot_await() {
             return None;
         }
         let bytes = self.shared.reservation(bytes);
-        let permits = self.shared.room.try_acquire_many(bytes).ok()?;
-        permits.forget();
-        Some(Reserved { shared: Arc::clone(&self.shared), bytes })
+        self.shared.take(bytes, lane).then(|| Reserved { shared: Arc::clone(&self.shared), bytes })
     }
 
-    /// As [`Recorder::try_reserve`], and waits for room. Those who wait get it in the order in which they came. `None`
-    /// if there is no room and the log cannot be written, or it is closed.
+    /// As [`Recorder::try_reserve_in`] for bulk work, and waits for room. Those who wait get it in the order in which
+    /// they came. `None` if there is no room and the log cannot be written, or it is closed.
     pub async fn reserve(&self, bytes: usize) -> Option<Reserved> {
-        if let Some(reserved) = self.try_reserve(bytes) {
+        if let Some(reserved) = self.try_reserve_in(Lane::Bulk, bytes) {
             return Some(reserved);
         }
         let bytes = self.shared.reservation(bytes);
@@ -147,8 +155,7 @@ impl Recorder {
     /// Whether [`Recorder::try_reserve`] has no room for another event of [`EVENT_BYTES`].
     #[must_use]
     pub fn is_full(&self) -> bool {
-        let room = &self.shared.room;
-        room.is_closed() || room.available_permits() < EVENT_BYTES || self.cannot_await()
+        self.shared.room.is_closed() || self.shared.free() < EVENT_BYTES || self.cannot_await()
     }
 
     /// Whether the log cannot be written for now, so that nothing becomes durable.
@@ -226,7 +233,7 @@ impl Reserved {
 impl Drop for Reserved {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            self.shared.room.add_permits(self.bytes as usize);
+            self.shared.give_back(self.bytes as usize);
         }
     }
 }

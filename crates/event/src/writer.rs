@@ -198,7 +198,7 @@ impl Writer {
             self.pending.due.get_or_insert(now + self.interval);
         }
         // At once: calls take room on other cores meanwhile.
-        self.shared.room.add_permits(unused);
+        self.shared.give_back(unused);
         if was_gathering {
             self.tick = tick_after(self.tick, self.pending.group.frames.len() - before);
         }
@@ -322,7 +322,7 @@ impl Writer {
         shared.metrics.events.appended.inc_by(self.pending.group.events);
         shared.settled.fetch_add(self.pending.counted, Ordering::Relaxed);
         shared.progress.durable(self.pending.batches.drain(..));
-        shared.room.add_permits(self.pending.reserved);
+        shared.give_back(self.pending.reserved);
         let group = &mut self.pending.group;
         group.frames.clear();
         group.events = 0;

@@ -193,11 +193,8 @@ impl Shared {
     /// Room for the records of these outcomes.
     async fn room(&self, open: &[Open], when_no_room: WhenNoRoom) -> Result<Reserved, FeedbackError> {
         let bytes = open.iter().map(|one| one.reported.record_bytes()).sum();
-        if let Some(room) = self.log.try_reserve(bytes) {
-            return Ok(room);
-        }
         match when_no_room {
-            WhenNoRoom::Fails => Err(FeedbackError::NoRoom),
+            WhenNoRoom::Fails => self.log.try_reserve(bytes).ok_or(FeedbackError::NoRoom),
             // There is none only where the log cannot be written.
             WhenNoRoom::Waits => Ok(self.log.reserve(bytes).await.ok_or(NotRecorded::Stalled)?),
         }

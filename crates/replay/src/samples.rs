@@ -20,7 +20,7 @@ use model::GraphCache;
 use model::onnx::{OnnxRuntime, disable_telemetry};
 use release::{Publisher, Release, ReleaseSource, Snapshot};
 use telemetry::Metrics;
-use work::{Call, Workers};
+use work::{Call, Lane, Workers};
 
 use crate::CustomerNames;
 use crate::comparison::Named;
@@ -298,7 +298,7 @@ impl Models {
 struct Kept(Mutex<Vec<DecisionRecord>>);
 
 impl Recorder for Kept {
-    fn try_reserve(&self, bytes: usize) -> Option<usize> {
+    fn try_reserve(&self, _lane: Lane, bytes: usize) -> Option<usize> {
         Some(bytes)
     }
 

@@ -16,6 +16,9 @@ use wire::decision_service_client::DecisionServiceClient;
 /// The bytes of the queue, the least that can be set.
 const QUEUE: u64 = 4 << 20;
 
+/// What interactive calls have of it for themselves.
+const SHARE: u64 = QUEUE / 8;
+
 /// A server whose log takes nothing until the file is removed: what is recorded stays in the queue.
 async fn held(scene: &Scene, records: &[(&str, &str)], answered: &mut Answered) -> (Process, PathBuf) {
     let gate = scene.path("gate");
@@ -39,7 +42,7 @@ async fn ends_well(scene: &Scene, server: Process, answered: &Answered) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_campaign_waits_for_the_queue_and_a_call_is_answered_without_being_recorded() {
+async fn a_campaign_waits_for_the_queue_and_calls_are_recorded_as_far_as_their_share_goes() {
     const MESSAGES: usize = 30;
     let scene = Scene::in_directory();
     let mut answered = Answered::default();
@@ -58,8 +61,8 @@ async fn a_campaign_waits_for_the_queue_and_a_call_is_answered_without_being_rec
         }
         answered
     });
-    // Who waits for room has taken what was left of it.
-    until("the campaign waits", async || metric(&server, "proffer_event_queue_bytes") == QUEUE).await;
+    // Who waits for room has taken what was left of it, but for the share of calls.
+    until("the campaign waits", async || metric(&server, "proffer_event_queue_bytes") == QUEUE - SHARE).await;
     let mut client = client(server.address).await;
     for customer in ["C000001", "C000002", "stranger"] {
         let response = client.rank(rank_request("app_home", &[customer])).await.unwrap().into_inner();
@@ -67,8 +70,15 @@ async fn a_campaign_waits_for_the_queue_and_a_call_is_answered_without_being_rec
         assert!(!result.offers.is_empty() && result.degraded.is_sorted(), "{result:?}");
         answered.add(response);
     }
-    assert_eq!(answered.not_recorded.len(), 3);
-    assert_eq!(metric(&server, "proffer_events_dropped_total"), 3);
+    assert!(answered.not_recorded.is_empty());
+    // The first takes most of the share, and the second does not fit.
+    for not_recorded in [0, 100] {
+        let response = client.rank(batch(100)).await.unwrap().into_inner();
+        assert!(response.results.iter().all(|result| !result.offers.is_empty()));
+        answered.add(response);
+        assert_eq!(answered.not_recorded.len(), not_recorded);
+    }
+    assert_eq!(metric(&server, "proffer_events_dropped_total"), 100);
     assert!(answers.load(Ordering::Relaxed) < MESSAGES, "the campaign does not wait");
 
     fs::remove_file(gate).unwrap();
@@ -78,7 +88,7 @@ async fn a_campaign_waits_for_the_queue_and_a_call_is_answered_without_being_rec
     until("there is room again", async || metric(&server, "proffer_event_queue_length") == 0).await;
     let again = client.rank(rank_request("app_home", &["C000003"])).await.unwrap();
     answered.add(again.into_inner());
-    assert_eq!(answered.not_recorded.len(), 3);
+    assert_eq!(answered.not_recorded.len(), 100);
     ends_well(&scene, server, &answered).await;
 }
 

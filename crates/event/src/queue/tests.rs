@@ -87,22 +87,52 @@ fn there_is_no_more_room_than_was_configured() {
     assert_eq!((shared.reserved(), shared.waiting()), (4_000, 1));
     drop(receiver.try_recv().unwrap().take().unwrap().reserved);
     assert_eq!(shared.reserved(), 0);
-    // A batch larger than the queue has it for itself, and no bytes are some bytes.
-    let all = recorder.try_reserve(1 << 40).unwrap();
-    assert_eq!((all.bytes(), recorder.try_reserve(0).is_none()), (10_000, true));
+    // A batch larger than the queue has it for itself but for a share, and no bytes are some bytes.
+    let all = recorder.try_reserve_in(Lane::Bulk, 1 << 40).unwrap();
+    assert_eq!((all.bytes(), recorder.try_reserve_in(Lane::Bulk, 0).is_none()), (8_750, true));
+    let share = recorder.try_reserve(1_250).unwrap();
+    assert!(recorder.try_reserve(0).is_none());
+    assert_eq!(shared.reserved(), 10_000);
+    drop((all, share));
+    assert_eq!(shared.reserved(), 0);
+}
+
+#[test]
+fn who_waits_for_room_leaves_interactive_calls_their_share() {
+    let (recorder, shared, _receiver) = recorder(8_000, SyncPolicy::Interval);
+    let held = [4_000, 3_000].map(|bytes| recorder.try_reserve_in(Lane::Bulk, bytes).unwrap());
+    let mut waits = pin!(recorder.reserve(6_000));
+    assert!(poll(waits.as_mut()).is_pending());
+    let calls = [500, 500].map(|bytes| recorder.try_reserve(bytes).unwrap());
+    assert_eq!((recorder.try_reserve(1).is_none(), shared.reserved()), (true, 8_000));
+    // Their share first, whoever gives room back.
+    let [first, second] = held;
+    drop(first);
+    assert!(poll(waits.as_mut()).is_pending());
+    let again = recorder.try_reserve(1_000).unwrap();
+    assert!(recorder.try_reserve(1).is_none());
+    drop((again, calls));
+    assert!(poll(waits.as_mut()).is_pending(), "5,000 bytes are free, and 1,000 of their share");
+    drop(second);
+    let Poll::Ready(Some(waited)) = poll(waits.as_mut()) else { panic!("there is room") };
+    drop(waited);
+    assert_eq!(shared.reserved(), 0);
+    // Without anybody who waits, they have all of it.
+    let all = [7_000, 1_000].map(|bytes| recorder.try_reserve(bytes));
+    assert!(all.iter().all(Option::is_some));
 }
 
 #[test]
 fn those_who_wait_get_room_in_their_order() {
     let (recorder, ..) = recorder(10_000, SyncPolicy::Interval);
     let held = recorder.try_reserve(10_000).unwrap();
-    let (mut large, mut small) = (pin!(recorder.reserve(9_000)), pin!(recorder.reserve(1_000)));
+    let (mut large, mut small) = (pin!(recorder.reserve(7_000)), pin!(recorder.reserve(1_000)));
     assert!(poll(large.as_mut()).is_pending() && poll(small.as_mut()).is_pending());
     drop(held);
-    assert!(recorder.try_reserve(500).is_none(), "later calls do not overtake waiting ones");
+    assert!(recorder.try_reserve_in(Lane::Bulk, 500).is_none(), "later calls do not overtake waiting ones");
     let Poll::Ready(Some(large)) = poll(large.as_mut()) else { panic!("there is room") };
     let Poll::Ready(Some(small)) = poll(small.as_mut()) else { panic!("there is room") };
-    assert_eq!((large.bytes(), small.bytes()), (9_000, 1_000));
+    assert_eq!((large.bytes(), small.bytes()), (7_000, 1_000));
 }
 
 #[test]
@@ -182,7 +212,10 @@ fn the_bound_holds_under_threads() {
             scope.spawn(move || {
                 for turn in 0..5_000_usize {
                     let bytes = 1 + (thread * 7_919 + turn * 104_729) % 40_000;
-                    let Some(reserved) = recorder.try_reserve(bytes) else { continue };
+                    let lane = if turn % 3 == 0 { Lane::Bulk } else { Lane::Interactive };
+                    // Some that fit into the share.
+                    let bytes = if turn % 4 == 0 { bytes / 10 + 1 } else { bytes };
+                    let Some(reserved) = recorder.try_reserve_in(lane, bytes) else { continue };
                     let now = held.fetch_add(bytes, Ordering::SeqCst) + bytes;
                     most.fetch_max(now, Ordering::SeqCst);
                     held.fetch_sub(bytes, Ordering::SeqCst);
