@@ -11,7 +11,7 @@ const LEAST_QUEUE: usize = 4 << 20;
 /// The most bytes of the queue.
 const MOST_QUEUE: usize = 1 << 30;
 
-/// The least bytes of a log file before the next is begun.
+/// The least bytes that a log file may be limited to.
 const LEAST_FILE: usize = 64 << 10;
 
 /// The most bytes. What a file is sealed into goes to a bucket in one request of at most 128 MiB; it is smaller than
@@ -35,7 +35,7 @@ pub struct EventConfig {
     pub interval: Duration,
     /// The most bytes of all log files.
     pub log_limit: u64,
-    /// The bytes at which a log file is closed and the next is begun.
+    /// The most bytes of a log file, unless it has one event that is larger.
     pub log_file: u64,
     /// The age at which a log file is closed.
     pub log_age: Duration,

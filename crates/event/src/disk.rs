@@ -26,6 +26,10 @@ pub(crate) trait Disk: Debug + Send + Sync {
     /// Overwrites the first bytes of a file, which is made if it is missing. Syncs nothing.
     fn note(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
+    /// Overwrites the first bytes of a file, which has at least as many, and syncs it. Needs no space where the file
+    /// system overwrites in place. After an error, any part of the bytes may be there.
+    fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
     /// Syncs a file.
     fn sync(&self, path: &Path) -> io::Result<()>;
 
@@ -115,6 +119,12 @@ impl Disk for LocalDisk {
     fn note(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(path)?;
         file.write_all_at(bytes, 0)
+    }
+
+    fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let file = File::options().write(true).open(path)?;
+        file.write_all_at(bytes, 0)?;
+        file.sync_all()
     }
 
     fn sync(&self, path: &Path) -> io::Result<()> {

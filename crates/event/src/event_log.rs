@@ -92,6 +92,7 @@ impl EventLog {
         let limits = Limits::of(config);
         let (log, recovery) = Log::open(disk, path.clone(), &server, version, limits, start)?;
         let files = log.files().clone();
+        files.take_room();
         let (shared, queue) = Shared::new(config, Arc::clone(metrics));
         let next = (log, recovery.next_position);
         let mut writer = Writer::new(config, Arc::clone(&shared), queue, next, Arc::clone(&clock), version);

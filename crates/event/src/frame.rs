@@ -31,6 +31,16 @@ pub fn write(event: &Event, out: &mut Vec<u8>) -> usize {
     bytes
 }
 
+/// The bytes of each of some whole frames, their heads included.
+pub(crate) fn lengths(frames: &[u8]) -> impl Iterator<Item = usize> {
+    let mut rest = frames;
+    std::iter::from_fn(move || {
+        let length = HEAD_BYTES + u32::from_le_bytes(*rest.first_chunk()?) as usize;
+        rest = rest.get(length..)?;
+        Some(length)
+    })
+}
+
 /// The CRC-32C of a frame's length and event.
 #[must_use]
 pub fn checksum(length: [u8; 4], event: &[u8]) -> u32 {

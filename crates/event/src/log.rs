@@ -1,7 +1,8 @@
 //! The log: files of frames in order, `log/<server>-<sequence>.log`.
 //!
 //! Each file begins with a header, whose position is that of the first event behind it. Positions go on over files and
-//! restarts, 1, 2, 3 …; a header takes none. A file is closed at a size or an age, and never written again.
+//! restarts, 1, 2, 3 …; a header takes none. A file is closed at a size or an age, and never written again. Events that
+//! do not fit into it go to the next, those of one call, too.
 //!
 //! After a write or a sync that failed, nothing is known of what was written since the last success, and the system
 //! may discard it without another error (<https://wiki.postgresql.org/wiki/Fsync_Errors>). So the file is closed and
@@ -67,6 +68,39 @@ pub(crate) struct Group {
     pub(crate) recorded_at: i64,
 }
 
+/// The first events of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// The bytes of their frames.
+    pub(crate) bytes: usize,
+    /// The number of events.
+    pub(crate) events: u64,
+}
+
+impl Group {
+    /// As many of its first events as have at most `most` bytes together; one if that is larger.
+    fn part(&self, most: u64) -> Part {
+        if self.frames.len() as u64 <= most {
+            return Part { bytes: self.frames.len(), events: self.events };
+        }
+        let mut part = Part { bytes: 0, events: 0 };
+        for length in frame::lengths(&self.frames) {
+            if part.events > 0 && (part.bytes + length) as u64 > most {
+                break;
+            }
+            part = Part { bytes: part.bytes + length, events: part.events + 1 };
+        }
+        part
+    }
+
+    /// Drops the first events.
+    pub(crate) fn drop_part(&mut self, part: Part) {
+        self.frames.drain(..part.bytes);
+        self.first += part.events;
+        self.events -= part.events;
+    }
+}
+
 /// Why a group is not written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Trouble {
@@ -86,6 +120,8 @@ pub(crate) struct Log {
     version: String,
     keys: Vec<KeyName>,
     next_sequence: u64,
+    /// The most bytes that events have in a file, unless one alone has more.
+    most_events: u64,
     open: Option<Open>,
     /// Abandoned files that could not be cut, and to which length; 0 removes them.
     uncut: Vec<(PathBuf, u64)>,
@@ -150,6 +186,8 @@ impl Log {
         start: Start,
     ) -> Result<(Self, Recovery), EventError> {
         let recovered = recovery::recover(&*disk, &directory, server, start.sealed)?;
+        // The longest header.
+        let header = header(u64::MAX, -1, server, u64::MAX, version, &start.keys);
         let files = LogFiles::new(disk, directory, server.to_owned(), recovered.files, recovered.deleted);
         let log = Self {
             files,
@@ -157,6 +195,7 @@ impl Log {
             version: version.to_owned(),
             keys: start.keys,
             next_sequence: recovered.next_sequence,
+            most_events: limits.file.saturating_sub(header.len() as u64),
             open: None,
             uncut: Vec::new(),
         };
@@ -167,9 +206,11 @@ impl Log {
         &self.files
     }
 
-    /// Writes a group. It is certain after [`Log::sync`] or [`Log::trust`]; after an error nothing of it is.
-    pub(crate) fn write(&mut self, group: &Group, now: Instant) -> Result<(), Trouble> {
-        let adds = group.frames.len() as u64;
+    /// Writes the first events of a group, as many as a file may have. They are certain after [`Log::sync`] or
+    /// [`Log::trust`]; after an error none of them is.
+    pub(crate) fn write(&mut self, group: &Group, now: Instant) -> Result<Part, Trouble> {
+        let part = group.part(self.most_events);
+        let adds = part.bytes as u64;
         if self.open.as_ref().is_some_and(|open| open.written + adds > self.limits.file) {
             self.close();
         }
@@ -179,10 +220,10 @@ impl Log {
             self.close();
             return Err(Trouble::Full { limit: self.limits.total });
         }
-        match self.append(group, now) {
+        match self.append(group, part, now) {
             Ok(()) => {
                 fault::point("record.append");
-                Ok(())
+                Ok(part)
             }
             Err(source) => Err(self.abandon(source)),
         }
@@ -248,14 +289,14 @@ impl Log {
         });
     }
 
-    /// Appends a group to the open file, or to a new one.
-    fn append(&mut self, group: &Group, now: Instant) -> io::Result<()> {
+    /// Appends the first events of a group to the open file, or to a new one.
+    fn append(&mut self, group: &Group, part: Part, now: Instant) -> io::Result<()> {
         if self.open.is_none() {
             self.create(group, now)?;
         }
         let Some(open) = &mut self.open else { return Ok(()) };
-        open.append(&group.frames)?;
-        open.last = group.first + group.events - 1;
+        open.append(&group.frames[..part.bytes])?;
+        open.last = group.first + part.events - 1;
         let certain = (open.file.events() > 0).then(|| open.file.clone());
         self.files.set_open(certain, open.written);
         Ok(())
@@ -276,16 +317,11 @@ impl Log {
         };
         fault::point("record.created");
         self.next_sequence += 1;
-        let (server, version) = (server.to_owned(), self.version.clone());
-        let keys = KeyName::for_header(&self.keys);
-        let header =
-            event::Event::Header(LogHeader { format: scan::FORMAT, server, sequence, version, keys });
+        let header = header(group.first, group.recorded_at, server, sequence, &self.version, &self.keys);
         let (first, last, recorded_at) = (group.first, group.first - 1, group.recorded_at);
         let file = LogFile { path, sequence, first, last, bytes: 0, recorded_at };
         let open = Open { output, file, written: 0, last, is_synced: false, is_named: false, since: now };
-        let mut frame = Vec::new();
-        frame::write(&Event { position: first, recorded_at, event: Some(header) }, &mut frame);
-        self.open.insert(open).append(&frame)
+        self.open.insert(open).append(&header)
     }
 
     /// Closes the open file after an error, and cuts it to what is certain.
@@ -308,6 +344,23 @@ impl Log {
         }
         Trouble::Io { path, source }
     }
+}
+
+/// What a file begins with, as a frame.
+fn header(
+    position: u64,
+    recorded_at: i64,
+    server: &str,
+    sequence: u64,
+    version: &str,
+    keys: &[KeyName],
+) -> Vec<u8> {
+    let (server, version) = (server.to_owned(), version.to_owned());
+    let keys = KeyName::for_header(keys);
+    let header = event::Event::Header(LogHeader { format: scan::FORMAT, server, sequence, version, keys });
+    let mut frame = Vec::new();
+    frame::write(&Event { position, recorded_at, event: Some(header) }, &mut frame);
+    frame
 }
 
 /// Cuts a file to a length; 0 removes it.

@@ -2,7 +2,8 @@
 //!
 //! It takes what is queued, encodes it into a group, and commits the group: one write, one sync, then all who wait are
 //! told. While it syncs, the next group gathers in the queue. A group stays in memory until it is certain, so that it
-//! can be written again. [`Writer::turn`] is all of that without a thread; it looks at the clock and never sleeps.
+//! can be written again. One that is larger than a log file is written and synced in parts. [`Writer::turn`] is all of
+//! that without a thread; it looks at the clock and never sleeps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -291,19 +292,21 @@ impl Writer {
         }
     }
 
+    /// Writes the pending group to as many files as it needs. What is certain is taken out of it.
     fn write(&mut self, now: Instant) -> Result<(), Trouble> {
-        // Batches without events.
-        if self.pending.group.events == 0 {
-            return Ok(());
+        // There is none if the batches have no events.
+        while self.pending.group.events > 0 {
+            let part = self.log.write(&self.pending.group, now)?;
+            if self.shared.policy == SyncPolicy::Os && !self.pending.is_urgent {
+                self.log.trust();
+            } else {
+                let began = Instant::now();
+                self.log.sync()?;
+                self.shared.metrics.events.synced(began.elapsed());
+            }
+            self.shared.metrics.events.appended.inc_by(part.events);
+            self.pending.group.drop_part(part);
         }
-        self.log.write(&self.pending.group, now)?;
-        if self.shared.policy == SyncPolicy::Os && !self.pending.is_urgent {
-            self.log.trust();
-            return Ok(());
-        }
-        let began = Instant::now();
-        self.log.sync()?;
-        self.shared.metrics.events.synced(began.elapsed());
         Ok(())
     }
 
@@ -319,15 +322,11 @@ impl Writer {
     /// The pending group is certain.
     fn settle(&mut self) {
         let shared = &self.shared;
-        shared.metrics.events.appended.inc_by(self.pending.group.events);
         shared.settled.fetch_add(self.pending.counted, Ordering::Relaxed);
         shared.progress.durable(self.pending.batches.drain(..));
         shared.give_back(self.pending.reserved);
-        let group = &mut self.pending.group;
-        group.frames.clear();
-        group.events = 0;
         // A rare large group must not stay.
-        group.frames.shrink_to(2 * self.group_bytes);
+        self.pending.group.frames.shrink_to(2 * self.group_bytes);
         (self.pending.reserved, self.pending.counted, self.pending.due) = (0, 0, None);
         self.pending.is_urgent = false;
     }

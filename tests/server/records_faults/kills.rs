@@ -9,14 +9,16 @@ use crate::binary::Process;
 use crate::s3::S3;
 
 /// The steps, and how often each is reached before the kill: by then, clients have answers that may be lost.
-const STEPS: [(&str, u32); 8] = [
+const STEPS: [(&str, u32); 10] = [
     ("record.created", 3),
     ("record.append", 40),
     ("record.synced", 40),
     ("record.rotate", 3),
     ("seal.staged", 2),
     ("seal.placed", 2),
+    ("record.noting", 2),
     ("record.deleting", 2),
+    ("record.deleted", 2),
     ("seal.deleted", 2),
 ];
 

@@ -20,8 +20,8 @@ pub(crate) struct MemoryDisk(Arc<Mutex<State>>);
 struct State {
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
-    /// Names that were given or taken since names were synced.
-    changes: Vec<(PathBuf, Option<usize>)>,
+    /// Names that were given or taken since names were synced: those of a rename at once.
+    changes: Vec<Vec<(PathBuf, Option<usize>)>>,
     files: Vec<Content>,
     faults: Faults,
     /// Operations that changed something or synced.
@@ -84,12 +84,18 @@ impl State {
         self.names.values().map(|file| self.files[*file].bytes.len() as u64).sum()
     }
 
-    fn name(&mut self, path: &Path, file: Option<usize>) {
+    fn name(&mut self, changes: Vec<(PathBuf, Option<usize>)>) {
+        name_in(&mut self.names, &changes);
+        self.changes.push(changes);
+    }
+}
+
+fn name_in(names: &mut BTreeMap<PathBuf, usize>, changes: &[(PathBuf, Option<usize>)]) {
+    for (path, file) in changes {
         match file {
-            Some(file) => self.names.insert(path.to_owned(), file),
-            None => self.names.remove(path),
+            Some(file) => names.insert(path.clone(), *file),
+            None => names.remove(path),
         };
-        self.changes.push((path.to_owned(), file));
     }
 }
 
@@ -125,12 +131,7 @@ impl MemoryDisk {
         let mut random = Random(seed);
         let mut names = state.durable_names.clone();
         let survive = random.below(state.changes.len() + 1);
-        for (path, file) in &state.changes[..survive] {
-            match file {
-                Some(file) => names.insert(path.clone(), *file),
-                None => names.remove(path),
-            };
-        }
+        state.changes[..survive].iter().for_each(|changes| name_in(&mut names, changes));
         let after = |content: &Content| {
             let mut bytes = content.durable.clone();
             if content.is_note {
@@ -199,7 +200,7 @@ impl Disk for MemoryDisk {
         }
         let file = state.files.len();
         state.files.push(Content::default());
-        state.name(path, Some(file));
+        state.name(vec![(path.to_owned(), Some(file))]);
         Ok(Box::new(MemoryFile { disk: self.clone(), file }))
     }
 
@@ -235,7 +236,7 @@ impl Disk for MemoryDisk {
         if !state.names.contains_key(path) {
             let file = state.files.len();
             state.files.push(Content { is_note: true, ..Content::default() });
-            state.name(path, Some(file));
+            state.name(vec![(path.to_owned(), Some(file))]);
         }
         let room = state.faults.capacity.map(|capacity| capacity.saturating_sub(state.used()));
         let file = state.file(path)?;
@@ -245,6 +246,22 @@ impl Disk for MemoryDisk {
         file.bytes.resize(file.bytes.len().max(bytes.len()), 0);
         file.bytes[..bytes.len()].copy_from_slice(bytes);
         Ok(())
+    }
+
+    fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.state();
+        if state.has_no_power {
+            return state.step();
+        }
+        let done = state.step();
+        let fails = done.is_err() || strikes(&mut state.faults.writes);
+        let file = state.file(path)?;
+        let written = if fails { bytes.len() / 2 } else { bytes.len() };
+        file.bytes[..written].copy_from_slice(&bytes[..written]);
+        // In its place: what is half written may be on the disk.
+        file.sync();
+        done?;
+        if fails { Err(io::Error::other("the write failed")) } else { Ok(()) }
     }
 
     fn sync(&self, path: &Path) -> io::Result<()> {
@@ -261,7 +278,7 @@ impl Disk for MemoryDisk {
             return Err(io::Error::other("the removal failed"));
         }
         state.file(path)?;
-        state.name(path, None);
+        state.name(vec![(path.to_owned(), None)]);
         Ok(())
     }
 
@@ -270,11 +287,7 @@ impl Disk for MemoryDisk {
         state.step()?;
         state.file(from)?;
         let file = state.names[from];
-        // One step of the journal.
-        state.name(to, Some(file));
-        let replaced = state.changes.len();
-        state.name(from, None);
-        state.changes.swap(replaced - 1, replaced);
+        state.name(vec![(from.to_owned(), None), (to.to_owned(), Some(file))]);
         Ok(())
     }
 

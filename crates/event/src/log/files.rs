@@ -1,5 +1,9 @@
 //! The log files of a server: which there are, which may be sealed, and how they go.
 //!
+//! Before a file is deleted, its end is noted, so that numbers go on when no file is left. Room for the next note is
+//! taken while there is some: a disk that is full of logs must not keep them from being deleted. The note is written
+//! there, and takes its name then.
+//!
 //! Sealing has idle priority. The writer takes no lock that sealing takes: it would wait for as long as sealing gets no
 //! core.
 
@@ -22,6 +26,12 @@ use crate::numbers;
 
 /// Where the last of the deleted files ended, or what was lost, so that numbers go on when no file is left.
 pub(crate) const DELETED: &str = "deleted";
+
+/// The room for the next one.
+pub(crate) const NEXT_DELETED: &str = "deleted.next";
+
+/// The bytes of a note, with the greatest numbers. Shorter ones end with empty lines.
+const NOTE_BYTES: usize = "sequence = \nposition = \n".len() + 2 * 20;
 
 const EXTENSION: &str = ".log";
 
@@ -207,6 +217,8 @@ impl LogFiles {
         disk::remove_if_there(&*self.0.disk, &file.path).map_err(EventError::io(&file.path))?;
         self.0.disk.sync_names(&self.0.directory).map_err(EventError::io(&self.0.directory))?;
         self.change_closed(|closed| _ = closed.remove(&file.sequence));
+        fault::point("record.deleted");
+        self.take_room();
         drop(deleted);
         if let Some(freed) = self.0.freed.get() {
             freed();
@@ -219,6 +231,13 @@ impl LogFiles {
         // Without a note, less is known of what was lost, and nothing else is wrong.
         if let Err(error) = durable::note(&*self.0.disk, &self.0.directory, reached) {
             tracing::debug!(%error, "how far the log is synced could not be noted");
+        }
+    }
+
+    /// Takes the room for the next note, unless it is taken. On a full disk that is done later.
+    pub(crate) fn take_room(&self) {
+        if let Err(error) = Deleted::take_room(&*self.0.disk, &self.0.directory) {
+            tracing::debug!(%error, "there is no room for the next note of deleted log files");
         }
     }
 
@@ -302,11 +321,32 @@ impl Deleted {
         }
     }
 
-    /// Writes it durably.
+    /// Writes it durably, into the room that was taken for it.
     pub(crate) fn write(self, disk: &dyn Disk, directory: &Path) -> Result<(), EventError> {
-        let path = directory.join(DELETED);
-        let text = format!("sequence = {}\nposition = {}\n", self.sequence, self.position);
-        disk::replace(disk, &path, text.as_bytes()).map_err(EventError::io(&path))
+        let (path, next) = (directory.join(DELETED), directory.join(NEXT_DELETED));
+        let mut text = format!("sequence = {}\nposition = {}\n", self.sequence, self.position).into_bytes();
+        text.resize(NOTE_BYTES, b'\n');
+        match disk.overwrite(&next, &text) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return disk::replace(disk, &path, &*text).map_err(EventError::io(&path));
+            }
+            Err(error) => return Err(EventError::io(&next)(error)),
+        }
+        fault::point("record.noting");
+        disk.rename(&next, &path).map_err(EventError::io(&path))?;
+        disk.sync_names(directory).map_err(EventError::io(directory))
+    }
+
+    fn take_room(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
+        let next = directory.join(NEXT_DELETED);
+        if disk.list(directory)?.iter().any(|(name, _)| name == NEXT_DELETED) {
+            return Ok(());
+        }
+        disk::replace(disk, &next, &[b'\n'; NOTE_BYTES][..]).inspect_err(|_| {
+            // Half of it would take room from others. What stays is removed at the next start.
+            let _ = disk::remove_if_there(disk, &next.with_added_extension("new"));
+        })
     }
 }
 

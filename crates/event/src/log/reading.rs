@@ -74,6 +74,7 @@ pub fn take_over(root: &Path) -> Result<TakenOver, EventError> {
     let recovered = recovery::recover(&LocalDisk, &log, directory.server(), LogEnd::default())?;
     let server = directory.server().to_owned();
     let files = LogFiles::new(Arc::new(LocalDisk), log, server, recovered.files, recovered.deleted);
+    files.take_room();
     Ok(TakenOver { files, recovery: recovered.report, directory })
 }
 

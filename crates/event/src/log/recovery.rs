@@ -23,7 +23,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::durable;
-use super::files::{self, DELETED, Deleted, LogEnd, LogFile};
+use super::files::{self, DELETED, Deleted, LogEnd, LogFile, NEXT_DELETED};
 use super::scan::{FORMAT, Scan, scan};
 use super::unread::{DAMAGED, Unread, unread};
 use crate::disk::{self, Disk};
@@ -92,8 +92,8 @@ pub(super) struct Found {
 enum Need {
     Nothing,
     Cut,
-    /// To be kept aside before it is cut.
-    Aside,
+    /// To be copied before it is cut.
+    Quarantine,
 }
 
 /// Reads all files of the server, and repairs them. `sealed`: up to where the store has events of the server.
@@ -116,7 +116,7 @@ pub(super) fn recover(
     };
     let needs = needs(&found, deleted.position, durable.position);
     let mut reached = known.max(sealed);
-    let is_damaged: Vec<bool> = needs.iter().map(|(need, _)| *need == Need::Aside).collect();
+    let is_damaged: Vec<bool> = needs.iter().map(|(need, _)| *need == Need::Quarantine).collect();
     for fault in
         found.iter().zip(&is_damaged).filter(|(_, is)| **is).filter_map(|(one, _)| one.scan.fault.as_ref())
     {
@@ -126,7 +126,7 @@ pub(super) fn recover(
     // All copies are made before anything is changed, and numbers are raised before what they are known by goes.
     let mut copies = Vec::new();
     for (one, is_damaged) in found.iter().zip(is_damaged) {
-        copies.push(if is_damaged { Some(keep_aside(disk, &one.file.path)?) } else { None });
+        copies.push(if is_damaged { Some(quarantine(disk, &one.file.path)?) } else { None });
     }
     if reached != present {
         deleted = Deleted { sequence: reached.sequence, position: reached.position };
@@ -175,7 +175,7 @@ fn needs(found: &[Found], deleted: u64, durable: u64) -> Vec<(Need, Option<u64>)
 /// What is wrong with files, where events may be missing.
 pub(super) fn damage(found: &[Found], deleted: u64, durable: u64) -> Vec<Unread> {
     let needs = needs(found, deleted, durable);
-    let damaged = found.iter().zip(needs).filter(|(_, (need, _))| *need == Need::Aside);
+    let damaged = found.iter().zip(needs).filter(|(_, (need, _))| *need == Need::Quarantine);
     damaged.filter_map(|(one, _)| one.damage()).collect()
 }
 
@@ -265,7 +265,7 @@ impl Found {
             Some(next) => next == last + 1,
             None => fault.resumes.is_none() && last >= durable,
         };
-        if is_harmless { Need::Cut } else { Need::Aside }
+        if is_harmless { Need::Cut } else { Need::Quarantine }
     }
 
     /// Makes what is whole of it durable, and nothing else.
@@ -284,7 +284,7 @@ impl Found {
             Need::Nothing if is_newest => disk.sync(path),
             // It was synced before the next one was begun.
             Need::Nothing => Ok(()),
-            Need::Cut | Need::Aside => disk.cut(path, self.scan.bytes),
+            Need::Cut | Need::Quarantine => disk.cut(path, self.scan.bytes),
         }
     }
 
@@ -316,7 +316,7 @@ impl Found {
                 tracing::info!(%file, at, bytes, "events that stand in the next file were cut off a log file");
             }
             Need::Cut => tracing::warn!(%file, at, bytes, message, "a torn tail was cut off a log file"),
-            Need::Aside => tracing::error!(
+            Need::Quarantine => tracing::error!(
                 %file, at, bytes, message,
                 "a log file is damaged; the rest of the file is not read, and a copy is kept"
             ),
@@ -324,27 +324,27 @@ impl Found {
     }
 }
 
-/// Copies a file, and returns where to.
-fn keep_aside(disk: &dyn Disk, path: &Path) -> Result<PathBuf, EventError> {
+/// Copies a damaged file, and returns where to.
+fn quarantine(disk: &dyn Disk, path: &Path) -> Result<PathBuf, EventError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let taken = disk.list(directory).map_err(EventError::io(directory))?;
     let is_free = |path: &PathBuf| !taken.iter().any(|(name, _)| path.ends_with(name));
     let first = path.with_added_extension(DAMAGED);
-    let aside = if is_free(&first) {
+    let copy = if is_free(&first) {
         first
     } else {
         let mut others = (2_u32..).map(|number| path.with_added_extension(format!("{DAMAGED}-{number}")));
         others.find(is_free).unwrap_or(first)
     };
-    let copy = || disk::replace(disk, &aside, disk.read(path)?);
-    copy().map_err(EventError::io(&aside))?;
-    Ok(aside)
+    let write = || disk::replace(disk, &copy, disk.read(path)?);
+    write().map_err(EventError::io(&copy))?;
+    Ok(copy)
 }
 
 /// Removes files that were not finished.
 fn remove_leftovers(disk: &dyn Disk, directory: &Path, server: &str) -> Result<(), EventError> {
     for (name, _) in disk.list(directory).map_err(EventError::io(directory))? {
-        let of_ours = |made: &str| made == DELETED || made.starts_with(server);
+        let of_ours = |made: &str| [DELETED, NEXT_DELETED].contains(&made) || made.starts_with(server);
         if name.strip_suffix(".new").is_some_and(of_ours) {
             let path = directory.join(name);
             disk.remove(&path).map_err(EventError::io(&path))?;

@@ -9,8 +9,10 @@ use crate::proto::DecisionRecord;
 
 const DIRECTORY: &str = "/log";
 
+const LIMITS: Limits = Limits { total: 1 << 20, file: 1 << 20, age: Duration::from_mins(10) };
+
 fn open(disk: &MemoryDisk, total: u64, file: u64) -> Log {
-    let limits = Limits { total, file, age: Duration::from_mins(10) };
+    let limits = Limits { total, file, ..LIMITS };
     Log::open(Arc::new(disk.clone()), PathBuf::from(DIRECTORY), "s", "1.2.3", limits, Start::default())
         .unwrap()
         .0
@@ -27,8 +29,16 @@ fn group(first: u64, events: u64) -> Group {
 }
 
 fn commit(log: &mut Log, first: u64, events: u64, now: Instant) -> Result<(), Trouble> {
-    log.write(&group(first, events), now)?;
-    log.sync()
+    commit_group(log, group(first, events), now)
+}
+
+fn commit_group(log: &mut Log, mut group: Group, now: Instant) -> Result<(), Trouble> {
+    while group.events > 0 {
+        let part = log.write(&group, now)?;
+        log.sync()?;
+        group.drop_part(part);
+    }
+    Ok(())
 }
 
 fn read(disk: &MemoryDisk, name: &str) -> Result<Vec<Event>, FrameError> {
@@ -83,18 +93,25 @@ fn files_are_closed_at_their_size_and_their_age() {
     commit(&mut log, 1, 4, now).unwrap();
     commit(&mut log, 5, 4, now).unwrap();
     assert_eq!(log.files().closed().len(), 1, "the second group did not fit");
-    // A group that is larger than a file is a file.
+    // A group that is larger than a file goes to several, and an event that is larger has one of its own.
     commit(&mut log, 9, 20, now).unwrap();
-    log.close_if_due(now);
-    assert_eq!(log.files().closed().len(), 3);
-    assert_eq!(log.closes_in(now), None);
-    commit(&mut log, 29, 1, now).unwrap();
+    assert_eq!(log.files().closed().len(), 5);
+    let mut large = Group { first: 29, events: 0, recorded_at: 5, frames: Vec::new() };
+    for length in [1, 2_000, 1] {
+        let record = DecisionRecord { request_id: "r".repeat(length), ..DecisionRecord::default() };
+        let (position, event) = (large.first + large.events, event::Event::Decision(Box::new(record)));
+        frame::write(&Event { position, recorded_at: 5, event: Some(event) }, &mut large.frames);
+        large.events += 1;
+    }
+    commit_group(&mut log, large, now).unwrap();
+    assert!(log.files().all().iter().all(|file| file.bytes <= 800 || file.events() == 1));
     assert_eq!(log.closes_in(now + Duration::from_mins(4)), Some(Duration::from_mins(6)));
     log.close_if_due(now + Duration::from_secs(599));
-    assert_eq!(log.files().closed().len(), 3);
+    assert_eq!(log.files().closed().len(), 7);
     log.close_if_due(now + Duration::from_mins(10));
+    assert_eq!(log.closes_in(now), None);
     let positions: Vec<_> = log.files().closed().iter().map(|file| (file.first, file.last)).collect();
-    assert_eq!(positions, [(1, 4), (5, 8), (9, 28), (29, 29)]);
+    assert_eq!(positions, [(1, 4), (5, 8), (9, 14), (15, 20), (21, 26), (27, 29), (30, 30), (31, 31)]);
     assert_eq!(log.files().bytes(), disk.log_bytes());
 }
 
@@ -110,10 +127,23 @@ fn the_limit_holds_until_a_file_is_deleted() {
     log.files().delete(&log.files().closed()[0]).unwrap();
     commit(&mut log, 13, 6, now).unwrap();
     assert!(log.files().bytes() <= 2_000);
-    // A group that is larger than the limit is written when nothing else is there.
-    log.close();
-    log.files().closed().iter().for_each(|file| log.files().delete(file).unwrap());
-    commit(&mut log, 19, 40, now).unwrap();
+    // A group that is larger than the limit is written as room is made for it.
+    let (mut group, mut refused) = (group(19, 40), 0);
+    while group.events > 0 {
+        match log.write(&group, now) {
+            Ok(part) => {
+                log.sync().unwrap();
+                group.drop_part(part);
+            }
+            Err(trouble) => {
+                assert!(matches!(trouble, Trouble::Full { .. }), "{trouble}");
+                log.files().closed().iter().for_each(|file| log.files().delete(file).unwrap());
+                refused += 1;
+            }
+        }
+        assert!(log.files().bytes() <= 2_000);
+    }
+    assert_eq!((refused, log.files().all().last().unwrap().last), (2, 58));
 }
 
 #[test]
@@ -192,4 +222,77 @@ fn a_log_that_the_system_syncs_is_synced_when_a_file_is_closed() {
     assert_eq!((log.files().closed()[0].last, disk.syncs()), (2, 1));
     let disk = disk.after_loss_of_power(3);
     assert_eq!(read(&disk, "s-00000001.log").unwrap().len(), 3);
+}
+
+/// The names of log files.
+fn logs(disk: &MemoryDisk) -> Vec<String> {
+    disk.names().into_iter().filter(|name| name.ends_with(".log")).collect()
+}
+
+/// A log of so many closed files on a disk without room; the position of its next event, and the bytes of the disk.
+fn full(disk: &MemoryDisk, files: u64) -> (Log, u64, u64) {
+    let mut log = open(disk, 1 << 20, 1 << 20);
+    log.files().take_room();
+    for file in 0..files {
+        commit(&mut log, 1 + 3 * file, 3, Instant::now()).unwrap();
+        log.close();
+    }
+    let used = disk.used();
+    disk.set_faults(|faults| faults.capacity = Some(used));
+    (log, 1 + 3 * files, used)
+}
+
+#[test]
+fn a_full_disk_that_holds_nothing_but_logs_frees_itself() {
+    for files in [1, 3] {
+        let disk = MemoryDisk::default();
+        let (mut log, next, _) = full(&disk, files);
+        let refused = commit(&mut log, next, 1, Instant::now()).unwrap_err();
+        assert!(
+            matches!(&refused, Trouble::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull),
+            "{refused}"
+        );
+        for (at, file) in log.files().closed().iter().enumerate() {
+            log.files().delete(file).unwrap();
+            assert_eq!(logs(&disk).len(), files as usize - at - 1);
+        }
+        // Files that came into the place of others made no room for more.
+        assert_eq!(disk.names(), ["deleted", "deleted.next"]);
+        commit(&mut log, next, 1, Instant::now()).unwrap();
+        drop(log);
+        let log = open(&disk, 1 << 20, 1 << 20);
+        assert_eq!((log.files().closed()[0].first, log.next_sequence), (next, files + 2));
+    }
+}
+
+#[test]
+fn a_full_disk_that_loses_power_while_it_frees_itself_forgets_no_number() {
+    let whole = MemoryDisk::default();
+    let (log, ..) = full(&whole, 2);
+    let before = whole.steps();
+    log.files().closed().iter().for_each(|file| log.files().delete(file).unwrap());
+    for step in before + 1..=whole.steps() + 1 {
+        for seed in 0..8 {
+            let disk = MemoryDisk::default();
+            let (log, next, capacity) = full(&disk, 2);
+            disk.set_faults(|faults| faults.power_until = Some(step));
+            let deleted: Vec<bool> =
+                log.files().closed().iter().map(|file| log.files().delete(file).is_ok()).collect();
+            let after = disk.after_loss_of_power(seed);
+            after.set_faults(|faults| faults.capacity = Some(capacity));
+            let (mut log, recovery) =
+                Log::open(Arc::new(after.clone()), DIRECTORY.into(), "s", "1", LIMITS, Start::default()).unwrap();
+            assert_eq!((recovery.next_position, log.next_sequence), (next, 3), "{step} {seed}");
+            let left = log.files().closed();
+            for (file, was_deleted) in [1, 2].into_iter().zip(deleted) {
+                let is_left = left.iter().any(|left| left.sequence == file);
+                assert!(!(was_deleted && is_left), "{step} {seed}: {file} was deleted for good");
+            }
+            // What is left can go, and there is room again.
+            left.iter().for_each(|file| log.files().delete(file).unwrap());
+            assert!(logs(&after).is_empty());
+            after.set_faults(|faults| faults.capacity = None);
+            commit(&mut log, next, 1, Instant::now()).unwrap();
+        }
+    }
 }

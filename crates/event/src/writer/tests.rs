@@ -427,6 +427,33 @@ fn a_log_at_its_limit_goes_on_when_a_file_is_deleted() {
 }
 
 #[test]
+fn a_call_with_more_than_a_file_may_have_goes_to_several_and_is_told_once() {
+    let mut limits = small(SyncPolicy::Always);
+    (limits.log_file, limits.log_limit) = (1_000, 3_000);
+    let mut machine = Machine::start(&MemoryDisk::default(), &limits);
+    let ids: Vec<String> = (0..10).map(|at| format!("{at}-{}", "x".repeat(400))).collect();
+    let reserved = machine.recorder.try_reserve(1_000).unwrap();
+    let receipt = machine.recorder.record(reserved, Box::new(Ids(ids.clone())));
+    let mut sealed = Vec::new();
+    for _ in 0..4 {
+        machine.turn_after(LONGEST_RETRY);
+        if machine.shared.waiting() == 0 {
+            break;
+        }
+        // Sealing makes room for the rest.
+        sealed.extend(machine.ids());
+        let files = machine.writer.log.files().clone();
+        assert!(files.closed().iter().all(|file| file.bytes <= 1_000) && files.bytes() <= 3_000);
+        files.closed().iter().for_each(|file| files.delete(file).unwrap());
+    }
+    sealed.extend(machine.ids());
+    assert_eq!((sealed, machine.writer.next_position), (ids, 11));
+    assert_eq!(poll(Box::pin(receipt.durable()).as_mut()), Poll::Ready(Ok(())));
+    assert_eq!(machine.shared.metrics.events.appended.get(), 10);
+    assert_eq!((machine.lost(), machine.shared.waiting(), machine.shared.reserved()), (0, 0, 0));
+}
+
+#[test]
 fn events_that_cannot_be_encoded_are_lost_alone() {
     struct Panics;
     impl IntoEvents for Panics {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::*;
+use crate::fault::STEPS;
 use crate::queue::tests::OUTCOME;
 
 /// The variable that makes a test process write to the data directory that it names.
@@ -45,7 +46,7 @@ async fn what_the_killed_process_does() {
 #[test]
 fn killed_at_any_step() {
     let this = std::env::current_exe().unwrap();
-    for step in ["record.created", "record.append", "record.synced", "record.rotate", "record.deleting"] {
+    for step in STEPS.names() {
         let root = tempfile::tempdir().unwrap();
         let run = |fault: &str| {
             let test = "event_log::tests::kills::what_the_killed_process_does";

@@ -132,16 +132,16 @@ fn a_file_that_was_abandoned_within_a_frame_is_cut_and_nothing_is_missing() {
 }
 
 #[test]
-fn a_damaged_frame_before_others_is_kept_aside() {
+fn a_file_with_a_damaged_frame_before_others_is_quarantined() {
     for sequence in 1..=2 {
         let disk = disk(&[1..=5, 6..=10]);
         let (mut bytes, ends) = file(sequence, sequence * 5 - 4..=sequence * 5);
         bytes[ends[2] + 12] ^= 1;
         disk.put(&path(sequence), &bytes);
         let found = recovered(&disk);
-        let aside = path(sequence).with_added_extension("damaged");
-        assert_eq!(found.report.damaged, std::slice::from_ref(&aside));
-        assert_eq!(disk.content(&aside), bytes, "as it was");
+        let copy = path(sequence).with_added_extension("damaged");
+        assert_eq!(found.report.damaged, std::slice::from_ref(&copy));
+        assert_eq!(disk.content(&copy), bytes, "as it was");
         let kept = found.files.iter().find(|file| file.sequence == sequence).unwrap();
         assert_eq!(positions(&disk, kept), [sequence * 5 - 4, sequence * 5 - 3]);
         assert_eq!(found.report.next_position, 11, "no position is used again");
@@ -198,7 +198,7 @@ fn numbers_go_on_when_all_files_are_deleted() {
         log.delete(file).unwrap();
     }
     let disk = disk.after_loss_of_power(1);
-    assert_eq!(disk.names(), [DELETED]);
+    assert_eq!(disk.names(), [DELETED, NEXT_DELETED]);
     let found = recovered(&disk);
     assert_eq!((found.report.next_position, found.next_sequence), (11, 3));
     // A deletion that was not finished.
@@ -218,8 +218,8 @@ fn numbers_go_on_when_the_newest_file_is_deleted_first() {
 #[test]
 fn files_that_were_not_finished_are_removed_and_those_of_others_left_alone() {
     let disk = disk(&[1..=2]);
-    for name in ["deleted.new", "s-00000001.log.damaged.new", "other-00000009.log", "notes.txt", "theirs.new"]
-    {
+    let unfinished = ["deleted.new", "deleted.next.new", "s-00000001.log.damaged.new"];
+    for name in unfinished.into_iter().chain(["other-00000009.log", "notes.txt", "theirs.new"]) {
         disk.put(&Path::new(DIRECTORY).join(name), b"x");
     }
     let found = recovered(&disk);

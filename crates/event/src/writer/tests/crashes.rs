@@ -31,8 +31,8 @@ enum Act {
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let act = prop_oneof![
-        6 => (0..4_u8, 1..400_u16).prop_map(|(events, bytes)| Act::Record(events, bytes)),
-        2 => (0..4_u8, 1..400_u16).prop_map(|(events, bytes)| Act::RecordUrgently(events, bytes)),
+        6 => (0..8_u8, 1..400_u16).prop_map(|(events, bytes)| Act::Record(events, bytes)),
+        2 => (0..8_u8, 1..400_u16).prop_map(|(events, bytes)| Act::RecordUrgently(events, bytes)),
         6 => prop_oneof![Just(1), Just(50), Just(100), Just(2_000)].prop_map(Act::Pass),
         1 => (-1..=1_i8).prop_map(Act::Jump),
         1 => (0..3_u8).prop_map(Act::FailWrites),
