@@ -189,7 +189,8 @@ fn tell(recovery: &Recovery, privacy: &Privacy) {
         tracing::error!(
             first,
             last,
-            "events were recorded, and no log file has them; their positions are not used again"
+            "events were recorded, and no log file has them; their positions are not used again, and limits count them \
+             only if the checkpoint of the history has them"
         );
     }
     for unread in &recovery.unread {

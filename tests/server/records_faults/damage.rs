@@ -4,11 +4,15 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use event::log::open_read_only;
 
-use super::scene::{Answered, Scene, batch, client, until_sealed};
+use super::scene::{Answered, Scene, batch, channel, client, until_sealed};
 use crate::binary::{Ended, Process};
+use crate::harness::{rank_request, wire};
+use wire::feedback_service_client::FeedbackServiceClient;
+use wire::outcome_verdict::Verdict;
 
 /// The settings of a server whose log is not sealed while it runs.
 const UNSEALED: [(&str, &str); 2] = [("sync", "always"), ("log_age", "1h")];
@@ -91,6 +95,34 @@ fn every_reader_fails(scene: &Scene, expected: &[&str]) {
     assert!(!Path::new(out).exists());
 }
 
+/// Reports that a customer does not want to hear more.
+async fn opt_out(server: &Process, customer: &str) {
+    let outcome = wire::Outcome {
+        event_id: format!("of {customer}"),
+        r#type: "opt_out".to_owned(),
+        customer_id: customer.to_owned(),
+        offer_id: "travel_gold".to_owned(),
+        occurred_at: Some(SystemTime::now().into()),
+        ..wire::Outcome::default()
+    };
+    let mut feedback = FeedbackServiceClient::new(channel(server.address).await);
+    let request = wire::RecordOutcomesRequest { outcomes: vec![outcome] };
+    let verdicts = feedback.record_outcomes(request).await.unwrap().into_inner().verdicts;
+    assert_eq!(verdicts[0].verdict(), Verdict::Accepted, "{verdicts:?}");
+}
+
+/// Which of these customers have opted out, as the server knows it.
+async fn opted_out(server: &Process, customers: &[&str]) -> Vec<String> {
+    let mut request = rank_request("email_monthly", customers);
+    for customer in &mut request.customers {
+        customer.consents = ["marketing", "profiling", "partners"].map(str::to_owned).into();
+    }
+    let results = client(server.address).await.rank(request).await.unwrap().into_inner().results;
+    let is_out = |result: &wire::RankResult| result.degraded.iter().any(|line| line == "opted_out");
+    let found = customers.iter().zip(&results).filter(|(_, result)| is_out(result));
+    found.map(|(customer, _)| (*customer).to_owned()).collect()
+}
+
 /// Seals the data directory, which must fail with these words.
 #[track_caller]
 fn sealing_fails(scene: &Scene, expected: &[&str]) {
@@ -143,6 +175,72 @@ async fn a_damaged_log_is_never_taken_for_a_whole_one() {
     scene.seal("data");
     fails(&scene, &["events", "verify"], &["log 1 ends at position 14, and log 2 begins at 31"]);
     assert_eq!(scene.recorded(&[]), left.union(&more).cloned().collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outcomes_that_are_lost_are_missed_and_count_as_far_as_the_checkpoint_knows_them() {
+    let customers = ["C000012", "C000013"];
+    let scene = Scene::in_directory();
+    let server = scene.serve("data", &UNSEALED);
+    record(&server).await;
+    for customer in customers {
+        opt_out(&server, customer).await;
+    }
+    assert!(server.terminate().success());
+    let (file, data) = (log_file(&scene, "data"), scene.path("data").display().to_string());
+    // The first opt-out, behind 30 decisions: the other cannot be read behind it.
+    damage(&file, 31);
+    let shown = file.display().to_string();
+    let damaged = [&shown, "it is damaged at byte"];
+    every_reader_fails(&scene, &damaged);
+    fails(&scene, &["release", "simulate", "1", "--data", &data], &damaged);
+    let erase = ["privacy", "erase", "--customer", customers[0], "--data", &data];
+    let copy = format!("{shown}.damaged");
+    fails(&scene, &erase, &[&copy, "the erasure is not complete", "that cannot be searched"]);
+    fs::rename(&copy, scene.path("kept")).unwrap();
+    let erased = scene.run(&erase);
+    assert_eq!(erased.code, Some(0), "{erased:?}");
+
+    // The checkpoint of the history has both, and has forgotten whom the erasure is about.
+    let server = scene.serve("data", &UNSEALED);
+    assert_eq!(opted_out(&server, &customers).await, [customers[1]]);
+    assert!(server.terminate().success());
+    fails(&scene, &["events", "verify", "--data", &data], &["log 1 ends at position 30", "begins at 33"]);
+    // Nothing else has it.
+    fs::remove_file(scene.path("data/history.checkpoint")).unwrap();
+    let server = scene.serve("data", &UNSEALED);
+    assert_eq!(opted_out(&server, &customers).await, Vec::<String>::new());
+    assert!(server.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_starts_over_damaged_outcomes_says_what_is_lost_and_serves() {
+    let scene = Scene::in_directory();
+    let server = scene.serve("data", &UNSEALED);
+    for customer in ["C000012", "C000013", "C000014"] {
+        opt_out(&server, customer).await;
+    }
+    assert!(server.terminate().success());
+    let file = log_file(&scene, "data");
+    damage(&file, 2);
+    // A history that is built of the log alone.
+    fs::remove_file(scene.path("data/history.checkpoint")).unwrap();
+    let server = scene.serve("data", &UNSEALED);
+    assert_eq!(opted_out(&server, &["C000012", "C000013", "C000014"]).await, ["C000012"]);
+    let (status, log) = server.terminate_with_log();
+    assert!(status.success());
+    let says = |words: &[&str]| log.iter().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(
+        says(&[
+            "events were recorded, and no log file has them",
+            "limits count",
+            "\"first\":2",
+            "\"last\":3"
+        ]),
+        "{log:#?}"
+    );
+    let copy = format!("{}.damaged", file.display());
+    assert!(says(&["a file in the log is not read", &copy]), "{log:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -281,7 +281,8 @@ fn a_full_disk_that_loses_power_while_it_frees_itself_forgets_no_number() {
             let after = disk.after_loss_of_power(seed);
             after.set_faults(|faults| faults.capacity = Some(capacity));
             let (mut log, recovery) =
-                Log::open(Arc::new(after.clone()), DIRECTORY.into(), "s", "1", LIMITS, Start::default()).unwrap();
+                Log::open(Arc::new(after.clone()), DIRECTORY.into(), "s", "1", LIMITS, Start::default())
+                    .unwrap();
             assert_eq!((recovery.next_position, log.next_sequence), (next, 3), "{step} {seed}");
             let left = log.files().closed();
             for (file, was_deleted) in [1, 2].into_iter().zip(deleted) {

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::kind::Kind;
-use crate::read::{EventReader, Query};
+use crate::queue::tests::OUTCOME;
+use crate::read::{EventReader, Query, Since};
 use crate::sealed::EventStore;
 
 /// What becomes of a file.
@@ -59,24 +60,39 @@ fn apply(act: &Act, path: &Path, at: usize) {
     fs::write(path, bytes).unwrap();
 }
 
-/// The positions of all decisions that a reader gives.
+/// The positions of all events that a reader gives, kind by kind.
 fn scanned(reader: &EventReader) -> Option<Vec<u64>> {
     let mut found = Vec::new();
-    let read = reader.scan_entries(Kind::Decision, &Query::default(), &mut |entry| {
+    let mut visit = |entry: crate::columns::Entry| {
+        found.push(entry.position);
+        ControlFlow::Continue(())
+    };
+    for kind in Kind::ALL {
+        reader.scan_entries(kind, &Query::default(), &mut visit).ok()?;
+    }
+    found.sort_unstable();
+    Some(found)
+}
+
+/// The positions of all events as a history reads them.
+fn in_order(reader: &EventReader) -> Option<Vec<u64>> {
+    let mut found = Vec::new();
+    let read = reader.events_since(&Since::default(), &mut |entry| {
         found.push(entry.position);
         ControlFlow::Continue(())
     });
     read.ok().map(|()| found)
 }
 
-/// A data directory with a log of some files, in each of them the events of up to two batches. Returns the positions of
-/// its decisions, and the files.
+/// A data directory with a log of some files, in each of them the events of up to two batches: of decisions, and every
+/// other file ends with outcomes. Returns the positions, and the files.
 fn recorded(root: &Path, batches: &[u8]) -> (Vec<u64>, Vec<PathBuf>) {
     let (log, _) = start(&at(root, SyncPolicy::Always));
     let recorder = log.recorder();
     for (number, events) in batches.iter().enumerate() {
         let reserved = recorder.try_reserve(10_000).unwrap();
-        drop(recorder.record(reserved, batch(&format!("{number}"), usize::from(*events))));
+        let of_kind = if number % 4 == 1 { format!("{OUTCOME}{number}") } else { number.to_string() };
+        drop(recorder.record(reserved, batch(&of_kind, usize::from(*events))));
         if number % 2 == 1 {
             recorder.close_file(LONG).unwrap();
         }
@@ -106,8 +122,10 @@ proptest! {
         let store = EventStore::open(store.path().to_str().unwrap(), None, []).unwrap();
         let is_whole = match open_read_only(root.path()) {
             Ok(opened) => {
-                let read = scanned(&EventReader::new(store.clone()).with_opened(opened.clone()));
+                let reader = EventReader::new(store.clone()).with_opened(opened.clone());
+                let read = scanned(&reader);
                 prop_assert_eq!(read.is_some(), opened.unread.is_empty());
+                prop_assert_eq!(&read, &in_order(&reader));
                 read.is_none_or(|read| read == positions)
             }
             // A file that cannot be understood.
