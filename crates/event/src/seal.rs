@@ -14,7 +14,7 @@ use std::io::ErrorKind;
 use work::fault::Steps;
 use work::priority::yield_if_due;
 
-pub(crate) use self::index::{Item, LogIndex, OpenLog};
+pub(crate) use self::index::{Item, LogIndex, OpenLog, Window};
 pub use self::sealer::{Sealer, SealerConfig};
 use crate::log::{LogFile, LogFiles, TakenOver};
 use crate::sealed::{Content, EventStore, OfLog, Placed, SealedError, SealedFile, SealedKey, SealedWriter};
@@ -162,9 +162,9 @@ fn place(
     let staged = store.stage()?;
     let made = staged.path().join("events.parquet");
     let mut writer = SealedWriter::create(&made, key.kind, true)?;
-    let mut buffer = Vec::new();
+    let mut window = Window::default();
     for item in items {
-        let (entry, checksum) = index.whole_entry(*item, &mut buffer)?;
+        let (entry, checksum) = index.whole_entry(*item, &mut window)?;
         writer.push(entry, checksum)?;
         yield_if_due();
     }

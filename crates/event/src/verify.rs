@@ -14,7 +14,7 @@ use work::priority::yield_if_due;
 use crate::kind::{EventRecord, Kind};
 use crate::log::{LogFile, OpenedLog};
 use crate::read::Query;
-use crate::seal::{LogIndex, OpenLog};
+use crate::seal::{LogIndex, OpenLog, Window};
 use crate::sealed::{
     Content, Contents, EventStore, Extent, OfLog, SealedError, SealedFile, SealedKey, date_of,
 };
@@ -291,12 +291,12 @@ impl Verifier<'_> {
             let Some(opened) = OpenLog::open(server, log)? else { return Ok(Vec::new()) };
             self.found.log_files += 1;
             let index = opened.index()?;
-            let mut buffer = Vec::new();
+            let mut window = Window::default();
             let mut days = Vec::new();
             for day in index.days() {
                 days.push(((day.kind, day.date), LogIndex::content(day.items)));
                 for item in day.items {
-                    opened.entry(*item, &mut buffer)?;
+                    opened.entry(*item, &mut window)?;
                     yield_if_due();
                 }
             }

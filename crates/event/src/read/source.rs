@@ -11,8 +11,12 @@ use super::{ListLogs, Query, ReadProgress, Since, Wants};
 use crate::columns::{Entry, POSITION};
 use crate::kind::Kind;
 use crate::log::LogFile;
-use crate::seal::{Item, LogIndex, OpenLog};
+use crate::seal::{Item, LogIndex, OpenLog, Window};
 use crate::sealed::{EventStore, GROUP_ROWS, SealedError, SealedFile, SealedKey};
+
+/// The most events of logs of which it is kept where they are, at 24 bytes each. Logs beyond are gone through once
+/// more when their turn comes.
+const KEPT_EVENTS: usize = 2_000_000;
 
 /// The files that are read, in groups that are merged one after another.
 pub(super) struct Sources {
@@ -67,8 +71,9 @@ impl Sources {
         let days = query.days(kind);
         let is_wanted = |date: &NaiveDate| days.as_ref().is_none_or(|days| days.contains(date));
         let mut files: BTreeMap<(NaiveDate, String, u64), File> = BTreeMap::new();
+        let mut room = KEPT_EVENTS;
         for (server, log, opened) in open_logs(logs)? {
-            let dates = opened.dates(kind)?;
+            let dates = opened.dates(kind, &mut room)?;
             let bytes = log.bytes / dates.len().max(1) as u64;
             for date in dates.into_iter().filter(&is_wanted) {
                 let place = Place::Log(Arc::clone(&opened), kind, date);
@@ -270,9 +275,9 @@ impl Run {
         match self {
             Self::Group(file, group) => file.entries(*group, wants),
             Self::Items(log, items) => {
-                let (mut buffer, mut entries) = (Vec::new(), Vec::new());
+                let (mut window, mut entries) = (Window::default(), Vec::new());
                 for item in items {
-                    let entry = log.entry(*item, &mut buffer)?;
+                    let entry = log.entry(*item, &mut window)?;
                     if wants.wants(&entry) {
                         entries.push(entry);
                     }

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::columns::Columnar;
+use crate::kind::Kind;
 use crate::proto::DecisionRecord;
+use crate::seal::OpenLog;
 use crate::sealed::GROUP_ROWS;
 use crate::sealed::testing::{DAY, Files, NOON, any_record, bytes, decision, decisions, opened};
 
@@ -134,6 +136,40 @@ fn many_row_groups_of_many_files_are_merged() {
     });
     visited.unwrap();
     assert_eq!(count, 3);
+}
+
+#[test]
+fn a_long_log_whose_times_jump_is_read_and_sealed_in_their_order() {
+    let files = Files::new();
+    // Some are of calls that took long, and some of the next day.
+    let time = |at: i64| match at {
+        at if at % 7 == 0 => NOON + DAY + at,
+        at if at % 3 == 0 => NOON + at - 2_000,
+        at => NOON + at,
+    };
+    let records = decisions((0..3_000).map(time));
+    let log = files.log("s", 1, 1, &records);
+    let mut expected = times(&records);
+    expected.sort_unstable();
+    let logged = reader(&files).with_opened(opened("s", std::slice::from_ref(&log)));
+    assert_eq!(times(&all(&logged)), expected);
+    crate::seal::seal("s", &log, files.store()).unwrap();
+    assert_eq!(times(&all(&reader(&files))), expected);
+}
+
+#[test]
+fn where_events_are_is_kept_while_there_is_room() {
+    let files = Files::new();
+    let log = files.log("s", 1, 1, &decisions([NOON, NOON + DAY, NOON + 1]));
+    for (room, left) in [(2, 2), (3, 0), (10, 7)] {
+        let opened = OpenLog::open("s", &log).unwrap().unwrap();
+        let mut found = room;
+        assert_eq!(opened.dates(Kind::Decision, &mut found).unwrap().len(), 2);
+        assert_eq!(found, left);
+        let index = opened.index().unwrap();
+        let items: Vec<usize> = index.days().iter().map(|day| day.items.len()).collect();
+        assert_eq!(items, [2, 1], "with room for {room}");
+    }
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! Where the events of a log file are, in the order in which they are sealed: 24 bytes of memory each.
 //!
 //! A first pass reads all frames, checks their checksums and decodes times alone. Events are decoded whole when their
-//! turn comes, each by itself.
+//! turn comes, each by itself, from a [`Window`] of the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::NaiveDate;
 use prost::Message;
@@ -28,6 +28,9 @@ const FORMAT: u32 = 1;
 /// Bytes that are read ahead.
 const BUFFER_BYTES: usize = 256 << 10;
 
+/// Bytes that are read at once where events follow on each other.
+const WINDOW_BYTES: usize = 64 << 10;
+
 /// The field of an event that holds the header of a log.
 const HEADER: u64 = 3;
 /// The field of a record with the time by which it is filed.
@@ -42,11 +45,28 @@ pub(crate) struct OpenLog {
     first: u64,
     /// The bytes that count.
     bytes: u64,
+    /// What the first pass found, if that is kept.
+    found: OnceLock<Arc<Found>>,
+}
+
+/// Bytes of a log file that were read at once.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    bytes: Vec<u8>,
+    /// Where they begin.
+    start: u64,
+    /// Where the frame that was asked for last ends.
+    next: u64,
 }
 
 /// The events of a log file by kind and time, then in the order of the log.
 pub(crate) struct LogIndex<'l> {
     log: &'l OpenLog,
+    found: Arc<Found>,
+}
+
+/// What a pass through a log file finds.
+struct Found {
     /// The version of the server that wrote it.
     version: String,
     /// The keys for pseudonyms that it had.
@@ -97,6 +117,7 @@ impl OpenLog {
                 sequence: log.sequence,
                 first: log.first,
                 bytes: log.bytes,
+                found: OnceLock::new(),
             })),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(SealedError::io(&log.path)(error)),
@@ -108,17 +129,30 @@ impl OpenLog {
         self.first
     }
 
-    /// The days of its events of a kind.
+    /// The days of its events of a kind. If it has at most `room` events, where they are is kept for the next
+    /// [`index`](Self::index), and `room` shrinks by them.
     ///
     /// # Errors
     /// As [`index`](Self::index).
-    pub(crate) fn dates(&self, wanted: Kind) -> Result<BTreeSet<NaiveDate>, SealedError> {
-        let mut dates = BTreeSet::new();
-        self.walk(&mut |kind, item| {
+    pub(crate) fn dates(&self, wanted: Kind, room: &mut usize) -> Result<BTreeSet<NaiveDate>, SealedError> {
+        let (mut dates, mut events) = (BTreeSet::new(), 0);
+        let mut items: BTreeMap<Kind, Vec<Item>> = BTreeMap::new();
+        let header = self.walk(&mut |kind, item| {
             if kind == wanted {
                 dates.insert(date_of(item.filed_at));
             }
+            events += 1;
+            if events <= *room {
+                items.entry(kind).or_default().push(item);
+            } else {
+                items.clear();
+            }
         })?;
+        if events <= *room {
+            *room -= events;
+            // Another thread may have been here before.
+            let _ = self.found.set(Arc::new(Found::new(header, items)));
+        }
         Ok(dates)
     }
 
@@ -128,14 +162,12 @@ impl OpenLog {
     /// When it cannot be read as far as it counts, is of another server or sequence, in a newer format, or has kinds
     /// that are not known.
     pub(crate) fn index(&self) -> Result<LogIndex<'_>, SealedError> {
+        if let Some(found) = self.found.get() {
+            return Ok(LogIndex { log: self, found: Arc::clone(found) });
+        }
         let mut items: BTreeMap<Kind, Vec<Item>> = BTreeMap::new();
         let header = self.walk(&mut |kind, item| items.entry(kind).or_default().push(item))?;
-        // Most are in order already.
-        for of_kind in items.values_mut() {
-            of_kind.sort();
-        }
-        let keys = KeyName::in_header(&header.keys);
-        Ok(LogIndex { log: self, version: header.version, keys, items })
+        Ok(LogIndex { log: self, found: Arc::new(Found::new(header, items)) })
     }
 
     /// Its events of all kinds in its order, and the position of the first.
@@ -148,12 +180,12 @@ impl OpenLog {
         Ok((self.first, items))
     }
 
-    /// Reads an event. `buffer` is for its bytes.
+    /// Reads an event. `window` is for what is read.
     ///
     /// # Errors
     /// When it cannot be decoded, or was changed since it was indexed.
-    pub(crate) fn entry(&self, item: Item, buffer: &mut Vec<u8>) -> Result<Entry, SealedError> {
-        Entry::of_event(self.event(item, buffer)?).ok_or_else(|| self.changed(item))
+    pub(crate) fn entry(&self, item: Item, window: &mut Window) -> Result<Entry, SealedError> {
+        Entry::of_event(self.event(item, window)?).ok_or_else(|| self.changed(item))
     }
 
     /// Passes each event to `take`, with its kind. Returns the header.
@@ -237,11 +269,8 @@ impl OpenLog {
         )))
     }
 
-    fn event(&self, item: Item, buffer: &mut Vec<u8>) -> Result<Event, SealedError> {
-        buffer.resize(HEAD_BYTES + item.bytes as usize, 0);
-        let io = |source| SealedError::Io { path: self.shown.clone(), source };
-        self.file.read_exact_at(buffer, item.offset).map_err(io)?;
-        let (head, body) = buffer.split_at(HEAD_BYTES);
+    fn event(&self, item: Item, window: &mut Window) -> Result<Event, SealedError> {
+        let (head, body) = self.frame(item, window)?.split_at(HEAD_BYTES);
         let length = head.first_chunk::<4>().copied().unwrap_or_default();
         if checksum(length, body) != item.checksum {
             return Err(self.changed(item));
@@ -250,6 +279,31 @@ impl OpenLog {
             path: self.shown.clone(),
             source: FrameError::Foreign { at: item.offset, message: error.to_string() },
         })
+    }
+
+    /// The bytes of a frame.
+    fn frame<'w>(&self, item: Item, window: &'w mut Window) -> Result<&'w [u8], SealedError> {
+        let length = HEAD_BYTES + item.bytes as usize;
+        let held = item.offset.checked_sub(window.start).and_then(|at| usize::try_from(at).ok());
+        let at = match held.filter(|at| at.saturating_add(length) <= window.bytes.len()) {
+            Some(at) => at,
+            None => {
+                // What is out of order is read alone: the next is likely to be elsewhere.
+                let ahead = if item.offset == window.next { WINDOW_BYTES } else { 0 };
+                let left = self.bytes.saturating_sub(item.offset);
+                let left = usize::try_from(left).unwrap_or(usize::MAX);
+                window.bytes.resize(ahead.min(left).max(length), 0);
+                window.start = item.offset;
+                let read = self.file.read_exact_at(&mut window.bytes, item.offset);
+                read.map_err(|source| {
+                    window.bytes.clear();
+                    SealedError::Io { path: self.shown.clone(), source }
+                })?;
+                0
+            }
+        };
+        window.next = item.offset.saturating_add(length as u64);
+        Ok(&window.bytes[at..at + length])
     }
 
     fn changed(&self, item: Item) -> SealedError {
@@ -295,6 +349,16 @@ fn filed_at(record: &[u8]) -> Result<i64, String> {
     if is_whole { Ok(time) } else { Err("the fields of its record are not whole".to_owned()) }
 }
 
+impl Found {
+    fn new(header: LogHeader, mut items: BTreeMap<Kind, Vec<Item>>) -> Self {
+        // Most are in order already.
+        for of_kind in items.values_mut() {
+            of_kind.sort();
+        }
+        Self { version: header.version, keys: KeyName::in_header(&header.keys), items }
+    }
+}
+
 impl LogIndex<'_> {
     /// Its name in messages.
     pub(crate) fn shown(&self) -> &str {
@@ -303,13 +367,13 @@ impl LogIndex<'_> {
 
     /// The keys for pseudonyms that its server had.
     pub(crate) fn keys(&self) -> &[KeyName] {
-        &self.keys
+        &self.found.keys
     }
 
     /// The days of its events, by kind and date.
     pub(crate) fn days(&self) -> Vec<Day<'_>> {
         let mut days = Vec::new();
-        for (kind, items) in &self.items {
+        for (kind, items) in &self.found.items {
             let of_days = items.chunk_by(|one, next| date_of(one.filed_at) == date_of(next.filed_at));
             days.extend(of_days.map(|items| Day { kind: *kind, date: date_of(items[0].filed_at), items }));
         }
@@ -338,13 +402,13 @@ impl LogIndex<'_> {
     ///
     /// # Errors
     /// As [`OpenLog::entry`], and when it has fields that this version does not know: they would be lost.
-    pub(crate) fn whole_entry(&self, item: Item, buffer: &mut Vec<u8>) -> Result<(Entry, u32), SealedError> {
-        let event = self.log.event(item, buffer)?;
+    pub(crate) fn whole_entry(&self, item: Item, window: &mut Window) -> Result<(Entry, u32), SealedError> {
+        let event = self.log.event(item, window)?;
         if event.encoded_len() != item.bytes as usize {
-            let by = if self.version == env!("CARGO_PKG_VERSION") {
+            let by = if self.found.version == env!("CARGO_PKG_VERSION") {
                 String::new()
             } else {
-                format!(", and version {} wrote it", self.version)
+                format!(", and version {} wrote it", self.found.version)
             };
             let message = format!("event {} has fields that this version does not know{by}", event.position);
             return Err(SealedError::Newer { path: self.log.shown.clone(), message });

@@ -11,7 +11,7 @@ use crate::log::LogFile;
 use crate::log::scan::scan;
 use crate::proto::Event;
 use crate::read::{ReadProgress, read_file};
-use crate::seal::OpenLog;
+use crate::seal::{OpenLog, Window};
 
 /// An event in a log: what is mutated is framed, with a checksum that fits.
 #[test]
@@ -36,10 +36,10 @@ fn events() {
         let opened = OpenLog::open("s", &log).map_err(|error| error.to_string())?;
         let Some(opened) = opened else { return Err("it is gone".to_owned()) };
         let Ok(index) = opened.index() else { return Ok(()) };
-        let mut buffer = Vec::new();
+        let mut window = Window::default();
         for item in index.days().iter().flat_map(|day| day.items) {
             // What is not known is refused.
-            if let Ok((entry, _)) = index.whole_entry(*item, &mut buffer) {
+            if let Ok((entry, _)) = index.whole_entry(*item, &mut window) {
                 assert_eq!(entry.record.filed_at(), item.filed_at);
             }
         }
