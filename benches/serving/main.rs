@@ -3,7 +3,8 @@
 //! minute. Some figures need Linux.
 //!
 //! `cargo bench --bench serving`
-//! `cargo bench --bench serving -- records` measures records instead (`records.rs`).
+//! `cargo bench --bench serving -- records` measures records instead (`records.rs`), and `-- limits` limits and outcomes
+//! (`limits.rs`).
 //!
 //! Consecutive calls are for different customers: all of them, in a shuffled order with a fixed seed. A repeated row
 //! would teach the branch predictor the trees of the model. Figures are the median of the passes, with the minimum and
@@ -20,9 +21,11 @@
 #![expect(clippy::unwrap_used, reason = "a bench that cannot set itself up should stop")]
 
 mod facts;
+mod goals;
 #[path = "../trees/grown.rs"]
 mod grown;
 mod in_process;
+mod limits;
 mod measure;
 #[path = "../trees/onnx.rs"]
 mod onnx;
@@ -68,6 +71,9 @@ fn main() -> ExitCode {
     facts::print();
     if arguments.iter().any(|argument| argument == "records") {
         return if records::run() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    if arguments.iter().any(|argument| argument == "limits") {
+        return if limits::run() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     measure_serving();
     ExitCode::SUCCESS

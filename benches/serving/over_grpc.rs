@@ -14,7 +14,8 @@ use crate::measure::{Measured, Turns, closed_loop, counted, in_turn, in_turns, p
 use crate::sample::{self, Visit};
 use crate::server::Server;
 
-type Client = DecisionServiceClient<Channel>;
+/// A client of decisions on a connection of its own.
+pub(crate) type Client = DecisionServiceClient<Channel>;
 
 /// Median latencies with one connection, in µs.
 pub(crate) struct Latencies {
@@ -100,7 +101,7 @@ pub(crate) async fn rank_in_turns(
 }
 
 /// Clients on connections of their own.
-async fn clients(server: &Server, connections: usize) -> Vec<Client> {
+pub(crate) async fn clients(server: &Server, connections: usize) -> Vec<Client> {
     let mut clients = Vec::with_capacity(connections);
     for _ in 0..connections {
         clients.push(client(server).await);
@@ -134,7 +135,8 @@ fn check(result: &wire::RankResult) {
     assert!(result.error.is_none() && !result.offers.is_empty(), "no decision for {}", result.customer_id);
 }
 
-async fn connect(server: &Server) -> Channel {
+/// A connection.
+pub(crate) async fn connect(server: &Server) -> Channel {
     Endpoint::from_shared(format!("http://{}", server.address)).unwrap().connect().await.unwrap()
 }
 

@@ -9,7 +9,6 @@
 //! production. Start reading at [`run`].
 
 mod archive;
-mod goals;
 mod read;
 mod replayed;
 mod request;
@@ -21,9 +20,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use archive::Archive;
-use goals::Goals;
 use workspace::Offers;
 
+use crate::goals::Goals;
 use crate::in_process::Engine;
 use crate::sample;
 

@@ -8,7 +8,7 @@ use event::EventLog;
 use telemetry::Metrics;
 
 use super::archive::Archive;
-use super::goals::Goals;
+use crate::goals::Goals;
 use crate::measure::{Spread, print_heading, print_row};
 
 /// How often each is measured.

@@ -13,8 +13,8 @@ use replay::identity::{self, replay};
 use replay::{Named, Options, Releases, SimulatedHistory, Simulation, simulate, what_if, without_customers};
 
 use super::archive::Archive;
-use super::goals::Goals;
 use super::workspace::{CUSTOMERS, moment};
+use crate::goals::Goals;
 use crate::measure::{Spread, print_heading, print_row};
 
 /// How often each is measured, after once to warm up.

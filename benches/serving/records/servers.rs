@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use proffer::grpc::proto::proffer::v1 as wire;
 
-use super::goals::Goals;
 use crate::PLACEMENTS;
+use crate::goals::Goals;
 use crate::measure::print_row;
 use crate::over_grpc::rank_in_turns;
 use crate::sample::{self, Visit};

@@ -7,7 +7,7 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::archive::{Archive, bytes_of};
-use super::goals::Goals;
+use crate::goals::Goals;
 use crate::measure::print_heading;
 
 /// Prints the bytes per decision and column.

@@ -56,14 +56,23 @@ impl Series {
     /// the calendar.
     pub(super) fn add(&mut self, at: Millis, sum: Sum, day: &Window) -> bool {
         self.lifetime = self.lifetime.plus(sum);
+        match self.points.back_mut() {
+            // Most events are the latest. A search would wait for memory at each of its steps.
+            Some(last) if last.at == at => last.sum = last.sum.plus(sum),
+            Some(last) if last.at > at => self.add_before_last(at, sum),
+            _ => self.points.push_back(Point { at, sum }),
+        }
+        // A quarter more than the last merge left, so that one that gains little is not repeated for each event.
+        let crowded = self.points.len() > MOST_POINTS.max(self.merged / 4 * 5);
+        crowded && self.merge(day)
+    }
+
+    fn add_before_last(&mut self, at: Millis, sum: Sum) {
         let place = self.points.partition_point(|point| point.at < at);
         match self.points.get_mut(place).filter(|point| point.at == at) {
             Some(point) => point.sum = point.sum.plus(sum),
             None => self.points.insert(place, Point { at, sum }),
         }
-        // A quarter more than the last merge left, so that one that gains little is not repeated for each event.
-        let crowded = self.points.len() > MOST_POINTS.max(self.merged / 4 * 5);
-        crowded && self.merge(day)
     }
 
     /// Takes back an event that was added at `at`.

@@ -6,7 +6,7 @@ use document::{agreeing, noun};
 use report::numbers;
 
 use super::outline::{Block, Outline, Part};
-use super::words::{count_change, counted, money_change, relative, share};
+use super::words::{count_change, counted, money_amounts, money_change, relative, share};
 use crate::comparison::{Comparison, Customers, Records, Subject};
 use crate::effect::{BeforeAfter, Effect, Totals};
 
@@ -157,8 +157,7 @@ fn tiles(subject: &Subject, effect: &Effect) -> Vec<(String, String)> {
     };
     let money = |change: BeforeAfter<f64>, what: &str| {
         let value = relative(change).unwrap_or_else(|| "–".to_owned());
-        let amounts = money_change(change);
-        tile(value, format!("{what}, in money: {}", amounts.split(" (").next().unwrap_or_default()))
+        tile(value, format!("{what}, in money: {}", money_amounts(change)))
     };
     let bare = |totals: &Totals| BeforeAfter {
         before: totals.fallbacks.before + totals.empty.before,

@@ -67,6 +67,10 @@ fn cell(cell: &Cell) -> String {
         Cell::Named { name, id } => {
             format!("{} <span class=\"id\">{}</span>", escape(name), escape(id))
         }
+        Cell::Change { amounts, relative } if relative.is_empty() => escape(amounts),
+        Cell::Change { amounts, relative } => {
+            format!("{} <span class=\"change\">{}</span>", escape(amounts), escape(relative))
+        }
         Cell::Bars { before, after, label } => bars(*before, *after, label),
     }
 }

@@ -59,6 +59,11 @@ pub(super) enum Cell {
         name: String,
         id: String,
     },
+    /// An amount before and after, and in brackets how much that is, or nothing.
+    Change {
+        amounts: String,
+        relative: String,
+    },
     /// Two bars of a length from 0 to 1, and what they show.
     Bars {
         before: f64,

@@ -75,6 +75,8 @@ fn cell(cell: &Cell) -> String {
         Cell::Text(text) => text.clone(),
         Cell::Named { name, id } if name.is_empty() => id.clone(),
         Cell::Named { name, id } => format!("{name} ({id})"),
+        Cell::Change { amounts, relative } if relative.is_empty() => amounts.clone(),
+        Cell::Change { amounts, relative } => format!("{amounts} {relative}"),
         Cell::Bars { label, .. } => label.clone(),
     };
     foreign::shown(&text).into_owned()

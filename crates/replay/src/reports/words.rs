@@ -3,6 +3,7 @@
 use document::noun;
 use report::numbers;
 
+use super::outline::Cell;
 use crate::effect::BeforeAfter;
 
 /// The heading of a column of money.
@@ -19,12 +20,31 @@ fn money(value: f64) -> String {
 
 /// `12,345.40 → 13,400.00 (+8.5 %)`.
 pub(super) fn money_change(change: BeforeAfter<f64>) -> String {
-    let BeforeAfter { before, after } = change.map(money);
-    if change.before.to_bits() == change.after.to_bits() {
-        return before;
+    match money_relative(change) {
+        relative if relative.is_empty() => money_amounts(change),
+        relative => format!("{} {relative}", money_amounts(change)),
     }
-    let relative = relative(change).map_or_else(String::new, |relative| format!(" ({relative})"));
-    format!("{before} → {after}{relative}")
+}
+
+/// `12,345.40 → 13,400.00`.
+pub(super) fn money_amounts(change: BeforeAfter<f64>) -> String {
+    let BeforeAfter { before, after } = change.map(money);
+    if same(change) { before } else { format!("{before} → {after}") }
+}
+
+/// `12,345.40 → 13,400.00 (+8.5 %)` as a cell of a table.
+pub(super) fn money_cell(change: BeforeAfter<f64>) -> Cell {
+    Cell::Change { amounts: money_amounts(change), relative: money_relative(change) }
+}
+
+/// `(+8.5 %)`; empty where nothing changes or there is nothing to relate to.
+fn money_relative(change: BeforeAfter<f64>) -> String {
+    let relative = if same(change) { None } else { relative(change) };
+    relative.map_or_else(String::new, |relative| format!("({relative})"))
+}
+
+fn same(change: BeforeAfter<f64>) -> bool {
+    change.before.to_bits() == change.after.to_bits()
 }
 
 /// `120 → 90`.

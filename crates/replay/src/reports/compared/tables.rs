@@ -5,7 +5,7 @@ use report::numbers;
 
 use super::super::outline::{Block, Cell, Grid, Kind};
 use super::super::words::{
-    EXPECTED_VALUE, MARGIN, count_change, counted, difference, money_change, part, reason, share,
+    EXPECTED_VALUE, MARGIN, count_change, counted, difference, money_cell, part, reason, share,
 };
 use crate::comparison::{Comparison, Records, Subject};
 use crate::effect::{BeforeAfter, Effect, Move, NamedOffer, OfferEffect, Totals, WithheldEffect};
@@ -31,8 +31,8 @@ fn totals(first: Cell, totals: &Totals) -> Vec<Cell> {
         numbers::count(decisions).into(),
         part(first_changes, decisions).into(),
         part(slate_changes, decisions).into(),
-        money_change(totals.expected_value).into(),
-        money_change(totals.margin).into(),
+        money_cell(totals.expected_value),
+        money_cell(totals.margin),
         count_change(totals.fallbacks).into(),
         count_change(totals.empty).into(),
     ]
@@ -96,8 +96,8 @@ pub(super) fn offers(effect: &Effect) -> Vec<Block> {
             difference(offer.shown).into(),
             Cell::Bars { before: before_bar, after: after_bar, label },
             count_change(offer.first).into(),
-            money_change(offer.expected_value).into(),
-            money_change(offer.margin).into(),
+            money_cell(offer.expected_value),
+            money_cell(offer.margin),
         ]
     };
     let columns = [
