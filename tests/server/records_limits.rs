@@ -228,10 +228,7 @@ async fn decisions_with_limits_are_decided_again_over_a_restart() {
     scene.seal("data");
     assert_eq!(report(&scene, &["replay", "--rescore"]), found);
     let unchanged = report(&scene, &["replay", "--release", "1"]);
-    // A what-if has no rounds: where each of them was refused, it may find another offer.
-    let exhausted = records.iter().filter(|record| record.refusals.iter().any(|one| one.round >= 3)).count();
-    let changes = unchanged["effect"]["all"]["slate_changes"].as_u64().unwrap();
-    assert!(changes <= exhausted as u64 && changes * 100 < records.len() as u64, "{changes} of {exhausted}");
+    assert_eq!(unchanged["effect"]["all"]["slate_changes"], 0);
     assert_eq!(unchanged["subject"]["not_known"], serde_json::json!({}));
     let other = Copy::new();
     other.append("policy.toml", &POLICY.replace("limit = 2\nper = \"7d\"", "limit = 4\nper = \"8d\""));
