@@ -225,6 +225,13 @@ impl decision::Recorder for Recorder {
         Box::pin(async move { self.log.reserve(bytes).await.map(Reserved::into_bytes) })
     }
 
+    fn try_extend(&self, bytes: usize, needed: usize) -> Option<usize> {
+        let mut reserved = self.log.reserved(bytes);
+        let is_enough = self.log.try_extend(&mut reserved, needed);
+        let bytes = reserved.into_bytes();
+        is_enough.then_some(bytes)
+    }
+
     fn release(&self, bytes: usize) {
         drop(self.log.reserved(bytes));
     }

@@ -18,6 +18,9 @@ use crate::config::{EventConfig, SyncPolicy, WhenFull};
 use crate::receipt::Progress;
 use crate::recorder::{IntoEvents, Reserved, Urgency};
 
+/// The most bytes of a batch that is larger than the queue. Batches are encoded whole.
+pub(crate) const MOST_ALONE: usize = 64 << 20;
+
 /// The state of an event log that calls and the writer share.
 pub(crate) struct Shared {
     /// Where batches are sent.
@@ -73,9 +76,11 @@ impl Shared {
         (Arc::new(shared), receiver)
     }
 
-    /// What is reserved for a batch of `bytes`: a batch that is larger than the queue has it for itself.
-    pub(crate) fn reservation(&self, bytes: usize) -> u32 {
-        u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.capacity)
+    /// What is reserved for a batch of `bytes`: a batch that is larger than the queue has it for itself. `None` for one
+    /// that is larger than both the queue and [`MOST_ALONE`].
+    pub(crate) fn reservation(&self, bytes: usize) -> Option<u32> {
+        let fits = bytes <= MOST_ALONE.max(self.capacity as usize);
+        fits.then(|| u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.capacity))
     }
 
     /// The bytes that are reserved.

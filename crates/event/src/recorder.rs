@@ -65,25 +65,39 @@ impl Recorder {
 
     /// Reserves room for `bytes` of events in memory; `None` if there is none now, or the log is closed. With
     /// [`Durability::Awaited`] there is none while the log cannot be written, either. What is larger than the whole
-    /// queue waits until it is empty.
+    /// queue waits until it is empty; for more than 64 MiB besides there is never room.
     #[must_use]
     pub fn try_reserve(&self, bytes: usize) -> Option<Reserved> {
         if self.cannot_await() {
             return None;
         }
-        let bytes = self.shared.reservation(bytes);
+        let bytes = self.shared.reservation(bytes)?;
         let permits = self.shared.room.try_acquire_many(bytes).ok()?;
         permits.forget();
         Some(Reserved { shared: Arc::clone(&self.shared), bytes })
     }
 
+    /// Makes room that was reserved enough for `bytes`, if that is possible now. Whether it is; otherwise the room is as
+    /// it was.
+    #[must_use]
+    pub fn try_extend(&self, reserved: &mut Reserved, bytes: usize) -> bool {
+        let Some(needed) = self.shared.reservation(bytes) else { return false };
+        let more = needed.saturating_sub(reserved.bytes);
+        if more > 0 {
+            let Ok(permits) = self.shared.room.try_acquire_many(more) else { return false };
+            permits.forget();
+            reserved.bytes += more;
+        }
+        true
+    }
+
     /// As [`Recorder::try_reserve`], and waits for room. Those who wait get it in the order in which they came. `None`
-    /// if there is no room and the log cannot be written, or it is closed.
+    /// if there is no room and the log cannot be written, or it is closed, or there is never so much.
     pub async fn reserve(&self, bytes: usize) -> Option<Reserved> {
         if let Some(reserved) = self.try_reserve(bytes) {
             return Some(reserved);
         }
-        let bytes = self.shared.reservation(bytes);
+        let bytes = self.shared.reservation(bytes)?;
         let mut stalled = self.shared.stalled.subscribe();
         if self.cannot_await() {
             return None;

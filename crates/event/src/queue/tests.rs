@@ -88,8 +88,31 @@ fn there_is_no_more_room_than_was_configured() {
     drop(receiver.try_recv().unwrap().take().unwrap().reserved);
     assert_eq!(shared.reserved(), 0);
     // A batch larger than the queue has it for itself, and no bytes are some bytes.
-    let all = recorder.try_reserve(1 << 40).unwrap();
+    let all = recorder.try_reserve(MOST_ALONE).unwrap();
     assert_eq!((all.bytes(), recorder.try_reserve(0).is_none()), (10_000, true));
+    drop(all);
+    // One that would take far more memory is never taken.
+    assert!(recorder.try_reserve(MOST_ALONE + 1).is_none() && recorder.try_reserve(1 << 40).is_none());
+    assert!(matches!(poll(pin!(recorder.reserve(MOST_ALONE + 1))), Poll::Ready(None)));
+    assert_eq!(shared.reserved(), 0);
+}
+
+#[test]
+fn room_is_extended_where_there_is_more() {
+    let (recorder, shared, _receiver) = recorder(10_000, SyncPolicy::Interval);
+    let mut first = recorder.try_reserve(4_000).unwrap();
+    assert!(recorder.try_extend(&mut first, 3_000) && recorder.try_extend(&mut first, 6_000));
+    assert_eq!((first.bytes(), shared.reserved()), (6_000, 6_000));
+    let second = recorder.try_reserve(3_000).unwrap();
+    assert!(!recorder.try_extend(&mut first, 7_001) && !recorder.try_extend(&mut first, MOST_ALONE + 1));
+    assert_eq!((first.bytes(), shared.reserved()), (6_000, 9_000));
+    drop(second);
+    // One that is larger than the queue has it for itself.
+    assert!(recorder.try_extend(&mut first, MOST_ALONE));
+    assert_eq!(first.bytes(), 10_000);
+    assert!(recorder.try_extend(&mut first, MOST_ALONE));
+    drop(first);
+    assert_eq!(shared.reserved(), 0);
 }
 
 #[test]
