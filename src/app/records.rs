@@ -261,6 +261,13 @@ impl decision::Recorder for Recorder {
         Box::pin(async move { self.log.reserve(bytes).await.map(Reserved::into_bytes) })
     }
 
+    fn try_extend(&self, lane: Lane, bytes: usize, needed: usize) -> Option<usize> {
+        let mut reserved = self.log.reserved(bytes);
+        let is_enough = self.log.try_extend(&mut reserved, lane, needed);
+        let bytes = reserved.into_bytes();
+        is_enough.then_some(bytes)
+    }
+
     fn release(&self, bytes: usize) {
         drop(self.log.reserved(bytes));
     }

@@ -192,11 +192,11 @@ fn verified(archive: &ArchiveArgs, json: bool) -> Result<(), Failure> {
 }
 
 fn sealed(directory: &Path, archive: &ArchiveArgs) -> Result<(), Failure> {
-    let taken = match take_over(directory) {
-        Err(EventError::Locked { .. }) => {
+    let taken = match take_over(directory, "proffer events seal") {
+        Err(EventError::Locked { holder, .. }) => {
             let shown = directory.display();
             return Err(Failure::new(format!(
-                "{shown} is in use by a server that runs, which seals its own log; stop it first"
+                "{shown} is in use by {holder}; wait until it ends (a server that runs seals its own log)"
             )));
         }
         taken => taken?,

@@ -286,8 +286,9 @@ async fn a_running_server_seals_by_itself_and_lists_page_by_page() {
     let running = scene.fails(
         &["events", "seal", &scene.at("data")],
         1,
-        &["in use by a server that runs", "stop it first"],
+        &["is in use by process ", "(proffer serve)", "a server that runs seals its own log"],
     );
+    assert!(running.stderr.contains(&format!("process {} ", server.id())), "{running:?}");
     assert!(!running.stderr.contains("data.directory"), "{running:?}");
     let mut records = RecordServiceClient::new(channel(server.address).await);
     let list = wire::ListDecisionsRequest { page_size: 2, ..Default::default() };

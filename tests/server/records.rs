@@ -353,7 +353,8 @@ async fn two_servers_cannot_share_a_data_directory() {
         &[("--store", &store), ("--data", &data)],
     );
     assert_eq!(second.code, Some(1));
-    assert!(second.stderr.contains("is in use by another server"), "{second:?}");
+    let held_by = format!("is in use by process {} (proffer serve)", first.id());
+    assert!(second.stderr.contains(&held_by), "{second:?}");
     assert!(second.stderr.contains("data.directory"), "{second:?}");
     drop(first);
 }

@@ -60,7 +60,7 @@ impl Archive {
 
     /// Seals the log.
     pub(crate) fn seal(&self) {
-        let sealed = seal_all(&take_over(&self.data()).unwrap(), &self.store());
+        let sealed = seal_all(&take_over(&self.data(), "serving").unwrap(), &self.store());
         assert!(sealed.failures.is_empty(), "{:?}", sealed.failures);
     }
 

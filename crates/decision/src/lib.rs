@@ -54,7 +54,7 @@ pub use withheld::in_words;
 
 use feature::{FeatureBatch, RecentRows};
 use limits::Adds;
-use recorder::Room;
+use recorder::{Needed, Room};
 use release::Snapshot;
 use telemetry::Metrics;
 use work::{Call, Cancellation, Cost, Lane, Needs, Worker, Workers};
@@ -132,7 +132,7 @@ impl Decider {
         let recent = (!request.dry_run).then(|| Arc::clone(&self.recent));
         let recorder = self.recorder.as_ref().filter(|_| !request.dry_run);
         let room = match recorder {
-            Some(recorder) => Some(self.room(recorder, &request, call).await?),
+            Some(recorder) => Some(self.room(recorder, (&snapshot, &request), call).await?),
             None => None,
         };
         let began = call.trace().now();
@@ -198,11 +198,18 @@ impl Decider {
     /// When something was reserved and cannot become durable: it is given back.
     async fn record(
         &self,
-        room: Room,
+        mut room: Room,
         call: RecordedCall,
         settling: Settling,
     ) -> Result<bool, DecisionError> {
         let must_be_durable = call.must_be_durable();
+        if !room.fits(&call) {
+            if must_be_durable || room.is_required() {
+                return Err(DecisionError::NotRecorded);
+            }
+            settling.keep();
+            return Ok(false);
+        }
         let Some(durable) = room.record(call) else {
             settling.recorded(self.limiter.as_ref());
             return Ok(true);
@@ -229,11 +236,11 @@ impl Decider {
     async fn room(
         &self,
         recorder: &Arc<dyn Recorder>,
-        request: &RankRequest,
+        (snapshot, request): (&Snapshot, &RankRequest),
         call: &Call,
     ) -> Result<Option<Room>, DecisionError> {
-        let bytes = Room::needed(request.customers.len(), request.footprint());
-        if let Some(room) = Room::try_reserve(recorder, call.lane(), bytes) {
+        let needed = Needed::before(snapshot, request);
+        if let Some(room) = Room::try_reserve(recorder, call.lane(), needed) {
             return Ok(Some(room));
         }
         if recorder.refuses() {
@@ -244,7 +251,7 @@ impl Decider {
         }
         // Bulk work can wait, as long as its caller does.
         let deadline = call.deadline().map(tokio::time::Instant::from_std);
-        let waiting = Room::reserve(recorder, bytes);
+        let waiting = Room::reserve(recorder, needed);
         let room = match deadline {
             Some(deadline) => tokio::time::timeout_at(deadline, waiting).await,
             None => Ok(waiting.await),

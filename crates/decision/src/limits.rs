@@ -385,11 +385,10 @@ impl<'a> Reserving<'a> {
     }
 
     fn show_recorded(&mut self, recorded: &'a [Refusal], offers: &[OfferIndex], is_last: bool) -> Shown<'a> {
-        let round = Some(self.round);
-        let of_round = recorded.iter().filter(|one| one.round == round && offers.contains(&one.offer));
+        let round = self.round;
         let mut withheld = Vec::new();
-        for refusal in of_round {
-            self.refusals.push(refusal.clone());
+        for refusal in refused_in(round, recorded, offers) {
+            self.refusals.push(Refusal { round: Some(round), ..refusal.clone() });
             let Refusal { limit, frees_at, .. } = refusal;
             let detail = LimitDetail { id: limit, frees_at: *frees_at, now: self.plan.now };
             withheld.push(reserved_for_another(refusal.offer, refusal.reason, detail));
@@ -422,6 +421,25 @@ pub(super) struct Shown<'a> {
     pub refused: Vec<Withheld<'a>>,
     /// Whether the others are shown; else the slate is to be filled anew.
     pub is_final: bool,
+}
+
+/// What is refused of a slate in a round, by what a record says was refused: all that was refused by that round. Where
+/// that is nothing, what was refused later or as a fallback.
+///
+/// The slates of the release that decided have nothing that was refused in an earlier round, and in each round but the
+/// last something that is: they end as they did. Those of another release never show what had no room in the end.
+fn refused_in<'r>(round: u32, recorded: &'r [Refusal], offers: &[OfferIndex]) -> Vec<&'r Refusal> {
+    let of_slate = |refuses: &dyn Fn(&Refusal) -> bool| {
+        let mut refused: Vec<&'r Refusal> = Vec::new();
+        for refusal in recorded.iter().filter(|one| refuses(one) && offers.contains(&one.offer)) {
+            if refused.iter().all(|known| known.offer != refusal.offer) {
+                refused.push(refusal);
+            }
+        }
+        refused
+    };
+    let by_now = of_slate(&|refusal| refusal.round.is_some_and(|of| of <= round));
+    if by_now.is_empty() { of_slate(&|_| true) } else { by_now }
 }
 
 fn reserved_for_another(offer: OfferIndex, reason: Reason, detail: LimitDetail<'_>) -> Withheld<'_> {

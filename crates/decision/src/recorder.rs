@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::customer::KnownValues;
 use super::limits::{CallLimits, Refusal};
 use super::plan::Plan;
-use super::request::AskedRank;
+use super::request::{AskedRank, RankRequest};
 use super::{CustomerError, RankedOffer, Reason, Stage};
 use feature::{Entity, Feature, ValueRef};
 use history::{HistoryView, Limits, Place, ShownOffer};
@@ -25,8 +25,19 @@ use offer::{OfferIndex, Placement};
 use release::{AssignedSegment, Snapshot};
 use work::Lane;
 
-/// The bytes that are reserved for the record of a customer, besides those of the request.
+/// The bytes that are reserved for the record of a customer, besides those of the request. Usual records take fewer,
+/// before and after they are encoded.
 const BYTES_PER_CUSTOMER: usize = 4 << 10;
+
+/// What of it lists may take; what they take beyond is reserved besides.
+const BYTES_OF_LISTS: usize = 2 << 10;
+
+/// The bytes of one of a list, decided and encoded.
+const BYTES_PER_CANDIDATE: usize = 16;
+const BYTES_PER_OFFER: usize = 256;
+const BYTES_PER_REFUSAL: usize = 128;
+const BYTES_PER_EVENT: usize = 16;
+const BYTES_PER_FEATURE: usize = 8;
 
 /// Takes the decisions of calls.
 pub trait Recorder: Send + Sync + fmt::Debug {
@@ -35,6 +46,10 @@ pub trait Recorder: Send + Sync + fmt::Debug {
 
     /// As [`Recorder::try_reserve`] for bulk work, and waits for room; `None` where there will be none.
     fn reserve(&self, bytes: usize) -> Pin<Box<dyn Future<Output = Option<usize>> + Send + '_>>;
+
+    /// Makes `bytes` that were reserved by a call of this lane enough for `needed`, and returns how much it has taken in
+    /// all; `None`, and takes nothing, where there is no room for the rest now.
+    fn try_extend(&self, lane: Lane, bytes: usize, needed: usize) -> Option<usize>;
 
     /// Gives back room that was reserved and is not used.
     fn release(&self, bytes: usize);
@@ -61,21 +76,105 @@ pub type Durable = Pin<Box<dyn Future<Output = bool> + Send>>;
 #[derive(Debug)]
 pub(super) struct Room {
     recorder: Arc<dyn Recorder>,
+    lane: Lane,
     bytes: usize,
+    needed: Needed,
+}
+
+/// The bytes that the records of a call take while they wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Needed {
+    /// The request, once.
+    request: usize,
+    /// What the request says of all its customers: each record repeats it.
+    shared: usize,
+    customers: usize,
+}
+
+impl Needed {
+    /// What is known before the call is decided.
+    pub(crate) fn before(snapshot: &Snapshot, request: &RankRequest) -> Self {
+        let catalog = snapshot.release.catalog();
+        let placement = catalog.policy.find_placement(&request.placement);
+        let placement = placement.map(|index| catalog.policy.placement(index));
+        let all = placement.map_or(0, |placement| placement.candidates.len());
+        let candidates = match request.candidate_offer_ids.len() {
+            0 => all,
+            named => all.min(named),
+        };
+        let most = match request.count {
+            0 => placement.map_or(0, |placement| placement.count),
+            count => count,
+        };
+        let shared = request.shared_footprint();
+        let each = record_bytes(
+            shared
+                + candidates * BYTES_PER_CANDIDATE
+                + candidates.min(most) * BYTES_PER_OFFER
+                + snapshot.release.schema().of(Entity::Customer).len() * BYTES_PER_FEATURE,
+        );
+        let customers = request.customers.len() * each;
+        Self { request: request.footprint(), shared, customers }
+    }
+
+    /// The same once it is decided.
+    fn after(self, call: &RecordedCall) -> Self {
+        let features = call.snapshot().release.schema().of(Entity::Customer).len();
+        let of_decision = |(index, decision): (usize, &RecordedDecision)| {
+            let events = call.plan.limits.as_ref().map_or(0, |limits| limits.view.entry_count(index));
+            let unscored: usize = decision.unscored.iter().map(|why| why.len()).sum();
+            record_bytes(
+                self.shared
+                    + decision.candidates.len() * BYTES_PER_CANDIDATE
+                    + decision.offers.len() * BYTES_PER_OFFER
+                    + decision.refusals.len() * BYTES_PER_REFUSAL
+                    + events * BYTES_PER_EVENT
+                    + features * BYTES_PER_FEATURE
+                    + decision.unscored.len() * BYTES_PER_CANDIDATE
+                    + unscored
+                    + decision.degraded.len(),
+            )
+        };
+        Self { customers: call.decisions.iter().enumerate().map(of_decision).sum(), ..self }
+    }
+
+    fn bytes(self) -> usize {
+        self.customers + self.request
+    }
+}
+
+/// The bytes of a record with lists of so many.
+fn record_bytes(lists: usize) -> usize {
+    BYTES_PER_CUSTOMER + lists.saturating_sub(BYTES_OF_LISTS)
 }
 
 impl Room {
-    /// The bytes that the records of a call take while they wait: its customers, and the request that they share.
-    pub(crate) fn needed(customers: usize, request: usize) -> usize {
-        customers * BYTES_PER_CUSTOMER + request
+    pub(crate) fn try_reserve(recorder: &Arc<dyn Recorder>, lane: Lane, needed: Needed) -> Option<Self> {
+        let bytes = recorder.try_reserve(lane, needed.bytes())?;
+        Some(Self { recorder: Arc::clone(recorder), lane, bytes, needed })
     }
 
-    pub(crate) fn try_reserve(recorder: &Arc<dyn Recorder>, lane: Lane, bytes: usize) -> Option<Self> {
-        recorder.try_reserve(lane, bytes).map(|bytes| Self { recorder: Arc::clone(recorder), bytes })
+    pub(crate) async fn reserve(recorder: &Arc<dyn Recorder>, needed: Needed) -> Option<Self> {
+        let bytes = recorder.reserve(needed.bytes()).await?;
+        Some(Self { recorder: Arc::clone(recorder), lane: Lane::Bulk, bytes, needed })
     }
 
-    pub(crate) async fn reserve(recorder: &Arc<dyn Recorder>, bytes: usize) -> Option<Self> {
-        recorder.reserve(bytes).await.map(|bytes| Self { recorder: Arc::clone(recorder), bytes })
+    /// Takes what the decisions need beyond what was expected. Whether there is room for them.
+    pub(crate) fn fits(&mut self, call: &RecordedCall) -> bool {
+        let needed = self.needed.after(call).bytes();
+        if needed <= self.needed.bytes() {
+            return true;
+        }
+        let extended = self.recorder.try_extend(self.lane, self.bytes, needed);
+        if let Some(bytes) = extended {
+            self.bytes = bytes;
+        }
+        extended.is_some()
+    }
+
+    /// Whether calls without room are refused.
+    pub(crate) fn is_required(&self) -> bool {
+        self.recorder.refuses()
     }
 
     /// Hands the decisions over.

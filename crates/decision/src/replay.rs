@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::limits::{Adds, CallLimits, Limiter, ROUNDS, Refusal, Reserve, Reserved};
+use super::limits::{Adds, CallLimits, Limiter, Refusal, Reserve, Reserved};
 use super::plan::Plan;
 use super::rank;
 use super::recorder::{Decisions, RecordedDecision, ValueSource};
@@ -88,17 +88,6 @@ pub struct DecidedAgain {
     pub decision: RecordedDecision,
     /// The candidates, in the order of their ids.
     pub candidates: Vec<OfferIndex>,
-}
-
-impl RecordedHistory {
-    /// The same for another release, whose slates are others: what was refused once is refused whenever it is to be
-    /// shown.
-    #[must_use]
-    pub fn in_every_round(self) -> Self {
-        let rounds = || (0..=ROUNDS).map(Some).chain([None]);
-        let in_rounds = |refusal: Refusal| rounds().map(move |round| Refusal { round, ..refusal.clone() });
-        Self { refusals: self.refusals.into_iter().flat_map(in_rounds).collect(), ..self }
-    }
 }
 
 /// Decides again. The release that decided gives the same answer if the scores are those that were recorded.

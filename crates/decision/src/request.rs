@@ -143,7 +143,24 @@ pub struct AskedRank {
     pub release: u64,
 }
 
+/// What a text takes in a record besides its bytes.
+const BYTES_PER_TEXT: usize = 8;
+
 impl RankRequest {
+    /// About how many bytes of the request each of its records repeats.
+    pub(super) fn shared_footprint(&self) -> usize {
+        let texts = |texts: &[String]| texts.iter().map(|text| text.len() + BYTES_PER_TEXT).sum::<usize>();
+        let context = |(_, value): &(String, Option<ContextValue>)| match value {
+            Some(ContextValue::String(text)) => text.len() + BYTES_PER_TEXT,
+            Some(ContextValue::Float(_) | ContextValue::Int(_) | ContextValue::Bool(_)) | None => {
+                BYTES_PER_TEXT
+            }
+        };
+        texts(&self.candidate_offer_ids)
+            + texts(&self.exclude_offer_ids)
+            + self.context.iter().map(context).sum::<usize>()
+    }
+
     /// About how many bytes the request takes, so that what waits to be recorded can be bounded.
     pub(super) fn footprint(&self) -> usize {
         let texts =

@@ -1,17 +1,19 @@
 //! The data directory of a server: its id, the lock that it holds for its life, the folder of its log.
 //!
 //! ```text
-//! lock        held by the process that writes
+//! lock        held by the process that writes, whose id and command are in it
 //! server-id   a random UUID, made once
 //! durable     up to where the log was synced, see `log/durable.rs`
 //! log/        see `log.rs`
 //! ```
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::{self, File, TryLockError};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process;
 
 use objects::files;
 use uuid::Uuid;
@@ -23,6 +25,22 @@ use crate::log::files::DELETED;
 const LOCK: &str = "lock";
 const SERVER_ID: &str = "server-id";
 const LOG: &str = "log";
+
+/// The most bytes of a lock file that are read: an id and a command are shorter.
+const HOLDER_BYTES: u64 = 256;
+
+/// The process that holds a data directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its id and its command, such as `process 4711 (proffer serve)`; `None` if it has not written them.
+    named: Option<String>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.named.as_deref().unwrap_or("another process"))
+    }
+}
 
 /// A data directory that this process has locked. Dropping it, or the death of the process, releases the lock.
 #[derive(Debug)]
@@ -45,7 +63,7 @@ impl DataDirectory {
             // Events name customers.
             fs::set_permissions(root, fs::Permissions::from_mode(0o700)).map_err(EventError::io(root))?;
         }
-        let lock = lock(root)?;
+        let lock = lock(root, "proffer serve")?;
         let (server, is_new) = match server_id(root) {
             Ok(server) => (server, false),
             Err(EventError::NotADataDirectory { .. }) => (make_id(root)?, true),
@@ -55,13 +73,13 @@ impl DataDirectory {
         Ok(Self { root: root.to_owned(), server, is_new, lock })
     }
 
-    /// Takes the lock of a directory that another server has left behind.
+    /// Takes the lock of a directory that another server has left behind, for a process that runs `command`.
     ///
     /// # Errors
     /// As [`DataDirectory::open`], and when it is not a data directory.
-    pub(crate) fn take_over(root: &Path) -> Result<Self, EventError> {
+    pub(crate) fn take_over(root: &Path, command: &str) -> Result<Self, EventError> {
         let server = server_id(root)?;
-        let lock = lock(root)?;
+        let lock = lock(root, command)?;
         files::make_directory(&root.join(LOG))?;
         Ok(Self { root: root.to_owned(), server, is_new: false, lock })
     }
@@ -133,14 +151,43 @@ pub(crate) fn server_id(root: &Path) -> Result<String, EventError> {
     }
 }
 
-fn lock(root: &Path) -> Result<File, EventError> {
+/// Takes the lock, and writes who has it: a process of this command.
+fn lock(root: &Path, command: &str) -> Result<File, EventError> {
     let path = root.join(LOCK);
-    let file = File::options().create(true).append(true).open(&path).map_err(EventError::io(&path))?;
+    let mut options = File::options();
+    let mut file = options
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&path)
+        .map_err(EventError::io(&path))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(EventError::Locked { directory: root.to_owned() }),
+        Ok(()) => {
+            // It helps people alone: a disk without room must not stop a server.
+            let _ = write_holder(&mut file, command);
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            Err(EventError::Locked { directory: root.to_owned(), holder: holder(file) })
+        }
         Err(TryLockError::Error(error)) => Err(EventError::io(&path)(error)),
     }
+}
+
+fn write_holder(file: &mut File, command: &str) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "process {} ({command})", process::id())
+}
+
+/// Who holds the lock. An earlier version has written nothing.
+fn holder(file: File) -> Holder {
+    let mut text = String::new();
+    let read = file.take(HOLDER_BYTES).read_to_string(&mut text);
+    let line = read.ok().and_then(|_| text.strip_suffix('\n'));
+    let is_plain = |line: &&str| line.starts_with("process ") && !line.chars().any(char::is_control);
+    Holder { named: line.filter(is_plain).map(str::to_owned) }
 }
 
 /// Makes an id, which is durable when this returns. The lock is held.
@@ -194,18 +241,20 @@ mod tests {
         fs::write(again.log().join(DELETED), "").unwrap();
         assert!(again.has_numbers());
         drop(again);
-        assert_eq!(DataDirectory::take_over(&data).unwrap().server(), id);
+        assert_eq!(DataDirectory::take_over(&data, "test").unwrap().server(), id);
     }
 
     #[test]
     fn a_second_holder_is_refused_with_the_key_to_change() {
         let root = tempfile::tempdir().unwrap();
         let held = DataDirectory::open(root.path()).unwrap();
-        for refused in [DataDirectory::open(root.path()), DataDirectory::take_over(root.path())] {
+        for refused in [DataDirectory::open(root.path()), DataDirectory::take_over(root.path(), "test")] {
             let error = refused.unwrap_err();
             assert!(matches!(error, EventError::Locked { .. }), "{error}");
             let message = error.to_string();
-            assert!(message.contains(&root.path().display().to_string()), "{message}");
+            let held_by =
+                format!("{} is in use by process {} (proffer serve)", root.path().display(), process::id());
+            assert!(message.starts_with(&held_by), "{message}");
             assert!(message.contains("`data.directory`"), "{message}");
         }
         // Another process, too.
@@ -215,13 +264,33 @@ mod tests {
             || Command::new(&this).args(["--exact", test]).env(SECOND, root.path()).output().unwrap();
         let refused = second();
         assert!(!refused.status.success(), "{refused:?}");
-        assert!(
-            String::from_utf8_lossy(&refused.stdout).contains("is in use by another server"),
-            "{refused:?}"
-        );
+        assert!(String::from_utf8_lossy(&refused.stdout).contains("is in use by process "), "{refused:?}");
         drop(held);
         let taken = second();
         assert!(taken.status.success(), "{taken:?}");
+    }
+
+    #[test]
+    fn who_holds_a_directory_is_named_by_id_and_command() {
+        let root = tempfile::tempdir().unwrap();
+        drop(DataDirectory::open(root.path()).unwrap());
+        let held = DataDirectory::take_over(root.path(), "proffer events seal").unwrap();
+        let holder = |of: Result<DataDirectory, EventError>| match of.unwrap_err() {
+            EventError::Locked { holder, .. } => holder.to_string(),
+            other => panic!("{other}"),
+        };
+        let refused = || holder(DataDirectory::open(root.path()));
+        assert_eq!(refused(), format!("process {} (proffer events seal)", process::id()));
+        // A process of an earlier version writes nothing, and a file can have anything in it.
+        for text in ["", "process 1 (proffer serve)", "process \u{1b}[2J\n", "somebody\n"] {
+            fs::write(root.path().join(LOCK), text).unwrap();
+            assert_eq!(refused(), "another process");
+        }
+        drop(held);
+        // The next one is not named after the one before.
+        let held = DataDirectory::open(root.path()).unwrap();
+        assert_eq!(refused(), format!("process {} (proffer serve)", process::id()));
+        drop(held);
     }
 
     /// Does nothing unless [`SECOND`] is set.
@@ -258,7 +327,7 @@ mod tests {
     #[test]
     fn only_a_data_directory_can_be_taken_over() {
         let root = tempfile::tempdir().unwrap();
-        let error = DataDirectory::take_over(root.path()).unwrap_err();
+        let error = DataDirectory::take_over(root.path(), "test").unwrap_err();
         assert!(matches!(error, EventError::NotADataDirectory { .. }), "{error}");
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0, "nothing was made there");
     }

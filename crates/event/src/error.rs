@@ -5,16 +5,20 @@ use std::path::{Path, PathBuf};
 
 use objects::ObjectsError;
 
+use crate::directory::Holder;
+
 /// Why an event log cannot be opened, read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
     /// Another process has the data directory.
     #[error(
-        "{directory} is in use by another server; give each server a directory of its own with `data.directory`"
+        "{directory} is in use by {holder}; give each server a directory of its own with `data.directory`"
     )]
     Locked {
         /// The data directory.
         directory: PathBuf,
+        /// The process that has it.
+        holder: Holder,
     },
     /// The directory was never a data directory.
     #[error("{directory} is not a data directory: it has no {missing}")]

@@ -29,6 +29,7 @@ mod writer;
 
 pub use config::{EventConfig, SyncPolicy, WhenFull};
 pub use data_file::DataFile;
+pub use directory::Holder;
 pub use error::{EventError, NotRecorded};
 pub use event_log::{Closed, EventLog, LogOptions};
 pub use receipt::Receipt;

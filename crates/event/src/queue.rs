@@ -25,6 +25,8 @@ use crate::recorder::{IntoEvents, Reserved, Urgency};
 /// The share of interactive calls: an eighth of the room. With 16 MiB and 100 ms between two syncs it takes 5,000 calls
 /// a second.
 const SHARE: u32 = 8;
+/// The most bytes of a batch that is larger than the queue. Batches are encoded whole.
+pub(crate) const MOST_ALONE: usize = 64 << 20;
 
 /// The state of an event log that calls and the writer share.
 pub(crate) struct Shared {
@@ -85,9 +87,10 @@ impl Shared {
     }
 
     /// What is reserved for a batch of `bytes`: a batch that is larger than the queue has it for itself, but for the
-    /// share of interactive calls.
-    pub(crate) fn reservation(&self, bytes: usize) -> u32 {
-        u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.capacity - self.share())
+    /// share of interactive calls. `None` for one that is larger than both the queue and [`MOST_ALONE`].
+    pub(crate) fn reservation(&self, bytes: usize) -> Option<u32> {
+        let fits = bytes <= MOST_ALONE.max(self.capacity as usize);
+        fits.then(|| u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.capacity - self.share()))
     }
 
     /// Takes room if there is any now. Returns whether it did.

@@ -67,7 +67,7 @@ impl Recorder {
 
     /// Reserves room for `bytes` of events in memory; `None` if there is none now, or the log is closed. With
     /// [`Durability::Awaited`] there is none while the log cannot be written, either. What is larger than the whole
-    /// queue waits until it is empty.
+    /// queue waits until it is empty; for more than 64 MiB besides there is never room.
     ///
     /// It is for interactive calls, which have a share of the room for themselves.
     #[must_use]
@@ -81,17 +81,32 @@ impl Recorder {
         if self.cannot_await() {
             return None;
         }
-        let bytes = self.shared.reservation(bytes);
+        let bytes = self.shared.reservation(bytes)?;
         self.shared.take(bytes, lane).then(|| Reserved { shared: Arc::clone(&self.shared), bytes })
     }
 
+    /// Makes room that a call of this lane has reserved enough for `bytes`, if that is possible now. Whether it is;
+    /// otherwise the room is as it was.
+    #[must_use]
+    pub fn try_extend(&self, reserved: &mut Reserved, lane: Lane, bytes: usize) -> bool {
+        let Some(needed) = self.shared.reservation(bytes) else { return false };
+        let more = needed.saturating_sub(reserved.bytes);
+        if more > 0 {
+            if !self.shared.take(more, lane) {
+                return false;
+            }
+            reserved.bytes += more;
+        }
+        true
+    }
+
     /// As [`Recorder::try_reserve_in`] for bulk work, and waits for room. Those who wait get it in the order in which
-    /// they came. `None` if there is no room and the log cannot be written, or it is closed.
+    /// they came. `None` if there is no room and the log cannot be written, or it is closed, or there is never so much.
     pub async fn reserve(&self, bytes: usize) -> Option<Reserved> {
         if let Some(reserved) = self.try_reserve_in(Lane::Bulk, bytes) {
             return Some(reserved);
         }
-        let bytes = self.shared.reservation(bytes);
+        let bytes = self.shared.reservation(bytes)?;
         let mut stalled = self.shared.stalled.subscribe();
         if self.cannot_await() {
             return None;

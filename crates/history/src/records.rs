@@ -74,8 +74,8 @@ pub struct Past {
     pub pseudonym_keys: BTreeSet<String>,
 }
 
-/// As [`recover`], with what was recorded before the moment `at`, and as far back as the limits of any of `catalogs`
-/// look. The first of them completes records.
+/// As [`recover`], as far back from the moment `at` as the limits of any of `catalogs` look. The first of them completes
+/// records. What was recorded at `until` or later is left out; `None`: nothing is.
 ///
 /// # Errors
 /// As [`recover`].
@@ -84,9 +84,10 @@ pub fn recover_past(
     reader: &EventReader,
     catalogs: &[&Catalog],
     deduplicated: TimeDelta,
-    at: DateTime<Utc>,
+    (at, until): (DateTime<Utc>, Option<DateTime<Utc>>),
 ) -> Result<Past, SealedError> {
-    build(history, reader, catalogs, deduplicated, (at, Some(at.timestamp_micros())), &mut |_, _| {})
+    let until = until.map(|until| until.timestamp_micros());
+    build(history, reader, catalogs, deduplicated, (at, until), &mut |_, _| {})
 }
 
 /// Adds to a history what the limits of `catalogs` look at from the moment `at`, and was recorded before `until`, in

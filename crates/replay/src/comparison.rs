@@ -228,7 +228,7 @@ impl Subject {
                  placements' ids, with the features and consents that the store has."
                     .to_owned(),
                 format!(
-                    "Limits look at what was recorded before {}, which each release has a copy of. What a customer is \
+                    "Limits look at what was recorded by {}, which each release has a copy of. What a customer is \
                      shown counts for their next placement, and for total caps and budgets, which the customers after \
                      them find used.",
                     customers.as_of

@@ -356,3 +356,6 @@ fn explain(number: u32) -> Result<Explain, RecordError> {
 fn field(field: &'static str, message: &str) -> RecordError {
     RecordError::Field { field, message: message.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ use feature::{Column, ColumnValues, FeatureBatch};
 use history::{History, Outcome, Spend};
 use model::GraphCache;
 use model::onnx::{OnnxRuntime, disable_telemetry};
+use prost::Message;
 use release::{Publisher, Release, ReleaseSource, Snapshot};
 use telemetry::Metrics;
 use work::{Call, Lane, Workers};
@@ -306,6 +307,10 @@ impl Recorder for Kept {
         Box::pin(std::future::ready(Some(bytes)))
     }
 
+    fn try_extend(&self, _lane: Lane, _bytes: usize, needed: usize) -> Option<usize> {
+        Some(needed)
+    }
+
     fn release(&self, _bytes: usize) {}
 
     fn refuses(&self) -> bool {
@@ -318,9 +323,14 @@ impl Recorder for Kept {
         false
     }
 
-    fn record(&self, _bytes: usize, call: RecordedCall) -> Option<Durable> {
+    fn record(&self, bytes: usize, call: RecordedCall) -> Option<Durable> {
         let mut records = self.0.lock().unwrap();
-        crate::write(&call, &crate::Privacy::default(), |record| records.push(record));
+        let mut encoded = 0;
+        crate::write(&call, &crate::Privacy::default(), |record| {
+            encoded += record.encoded_len();
+            records.push(record);
+        });
+        assert!(encoded <= bytes, "{encoded} bytes, and {bytes} were reserved");
         None
     }
 }

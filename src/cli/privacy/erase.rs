@@ -128,10 +128,11 @@ pub(super) fn run(args: &EraseArgs) -> Result<(), Failure> {
 fn dead_servers(args: &EraseArgs) -> Result<Vec<TakenOver>, Failure> {
     let mut dead = Vec::new();
     for directory in &args.data {
-        match take_over(directory) {
+        match take_over(directory, "proffer privacy erase") {
             Ok(taken) => dead.push(taken),
-            Err(EventError::Locked { .. }) => {
-                say(format!("{}: its server runs, and obeys by itself", directory.display()));
+            Err(EventError::Locked { holder, .. }) => {
+                let shown = directory.display();
+                say(format!("{shown}: it is in use by {holder}; a server that runs obeys by itself"));
             }
             Err(error) => return Err(error.into()),
         }

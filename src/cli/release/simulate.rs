@@ -127,9 +127,9 @@ fn of_customers(
     deployer: &Deployer,
     base: u64,
 ) -> Result<Comparison, Failure> {
-    let now = args.as_of.unwrap_or_else(|| Utc::now().trunc_subsecs(0));
+    let now = args.as_of.unwrap_or_else(|| Utc::now().trunc_subsecs(3));
     let (before, after) = (named(deployer, base)?, named(deployer, args.release)?);
-    let history = history(archive, [&before, &after], now)?;
+    let history = history(archive, [&before, &after], (now, args.as_of))?;
     let simulation = Simulation {
         before,
         after,
@@ -153,17 +153,18 @@ fn named(deployer: &Deployer, number: u64) -> Result<Named, Failure> {
 /// How long an outcome that comes again is known to be a duplicate.
 const DEDUPLICATED: TimeDelta = TimeDelta::days(30);
 
-/// What was recorded before `now`, as far as the limits of these releases look at it.
+/// What was recorded, as far as the limits of these releases look at it from `now`. `until`: what was recorded before; by
+/// default all is, since the clock of a server may be ahead of this one.
 fn history(
     archive: &ArchiveArgs,
     releases: [&Named; 2],
-    now: DateTime<Utc>,
+    (now, until): (DateTime<Utc>, Option<DateTime<Utc>>),
 ) -> Result<SimulatedHistory, Failure> {
     let pseudonyms = archive.privacy()?.pseudonyms;
     let history = History::new(DEDUPLICATED);
     let catalogs = releases.map(|named| named.snapshot.release.catalog());
     let reader = archive.reader()?;
-    let past = recover_past(&history, &reader, &catalogs, DEDUPLICATED, now)?;
+    let past = recover_past(&history, &reader, &catalogs, DEDUPLICATED, (now, until))?;
     if past.pseudonym_keys.iter().any(|key| !key.is_empty()) {
         let mut keys = reader.pseudonym_keys(&Query::default())?;
         keys.retain(|key| past.pseudonym_keys.contains(&key.id) && !pseudonyms.knows(key));

@@ -144,3 +144,29 @@ async fn calls_beyond_the_queue_are_refused_before_they_decide() {
     .await;
     ends_well(&scene, server, &answered).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_records_would_take_hundreds_of_megabytes_is_not_recorded() {
+    let scene = Scene::in_directory();
+    let server = scene.serve("data", &[]);
+    let mut client = client(server.address).await;
+    // Each of its records would repeat two megabytes.
+    let excluded = (0..10_000).map(|offer| format!("{offer:0>200}")).collect();
+    let large = wire::RankRequest { exclude_offer_ids: excluded, ..batch(1_000) };
+    let response = client.rank(large.clone()).await.unwrap().into_inner();
+    assert!(response.results.iter().all(|result| !result.offers.is_empty()));
+    let mut answered = Answered::default();
+    answered.add(response);
+    assert_eq!((answered.recorded.len(), answered.not_recorded.len()), (0, 1_000));
+    // For few customers they are some, and are recorded.
+    let few = wire::RankRequest { customers: batch(3).customers, ..large.clone() };
+    answered.add(client.rank(few).await.unwrap().into_inner());
+    answered.add(client.rank(batch(1_000)).await.unwrap().into_inner());
+    assert_eq!((answered.recorded.len(), answered.not_recorded.len()), (1_003, 1_000));
+    ends_well(&scene, server, &answered).await;
+
+    let server = scene.serve("refusing", &[("when_full", "refuse")]);
+    let mut client = self::client(server.address).await;
+    let refused = client.rank(large).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+}

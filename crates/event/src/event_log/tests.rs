@@ -192,7 +192,7 @@ fn one_server_has_the_directory_until_its_log_is_closed() {
     let (log, _) = start(&config);
     let refused = EventLog::start(&config, "1", &Arc::default()).unwrap_err();
     assert!(matches!(refused, EventError::Locked { .. }), "{refused}");
-    assert!(matches!(take_over(root.path()), Err(EventError::Locked { .. })));
+    assert!(matches!(take_over(root.path(), "test"), Err(EventError::Locked { .. })));
     // A handle that a call still has holds nothing.
     let recorder = log.recorder();
     assert_eq!(log.close(LONG).lost, 0);
@@ -232,7 +232,7 @@ async fn a_log_is_read_while_it_is_written_and_taken_over_when_the_server_is_dea
     assert_eq!((opened.files[0].bytes, opened.files[0].last), (torn, 4), "the tail is left alone");
     assert_eq!(fs::metadata(path).unwrap().len(), torn + 4);
 
-    let taken = take_over(root.path()).unwrap();
+    let taken = take_over(root.path(), "test").unwrap();
     assert_eq!((taken.recovery().cut_bytes, taken.recovery().events), (4, 4));
     assert_eq!(events(&taken.files().closed()).len(), 4);
     assert!(matches!(EventLog::start(&config, "1", &Arc::default()), Err(EventError::Locked { .. })));

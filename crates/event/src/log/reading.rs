@@ -64,12 +64,13 @@ pub struct TakenOver {
     directory: DataDirectory,
 }
 
-/// Takes over the data directory of a server that has ended, and recovers its log.
+/// Takes over the data directory of a server that has ended, and recovers its log. Who wants the directory meanwhile is
+/// told that this process runs `command`.
 ///
 /// # Errors
-/// When it is not a data directory, the server runs, or a file cannot be read or repaired.
-pub fn take_over(root: &Path) -> Result<TakenOver, EventError> {
-    let directory = DataDirectory::take_over(root)?;
+/// When it is not a data directory, another process has it, or a file cannot be read or repaired.
+pub fn take_over(root: &Path, command: &str) -> Result<TakenOver, EventError> {
+    let directory = DataDirectory::take_over(root, command)?;
     let log: PathBuf = directory.log();
     let recovered = recovery::recover(&LocalDisk, &log, directory.server(), LogEnd::default())?;
     let server = directory.server().to_owned();

@@ -88,12 +88,15 @@ fn there_is_no_more_room_than_was_configured() {
     drop(receiver.try_recv().unwrap().take().unwrap().reserved);
     assert_eq!(shared.reserved(), 0);
     // A batch larger than the queue has it for itself but for a share, and no bytes are some bytes.
-    let all = recorder.try_reserve_in(Lane::Bulk, 1 << 40).unwrap();
+    let all = recorder.try_reserve_in(Lane::Bulk, MOST_ALONE).unwrap();
     assert_eq!((all.bytes(), recorder.try_reserve_in(Lane::Bulk, 0).is_none()), (8_750, true));
     let share = recorder.try_reserve(1_250).unwrap();
     assert!(recorder.try_reserve(0).is_none());
     assert_eq!(shared.reserved(), 10_000);
     drop((all, share));
+    // One that would take far more memory is never taken.
+    assert!(recorder.try_reserve(MOST_ALONE + 1).is_none() && recorder.try_reserve(1 << 40).is_none());
+    assert!(matches!(poll(pin!(recorder.reserve(MOST_ALONE + 1))), Poll::Ready(None)));
     assert_eq!(shared.reserved(), 0);
 }
 
@@ -105,7 +108,7 @@ fn who_waits_for_room_leaves_interactive_calls_their_share() {
     assert!(poll(waits.as_mut()).is_pending());
     let calls = [500, 500].map(|bytes| recorder.try_reserve(bytes).unwrap());
     assert_eq!((recorder.try_reserve(1).is_none(), shared.reserved()), (true, 8_000));
-    // Their share first, whoever gives room back.
+    // Their share first, whichever of them gives room back.
     let [first, second] = held;
     drop(first);
     assert!(poll(waits.as_mut()).is_pending());
@@ -117,9 +120,29 @@ fn who_waits_for_room_leaves_interactive_calls_their_share() {
     let Poll::Ready(Some(waited)) = poll(waits.as_mut()) else { panic!("there is room") };
     drop(waited);
     assert_eq!(shared.reserved(), 0);
-    // Without anybody who waits, they have all of it.
+    // While no stream waits, they have all of it.
     let all = [7_000, 1_000].map(|bytes| recorder.try_reserve(bytes));
     assert!(all.iter().all(Option::is_some));
+}
+
+#[test]
+fn room_is_extended_where_there_is_more() {
+    let (recorder, shared, _receiver) = recorder(8_000, SyncPolicy::Interval);
+    let mut first = recorder.try_reserve_in(Lane::Bulk, 3_000).unwrap();
+    let mut extend = |lane, bytes| recorder.try_extend(&mut first, lane, bytes).then(|| first.bytes());
+    assert_eq!((extend(Lane::Bulk, 2_000), extend(Lane::Bulk, 5_000)), (Some(3_000), Some(5_000)));
+    assert_eq!(shared.reserved(), 5_000);
+    let second = recorder.try_reserve_in(Lane::Bulk, 1_000).unwrap();
+    // 1,000 are left, and 1,000 of the share of interactive calls.
+    assert_eq!((extend(Lane::Bulk, 6_001), extend(Lane::Interactive, MOST_ALONE + 1)), (None, None));
+    assert_eq!((extend(Lane::Bulk, 6_000), extend(Lane::Bulk, 6_001)), (Some(6_000), None));
+    assert_eq!(extend(Lane::Interactive, 6_500), Some(6_500));
+    assert_eq!(shared.reserved(), 7_500);
+    drop(second);
+    // One that is larger than the queue has it for itself, but for the share.
+    assert_eq!(extend(Lane::Bulk, MOST_ALONE), Some(7_000));
+    drop(first);
+    assert_eq!(shared.reserved(), 0);
 }
 
 #[test]

@@ -406,7 +406,7 @@ fn the_logs_of_a_dead_server_are_sealed() {
     let last = root.path().join("log").join(format!("{server}-00000002.log"));
     let bytes = fs::read(&last).unwrap();
     fs::write(&last, &bytes[..bytes.len() - 3]).unwrap();
-    let taken = take_over(root.path()).unwrap();
+    let taken = take_over(root.path(), "test").unwrap();
     assert_eq!(taken.files().server(), server);
     assert!(taken.recovery().cut_bytes > 0);
     let sealed = seal_all(&taken, files.store());
@@ -417,7 +417,7 @@ fn the_logs_of_a_dead_server_are_sealed() {
     assert_eq!(read_all(&files).len(), 3);
     // A repetition finds nothing.
     drop(taken);
-    assert!(seal_all(&take_over(root.path()).unwrap(), files.store()).logs.is_empty());
+    assert!(seal_all(&take_over(root.path(), "test").unwrap(), files.store()).logs.is_empty());
 }
 
 #[test]
@@ -427,7 +427,7 @@ fn a_log_of_a_dead_server_that_fails_stays() {
     let (root, server) = left_behind(&logs, &files);
     // The store has other events under its name.
     files.seal(&server, 1, 1, &decisions([NOON + 7]));
-    let sealed = seal_all(&take_over(root.path()).unwrap(), files.store());
+    let sealed = seal_all(&take_over(root.path(), "test").unwrap(), files.store());
     assert_eq!(sealed.logs.len(), 1);
     assert!(matches!(sealed.failures[..], [(_, SealedError::Differs { .. })]));
     assert_eq!(in_log(root.path()), [format!("{server}-00000001.log")]);

@@ -204,7 +204,7 @@ fn every_report_has_the_headline_numbers_and_the_assumptions() {
         }
     }
     for assumption in [
-        "Limits look at what was recorded before 2026-11-30T10:00:00Z",
+        "Limits look at what was recorded by 2026-11-30T10:00:00Z",
         "Nothing is reserved",
         "Exploration is off",
         "2026-11-30T10:00:00Z",

@@ -120,15 +120,31 @@ pub(super) fn resolve(
     let Some(history) = input.values.history.take() else { return Ok(()) };
     let is_known = |offer, limit| other.limits.shares_total(offer, limit, &base.limits);
     let view = record::view(record, &other.limits, input.now, is_known)?;
-    let refusals = history.refusals.into_iter().filter_map(|refusal| carried_over(refusal, base, other));
-    let history = RecordedHistory {
+    let carried = history.refusals.into_iter().filter_map(|refusal| carried_over(refusal, base, other));
+    let mut refusals: Vec<Refusal> = carried.collect();
+    refusals.extend(of_fallbacks(&refusals, record, other));
+    input.values.history = Some(RecordedHistory {
         limits: Arc::clone(&other.limits),
         view: Arc::new(view),
-        refusals: refusals.collect(),
+        refusals,
         undurable: history.undurable,
-    };
-    input.values.history = Some(history.in_every_round());
+    });
     Ok(())
+}
+
+/// What would be refused as a fallback: offers that a limit refused that fallbacks pass, too. One that was shown after
+/// all had room again.
+fn of_fallbacks(refusals: &[Refusal], record: &DecisionRecord, other: &Loaded) -> Vec<Refusal> {
+    let library = &other.snapshot.release.catalog().library;
+    let is_refused = |refusal: &&Refusal| {
+        let limit = refusal.reason.limit();
+        let was_shown = record.offers.iter().any(|one| *one.offer_id == *library.get(refusal.offer).id);
+        refusal.round.is_some()
+            && matches!(limit, Some(LimitReason::Suppressed | LimitReason::ContactLimit))
+            && !was_shown
+    };
+    let refused = refusals.iter().filter(is_refused);
+    refused.map(|refusal| Refusal { round: None, ..refusal.clone() }).collect()
 }
 
 /// A refusal as the other release has it; `None` if it does not have that limit.

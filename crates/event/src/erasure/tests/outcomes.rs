@@ -32,7 +32,7 @@ fn servers_that_are_silent_are_pending_until_their_directory_is_sealed() {
     let holding = world.holding(&names_of(ANNA));
     assert!(!holding.is_empty() && holding.iter().all(|name| name.starts_with("dead/log/")), "{holding:?}");
     // Sealing it obeys first.
-    let taken = take_over(&world.data("dead")).unwrap();
+    let taken = take_over(&world.data("dead"), "test").unwrap();
     let done = poll(&world.server(&known), &taken).acknowledged;
     assert_eq!((done.len(), done[0].1.records), (1, 24));
     assert!(seal_all(&taken, &world.events).failures.is_empty());

@@ -1,6 +1,8 @@
 //! What-if with limits: what was recorded is used, and what was not is said.
 
-use decision::Limiter;
+use std::fmt::Write;
+
+use decision::{Customer, Limiter, RankRequest};
 
 use super::*;
 use crate::CustomerNames;
@@ -55,6 +57,63 @@ fn the_same_limits_change_nothing() {
     }
     let one = found.json().unwrap();
     assert_eq!(compared(&records, &base, &models.load(4, &texts), 8).json().unwrap(), one);
+}
+
+/// Eight offers of these values at home. Every second one is limited in total, and the others by customer: a call with
+/// the same customer in many rows finds them used up one after another, more than there are rounds for.
+fn alternating(values: [u32; 8]) -> Texts {
+    let mut texts = Texts::sample(60).with(|texts| &mut texts.policy, "max_per_category = 1\n", "");
+    for (number, value) in values.into_iter().enumerate() {
+        let limit = if number % 2 == 0 {
+            "cap_total = { limit = 1, per = \"all\", count = \"decision\" }"
+        } else {
+            "cap_customer = { limit = 1, per = \"7d\", count = \"decision\" }"
+        };
+        writeln!(
+            texts.offers,
+            "[[offer]]\nid = \"n{number}\"\nname = \"n{number}\"\ncategory = \"points\"\nplacements = [\"home\"]\n\
+             value = {value}.0\n{limit}"
+        )
+        .unwrap();
+    }
+    texts
+}
+
+#[test]
+fn slates_that_were_refused_in_every_round_end_as_they_did() {
+    let (models, texts) = (Models::new(), alternating([900, 800, 700, 600, 500, 400, 300, 200]));
+    let base = models.load(3, &texts);
+    let mut records = Vec::new();
+    for customer in 0..60 {
+        // Nobody has had anything when the first row is decided.
+        let limiter = Limiter::new(Arc::default(), Arc::new(CustomerNames::default()));
+        let customer = Customer { id: format!("c{customer:05}"), ..Customer::default() };
+        let request = RankRequest {
+            placement: "home".to_owned(),
+            customers: vec![customer; 6],
+            ..RankRequest::default()
+        };
+        records.extend(rank_with(&limiter, &base, [request]).1);
+    }
+    let is_exhausted = |record: &&DecisionRecord| {
+        record.offers.is_empty() && record.refusals.iter().any(|one| one.round == 3)
+    };
+    assert!(records.iter().filter(is_exhausted).count() >= 60);
+    let found = compared(&records, &base, &models.load(4, &texts), 2);
+    assert_eq!((found.effect.all.decisions, &found.excluded), (records.len() as u64, &Excluded::default()));
+    assert!(found.effect.is_unchanged(), "{:?}", found.effect.all);
+
+    // Slates of another release never show what was refused, in whichever round that was.
+    let other = models.load(4, &alternating([700, 600, 900, 500, 800, 400, 300, 200]));
+    let found = compared(&records, &base, &other, 2);
+    assert!(found.effect.all.slate_changes > 0, "{:?}", found.effect.all);
+    assert!(records.iter().any(|record| record.refusals.iter().any(|one| one.round == 2)));
+    for offer in &found.effect.offers {
+        let has_room =
+            |record: &&DecisionRecord| record.refusals.iter().all(|one| one.offer_id != offer.offer);
+        let most = records.iter().filter(has_room).count() as u64;
+        assert!(offer.shown.after <= most, "{offer:?} {most}");
+    }
 }
 
 #[test]
