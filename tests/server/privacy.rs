@@ -4,6 +4,7 @@
 mod customers;
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -406,14 +407,11 @@ async fn a_key_file_with_another_secret_under_the_same_id_is_noticed() {
     let place = Place::in_directory();
     let make = |name: &str, secrets: &[&str]| {
         let path = place.path(name);
-        let text: String = secrets
-            .iter()
-            .enumerate()
-            .map(|(at, secret)| {
-                let active = at + 1 == secrets.len();
-                format!("[[key]]\nid = \"2026-11\"\nsecret = \"{secret}\"\nuse = \"pseudonyms\"\nactive = {active}\n")
-            })
-            .collect();
+        let mut text = String::new();
+        for (at, secret) in secrets.iter().enumerate() {
+            let (key, active) = ("[[key]]\nid = \"2026-11\"\nuse = \"pseudonyms\"", at + 1 == secrets.len());
+            writeln!(text, "{key}\nsecret = \"{secret}\"\nactive = {active}").unwrap();
+        }
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         path.display().to_string()

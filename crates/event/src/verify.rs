@@ -117,7 +117,7 @@ pub fn verify(
 }
 
 /// What is noted of the positions that a server has used.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Noted {
     /// In the store.
     extent: Option<Extent>,

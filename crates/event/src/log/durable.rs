@@ -49,7 +49,7 @@ fn parsed(text: &str) -> Option<LogEnd> {
     let mut lines = text.lines();
     let sequence = parse(lines.next()?.strip_prefix("sequence = ")?)?;
     let position = parse(lines.next()?.strip_prefix("position = ")?)?;
-    let reached = LogEnd { sequence, position };
+    let reached = LogEnd { position, sequence };
     (text == written(reached)).then_some(reached)
 }
 

@@ -135,13 +135,13 @@ proptest! {
 
         // A server that starts, or who seals the log, is told, too; and so is who reads it afterwards.
         let last = positions.len() as u64;
-        let Ok(taken) = take_over(root.path()) else { return Ok(()) };
+        let Ok(taken) = take_over(root.path(), "test") else { return Ok(()) };
         let recovery = taken.recovery().clone();
         let is_told = !recovery.missing.is_empty() || !recovery.unread.is_empty();
         prop_assert!(is_told || recovery.events == last, "{:?}", recovery);
         prop_assert!(recovery.next_position > last, "{:?}", recovery);
         drop(taken);
-        let again = take_over(root.path()).unwrap();
+        let again = take_over(root.path(), "test").unwrap();
         prop_assert_eq!(again.recovery().next_position, recovery.next_position);
     }
 }

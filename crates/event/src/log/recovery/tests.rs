@@ -150,10 +150,10 @@ fn a_file_with_a_damaged_frame_before_others_is_quarantined() {
             at: ends[2] as u64,
             bytes: (bytes.len() - ends[2]) as u64,
             message: "a checksum does not match".to_owned(),
-            copy: Some(aside.clone()),
+            copy: Some(copy.clone()),
         };
         assert_eq!(found.report.cuts, [cut]);
-        assert_eq!(found.report.unread.iter().map(|one| &one.path).collect::<Vec<_>>(), [&aside]);
+        assert_eq!(found.report.unread.iter().map(|one| &one.path).collect::<Vec<_>>(), [&copy]);
         assert_eq!(found.report.cut_bytes, (bytes.len() - ends[2]) as u64);
     }
 }

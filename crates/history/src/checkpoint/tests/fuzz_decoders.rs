@@ -26,7 +26,7 @@ fn framed(content: &[u8]) -> Vec<u8> {
 
 /// A checkpoint after so many steps of a life.
 fn after(steps: u16) -> Vec<u8> {
-    let step = |step: u16| (step * 7, usize::from(step) * 5, usize::from(step) % 9, step % 3 == 0);
+    let step = |step: u16| (step * 7, usize::from(step) * 5, usize::from(step) % 9, step.is_multiple_of(3));
     let (world, _, _) = lived(&(0..steps).map(step).collect::<Vec<_>>());
     written(&world.history)
 }
