@@ -34,8 +34,14 @@ const SEED: u64 = 22;
 /// Set in the process that measures memory alone.
 const STEP: &str = "HISTORY_STEP";
 
-/// Ten limits for customers; every offer has a cap for each customer, and half of them one for all or a budget.
-fn catalog() -> Catalog {
+/// More contacts than anybody has: no limit is reached.
+const WIDE: [(&str, u32); 2] = [("7d", 30), ("month", 60)];
+
+/// Some customers have reached one of these.
+const TIGHT: [(&str, u32); 2] = [("7d", 2), ("month", 8)];
+
+/// Ten limits for customers, `contacts` for each scope; every offer has a cap for each customer, and half of them one for all or a budget.
+fn catalog(contacts: [(&str, u32); 2]) -> Catalog {
     let mut offers = String::new();
     for index in 0..OFFERS {
         let total = match index % 4 {
@@ -69,7 +75,9 @@ fn catalog() -> Catalog {
     .iter()
     .enumerate()
     {
-        for (per, limit) in [("7d", 30), ("month", 60)] {
+        for (per, limit) in contacts {
+            // What counts everything allows twice as much.
+            let limit = if scope.is_empty() { 2 * limit } else { limit };
             writeln!(
                 policy,
                 "[[contact_limit]]\nid = \"limit_{number}_{per}\"\nlimit = {limit}\nper = \"{per}\"\n\
@@ -154,7 +162,7 @@ fn memory_mb(field: &str) -> f64 {
 }
 
 fn report_memory() {
-    let (catalog, history) = (catalog(), History::default());
+    let (catalog, history) = (catalog(WIDE), History::default());
     let before = memory_mb("VmRSS:");
     let started = Instant::now();
     fill(&history, &catalog);
@@ -171,28 +179,36 @@ fn report_memory() {
 }
 
 /// One immutable view, the limits of one customer, and what they say of every offer. Returns how many are withheld.
-fn view(history: &History, limits: &Limits, customer: &str) -> usize {
-    let view = history.view(limits, [customer], now());
+fn view(history: &History, limits: &Limits, customer: &str, now: DateTime<Utc>) -> usize {
+    let view = history.view(limits, [customer], now);
     let gate = limits.gate(&view, 0, limits.place(PlacementIndex::new(0), "app"));
     (0..OFFERS).filter(|offer| gate.withholds(OfferIndex::new(*offer)).is_some()).count()
 }
 
 fn speed(criterion: &mut Criterion) {
-    let (catalog, history) = (catalog(), Arc::new(History::default()));
+    let (catalog, history) = (catalog(WIDE), Arc::new(History::default()));
     fill(&history, &catalog);
-    let limits = Arc::new(Limits::new(&history, &catalog, now()).unwrap());
+    let now = now();
+    let limits = Arc::new(Limits::new(&history, &catalog, now).unwrap());
     let mut random = Xoshiro256PlusPlus::seed_from_u64(SEED + 1);
     let ids: Vec<String> = (0..100_000).map(|_| id(random.next_u64() % CUSTOMERS)).collect();
     let mut group = criterion.benchmark_group("history_1000000x20");
     let mut next = ids.iter().cycle();
     group.bench_function("view_and_100_offers", |bencher| {
-        bencher.iter(|| view(&history, &limits, black_box(next.next().map_or("", String::as_str))));
+        bencher.iter(|| view(&history, &limits, black_box(next.next().map_or("", String::as_str)), now));
     });
     group.bench_function("view_and_100_offers_of_one_customer", |bencher| {
-        bencher.iter(|| view(&history, &limits, black_box(&ids[0])));
+        bencher.iter(|| view(&history, &limits, black_box(&ids[0]), now));
+    });
+    let tight = Limits::new(&history, &self::catalog(TIGHT), now).unwrap();
+    let reached = ids.iter().filter(|id| view(&history, &tight, id, now) > 0).count();
+    println!("{reached} of {} customers have reached a tight limit", ids.len());
+    let mut next = ids.iter().cycle();
+    group.bench_function("view_and_100_offers_with_tight_limits", |bencher| {
+        bencher.iter(|| view(&history, &tight, black_box(next.next().map_or("", String::as_str)), now));
     });
     let mut number = 0_u128;
-    let mut at = now();
+    let mut at = now;
     let mut next = ids.iter().cycle();
     let place = limits.place(PlacementIndex::new(0), "app");
     let slate = [0, 1, 2].map(OfferIndex::new);
@@ -200,7 +216,7 @@ fn speed(criterion: &mut Criterion) {
         bencher.iter(|| {
             number += 1;
             let (id, customer) = (Uuid::from_u128(number), next.next().map_or("", String::as_str));
-            let mut one = Transaction::begin(&history, &limits, id, customer, place, now());
+            let mut one = Transaction::begin(&history, &limits, id, customer, place, now);
             one.show(black_box(&slate)).is_ok()
         });
     });

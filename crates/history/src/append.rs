@@ -9,7 +9,7 @@ const FIRST_BITS: u32 = 10;
 /// Enough blocks for 2²³ items.
 const BLOCKS: usize = 14;
 
-/// Items other than 0 by position. One thread at a time appends; any number reads.
+/// Items by position; those that were never set are 0.
 #[derive(Debug, Default)]
 pub(crate) struct AppendList {
     blocks: [OnceLock<Box<[AtomicU64]>>; BLOCKS],
@@ -17,6 +17,7 @@ pub(crate) struct AppendList {
 
 impl AppendList {
     /// The item at `position`; 0 if there is none yet.
+    #[inline]
     pub(crate) fn get(&self, position: usize) -> u64 {
         let (block, place) = place(position);
         let block = self.blocks.get(block).and_then(OnceLock::get);
@@ -25,16 +26,22 @@ impl AppendList {
 
     /// Sets the item at `position`, which is below 2²³.
     pub(crate) fn set(&self, position: usize, item: u64) {
-        let (block, place) = place(position);
-        if let Some(slot) = self.blocks.get(block) {
-            let length = 1 << (FIRST_BITS as usize + block);
-            let items = slot.get_or_init(|| (0..length).map(|_| AtomicU64::new(0)).collect());
-            items[place].store(item, Ordering::Release);
+        if let Some(place) = self.item(position) {
+            place.store(item, Ordering::Release);
         }
+    }
+
+    /// The item at `position`, to change it; `None` where there is no room.
+    pub(crate) fn item(&self, position: usize) -> Option<&AtomicU64> {
+        let (block, place) = place(position);
+        let length = 1 << (FIRST_BITS as usize + block);
+        let block = self.blocks.get(block)?;
+        block.get_or_init(|| (0..length).map(|_| AtomicU64::new(0)).collect()).get(place)
     }
 }
 
 /// The block of a position, and the place in it.
+#[inline]
 fn place(position: usize) -> (usize, usize) {
     let shifted = position + (1 << FIRST_BITS);
     let bits = shifted.ilog2();

@@ -1,36 +1,47 @@
 //! The entries of one customer, in one allocation.
 //!
-//! The first word of the block is its head: the number of entries and whether the customer opted out. The entries
-//! follow, sorted by moment; those of one decision are neighbours. Blocks grow by a quarter at most, so that a million
-//! customers waste little. At most [`Timeline::MOST`] entries are kept, and what goes is marked so that limits go on
-//! to hold; see [`Timeline::condense`].
+//! The first word of the block is its head: the number of entries, whether the customer opted out, and the words of
+//! their id. The id follows, then the entries, sorted by moment; those of one decision are neighbours. Blocks grow by a
+//! quarter at most, so that a million customers waste little. At most [`Timeline::MOST`] entries are kept, and what goes
+//! is marked so that limits go on to hold; see [`Timeline::condense`].
 
 mod condense;
+mod id;
+
+pub(crate) use id::Id;
 
 use super::entry::Entry;
 use super::moment::Millis;
 use super::names::Names;
 
 /// What is kept of a customer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Timeline(Box<[Entry]>);
 
 /// The bit of the head that says that the customer opted out; the number of entries is below it.
 const OPTED_OUT: u64 = 1 << 32;
+
+/// The bits of the head below the number of words of the id.
+const BELOW_ID: u32 = 33;
 
 impl Timeline {
     /// The most entries of a customer.
     pub(crate) const MOST: usize = 4_096;
 
     /// One without entries, and with room for `entries`.
-    pub(crate) fn with_room(entries: usize) -> Self {
-        Self(vec![Entry::default(); block_words(entries + 1)].into_boxed_slice())
+    pub(crate) fn with_room(id: &Id, entries: usize) -> Self {
+        let id = id.words();
+        let mut timeline =
+            Self(vec![Entry::default(); block_words(1 + id.len() + entries)].into_boxed_slice());
+        timeline.set_head((id.len() as u64) << BELOW_ID);
+        timeline.0[1..=id.len()].copy_from_slice(id);
+        timeline
     }
 
     /// One with entries that are sorted, at most [`Timeline::MOST`].
-    pub(crate) fn from_entries(entries: &[Entry], opted_out: bool) -> Self {
-        let mut timeline = Self::with_room(entries.len());
-        timeline.0[1..=entries.len()].copy_from_slice(entries);
+    pub(crate) fn from_entries(id: &Id, entries: &[Entry], opted_out: bool) -> Self {
+        let mut timeline = Self::with_room(id, entries.len());
+        timeline.room()[..entries.len()].copy_from_slice(entries);
         timeline.set_len(entries.len());
         if opted_out {
             timeline.opt_out();
@@ -38,9 +49,20 @@ impl Timeline {
         timeline
     }
 
+    /// The id in words.
+    pub(crate) fn id(&self) -> &[Entry] {
+        self.0.get(1..self.start()).unwrap_or_default()
+    }
+
+    /// The id.
+    pub(crate) fn id_text(&self) -> Box<str> {
+        id::text(self.id())
+    }
+
     /// The entries, oldest first.
     pub(crate) fn entries(&self) -> &[Entry] {
-        self.0.get(1..=self.len()).unwrap_or_default()
+        let start = self.start();
+        self.0.get(start..start + self.len()).unwrap_or_default()
     }
 
     /// The number of entries.
@@ -66,7 +88,7 @@ impl Timeline {
         let place = self.entries().partition_point(|entry| entry.at() <= first.at());
         self.reserve(group.len());
         let (len, added) = (self.len(), group.len());
-        let entries = &mut self.0[1..];
+        let entries = self.room();
         entries.copy_within(place..len, place + added);
         entries[place..place + added].copy_from_slice(group);
         self.set_len(len + added);
@@ -92,7 +114,7 @@ impl Timeline {
         let expired = self.entries().partition_point(|entry| entry.at() < before);
         if expired > 0 {
             self.cut(0..expired);
-            let words = block_words(self.len() + 1);
+            let words = block_words(self.start() + self.len());
             if words < self.0.len() / 2 {
                 self.resize(words);
             }
@@ -108,13 +130,13 @@ impl Timeline {
     /// Removes a range of entries.
     fn cut(&mut self, range: std::ops::Range<usize>) {
         let len = self.len();
-        self.0[1..].copy_within(range.end..len, range.start);
+        self.room().copy_within(range.end..len, range.start);
         self.set_len(len - range.len());
     }
 
     /// Makes room for `more` entries.
     fn reserve(&mut self, more: usize) {
-        let needed = 1 + self.len() + more;
+        let needed = self.start() + self.len() + more;
         if needed > self.0.len() {
             self.resize(block_words(needed));
         }
@@ -129,6 +151,17 @@ impl Timeline {
         self.0 = block.into_boxed_slice();
     }
 
+    /// Where the entries begin.
+    fn start(&self) -> usize {
+        1 + (self.head() >> BELOW_ID) as usize
+    }
+
+    /// The entries and the room behind them.
+    fn room(&mut self) -> &mut [Entry] {
+        let start = self.start();
+        self.0.get_mut(start..).unwrap_or_default()
+    }
+
     fn head(&self) -> u64 {
         self.0.first().map_or(0, |head| head.bits())
     }
@@ -140,7 +173,7 @@ impl Timeline {
     }
 
     fn set_len(&mut self, len: usize) {
-        self.set_head(self.head() & OPTED_OUT | len as u64);
+        self.set_head(self.head() & !(OPTED_OUT - 1) | len as u64);
     }
 }
 

@@ -53,7 +53,11 @@ impl Metered {
     }
 
     fn over(ledger: Ledger, rules: &[Rule], now: Millis) -> Self {
-        let meter = |limit| rules.iter().find(|rule| rule.limit == limit).map(|rule| ledger.meter(rule, now));
+        let board = Arc::default();
+        let meter = |limit| {
+            let rule = rules.iter().find(|rule| rule.limit == limit);
+            rule.map(|rule| ledger.meter(rule, &board, now))
+        };
         let (cap, budget) = (meter(TotalLimit::Cap), meter(TotalLimit::Budget));
         Self { ledger, cap, budget }
     }
