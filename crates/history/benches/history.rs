@@ -40,7 +40,8 @@ const WIDE: [(&str, u32); 2] = [("7d", 30), ("month", 60)];
 /// Some customers have reached one of these.
 const TIGHT: [(&str, u32); 2] = [("7d", 2), ("month", 8)];
 
-/// Ten limits for customers, `contacts` for each scope; every offer has a cap for each customer, and half of them one for all or a budget.
+/// Ten limits for customers, `contacts` for each scope; every offer has a cap for each customer, and half of them one
+/// for all or a budget.
 fn catalog(contacts: [(&str, u32); 2]) -> Catalog {
     let mut offers = String::new();
     for index in 0..OFFERS {

@@ -85,7 +85,12 @@ impl Timeline {
         let Some(first) = group.first() else { return 0 };
         let given_up =
             if self.len() + group.len() > Self::MOST { self.condense(group.len(), names) } else { 0 };
-        let place = self.entries().partition_point(|entry| entry.at() <= first.at());
+        let entries = self.entries();
+        // Usually it is the latest.
+        let place = match entries.last() {
+            Some(last) if last.at() > first.at() => entries.partition_point(|one| one.at() <= first.at()),
+            _ => entries.len(),
+        };
         self.reserve(group.len());
         let (len, added) = (self.len(), group.len());
         let entries = self.room();

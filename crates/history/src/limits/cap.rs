@@ -87,7 +87,7 @@ impl CustomerCaps {
         }
     }
 
-    /// The caps that are reached. `entries` are sorted by moment.
+    /// The caps that are reached. `entries` are sorted by moment, and `overview` is of them.
     pub(super) fn reached(
         &self,
         limits: &Limits,
@@ -99,9 +99,10 @@ impl CustomerCaps {
         if overview.most_capped() < self.least {
             return reached;
         }
+        let meanings = limits.meanings.reader();
         let mut counts: SmallVec<[u16; 256]> = smallvec![0; self.caps.len()];
         for entry in entries.iter().rev() {
-            let meaning = limits.meanings.of(limits, entry.code());
+            let meaning = meanings.get(entry.code());
             let mut count = |place: usize| {
                 let (cap, count) = (&self.caps[place], &mut counts[place]);
                 if *count == DONE || entry.at() < cap.window.first(now) {

@@ -13,17 +13,14 @@ use crate::append::AppendList;
 use crate::bits::bits;
 use crate::entry::Entry;
 use crate::moment::{Millis, NEVER};
-use crate::names::{Code, Names};
+use crate::names::{Code, EntryKey, Names};
 use crate::window::Window;
 
-/// The limits of one word; two bits are left for [`KNOWN`] and [`SATURATED`].
-const CHUNK: usize = 62;
-
-/// In the word of every code, so that none is 0.
-const KNOWN: u64 = 1 << 63;
+/// The limits of one word, in which a bit is left for [`SATURATED`].
+const CHUNK: usize = 63;
 
 /// In the word of a code that stands for any number of entries.
-const SATURATED: u64 = 1 << 62;
+const SATURATED: u64 = 1 << 63;
 
 /// The bits of limits.
 const LIMITS: u64 = SATURATED - 1;
@@ -135,10 +132,17 @@ impl ContactLimits {
         &self.limits[limit].offers
     }
 
-    /// The limits that are reached at `place`, in order. `entries` are sorted by moment.
+    /// Works out which limits count the entries of a code.
+    pub(super) fn work_out(&self, code: Code, key: EntryKey) {
+        for chunk in &self.chunks {
+            chunk.work_out(code, key);
+        }
+    }
+
+    /// The limits that are reached at `place`, in order. `entries` are sorted by moment, and there was an overview of
+    /// them.
     pub(super) fn reached(
         &self,
-        names: &Names,
         entries: &[Entry],
         overview: &Overview,
         place: Place,
@@ -155,7 +159,7 @@ impl ContactLimits {
             for bit in bits(here & chunk.never) {
                 reached.push(Reached { limit: number * CHUNK + bit, frees: NEVER });
             }
-            chunk.count(names, entries, limits, open, now, |bit, frees| {
+            chunk.count(entries, limits, open, now, |bit, frees| {
                 reached.push(Reached { limit: number * CHUNK + bit, frees });
             });
             reached[first..].sort_unstable_by_key(|one| one.limit);
@@ -218,31 +222,19 @@ impl Chunk {
         within.fold(0, |limits, (_, more)| limits | more)
     }
 
-    /// The limits that count an entry.
-    fn of_code(&self, names: &Names, code: Code) -> u64 {
-        match self.of_code.get(code.get() as usize) {
-            0 => self.work_out(names, code),
-            known => known,
-        }
-    }
-
-    #[cold]
-    fn work_out(&self, names: &Names, code: Code) -> u64 {
-        let key = names.key(code);
+    fn work_out(&self, code: Code, key: EntryKey) {
         let limits = self.types.at(key.event_type)
             & self.offers.at(key.offer)
             & self.placements.at(key.placement)
             & self.channels.at(key.channel);
-        let word = KNOWN | if key.saturated { SATURATED } else { 0 } | limits & LIMITS;
+        let word = limits & LIMITS | if key.saturated { SATURATED } else { 0 };
         self.of_code.set(code.get() as usize, word);
-        word
     }
 
     /// Calls `reached` with those of the `open` limits that are reached, by their bits: those of which as many events as
     /// the limit count. The moment of the oldest of these events says when there will be one less.
     fn count(
         &self,
-        names: &Names,
         entries: &[Entry],
         limits: &[ContactLimit],
         mut open: u64,
@@ -254,6 +246,7 @@ impl Chunk {
             of_open.map(|(window, limits)| (window.first(now), *limits)).collect();
         // The first moment that some window does not leave out.
         let mut first = latest(&windows, open);
+        let of_code = self.of_code.reader();
         let mut counts = [0_u16; CHUNK];
         // Of the decision at hand: the limits that count it, and those of them that are thereby reached.
         let (mut counting, mut saturated) = (0, 0);
@@ -267,7 +260,7 @@ impl Chunk {
             if open == 0 {
                 break;
             }
-            let word = self.of_code(names, entry.code());
+            let word = of_code.get(entry.code().get() as usize);
             counting |= word & open;
             if word & SATURATED != 0 {
                 saturated |= word & open;

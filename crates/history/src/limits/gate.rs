@@ -114,7 +114,7 @@ impl<'a> CustomerLimits<'a> {
             true => limits.suppressions.pauses(limits, entries, now),
             false => SmallVec::new(),
         };
-        let contacts = limits.contacts.reached(&limits.names, entries, &overview, place, now);
+        let contacts = limits.contacts.reached(entries, &overview, place, now);
         let caps = limits.caps.reached(limits, entries, &overview, now);
         let mut withheld = totals.offers().clone();
         for pause in &pauses {

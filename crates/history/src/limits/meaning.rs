@@ -5,7 +5,7 @@
 
 use super::Limits;
 use super::cap::Capped;
-use crate::append::AppendList;
+use crate::append::{AppendList, Reader};
 use crate::entry::Entry;
 use crate::names::Code;
 
@@ -57,6 +57,10 @@ pub(super) struct Overview {
     capped: usize,
 }
 
+/// Reads meanings.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MeaningReader<'m>(Reader<'m>);
+
 impl Overview {
     /// Whether a suppression may count one of them.
     pub(super) fn suppresses(&self) -> bool {
@@ -76,25 +80,38 @@ impl Overview {
 }
 
 impl Meanings {
+    /// The overview of the entries of a customer. From then on their meanings can be read.
     pub(super) fn overview(&self, limits: &Limits, entries: &[Entry]) -> Overview {
-        let (mut any, mut capped) = (0, 0);
-        for entry in entries {
-            let meaning = self.of(limits, entry.code()).0;
-            any |= meaning;
-            capped += usize::from(meaning & Meaning::CAP != 0);
+        let (overview, all_known) = self.overview_of_known(entries);
+        if all_known {
+            return overview;
         }
-        Overview { any: Meaning(any), entries: entries.len(), capped }
+        for entry in entries {
+            self.work_out(limits, entry.code());
+        }
+        self.overview_of_known(entries).0
     }
 
-    pub(super) fn of(&self, limits: &Limits, code: Code) -> Meaning {
-        match self.0.get(code.get() as usize) {
-            0 => self.work_out(limits, code),
-            known => Meaning(known),
+    /// Reads the meanings of entries of which there was an overview.
+    pub(super) fn reader(&self) -> MeaningReader<'_> {
+        MeaningReader(self.0.reader())
+    }
+
+    /// The overview, and whether every entry has a meaning yet.
+    fn overview_of_known(&self, entries: &[Entry]) -> (Overview, bool) {
+        let reader = self.reader();
+        let (mut any, mut every, mut capped) = (0, Meaning::KNOWN, 0);
+        for entry in entries {
+            let Meaning(meaning) = reader.get(entry.code());
+            any |= meaning;
+            every &= meaning;
+            capped += usize::from(meaning & Meaning::CAP != 0);
         }
+        (Overview { any: Meaning(any), entries: entries.len(), capped }, every != 0)
     }
 
     #[cold]
-    fn work_out(&self, limits: &Limits, code: Code) -> Meaning {
+    fn work_out(&self, limits: &Limits, code: Code) {
         let key = limits.names.key(code);
         let flag = |is_set: bool, flag: u64| if is_set { flag } else { 0 };
         let cap = match limits.caps.counting(limits, key) {
@@ -106,7 +123,13 @@ impl Meanings {
             | flag(key.saturated, Meaning::SATURATED)
             | flag(limits.suppressions.count(key.event_type), Meaning::SUPPRESSES)
             | cap;
+        limits.contacts.work_out(code, key);
         self.0.set(code.get() as usize, meaning);
-        Meaning(meaning)
+    }
+}
+
+impl MeaningReader<'_> {
+    pub(super) fn get(&self, code: Code) -> Meaning {
+        Meaning(self.0.get(code.get() as usize))
     }
 }

@@ -111,11 +111,13 @@ impl Suppressions {
         !self.by_type[usize::from(event_type)].is_empty()
     }
 
-    /// The pauses that last at `now`, in the order of their rules. `entries` are sorted by moment.
+    /// The pauses that last at `now`, in the order of their rules. `entries` are sorted by moment, and there was an
+    /// overview of them.
     pub(super) fn pauses(&self, limits: &Limits, entries: &[Entry], now: Millis) -> SmallVec<[Pause; 2]> {
+        let meanings = limits.meanings.reader();
         let mut counts: SmallVec<[Counts; 4]> = SmallVec::new();
         for entry in entries.iter().rev().take_while(|entry| entry.at() > now - self.longest) {
-            if !limits.meanings.of(limits, entry.code()).suppresses() {
+            if !meanings.get(entry.code()).suppresses() {
                 continue;
             }
             let key = limits.names.key(entry.code());

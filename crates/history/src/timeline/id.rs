@@ -16,16 +16,12 @@ pub(crate) struct Id(SmallVec<[Entry; 8]>);
 
 impl Id {
     pub(crate) fn new(text: &str) -> Self {
-        let chunks = text.as_bytes().chunks_exact(WORD);
-        let rest = chunks.remainder();
-        let mut last = [0; WORD];
+        let (whole, rest) = text.as_bytes().as_chunks::<WORD>();
+        let mut last = [0_u8; WORD];
         last[..rest.len()].copy_from_slice(rest);
         last[rest.len()] = END;
-        let mut words = SmallVec::with_capacity(text.len() / WORD + 1);
-        let whole = chunks.map(|chunk| chunk.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
-        words.extend(whole.map(Entry::from_bits));
-        words.push(Entry::from_bits(u64::from_le_bytes(last)));
-        Self(words)
+        let words = whole.iter().chain([&last]).map(|bytes| Entry::from_bits(u64::from_le_bytes(*bytes)));
+        Self(words.collect())
     }
 
     pub(crate) fn words(&self) -> &[Entry] {
