@@ -67,13 +67,13 @@ impl History {
     #[must_use]
     pub fn customer_ids(&self) -> Vec<Box<str>> {
         let mut ids = Vec::with_capacity(self.customers.len());
-        self.customers.each(|timeline| ids.push(timeline.id_text()));
+        self.customers.each(|timeline| ids.push(timeline.id().text()));
         ids
     }
 
     /// Calls `each` with every customer, in no order. A shard is locked while its customers are gone through.
     pub fn each_customer(&self, mut each: impl FnMut(&str, CustomerHistory)) {
         self.customers
-            .each(|timeline| each(&timeline.id_text(), CustomerHistory::new(timeline, &self.names)));
+            .each(|timeline| each(&timeline.id().text(), CustomerHistory::new(timeline, &self.names)));
     }
 }

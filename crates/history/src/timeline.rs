@@ -1,9 +1,11 @@
 //! The entries of one customer, in one allocation.
 //!
 //! The first word of the block is its head: the number of entries, whether the customer opted out, and the words of
-//! their id. The id follows, then the entries, sorted by moment; those of one decision are neighbours. Blocks grow by a
-//! quarter at most, so that a million customers waste little. At most [`Timeline::MOST`] entries are kept, and what goes
-//! is marked so that limits go on to hold; see [`Timeline::condense`].
+//! their id. The entries follow, sorted by moment; those of one decision are neighbours. Behind them is room for more,
+//! and the id is at the end: who asks whether a block is that of a customer reads both ends of it at the same time.
+//!
+//! Blocks grow by a quarter at most, so that a million customers waste little. At most [`Timeline::MOST`] entries are
+//! kept, and what goes is marked so that limits go on to hold; see [`Timeline::condense`].
 
 mod condense;
 mod id;
@@ -31,10 +33,11 @@ impl Timeline {
     /// One without entries, and with room for `entries`.
     pub(crate) fn with_room(id: &Id, entries: usize) -> Self {
         let id = id.words();
-        let mut timeline =
-            Self(vec![Entry::default(); block_words(1 + id.len() + entries)].into_boxed_slice());
+        let mut block = vec![Entry::default(); block_words(1 + entries + id.len())];
+        let end = block.len() - id.len();
+        block[end..].copy_from_slice(id);
+        let mut timeline = Self(block.into_boxed_slice());
         timeline.set_head((id.len() as u64) << BELOW_ID);
-        timeline.0[1..=id.len()].copy_from_slice(id);
         timeline
     }
 
@@ -49,20 +52,19 @@ impl Timeline {
         timeline
     }
 
-    /// The id in words.
-    pub(crate) fn id(&self) -> &[Entry] {
-        self.0.get(1..self.start()).unwrap_or_default()
+    /// Whether it is that of a customer.
+    pub(crate) fn is_of(&self, id: &Id) -> bool {
+        self.0.ends_with(id.words()) && self.id_words() == id.words().len()
     }
 
     /// The id.
-    pub(crate) fn id_text(&self) -> Box<str> {
-        id::text(self.id())
+    pub(crate) fn id(&self) -> Id {
+        Id::from_words(&self.0[self.end()..])
     }
 
     /// The entries, oldest first.
     pub(crate) fn entries(&self) -> &[Entry] {
-        let start = self.start();
-        self.0.get(start..start + self.len()).unwrap_or_default()
+        self.0.get(1..=self.len()).unwrap_or_default()
     }
 
     /// The number of entries.
@@ -119,7 +121,7 @@ impl Timeline {
         let expired = self.entries().partition_point(|entry| entry.at() < before);
         if expired > 0 {
             self.cut(0..expired);
-            let words = block_words(self.start() + self.len());
+            let words = block_words(1 + self.len() + self.id_words());
             if words < self.0.len() / 2 {
                 self.resize(words);
             }
@@ -141,30 +143,40 @@ impl Timeline {
 
     /// Makes room for `more` entries.
     fn reserve(&mut self, more: usize) {
-        let needed = self.start() + self.len() + more;
+        let needed = 1 + self.len() + more + self.id_words();
         if needed > self.0.len() {
             self.resize(block_words(needed));
         }
     }
 
     fn resize(&mut self, words: usize) {
+        let id = self.end()..self.0.len();
+        let new_end = words - id.len();
         let mut block = std::mem::take(&mut self.0).into_vec();
         if words > block.len() {
             block.reserve_exact(words - block.len());
+            block.resize(words, Entry::default());
+            block.copy_within(id, new_end);
+        } else {
+            block.copy_within(id, new_end);
+            block.truncate(words);
         }
-        block.resize(words, Entry::default());
         self.0 = block.into_boxed_slice();
     }
 
-    /// Where the entries begin.
-    fn start(&self) -> usize {
-        1 + (self.head() >> BELOW_ID) as usize
+    fn id_words(&self) -> usize {
+        (self.head() >> BELOW_ID) as usize
+    }
+
+    /// Where the room ends and the id begins.
+    fn end(&self) -> usize {
+        self.0.len() - self.id_words()
     }
 
     /// The entries and the room behind them.
     fn room(&mut self) -> &mut [Entry] {
-        let start = self.start();
-        self.0.get_mut(start..).unwrap_or_default()
+        let end = self.end();
+        self.0.get_mut(1..end).unwrap_or_default()
     }
 
     fn head(&self) -> u64 {
