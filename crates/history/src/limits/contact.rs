@@ -14,6 +14,7 @@ use crate::bits::bits;
 use crate::entry::Entry;
 use crate::moment::{Millis, NEVER};
 use crate::names::{Code, EntryKey, Names};
+use crate::timeline::Timeline;
 use crate::window::Window;
 
 /// The limits of one word, in which a bit is left for [`SATURATED`].
@@ -24,6 +25,9 @@ const SATURATED: u64 = 1 << 63;
 
 /// The bits of limits.
 const LIMITS: u64 = SATURATED - 1;
+
+/// The binary digits of a number that is more than the entries of a customer.
+const DIGITS: usize = (Timeline::MOST.ilog2() + 1) as usize;
 
 /// Every contact limit of a release.
 #[derive(Debug)]
@@ -69,6 +73,9 @@ struct Chunk {
     never: u64,
     /// Distinct numbers above 0 in order, and the limits with that number.
     by_most: Vec<(usize, u64)>,
+    /// How many events reach each limit, or more than there are: a word for each binary digit, the lowest first. So one
+    /// event is counted for all limits at once.
+    most: [u64; DIGITS],
 }
 
 /// The limits that each name is in the scope of.
@@ -132,11 +139,9 @@ impl ContactLimits {
         &self.limits[limit].offers
     }
 
-    /// Works out which limits count the entries of a code.
-    pub(super) fn work_out(&self, code: Code, key: EntryKey) {
-        for chunk in &self.chunks {
-            chunk.work_out(code, key);
-        }
+    /// Works out which limits count the entries of a code, and returns whether any does.
+    pub(super) fn work_out(&self, code: Code, key: EntryKey) -> bool {
+        self.chunks.iter().fold(false, |is_counted, chunk| chunk.work_out(code, key) | is_counted)
     }
 
     /// The limits that are reached at `place`, in order. `entries` are sorted by moment, and there was an overview of
@@ -190,6 +195,7 @@ impl Chunk {
             windows: Vec::new(),
             never: those(&|limit| limit.limit == 0),
             by_most: Vec::new(),
+            most: [0; DIGITS],
         };
         for (bit, (policy, limit)) in policy.iter().zip(limits).enumerate() {
             let set = |mask: &mut Mask, position: u16| {
@@ -211,6 +217,10 @@ impl Chunk {
             if limit.most > 0 {
                 add(&mut chunk.by_most, &(limit.most as usize), bit);
             }
+            let most = (limit.most as usize).min((1 << DIGITS) - 1);
+            for (digit, limits) in chunk.most.iter_mut().enumerate() {
+                *limits |= ((most >> digit & 1) as u64) << bit;
+            }
         }
         chunk.by_most.sort_unstable();
         chunk
@@ -222,13 +232,19 @@ impl Chunk {
         within.fold(0, |limits, (_, more)| limits | more)
     }
 
-    fn work_out(&self, code: Code, key: EntryKey) {
+    fn work_out(&self, code: Code, key: EntryKey) -> bool {
         let limits = self.types.at(key.event_type)
             & self.offers.at(key.offer)
             & self.placements.at(key.placement)
             & self.channels.at(key.channel);
         let word = limits & LIMITS | if key.saturated { SATURATED } else { 0 };
         self.of_code.set(code.get() as usize, word);
+        limits & LIMITS != 0
+    }
+
+    /// How many digits the numbers of these limits have.
+    fn digits(&self, limits: u64) -> usize {
+        self.most.iter().rposition(|digit| digit & limits != 0).map_or(0, |highest| highest + 1)
     }
 
     /// Calls `reached` with those of the `open` limits that are reached, by their bits: those of which as many events as
@@ -247,7 +263,9 @@ impl Chunk {
         // The first moment that some window does not leave out.
         let mut first = latest(&windows, open);
         let of_code = self.of_code.reader();
-        let mut counts = [0_u16; CHUNK];
+        let digits = self.digits(open);
+        let mut left = self.most;
+        let left = &mut left[..digits];
         // Of the decision at hand: the limits that count it, and those of them that are thereby reached.
         let (mut counting, mut saturated) = (0, 0);
         for entry in entries.iter().rev() {
@@ -268,15 +286,27 @@ impl Chunk {
             if entry.follows() {
                 continue;
             }
-            for bit in bits(counting) {
-                counts[bit] += 1;
-                if u32::from(counts[bit]) >= limits[bit].most || saturated >> bit & 1 == 1 {
-                    reached(bit, limits[bit].window.leaves(at));
-                    open &= !(1 << bit);
-                }
+            take_one(left, counting);
+            let none_left = counting & !left.iter().fold(0, |some, digit| some | digit);
+            for bit in bits(none_left | saturated) {
+                reached(bit, limits[bit].window.leaves(at));
             }
+            open &= !(none_left | saturated);
             (counting, saturated) = (0, 0);
         }
+    }
+}
+
+/// Takes one off the numbers of these limits, none of which is 0.
+fn take_one(numbers: &mut [u64], limits: u64) {
+    let mut borrows = limits;
+    for digit in numbers {
+        if borrows == 0 {
+            break;
+        }
+        let before = *digit;
+        *digit ^= borrows;
+        borrows &= !before;
     }
 }
 
@@ -292,4 +322,41 @@ fn add<K: PartialEq + Clone>(groups: &mut Vec<(K, u64)>, key: &K, bit: usize) {
 fn latest(windows: &[(Millis, u64)], open: u64) -> Millis {
     let of_open = windows.iter().filter(|(_, limits)| limits & open != 0);
     of_open.map(|(first, _)| *first).max().unwrap_or(Millis::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn one_is_taken_off_the_numbers_that_are_meant(
+            numbers in prop::collection::vec(1..1_u64 << DIGITS, 1..=CHUNK),
+            takes in prop::collection::vec(any::<u64>(), 0..50),
+        ) {
+            let number = |digits: &[u64], bit: usize| {
+                let of_digit = digits.iter().enumerate().map(|(digit, limits)| (limits >> bit & 1) << digit);
+                of_digit.sum::<u64>()
+            };
+            let mut digits = [0; DIGITS];
+            for (bit, number) in numbers.iter().enumerate() {
+                for (digit, limits) in digits.iter_mut().enumerate() {
+                    *limits |= (number >> digit & 1) << bit;
+                }
+            }
+            let mut expected = numbers;
+            for limits in takes {
+                let is_some = |bit: &usize| number(&digits, *bit) > 0;
+                let some = (0..expected.len()).filter(is_some).fold(0, |some, bit| some | 1 << bit);
+                take_one(&mut digits, limits & some);
+                for (bit, number) in expected.iter_mut().enumerate() {
+                    *number -= (limits & some) >> bit & 1;
+                }
+                let found: Vec<u64> = (0..expected.len()).map(|bit| number(&digits, bit)).collect();
+                prop_assert_eq!(&found, &expected);
+            }
+        }
+    }
 }

@@ -110,9 +110,10 @@ impl<'a> CustomerLimits<'a> {
         now: Millis,
     ) -> Self {
         let overview = limits.meanings.overview(limits, entries);
-        let pauses = match overview.suppresses() {
-            true => limits.suppressions.pauses(limits, entries, now),
-            false => SmallVec::new(),
+        let pauses = if overview.suppresses() {
+            limits.suppressions.pauses(limits, entries, now)
+        } else {
+            SmallVec::new()
         };
         let contacts = limits.contacts.reached(entries, &overview, place, now);
         let caps = limits.caps.reached(limits, entries, &overview, now);

@@ -26,6 +26,8 @@ impl Meaning {
     const SUPPRESSES: u64 = 1 << 61;
     /// The offer is not known: any cap may count it.
     const ANY_CAP: u64 = 1 << 60;
+    /// A contact limit counts it.
+    const CONTACT: u64 = 1 << 59;
     /// The position of the cap that counts it, from 1 on; 0 if there is none.
     const CAP: u64 = (1 << 32) - 1;
 
@@ -53,8 +55,10 @@ impl Meaning {
 pub(super) struct Overview {
     /// The flags of all of them.
     any: Meaning,
-    entries: usize,
-    capped: usize,
+    /// Those that a contact limit counts.
+    contacts: usize,
+    /// No cap counts more.
+    most_capped: usize,
 }
 
 /// Reads meanings.
@@ -69,13 +73,13 @@ impl Overview {
 
     /// The most that a contact limit can count.
     pub(super) fn most_contacts(&self) -> usize {
-        if self.any.is_saturated() { usize::MAX } else { self.entries }
+        if self.any.is_saturated() { usize::MAX } else { self.contacts }
     }
 
     /// The most that a cap can count.
     pub(super) fn most_capped(&self) -> usize {
         let any_number = Meaning::SATURATED | Meaning::ANY_CAP;
-        if self.any.0 & any_number != 0 { usize::MAX } else { self.capped }
+        if self.any.0 & any_number != 0 { usize::MAX } else { self.most_capped }
     }
 }
 
@@ -100,14 +104,21 @@ impl Meanings {
     /// The overview, and whether every entry has a meaning yet.
     fn overview_of_known(&self, entries: &[Entry]) -> (Overview, bool) {
         let reader = self.reader();
-        let (mut any, mut every, mut capped) = (0, Meaning::KNOWN, 0);
+        let (mut any, mut every, mut contacts) = (0, Meaning::KNOWN, 0);
+        // A bit for the caps of every 64th position. All entries of a cap but the first find their bit set.
+        let (mut capped, mut again) = (0_u64, 0);
         for entry in entries {
             let Meaning(meaning) = reader.get(entry.code());
             any |= meaning;
             every &= meaning;
-            capped += usize::from(meaning & Meaning::CAP != 0);
+            contacts += usize::from(meaning & Meaning::CONTACT != 0);
+            let cap = meaning & Meaning::CAP;
+            let bit = u64::from(cap != 0) << (cap % 64);
+            again += usize::from(capped & bit != 0);
+            capped |= bit;
         }
-        (Overview { any: Meaning(any), entries: entries.len(), capped }, every != 0)
+        let most_capped = again + usize::from(capped != 0);
+        (Overview { any: Meaning(any), contacts, most_capped }, every != 0)
     }
 
     #[cold]
@@ -119,11 +130,12 @@ impl Meanings {
             Capped::ByAny => Meaning::ANY_CAP,
             Capped::ByNone => 0,
         };
+        let is_contact = limits.contacts.work_out(code, key);
         let meaning = Meaning::KNOWN
             | flag(key.saturated, Meaning::SATURATED)
             | flag(limits.suppressions.count(key.event_type), Meaning::SUPPRESSES)
+            | flag(is_contact, Meaning::CONTACT)
             | cap;
-        limits.contacts.work_out(code, key);
         self.0.set(code.get() as usize, meaning);
     }
 }

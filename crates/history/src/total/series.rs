@@ -58,10 +58,8 @@ impl Series {
         self.lifetime = self.lifetime.plus(sum);
         // Usually it is the latest.
         let is_latest = self.points.back().is_none_or(|last| last.at < at);
-        let place = match is_latest {
-            true => self.points.len(),
-            false => self.points.partition_point(|point| point.at < at),
-        };
+        let place =
+            if is_latest { self.points.len() } else { self.points.partition_point(|point| point.at < at) };
         match self.points.get_mut(place).filter(|point| point.at == at) {
             Some(point) => point.sum = point.sum.plus(sum),
             None => self.points.insert(place, Point { at, sum }),
