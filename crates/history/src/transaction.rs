@@ -122,9 +122,9 @@ impl Transaction {
     }
 
     /// What is shown, with what it reserves. This belongs into the record of the decision: history is built again from
-    /// it.
+    /// it. Who records it and who remembers it can share it.
     #[must_use]
-    pub fn shown(&self) -> Vec<ShownOffer> {
+    pub fn shown(&self) -> Arc<[ShownOffer]> {
         self.shown.iter().map(|offer| self.shown_offer(*offer)).collect()
     }
 
