@@ -4,6 +4,7 @@
 mod bucket;
 mod crashes;
 mod kinds;
+mod missed;
 mod outcomes;
 mod races;
 
