@@ -299,14 +299,14 @@ pub(super) struct Reserved {
     decision: Uuid,
     transaction: Option<Transaction>,
     /// What was shown, with what was reserved for its outcomes, where the decision is recorded.
-    shown: Vec<ShownOffer>,
+    shown: Arc<[ShownOffer]>,
     refusals: Vec<Refusal>,
 }
 
 impl Reserved {
-    /// What was shown and what was refused, for a record. What was shown is also remembered for outcomes, and stays.
-    pub(crate) fn for_record(&mut self) -> (Vec<ShownOffer>, Vec<Refusal>) {
-        (self.shown.clone(), mem::take(&mut self.refusals))
+    /// What was shown and what was refused, for a record. What was shown is also remembered for outcomes.
+    pub(crate) fn for_record(&mut self) -> (Arc<[ShownOffer]>, Vec<Refusal>) {
+        (Arc::clone(&self.shown), mem::take(&mut self.refusals))
     }
 
     /// The answer is certain.
@@ -377,7 +377,7 @@ impl<'a> Reserving<'a> {
             transaction.give_back_unshown();
         }
         let shown = match &transaction {
-            _ if !plan.records => Vec::new(),
+            _ if !plan.records => Arc::default(),
             Some(transaction) => transaction.shown(),
             None => shown_again.iter().map(|offer| call.limits.would_show(*offer, plan.now)).collect(),
         };

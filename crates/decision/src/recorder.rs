@@ -221,7 +221,7 @@ pub struct RecordedDecision {
     /// Why there is no decision.
     pub error: Option<CustomerError>,
     /// What was shown as the history has it, with what was reserved.
-    pub shown: Vec<ShownOffer>,
+    pub shown: Arc<[ShownOffer]>,
     /// What limits refused of the slates that were tried.
     pub refusals: Vec<Refusal>,
 }

@@ -1,26 +1,34 @@
 //! The history at its stated size: a million customers with 20 entries each, and limits as a bank has them.
 //!
-//! Prints the memory of the customers, in a process of its own, with the allocator of the server; then the time of a
-//! view with the gates of 100 offers, of a decision that is shown and kept, and of an outcome. Customers come in random
-//! order, so that nothing of them is in the caches. `cargo bench -p proffer-history`
+//! Prints the memory of the customers, with the allocator of the server. Then it times a view with the gates of 100
+//! offers, a decision that is shown and taken back, and an outcome. Every customer comes once in a round, in random
+//! order, so that nothing of them is in the caches; the same view of one customer again and again is beside it. Exits
+//! with 1 where a goal is missed. `make bench-history`
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot set itself up should stop")]
 
 use std::fmt::Write as _;
 use std::hint::black_box;
-use std::process::Command;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use criterion::Criterion;
 use feature::FeatureSchema;
 use mimalloc::MiMalloc;
 use offer::{Catalog, OfferIndex, PlacementIndex};
-use proffer_history::{Decision, Event, History, Limits, Outcome, Rebuild, ShownOffer, Spend, Transaction};
+use proffer_history::{
+    Decision, Event, History, Limits, Outcome, Place, Rebuild, ShownOffer, Spend, Transaction,
+};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use uuid::Uuid;
+
+#[path = "../../../benches/serving/records/goals.rs"]
+#[expect(dead_code, reason = "every goal of this bench is an upper bound")]
+mod goals;
+
+use goals::Goals;
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -31,11 +39,18 @@ const ENTRIES: u64 = 20;
 const OFFERS: usize = 100;
 const SEED: u64 = 22;
 
-/// Set in the process that measures memory alone.
-const STEP: &str = "HISTORY_STEP";
+/// Rounds of each measurement; the first is not counted.
+const ROUNDS: usize = 6;
 
-/// Ten limits for customers; every offer has a cap for each customer, and half of them one for all or a budget.
-fn catalog() -> Catalog {
+/// More contacts than anybody has: no limit is reached.
+const WIDE: [(&str, u32); 2] = [("7d", 30), ("month", 60)];
+
+/// Some customers have reached one of these.
+const TIGHT: [(&str, u32); 2] = [("7d", 2), ("month", 8)];
+
+/// Ten limits for customers, `contacts` for each scope; every offer has a cap for each customer, and half of them one
+/// for all or a budget.
+fn catalog(contacts: [(&str, u32); 2]) -> Catalog {
     let mut offers = String::new();
     for index in 0..OFFERS {
         let total = match index % 4 {
@@ -69,7 +84,9 @@ fn catalog() -> Catalog {
     .iter()
     .enumerate()
     {
-        for (per, limit) in [("7d", 30), ("month", 60)] {
+        for (per, limit) in contacts {
+            // What counts everything allows twice as much.
+            let limit = if scope.is_empty() { 2 * limit } else { limit };
             writeln!(
                 policy,
                 "[[contact_limit]]\nid = \"limit_{number}_{per}\"\nlimit = {limit}\nper = \"{per}\"\n\
@@ -89,6 +106,8 @@ fn catalog() -> Catalog {
     let schema = FeatureSchema::default();
     offer::read(&schema, ("offers.toml", &offers), ("policy.toml", &policy)).unwrap()
 }
+
+const ID_BYTES: usize = 16;
 
 /// Ids look like card numbers: sixteen digits.
 fn id(number: u64) -> String {
@@ -153,91 +172,123 @@ fn memory_mb(field: &str) -> f64 {
     kib.unwrap_or_default() * 1024.0 / 1e6
 }
 
-fn report_memory() {
-    let (catalog, history) = (catalog(), History::default());
+/// Every customer once, in random order: their ids one behind the other, so that these are read ahead.
+struct Ids(String);
+
+impl Ids {
+    fn new() -> Self {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(SEED + 1);
+        let mut numbers: Vec<u64> = (0..CUSTOMERS).collect();
+        for place in (1..numbers.len()).rev() {
+            numbers.swap(place, random.next_u64() as usize % (place + 1));
+        }
+        Self(numbers.into_iter().map(id).collect())
+    }
+
+    fn get(&self, call: usize) -> &str {
+        let start = call % CUSTOMERS as usize * ID_BYTES;
+        &self.0[start..start + ID_BYTES]
+    }
+}
+
+/// The median of the rounds: nanoseconds of one of so many calls, which are numbered.
+fn time(work: &str, calls: usize, mut call: impl FnMut(usize)) -> f64 {
+    let round = |_| {
+        let started = Instant::now();
+        (0..calls).for_each(&mut call);
+        started.elapsed().as_secs_f64() * 1e9 / calls as f64
+    };
+    let mut rounds: Vec<f64> = (0..ROUNDS).map(round).skip(1).collect();
+    rounds.sort_unstable_by(f64::total_cmp);
+    let (least, median, most) = (rounds[0], rounds[rounds.len() / 2], rounds[rounds.len() - 1]);
+    println!("{work}: {median:.0} ns ({least:.0} to {most:.0})");
+    median
+}
+
+/// One immutable view, the limits of one customer, and what they say of every offer. Returns how many are withheld.
+fn view(history: &History, limits: &Limits, customer: &str, now: DateTime<Utc>) -> usize {
+    let view = history.view(limits, [black_box(customer)], now);
+    let gate = limits.gate(&view, 0, place(limits));
+    (0..OFFERS).filter(|offer| gate.withholds(OfferIndex::new(*offer)).is_some()).count()
+}
+
+fn place(limits: &Limits) -> Place {
+    limits.place(PlacementIndex::new(0), "app")
+}
+
+fn memory(history: &History, goals: &mut Goals) {
     let before = memory_mb("VmRSS:");
     let started = Instant::now();
-    fill(&history, &catalog);
-    let size = history.size();
+    fill(history, &catalog(WIDE));
+    let (size, resident) = (history.size(), memory_mb("VmRSS:") - before);
     println!(
-        "{} customers × {ENTRIES} entries: resident {:.0} MB, of which {:.0} MB are accounted for; \
+        "{} customers × {ENTRIES} entries: resident {resident:.0} MB, of which {:.0} MB are accounted for; \
          {:.1} million events/s",
         size.customers,
-        memory_mb("VmRSS:") - before,
         size.bytes as f64 / 1e6,
         (CUSTOMERS * ENTRIES) as f64 / started.elapsed().as_secs_f64() / 1e6,
     );
     assert_eq!(size.customers, CUSTOMERS as usize);
+    goals.at_most("a million customers × 20 entries, resident", "MB", resident, 400.0, 250.0);
 }
 
-/// One immutable view, the limits of one customer, and what they say of every offer. Returns how many are withheld.
-fn view(history: &History, limits: &Limits, customer: &str) -> usize {
-    let view = history.view(limits, [customer], now());
-    let gate = limits.gate(&view, 0, limits.place(PlacementIndex::new(0), "app"));
-    (0..OFFERS).filter(|offer| gate.withholds(OfferIndex::new(*offer)).is_some()).count()
+fn views(history: &History, ids: &Ids, goals: &mut Goals) {
+    for (contacts, name) in [(WIDE, "no limit is reached"), (TIGHT, "limits are reached by some")] {
+        let limits = Limits::new(history, &catalog(contacts), now()).unwrap();
+        let reached = |call: &usize| view(history, &limits, ids.get(*call), now()) > 0;
+        let reached = (0..CUSTOMERS as usize).filter(reached).count();
+        println!("{name}: by {reached} of {CUSTOMERS} customers");
+        let now = now();
+        let work = format!("a view and 100 offers, {name}");
+        let cold = time(&work, CUSTOMERS as usize, |call| {
+            black_box(view(history, &limits, ids.get(call), now));
+        });
+        let hot = time(&format!("{work}; the same customer"), CUSTOMERS as usize, |_| {
+            black_box(view(history, &limits, ids.get(0), now));
+        });
+        goals.at_most(&work, "µs", cold / 1e3, 1.0, 0.5);
+        goals.at_most(&format!("{work}; the same customer"), "µs", hot / 1e3, 1.0, 0.5);
+    }
 }
 
-fn speed(criterion: &mut Criterion) {
-    let (catalog, history) = (catalog(), Arc::new(History::default()));
-    fill(&history, &catalog);
-    let limits = Arc::new(Limits::new(&history, &catalog, now()).unwrap());
-    let mut random = Xoshiro256PlusPlus::seed_from_u64(SEED + 1);
-    let ids: Vec<String> = (0..100_000).map(|_| id(random.next_u64() % CUSTOMERS)).collect();
-    let mut group = criterion.benchmark_group("history_1000000x20");
-    let mut next = ids.iter().cycle();
-    group.bench_function("view_and_100_offers", |bencher| {
-        bencher.iter(|| view(&history, &limits, black_box(next.next().map_or("", String::as_str))));
-    });
-    group.bench_function("view_and_100_offers_of_one_customer", |bencher| {
-        bencher.iter(|| view(&history, &limits, black_box(&ids[0])));
-    });
-    let mut number = 0_u128;
-    let mut at = now();
-    let mut next = ids.iter().cycle();
-    let place = limits.place(PlacementIndex::new(0), "app");
+fn changes(history: &Arc<History>, ids: &Ids) {
+    let (catalog, now) = (catalog(WIDE), now());
+    let limits = Arc::new(Limits::new(history, &catalog, now).unwrap());
+    let place = place(&limits);
     let slate = [0, 1, 2].map(OfferIndex::new);
-    group.bench_function("show_3_offers_and_take_them_back", |bencher| {
-        bencher.iter(|| {
-            number += 1;
-            let (id, customer) = (Uuid::from_u128(number), next.next().map_or("", String::as_str));
-            let mut one = Transaction::begin(&history, &limits, id, customer, place, now());
-            one.show(black_box(&slate)).is_ok()
-        });
+    time("three offers shown and taken back", CUSTOMERS as usize / 4, |call| {
+        let id = Uuid::from_u128(call as u128);
+        let mut one = Transaction::begin(history, &limits, id, ids.get(call), place, now);
+        assert!(one.show(black_box(&slate)).is_ok());
     });
-    group.bench_function("outcome", |bencher| {
-        bencher.iter(|| {
-            number += 1;
-            at += TimeDelta::milliseconds(1);
-            let offer = &catalog.library.offers()[number as usize % OFFERS].id;
-            let shown =
-                [ShownOffer { offer: Arc::clone(offer), spend: Spend::default(), reservations: Vec::new() }];
-            let decision = Decision {
-                id: Uuid::from_u128(number),
-                customer: next.next().map_or("", String::as_str),
-                placement: "home",
-                channel: "app",
-                decided_at: at,
-                shown: &shown,
-            };
-            history.record_outcome(&impression(&decision, at))
-        });
+    let mut at = now;
+    time("an outcome", CUSTOMERS as usize / 4, |call| {
+        at += TimeDelta::milliseconds(1);
+        let offer = Arc::clone(&catalog.library.offers()[call % OFFERS].id);
+        let shown = [ShownOffer { offer, spend: Spend::default(), reservations: Vec::new() }];
+        let decision = Decision {
+            id: Uuid::from_u128(call as u128),
+            customer: ids.get(call),
+            placement: "home",
+            channel: "app",
+            decided_at: at,
+            shown: &shown,
+        };
+        black_box(history.record_outcome(&impression(&decision, at)));
     });
-    group.finish();
 }
 
-fn main() {
+fn main() -> ExitCode {
     // `cargo test --all-targets` runs benches, too, without this flag.
     if !std::env::args().any(|argument| argument == "--bench") {
-        println!("this bench contains no tests; run `cargo bench -p proffer-history`");
-        return;
+        println!("this bench contains no tests; run `make bench-history`");
+        return ExitCode::SUCCESS;
     }
-    if std::env::var_os(STEP).is_some() {
-        return report_memory();
-    }
-    let this = std::env::current_exe().unwrap();
-    let status = Command::new(this).arg("--bench").env(STEP, "memory").status().unwrap();
-    assert!(status.success(), "the memory could not be measured");
-    let mut criterion = Criterion::default().configure_from_args();
-    speed(&mut criterion);
-    criterion.final_summary();
+    let (history, mut goals) = (Arc::new(History::default()), Goals::default());
+    memory(&history, &mut goals);
+    let ids = Ids::new();
+    views(&history, &ids, &mut goals);
+    changes(&history, &ids);
+    goals.print();
+    if goals.are_reached() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

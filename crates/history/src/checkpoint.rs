@@ -20,7 +20,7 @@ pub use advance::{advance, without};
 
 use self::fields::{Input, Output};
 use super::History;
-use super::timeline::Timeline;
+use super::timeline::{Id, Timeline};
 
 /// What a file begins with, and its version.
 const HEAD: &[u8] = b"proffer history 1\n";
@@ -60,12 +60,8 @@ pub struct Checkpoint {
 pub fn write(history: &History, position: &[u8], out: impl Write) -> Result<(), CheckpointError> {
     let mut out = Output::new(out);
     write_head(history, position, &mut out)?;
-    let mut ids: Vec<Box<str>> = history.customers.iter().map(|customer| customer.key().clone()).collect();
-    ids.sort_unstable();
-    for id in ids {
-        if let Some(timeline) = history.timeline(&id) {
-            write_customer(&id, &timeline, &mut out)?;
-        }
+    for id in history.customers.ids() {
+        history.customers.read(&id, |timeline| write_customer(&id, timeline, &mut out)).transpose()?;
     }
     end(out)
 }
@@ -77,9 +73,8 @@ pub fn write(history: &History, position: &[u8], out: impl Write) -> Result<(), 
 pub fn read(input: impl Read, deduplicated: TimeDelta) -> Result<Checkpoint, CheckpointError> {
     let mut input = Input::new(input);
     let (history, position) = read_head(&mut input, deduplicated)?;
-    while let Some((id, timeline)) = read_customer(&mut input)? {
-        history.resized((id.len() + timeline.memory_bytes()) as i64);
-        history.customers.insert(id, timeline);
+    while let Some((_, timeline)) = read_customer(&mut input)? {
+        history.customers.add(timeline);
     }
     input.finish()?;
     Ok(Checkpoint { history, position })
@@ -166,7 +161,8 @@ fn read_customer<R: Read>(input: &mut Input<R>) -> Result<Option<(Box<str>, Time
     if !entries.is_sorted_by_key(|entry| entry.at()) {
         return Err(input.damaged("the entries of a customer are not in order"));
     }
-    Ok(Some((id.into(), Timeline::from_entries(&entries, opted_out))))
+    let timeline = Timeline::from_entries(&Id::new(&id), &entries, opted_out);
+    Ok(Some((id.into(), timeline)))
 }
 
 /// Ends the customers and the file.

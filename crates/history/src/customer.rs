@@ -60,19 +60,20 @@ impl History {
     /// What is kept of a customer; `None` if nothing is.
     #[must_use]
     pub fn customer(&self, id: &str) -> Option<CustomerHistory> {
-        self.timeline(id).map(|timeline| CustomerHistory::new(&timeline, &self.names))
+        self.customers.read(id, |timeline| CustomerHistory::new(timeline, &self.names))
     }
 
     /// Every customer of whom something is kept, in no order. A shard is locked while its ids are copied.
     #[must_use]
     pub fn customer_ids(&self) -> Vec<Box<str>> {
-        self.customers.iter().map(|customer| customer.key().clone()).collect()
+        let mut ids = Vec::with_capacity(self.customers.len());
+        self.customers.each(|timeline| ids.push(timeline.id().text()));
+        ids
     }
 
     /// Calls `each` with every customer, in no order. A shard is locked while its customers are gone through.
     pub fn each_customer(&self, mut each: impl FnMut(&str, CustomerHistory)) {
-        for customer in &self.customers {
-            each(customer.key(), CustomerHistory::new(customer.value(), &self.names));
-        }
+        self.customers
+            .each(|timeline| each(&timeline.id().text(), CustomerHistory::new(timeline, &self.names)));
     }
 }

@@ -10,6 +10,7 @@ use super::History;
 use super::entry::Entry;
 use super::moment;
 use super::names::{DECISION, EntryKey, NONE};
+use super::timeline::Timeline;
 use super::total::{Hold, Overshoot, Spend, Taken, TotalLimit};
 
 /// The outcome type after which a customer is shown no marketing.
@@ -112,11 +113,12 @@ impl History {
                 event_type,
                 saturated: false,
             });
-            let mut timeline = self.timeline_mut(outcome.customer, 1);
-            self.insert(&mut timeline, &[Entry::new(at, code, false)]);
-            if outcome.outcome == OPT_OUT {
-                timeline.opt_out();
-            }
+            self.customers.change_or_add(outcome.customer, 1, |timeline| {
+                self.insert(timeline, &[Entry::new(at, code, false)]);
+                if outcome.outcome == OPT_OUT {
+                    timeline.opt_out();
+                }
+            });
         }
         if offer == NONE || offer == self.names.offers.other() {
             return OutcomeCounted::default();
@@ -141,8 +143,8 @@ impl History {
             }
         }
         if !decision.customer.is_empty() && !group.is_empty() {
-            let mut timeline = self.timeline_mut(decision.customer, group.len());
-            self.insert(&mut timeline, &group);
+            let insert = |timeline: &mut Timeline| self.insert(timeline, &group);
+            self.customers.change_or_add(decision.customer, group.len(), insert);
         }
     }
 

@@ -31,12 +31,9 @@ impl History {
         let now = moment::millis(now);
         let mut expired = Expired::default();
         self.kept_since.fetch_max(before, Ordering::Relaxed);
-        self.customers.retain(|id, timeline| {
-            let bytes = timeline.memory_bytes() as i64;
+        self.customers.retain(|timeline| {
             expired.entries += timeline.expire(before);
             let stays = timeline.len() > 0 || timeline.has_opted_out();
-            let left = if stays { timeline.memory_bytes() as i64 } else { -(id.len() as i64) };
-            self.resized(left - bytes);
             expired.customers += usize::from(!stays);
             stays
         });

@@ -15,8 +15,10 @@
 //! it, whichever way the clock is set meanwhile: events that are ahead of the clock count, too.
 
 mod append;
+mod bits;
 pub mod checkpoint;
 mod customer;
+mod customers;
 mod entry;
 mod event;
 mod expiry;
@@ -42,8 +44,6 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use dashmap::DashMap;
-use dashmap::mapref::one::{Ref, RefMut};
 
 pub use customer::{CustomerHistory, HistoryEntry};
 pub use event::{Decision, Event, Outcome, OutcomeCounted, Reservation, ShownOffer};
@@ -60,24 +60,24 @@ pub use total::{Overshoot, Spend, TotalLimit};
 pub use transaction::{Refused, Transaction};
 pub use view::HistoryView;
 
+use customers::Customers;
 use entry::Entry;
 use moment::Millis;
 use names::Names;
 use seen::Seen;
 use timeline::Timeline;
-use total::Ledger;
-
-/// The shards of the customers. With a million of them, one that is swept is locked for some tens of microseconds.
-const SHARDS: usize = 1_024;
+use total::{Board, Ledger};
 
 /// The history of one server.
 #[derive(Debug)]
 pub struct History {
     names: Arc<Names>,
     /// By id, as records name it.
-    customers: DashMap<Box<str>, Timeline>,
+    customers: Customers,
     /// By position of the offer among the names.
     ledgers: RwLock<Vec<Option<Arc<Ledger>>>>,
+    /// Of the meters of all ledgers.
+    board: Arc<Board>,
     seen: Seen,
     /// The longest that limits for customers look back.
     longest: AtomicI64,
@@ -85,8 +85,6 @@ pub struct History {
     kept_since: AtomicI64,
     /// Entries that full timelines gave up.
     given_up: AtomicU64,
-    /// The bytes of ids and timelines.
-    bytes: AtomicI64,
     /// Held while a customer is renamed.
     renaming: Mutex<()>,
 }
@@ -104,13 +102,13 @@ impl History {
     pub fn new(deduplicated: TimeDelta) -> Self {
         Self {
             names: Arc::default(),
-            customers: DashMap::with_shard_amount(SHARDS),
+            customers: Customers::default(),
             ledgers: RwLock::default(),
+            board: Arc::default(),
             seen: Seen::new(moment::length(deduplicated)),
             longest: AtomicI64::new(0),
             kept_since: AtomicI64::new(0),
             given_up: AtomicU64::new(0),
-            bytes: AtomicI64::new(0),
             renaming: Mutex::default(),
         }
     }
@@ -130,21 +128,17 @@ impl History {
     /// Erases what is kept of a customer. Returns whether there was anything. Totals of offers stay as they are: they
     /// name nobody.
     pub fn forget(&self, customer: &str) -> bool {
-        let removed = self.customers.remove(customer);
-        if let Some((id, timeline)) = &removed {
-            self.resized(-((id.len() + timeline.memory_bytes()) as i64));
-        }
-        removed.is_some()
+        self.customers.remove(customer).is_some()
     }
 
     /// Moves what is kept of a customer to another name of theirs, as when a new key makes new pseudonyms.
     pub fn rename(&self, from: &str, to: &str) {
-        if from == to || to.is_empty() || !self.customers.contains_key(from) {
+        if from == to || to.is_empty() || !self.customers.contains(from) {
             return;
         }
         let _renaming = self.renaming.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(moved) = self.timeline(from).map(|timeline| timeline.clone()) else { return };
-        self.merge(&mut self.timeline_mut(to, moved.len()), &moved);
+        let Some(moved) = self.customers.read(from, Timeline::clone) else { return };
+        self.customers.change_or_add(to, moved.len(), |timeline| self.merge(timeline, &moved));
         // Last, so that a call in between counts it twice, not never.
         self.forget(from);
     }
@@ -173,11 +167,7 @@ impl History {
         for (offer, ledger) in self.ledgers() {
             copy.ledger(offer).restore(ledger.save());
         }
-        for customer in &self.customers {
-            let (id, timeline) = (customer.key().clone(), customer.value().clone());
-            copy.resized((id.len() + timeline.memory_bytes()) as i64);
-            copy.customers.insert(id, timeline);
-        }
+        self.customers.each(|timeline| copy.customers.add(timeline.clone()));
         for (ours, theirs) in [(&copy.longest, &self.longest), (&copy.kept_since, &self.kept_since)] {
             ours.store(theirs.load(Ordering::Relaxed), Ordering::Relaxed);
         }
@@ -197,22 +187,22 @@ impl History {
             ours.store(theirs.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         self.given_up.store(other.given_up.load(Ordering::Relaxed), Ordering::Relaxed);
-        for (id, timeline) in other.customers {
-            self.resized((id.len() + timeline.memory_bytes()) as i64);
-            self.customers.insert(id, timeline);
+        for timeline in other.customers {
+            self.customers.add(timeline);
         }
     }
 
     /// Forgets a customer of whom nothing is kept.
     fn drop_if_empty(&self, customer: &str) {
-        let is_empty = |timeline: &Timeline| timeline.len() == 0 && !timeline.has_opted_out();
-        if let Some((id, timeline)) = self.customers.remove_if(customer, |_, timeline| is_empty(timeline)) {
-            self.resized(-((id.len() + timeline.memory_bytes()) as i64));
-        }
+        self.customers.remove_if(customer, |timeline| timeline.len() == 0 && !timeline.has_opted_out());
     }
 
     fn names(&self) -> &Arc<Names> {
         &self.names
+    }
+
+    fn board(&self) -> &Arc<Board> {
+        &self.board
     }
 
     /// Limits look back so far.
@@ -242,34 +232,15 @@ impl History {
         known.collect()
     }
 
-    /// The timeline of a customer, locked for reading.
-    fn timeline(&self, customer: &str) -> Option<Ref<'_, Box<str>, Timeline>> {
-        if customer.is_empty() { None } else { self.customers.get(customer) }
-    }
-
-    /// The timeline of a customer, made if there is none, locked for writing.
-    fn timeline_mut(&self, customer: &str, entries: usize) -> RefMut<'_, Box<str>, Timeline> {
-        if let Some(timeline) = self.customers.get_mut(customer) {
-            return timeline;
-        }
-        self.customers.entry(customer.into()).or_insert_with(|| {
-            let timeline = Timeline::with_room(entries);
-            self.resized((customer.len() + timeline.memory_bytes()) as i64);
-            timeline
-        })
-    }
-
-    /// Adds entries to a timeline that is locked.
+    /// Adds entries to a timeline.
     fn insert(&self, timeline: &mut Timeline, group: &[Entry]) {
-        let before = timeline.memory_bytes() as i64;
         let given_up = timeline.insert(group, &self.names);
-        self.resized(timeline.memory_bytes() as i64 - before);
         if given_up > 0 {
             self.given_up.fetch_add(given_up as u64, Ordering::Relaxed);
         }
     }
 
-    /// Adds all of another timeline to one that is locked.
+    /// Adds all of another timeline.
     fn merge(&self, timeline: &mut Timeline, other: &Timeline) {
         let is_same_decision = |_: &Entry, next: &Entry| next.follows();
         for group in other.entries().chunk_by(is_same_decision) {
@@ -277,13 +248,6 @@ impl History {
         }
         if other.has_opted_out() {
             timeline.opt_out();
-        }
-    }
-
-    /// Counts bytes of ids and timelines.
-    fn resized(&self, bytes: i64) {
-        if bytes != 0 {
-            self.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 }

@@ -5,8 +5,10 @@
 
 mod cap;
 mod contact;
+mod full_totals;
 mod gate;
 mod lookback;
+mod meaning;
 mod offer_set;
 mod suppression;
 
@@ -20,14 +22,17 @@ use offer::{Budget, Catalog, Counted, Offer, OfferIndex, Pacing, PlacementIndex,
 
 use self::cap::CustomerCaps;
 use self::contact::ContactLimits;
+pub(crate) use self::full_totals::FullTotals;
+use self::full_totals::Watch;
 use self::lookback::Lookback;
+use self::meaning::Meanings;
 pub(crate) use self::offer_set::OfferSet;
 use self::suppression::Suppressions;
 use super::History;
 use super::event::{Reservation, ShownOffer};
 use super::moment::{self, Millis};
 use super::names::{DECISION, Interner, NONE, Names};
-use super::total::{Charge, Ledger, Measure, Meter, MeterUse, Rule, Spend, Taken, TotalLimit, micros};
+use super::total::{Board, Charge, Ledger, Measure, Meter, MeterUse, Rule, Spend, Taken, TotalLimit, micros};
 use super::window::Window;
 
 /// Why limits cannot be resolved.
@@ -54,7 +59,10 @@ pub struct Limits {
     contacts: ContactLimits,
     suppressions: Suppressions,
     caps: CustomerCaps,
+    meanings: Meanings,
     meters: Vec<OfferMeter>,
+    board: Arc<Board>,
+    watch: Watch,
     lookback: Lookback,
     longest: Millis,
 }
@@ -138,7 +146,7 @@ impl Limits {
             let ledger = history.ledger(position);
             ledger.set_zone(policy.time_zone);
             let mut add = |rule: Rule| {
-                meters.push(OfferMeter { offer: index, meter: ledger.meter(&rule, now) });
+                meters.push(OfferMeter { offer: index, meter: ledger.meter(&rule, history.board(), now) });
                 meters.len() - 1
             };
             let cap = offer.cap_total.as_ref().map(|cap| add(cap_rule(cap, names, catalog)));
@@ -156,16 +164,18 @@ impl Limits {
         let longest = contacts.longest().max(suppressions.longest()).max(caps.longest());
         history.looks_back(longest);
         let lookback = Lookback::new(catalog, &placements, names);
-        let names = Arc::clone(names);
         Ok(Self {
-            names,
+            names: Arc::clone(names),
             offers,
             indices,
             placements,
             contacts,
             suppressions,
             caps,
+            meanings: Meanings::default(),
+            watch: Watch::new(&meters),
             meters,
+            board: Arc::clone(history.board()),
             lookback,
             longest,
         })
@@ -261,22 +271,9 @@ impl Limits {
         (&terms.ledger, Charge { spend: terms.spend, cap: meter(terms.cap), budget: meter(terms.budget) })
     }
 
-    /// How many totals there are.
-    pub(crate) fn meter_count(&self) -> usize {
-        self.meters.len()
-    }
-
-    /// From when on each total has room, and the offers with one that has none at `now`.
-    pub(crate) fn totals(&self, now: Millis) -> (Vec<Millis>, OfferSet) {
-        let mut full = OfferSet::default();
-        let frees = self.meters.iter().map(|OfferMeter { offer, meter }| {
-            let frees = meter.frees();
-            if now < frees {
-                full.insert(*offer);
-            }
-            frees
-        });
-        (frees.collect(), full)
+    /// The totals that have no room at `now`.
+    pub(crate) fn full_totals(&self, now: Millis) -> FullTotals {
+        self.watch.full(&self.board, &self.meters, now)
     }
 }
 

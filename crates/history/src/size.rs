@@ -30,10 +30,7 @@ impl History {
             bytes += size;
         }
         let event_ids = self.seen.len();
-        // A slot has the id, the timeline, and a byte of the table.
-        bytes += self.customers.capacity() * (size_of::<(Box<str>, super::Timeline)>() + 1);
-        bytes += usize::try_from(self.bytes.load(Ordering::Relaxed)).unwrap_or(0);
-        bytes += self.names.memory_bytes() + self.seen.memory_bytes();
+        bytes += self.customers.memory_bytes() + self.names.memory_bytes() + self.seen.memory_bytes();
         let given_up = self.given_up.load(Ordering::Relaxed);
         HistorySize { customers: self.customers.len(), reservations, event_ids, given_up, bytes }
     }

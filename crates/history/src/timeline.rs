@@ -1,41 +1,65 @@
 //! The entries of one customer, in one allocation.
 //!
-//! The first word of the block is its head: the number of entries and whether the customer opted out. The entries
-//! follow, sorted by moment; those of one decision are neighbours. Blocks grow by a quarter at most, so that a million
-//! customers waste little. At most [`Timeline::MOST`] entries are kept, and what goes is marked so that limits go on
-//! to hold; see [`Timeline::condense`].
+//! The first word of the block is its head: the number of entries, whether the customer opted out, and the words of
+//! their id. The entries follow, sorted by moment; those of one decision are neighbours. Behind them is room for more,
+//! and the id is at the end: who asks whether a block is that of a customer reads both ends of it at the same time.
+//!
+//! Blocks grow by a quarter at most, so that a million customers waste little. At most [`Timeline::MOST`] entries are
+//! kept, and what goes is marked so that limits go on to hold; see [`Timeline::condense`].
 
 mod condense;
+mod id;
+
+pub(crate) use id::Id;
 
 use super::entry::Entry;
 use super::moment::Millis;
 use super::names::Names;
 
 /// What is kept of a customer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Timeline(Box<[Entry]>);
 
 /// The bit of the head that says that the customer opted out; the number of entries is below it.
 const OPTED_OUT: u64 = 1 << 32;
+
+/// The bits of the head below the number of words of the id.
+const BELOW_ID: u32 = 33;
 
 impl Timeline {
     /// The most entries of a customer.
     pub(crate) const MOST: usize = 4_096;
 
     /// One without entries, and with room for `entries`.
-    pub(crate) fn with_room(entries: usize) -> Self {
-        Self(vec![Entry::default(); block_words(entries + 1)].into_boxed_slice())
+    pub(crate) fn with_room(id: &Id, entries: usize) -> Self {
+        let id = id.words();
+        let mut block = vec![Entry::default(); block_words(1 + entries + id.len())];
+        let end = block.len() - id.len();
+        block[end..].copy_from_slice(id);
+        let mut timeline = Self(block.into_boxed_slice());
+        timeline.set_head((id.len() as u64) << BELOW_ID);
+        timeline
     }
 
     /// One with entries that are sorted, at most [`Timeline::MOST`].
-    pub(crate) fn from_entries(entries: &[Entry], opted_out: bool) -> Self {
-        let mut timeline = Self::with_room(entries.len());
-        timeline.0[1..=entries.len()].copy_from_slice(entries);
+    pub(crate) fn from_entries(id: &Id, entries: &[Entry], opted_out: bool) -> Self {
+        let mut timeline = Self::with_room(id, entries.len());
+        timeline.room()[..entries.len()].copy_from_slice(entries);
         timeline.set_len(entries.len());
         if opted_out {
             timeline.opt_out();
         }
         timeline
+    }
+
+    /// Whether it is that of a customer.
+    pub(crate) fn is_of(&self, id: &Id) -> bool {
+        self.0.ends_with(id.words()) && self.id_words() == id.words().len()
+    }
+
+    /// The id.
+    pub(crate) fn id(&self) -> Id {
+        Id::from_words(&self.0[self.end()..])
     }
 
     /// The entries, oldest first.
@@ -63,10 +87,15 @@ impl Timeline {
         let Some(first) = group.first() else { return 0 };
         let given_up =
             if self.len() + group.len() > Self::MOST { self.condense(group.len(), names) } else { 0 };
-        let place = self.entries().partition_point(|entry| entry.at() <= first.at());
+        let entries = self.entries();
+        // Usually it is the latest.
+        let place = match entries.last() {
+            Some(last) if last.at() > first.at() => entries.partition_point(|one| one.at() <= first.at()),
+            _ => entries.len(),
+        };
         self.reserve(group.len());
         let (len, added) = (self.len(), group.len());
-        let entries = &mut self.0[1..];
+        let entries = self.room();
         entries.copy_within(place..len, place + added);
         entries[place..place + added].copy_from_slice(group);
         self.set_len(len + added);
@@ -92,7 +121,7 @@ impl Timeline {
         let expired = self.entries().partition_point(|entry| entry.at() < before);
         if expired > 0 {
             self.cut(0..expired);
-            let words = block_words(self.len() + 1);
+            let words = block_words(1 + self.len() + self.id_words());
             if words < self.0.len() / 2 {
                 self.resize(words);
             }
@@ -108,25 +137,46 @@ impl Timeline {
     /// Removes a range of entries.
     fn cut(&mut self, range: std::ops::Range<usize>) {
         let len = self.len();
-        self.0[1..].copy_within(range.end..len, range.start);
+        self.room().copy_within(range.end..len, range.start);
         self.set_len(len - range.len());
     }
 
     /// Makes room for `more` entries.
     fn reserve(&mut self, more: usize) {
-        let needed = 1 + self.len() + more;
+        let needed = 1 + self.len() + more + self.id_words();
         if needed > self.0.len() {
             self.resize(block_words(needed));
         }
     }
 
     fn resize(&mut self, words: usize) {
+        let id = self.end()..self.0.len();
+        let new_end = words - id.len();
         let mut block = std::mem::take(&mut self.0).into_vec();
         if words > block.len() {
             block.reserve_exact(words - block.len());
+            block.resize(words, Entry::default());
+            block.copy_within(id, new_end);
+        } else {
+            block.copy_within(id, new_end);
+            block.truncate(words);
         }
-        block.resize(words, Entry::default());
         self.0 = block.into_boxed_slice();
+    }
+
+    fn id_words(&self) -> usize {
+        (self.head() >> BELOW_ID) as usize
+    }
+
+    /// Where the room ends and the id begins.
+    fn end(&self) -> usize {
+        self.0.len() - self.id_words()
+    }
+
+    /// The entries and the room behind them.
+    fn room(&mut self) -> &mut [Entry] {
+        let end = self.end();
+        self.0.get_mut(1..end).unwrap_or_default()
     }
 
     fn head(&self) -> u64 {
@@ -140,7 +190,7 @@ impl Timeline {
     }
 
     fn set_len(&mut self, len: usize) {
-        self.set_head(self.head() & OPTED_OUT | len as u64);
+        self.set_head(self.head() & !(OPTED_OUT - 1) | len as u64);
     }
 }
 

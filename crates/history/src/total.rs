@@ -2,16 +2,19 @@
 //!
 //! A [`Ledger`] has the events of one offer by type, the open reservations, and a [`Meter`] for each limit of a release
 //! that is in memory. A meter publishes one number: from which moment on its limit has room. That is what gates read,
-//! without a lock. Events, reservations and lapses change it under the lock of the ledger, and [`Ledger::take`] looks
-//! again under that lock, so that at each decision confirmed + reserved + asked ≤ limit.
+//! without a lock, where the [`Board`] says that there is something to read. Events, reservations and lapses change it
+//! under the lock of the ledger, and [`Ledger::take`] looks again under that lock, so that at each decision
+//! confirmed + reserved + asked ≤ limit.
 //! Events are kept whatever limits there are. So a new release finds the counts of its periods.
 
+mod board;
 mod bucket;
 mod ledger;
 mod meter;
 mod reservations;
 mod series;
 
+pub(crate) use board::Board;
 pub(crate) use bucket::Bucket;
 pub use ledger::Overshoot;
 pub(crate) use ledger::{Charge, Ledger, Refusal, Saved, Taken};

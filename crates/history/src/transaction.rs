@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::History;
 use super::entry::Entry;
 use super::event::ShownOffer;
-use super::limits::{CustomerLimits, LimitBlocked, Limits, OfferSet, Place};
+use super::limits::{CustomerLimits, FullTotals, LimitBlocked, Limits, Place};
 use super::moment::{self, Millis};
 use super::names::{DECISION, EntryKey};
 use super::total::Taken;
@@ -122,9 +122,9 @@ impl Transaction {
     }
 
     /// What is shown, with what it reserves. This belongs into the record of the decision: history is built again from
-    /// it.
+    /// it. Who records it and who remembers it can share it.
     #[must_use]
-    pub fn shown(&self) -> Vec<ShownOffer> {
+    pub fn shown(&self) -> Arc<[ShownOffer]> {
         self.shown.iter().map(|offer| self.shown_offer(*offer)).collect()
     }
 
@@ -180,38 +180,39 @@ impl Transaction {
             self.shown = offers.into();
             return Vec::new();
         }
-        let mut timeline = self.history.timeline_mut(&self.customer, offers.len());
-        let none = OfferSet::default();
-        // What the totals refuse is known by now.
-        let limits = CustomerLimits::new(&self.limits, timeline.entries(), (&[], &none), self.place, now);
-        let blocked = |offer: OfferIndex| match shows {
-            Shows::Offers => limits.withholds(offer),
-            Shows::Fallback => limits.fallback_withholds(offer),
-        };
-        let mut refused = Vec::new();
-        for (offer, code) in offers.iter().zip(codes) {
-            match blocked(*offer) {
-                Some(blocked) => refused.push(Refused { offer: *offer, blocked }),
-                None => {
-                    self.group.push(Entry::new(now, code, !self.group.is_empty()));
-                    self.shown.push(*offer);
+        let (history, limits, place) = (&self.history, &self.limits, self.place);
+        let (group, shown) = (&mut self.group, &mut self.shown);
+        history.customers.change_or_add(&self.customer, offers.len(), |timeline| {
+            // What the totals refuse is known by now.
+            let none = FullTotals::default();
+            let limits = CustomerLimits::new(limits, timeline.entries(), &none, place, now);
+            let blocked = |offer: OfferIndex| match shows {
+                Shows::Offers => limits.withholds(offer),
+                Shows::Fallback => limits.fallback_withholds(offer),
+            };
+            let mut refused = Vec::new();
+            for (offer, code) in offers.iter().zip(codes) {
+                match blocked(*offer) {
+                    Some(blocked) => refused.push(Refused { offer: *offer, blocked }),
+                    None => {
+                        group.push(Entry::new(now, code, !group.is_empty()));
+                        shown.push(*offer);
+                    }
                 }
             }
-        }
-        if !refused.is_empty() && on_refusal == OnRefusal::AddNothing {
-            self.group.clear();
-            self.shown.clear();
-        }
-        self.history.insert(&mut timeline, &self.group);
-        refused
+            if !refused.is_empty() && on_refusal == OnRefusal::AddNothing {
+                group.clear();
+                shown.clear();
+            }
+            history.insert(timeline, group);
+            refused
+        })
     }
 
     /// Takes what is shown off the customer's history.
     fn hide(&mut self) {
-        if !self.group.is_empty()
-            && let Some(mut timeline) = self.history.customers.get_mut(&*self.customer)
-        {
-            timeline.remove(&self.group);
+        if !self.group.is_empty() {
+            self.history.customers.change(&self.customer, |timeline| timeline.remove(&self.group));
         }
         self.group.clear();
         self.shown.clear();

@@ -3,10 +3,11 @@
 mod recorded;
 
 use chrono::{DateTime, Utc};
+use smallvec::SmallVec;
 
 use super::History;
 use super::entry::Entry;
-use super::limits::{Limits, OfferSet};
+use super::limits::{FullTotals, Limits};
 use super::moment::{self, Millis};
 
 /// What the limits of a release look at, copied at one moment. Nothing that happens later changes it.
@@ -14,9 +15,8 @@ use super::moment::{self, Millis};
 pub struct HistoryView {
     now: Millis,
     entries: Vec<Entry>,
-    customers: Vec<Customer>,
-    totals: Vec<Millis>,
-    full: OfferSet,
+    customers: SmallVec<[Customer; 1]>,
+    totals: FullTotals,
 }
 
 #[derive(Debug)]
@@ -38,11 +38,10 @@ impl History {
         let now = moment::millis(now);
         let ids = customers.into_iter();
         let since = now.saturating_sub(limits.longest());
-        let mut customers = Vec::with_capacity(ids.size_hint().0);
-        let mut entries = Vec::new();
+        let mut customers = SmallVec::with_capacity(ids.size_hint().0);
+        let mut entries: Vec<Entry> = Vec::new();
         for id in ids {
-            let mut opted_out = false;
-            if let Some(timeline) = self.timeline(id) {
+            let read = self.customers.read(id, |timeline| {
                 let all = timeline.entries();
                 // Usually every entry is young enough.
                 let first = match all.first() {
@@ -50,12 +49,11 @@ impl History {
                     _ => 0,
                 };
                 entries.extend_from_slice(&all[first..]);
-                opted_out = timeline.has_opted_out();
-            }
-            customers.push(Customer { end: entries.len(), opted_out });
+                timeline.has_opted_out()
+            });
+            customers.push(Customer { end: entries.len(), opted_out: read.unwrap_or(false) });
         }
-        let (totals, full) = limits.totals(now);
-        HistoryView { now, entries, customers, totals, full }
+        HistoryView { now, entries, customers, totals: limits.full_totals(now) }
     }
 }
 
@@ -83,8 +81,8 @@ impl HistoryView {
         &self.entries[start..self.customers[position].end]
     }
 
-    pub(crate) fn totals(&self) -> (&[Millis], &OfferSet) {
-        (&self.totals, &self.full)
+    pub(crate) fn totals(&self) -> &FullTotals {
+        &self.totals
     }
 
     pub(crate) fn now(&self) -> Millis {

@@ -6,6 +6,7 @@ mod crashes;
 mod fingerprints;
 mod fuzz_decoders;
 mod kinds;
+mod missed;
 mod outcomes;
 mod races;
 

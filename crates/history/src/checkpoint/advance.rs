@@ -57,10 +57,8 @@ fn merge<R: Read>(
 ) -> Result<(), CheckpointError> {
     let mut out = Output::new(new);
     write_head(history, position, &mut out)?;
-    let mut ids: Vec<Box<str>> = history.customers.iter().map(|customer| customer.key().clone()).collect();
-    ids.sort_unstable();
-    let changed = ids.into_iter().filter_map(|id| Some((id.clone(), history.customers.remove(&id)?.1)));
-    let mut changed = changed.peekable();
+    let changed = history.customers.ids().into_iter();
+    let mut changed = changed.filter_map(|id| history.customers.remove(&id).map(|one| (id, one))).peekable();
     let mut kept = read_customer(&mut old)?;
     loop {
         let order = match (&kept, changed.peek()) {

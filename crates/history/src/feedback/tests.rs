@@ -1,6 +1,7 @@
 //! Outcomes against a real event log.
 
 mod recovered;
+mod saved;
 mod setting;
 mod threads;
 mod verdicts;

@@ -6,8 +6,8 @@ use smallvec::SmallVec;
 
 use super::cap::ReachedCap;
 use super::contact::AllReached;
-use super::suppression::{Pause, Target};
-use super::{Limits, OfferSet, Place};
+use super::suppression::Pause;
+use super::{FullTotals, Limits, OfferSet, Place};
 use crate::entry::Entry;
 use crate::moment::{self, Millis};
 use crate::total::{Refusal, TotalLimit};
@@ -82,14 +82,12 @@ fn of_total(limit: TotalLimit) -> LimitReason {
 #[derive(Debug)]
 pub struct CustomerLimits<'a> {
     limits: &'a Limits,
-    now: Millis,
     pauses: SmallVec<[Pause; 2]>,
     contacts: AllReached,
     caps: SmallVec<[ReachedCap; 4]>,
-    /// From when on each total has room.
-    totals: &'a [Millis],
-    /// The offers that some limit withholds; `None` means every offer may be one.
-    withheld: Option<OfferSet>,
+    totals: &'a FullTotals,
+    /// The offers that some limit withholds. Why, and until when, is looked up for these alone.
+    withheld: OfferSet,
 }
 
 impl Limits {
@@ -104,61 +102,54 @@ impl Limits {
 }
 
 impl<'a> CustomerLimits<'a> {
-    /// `totals`: from when on each total has room, and the offers with one that has none.
     pub(crate) fn new(
         limits: &'a Limits,
         entries: &[Entry],
-        (totals, full): (&'a [Millis], &OfferSet),
+        totals: &'a FullTotals,
         place: Place,
         now: Millis,
     ) -> Self {
-        let pauses = limits.suppressions.pauses(limits, entries, now);
-        let contacts = limits.contacts.reached(&limits.names, entries, place, now);
-        let caps = limits.caps.reached(limits, entries, now);
-        let mut withheld = Some(full.clone());
-        let all_of_pauses = pauses.iter().map(|pause| match pause.target {
-            Target::Offer(offer) => Some(OfferSet::from_iter([offer])),
-            Target::Category(category) => Some(limits.suppressions.category(category).clone()),
-            Target::All => None,
-        });
-        let all_of_contacts = contacts.iter().map(|reached| limits.contacts.offers(reached.limit).cloned());
-        for offers in all_of_pauses.chain(all_of_contacts) {
-            match (&mut withheld, offers) {
-                (Some(withheld), Some(offers)) => withheld.extend(&offers),
-                _ => withheld = None,
-            }
+        let overview = limits.meanings.overview(limits, entries);
+        let pauses = if overview.suppresses() {
+            limits.suppressions.pauses(limits, entries, now)
+        } else {
+            SmallVec::new()
+        };
+        let contacts = limits.contacts.reached(entries, &overview, place, now);
+        let caps = limits.caps.reached(limits, entries, &overview, now);
+        let mut withheld = totals.offers().clone();
+        for pause in &pauses {
+            limits.suppressions.add_offers(pause, &mut withheld);
         }
-        if let Some(withheld) = &mut withheld {
-            for (offer, _) in &caps {
-                withheld.insert(*offer);
-            }
+        for reached in &contacts {
+            withheld.extend(limits.contacts.offers(reached.limit));
         }
-        Self { limits, now, pauses, contacts, caps, totals, withheld }
+        for (offer, _) in &caps {
+            withheld.insert(*offer);
+        }
+        Self { limits, pauses, contacts, caps, totals, withheld }
     }
 
     /// The first limit that withholds the offer, if any: suppressions, contact limits, customer cap, total cap, budget.
     #[must_use]
+    #[inline]
     pub fn withholds(&self, offer: OfferIndex) -> Option<LimitBlocked> {
-        if self.withheld.as_ref().is_some_and(|withheld| !withheld.contains(offer)) {
-            return None;
-        }
+        if self.withheld.contains(offer) { self.first_that_withholds(offer) } else { None }
+    }
+
+    fn first_that_withholds(&self, offer: OfferIndex) -> Option<LimitBlocked> {
         self.fallback_withholds(offer).or_else(|| self.cap(offer)).or_else(|| self.total(offer))
     }
 
     /// The same for a fallback, which only suppressions and contact limits withhold.
     #[must_use]
     pub fn fallback_withholds(&self, offer: OfferIndex) -> Option<LimitBlocked> {
-        let covers = |pause: &&Pause| match pause.target {
-            Target::Offer(of) => of == offer,
-            Target::Category(category) => self.limits.suppressions.category(category).contains(offer),
-            Target::All => true,
-        };
-        if let Some(pause) = self.pauses.iter().find(covers) {
+        if let Some(pause) = self.pauses.iter().find(|pause| self.limits.suppressions.covers(pause, offer)) {
             let (limit, frees) = (pause.rule, pause.frees);
             return Some(LimitBlocked { reason: LimitReason::Suppressed, limit, frees });
         }
-        let reached =
-            self.contacts.iter().find(|reached| self.limits.contacts.covers(reached.limit, offer))?;
+        let covers = |limit: usize| self.limits.contacts.offers(limit).contains(offer);
+        let reached = self.contacts.iter().find(|reached| covers(reached.limit))?;
         let (limit, frees) = (reached.limit, reached.frees);
         Some(LimitBlocked { reason: LimitReason::ContactLimit, limit, frees })
     }
@@ -171,7 +162,7 @@ impl<'a> CustomerLimits<'a> {
     fn total(&self, offer: OfferIndex) -> Option<LimitBlocked> {
         let terms = &self.limits.offers[offer.get()];
         let blocked = |(place, limit): (Option<usize>, TotalLimit)| {
-            let frees = self.totals.get(place?).copied().filter(|frees| self.now < *frees)?;
+            let frees = self.totals.frees(place?)?;
             Some(LimitBlocked::of_offer(of_total(limit), frees))
         };
         [(terms.cap, TotalLimit::Cap), (terms.budget, TotalLimit::Budget)].into_iter().find_map(blocked)

@@ -8,6 +8,11 @@ use smallvec::SmallVec;
 pub(crate) struct OfferSet(SmallVec<[u64; 4]>);
 
 impl OfferSet {
+    /// The first so many offers of a release.
+    pub(crate) fn first(number: usize) -> Self {
+        (0..number).map(OfferIndex::new).collect()
+    }
+
     pub(crate) fn insert(&mut self, offer: OfferIndex) {
         let word = offer.get() / 64;
         if word >= self.0.len() {
@@ -26,10 +31,7 @@ impl OfferSet {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
-    }
-
+    #[inline]
     pub(crate) fn contains(&self, offer: OfferIndex) -> bool {
         self.0.get(offer.get() / 64).is_some_and(|word| word >> (offer.get() % 64) & 1 == 1)
     }

@@ -16,6 +16,7 @@ pub(super) struct Suppressions {
     by_type: Vec<SmallVec<[usize; 2]>>,
     /// The offers of each category.
     categories: Vec<OfferSet>,
+    every: OfferSet,
     longest: Millis,
 }
 
@@ -30,7 +31,7 @@ struct Rule {
 
 /// What is withheld.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Target {
+enum Target {
     Offer(OfferIndex),
     Category(usize),
     All,
@@ -41,7 +42,7 @@ pub(super) enum Target {
 pub(super) struct Pause {
     /// The position of its suppression.
     pub rule: usize,
-    pub target: Target,
+    target: Target,
     /// The first moment behind it.
     pub frees: Millis,
 }
@@ -75,7 +76,8 @@ impl Suppressions {
             categories[terms.category].insert(OfferIndex::new(index));
         }
         let longest = policy.suppressions.iter().map(|rule| moment::length(rule.longest())).max();
-        Self { rules: rules.collect(), by_type, categories, longest: longest.unwrap_or(0) }
+        let every = OfferSet::first(offers.len());
+        Self { rules: rules.collect(), by_type, categories, every, longest: longest.unwrap_or(0) }
     }
 
     pub(super) fn longest(&self) -> Millis {
@@ -86,18 +88,38 @@ impl Suppressions {
         &self.rules[rule].id
     }
 
-    /// The offers of a category.
-    pub(super) fn category(&self, category: usize) -> &OfferSet {
-        &self.categories[category]
+    /// Whether a pause withholds an offer.
+    pub(super) fn covers(&self, pause: &Pause, offer: OfferIndex) -> bool {
+        match pause.target {
+            Target::Offer(of) => of == offer,
+            Target::Category(category) => self.categories[category].contains(offer),
+            Target::All => true,
+        }
     }
 
-    /// The pauses that last at `now`, in the order of their rules. `entries` are sorted by moment.
-    pub(super) fn pauses(&self, limits: &Limits, entries: &[Entry], now: Millis) -> SmallVec<[Pause; 2]> {
-        let mut counts: SmallVec<[Counts; 4]> = SmallVec::new();
-        if self.rules.is_empty() {
-            return SmallVec::new();
+    /// Adds the offers that a pause withholds.
+    pub(super) fn add_offers(&self, pause: &Pause, withheld: &mut OfferSet) {
+        match pause.target {
+            Target::Offer(offer) => withheld.insert(offer),
+            Target::Category(category) => withheld.extend(&self.categories[category]),
+            Target::All => withheld.extend(&self.every),
         }
+    }
+
+    /// Whether there is a rule that counts a type.
+    pub(super) fn count(&self, event_type: u16) -> bool {
+        !self.by_type[usize::from(event_type)].is_empty()
+    }
+
+    /// The pauses that last at `now`, in the order of their rules. `entries` are sorted by moment, and there was an
+    /// overview of them.
+    pub(super) fn pauses(&self, limits: &Limits, entries: &[Entry], now: Millis) -> SmallVec<[Pause; 2]> {
+        let meanings = limits.meanings.reader();
+        let mut counts: SmallVec<[Counts; 4]> = SmallVec::new();
         for entry in entries.iter().rev().take_while(|entry| entry.at() > now - self.longest) {
+            if !meanings.get(entry.code()).suppresses() {
+                continue;
+            }
             let key = limits.names.key(entry.code());
             for rule in &self.by_type[usize::from(key.event_type)] {
                 let Some(target) = self.target(*rule, limits, key.offer) else { continue };

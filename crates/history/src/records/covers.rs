@@ -157,7 +157,10 @@ impl Covers {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
+    use crate::tests::catalogs::{catalog, noon};
 
     fn covers() -> Covers {
         Covers {
@@ -178,5 +181,37 @@ mod tests {
         for other in [&b""[..], b"here", b"1 2\ns 1 1\n", b"1 2 3\ns 1\n", b"1 2 3\ns 1 1\nt\n", b"\xff"] {
             assert_eq!(Covers::read(other), None, "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_checkpoint_serves_where_it_has_every_event_that_limits_look_at() {
+        let history = History::default();
+        let problem = |server: &str, position: u64, others: &[(&str, u64)], offer: &str| {
+            let catalog = catalog(&[offer], "");
+            let others = others.iter().map(|(server, sequence)| ((*server).to_owned(), *sequence)).collect();
+            let end = LogEnd { position, sequence: 2 };
+            let reaches = Reaches::of(&catalog, TimeDelta::days(30));
+            covers()
+                .problem(&history, (server, end), &others, (&catalog, reaches), noon())
+                .unwrap_or_default()
+        };
+        for others in [&[][..], &[("t", 3)], &[("t", 2), ("u", 0)]] {
+            assert_eq!(problem("s", 7, others, ""), "");
+        }
+        assert_eq!(problem("s", 9, &[], ""), "");
+        assert_eq!(problem("x", 7, &[], ""), "it is of the server s");
+        assert_eq!(problem("s", 6, &[], ""), "it has events up to position 7, and the log ends at 6");
+        for (server, sequence) in [("t", 4), ("v", 0)] {
+            let expected = format!("there are events of the server {server} that it does not have");
+            assert_eq!(problem("s", 7, &[("u", 0), (server, sequence)], ""), expected);
+        }
+        // It has every decision, and outcomes of the last 50 years.
+        let cap = |count: &str, per: &str| {
+            format!("cap_total = {{ limit = 9, per = \"{per}\", count = \"{count}\" }}")
+        };
+        for (count, per) in [("decision", "all"), ("accept", "30d")] {
+            assert_eq!(problem("s", 7, &[], &cap(count, per)), "");
+        }
+        assert_eq!(problem("s", 7, &[], &cap("accept", "all")), "limits look further back than it reaches");
     }
 }

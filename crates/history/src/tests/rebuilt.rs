@@ -1,6 +1,7 @@
 //! A history that is built from events is the one that they were counted in.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -140,7 +141,7 @@ const OFFERS: [&str; 4] = [
 /// Makes a history, and the events that it was told.
 pub(crate) fn lived(steps: &[(u16, usize, usize, bool)]) -> (World, Vec<Recorded>, DateTime<Utc>) {
     let (world, mut now, mut recorded) = (World::new(&OFFERS, ""), noon(), Vec::new());
-    let mut decisions: Vec<(Uuid, &'static str, Vec<ShownOffer>)> = Vec::new();
+    let mut decisions: Vec<(Uuid, &'static str, Arc<[ShownOffer]>)> = Vec::new();
     for (number, (step, pick, kind, flag)) in steps.iter().enumerate() {
         now = later(now, *step);
         let (customer, channel) = (["a", "b", "c"][pick % 3], ["app", "email"][usize::from(*flag)]);
@@ -156,7 +157,7 @@ pub(crate) fn lived(steps: &[(u16, usize, usize, bool)]) -> (World, Vec<Recorded
             let shown = one.shown();
             one.keep();
             if !shown.is_empty() {
-                recorded.push(Recorded::decision(id, customer, channel, now, shown.clone()));
+                recorded.push(Recorded::decision(id, customer, channel, now, shown.to_vec()));
                 decisions.push((id, channel, shown));
             }
             continue;

@@ -118,7 +118,7 @@ proptest! {
         let (shown, refused) = decide(&mut one, &order, old, 1);
         prop_assert!(refused.iter().all(|one| !shown.contains(&one.offer)));
         prop_assert!(shown.iter().all(|offer| !fresh.contains(offer)), "{:?} {:?}", shown, fresh);
-        let kept: Vec<String> = one.shown().into_iter().map(|shown| shown.offer.to_string()).collect();
+        let kept: Vec<String> = one.shown().iter().map(|shown| shown.offer.to_string()).collect();
         one.keep();
         prop_assert_eq!(kept, shown.iter().map(|offer| world.id(*offer).to_owned()).collect::<Vec<_>>());
         for (of, before) in world.limits.usage(now).iter().zip(&before) {

@@ -1,8 +1,8 @@
 //! Sixteen threads at once: decisions, outcomes, lapses, cancellations, expiry.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use offer::OfferIndex;
@@ -68,7 +68,7 @@ impl Shared {
 
     fn work(&self, seed: u64, rounds: usize) {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let mut own: Vec<(Uuid, String, &'static str, Vec<ShownOffer>)> = Vec::new();
+        let mut own: Vec<(Uuid, String, &'static str, Arc<[ShownOffer]>)> = Vec::new();
         for _ in 0..rounds {
             let now = self.now(&mut random);
             match random.next_u64() % 10 {
@@ -97,7 +97,7 @@ impl Shared {
         &self,
         random: &mut Xoshiro256PlusPlus,
         now: DateTime<Utc>,
-    ) -> Option<(Uuid, String, &'static str, Vec<ShownOffer>)> {
+    ) -> Option<(Uuid, String, &'static str, Arc<[ShownOffer]>)> {
         let (world, id) =
             (&self.world, Uuid::from_u128(u128::from(self.next.fetch_add(1, Ordering::SeqCst))));
         let customer = format!("c{}", random.next_u64() % 12);
@@ -128,7 +128,7 @@ impl Shared {
         let shown = one.shown();
         one.keep();
         (!shown.is_empty()).then(|| {
-            let recorded = Recorded::decision(id, &customer, channel, now, shown.clone());
+            let recorded = Recorded::decision(id, &customer, channel, now, shown.to_vec());
             self.recorded.lock().unwrap().push(recorded);
             (id, customer, channel, shown)
         })

@@ -57,7 +57,7 @@ impl Timeline {
             headless = false;
         }
         kept.insert(kept.partition_point(|entry| entry.at() <= at), marker(at, by));
-        self.0[1..=kept.len()].copy_from_slice(&kept);
+        self.room()[..kept.len()].copy_from_slice(&kept);
         self.set_len(kept.len());
     }
 }

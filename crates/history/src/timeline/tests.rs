@@ -34,7 +34,7 @@ proptest! {
     ) {
         let names = Names::default();
         let codes = codes(&names, 4);
-        let (mut timeline, mut expected) = (Timeline::with_room(1), Vec::new());
+        let (mut timeline, mut expected) = (Timeline::with_room(&Id::new("a"), 1), Vec::new());
         for (at, shown, taken_back) in arrivals {
             let group = group(at, &codes[..shown]);
             timeline.insert(&group, &names);
@@ -55,7 +55,7 @@ proptest! {
     ) {
         let names = Names::default();
         let code = codes(&names, 1)[0];
-        let mut timeline = Timeline::with_room(0);
+        let mut timeline = Timeline::with_room(&Id::new("a"), 0);
         timeline.opt_out();
         for at in &moments {
             timeline.insert(&[Entry::new(*at, code, false)], &names);
@@ -80,7 +80,7 @@ fn a_block_wastes_a_fifth_at_most() {
 fn a_full_timeline_gives_up_old_entries_of_the_most_frequent_kind() {
     let names = Names::default();
     let codes = codes(&names, 2);
-    let mut timeline = Timeline::with_room(0);
+    let mut timeline = Timeline::with_room(&Id::new("a"), 0);
     // A rare entry first, then nothing but others.
     timeline.insert(&[Entry::new(5, codes[1], false)], &names);
     let mut given_up = 0;
@@ -103,7 +103,7 @@ fn a_full_timeline_gives_up_old_entries_of_the_most_frequent_kind() {
 fn a_timeline_of_all_different_entries_gives_up_the_older_half() {
     let names = Names::default();
     let codes = codes(&names, 5_000);
-    let mut timeline = Timeline::with_room(0);
+    let mut timeline = Timeline::with_room(&Id::new("a"), 0);
     for (at, code) in (0..).zip(&codes) {
         timeline.insert(&[Entry::new(at, *code, false)], &names);
     }
@@ -118,7 +118,7 @@ fn a_timeline_of_all_different_entries_gives_up_the_older_half() {
 fn what_is_left_of_a_decision_has_a_first_entry() {
     let names = Names::default();
     let codes = codes(&names, 3);
-    let mut timeline = Timeline::with_room(0);
+    let mut timeline = Timeline::with_room(&Id::new("a"), 0);
     for at in 0..3_000 {
         timeline.insert(&group(at, &codes), &names);
     }

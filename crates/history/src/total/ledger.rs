@@ -7,6 +7,7 @@ use offer::Period;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
+use super::board::Board;
 use super::bucket::Bucket;
 use super::meter::{Meter, MeterUse, Rule, Running};
 use super::reservations::{Hold, Reservations};
@@ -107,8 +108,8 @@ impl Ledger {
         self.book().day = Some(Window::new(Period::Day, zone));
     }
 
-    /// The meter of a rule; all releases with the same rule share it.
-    pub(crate) fn meter(&self, rule: &Rule, now: Millis) -> Arc<Meter> {
+    /// The meter of a rule, which has a slot on the board; all releases with the same rule share it.
+    pub(crate) fn meter(&self, rule: &Rule, board: &Arc<Board>, now: Millis) -> Arc<Meter> {
         let mut book = self.book();
         // A meter that no release has is kept until the next one comes, which may have it again.
         if let Some(running) = book.running.iter().find(|running| running.rule() == rule) {
@@ -118,7 +119,8 @@ impl Ledger {
         let saved =
             book.saved.iter().position(|(of, _)| of == rule).map(|place| book.saved.swap_remove(place).1);
         let series = of_type(&book.series, rule.counted);
-        let running = Running::new(rule.clone(), series, &book.reservations, saved, now);
+        let meter = Meter::new(rule.clone(), Arc::clone(board));
+        let running = Running::new(meter, series, &book.reservations, saved, now);
         let meter = Arc::clone(&running.meter);
         book.running.push(running);
         meter
@@ -374,9 +376,9 @@ impl Book {
     }
 
     /// Publishes what changed.
-    fn publish(&self, now: Millis) {
-        for running in &self.running {
-            running.publish(of_type(&self.series, running.rule().counted), &self.reservations, now);
+    fn publish(&mut self, now: Millis) {
+        for running in &mut self.running {
+            running.publish_changes(of_type(&self.series, running.rule().counted), &self.reservations, now);
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use super::board::Board;
 use super::bucket::{Bucket, Left};
 use super::reservations::Reservations;
 use super::{Measure, Series, Spend, Sum, TotalLimit};
@@ -36,6 +37,9 @@ pub(crate) struct Rule {
 pub(crate) struct Meter {
     rule: Rule,
     frees: AtomicI64,
+    board: Arc<Board>,
+    /// Its bit is set while `frees` is not 0.
+    slot: usize,
 }
 
 /// The use of a limit at a moment.
@@ -46,6 +50,16 @@ pub(crate) struct MeterUse {
 }
 
 impl Meter {
+    /// One that has room.
+    pub(super) fn new(rule: Rule, board: Arc<Board>) -> Self {
+        let slot = board.take_slot();
+        Self { rule, frees: AtomicI64::new(0), board, slot }
+    }
+
+    pub(crate) fn slot(&self) -> usize {
+        self.slot
+    }
+
     pub(crate) fn rule(&self) -> &Rule {
         &self.rule
     }
@@ -53,6 +67,26 @@ impl Meter {
     /// The first moment at which there is room; 0 where there is, and [`NEVER`] where there will be none.
     pub(crate) fn frees(&self) -> Millis {
         self.frees.load(Ordering::Acquire)
+    }
+
+    /// Called under the lock of the ledger alone.
+    fn publish(&self, frees: Millis) {
+        let before = self.frees.load(Ordering::Relaxed);
+        if before == frees {
+            return;
+        }
+        self.frees.store(frees, Ordering::Release);
+        match (before, frees) {
+            (0, _) => self.board.set(self.slot),
+            (_, 0) => self.board.clear(self.slot),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.board.give_back(self.slot);
     }
 }
 
@@ -66,20 +100,24 @@ pub(super) struct Running {
     confirmed: i64,
     reserved: i64,
     bucket: Option<Bucket>,
+    /// Whether something changed since it was published. The passing of time changes nothing that was not foreseen.
+    is_changed: bool,
 }
 
 impl Running {
     /// A meter that starts with what the ledger knows. `saved`: its bucket before a restart.
     pub(super) fn new(
-        rule: Rule,
+        meter: Meter,
         series: Option<&Series>,
         reservations: &Reservations,
         saved: Option<Bucket>,
         now: Millis,
     ) -> Self {
-        let reserved = reservations.of(rule.limit, rule.counted).map(|hold| amount(&rule, hold.spend)).sum();
-        let meter = Arc::new(Meter { rule, frees: AtomicI64::new(0) });
-        let mut running = Self { meter, from: 0, until: 0, confirmed: 0, reserved, bucket: None };
+        let rule = meter.rule();
+        let reserved = reservations.of(rule.limit, rule.counted).map(|hold| amount(rule, hold.spend)).sum();
+        let meter = Arc::new(meter);
+        let mut running =
+            Self { meter, from: 0, until: 0, confirmed: 0, reserved, bucket: None, is_changed: true };
         (running.from, running.until) = running.bounds(now);
         running.recount(series);
         if running.rule().is_paced {
@@ -126,6 +164,7 @@ impl Running {
         if until == NEVER {
             // A sliding window: what left it, or came back since the clock was set back.
             let (left, back) = (sum(self.from..from), sum(from..self.from));
+            self.is_changed |= back != 0;
             self.confirmed = self.confirmed.saturating_sub(left).saturating_add(back);
             (self.from, self.until) = (from, until);
             return;
@@ -140,6 +179,7 @@ impl Running {
 
     /// Adds up the events of the window again.
     pub(super) fn recount(&mut self, series: Option<&Series>) {
+        self.is_changed = true;
         let of_window = |series: &Series| match self.rule().window {
             Window::All => series.lifetime,
             Window::Sliding(_) | Window::Calendar(_) => series.sum(self.from..NEVER),
@@ -177,15 +217,28 @@ impl Running {
 
     /// Takes tokens for what was just confirmed or reserved, or gives them back if `amount` is less than 0.
     pub(super) fn take_tokens(&mut self, amount: i64) {
+        self.is_changed = true;
         if let Some(bucket) = &mut self.bucket {
             bucket.give_back(-amount);
+        }
+    }
+
+    /// Publishes from when on there is room, if something changed.
+    pub(super) fn publish_changes(
+        &mut self,
+        series: Option<&Series>,
+        reservations: &Reservations,
+        now: Millis,
+    ) {
+        if std::mem::take(&mut self.is_changed) {
+            self.publish(series, reservations, now);
         }
     }
 
     /// Publishes from when on there is room.
     pub(super) fn publish(&self, series: Option<&Series>, reservations: &Reservations, now: Millis) {
         let frees = if self.has_room(now) { 0 } else { self.first_with_room(series, reservations) };
-        self.meter.frees.store(frees, Ordering::Release);
+        self.meter.publish(frees);
     }
 
     /// What is left of the limit.
@@ -197,7 +250,9 @@ impl Running {
         Left { room: self.room(), end: self.until }
     }
 
+    /// Before every change: counts the tokens with what was left until then.
     fn settle(&mut self, now: Millis) {
+        self.is_changed = true;
         let left = self.left();
         if let Some(bucket) = &mut self.bucket {
             bucket.settle(now, left);

@@ -43,6 +43,7 @@ fn spend() -> Spend {
 /// A ledger with the meters of a release.
 struct Metered {
     ledger: Ledger,
+    board: Arc<Board>,
     cap: Option<Arc<Meter>>,
     budget: Option<Arc<Meter>>,
 }
@@ -53,9 +54,19 @@ impl Metered {
     }
 
     fn over(ledger: Ledger, rules: &[Rule], now: Millis) -> Self {
-        let meter = |limit| rules.iter().find(|rule| rule.limit == limit).map(|rule| ledger.meter(rule, now));
+        let board: Arc<Board> = Arc::default();
+        let meter = |limit| {
+            let rule = rules.iter().find(|rule| rule.limit == limit);
+            rule.map(|rule| ledger.meter(rule, &board, now))
+        };
         let (cap, budget) = (meter(TotalLimit::Cap), meter(TotalLimit::Budget));
-        Self { ledger, cap, budget }
+        Self { ledger, board, cap, budget }
+    }
+
+    /// Whether the board says that a meter may have no room.
+    fn is_on_board(&self, limit: TotalLimit) -> bool {
+        let (word, bit) = Board::place(self.meter(limit).slot());
+        self.board.word(word) >> bit & 1 == 1
     }
 
     /// Another one in the same state.
@@ -220,6 +231,7 @@ proptest! {
                 };
                 prop_assert_eq!(usage, expected, "{:?} at {}", rule, now);
                 prop_assert_eq!(now >= meter.frees(), naive.has_room(rule, now), "{}", meter.frees());
+                prop_assert_eq!(metered.is_on_board(rule.limit), meter.frees() != 0);
             }
         }
     }
@@ -326,4 +338,24 @@ fn a_new_limit_finds_what_was_counted_before() {
     let rules = [rule(TotalLimit::Cap, DECISION, Period::Day, 3)];
     let next = Metered::over(metered.ledger, &rules, START + 10);
     assert!(next.take(Uuid::from_u128(9), START + 10).is_err());
+}
+
+#[test]
+fn a_meter_that_is_gone_leaves_nothing_on_the_board() {
+    let board = Arc::default();
+    let full = rule(TotalLimit::Cap, ACCEPT, Period::All, 0);
+    let free = rule(TotalLimit::Cap, ACCEPT, Period::All, 1);
+    let first = Ledger::default();
+    let slots: Vec<usize> =
+        [&full, &free, &full].map(|rule| Ledger::default().meter(rule, &board, START).slot()).into();
+    assert_eq!(slots, [0, 0, 0], "a slot is given out again");
+    let kept = first.meter(&full, &board, START);
+    assert_eq!((kept.slot(), board.word(0)), (0, 1));
+    let second = Ledger::default();
+    let another = second.meter(&full, &board, START);
+    assert_eq!((another.slot(), board.word(0)), (1, 0b11));
+    drop((kept, first));
+    assert_eq!(board.word(0), 0b10);
+    assert_eq!(second.meter(&free, &board, START).slot(), 0);
+    assert_eq!(board.word(0), 0b10);
 }

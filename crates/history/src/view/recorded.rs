@@ -8,10 +8,11 @@ use event::proto::SeenHistory;
 use event::seen::{FullLimit, NamedKind, SeenError, SeenEvent, SeenName, SeenPacker};
 use hashbrown::HashMap;
 use offer::OfferIndex;
+use smallvec::smallvec;
 
 use super::{Customer, HistoryView};
 use crate::entry::Entry;
-use crate::limits::{Limits, OfferSet, Place};
+use crate::limits::{FullTotals, Limits, Place};
 use crate::moment::{self, LAST, Millis, NEVER};
 use crate::names::{Code, EntryKey, Interner, NONE, Names};
 use crate::total::TotalLimit;
@@ -45,7 +46,7 @@ impl HistoryView {
             packer.opted_out();
         }
         self.pack_entries(limits, position, place, &mut packer);
-        if !self.full.is_empty() {
+        if !self.totals.is_empty() {
             candidates.into_iter().for_each(|offer| self.pack_full(limits, offer, &mut packer));
         }
         packer.finish()
@@ -79,13 +80,12 @@ impl HistoryView {
     }
 
     fn pack_full(&self, limits: &Limits, offer: OfferIndex, packer: &mut SeenPacker) {
-        if !self.full.contains(offer) {
+        if !self.totals.offers().contains(offer) {
             return;
         }
         let (_, id) = limits.name(offer);
         for limit in TotalLimit::ALL {
-            let frees = limits.meter_of(offer, limit).and_then(|place| self.totals.get(place).copied());
-            if let Some(frees) = frees.filter(|frees| self.now < *frees) {
+            if let Some(frees) = limits.meter_of(offer, limit).and_then(|place| self.totals.frees(place)) {
                 packer.full(FullLimit {
                     offer: SeenName::Is(id),
                     is_budget: limit == TotalLimit::Budget,
@@ -110,9 +110,8 @@ impl HistoryView {
         let mut view = Self {
             now: moment::millis(decided_at),
             entries: Vec::new(),
-            customers: vec![Customer { end: 0, opted_out: false }],
-            totals: vec![0; limits.meter_count()],
-            full: OfferSet::default(),
+            customers: smallvec![Customer { end: 0, opted_out: false }],
+            totals: FullTotals::default(),
         };
         let Some(seen) = seen else { return Ok(view) };
         let unpacked = seen.unpacked(decided_at.timestamp_micros())?;
@@ -125,7 +124,7 @@ impl HistoryView {
             }
             view.entries.push(Entry::new(at, codes[kind], same_decision));
         }
-        view.customers = vec![Customer { end: view.entries.len(), opted_out: seen.opted_out }];
+        view.customers = smallvec![Customer { end: view.entries.len(), opted_out: seen.opted_out }];
         for FullLimit { offer, is_budget, frees_at } in unpacked.full {
             let limit = if is_budget { TotalLimit::Budget } else { TotalLimit::Cap };
             let offer = match offer {
@@ -134,9 +133,9 @@ impl HistoryView {
             };
             // A release that decides again may have other offers.
             let Some(offer) = offer.filter(|offer| is_known(*offer, limit)) else { continue };
-            if let Some(place) = limits.meter_of(offer, limit) {
-                view.totals[place] = frees_at.map_or(NEVER, moment::of_1970);
-                view.full.insert(offer);
+            let frees = frees_at.map_or(NEVER, moment::of_1970);
+            if let Some(place) = limits.meter_of(offer, limit).filter(|_| view.now < frees) {
+                view.totals.push(place, frees, offer);
             }
         }
         Ok(view)

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::setting::{Setting, catalog, click_by, decision, id, now};
+use super::setting::{Setting, catalog, click_by, decision, id, now, plain};
 use super::threads::{contents, decisions};
 use crate::feedback::{ReportedOutcome, Verdict};
 use crate::records::{Recovered, recover};
@@ -71,14 +71,9 @@ async fn an_opt_out_is_never_too_old_to_be_read() {
     // `cap_total` of `a` counts what was accepted at any time, so that all outcomes are read.
     assert_eq!(recovered, Recovered { decisions: 0, outcomes: 2 });
     assert!(history.customer("C-1").unwrap().opted_out);
-    let schema = feature::FeatureSchema::default();
-    let offers =
-        "[[offer]]\nid = \"c\"\nname = \"c\"\ncategory = \"cards\"\nplacements = [\"home\"]\nvalue = 1.0\n";
-    let policy = "[[category]]\nid = \"cards\"\n[[placement]]\nid = \"home\"\nchannels = [\"app\"]\ncount = 1\nmodel = \"m\"\n";
-    let plain = offer::read(&schema, ("offers.toml", offers), ("policy.toml", policy)).unwrap();
     let history = History::default();
     let recent = RecentDecisions::new(&history, 1 << 20, "");
-    let recovered = recover((&history, &recent), &reader, &plain, DEDUP, now()).unwrap();
+    let recovered = recover((&history, &recent), &reader, &plain(), DEDUP, now()).unwrap();
     assert_eq!(recovered, Recovered { decisions: 0, outcomes: 1 });
     assert!(history.customer("C-1").unwrap().opted_out);
 }

@@ -1,5 +1,6 @@
 //! A log in a temporary directory, and the release that serves.
 
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -44,6 +45,15 @@ pub(crate) fn catalog() -> Catalog {
                   pause = \"60d\"\nscope = \"offer\"\n";
     offer::read(&FeatureSchema::default(), ("offers.toml", &offers), ("policy.toml", policy))
         .unwrap_or_else(|invalid| panic!("{}", invalid.problems))
+}
+
+/// The same placement with one offer and no limit.
+pub(crate) fn plain() -> Catalog {
+    let offers =
+        "[[offer]]\nid = \"c\"\nname = \"c\"\ncategory = \"cards\"\nplacements = [\"home\"]\nvalue = 1.0\n";
+    let policy = "[[category]]\nid = \"cards\"\n[[placement]]\nid = \"home\"\nchannels = [\"app\"]\ncount = 1\n\
+                  model = \"m\"\n";
+    offer::read(&FeatureSchema::default(), ("offers.toml", offers), ("policy.toml", policy)).unwrap()
 }
 
 /// A server as far as outcomes need it.
@@ -115,10 +125,21 @@ impl Setting {
         });
     }
 
+    /// What is written, read while the server runs.
+    pub(crate) fn reader(&self) -> EventReader {
+        EventReader::new(self.store.clone()).with_logs(self.log.log_files())
+    }
+
+    /// The data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
     /// What is written, read after the log is closed.
     pub(crate) fn close(self) -> (EventReader, tempfile::TempDir) {
+        let data = self.data();
         assert_eq!(self.log.close(Duration::from_secs(5)).lost, 0);
-        let opened = event::log::open_read_only(&self.directory.path().join("data")).unwrap();
+        let opened = event::log::open_read_only(&data).unwrap();
         (EventReader::new(self.store).with_opened(opened), self.directory)
     }
 }
