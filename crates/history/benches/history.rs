@@ -24,7 +24,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use uuid::Uuid;
 
-#[path = "../../../benches/serving/records/goals.rs"]
+#[path = "../../../benches/serving/goals.rs"]
 #[expect(dead_code, reason = "every goal of this bench is an upper bound")]
 mod goals;
 
