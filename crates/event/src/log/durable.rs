@@ -99,7 +99,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_other_bytes_are_no_note(sequence in 0..=GREATEST, position in 0..=GREATEST, at in 0_usize..70, change in 1_u8..128) {
-            let reached = LogEnd { sequence, position };
+            let reached = LogEnd { position, sequence };
             let mut bytes = written(reached).into_bytes();
             prop_assert_eq!(parsed(&written(reached)), Some(reached));
             let at = at % bytes.len();

@@ -226,7 +226,8 @@ fn a_log_that_the_system_syncs_is_synced_when_a_file_is_closed() {
 
 /// The names of log files.
 fn logs(disk: &MemoryDisk) -> Vec<String> {
-    disk.names().into_iter().filter(|name| name.ends_with(".log")).collect()
+    let is_log = |name: &String| Path::new(name).extension().is_some_and(|extension| extension == "log");
+    disk.names().into_iter().filter(is_log).collect()
 }
 
 /// A log of so many closed files on a disk without room; the position of its next event, and the bytes of the disk.
@@ -290,7 +291,9 @@ fn a_full_disk_that_loses_power_while_it_frees_itself_forgets_no_number() {
                 assert!(!(was_deleted && is_left), "{step} {seed}: {file} was deleted for good");
             }
             // What is left can go, and there is room again.
-            left.iter().for_each(|file| log.files().delete(file).unwrap());
+            for file in &left {
+                log.files().delete(file).unwrap();
+            }
             assert!(logs(&after).is_empty());
             after.set_faults(|faults| faults.capacity = None);
             commit(&mut log, next, 1, Instant::now()).unwrap();

@@ -355,7 +355,7 @@ fn files_that_were_cut_short_or_are_gone_are_missed() {
 
 #[test]
 fn numbers_go_on_behind_what_the_store_has() {
-    let at = |sequence, position| LogEnd { sequence, position };
+    let at = |sequence, position| LogEnd { position, sequence };
     let disk = disk(&[1..=3]);
     let found = recover(&disk, Path::new(DIRECTORY), SERVER, at(1, 2)).unwrap();
     assert_eq!((found.report.older_than_store, found.report.next_position), (None, 4));
@@ -407,7 +407,7 @@ proptest::proptest! {
             disk.put(&Path::new(DIRECTORY).join(DELETED), text.as_bytes());
         }
         if let Some((sequence, position)) = noted {
-            durable::note(&disk, Path::new(DIRECTORY), LogEnd { sequence, position }).unwrap();
+            durable::note(&disk, Path::new(DIRECTORY), LogEnd { position, sequence }).unwrap();
         }
         for (sequence, first, second) in files {
             let begins = LogHeader { format: 1, server: SERVER.to_owned(), sequence, ..LogHeader::default() };
