@@ -88,7 +88,7 @@ impl Server {
     fn reason(&self) -> &str {
         match &self.started.from {
             RecoveredFrom::EventsInstead { reason } => reason,
-            from @ RecoveredFrom::Events => panic!("{from:?}"),
+            from @ (RecoveredFrom::Checkpoint(_) | RecoveredFrom::Events) => panic!("{from:?}"),
         }
     }
 }
