@@ -275,9 +275,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         drop(DataDirectory::open(root.path()).unwrap());
         let held = DataDirectory::take_over(root.path(), "proffer events seal").unwrap();
-        let holder = |of: Result<DataDirectory, EventError>| match of.unwrap_err() {
-            EventError::Locked { holder, .. } => holder.to_string(),
-            other => panic!("{other}"),
+        let holder = |of: Result<DataDirectory, EventError>| {
+            let error = of.unwrap_err();
+            let EventError::Locked { holder, .. } = error else { panic!("{error}") };
+            holder.to_string()
         };
         let refused = || holder(DataDirectory::open(root.path()));
         assert_eq!(refused(), format!("process {} (proffer events seal)", process::id()));
