@@ -11,7 +11,7 @@ use super::names::Code;
 const BELOW_MOMENT: u32 = 24;
 
 /// Something that happened to a customer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Entry(u64);
 
 impl Entry {

@@ -197,7 +197,8 @@ impl Running {
         Left { room: self.room(), end: self.until }
     }
 
-    fn settle(&mut self, now: Millis) {
+    /// Counts the tokens at `now`, before sums change.
+    pub(super) fn settle(&mut self, now: Millis) {
         let left = self.left();
         if let Some(bucket) = &mut self.bucket {
             bucket.settle(now, left);

@@ -327,3 +327,20 @@ fn a_new_limit_finds_what_was_counted_before() {
     let next = Metered::over(metered.ledger, &rules, START + 10);
     assert!(next.take(Uuid::from_u128(9), START + 10).is_err());
 }
+
+#[test]
+fn a_new_limit_of_any_length_finds_what_was_counted_years_before() {
+    const DAY: Millis = 86_400_000;
+    let metered = Metered::new(&[rule(TotalLimit::Cap, DECISION, Period::Day, 3)], START);
+    metered.take(Uuid::from_u128(1), START).unwrap();
+    for days in [10, 40, 400] {
+        let now = START + days * DAY;
+        metered.ledger.expire(now);
+        let longer = Period::Sliding(chrono::TimeDelta::days(days + 1));
+        let meter = metered.ledger.meter(&rule(TotalLimit::Cap, DECISION, longer, 3), now);
+        assert_eq!(metered.ledger.usage(&meter, now).confirmed, 1, "{days}");
+    }
+    // No limit looks back further than ten years.
+    metered.ledger.expire(START + 4_000 * DAY);
+    assert!(metered.ledger.save().series.iter().all(|(_, series)| series.points().len() == 0));
+}
