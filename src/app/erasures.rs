@@ -13,7 +13,8 @@ use super::memory::Memory;
 use super::neighbours::Neighbours;
 use super::repeating::Repeating;
 use event::erasure::{
-    BEAT_EVERY, Erased, ErasureError, ErasureStore, Heartbeat, Heartbeats, LiveLog, ServerErasures, ServerLog,
+    BEAT_EVERY, Erased, ErasureError, ErasureStore, Heartbeat, Heartbeats, LiveLog, Marker, ServerErasures,
+    ServerLog,
 };
 use event::log::LogFiles;
 use event::privacy::Pseudonyms;
@@ -134,6 +135,14 @@ impl Missed {
             Ok(true) => Some("persons were erased while this server did not run".to_owned()),
             Err(error) => Some(format!("whether persons were erased since is not known: {error}")),
         }
+    }
+
+    /// The erasures that are not complete: what is sealed may still have these persons.
+    ///
+    /// # Errors
+    /// When the store cannot be reached, or a marker not be understood.
+    pub(super) fn open(&self) -> Result<Vec<Marker>, ErasureError> {
+        self.erasures.open()
     }
 }
 

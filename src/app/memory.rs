@@ -1,11 +1,14 @@
 //! What a running server remembers of its customers and offers, for limits and outcomes.
 //!
 //! One thread of normal priority does what locks the history, since calls may wait for its locks: dropping what is old,
-//! forgetting persons. Another one of idle priority makes checkpoints; it never touches the history that serves.
+//! forgetting persons, adding what was read. Others of idle priority make checkpoints, and read what a release looks at
+//! and nobody has looked at before (`memory/reaching.rs`); they never touch the history that serves.
 
 mod keeper;
+mod reaching;
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
@@ -61,6 +64,13 @@ struct Recorded {
     reader: EventReader,
     saved: Arc<SavedHistory>,
     erasures: Missed,
+    pseudonyms: Pseudonyms,
+    /// How long an outcome that comes again is known to be a duplicate.
+    deduplicated: TimeDelta,
+    /// Whether what the history lacks is being read.
+    is_reaching: Mutex<bool>,
+    /// How often persons were erased from memory.
+    erased: Arc<AtomicU64>,
     /// How far back the history knows events; `None` until it is built.
     known: Mutex<Option<Known>>,
 }
@@ -88,12 +98,20 @@ impl Memory {
                 recent: Arc::clone(&recent),
                 reader: records.reader(),
                 log: records.log(),
-                pseudonyms,
+                pseudonyms: pseudonyms.clone(),
                 metrics: Arc::clone(metrics),
             };
-            let feedback = Feedback::new(parts);
-            let (saved, erasures) = (records.saved(), records.missed_erasures());
-            Recorded { feedback, reader: records.reader(), saved, erasures, known: Mutex::default() }
+            Recorded {
+                feedback: Feedback::new(parts),
+                reader: records.reader(),
+                saved: records.saved(),
+                erasures: records.missed_erasures(),
+                pseudonyms,
+                deduplicated: config.dedup,
+                is_reaching: Mutex::default(),
+                erased: Arc::default(),
+                known: Mutex::default(),
+            }
         });
         let keeper = Keeper::start(&history, KEEP).map_err(|source| AppError::Io {
             what: "cannot start the thread that drops old history".to_owned(),
@@ -161,9 +179,9 @@ impl Memory {
         Ok(())
     }
 
-    /// Looks at a release that serves from now on: resolves its limits before a call needs them, and warns if the
-    /// history does not reach as far back as they look.
-    pub(super) fn look_at(&self, release: &Arc<Release>) {
+    /// Looks at a release that serves from now on: resolves its limits before a call needs them. If the history does not
+    /// reach as far back as they look, warns, and has what it lacks read.
+    fn look_at(self: &Arc<Self>, release: &Arc<Release>) {
         let now = Utc::now();
         if let Err(error) = self.limiter.limits(release, now) {
             tracing::error!(release = release.number(), %error, "the limits of a release cannot be resolved");
@@ -183,6 +201,7 @@ impl Memory {
         };
         let known = *lock(&recorded.known);
         let shortfall = known.and_then(|known| known.shortfall(&self.history, catalog, now));
+        self.metrics.history.incomplete.set(i64::from(shortfall.is_some()));
         if let Some(Shortfall { of, needed, known }) = shortfall {
             let day = |moment: Option<DateTime<Utc>>, none: &str| {
                 moment.map_or_else(|| none.to_owned(), |moment| moment.to_rfc3339())
@@ -192,8 +211,9 @@ impl Memory {
                 looks_at = format!("{of} since {}", day(needed, "the first")),
                 known_since = day(known, "never"),
                 "limits of the release look further back than the history of this server reaches, and count too \
-                 little; restart the server to have it built of all that is recorded"
+                 little until what is recorded has been read"
             );
+            self.reach_back();
         }
     }
 
@@ -221,8 +241,13 @@ impl Memory {
     /// When that cannot be done, since the server ends.
     pub(super) fn forget(&self, is_meant: &dyn Fn(&str) -> bool) -> Result<(), String> {
         let ends = "the server ends";
-        let recent = Arc::clone(&self.recent);
+        let (recent, erased) =
+            (Arc::clone(&self.recent), self.recorded.as_ref().map(|one| Arc::clone(&one.erased)));
         let names = self.keeper.ask(move |history| {
+            // What is being read may have them, too.
+            if let Some(erased) = erased {
+                erased.fetch_add(1, Ordering::Relaxed);
+            }
             let mut names = history.customer_ids();
             names.extend(recent.customers());
             names

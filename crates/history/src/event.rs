@@ -102,50 +102,92 @@ pub struct OutcomeCounted {
 impl History {
     /// Counts an outcome that was recorded. The caller has asked [`History::admit`] before.
     pub fn record_outcome(&self, outcome: &Outcome<'_>) -> OutcomeCounted {
-        let at = moment::millis(outcome.occurred_at);
-        let event_type = self.names.types.intern(outcome.outcome);
-        let offer = self.names.offers.intern_foreign(outcome.offer);
-        if !outcome.customer.is_empty() {
-            let code = self.names.code(EntryKey {
-                offer,
-                placement: self.names.placements.intern_foreign(outcome.placement),
-                channel: self.names.channels.intern_foreign(outcome.channel),
-                event_type,
-                saturated: false,
-            });
-            self.customers.change_or_add(outcome.customer, 1, |timeline| {
-                self.insert(timeline, &[Entry::new(at, code, false)]);
-                if outcome.outcome == OPT_OUT {
-                    timeline.opt_out();
-                }
-            });
-        }
-        if offer == NONE || offer == self.names.offers.other() {
-            return OutcomeCounted::default();
-        }
-        let now = moment::millis(outcome.recorded_at);
-        let counted = self.ledger(offer).outcome(outcome.decision, event_type, at, outcome.spend, now);
-        OutcomeCounted { was_reserved: counted.was_reserved, overshoot: counted.overshoot }
+        self.count_for_customer(&Event::Outcome(*outcome));
+        self.count_outcome(outcome)
     }
 
     /// Counts a decision that was made before: by this server before it started, or by another one.
     pub(crate) fn count_decision(&self, decision: &Decision<'_>) {
-        let at = moment::millis(decision.decided_at);
-        let placement = self.names.placements.intern(decision.placement);
-        let channel = self.names.channels.intern(decision.channel);
-        let mut group: SmallVec<[Entry; 4]> = SmallVec::new();
-        for shown in decision.shown {
-            let offer = self.names.offers.intern(&shown.offer);
-            let key = EntryKey { offer, placement, channel, event_type: DECISION, saturated: false };
-            group.push(Entry::new(at, self.names.code(key), !group.is_empty()));
-            if offer != NONE && offer != self.names.offers.other() {
-                self.ledger(offer).decided(decision.id, at, shown.spend, &self.taken(shown));
+        self.count_in_totals(&Event::Decision(*decision));
+        self.count_for_customer(&Event::Decision(*decision));
+    }
+
+    /// Adds an event to what is known of its customer.
+    pub(crate) fn count_for_customer(&self, event: &Event<'_>) {
+        match event {
+            Event::Decision(decision) => {
+                let at = moment::millis(decision.decided_at);
+                let placement = self.names.placements.intern(decision.placement);
+                let channel = self.names.channels.intern(decision.channel);
+                let mut group: SmallVec<[Entry; 4]> = SmallVec::new();
+                for shown in decision.shown {
+                    let offer = self.names.offers.intern(&shown.offer);
+                    let key = EntryKey { offer, placement, channel, event_type: DECISION, saturated: false };
+                    group.push(Entry::new(at, self.names.code(key), !group.is_empty()));
+                }
+                if !decision.customer.is_empty() && !group.is_empty() {
+                    let insert = |timeline: &mut Timeline| self.insert(timeline, &group);
+                    self.customers.change_or_add(decision.customer, group.len(), insert);
+                }
             }
+            Event::Outcome(outcome) if !outcome.customer.is_empty() => {
+                let code = self.names.code(EntryKey {
+                    offer: self.names.offers.intern_foreign(outcome.offer),
+                    placement: self.names.placements.intern_foreign(outcome.placement),
+                    channel: self.names.channels.intern_foreign(outcome.channel),
+                    event_type: self.names.types.intern(outcome.outcome),
+                    saturated: false,
+                });
+                let at = moment::millis(outcome.occurred_at);
+                self.customers.change_or_add(outcome.customer, 1, |timeline| {
+                    self.insert(timeline, &[Entry::new(at, code, false)]);
+                    if outcome.outcome == OPT_OUT {
+                        timeline.opt_out();
+                    }
+                });
+            }
+            Event::Outcome(_) => {}
         }
-        if !decision.customer.is_empty() && !group.is_empty() {
-            let insert = |timeline: &mut Timeline| self.insert(timeline, &group);
-            self.customers.change_or_add(decision.customer, group.len(), insert);
+    }
+
+    /// Adds an event to what all customers together did with its offers.
+    pub(crate) fn count_in_totals(&self, event: &Event<'_>) {
+        match event {
+            Event::Decision(decision) => {
+                let at = moment::millis(decision.decided_at);
+                for shown in decision.shown {
+                    let offer = self.names.offers.intern(&shown.offer);
+                    if self.has_ledger(offer) {
+                        self.ledger(offer).decided(decision.id, at, shown.spend, &self.taken(shown));
+                    }
+                }
+            }
+            Event::Outcome(outcome) => _ = self.count_outcome(outcome),
         }
+    }
+
+    /// Ends what a decision reserved for this outcome, which is counted elsewhere.
+    pub(crate) fn settle(&self, outcome: &Outcome<'_>) {
+        let offer = self.names.offers.intern_foreign(outcome.offer);
+        let Some(decision) = outcome.decision.filter(|_| self.has_ledger(offer)) else { return };
+        let event_type = self.names.types.intern(outcome.outcome);
+        self.ledger(offer).settle(decision, event_type, moment::millis(outcome.recorded_at));
+    }
+
+    fn count_outcome(&self, outcome: &Outcome<'_>) -> OutcomeCounted {
+        let offer = self.names.offers.intern_foreign(outcome.offer);
+        if !self.has_ledger(offer) {
+            return OutcomeCounted::default();
+        }
+        let event_type = self.names.types.intern(outcome.outcome);
+        let (at, now) = (moment::millis(outcome.occurred_at), moment::millis(outcome.recorded_at));
+        let counted = self.ledger(offer).outcome(outcome.decision, event_type, at, outcome.spend, now);
+        OutcomeCounted { was_reserved: counted.was_reserved, overshoot: counted.overshoot }
+    }
+
+    /// Whether the offer at a position can be told from others.
+    pub(crate) fn has_ledger(&self, offer: u16) -> bool {
+        offer != NONE && offer != self.names.offers.other()
     }
 
     /// The reservations of an offer that was shown.

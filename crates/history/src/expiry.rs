@@ -49,4 +49,9 @@ impl History {
         let keep = moment::length(keep).max(self.longest.load(Ordering::Relaxed));
         moment::millis(now).saturating_sub(keep).saturating_sub(AHEAD).max(0)
     }
+
+    /// What was dropped is here again, from a moment on.
+    pub(crate) fn has_since(&self, since: Millis) {
+        self.kept_since.fetch_min(since, Ordering::Relaxed);
+    }
 }

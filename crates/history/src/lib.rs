@@ -34,6 +34,7 @@ mod size;
 mod timeline;
 mod total;
 mod transaction;
+mod unite;
 mod view;
 mod window;
 
@@ -52,8 +53,9 @@ pub use limits::{Beyond, CustomerLimits, LimitBlocked, LimitReason, Limits, Plac
 pub use rebuild::Rebuild;
 pub use recent::{KnownDecision, RecentDecisions};
 pub use records::{
-    Known, Past, Recovered, RecoveredFrom, SaveError, SavedHistory, Shortfall, Started, forget_left_behind,
-    has_limits, recorded_reservations, recover, recover_past, recover_person,
+    Known, Missing, Past, Recovered, RecoveredFrom, SaveError, SavedHistory, Shortfall, Started,
+    forget_left_behind, has_limits, read_missing, recorded_reservations, recover, recover_past,
+    recover_person,
 };
 pub use size::HistorySize;
 pub use total::{Overshoot, Spend, TotalLimit};

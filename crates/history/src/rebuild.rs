@@ -31,25 +31,27 @@ impl<'h> Rebuild<'h> {
 
     /// Counts an event. Returns whether it is not a duplicate.
     pub fn apply(&mut self, event: &Event<'_>) -> bool {
-        match event {
-            Event::Decision(decision) => {
-                let is_new = self.decisions.insert(decision.id);
-                if is_new {
-                    self.history.count_decision(decision);
-                }
-                is_new
+        let is_new = self.is_new(event);
+        if is_new {
+            match event {
+                Event::Decision(decision) => self.history.count_decision(decision),
+                Event::Outcome(outcome) => _ = self.history.record_outcome(outcome),
             }
+        }
+        is_new
+    }
+
+    /// Whether an event comes for the first time.
+    pub(crate) fn is_new(&mut self, event: &Event<'_>) -> bool {
+        match event {
+            Event::Decision(decision) => self.decisions.insert(decision.id),
             Event::Outcome(outcome) => {
                 let at = moment::millis(outcome.occurred_at);
-                let is_new = if self.history.seen.remembers(at, self.now) {
+                if self.history.seen.remembers(at, self.now) {
                     self.history.seen.admit(outcome.event_id, at, self.now)
                 } else {
                     self.outcomes.insert(outcome.event_id.into())
-                };
-                if is_new {
-                    self.history.record_outcome(outcome);
                 }
-                is_new
             }
         }
     }

@@ -5,6 +5,7 @@
 //! alone are read from the first on.
 
 mod covers;
+mod missing;
 mod reach;
 mod saved;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use offer::Catalog;
 use uuid::Uuid;
 
 pub use covers::{Known, Shortfall};
+pub use missing::{Missing, read_missing};
 pub use reach::has_limits;
 pub use saved::{RecoveredFrom, SaveError, SavedHistory, Started, forget_left_behind};
 
@@ -167,13 +169,11 @@ impl<'h> Recovery<'h> {
         end: Option<i64>,
         remember: &mut dyn FnMut(Uuid, &KnownDecision),
     ) -> Result<(), SealedError> {
-        let (decisions, outcomes) = (first(reaches.decisions, self.now), first(reaches.outcomes, self.now));
+        let decisions = first(reaches.decisions, self.now);
+        let outcomes = first(reaches.outcomes, self.now).min(decisions);
         let before = |moment: i64| Some(end.map_or(moment, |end| moment.min(end)));
-        let opt_outs = Query {
-            to: before(outcomes.min(decisions)),
-            types: BTreeSet::from([OPT_OUT.to_owned()]),
-            ..Query::default()
-        };
+        let opt_outs =
+            Query { to: before(outcomes), types: BTreeSet::from([OPT_OUT.to_owned()]), ..Query::default() };
         reader.scan_outcomes(&opt_outs, &mut |record| self.outcome(&record))?;
         if outcomes < decisions {
             let alone = Query { from: Some(outcomes), to: before(decisions), ..Query::default() };
@@ -189,12 +189,12 @@ impl<'h> Recovery<'h> {
                 return ControlFlow::Continue(());
             }
             match entry.record {
-                Record::Outcome(record) => self.outcome(&record),
+                Record::Outcome(record) if record.received_at >= outcomes => self.outcome(&record),
                 Record::Decision(record) if record.decided_at >= decisions => {
                     self.decision(&record, remember);
                     ControlFlow::Continue(())
                 }
-                Record::Decision(_) => ControlFlow::Continue(()),
+                Record::Outcome(_) | Record::Decision(_) => ControlFlow::Continue(()),
             }
         })
     }

@@ -2,7 +2,12 @@
 
 use std::fs;
 
-use super::bank::{Bank, Live, has, offer, shown, withheld};
+use chrono::Utc;
+use event::erasure::{ErasureStore, Erasures, Marker};
+use event::privacy::{Pseudonyms, Subject};
+
+use super::bank::{Bank, Live, has, offer, shown, until, withheld};
+use super::releases::{letters, promote};
 use crate::binary::{proffer, proffer_prints};
 
 const LIMITS: &str = "[[contact_limit]]\nid = \"once\"\nlimit = 1\nper = \"30d\"\ncount = \"decision\"\nexempt = [\"service\"]\n";
@@ -74,6 +79,32 @@ async fn who_was_erased_while_a_server_did_not_run_does_not_come_back_from_its_c
     let log = live.end();
     let reason = "persons were erased while this server did not run";
     assert!(log.iter().any(|line| line.contains(reason)), "{log:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_being_erased_does_not_come_back_with_what_a_promoted_release_has_read() {
+    let bank = Bank::new(&offer("gold", ""), "");
+    let mut live = bank.serve(&[]).await;
+    for customer in [ANNA, BERT] {
+        assert_eq!(live.shows("letter", customer).await, ["gold"]);
+    }
+    live.end();
+    let (data, store) = (bank.path("data"), bank.store());
+    let store = store.to_str().unwrap();
+    proffer_prints(["events", "seal", data.to_str().unwrap(), "--store", store]);
+    fs::remove_file(bank.checkpoint()).unwrap();
+    let mut live = bank.serve(&[]).await;
+    // The server has acknowledged; sealed files are not rewritten yet.
+    let erasures = Erasures::new(ErasureStore::open(store, []).unwrap());
+    let subject = Subject::new(ANNA, &Pseudonyms::default()).unwrap();
+    let marker = Marker::new(&subject, "the test", Utc::now()).unwrap();
+    erasures.add(&marker).unwrap();
+    until("the server has acknowledged", async || !erasures.list().unwrap()[marker.id()].is_empty()).await;
+    let limited = bank.workspace("limited", &offer("gold", ""), &letters(1, "7d"));
+    promote(&bank, &live, &limited).await;
+    until("what was before is counted", async || live.would_show("letter", BERT).await == ["help"]).await;
+    assert_eq!(live.would_show("letter", ANNA).await, ["gold"]);
+    live.counts(&["proffer_history_customers 1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

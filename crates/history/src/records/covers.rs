@@ -32,10 +32,11 @@ impl Known {
     /// All that was ever recorded.
     pub(super) const EVERYTHING: Self = Self { decisions: i64::MIN, outcomes: i64::MIN };
 
-    /// What was read for these reaches at `now`.
+    /// What is read for these reaches at `now`. Where decisions are read, so are outcomes: they end reservations.
     pub(super) fn of(reaches: Reaches, now: DateTime<Utc>) -> Self {
         let since = |reach| first(reach, now).min(now.timestamp_micros());
-        Self { decisions: since(reaches.decisions), outcomes: since(reaches.outcomes) }
+        let decisions = since(reaches.decisions);
+        Self { decisions, outcomes: since(reaches.outcomes).min(decisions) }
     }
 
     /// What the limits of `catalog` look at, and `history`, which knows so much, does not know at `now`. It then counts

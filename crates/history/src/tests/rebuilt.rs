@@ -9,7 +9,11 @@ use uuid::Uuid;
 
 use super::catalogs::{World, noon, placement_of};
 use super::oracle::later;
-use crate::{Decision, Event, HistoryEntry, Outcome, Rebuild, ShownOffer, Spend, TotalUse, Transaction};
+use crate::moment;
+use crate::{
+    Decision, Event, History, HistoryEntry, Limits, Outcome, Rebuild, ShownOffer, Spend, TotalUse,
+    Transaction,
+};
 
 /// An event with texts of its own.
 #[derive(Debug, Clone)]
@@ -230,6 +234,64 @@ proptest! {
             prop_assert_eq!(gates(&world), gates(&again), "after {} minutes", minutes);
         }
     }
+}
+
+proptest! {
+    #[test]
+    fn what_was_before_can_be_added_later(
+        steps in life(), split in any::<prop::sample::Index>(), again in 0..30_usize, expires in any::<bool>(),
+    ) {
+        let (world, recorded, now) = lived(&steps);
+        let split = split.index(recorded.len() + 1);
+        let later = World::of(world.catalog.clone());
+        let mut rebuild = Rebuild::new(&later.history, now);
+        for event in &recorded[split..] {
+            rebuild.apply(&event.as_event());
+        }
+        // Of customers, some of what is known is there again: where it was dropped, all of it.
+        let again = if expires { recorded.len() } else { split + again };
+        if expires {
+            later.history.expire(now, TimeDelta::zero());
+        }
+        let before = History::default();
+        let limits = Limits::new(&before, &world.catalog, noon()).unwrap();
+        for (number, event) in recorded.iter().enumerate() {
+            let event = event.as_event();
+            match &event {
+                _ if number < split => before.count_in_totals(&event),
+                Event::Outcome(outcome) => before.settle(outcome),
+                Event::Decision(_) => {}
+            }
+            if number < again {
+                before.count_for_customer(&event);
+            }
+        }
+        drop(limits);
+        later.history.unite(&before, moment::millis(now));
+        for minutes in [0, 30, 3_000] {
+            let now = now + TimeDelta::minutes(minutes);
+            prop_assert_eq!(dump(&world, now), dump(&later, now), "after {} minutes", minutes);
+        }
+    }
+}
+
+#[test]
+fn what_is_there_twice_and_known_once_is_added_once() {
+    let (ours, theirs) = (World::new(&["", ""], ""), World::new(&["", ""], ""));
+    let shown = |id: &str| ShownOffer { offer: id.into(), spend: Spend::default(), reservations: Vec::new() };
+    let decision = |number: u128, offers: &[&str]| {
+        let shown = offers.iter().map(|offer| shown(offer)).collect();
+        Recorded::decision(Uuid::from_u128(number), "a", "app", noon(), shown)
+    };
+    ours.history.count_for_customer(&decision(1, &["o0", "o1"]).as_event());
+    // The names of the other history have other positions.
+    let other = History::default();
+    for (number, offers) in [(1, &["o1"][..]), (2, &["o0", "o1"]), (3, &["o0", "o1"])] {
+        other.count_for_customer(&decision(number, offers).as_event());
+        theirs.history.count_for_customer(&decision(number, offers).as_event());
+    }
+    ours.history.unite(&other, moment::millis(noon()));
+    assert_eq!(dump(&ours, noon()).0, dump(&theirs, noon()).0);
 }
 
 #[test]

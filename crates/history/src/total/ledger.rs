@@ -11,12 +11,15 @@ use super::board::Board;
 use super::bucket::Bucket;
 use super::meter::{Meter, MeterUse, Rule, Running};
 use super::reservations::{Hold, Reservations};
-use super::series::{CALENDAR, Series};
+use super::series::Series;
 use super::{Spend, Sum, TotalLimit};
 use crate::expiry::AHEAD;
 use crate::moment::Millis;
 use crate::names::DECISION;
 use crate::window::Window;
+
+/// The longest period of a limit: 3,650 days. Series of any length take little memory.
+const LONGEST: Millis = 3_650 * 86_400_000;
 
 /// Events, reservations and meters of an offer.
 #[derive(Debug, Default)]
@@ -237,17 +240,28 @@ impl Ledger {
         Counted { was_reserved: !reserved.is_empty(), overshoot }
     }
 
-    /// Lapses reservations, and drops what no period looks at any more.
+    /// Ends the reservations that waited for this outcome, which is counted elsewhere.
+    pub(crate) fn settle(&self, decision: Uuid, counted: u16, now: Millis) {
+        let mut book = self.book();
+        for limit in TotalLimit::ALL {
+            if let Some(hold) = book.reservations.settle(decision, limit, counted) {
+                book.unreserve(limit, hold, now);
+            }
+        }
+        book.reservations.remember(decision, counted);
+    }
+
+    /// Adds what was counted elsewhere and is not counted here, at `now`. Reservations that have ended here stay so.
+    pub(crate) fn add(&self, other: Saved, now: Millis) {
+        self.book().add(other, now);
+    }
+
+    /// Lapses reservations, and drops what no period can look at any more, whatever a later release asks.
     pub(crate) fn expire(&self, now: Millis) {
         let mut book = self.book();
         book.advance(now);
-        let sliding = book.running.iter().map(|running| match running.rule().window {
-            Window::Sliding(length) => length,
-            Window::Calendar(_) | Window::All => 0,
-        });
-        let before = now - sliding.max().unwrap_or(0).max(CALENDAR) - AHEAD;
         for (_, series) in &mut book.series {
-            series.expire(before);
+            series.expire(now - LONGEST - AHEAD);
         }
         book.publish(now);
     }
@@ -302,6 +316,29 @@ impl Book {
             self.take_tokens(limit, hold, -1);
         }
         self.roll(now);
+    }
+
+    fn add(&mut self, other: Saved, now: Millis) {
+        self.advance(now);
+        for running in &mut self.running {
+            running.settle(now);
+        }
+        let day = self.day.get_or_insert_with(|| Window::new(Period::Day, Tz::UTC));
+        for (counted, series) in other.series {
+            match self.series.iter_mut().find(|(of, _)| *of == counted) {
+                Some((_, known)) => known.add_all(series, day),
+                None => self.series.push((counted, series)),
+            }
+        }
+        for running in &mut self.running {
+            running.recount(of_type(&self.series, running.rule().counted));
+        }
+        for (decision, limit, hold) in other.reservations.all() {
+            if hold.until > now && !self.reservations.has_settled(decision, hold.counted) {
+                self.open(decision, limit, *hold, now);
+            }
+        }
+        self.publish(now);
     }
 
     fn roll(&mut self, now: Millis) {

@@ -250,8 +250,8 @@ impl Running {
         Left { room: self.room(), end: self.until }
     }
 
-    /// Before every change: counts the tokens with what was left until then.
-    fn settle(&mut self, now: Millis) {
+    /// Counts the tokens at `now`, before sums change.
+    pub(super) fn settle(&mut self, now: Millis) {
         self.is_changed = true;
         let left = self.left();
         if let Some(bucket) = &mut self.bucket {

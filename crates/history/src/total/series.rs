@@ -20,7 +20,7 @@ const MOST_POINTS: usize = 1_024;
 const PART_OF_AGE: Millis = 32;
 
 /// The age from which on no calendar period asks: 31 days and what a clock can be set back.
-pub(crate) const CALENDAR: Millis = 32 * 86_400_000;
+const CALENDAR: Millis = 32 * 86_400_000;
 
 /// The events of one type.
 #[derive(Debug, Clone, Default)]
@@ -62,9 +62,7 @@ impl Series {
             Some(last) if last.at > at => self.add_before_last(at, sum),
             _ => self.points.push_back(Point { at, sum }),
         }
-        // A quarter more than the last merge left, so that one that gains little is not repeated for each event.
-        let crowded = self.points.len() > MOST_POINTS.max(self.merged / 4 * 5);
-        crowded && self.merge(day)
+        self.is_crowded() && self.merge(day)
     }
 
     fn add_before_last(&mut self, at: Millis, sum: Sum) {
@@ -72,6 +70,28 @@ impl Series {
         match self.points.get_mut(place).filter(|point| point.at == at) {
             Some(point) => point.sum = point.sum.plus(sum),
             None => self.points.insert(place, Point { at, sum }),
+        }
+    }
+
+    /// Whether there are a quarter more points than the last merge left, so that one that gains little is not repeated
+    /// for each event.
+    fn is_crowded(&self) -> bool {
+        self.points.len() > MOST_POINTS.max(self.merged / 4 * 5)
+    }
+
+    /// Adds all of another series.
+    pub(super) fn add_all(&mut self, other: Self, day: &Window) {
+        self.lifetime = self.lifetime.plus(other.lifetime);
+        let mut points: Vec<Point> = self.points.drain(..).chain(other.points).collect();
+        points.sort_by_key(|point| point.at);
+        for point in points {
+            match self.points.back_mut().filter(|last| last.at == point.at) {
+                Some(last) => last.sum = last.sum.plus(point.sum),
+                None => self.points.push_back(point),
+            }
+        }
+        if self.is_crowded() {
+            self.merge(day);
         }
     }
 

@@ -359,3 +359,20 @@ fn a_meter_that_is_gone_leaves_nothing_on_the_board() {
     assert_eq!(second.meter(&free, &board, START).slot(), 0);
     assert_eq!(board.word(0), 0b10);
 }
+
+#[test]
+fn a_new_limit_of_any_length_finds_what_was_counted_years_before() {
+    const DAY: Millis = 86_400_000;
+    let metered = Metered::new(&[rule(TotalLimit::Cap, DECISION, Period::Day, 3)], START);
+    metered.take(Uuid::from_u128(1), START).unwrap();
+    for days in [10, 40, 400] {
+        let now = START + days * DAY;
+        metered.ledger.expire(now);
+        let longer = Period::Sliding(chrono::TimeDelta::days(days + 1));
+        let meter = metered.ledger.meter(&rule(TotalLimit::Cap, DECISION, longer, 3), &Arc::default(), now);
+        assert_eq!(metered.ledger.usage(&meter, now).confirmed, 1, "{days}");
+    }
+    // No limit looks back further than ten years.
+    metered.ledger.expire(START + 4_000 * DAY);
+    assert!(metered.ledger.save().series.iter().all(|(_, series)| series.points().len() == 0));
+}

@@ -33,6 +33,8 @@ pub struct HistoryMetrics {
     view_seconds: Histogram,
     /// Other servers that live, where limits count what each decides alone.
     pub not_shared: Gauge,
+    /// 1 while limits look further back than the history reaches.
+    pub incomplete: Gauge,
     /// When the last checkpoint was made, in seconds since 1970.
     pub checkpoint_time: Seconds,
     /// Checkpoints that could not be made.
@@ -107,6 +109,13 @@ impl HistoryMetrics {
                 own,
                 "history_not_shared",
                 "Other servers that use the store while the release has limits: each counts what it decides alone",
+                Gauge::default(),
+            ),
+            incomplete: plain(
+                own,
+                "history_incomplete",
+                "1 while limits of the release look further back than the history reaches, and count too little; what \
+                 is missing is read meanwhile",
                 Gauge::default(),
             ),
             checkpoint_time: in_unit(

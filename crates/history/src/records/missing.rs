@@ -1,0 +1,166 @@
+//! What a history lacks for a release that looks further back than all before, read while calls go on.
+//!
+//! A history knows events since some time ([`Known`]), and has dropped what nothing looked at. [`read_missing`] reads
+//! what is before into a history of its own, and touches the one that serves not at all; [`Missing::add_to`] adds it.
+//! Of totals that is what was never counted, since what was is kept. Of customers it is also what was dropped: what both
+//! have is added once.
+
+use std::ops::ControlFlow;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use event::proto::{DecisionRecord, OutcomeRecord};
+use event::{EventReader, Record, SealedError, Since};
+use offer::Catalog;
+use uuid::Uuid;
+
+use super::covers::Known;
+use super::reach::{Reach, Reaches};
+use super::{
+    OVERLAP, Recovered, decision_of, first, known_decision, moment as moment_of, outcome_of, shown_offers,
+};
+use crate::event::Event;
+use crate::feedback::OPT_OUT;
+use crate::moment::{self, Millis};
+use crate::{History, Limits, Rebuild};
+
+/// What a history lacks.
+#[derive(Debug)]
+pub struct Missing {
+    history: History,
+    /// What is known with it.
+    known: Known,
+    /// The first moment of which customers have everything, once it is added.
+    since: Millis,
+    recovered: Recovered,
+}
+
+/// Reads what `history` lacks of what the limits of `catalog` look at from `now`. It knows so much: `known`. An outcome
+/// that comes again within `deduplicated` is a duplicate.
+///
+/// # Errors
+/// When the store cannot be reached, or a file is damaged.
+pub fn read_missing(
+    (history, known): (&History, Known),
+    reader: &EventReader,
+    catalog: &Catalog,
+    deduplicated: TimeDelta,
+    now: DateTime<Utc>,
+) -> Result<Missing, SealedError> {
+    let reaches = Reaches::of(catalog, deduplicated);
+    // Both kinds, so that one moment says how far back customers are known.
+    let first = first(reaches.earliest(), now).min(now.timestamp_micros());
+    let dropped_before = history.kept_since().map_or(0, moment::millis);
+    let kept = history.expires_before(now, TimeDelta::zero());
+    let since = match reaches.earliest() {
+        Reach::Everything => kept,
+        Reach::Nothing | Reach::Back(_) => kept.max(moment::millis(moment_of(first))),
+    };
+    let own = History::new(deduplicated);
+    // Decisions may come behind their outcomes, which only meters have remembered.
+    let limits = Limits::new(&own, catalog, moment_of(first).min(now));
+    let mut reading = Reading {
+        rebuild: Rebuild::new(&own, now),
+        history: &own,
+        catalog,
+        known,
+        dropped_before,
+        since,
+        recovered: Recovered::default(),
+    };
+    let events = Since { time: Some(first.saturating_sub(OVERLAP)), ..Since::default() };
+    reader.events_since(&events, &mut |entry| {
+        match &entry.record {
+            Record::Decision(record) if record.decided_at >= first => reading.decision(record),
+            Record::Outcome(record) if record.received_at >= first => reading.outcome(record),
+            Record::Decision(_) | Record::Outcome(_) => {}
+        }
+        ControlFlow::Continue(())
+    })?;
+    let recovered = reading.recovered;
+    drop(limits);
+    let known = Known { decisions: known.decisions.min(first), outcomes: known.outcomes.min(first) };
+    Ok(Missing { history: own, known, since, recovered })
+}
+
+impl Missing {
+    /// What was read and is not known yet.
+    #[must_use]
+    pub fn recovered(&self) -> Recovered {
+        self.recovered
+    }
+
+    /// Leaves out the customers that `is_meant`.
+    pub fn forget(&self, is_meant: impl Fn(&str) -> bool) {
+        for id in self.history.customer_ids() {
+            if is_meant(&id) {
+                self.history.forget(&id);
+            }
+        }
+    }
+
+    /// Adds it to the history that it was read for, at `now`. Returns how much that knows then. The thread needs normal
+    /// priority, and nothing may be dropped meanwhile.
+    pub fn add_to(self, history: &History, now: DateTime<Utc>) -> Known {
+        history.unite(&self.history, moment::millis(now));
+        history.has_since(self.since);
+        self.known
+    }
+}
+
+/// Events that become what is missing.
+struct Reading<'h> {
+    rebuild: Rebuild<'h>,
+    history: &'h History,
+    catalog: &'h Catalog,
+    /// What is counted already.
+    known: Known,
+    /// Of customers, what is before this moment was dropped.
+    dropped_before: Millis,
+    /// Of customers, nothing before this moment is looked at.
+    since: Millis,
+    recovered: Recovered,
+}
+
+impl Reading<'_> {
+    fn decision(&mut self, record: &DecisionRecord) {
+        let Ok(id) = Uuid::try_parse(&record.decision_id) else { return };
+        let known = known_decision(record, self.catalog);
+        let shown = shown_offers(record, &known);
+        let event = Event::Decision(decision_of(id, &known, &shown));
+        if shown.is_empty() || !self.rebuild.is_new(&event) {
+            return;
+        }
+        let is_unknown = record.decided_at < self.known.decisions;
+        if is_unknown {
+            self.history.count_in_totals(&event);
+        }
+        let is_of_customer = self.of_customer(&event, moment::millis(known.decided_at), is_unknown);
+        self.recovered.decisions += u64::from(is_unknown || is_of_customer);
+    }
+
+    fn outcome(&mut self, record: &OutcomeRecord) {
+        let outcome = outcome_of(record);
+        let event = Event::Outcome(outcome);
+        if !self.rebuild.is_new(&event) {
+            return;
+        }
+        // Every opt-out was counted when the history was built.
+        let is_unknown = record.received_at < self.known.outcomes && outcome.outcome != OPT_OUT;
+        if is_unknown {
+            self.history.count_in_totals(&event);
+        } else {
+            self.history.settle(&outcome);
+        }
+        let is_of_customer = self.of_customer(&event, moment::millis(outcome.occurred_at), is_unknown);
+        self.recovered.outcomes += u64::from(is_unknown || is_of_customer);
+    }
+
+    /// Adds an event of `at` to what is missing of its customer, if it is.
+    fn of_customer(&self, event: &Event<'_>, at: Millis, is_unknown: bool) -> bool {
+        let is_missing = (is_unknown || at < self.dropped_before) && at >= self.since;
+        if is_missing {
+            self.history.count_for_customer(event);
+        }
+        is_missing
+    }
+}
