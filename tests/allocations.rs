@@ -181,7 +181,7 @@ fn a_record_allocates_little() {
     let config = EventConfig { directory: directory.path().join("data"), ..EventConfig::reference() };
     let (log, _) = EventLog::start(&config, "test", &Arc::new(Metrics::new())).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    // Bulk work is always handed to the worker, whatever decisions have cost lately: both sides take the same way.
+    // Bulk work is always handed to the worker, not by what decisions have cost: both sides take the same way.
     let call = || Call::default().in_lane(Lane::Bulk);
     let (decider, workers) = decider(directory.path());
     let recording = decider.clone().with_recorder(recorder(log.recorder(), replay::Privacy::default()));

@@ -9,7 +9,7 @@ Decisions and outcomes are recorded as those of any client, so that there is som
 that withhold offers, metrics, `proffer decision list`, `proffer events export --kind outcome`. At the end it prints
 what was shown, what became of the outcomes, and how much each limit withheld.
 
-Nobody is real: see `Bank.respond` for how customers respond. Exits with 2 if the server rejected a call or was
+The customers are simulated: see `Bank.respond`. Exits with 2 if the server rejected a call or was
 unreachable. Start reading at `main`.
 """
 
@@ -127,7 +127,7 @@ class Bank:
         self.note(customer, result)
 
     def respond(self, at, placement, result, offer):
-        """What a customer does with an offer. Whoever sees it accepts with the probability that the model predicts."""
+        """What a customer does with an offer. They accept with the probability that the model predicts."""
         draw = self.random.random
         if draw() >= SEEN[placement]:
             return

@@ -150,7 +150,7 @@ impl Missed {
 pub(super) struct Leaving(Arc<Mutex<Beating>>);
 
 impl Leaving {
-    /// Says that the server has ended, and what it leaves behind. Nobody need wait for one that leaves nothing.
+    /// Says that the server has ended, and what it leaves behind. One that leaves nothing is not waited for.
     pub(super) fn leave(self) {
         let beating = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Beating { heartbeats, log, .. } = &*beating;

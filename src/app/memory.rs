@@ -143,7 +143,7 @@ impl Memory {
         let schema = FeatureSchema::parse("features.toml", &features).ok();
         let catalog = schema
             .and_then(|schema| offer::read(&schema, ("offers.toml", &offers), ("policy.toml", &policy)).ok());
-        // A release that cannot be read does not serve; whoever loads it says why.
+        // A release that cannot be read does not serve; what loads it says why.
         let Some(catalog) = catalog else { return Ok(()) };
         let memory = (&*self.history, &*self.recent);
         let has_erased = |since| recorded.erasures.missed_since(since);

@@ -125,7 +125,7 @@ async fn send(
     sent
 }
 
-/// Reads a file to its end, batch by batch, unless nobody takes them. Returns how many lines could not be read.
+/// Reads a file to its end, batch by batch, until they are no longer taken. Returns how many lines could not be read.
 fn read(
     file: OutcomeFile,
     name: &str,

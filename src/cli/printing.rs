@@ -41,7 +41,7 @@ pub(super) fn print_contents(text: &str) -> Result<(), Failure> {
     if stdout().is_terminal() { print(text) } else { write(text).map(|_| ()) }
 }
 
-/// Prints a remark to standard error. Where nobody reads that, there is nobody to tell.
+/// Prints a remark to standard error. If it is closed, the remark is lost.
 pub(super) fn say(text: impl Display) {
     let _ = writeln!(stderr().lock(), "{}", foreign::lines(&text.to_string()));
 }

@@ -110,7 +110,7 @@ impl ServerLog for LeftBehind<'_> {
 
 /// The person with an id.
 fn subject(id: &str, privacy: &Privacy) -> Result<Subject, Failure> {
-    let nobody = "--customer is empty: that is the id of all unknown visitors, and of nobody";
+    let nobody = "--customer is empty: that is the id of all unknown visitors, and of no customer";
     Subject::new(id, &privacy.pseudonyms).ok_or_else(|| Failure::new(nobody))
 }
 

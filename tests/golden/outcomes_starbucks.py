@@ -70,7 +70,7 @@ class Stream:
                 text = f'budget = {{ amount = {amount}, per = "all", count = "impression", spends = "cost" }}'
                 found[offer] = text, None if above else "BUDGET"
             else:
-                # What nobody completes is limited by views: a limit of 0 would be refused as a mistake.
+                # What is never completed is limited by views: a limit of 0 would be refused as a mistake.
                 most, kind = (completed, "convert") if completed else (viewed, "impression")
                 text = f'cap_total = {{ limit = {most + above}, per = "all", count = "{kind}" }}'
                 found[offer] = text, None if above else "CAP_TOTAL"

@@ -81,7 +81,7 @@ def decided(record, workspace, release):
     moment = dt.datetime.fromtimestamp(0, UTC) + dt.timedelta(microseconds=record.decided_at)
     if record.HasField("as_of"):
         moment = record.as_of.ToDatetime(UTC)
-    # Whatever the store has today: the customer is as they were recorded.
+    # Not as the store has them today: the customer is as they were recorded.
     workspace.customers = {record.customer_id: of("customer", "store")}
     answer = workspace.rank(
         {

@@ -335,7 +335,7 @@ async fn erase_while_servers_run(place: &Place) {
     assert_eq!(verified(place, &data), all.len() as u64);
     assert_eq!(recorded(place, &keys), others);
     assert_eq!(place.holding(&anna), Vec::<PathBuf>::new());
-    // Again, it does no harm, and nobody is waited for.
+    // Again, it does no harm, and no server is waited for.
     let again = place.fails(
         &["privacy", "erase", "--customer", ANNA, "--keys", &both],
         &["nothing was found of customer `C000042`", "unless they were erased before"],

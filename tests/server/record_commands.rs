@@ -209,7 +209,7 @@ async fn keys_and_logs_belong_in_no_store() {
     assert!(serves("PROFFER_DATA_DIRECTORY", &data).contains("data.directory "));
     assert!(!Path::new(&data).exists());
 
-    // A pipe that nobody writes to is not waited for.
+    // A pipe without a writer is not waited for.
     let pipe = scene.at("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     scene.fails(&["decision", "list", "--keys", &pipe], 1, &["pipe: is not a file"]);
@@ -314,7 +314,7 @@ async fn a_running_server_seals_by_itself_and_lists_page_by_page() {
     assert!(server.terminate().success());
 }
 
-/// A command whose standard output or standard error nobody reads.
+/// A command whose standard output or standard error is closed.
 fn unread(scene: &Scene, words: &[&str], is_unread: [bool; 2]) -> (Option<i32>, Vec<u8>) {
     let closed = || {
         let (reader, writer) = std::io::pipe().unwrap();

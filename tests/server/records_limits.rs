@@ -14,7 +14,7 @@ use wire::decision_service_client::DecisionServiceClient;
 use wire::feedback_service_client::FeedbackServiceClient;
 use wire::record_service_client::RecordServiceClient;
 
-/// The most that may be shown of an offer whose outcome nobody reports, and of one that counts decisions.
+/// The most that may be shown of an offer whose outcome is never reported, and of one that counts decisions.
 const MOST_RESERVED: u64 = 60;
 const MOST_SHOWN: u64 = 150;
 

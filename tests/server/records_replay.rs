@@ -40,7 +40,7 @@ fn call(turn: usize, release: u64) -> wire::RankRequest {
             let ids: Vec<String> = (0..40).map(customer).collect();
             rank_request("email_monthly", &ids.iter().map(String::as_str).collect::<Vec<_>>())
         }
-        // Missing, beyond its range, of no name in the schema; for a stranger and for nobody.
+        // Missing, beyond its range, of no name in the schema; for an unknown customer and for an empty id.
         3 => {
             let values = [number, f32::NAN, 1.0, -5.0, 44.0, 2.0, 5_000.5, 17.0, 3.0];
             let features = dense(&["balance", "age", "no_such_feature"], 3, &values);
@@ -49,7 +49,7 @@ fn call(turn: usize, release: u64) -> wire::RankRequest {
                 ..rank_request("app_home", &[&one, &format!("stranger-{turn}"), ""])
             }
         }
-        // Nobody without features, and a name that is too long, beside a customer who is decided.
+        // An empty id without features, and a name that is too long, beside a customer who is decided.
         4 => rank_request("app_home", &["", &one, &"x".repeat(300)]),
         5 => wire::RankRequest {
             features: Some(dense(&["balance"], 2, &[f32::INFINITY, number])),

@@ -190,7 +190,7 @@ pub(crate) trait Columnar:
     fn write_rest(&self, names: &mut NamesOfRelease<'_>, line: &mut Vec<u8>) -> io::Result<()>;
 }
 
-/// What can be asked of a record whatever its kind.
+/// What can be asked of a record of any kind.
 pub(crate) trait Recorded: EventRecord {
     /// Whether a query wants it, but for the limit.
     fn is_wanted(&self, query: &Query) -> bool;

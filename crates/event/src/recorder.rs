@@ -19,7 +19,7 @@ pub const EVENT_BYTES: usize = 4 << 10;
 
 /// What becomes events on the writer's thread. It owns all that it needs.
 pub trait IntoEvents: Send {
-    /// Hands its events to `emit`, in order, whatever their kinds. The writer fills in position, time, server and
+    /// Hands its events to `emit`, in order, of any kind. The writer fills in position, time, server and
     /// version. When it panics, none of its events is recorded.
     fn events(self: Box<Self>, emit: &mut dyn FnMut(Record));
 
@@ -41,7 +41,7 @@ pub enum Durability {
 pub(crate) enum Urgency {
     /// As `records.sync` says.
     AsConfigured,
-    /// At once, whatever `records.sync` says.
+    /// At once, also where `records.sync` allows later.
     AtOnce,
 }
 
@@ -57,7 +57,7 @@ impl Recorder {
         Self { shared, urgency: Urgency::AsConfigured }
     }
 
-    /// A handle whose events are written and synced at once, whatever `records.sync` says: for what must be durable
+    /// A handle whose events are written and synced at once, also where `records.sync` allows later: for what must be durable
     /// before it is answered. Its [`durability`](Self::durability) is [`Durability::Awaited`]. What other handles have
     /// queued before is written with them. Room that one handle has reserved can be used with the other.
     #[must_use]

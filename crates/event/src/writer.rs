@@ -66,7 +66,7 @@ struct Pending {
     reserved: usize,
     /// When it is to be committed.
     due: Option<Instant>,
-    /// Whether it is to be written and synced at once, whatever the policy.
+    /// Whether it is to be written and synced at once, under any policy.
     is_urgent: bool,
 }
 

@@ -1,6 +1,6 @@
 //! Checkpoints: a history as a file, so that a server that starts reads it and the part of the log behind it.
 //!
-//! A file has the position in the log that it covers, whatever the caller means by it. [`write()`] takes it of a history
+//! A file has the position in the log that it covers, in the caller's terms. [`write()`] takes it of a history
 //! in which nothing happens meanwhile, as when a server stops. [`advance()`] makes the next one out of the last one and
 //! the events behind it, without the history that serves: customers are merged one by one, so that it needs memory for
 //! the customers of these events alone. [`without`] takes customers out. [`read`] gives the history again. Every frame has a checksum, which covers its

@@ -128,7 +128,7 @@ impl History {
     }
 
     /// Erases what is kept of a customer. Returns whether there was anything. Totals of offers stay as they are: they
-    /// name nobody.
+    /// name no customer.
     pub fn forget(&self, customer: &str) -> bool {
         self.customers.remove(customer).is_some()
     }

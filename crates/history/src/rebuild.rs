@@ -9,7 +9,7 @@ use super::History;
 use super::event::Event;
 use super::moment::{self, Millis};
 
-/// Applies events to a history, each once, in whatever order they come.
+/// Applies events to a history, each once, in any order.
 ///
 /// The limits of the release that will serve should be resolved before, so that paced budgets go on as they did.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! What must hold whatever happens, in whatever order.
+//! What must hold for all events in any order.
 
 pub(crate) mod catalogs;
 mod clock;

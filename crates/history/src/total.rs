@@ -5,7 +5,7 @@
 //! without a lock, where the [`Board`] says that there is something to read. Events, reservations and lapses change it
 //! under the lock of the ledger, and [`Ledger::take`] looks again under that lock, so that at each decision
 //! confirmed + reserved + asked ≤ limit.
-//! Events are kept whatever limits there are. So a new release finds the counts of its periods.
+//! Events are kept even without limits. So a new release finds the counts of its periods.
 
 mod board;
 mod bucket;

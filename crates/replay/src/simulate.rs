@@ -44,7 +44,7 @@ pub struct Simulation {
     pub options: Options,
 }
 
-/// What limits look at in a simulation: a history for each release. Nobody else may use them.
+/// What limits look at in a simulation: a history for each release. They must not be shared.
 #[derive(Debug, Clone)]
 pub struct SimulatedHistory {
     before: Limiter,
@@ -320,7 +320,7 @@ impl State {
             Ok(Decisions { candidates: decided.candidates, of_customers: decided.decisions })
         };
         let decided = self.placements.iter().map(at).collect();
-        // Nobody asks for these customers again.
+        // These customers are not asked for again.
         held.into_iter().for_each(Held::keep_totals);
         decided
     }

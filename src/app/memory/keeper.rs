@@ -35,7 +35,7 @@ impl Keeper {
     ) -> Option<T> {
         let (tell, told) = channel();
         let job = move |history: &History| {
-            // Nobody waits any more if this fails.
+            // No one waits any more if this fails.
             let _ = tell.send(work(history));
         };
         self.0.send(Box::new(job)).ok()?;

@@ -58,7 +58,7 @@ pub(super) struct EraseArgs {
     /// This server and its data directory are gone for good: do not wait for it; may be given several times
     #[arg(long, value_name = "SERVER")]
     gone: Vec<String>,
-    /// This key is lost for good, so that nobody can tell whose its pseudonyms are; may be given several times
+    /// This key is lost for good, so that its pseudonyms can no longer be told apart; may be given several times
     #[arg(long, value_name = "KEY")]
     lost_key: Vec<String>,
     #[command(flatten)]

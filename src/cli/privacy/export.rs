@@ -81,7 +81,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What limits see of a person. Nobody but a server keeps it, so it is worked out as a server does.
+/// What limits see of a person. Only a server keeps it, so it is worked out as a server does.
 fn history_of(store: &Store, reader: &EventReader, subject: &Subject) -> Result<Value, Failure> {
     let ReleaseFiles { features, offers, policy, .. } = store.release(store.current()?.current.release)?;
     let schema = FeatureSchema::parse("features.toml", &features)?;

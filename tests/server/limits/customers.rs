@@ -32,7 +32,7 @@ async fn a_contact_limit_holds_per_customer_and_channel_and_says_when_it_frees()
     // Others, and other channels, are free.
     assert_eq!(live.shows("letter", "bert").await, ["gold"]);
     assert_eq!(live.shows("home", "anna").await, ["gold"]);
-    // Limits go by the clock of the server, whatever the call says.
+    // Limits go by the clock of the server, not by the call's `as_of`.
     let later = prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 };
     let request = wire::RankRequest { as_of: Some(later), ..ask("letter", &["anna"]) };
     assert_eq!(shown(&live.rank(request).await[0]), ["help"]);

@@ -64,14 +64,14 @@ async fn who_was_erased_while_a_server_did_not_run_does_not_come_back_from_its_c
     let (bank, live) = contacted(&[]).await;
     live.end();
     let (data, store) = (bank.path("data"), bank.store());
-    // Its log is sealed, so that nobody waits for it.
+    // Its log is sealed, so that no erasure waits for it.
     proffer_prints(["events", "seal", data.to_str().unwrap(), "--store", store.to_str().unwrap()]);
     // Sealing may have removed its heartbeat.
     for heartbeat in fs::read_dir(store.join("servers")).into_iter().flatten() {
         fs::remove_file(heartbeat.unwrap().path()).unwrap();
     }
     erase(&bank, &[]);
-    assert!(has(&bank.checkpoint(), ANNA), "nobody has told the server yet");
+    assert!(has(&bank.checkpoint(), ANNA), "the server does not know of it yet");
     let mut live = bank.serve(&[]).await;
     assert_eq!(live.would_show("home", ANNA).await, ["gold"]);
     assert_eq!(live.would_show("home", BERT).await, Vec::<String>::new());

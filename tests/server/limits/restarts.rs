@@ -147,7 +147,7 @@ async fn a_start_reads_the_checkpoint_and_what_is_behind_it_and_a_bad_one_is_nam
     }
     let log = live.end();
     assert!(says(&log, "the history is that of its checkpoint and what is behind it"), "{log:#?}");
-    // Of another version, cut, or changed: it is built anew, and nobody is forgotten.
+    // Of another version, cut, or changed: it is built anew, and no customer is forgotten.
     let good = fs::read(bank.checkpoint()).unwrap();
     assert!(good != first);
     let mut changed = good.clone();

@@ -190,7 +190,7 @@ fn in_a_directory_a_load_and_an_erasure_take_turns() {
         });
         assert_eq!(place.present(), ("customers.csv".to_owned(), ids(&file)));
     }
-    // Whatever the order was, the last word has the next erasure.
+    // In every order, the last word has the next erasure.
     place.run(&ERASE);
     assert_eq!(place.holding(&[ANNA.to_owned()]), Vec::<PathBuf>::new());
     assert_eq!(place.present().1, ids(&file));

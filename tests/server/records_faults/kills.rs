@@ -94,7 +94,7 @@ async fn uploading(scene: &Scene, s3: &S3, data: &str) -> (Process, Load) {
     s3.hold();
     fs::remove_file(&gate).unwrap();
     // What the server asks for otherwise is shorter.
-    until("the upload is under way", async || s3.unread_bytes() > 4_096).await;
+    until("the upload has begun", async || s3.unread_bytes() > 4_096).await;
     (server, load)
 }
 

@@ -33,7 +33,7 @@ async fn each_server_writes_files_of_its_own_and_a_dead_ones_log_is_sealed_by_an
     let answered = load.stop().await;
     assert!(!scene.log_files("a").is_empty(), "nothing was left to be sealed");
 
-    // While a process seals what it left, nobody else has its directory; that of a running server is never taken.
+    // While a process seals what it left, no other process has its directory; that of a running server is never taken.
     let (gate, data) = (scene.path("gate"), |name: &str| scene.path(name).display().to_string());
     fs::write(&gate, "").unwrap();
     let mut sealing = scene.proffer();

@@ -6,7 +6,7 @@ use prost::encoding::encoded_len_varint;
 use crate::kind::{EventRecord, Record};
 use crate::proto::Event;
 
-/// The record's time, and zeros that make it as long as it was. The same for the same record, whoever blanks it.
+/// The record's time, and zeros that make it as long as it was. Two servers that blank the same record write the same.
 ///
 /// `length`: what the record takes as protobuf. `None` for a record that is too short, as none of a server is: each has
 /// an id.
@@ -32,7 +32,7 @@ fn blank(record: &Record, length: usize) -> Option<Record> {
 pub(super) fn blank_event(event: &Event, length: usize) -> Option<Event> {
     let record = Record::of_event(event.event.clone()?)?;
     let mut blanked = Event { position: event.position, recorded_at: event.recorded_at, event: None };
-    // Behind position and time come the tag of the record, one byte whatever its kind, its length, and itself.
+    // Behind position and time come the tag of the record, one byte for every kind, its length, and itself.
     let rest = length.checked_sub(blanked.encoded_len() + 1)?;
     let mut lengths = (1..=5).filter_map(|head| rest.checked_sub(head));
     let length = lengths.find(|length| encoded_len_varint(*length as u64) + length == rest)?;

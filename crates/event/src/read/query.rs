@@ -81,7 +81,7 @@ pub struct Since {
     /// Appended at this time or later, in microseconds since 1970; `None`: at any. Files of days more than one before
     /// are not looked at.
     pub time: Option<i64>,
-    /// Of these servers what stands behind a position, whatever its time: a clock may be set back, and positions go on.
+    /// Of these servers what stands behind a position, of any time: a clock may be set back, and positions go on.
     pub positions: BTreeMap<String, u64>,
     /// Of which server; `None`: of all.
     pub server: Option<OfServer>,

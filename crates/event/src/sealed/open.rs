@@ -133,7 +133,7 @@ impl SealedFile {
             (Some(stated), Some(expected)) if stated != expected => {
                 return Err(damaged(format!("it has events of kind `{stated}`, not `{expected}`")));
             }
-            // Without a description it is no sealed file, whatever its kind.
+            // Without a description it is a sealed file of no kind.
             (stated, expected) => stated.or(expected).unwrap_or(Kind::Decision),
         };
         let chunk_checksums = checksums(value_of(CHUNKS_CRC).unwrap_or_default())

@@ -221,7 +221,7 @@ fn kinds_that_are_not_known_are_refused_by_name() {
     let files = stored_mixed();
     let folder = files.root().join("events/view/date=2026-11-30");
     fs::create_dir_all(&folder).unwrap();
-    // What is no sealed file is nobody's business.
+    // Other files are left alone.
     fs::write(folder.join("notes.txt"), "not ours").unwrap();
     assert_eq!(found(&files, &[]).problems, []);
     fs::write(folder.join("a-00000001.parquet"), "of a newer version").unwrap();

@@ -223,7 +223,7 @@ fn an_urgent_batch_is_told_that_the_log_stalls() {
     assert!(matches!(machine.turn(), Next::Rest(_)));
     assert_eq!(poll(urgent.as_mut()), Poll::Ready(Err(NotRecorded::Stalled)));
     assert!(machine.recorder.urgent().try_reserve(1).is_none());
-    // Whoever does not wait has room in the queue.
+    // Calls that do not wait have room in the queue.
     assert!(machine.recorder.try_reserve(1).is_some());
     assert!(matches!(machine.turn_after(FIRST_RETRY), Next::Sleep(_)));
     assert_eq!((machine.ids(), machine.disk.syncs()), (vec!["a".to_owned()], 1));

@@ -1,6 +1,6 @@
 //! One customer in a file: all that it has of them, and the same file without them.
 //!
-//! The file without them is made anew, and whoever owns the former one replaces it. Nothing but the rows of the
+//! The file without them is made anew, and the owner of the former one replaces it. Nothing but the rows of the
 //! customer goes: a CSV file keeps its bytes, separator, quotes and numbers, and its compression; a Parquet file keeps
 //! its columns, types and metadata.
 

@@ -77,7 +77,7 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        // While an id is claimed, nobody else admits it.
+        // While an id is claimed, no other call admits it.
         for id in &self.admitted {
             self.history.withdraw(id);
         }

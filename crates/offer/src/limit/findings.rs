@@ -25,7 +25,7 @@ pub enum LimitPlace {
 }
 
 impl Catalog {
-    /// Checks every limit for offers that nobody is ever shown, and for limits that limit nothing.
+    /// Checks every limit for offers that are never shown, and for limits that limit nothing.
     #[must_use]
     pub fn limit_findings(&self) -> Vec<LimitFinding> {
         let mut findings = Vec::new();

@@ -1,4 +1,4 @@
-//! Warns of sound limits that are most likely mistakes: offers that nobody is ever shown, limits that limit nothing.
+//! Warns of sound limits that are most likely mistakes: offers that are never shown, limits that limit nothing.
 
 use super::{Kind, Lines};
 use crate::Release;

@@ -1,6 +1,6 @@
 //! The customers' source of a bucket: one object, replaced whole, and its copy in the mirror.
 //!
-//! Whoever makes a new source out of the present one replaces only what they have read, and begins again if it is
+//! A new source that is made of the present one replaces only what they have read, and begins again if it is
 //! another one by then. So no load is lost to an erasure (`customers/erasure.rs`), and no load keeps what an erasure
 //! has removed.
 

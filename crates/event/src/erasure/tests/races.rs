@@ -1,4 +1,4 @@
-//! Several at once: two commands, and a server that seals meanwhile. Whatever the order, the end is the same.
+//! Several at once: two commands, and a server that seals meanwhile. The end is the same in every order.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! Mutated events and Parquet files: no decoder panics, whatever the kinds of the events are.
+//! Mutated events and Parquet files: no decoder panics, for any kind of event.
 
 use std::ops::ControlFlow;
 

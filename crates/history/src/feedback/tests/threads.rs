@@ -1,4 +1,4 @@
-//! Whatever comes, however often and in whatever order, is counted once.
+//! Each outcome is counted once, in any order and however often it comes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

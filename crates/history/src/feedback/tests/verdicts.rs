@@ -257,7 +257,7 @@ async fn customers_are_named_as_records_name_them() {
         click_on("6", visitor, "a"),
         who(click_on("7", by_old, "a"), "C-2"),
         who(click_on("8", by_new, "a"), "C-2"),
-        // Nobody is known by a pseudonym.
+        // No customer is known by a pseudonym.
         who(click_on("9", by_new, "a"), &new.text),
     ];
     let verdicts = setting.record(outcomes).await;

@@ -78,7 +78,7 @@ impl Store {
             self.0.objects.delete(&key(if is_former { present } else { other }))?;
         }
         let path = self.0.customers.display().to_string();
-        let message = "files of customers keep changing; try again when nobody loads any".to_owned();
+        let message = "files of customers keep changing; try again when none are being loaded".to_owned();
         Err(StoreError::Damaged { path, message })
     }
 

@@ -130,7 +130,7 @@ fn another_limit_is_asked_of_the_history_that_was_recorded() {
         models.load(4, &with_policy(&format!("{letters}\nper = \"3d\""), "limit = 0\nper = \"1d\""));
     let shorter = compared(&records, &base, &shorter, 2);
     assert_eq!(not_known(&shorter), []);
-    // A limit of 0 everywhere: nobody is shown anything, the fallback included.
+    // A limit of 0 everywhere: nothing is shown, the fallback included.
     assert_eq!(shorter.effect.all.empty.after, records.len() as u64);
 }
 
@@ -150,7 +150,7 @@ fn what_was_not_recorded_is_said_and_counts_as_not_having_happened() {
     // Further back than `cap_customer` of `green` looked at decisions.
     let (found, _) = unknown(&policy("limit = 1\nper = \"3d\"", "limit = 1\nper = \"8d\""));
     assert_eq!(found, expect("contact limit `letters`", by_mail(&records)));
-    // A type that nobody had looked at.
+    // A type at which no limit had looked.
     let (found, _) = unknown(&policy("outcome = \"dismiss\"", "outcome = \"complaint\""));
     assert_eq!(found, expect("suppression `dismissed`", all));
     // Caps of offers matter where the offers are candidates.
