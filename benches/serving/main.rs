@@ -3,8 +3,8 @@
 //! minute. Some figures need Linux.
 //!
 //! `cargo bench --bench serving`
-//! `cargo bench --bench serving -- records` measures records instead (`records.rs`), and `-- limits` limits and outcomes
-//! (`limits.rs`).
+//! `cargo bench --bench serving -- records` measures records instead (`records.rs`), and `-- limits` limits and
+//! outcomes (`limits.rs`).
 //!
 //! Consecutive calls are for different customers: all of them, in a shuffled order with a fixed seed. A repeated row
 //! would teach the branch predictor the trees of the model. Figures are the median of the passes, with the minimum and

@@ -179,8 +179,8 @@ impl Memory {
         Ok(())
     }
 
-    /// Looks at a release that serves from now on: resolves its limits before a call needs them. If the history does not
-    /// reach as far back as they look, warns, and has what it lacks read.
+    /// Looks at a release that serves from now on: resolves its limits before a call needs them. If the history does
+    /// not reach as far back as they look, warns, and has what it lacks read.
     fn look_at(self: &Arc<Self>, release: &Arc<Release>) {
         let now = Utc::now();
         if let Err(error) = self.limiter.limits(release, now) {

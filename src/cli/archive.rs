@@ -125,8 +125,8 @@ impl ArchiveArgs {
         Ok(self.logs()?.into_iter().fold(reader, EventReader::with_opened))
     }
 
-    /// Says if records of the customers of a selection may not have been found, as no key tells whose they are: an error
-    /// if none was `found`, else a remark.
+    /// Says if records of the customers of a selection may not have been found, as no key tells whose they are: an
+    /// error if none was `found`, else a remark.
     pub(super) fn check_customers(
         &self,
         selection: &Selection,

@@ -1,5 +1,5 @@
-//! The hour of the sample bank in `examples/hour`, played as a new user would. The script's own report is not trusted: the
-//! tests also look at what the server recorded.
+//! The hour of the sample bank in `examples/hour`, played as a new user would. The script's own report is not trusted:
+//! the tests also look at what the server recorded.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Recorded decisions as others read them: sealed files and exports by pyarrow and `DuckDB`, and the tables of a what-if
-//! by a script of its own (`tests/golden/records.py`, `tests/golden/what_if.py`).
+//! Recorded decisions as others read them: sealed files and exports by pyarrow and `DuckDB`, and the tables of a
+//! what-if by a script of its own (`tests/golden/records.py`, `tests/golden/what_if.py`).
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

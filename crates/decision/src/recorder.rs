@@ -47,8 +47,8 @@ pub trait Recorder: Send + Sync + fmt::Debug {
     /// As [`Recorder::try_reserve`] for bulk work, and waits for room; `None` where there will be none.
     fn reserve(&self, bytes: usize) -> Pin<Box<dyn Future<Output = Option<usize>> + Send + '_>>;
 
-    /// Makes `bytes` that were reserved by a call of this lane enough for `needed`, and returns how much it has taken in
-    /// all; `None`, and takes nothing, where there is no room for the rest now.
+    /// Makes `bytes` that were reserved by a call of this lane enough for `needed`, and returns how much it has taken
+    /// in all; `None`, and takes nothing, where there is no room for the rest now.
     fn try_extend(&self, lane: Lane, bytes: usize, needed: usize) -> Option<usize>;
 
     /// Gives back room that was reserved and is not used.

@@ -1,5 +1,5 @@
-//! Exporting events of a kind: as Parquet with the columns of sealed files, as JSON Lines with all that records hold, or
-//! as CSV with the flat columns.
+//! Exporting events of a kind: as Parquet with the columns of sealed files, as JSON Lines with all that records hold,
+//! or as CSV with the flat columns.
 //!
 //! JSON Lines names features and candidates where the caller knows the release ([`Names`]); else they stand by their
 //! position. In CSV, the elements of lists are joined by `;`, of which one within an element has a backslash before it,

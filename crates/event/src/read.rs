@@ -2,8 +2,8 @@
 //!
 //! Days, row groups and columns that a query does not want are skipped: days by the names of folders, row groups by
 //! their statistics, columns by looking at those of the conditions first. What is left is decoded by two threads
-//! (`read/threads.rs`), row group by row group, and merged (`read/merge.rs`). So memory is bounded, however much a store
-//! holds.
+//! (`read/threads.rs`), row group by row group, and merged (`read/merge.rs`). So memory is bounded, however much a
+//! store holds.
 //!
 //! A log that was sealed and not deleted yet has the same events as its sealed files. They are given once: a day of a
 //! log for which there is a sealed file is not read. Logs are listed and opened first, so that one that is sealed in

@@ -57,9 +57,9 @@ impl Recorder {
         Self { shared, urgency: Urgency::AsConfigured }
     }
 
-    /// A handle whose events are written and synced at once, also where `records.sync` allows later: for what must be durable
-    /// before it is answered. Its [`durability`](Self::durability) is [`Durability::Awaited`]. What other handles have
-    /// queued before is written with them. Room that one handle has reserved can be used with the other.
+    /// A handle whose events are written and synced at once, also where `records.sync` allows later: for what must be
+    /// durable before it is answered. Its [`durability`](Self::durability) is [`Durability::Awaited`]. What other
+    /// handles have queued before is written with them. Room that one handle has reserved can be used with the other.
     #[must_use]
     pub fn urgent(&self) -> Self {
         Self { shared: Arc::clone(&self.shared), urgency: Urgency::AtOnce }

@@ -2,7 +2,8 @@
 //!
 //! A file appears whole under a name that was free. Where the name is taken, the file that has it must hold the same
 //! events: then this log was sealed before, and the sealing process was killed before the log was deleted. So
-//! sealing can be repeated at any step, by any number of processes, and nothing is lost or doubled. Start reading at [`seal`].
+//! sealing can be repeated at any step, by any number of processes, and nothing is lost or doubled. Start reading at
+//! [`seal`].
 
 mod index;
 mod sealer;

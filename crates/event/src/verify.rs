@@ -2,8 +2,8 @@
 //!
 //! Positions of a server have no gaps, over events of all kinds. So those of each log must be whole, and those of a
 //! log must go on where the log before it ended. The first and the last position of a server must be those that the
-//! store notes (`sealed/store/extent.rs`), and reach as far as its data directory says. The oldest days of a kind may be
-//! gone: retention deletes whole days, the oldest first.
+//! store notes (`sealed/store/extent.rs`), and reach as far as its data directory says. The oldest days of a kind may
+//! be gone: retention deletes whole days, the oldest first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;

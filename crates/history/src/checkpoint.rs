@@ -3,8 +3,9 @@
 //! A file has the position in the log that it covers, in the caller's terms. [`write()`] takes it of a history
 //! in which nothing happens meanwhile, as when a server stops. [`advance()`] makes the next one out of the last one and
 //! the events behind it, without the history that serves: customers are merged one by one, so that it needs memory for
-//! the customers of these events alone. [`without`] takes customers out. [`read`] gives the history again. Every frame has a checksum, which covers its
-//! number, too, and the last one is marked: a file that was cut or changed is refused whole.
+//! the customers of these events alone. [`without`] takes customers out. [`read`] gives the history again. Every frame
+//! has a checksum, which covers its number, too, and the last one is marked: a file that was cut or changed is refused
+//! whole.
 
 mod advance;
 mod fields;

@@ -76,8 +76,8 @@ pub struct Past {
     pub pseudonym_keys: BTreeSet<String>,
 }
 
-/// As [`recover`], as far back from the moment `at` as the limits of any of `catalogs` look. The first of them completes
-/// records. What was recorded at `until` or later is left out; `None`: nothing is.
+/// As [`recover`], as far back from the moment `at` as the limits of any of `catalogs` look. The first of them
+/// completes records. What was recorded at `until` or later is left out; `None`: nothing is.
 ///
 /// # Errors
 /// As [`recover`].
@@ -199,8 +199,8 @@ impl<'h> Recovery<'h> {
         })
     }
 
-    /// Reads the events of a part of a log of one server that stand behind `since` and not behind `until`. Each decision
-    /// is passed to `remember`.
+    /// Reads the events of a part of a log of one server that stand behind `since` and not behind `until`. Each
+    /// decision is passed to `remember`.
     fn read_behind(
         &mut self,
         reader: &EventReader,
@@ -273,8 +273,8 @@ pub(crate) fn outcome_of(record: &OutcomeRecord) -> Outcome<'_> {
     }
 }
 
-/// A recorded decision, as far as its outcomes need it. `catalog` has what a record of an earlier version leaves out: the
-/// default channel of its placement, and the terms of a fallback.
+/// A recorded decision, as far as its outcomes need it. `catalog` has what a record of an earlier version leaves out:
+/// the default channel of its placement, and the terms of a fallback.
 pub(crate) fn known_decision(record: &DecisionRecord, catalog: &Catalog) -> KnownDecision {
     let placement = catalog.policy.find_placement(&record.placement).map(|at| catalog.policy.placement(at));
     let default = placement.and_then(|placement| placement.channels.first());

@@ -1,4 +1,5 @@
-//! What a replay, a what-if or a simulation came to: text for a terminal, JSON, one HTML page. And the page of a decision.
+//! What a replay, a what-if or a simulation came to: text for a terminal, JSON, one HTML page. And the page of a
+//! decision.
 //!
 //! `outline` is what all reports are made of. `compared` and `identity` say what a reader gets to know, once for text
 //! and HTML; `decision` does so for a page. The same result gives the same bytes: nothing here reads a clock.

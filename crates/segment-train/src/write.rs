@@ -40,8 +40,8 @@ pub struct File {
 /// Writes files into `directory` and returns their paths. Creates the directory if needed.
 ///
 /// Earlier files are replaced only after all new ones are on disk.
-/// `owned`: names of files that belong to this writer. Those of an earlier run that this one does not write are removed,
-/// together with their directories if these become empty.
+/// `owned`: names of files that belong to this writer. Those of an earlier run that this one does not write are
+/// removed, together with their directories if these become empty.
 ///
 /// # Errors
 /// The first file that cannot be written or removed. No new file or directory remains, unless a rename fails midway.

@@ -153,8 +153,8 @@ fn named(deployer: &Deployer, number: u64) -> Result<Named, Failure> {
 /// How long an outcome that comes again is known to be a duplicate.
 const DEDUPLICATED: TimeDelta = TimeDelta::days(30);
 
-/// What was recorded, as far as the limits of these releases look at it from `now`. `until`: what was recorded before; by
-/// default all is, since the clock of a server may be ahead of this one.
+/// What was recorded, as far as the limits of these releases look at it from `now`. `until`: what was recorded before;
+/// by default all is, since the clock of a server may be ahead of this one.
 fn history(
     archive: &ArchiveArgs,
     releases: [&Named; 2],

@@ -2,8 +2,8 @@
 //! the server has recorded.
 //!
 //! `tests/fixtures/stores/before_limits` was written by a binary of the last version without outcomes and limits
-//! (`init`, `rank --record`, `events seal`). It has five decisions: letters with `gold` to Anna, twice, and to Bert, `gold` at
-//! home to Carl, and the fallback `help` to Dora.
+//! (`init`, `rank --record`, `events seal`). It has five decisions: letters with `gold` to Anna, twice, and to Bert,
+//! `gold` at home to Carl, and the fallback `help` to Dora.
 
 use std::path::Path;
 

@@ -140,7 +140,8 @@ pause = "90d"
 scope = "all"
 "#;
 
-/// Customers of the bank at one time. Others come after [`ROUNDS`] kills, so that no customer has more than a history keeps.
+/// Customers of the bank at one time. Others come after [`ROUNDS`] kills, so that no customer has more than a history
+/// keeps.
 const CUSTOMERS: u64 = 60;
 const ROUNDS: u64 = 20;
 

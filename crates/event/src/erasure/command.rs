@@ -152,7 +152,8 @@ pub struct Eraser {
     events: EventStore,
     /// After how long without a heartbeat a server is not waited for.
     alive_for: TimeDelta,
-    /// Keys that are gone for good, by their ids or with their fingerprints: who has records under them cannot be told any more.
+    /// Keys that are gone for good, by their ids or with their fingerprints: who has records under them cannot be told
+    /// any more.
     lost_keys: BTreeSet<String>,
 }
 

@@ -32,8 +32,9 @@ impl ServerErasures {
         Self { erasures: Erasures::new(store), pseudonyms, version: version.to_owned() }
     }
 
-    /// Does what new markers ask for: has `forget` drop the erased from the customers in memory and `log` what was worked
-    /// out of their events, blanks their records in the log, and acknowledges. Where nothing is new, it costs one listing.
+    /// Does what new markers ask for: has `forget` drop the erased from the customers in memory and `log` what was
+    /// worked out of their events, blanks their records in the log, and acknowledges. Where nothing is new, it costs
+    /// one listing.
     ///
     /// # Errors
     /// When the store cannot be reached, the erased not be forgotten, or the log not be read or written. Nothing is

@@ -157,8 +157,8 @@ pub(super) fn recover(
     Ok(Recovered { files, deleted, next_sequence: reached.sequence + 1, report })
 }
 
-/// What each file needs, and the first position behind it. `deleted`: the last position that was deleted; `durable`: the
-/// last that was on the disk.
+/// What each file needs, and the first position behind it. `deleted`: the last position that was deleted; `durable`:
+/// the last that was on the disk.
 fn needs(found: &[Found], deleted: u64, durable: u64) -> Vec<(Need, Option<u64>)> {
     let mut before = deleted;
     let mut needs = Vec::new();

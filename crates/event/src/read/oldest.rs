@@ -22,8 +22,8 @@ pub struct Oldest {
 }
 
 impl EventReader {
-    /// The oldest decisions that a query wants but for its limit, in their order, as `keep` keeps them. `goes_on` is asked at each; once
-    /// it says no, what was found until then is returned.
+    /// The oldest decisions that a query wants but for its limit, in their order, as `keep` keeps them. `goes_on` is
+    /// asked at each; once it says no, what was found until then is returned.
     ///
     /// # Errors
     /// As [`scan`](Self::scan).

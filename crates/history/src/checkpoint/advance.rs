@@ -17,8 +17,8 @@ use crate::History;
 /// [`History::expire`] would drop at `now`.
 ///
 /// # Errors
-/// When `old` is not a checkpoint that was written whole, `apply` fails, or input or output does. What was written until
-/// then is no checkpoint.
+/// When `old` is not a checkpoint that was written whole, `apply` fails, or input or output does. What was written
+/// until then is no checkpoint.
 pub fn advance<E: From<CheckpointError>>(
     old: impl Read,
     new: impl Write,

@@ -247,8 +247,8 @@ impl Chunk {
         self.most.iter().rposition(|digit| digit & limits != 0).map_or(0, |highest| highest + 1)
     }
 
-    /// Calls `reached` with those of the `open` limits that are reached, by their bits: those of which as many events as
-    /// the limit count. The moment of the oldest of these events says when there will be one less.
+    /// Calls `reached` with those of the `open` limits that are reached, by their bits: those of which as many events
+    /// as the limit count. The moment of the oldest of these events says when there will be one less.
     fn count(
         &self,
         entries: &[Entry],

@@ -2,8 +2,8 @@
 //!
 //! A history knows events since some time ([`Known`]), and has dropped what nothing looked at. [`read_missing`] reads
 //! what is before into a history of its own, and touches the one that serves not at all; [`Missing::add_to`] adds it.
-//! Of totals that is what was never counted, since what was is kept. Of customers it is also what was dropped: what both
-//! have is added once.
+//! Of totals that is what was never counted, since what was is kept. Of customers it is also what was dropped: what
+//! both have is added once.
 
 use std::ops::ControlFlow;
 

@@ -134,7 +134,8 @@ impl Series {
     fn merge(&mut self, day: &Window) -> bool {
         let (before, newest) = (self.points.len(), self.points.back().map_or(0, |point| point.at));
         let mut merged: VecDeque<Point> = VecDeque::with_capacity(before);
-        // No event of the last of `merged` is older than `since`. A pass merges pairs, so that the older are the coarser.
+        // No event of the last of `merged` is older than `since`. A pass merges pairs, so that the older are the
+        // coarser.
         let (mut since, mut is_pair, mut end_of_day) = (Millis::MIN, true, Millis::MIN);
         for point in &self.points {
             let last = merged.back().map_or(Millis::MIN, |last| last.at);
