@@ -40,7 +40,10 @@ pub fn open_read_only(root: &Path) -> Result<OpenedLog, EventError> {
     let found = recovery::read(&LocalDisk, &log, &server)?;
     let sealed = Deleted::read(&LocalDisk, &log)?.position;
     let mut all = recovery::damage(&found, sealed, durable);
-    if all.is_empty() {
+    let is_damaged = !all.is_empty();
+    // A file that is not read may have what is missing, so it is named first.
+    all.extend(unread(&LocalDisk, &log, &server).map_err(EventError::io(&log))?);
+    if !is_damaged {
         let missing = recovery::missing(&found, sealed, durable);
         all.extend(missing.into_iter().map(|positions| Unread {
             path: log.clone(),
@@ -51,7 +54,6 @@ pub fn open_read_only(root: &Path) -> Result<OpenedLog, EventError> {
             ),
         }));
     }
-    all.extend(unread(&LocalDisk, &log, &server).map_err(EventError::io(&log))?);
     let files = found.into_iter().filter(|one| one.scan.has_events()).map(|one| one.file).collect();
     Ok(OpenedLog { server, files, unread: all, sealed })
 }

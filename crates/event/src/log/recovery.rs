@@ -166,7 +166,7 @@ fn needs(found: &[Found], deleted: u64, durable: u64) -> Vec<(Need, Option<u64>)
         let next = found[at + 1..].iter().find(|later| later.scan.has_events()).map(|later| later.file.first);
         needs.push((one.need(before, next, durable), next));
         if one.scan.has_events() {
-            before = one.file.last;
+            before = before.max(one.file.last);
         }
     }
     needs

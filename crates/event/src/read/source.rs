@@ -209,7 +209,7 @@ fn runs_in_order(log: &Arc<OpenLog>) -> Result<Vec<(i64, Run)>, SealedError> {
 
 /// Checks that a sealed file holds what a log has for it. A server that has lost its log, or another one with a copy of
 /// its data directory, may have written other events under the same numbers. Records that were blanked in one of them
-/// alone do not count.
+/// alone do not count, and a log may have grown before it was sealed.
 fn check_same(log: &OpenLog, key: &SealedKey, store: &EventStore) -> Result<(), SealedError> {
     // Deleted since it was listed, or damaged, which is told when it is read.
     let Some(Ok(file)) = store.local(key)?.map(SealedFile::open) else { return Ok(()) };
@@ -223,10 +223,14 @@ fn check_same(log: &OpenLog, key: &SealedKey, store: &EventStore) -> Result<(), 
         let ((first, last), (next, end)) = (one?, other?);
         Some((first.min(next), last.max(end)))
     });
-    let is_same = description.content.events == items.len() as u64
-        && description.log.as_ref().is_some_and(|of| of.first_position == log.first_position())
-        && sealed.flatten().is_none_or(|times| Some(times) == in_log);
-    if is_same {
+    let (events, of) = (items.len() as u64, description.log.as_ref());
+    let is_same = if of.is_some_and(|of| of.last_position > log.last_position()) {
+        let is_within = |(first, last)| in_log.is_none_or(|(from, to)| first <= from && to <= last);
+        description.content.events >= events && sealed.flatten().is_none_or(is_within)
+    } else {
+        description.content.events == events && sealed.flatten().is_none_or(|times| Some(times) == in_log)
+    };
+    if is_same && of.is_some_and(|of| of.first_position == log.first_position()) {
         return Ok(());
     }
     Err(SealedError::Differs {

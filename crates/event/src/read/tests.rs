@@ -227,6 +227,22 @@ fn a_log_that_was_sealed_and_not_deleted_is_read_once() {
 }
 
 #[test]
+fn a_log_may_grow_and_be_sealed_after_it_was_listed() {
+    let files = Files::new();
+    let listed = files.log("s", 1, 1, &decisions([NOON, NOON + 1]));
+    let grown = files.log("s", 1, 1, &decisions([NOON, NOON + 1, NOON + 2]));
+    assert!(listed.bytes < grown.bytes && listed.last < grown.last);
+    let with_logs = reader(&files).with_opened(opened("s", std::slice::from_ref(&listed)));
+    crate::seal::seal("s", &grown, files.store()).unwrap();
+    assert_eq!(times(&all(&with_logs)), [0, 1, 2]);
+    // Other events with the same numbers are no such thing.
+    let other = files.log("s", 1, 1, &decisions([NOON + 7, NOON + 8]));
+    let with_others = reader(&files).with_opened(opened("s", &[other]));
+    let error = scan(&with_others, &Query::default()).unwrap_err();
+    assert!(matches!(error, SealedError::Differs { .. }), "{error}");
+}
+
+#[test]
 fn what_is_not_durable_of_a_log_is_not_read() {
     let files = Files::new();
     let log = files.log("s", 1, 1, &decisions([NOON, NOON + 1]));

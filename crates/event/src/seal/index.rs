@@ -43,6 +43,7 @@ pub(crate) struct OpenLog {
     server: String,
     sequence: u64,
     first: u64,
+    last: u64,
     /// The bytes that count.
     bytes: u64,
     /// What the first pass found, if that is kept.
@@ -116,6 +117,7 @@ impl OpenLog {
                 server: server.to_owned(),
                 sequence: log.sequence,
                 first: log.first,
+                last: log.last,
                 bytes: log.bytes,
                 found: OnceLock::new(),
             })),
@@ -127,6 +129,11 @@ impl OpenLog {
     /// The position of its first event.
     pub(crate) fn first_position(&self) -> u64 {
         self.first
+    }
+
+    /// The position of the last event that counts.
+    pub(crate) fn last_position(&self) -> u64 {
+        self.last
     }
 
     /// The days of its events of a kind. If it has at most `room` events, where they are is kept for the next
