@@ -170,13 +170,13 @@ async fn a_log_that_is_closed_takes_nothing() {
 #[test]
 fn a_disk_that_hangs_does_not_keep_the_server_from_ending() {
     let disk = MemoryDisk::default();
-    let gate = Arc::new(Mutex::new(()));
-    disk.set_faults(|faults| faults.syncs_hang = Some(Arc::clone(&gate)));
-    let held = gate.lock().unwrap();
     let (log, server) = (PathBuf::from("/log"), "s".to_owned());
     let place = Place { disk: Arc::new(disk.clone()), log, server, start: Start::default(), directory: None };
     let config = config(4 << 20, SyncPolicy::Always);
     let (log, _) = EventLog::start_in(place, &config, "1", &Arc::default(), Arc::new(SystemClock)).unwrap();
+    let gate = Arc::new(Mutex::new(()));
+    disk.set_faults(|faults| faults.syncs_hang = Some(Arc::clone(&gate)));
+    let held = gate.lock().unwrap();
     let recorder = log.recorder();
     let receipt = recorder.record(recorder.try_reserve(100).unwrap(), batch("a", 2));
     let closed = log.close(Duration::ZERO);
