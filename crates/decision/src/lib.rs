@@ -23,6 +23,7 @@ mod segments;
 mod tally;
 mod withheld;
 
+use std::future::Future;
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
@@ -177,8 +178,8 @@ impl Decider {
         match room {
             Some(Some(room)) => {
                 let plan = Arc::clone(&settling.plan);
-                let call = RecordedCall { plan, took: started.elapsed(), decisions: recorded };
-                if !self.record(room, call, settling).await? {
+                let decided = RecordedCall { plan, took: started.elapsed(), decisions: recorded };
+                if !self.record(room, decided, settling, call).await? {
                     self.not_recorded(&mut results)?;
                 }
             }
@@ -191,26 +192,34 @@ impl Decider {
         Ok((snapshot, results))
     }
 
-    /// Hands a call to the recorder, and ends its reservations once its record is certain. Returns whether it is
-    /// recorded; what was decided stays counted even if it is not, since it is answered.
+    /// Hands what was decided to the recorder, and ends its reservations once its record is certain. Returns whether it
+    /// is recorded; what was decided stays counted even if it is not, since it is answered.
     ///
     /// # Errors
-    /// When something was reserved and cannot become durable: it is given back.
+    /// When something was reserved and cannot become durable, when there is no room and such calls are refused, or the
+    /// call ends while it waits for room: what was reserved is given back.
     async fn record(
         &self,
         mut room: Room,
-        call: RecordedCall,
+        decided: RecordedCall,
         settling: Settling,
+        call: &Call,
     ) -> Result<bool, DecisionError> {
-        let must_be_durable = call.must_be_durable();
-        if !room.fits(&call) {
+        let must_be_durable = decided.must_be_durable();
+        let needed = room.needed(&decided);
+        let mut fits = room.try_extend(needed);
+        if !fits && room.may_wait() {
+            fits = wait(call, room.exchange(needed)).await?.is_some();
+        }
+        if !fits {
             if must_be_durable || room.is_required() {
+                room.refused(decided.decisions.len());
                 return Err(DecisionError::NotRecorded);
             }
             settling.keep();
             return Ok(false);
         }
-        let Some(durable) = room.record(call) else {
+        let Some(durable) = room.record(decided) else {
             settling.recorded(self.limiter.as_ref());
             return Ok(true);
         };
@@ -249,15 +258,7 @@ impl Decider {
         if call.lane() == Lane::Interactive {
             return Ok(None);
         }
-        // Bulk work can wait, as long as its caller does.
-        let deadline = call.deadline().map(tokio::time::Instant::from_std);
-        let waiting = Room::reserve(recorder, needed);
-        let room = match deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline, waiting).await,
-            None => Ok(waiting.await),
-        };
-        call.check()?;
-        Ok(room.unwrap_or_default())
+        wait(call, Room::reserve(recorder, needed)).await
     }
 
     /// Says in each result that it was not recorded.
@@ -407,6 +408,20 @@ impl Decider {
         }
         Ok(())
     }
+}
+
+/// What bulk work waits for, as long as its caller does.
+///
+/// # Errors
+/// When the call ends before.
+async fn wait<T>(call: &Call, waiting: impl Future<Output = Option<T>>) -> Result<Option<T>, DecisionError> {
+    let deadline = call.deadline().map(tokio::time::Instant::from_std);
+    let waited = match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline, waiting).await,
+        None => Ok(waiting.await),
+    };
+    call.check()?;
+    Ok(waited.unwrap_or_default())
 }
 
 /// A call that was decided, until what becomes of it is certain. Dropping it gives back what it has reserved.

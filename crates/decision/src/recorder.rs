@@ -1,8 +1,9 @@
 //! What a recorder of decisions gets, and when.
 //!
 //! Decisions know only the trait [`Recorder`]. Room for the records of a call is reserved before it is decided, so
-//! that a recorder without room can refuse the call before any work. Afterwards the recorder gets the plan of the call
-//! and what became of each candidate; everything else follows from the plan, and is read on the recorder's own thread.
+//! that a recorder without room can refuse the call before any work. What its records take beyond what was expected is
+//! reserved once it is decided. Afterwards the recorder gets the plan of the call and what became of each candidate;
+//! everything else follows from the plan, and is read on the recorder's own thread.
 
 use std::fmt;
 use std::future::Future;
@@ -65,7 +66,7 @@ pub trait Recorder: Send + Sync + fmt::Debug {
     /// [`RecordedCall::must_be_durable`] always waits.
     fn record(&self, bytes: usize, call: RecordedCall) -> Option<Durable>;
 
-    /// Counts decisions that are answered without being recorded.
+    /// Counts decisions that were made and are not recorded, whether they are answered or refused.
     fn dropped(&self, decisions: usize);
 }
 
@@ -159,9 +160,13 @@ impl Room {
         Some(Self { recorder: Arc::clone(recorder), lane: Lane::Bulk, bytes, needed })
     }
 
-    /// Takes what the decisions need beyond what was expected. Whether there is room for them.
-    pub(crate) fn fits(&mut self, call: &RecordedCall) -> bool {
-        let needed = self.needed.after(call).bytes();
+    /// The bytes that the decisions need.
+    pub(crate) fn needed(&self, call: &RecordedCall) -> usize {
+        self.needed.after(call).bytes()
+    }
+
+    /// Takes what they need beyond what was expected. Whether there is room for them now.
+    pub(crate) fn try_extend(&mut self, needed: usize) -> bool {
         if needed <= self.needed.bytes() {
             return true;
         }
@@ -172,22 +177,45 @@ impl Room {
         extended.is_some()
     }
 
+    /// Whether a call whose room cannot be extended may wait for what it needs.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.lane == Lane::Bulk && !self.is_required()
+    }
+
+    /// Gives the room back and waits for what the decisions need; `None`, and none is left, where there will be none.
+    /// Nothing is held meanwhile: calls that hold what others wait for would all wait for ever.
+    pub(crate) async fn exchange(&mut self, needed: usize) -> Option<()> {
+        self.give_back();
+        self.bytes = self.recorder.reserve(needed).await?;
+        Some(())
+    }
+
     /// Whether calls without room are refused.
     pub(crate) fn is_required(&self) -> bool {
         self.recorder.refuses()
+    }
+
+    /// Counts decisions of the call that are refused.
+    pub(crate) fn refused(&self, decisions: usize) {
+        self.recorder.dropped(decisions);
     }
 
     /// Hands the decisions over.
     pub(crate) fn record(mut self, call: RecordedCall) -> Option<Durable> {
         self.recorder.record(std::mem::take(&mut self.bytes), call)
     }
+
+    fn give_back(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        if bytes > 0 {
+            self.recorder.release(bytes);
+        }
+    }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        if self.bytes > 0 {
-            self.recorder.release(self.bytes);
-        }
+        self.give_back();
     }
 }
 
