@@ -99,8 +99,10 @@ pub fn verify(
     progress(Progress { done: 0, all });
     for (server, sequences) in servers {
         let (mut first, mut before) = (None, None);
+        let noted = noted.remove(&server).unwrap_or_default();
+        let expected = noted.extent.and_then(|extent| extent.first);
         for (sequence, files) in sequences {
-            let of_sequence = verifier.sequence(&server, files, &mut |found| {
+            let of_sequence = verifier.sequence((&server, expected), files, &mut |found| {
                 progress(Progress { done: found.bytes, all });
             })?;
             let Some(range) = of_sequence else { continue };
@@ -111,7 +113,7 @@ pub fn verify(
             before = Some((sequence, range.1));
         }
         let there = first.zip(before.map(|(_, last)| last));
-        verifier.ends(&server, there, noted.remove(&server).unwrap_or_default())?;
+        verifier.ends(&server, there, noted)?;
     }
     Ok(verifier.found)
 }
@@ -180,10 +182,10 @@ impl Verifier<'_> {
         self.found.problems.push(Problem { file: file.to_owned(), message: message.into() });
     }
 
-    /// Verifies the files of a sequence. Returns the first and the last position of its log, if they are known.
+    /// Verifies the files of a sequence. `expected`: the first position that the store should have. Returns the first and the last position of its log, if they are known.
     fn sequence(
         &mut self,
-        server: &str,
+        (server, expected): (&str, Option<u64>),
         files: Files,
         progress: &mut dyn FnMut(&Verification),
     ) -> Result<Option<(u64, u64)>, SealedError> {
@@ -209,7 +211,7 @@ impl Verifier<'_> {
         let Some(log) = of_sequence.log.take() else {
             return Ok(files.log.map(|log| (log.first, log.last)));
         };
-        self.whole(&name, &log, of_sequence);
+        self.whole(&name, (&log, expected), of_sequence);
         Ok(Some((log.first_position, log.last_position)))
     }
 
@@ -325,9 +327,15 @@ impl Verifier<'_> {
         }
     }
 
-    /// Whether the sealed files of a log hold all of its positions.
-    fn whole(&mut self, name: &str, log: &OfLog, of_sequence: OfSequence) {
+    /// Whether the sealed files of a log hold all of its positions, from `expected` on.
+    fn whole(&mut self, name: &str, (log, expected): (&OfLog, Option<u64>), of_sequence: OfSequence) {
         let OfSequence { mut positions, contents, unsealed, .. } = of_sequence;
+        // Files of one kind may be deleted before those of another, which are as old.
+        let is_expired = expected.is_some_and(|expected| {
+            let from = expected.max(log.first_position);
+            let kept = positions.iter().filter(|position| **position >= from).count() as u64;
+            kept == log.last_position.saturating_add(1).saturating_sub(from)
+        });
         let mut is_partial = false;
         for (kind, dates) in &log.dates {
             let oldest = self.oldest_kept(kind);
@@ -338,7 +346,7 @@ impl Verifier<'_> {
                     continue;
                 }
                 let is_unsealed = day.is_some_and(|day| unsealed.contains(&day));
-                let is_too_old = oldest.is_some_and(|oldest| *date < oldest);
+                let is_too_old = is_expired || oldest.is_some_and(|oldest| *date < oldest);
                 if !is_unsealed && !is_too_old {
                     let message = format!("the events of kind `{kind}` of its log of {date} are missing");
                     self.problem(name, message);
