@@ -74,7 +74,8 @@ pub fn write(history: &History, position: &[u8], out: impl Write) -> Result<(), 
 pub fn read(input: impl Read, deduplicated: TimeDelta) -> Result<Checkpoint, CheckpointError> {
     let mut input = Input::new(input);
     let (history, position) = read_head(&mut input, deduplicated)?;
-    while let Some((_, timeline)) = read_customer(&mut input)? {
+    let codes = history.names.codes();
+    while let Some((_, timeline)) = read_customer(&mut input, codes)? {
         history.customers.add(timeline);
     }
     input.finish()?;
@@ -144,8 +145,11 @@ fn write_customer<W: Write>(
     Ok(())
 }
 
-/// The next customer; `None` behind the last.
-fn read_customer<R: Read>(input: &mut Input<R>) -> Result<Option<(Box<str>, Timeline)>, CheckpointError> {
+/// The next customer, whose entries have the first `codes`; `None` behind the last.
+fn read_customer<R: Read>(
+    input: &mut Input<R>,
+    codes: usize,
+) -> Result<Option<(Box<str>, Timeline)>, CheckpointError> {
     if input.number()? == 0 {
         return Ok(None);
     }
@@ -157,7 +161,11 @@ fn read_customer<R: Read>(input: &mut Input<R>) -> Result<Option<(Box<str>, Time
     }
     let mut entries = Vec::with_capacity(length);
     for _ in 0..length {
-        entries.push(super::entry::Entry::from_bits(input.number()?));
+        let entry = super::entry::Entry::from_bits(input.number()?);
+        if entry.code().get() as usize >= codes {
+            return Err(input.damaged("an entry has a code that is not there"));
+        }
+        entries.push(entry);
     }
     if !entries.is_sorted_by_key(|entry| entry.at()) {
         return Err(input.damaged("the entries of a customer are not in order"));

@@ -159,6 +159,13 @@ impl Names {
         self.code(EntryKey { saturated: true, ..self.key(code) })
     }
 
+    /// Gives out the saturated code of every code there is.
+    pub(crate) fn saturate_all(&self) {
+        for code in 0..self.codes() {
+            self.saturated(Code(code as u32));
+        }
+    }
+
     /// How many codes were given out: each below is known.
     pub(crate) fn codes(&self) -> usize {
         self.codes.read().unwrap_or_else(PoisonError::into_inner).len()

@@ -28,9 +28,13 @@ pub fn advance<E: From<CheckpointError>>(
 ) -> Result<(), E> {
     let mut old = Input::new(old);
     let (history, position) = read_head(&mut old, deduplicated)?;
+    // The old file has no others; more are given out from now on.
+    let codes = history.names.codes();
     let position = apply(&history, &position)?;
     history.expire(now, keep);
-    Ok(merge(old, new, &history, &position, history.expires_before(now, keep), forgets)?)
+    // Names are written before customers are merged, and a full timeline needs such a code.
+    history.names.saturate_all();
+    Ok(merge((old, codes), new, &history, &position, history.expires_before(now, keep), forgets)?)
 }
 
 /// Makes a checkpoint out of `old` without the customers whom `forgets` names. All else stays as it is.
@@ -44,11 +48,14 @@ pub fn without(
 ) -> Result<(), CheckpointError> {
     let mut old = Input::new(old);
     let (history, position) = read_head(&mut old, TimeDelta::zero())?;
-    merge(old, new, &history, &position, 0, forgets)
+    let codes = history.names.codes();
+    merge((old, codes), new, &history, &position, 0, forgets)
 }
 
+/// Writes the next checkpoint: `history`, from which what is before `since` was dropped, and the customers of `old`,
+/// whose entries have the first `codes`.
 fn merge<R: Read>(
-    mut old: Input<R>,
+    (mut old, codes): (Input<R>, usize),
     new: impl Write,
     history: &History,
     position: &[u8],
@@ -59,7 +66,7 @@ fn merge<R: Read>(
     write_head(history, position, &mut out)?;
     let changed = history.customers.ids().into_iter();
     let mut changed = changed.filter_map(|id| history.customers.remove(&id).map(|one| (id, one))).peekable();
-    let mut kept = read_customer(&mut old)?;
+    let mut kept = read_customer(&mut old, codes)?;
     loop {
         let order = match (&kept, changed.peek()) {
             (None, None) => break,
@@ -70,7 +77,7 @@ fn merge<R: Read>(
         let of_old = if order == Ordering::Greater {
             None
         } else {
-            let next = read_customer(&mut old)?;
+            let next = read_customer(&mut old, codes)?;
             if let (Some((last, _)), Some((next, _))) = (&kept, &next)
                 && last >= next
             {
@@ -80,14 +87,17 @@ fn merge<R: Read>(
         };
         let of_events = if order == Ordering::Less { None } else { changed.next() };
         let merged = match (of_old, of_events) {
-            (Some((id, mut timeline)), Some((_, later))) => {
-                history.merge(&mut timeline, &later);
+            (Some((id, mut timeline)), later) => {
+                // First, so that what is too old takes no room from what stays.
+                timeline.expire(since);
+                if let Some((_, later)) = later {
+                    history.merge(&mut timeline, &later);
+                }
                 Some((id, timeline))
             }
-            (old, new) => old.or(new),
+            (None, new) => new,
         };
-        let Some((id, mut timeline)) = merged else { break };
-        timeline.expire(since);
+        let Some((id, timeline)) = merged else { break };
         if !forgets(&id) && (timeline.len() > 0 || timeline.has_opted_out()) {
             write_customer(&id, &timeline, &mut out)?;
         }

@@ -1,14 +1,17 @@
 mod fuzz_decoders;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 
 use super::*;
+use crate::entry::Entry;
+use crate::names::Code;
 use crate::tests::catalogs::{World, noon};
 use crate::tests::rebuilt::{Recorded, dump, life, lived};
-use crate::{LimitBlocked, Limits, Rebuild};
+use crate::{HistoryEntry, LimitBlocked, Limits, Rebuild};
 
 const DEDUPLICATED: TimeDelta = TimeDelta::days(30);
 
@@ -39,6 +42,84 @@ fn count(history: &History, events: &[Recorded], now: DateTime<Utc>) {
     for event in events {
         rebuild.apply(&event.as_event());
     }
+}
+
+/// Clicks of the customer `a` on the offer `o`, by number, all at one moment.
+fn clicks(numbers: Range<usize>, at: DateTime<Utc>) -> Vec<Recorded> {
+    let shown =
+        crate::ShownOffer { offer: "o".into(), spend: crate::Spend::default(), reservations: Vec::new() };
+    let click =
+        |number: usize| Recorded::outcome(number as u64, uuid::Uuid::nil(), "a", "app", &shown, "click", at);
+    numbers.map(click).collect()
+}
+
+/// What the next checkpoint has of `a`, who has another click at noon behind that of `before`.
+fn after_one_more(before: &History, keep: TimeDelta) -> Vec<HistoryEntry> {
+    let (old, mut next) = (written(before), Vec::new());
+    advance(
+        &*old,
+        &mut next,
+        (noon(), keep, DEDUPLICATED),
+        |_| false,
+        |history, position| {
+            count(history, &clicks(Timeline::MOST..Timeline::MOST + 1, noon()), noon());
+            Ok::<_, CheckpointError>(position.to_vec())
+        },
+    )
+    .unwrap();
+    let history = read(&*next, DEDUPLICATED).unwrap().history;
+    history.customer("a").unwrap().entries
+}
+
+#[test]
+fn an_entry_that_stands_for_more_means_the_same_in_the_next_checkpoint() {
+    let before = History::default();
+    count(&before, &clicks(0..Timeline::MOST, noon()), noon());
+    let entries = after_one_more(&before, TimeDelta::days(400));
+    let of_many: Vec<_> = entries.iter().filter(|entry| entry.stands_for_more).collect();
+    let meanings: Vec<_> = of_many.iter().map(|entry| (&*entry.offer, &*entry.event_type)).collect();
+    assert_eq!(meanings, [("o", "click")]);
+    assert_eq!(entries.len(), Timeline::MOST / 2 + 2);
+}
+
+#[test]
+fn what_is_dropped_from_the_next_checkpoint_takes_no_room_in_it() {
+    let before = History::default();
+    count(&before, &clicks(0..1_000, noon() - TimeDelta::days(10)), noon());
+    count(&before, &clicks(1_000..Timeline::MOST, noon()), noon());
+    let entries = after_one_more(&before, TimeDelta::zero());
+    assert!(!entries.iter().any(|entry| entry.stands_for_more));
+    assert_eq!(entries.len(), Timeline::MOST - 1_000 + 1);
+}
+
+#[test]
+fn an_entry_with_a_code_that_is_not_there_is_refused() {
+    let with = |code: u32| {
+        let history = History::default();
+        let entry = Entry::new(1, Code::new(code), false);
+        history.customers.add(Timeline::from_entries(&Id::new("a"), &[entry], false));
+        written(&history)
+    };
+    assert!(read(&*with(0), DEDUPLICATED).is_ok());
+    let damaged = with(1);
+    let is_refused = |result: Result<(), CheckpointError>| {
+        result.is_err_and(|error| error.to_string().contains("an entry has a code that is not there"))
+    };
+    assert!(is_refused(read(&*damaged, DEDUPLICATED).map(drop)));
+    assert!(is_refused(without(&*damaged, io::sink(), |_| false)));
+    // Also where the code is given out to what happened since.
+    let times = (noon(), TimeDelta::days(400), DEDUPLICATED);
+    let advanced = advance(
+        &*damaged,
+        io::sink(),
+        times,
+        |_| false,
+        |history, position| {
+            count(history, &clicks(0..1, noon()), noon());
+            Ok::<_, CheckpointError>(position.to_vec())
+        },
+    );
+    assert!(is_refused(advanced));
 }
 
 proptest! {
