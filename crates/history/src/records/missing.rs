@@ -1,6 +1,6 @@
 //! What a history lacks for a release that looks further back than all before, read while calls go on.
 //!
-//! A history knows events since some time ([`Known`]), and has dropped what nothing looked at. [`read_missing`] reads
+//! A history knows some events ([`Known`]), and has dropped what nothing looked at. [`read_missing`] reads
 //! what is before into a history of its own, and touches the one that serves not at all; [`Missing::add_to`] adds it.
 //! Of totals that is what was never counted, since what was is kept. Of customers it is also what was dropped: what
 //! both have is added once.
@@ -70,15 +70,19 @@ pub fn read_missing(
     let events = Since { time: Some(first.saturating_sub(OVERLAP)), ..Since::default() };
     reader.events_since(&events, &mut |entry| {
         match &entry.record {
-            Record::Decision(record) if record.decided_at >= first => reading.decision(record),
-            Record::Outcome(record) if record.received_at >= first => reading.outcome(record),
+            Record::Decision(record) if record.decided_at >= first => {
+                reading.decision(record, entry.position);
+            }
+            Record::Outcome(record) if record.received_at >= first => {
+                reading.outcome(record, entry.position);
+            }
             Record::Decision(_) | Record::Outcome(_) => {}
         }
         ControlFlow::Continue(())
     })?;
     let recovered = reading.recovered;
     drop(limits);
-    let known = Known { decisions: known.decisions.min(first), outcomes: known.outcomes.min(first) };
+    let known = known.further(first);
     Ok(Missing { history: own, known, since, recovered })
 }
 
@@ -122,7 +126,7 @@ struct Reading<'h> {
 }
 
 impl Reading<'_> {
-    fn decision(&mut self, record: &DecisionRecord) {
+    fn decision(&mut self, record: &DecisionRecord, position: u64) {
         let Ok(id) = Uuid::try_parse(&record.decision_id) else { return };
         let known = known_decision(record, self.catalog);
         let shown = shown_offers(record, &known);
@@ -130,7 +134,7 @@ impl Reading<'_> {
         if shown.is_empty() || !self.rebuild.is_new(&event) {
             return;
         }
-        let is_unknown = record.decided_at < self.known.decisions;
+        let is_unknown = !self.known.has_decision((record.server.as_str(), position), record.decided_at);
         if is_unknown {
             self.history.count_in_totals(&event);
         }
@@ -138,14 +142,15 @@ impl Reading<'_> {
         self.recovered.decisions += u64::from(is_unknown || is_of_customer);
     }
 
-    fn outcome(&mut self, record: &OutcomeRecord) {
+    fn outcome(&mut self, record: &OutcomeRecord, position: u64) {
         let outcome = outcome_of(record);
         let event = Event::Outcome(outcome);
         if !self.rebuild.is_new(&event) {
             return;
         }
         // Every opt-out was counted when the history was built.
-        let is_unknown = record.received_at < self.known.outcomes && outcome.outcome != OPT_OUT;
+        let is_unknown = !self.known.has_outcome((record.server.as_str(), position), record.received_at)
+            && outcome.outcome != OPT_OUT;
         if is_unknown {
             self.history.count_in_totals(&event);
         } else {

@@ -15,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use event::log::LogFiles;
 use event::{DataFile, EventReader, OfServer, SealedError, Since};
 use offer::Catalog;
+use uuid::Uuid;
 
 use super::covers::{Covers, Known};
 use super::reach::Reaches;
@@ -144,7 +145,9 @@ impl SavedHistory {
             }
         };
         let recovered = recover((history, recent), reader, catalog, self.deduplicated, now)?;
-        let known = if is_new { Known::EVERYTHING } else { Known::of(reaches, now) };
+        // A data directory has no other id.
+        let id = Uuid::try_parse(server).unwrap_or_default();
+        let known = if is_new { Known::everything(id) } else { Known::of(reaches, (id, end.position), now) };
         let covers = Covers { at: now.timestamp_micros(), known, server: server.to_owned(), end, others };
         let not_saved = self.save(history, covers).err();
         Ok(Started { recovered, from, known, not_saved })
