@@ -137,12 +137,20 @@ impl Missed {
         }
     }
 
-    /// The erasures that are not complete: what is sealed may still have these persons.
+    /// The erasures that are not complete: what is sealed may still have these persons. Those whose marker cannot be
+    /// understood are logged: no server can obey them.
     ///
     /// # Errors
-    /// When the store cannot be reached, or a marker not be understood.
+    /// When the store cannot be reached.
     pub(super) fn open(&self) -> Result<Vec<Marker>, ErasureError> {
-        self.erasures.open()
+        let (markers, refused) = self.erasures.open_readable()?;
+        for error in refused {
+            tracing::warn!(
+                %error,
+                "whom an erasure is about is not known, and what is read may have them; erase them again"
+            );
+        }
+        Ok(markers)
     }
 }
 
@@ -227,7 +235,7 @@ impl ServerLog for Remembered {
 
     fn forget_events(&self, erased: &Erased) -> Result<(), String> {
         if let Some(memory) = &self.memory {
-            memory.forget(&|name| erased.has_name(name))?;
+            memory.forget(erased)?;
         }
         self.saved.forget(|name| erased.has_name(name)).map_err(|error| error.to_string())
     }

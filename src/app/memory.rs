@@ -4,11 +4,13 @@
 //! forgetting persons, adding what was read. Others of idle priority make checkpoints, and read what a release looks at
 //! and nobody has looked at before (`memory/reaching.rs`); they never touch the history that serves.
 
+mod erased;
 mod keeper;
+mod pause;
 mod reaching;
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
@@ -16,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use self::erased::ErasedTimes;
 use self::keeper::Keeper;
 use super::AppError;
 use super::erasures::Missed;
@@ -23,6 +26,7 @@ use super::records::Records;
 use super::repeating::Repeating;
 use decision::Limiter;
 use event::EventReader;
+use event::erasure::Erased;
 use event::privacy::Pseudonyms;
 use feature::FeatureSchema;
 use history::feedback::{Feedback, FeedbackConfig, FeedbackParts};
@@ -67,10 +71,12 @@ struct Recorded {
     pseudonyms: Pseudonyms,
     /// How long an outcome that comes again is known to be a duplicate.
     deduplicated: TimeDelta,
-    /// Whether what the history lacks is being read.
+    /// Whether what the history lacks is being read, or can no longer be added.
     is_reaching: Mutex<bool>,
+    /// Held while what was read of that is in memory, until it is added or dropped.
+    reading: Mutex<()>,
     /// How often persons were erased from memory.
-    erased: Arc<AtomicU64>,
+    erased: Arc<ErasedTimes>,
     /// How far back the history knows events; `None` until it is built.
     known: Mutex<Option<Known>>,
 }
@@ -109,6 +115,7 @@ impl Memory {
                 pseudonyms,
                 deduplicated: config.dedup,
                 is_reaching: Mutex::default(),
+                reading: Mutex::default(),
                 erased: Arc::default(),
                 known: Mutex::default(),
             }
@@ -223,8 +230,8 @@ impl Memory {
         loop {
             let memory = Arc::clone(&self);
             let looked = tokio::task::spawn_blocking(move || {
-                if let Some(snapshot) = memory.publisher.serving() {
-                    memory.look_at(&snapshot.release);
+                if let Some(release) = memory.serving() {
+                    memory.look_at(&release);
                 }
             });
             // A panic was logged where it happened.
@@ -235,39 +242,46 @@ impl Memory {
         }
     }
 
-    /// Erases persons, whom `is_meant` names as records do, from memory.
+    /// Erases persons from memory.
     ///
     /// # Errors
-    /// When that cannot be done, since the server ends.
-    pub(super) fn forget(&self, is_meant: &dyn Fn(&str) -> bool) -> Result<(), String> {
-        let ends = "the server ends";
-        let (recent, erased) =
+    /// When that cannot be done, as when the server ends.
+    pub(super) fn forget(&self, persons: &Erased) -> Result<(), String> {
+        let (recent, times) =
             (Arc::clone(&self.recent), self.recorded.as_ref().map(|one| Arc::clone(&one.erased)));
+        let markers: BTreeSet<String> = persons.ids().map(str::to_owned).collect();
         let names = self.keeper.ask(move |history| {
             // What is being read may have them, too.
-            if let Some(erased) = erased {
-                erased.fetch_add(1, Ordering::Relaxed);
-            }
+            let are_new = times.is_some_and(|times| times.note(markers));
             let mut names = history.customer_ids();
             names.extend(recent.customers());
-            names
+            (names, are_new)
         });
-        let mut names = names.ok_or(ends)?;
+        let (mut names, are_new) = names.map_err(|error| error.to_string())?;
         names.retain(|name| {
             work::priority::yield_if_due();
-            is_meant(name)
+            persons.has_name(name)
         });
-        if names.is_empty() {
-            return Ok(());
+        if !names.is_empty() {
+            let recent = Arc::clone(&self.recent);
+            let forgotten = self.keeper.ask(move |history| {
+                for name in names {
+                    history.forget(&name);
+                    recent.forget(&name);
+                }
+            });
+            forgotten.map_err(|error| error.to_string())?;
         }
-        let recent = Arc::clone(&self.recent);
-        let forgotten = self.keeper.ask(move |history| {
-            for name in names {
-                history.forget(&name);
-                recent.forget(&name);
-            }
-        });
-        forgotten.ok_or_else(|| ends.to_owned())
+        if let Some(recorded) = self.recorded.as_ref().filter(|_| are_new) {
+            // A reading that began before has noticed by then, and has dropped what it had.
+            drop(lock(&recorded.reading));
+        }
+        Ok(())
+    }
+
+    /// The release that serves, without the customers: who is erased while it is held must not stay in memory.
+    fn serving(&self) -> Option<Arc<Release>> {
+        self.publisher.serving().map(|snapshot| Arc::clone(&snapshot.release))
     }
 
     /// Makes checkpoints now and then.
@@ -302,8 +316,8 @@ impl Memory {
 
     /// Makes a checkpoint.
     fn save(&self) {
-        let (Some(recorded), Some(snapshot)) = (&self.recorded, self.publisher.serving()) else { return };
-        let (now, catalog) = (Utc::now(), snapshot.release.catalog());
+        let (Some(recorded), Some(release)) = (&self.recorded, self.serving()) else { return };
+        let (now, catalog) = (Utc::now(), release.catalog());
         let keep = KEEP.max(self.history.longest());
         match recorded.saved.advance(&recorded.reader, catalog, keep, now) {
             Ok(true) => self.is_saved(now),

@@ -9,12 +9,22 @@ use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
 use history::History;
-use work::catch_panic;
+use work::{Panicked, catch_panic};
 
 /// How often is dropped what nothing looks at any more.
 const EXPIRY: Duration = Duration::from_mins(1);
 
 type Job = Box<dyn FnOnce(&History) + Send>;
+
+/// Why something was not done with the history.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AskError {
+    #[error("the server ends")]
+    Ended,
+    /// A part of it may be done.
+    #[error("in the thread of the history, {0}")]
+    Panicked(#[from] Panicked),
+}
 
 /// The thread; it ends when this is dropped.
 #[derive(Debug)]
@@ -28,18 +38,21 @@ impl Keeper {
         Ok(Self(jobs))
     }
 
-    /// Does something with the history, and returns what came out; `None` if the thread has ended.
+    /// Does something with the history, and returns what came out. The thread goes on if it panics.
+    ///
+    /// # Errors
+    /// When it panics, or the thread has ended.
     pub(super) fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&History) -> T + Send + 'static,
-    ) -> Option<T> {
+    ) -> Result<T, AskError> {
         let (tell, told) = channel();
         let job = move |history: &History| {
             // No one waits any more if this fails.
-            let _ = tell.send(work(history));
+            let _ = tell.send(catch_panic(|| work(history)));
         };
-        self.0.send(Box::new(job)).ok()?;
-        told.recv().ok()
+        self.0.send(Box::new(job)).map_err(|_| AskError::Ended)?;
+        Ok(told.recv().map_err(|_| AskError::Ended)??)
     }
 }
 
@@ -48,16 +61,32 @@ fn run(history: &Weak<History>, asked: &Receiver<Job>, keep: TimeDelta) {
     loop {
         let job = asked.recv_timeout(expires.saturating_duration_since(Instant::now()));
         let Some(history) = history.upgrade() else { return };
-        let done = match job {
-            Ok(job) => catch_panic(|| job(&history)),
+        match job {
+            Ok(job) => job(&history),
             Err(RecvTimeoutError::Timeout) => {
                 expires = Instant::now() + EXPIRY;
-                catch_panic(|| _ = history.expire(Utc::now(), keep))
+                if let Err(panicked) = catch_panic(|| history.expire(Utc::now(), keep)) {
+                    tracing::error!(%panicked, "the thread of the history panicked; it goes on");
+                }
             }
             Err(RecvTimeoutError::Disconnected) => return,
-        };
-        if let Err(panicked) = done {
-            tracing::error!(%panicked, "the thread of the history panicked; it goes on");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_told_from_an_end() {
+        let history = Arc::new(History::default());
+        let keeper = Keeper::start(&history, TimeDelta::days(1)).unwrap();
+        let panicked = keeper.ask(|_| -> u8 { panic!("entry {}", 7) }).unwrap_err();
+        assert_eq!(panicked.to_string(), "in the thread of the history, it panicked: entry 7");
+        assert_eq!(keeper.ask(|history| history.size().customers).unwrap(), 0);
+        drop(history);
+        let ended = keeper.ask(|history| history.size().customers);
+        assert!(matches!(ended, Err(AskError::Ended)), "{ended:?}");
     }
 }

@@ -102,3 +102,50 @@ impl ServerErasures {
         Ok(new)
     }
 }
+
+impl Erasures {
+    /// The markers that can be understood, the oldest first, and why others cannot.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub fn open_readable(&self) -> Result<(Vec<Marker>, Vec<ErasureError>), ErasureError> {
+        let (mut open, mut refused) = (Vec::new(), Vec::new());
+        for id in self.list()?.into_keys() {
+            match self.get(&id) {
+                Ok(marker) => open.extend(marker),
+                Err(error) if error.is_of_content() => refused.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((open, refused))
+    }
+}
+
+impl Erased {
+    /// The ids of the markers.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.markers().iter().map(Marker::id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::privacy::Subject;
+
+    #[test]
+    fn a_damaged_marker_hides_no_other() {
+        let root = tempfile::tempdir().unwrap();
+        let erasures = Erasures::new(ErasureStore::open(root.path().to_str().unwrap(), []).unwrap());
+        let subject = Subject::new("C-1", &Pseudonyms::default()).unwrap();
+        let [damaged, whole] = [(); 2].map(|()| Marker::new(&subject, "anna", Utc::now()).unwrap());
+        erasures.add(&damaged).unwrap();
+        erasures.add(&whole).unwrap();
+        let path = root.path().join(format!("erasures/{}.toml", damaged.id()));
+        std::fs::write(path, "format = ").unwrap();
+        let (open, refused) = erasures.open_readable().unwrap();
+        assert_eq!(open, [whole]);
+        assert_eq!(refused.len(), 1);
+        assert!(refused[0].to_string().contains(damaged.id()), "{}", refused[0]);
+    }
+}

@@ -35,7 +35,8 @@ pub struct Missing {
 }
 
 /// Reads what `history` lacks of what the limits of `catalog` look at from `now`. It knows so much: `known`. An outcome
-/// that comes again within `deduplicated` is a duplicate.
+/// that comes again within `deduplicated` is a duplicate. Customers that `is_erased` are left out. Where it no longer
+/// `goes_on`, what was read is dropped, and nothing is returned.
 ///
 /// # Errors
 /// When the store cannot be reached, or a file is damaged.
@@ -45,7 +46,9 @@ pub fn read_missing(
     catalog: &Catalog,
     deduplicated: TimeDelta,
     now: DateTime<Utc>,
-) -> Result<Missing, SealedError> {
+    is_erased: &dyn Fn(&str) -> bool,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Option<Missing>, SealedError> {
     let reaches = Reaches::of(catalog, deduplicated);
     // Both kinds, so that one moment says how far back customers are known.
     let first = first(reaches.earliest(), now).min(now.timestamp_micros());
@@ -65,10 +68,16 @@ pub fn read_missing(
         known,
         dropped_before,
         since,
+        is_erased,
         recovered: Recovered::default(),
     };
+    let mut is_whole = true;
     let events = Since { time: Some(first.saturating_sub(OVERLAP)), ..Since::default() };
     reader.events_since(&events, &mut |entry| {
+        if !goes_on() {
+            is_whole = false;
+            return ControlFlow::Break(());
+        }
         match &entry.record {
             Record::Decision(record) if record.decided_at >= first => {
                 reading.decision(record, entry.position);
@@ -83,7 +92,7 @@ pub fn read_missing(
     let recovered = reading.recovered;
     drop(limits);
     let known = known.further(first);
-    Ok(Missing { history: own, known, since, recovered })
+    Ok(is_whole.then_some(Missing { history: own, known, since, recovered }))
 }
 
 impl Missing {
@@ -91,15 +100,6 @@ impl Missing {
     #[must_use]
     pub fn recovered(&self) -> Recovered {
         self.recovered
-    }
-
-    /// Leaves out the customers that `is_meant`.
-    pub fn forget(&self, is_meant: impl Fn(&str) -> bool) {
-        for id in self.history.customer_ids() {
-            if is_meant(&id) {
-                self.history.forget(&id);
-            }
-        }
     }
 
     /// Adds it to the history that it was read for, at `now`. Returns how much that knows then. The thread needs normal
@@ -122,6 +122,7 @@ struct Reading<'h> {
     dropped_before: Millis,
     /// Of customers, nothing before this moment is looked at.
     since: Millis,
+    is_erased: &'h dyn Fn(&str) -> bool,
     recovered: Recovered,
 }
 
@@ -162,10 +163,20 @@ impl Reading<'_> {
 
     /// Adds an event of `at` to what is missing of its customer, if it is.
     fn of_customer(&self, event: &Event<'_>, at: Millis, is_unknown: bool) -> bool {
-        let is_missing = (is_unknown || at < self.dropped_before) && at >= self.since;
+        let customer = match event {
+            Event::Decision(decision) => decision.customer,
+            Event::Outcome(outcome) => outcome.customer,
+        };
+        let is_looked_at = (is_unknown || at < self.dropped_before) && at >= self.since;
+        let is_missing = is_looked_at && !self.leaves_out(customer);
         if is_missing {
             self.history.count_for_customer(event);
         }
         is_missing
+    }
+
+    /// Whether a customer is left out. To find out takes long, and who is there already is not.
+    fn leaves_out(&self, customer: &str) -> bool {
+        !self.history.customers.contains(customer) && (self.is_erased)(customer)
     }
 }

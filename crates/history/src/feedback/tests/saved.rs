@@ -1,5 +1,6 @@
 //! The checkpoint of a server: what it starts with, what is behind it, and what is taken out of it.
 
+use std::cell::Cell;
 use std::fs;
 use std::ops::Range;
 
@@ -13,7 +14,7 @@ use super::threads::{contents, decisions};
 use crate::checkpoint::CheckpointError;
 use crate::feedback::{ReportedOutcome, Verdict};
 use crate::records::{
-    Recovered, RecoveredFrom, SaveError, SavedHistory, Started, forget_left_behind, recover,
+    Recovered, RecoveredFrom, SaveError, SavedHistory, Started, forget_left_behind, read_missing, recover,
 };
 use crate::{History, Limits, RecentDecisions};
 
@@ -250,4 +251,25 @@ async fn once_the_data_directory_is_given_up_the_checkpoint_stays() {
     server.saved.end();
     assert!(server.advance(&setting, now()).is_err());
     assert!(fs::read(&path).unwrap() == before);
+}
+
+#[test]
+fn what_a_history_lacks_is_read_without_the_erased_and_dropped_at_once_if_somebody_is_erased() {
+    let setting = setting();
+    setting.log_decisions(decisions());
+    // Without limits, no decision is read at a start.
+    let server = Server::start_with(&setting, &plain(), |_| None);
+    let _limits = Limits::new(&server.history, &catalog(), now()).unwrap();
+    let read = |is_erased: &dyn Fn(&str) -> bool, goes_on: &dyn Fn() -> bool| {
+        let lacks = (&server.history, server.started.known);
+        read_missing(lacks, &setting.reader(), &catalog(), DEDUP, now(), is_erased, goes_on).unwrap()
+    };
+    let asked = Cell::new(0);
+    let goes_on = || asked.replace(asked.get() + 1) < 4;
+    assert!(read(&|_| false, &goes_on).is_none());
+    assert_eq!(asked.get(), 5, "nothing is read any more");
+    let missing = read(&|name| name == "C-1", &|| true).unwrap();
+    missing.add_to(&server.history, now());
+    let is_there = |name: &str| server.history.customer(name).is_some();
+    assert_eq!(["C-0", "C-1", "C-2"].map(is_there), [true, false, true]);
 }
