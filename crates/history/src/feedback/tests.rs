@@ -1,5 +1,6 @@
 //! Outcomes against a real event log.
 
+mod clocks;
 mod recovered;
 mod saved;
 mod setting;
