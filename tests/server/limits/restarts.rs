@@ -176,10 +176,20 @@ async fn a_checkpoint_that_is_ahead_of_the_log_is_not_used() {
     let (bank, live) = contacted().await;
     live.end();
     let data = bank.path("data");
-    // The log of the data directory is an earlier one, as from a backup.
-    for file in fs::read_dir(data.join("log")).unwrap() {
-        fs::remove_file(file.unwrap().path()).unwrap();
-    }
+    let lose_log = || {
+        for file in fs::read_dir(data.join("log")).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    };
+    // The log is lost, and the data directory says how far it was: the checkpoint has what it had.
+    lose_log();
+    let mut live = bank.serve(&[]).await;
+    assert!(live.shows("home", "anna").await.is_empty());
+    let log = live.end();
+    assert!(says(&log, "events were recorded, and no log file has them"), "{log:#?}");
+    // It is an earlier one, as from a backup.
+    lose_log();
+    fs::remove_file(data.join("durable")).unwrap();
     let mut live = bank.serve(&[]).await;
     assert_eq!(live.shows("home", "anna").await, ["gold"]);
     let log = live.end();

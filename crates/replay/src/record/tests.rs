@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use decision::{ContextValue, Customer, Decider, DecisionError, Durable, RankRequest, RecordedCall, Recorder};
+use decision::{
+    ContextValue, Customer, Decider, DecisionError, Durable, RankRequest, RecordedCall, Recorder,
+};
 use release::{Publisher, Snapshot};
 use telemetry::Metrics;
 use work::{Call, Lane, Workers};
