@@ -364,7 +364,9 @@ async fn servers_that_do_not_run_are_named_until_they_have_obeyed() {
     assert!(place.succeeds(&with_data).contains("complete: every server has acknowledged"));
     assert_eq!(place.holding(&[ANNA.to_owned()]), Vec::<PathBuf>::new());
 
-    // One that has ended is not waited for, and its directory obeys when it is sealed.
+    // One that has ended is not waited for, and its directory obeys when it is sealed. What it has decided before may be
+    // sealed already.
+    decide(&two, &[BERT]).await;
     assert!(two.terminate().success());
     place.succeeds(&["events", "seal", &data]);
     let long = ["privacy", "erase", "--customer", BERT, "--wait", "10m"];
@@ -372,7 +374,7 @@ async fn servers_that_do_not_run_are_named_until_they_have_obeyed() {
     assert!(!pending.stderr.contains("waiting") && !pending.stderr.contains(&first), "{pending:?}");
     let sealed = place.run(&["events", "seal", &place.at("two")]);
     assert_eq!(sealed.code, Some(0), "{sealed:?}");
-    assert!(sealed.stderr.contains("1 record blanked for erasure"), "{sealed:?}");
+    assert!(sealed.stderr.contains("blanked for erasure"), "{sealed:?}");
     place.succeeds(&long);
     assert_eq!(place.holding(&[BERT.to_owned()]), Vec::<PathBuf>::new());
     assert!(!place.holding(&[CARL.to_owned()]).is_empty());
@@ -461,7 +463,7 @@ async fn a_key_file_with_another_secret_under_the_same_id_is_noticed() {
     );
     assert!(!wrong.stdout.contains("complete: every"), "{wrong:?}");
     assert!(!place.holding(std::slice::from_ref(&name)).is_empty());
-    let right = erase(&both);
+    let right = place.run(&["privacy", "erase", "--customer", ANNA, "--keys", &both, "--data", &data]);
     assert_eq!(right.code, Some(0), "{right:?}");
     assert_eq!(place.holding(&[name]), Vec::<PathBuf>::new());
 }
