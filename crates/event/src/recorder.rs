@@ -197,11 +197,8 @@ impl Recorder {
     /// Wakes the writer if a batch that was queued needs it.
     fn ring(&self) {
         let shared = &self.shared;
-        let is_urgent = self.urgency == Urgency::AtOnce;
-        if is_urgent {
-            shared.urgent.store(true, Ordering::SeqCst);
-        }
-        shared.bell.ring_for_work(|| is_urgent || shared.is_half_full());
+        let is_first = self.urgency == Urgency::AtOnce && !shared.urgent.swap(true, Ordering::SeqCst);
+        shared.bell.ring_for_work(|| is_first || shared.is_half_full());
     }
 
     /// Whether answers would wait for a log that cannot be written.

@@ -216,6 +216,25 @@ fn an_urgent_batch_is_synced_at_once_with_what_was_queued_before() {
 }
 
 #[test]
+fn urgent_batches_that_follow_on_each_other_share_a_sync() {
+    let mut machine = Machine::start(&MemoryDisk::default(), &small(SyncPolicy::Interval));
+    let mut first = machine.record_urgently(&["a"]);
+    machine.turn();
+    assert_eq!((poll(first.as_mut()), machine.disk.syncs()), (Poll::Ready(Ok(())), 1));
+    let mut later = [machine.record_urgently(&["b"]), machine.record_urgently(&["c"])];
+    assert!(matches!(machine.turn(), Next::Gather(time) if time <= BETWEEN_URGENT));
+    assert!(later.iter_mut().all(|one| poll(one.as_mut()).is_pending()));
+    machine.turn_after(BETWEEN_URGENT);
+    assert!(later.iter_mut().all(|one| poll(one.as_mut()) == Poll::Ready(Ok(()))));
+    assert_eq!(machine.disk.syncs(), 2);
+    // After a pause one is synced at once.
+    machine.turn_after(BETWEEN_URGENT);
+    let mut last = machine.record_urgently(&["d"]);
+    machine.turn();
+    assert_eq!((poll(last.as_mut()), machine.disk.syncs()), (Poll::Ready(Ok(())), 3));
+}
+
+#[test]
 fn an_urgent_batch_is_told_that_the_log_stalls() {
     let mut machine = Machine::start(&MemoryDisk::default(), &small(SyncPolicy::Os));
     machine.disk.set_faults(|faults| faults.syncs = 2);
