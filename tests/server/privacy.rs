@@ -354,8 +354,8 @@ async fn servers_that_do_not_run_are_named_until_they_have_obeyed() {
     one.ended();
     let (first, second) = (place.server("one"), place.server("two"));
     // It may still be there, so it is waited for.
-    let erase = |customer| ["privacy", "erase", "--customer", customer, "--wait", "300ms"];
-    let pending = place.fails(&erase(ANNA), &["waiting up to 300ms", "not complete", &first, "--data"]);
+    let erase = |customer| ["privacy", "erase", "--customer", customer, "--wait", "3s"];
+    let pending = place.fails(&erase(ANNA), &["waiting up to 3s", "not complete", &first, "--data"]);
     assert!(pending.stdout.contains(&format!("pending: server {first}")), "{pending:?}");
     assert!(!pending.stdout.contains("complete:") && !pending.stdout.contains(&second), "{pending:?}");
     assert_eq!(place.holding(&[ANNA.to_owned()]).len(), 1);

@@ -229,7 +229,7 @@ impl LogFiles {
     /// Notes the last numbers that are synced, so that it is known if they are lost.
     pub(crate) fn note_durable(&self, reached: LogEnd) {
         // Without a note, less is known of what was lost, and nothing else is wrong.
-        if let Err(error) = durable::note(&*self.0.disk, &self.0.directory, reached) {
+        if let Err(error) = durable::note(&*self.0.disk, &self.0.directory, &self.0.server, reached) {
             tracing::debug!(%error, "how far the log is synced could not be noted");
         }
     }

@@ -36,7 +36,8 @@ pub fn open_read_only(root: &Path) -> Result<OpenedLog, EventError> {
         return Err(EventError::NotADataDirectory { directory: root.to_owned(), missing: "log" });
     }
     // Before the files, which may have more by then, and after them: what was deleted meanwhile is noted.
-    let durable = durable::read(&LocalDisk, &log).map_err(EventError::io(&durable::path(&log)))?.position;
+    let durable =
+        durable::read(&LocalDisk, &log, &server).map_err(EventError::io(&durable::path(&log)))?.position;
     let found = recovery::read(&LocalDisk, &log, &server)?;
     let sealed = Deleted::read(&LocalDisk, &log)?.position;
     let mut all = recovery::damage(&found, sealed, durable);

@@ -105,7 +105,8 @@ pub(super) fn recover(
 ) -> Result<Recovered, EventError> {
     remove_leftovers(disk, directory, server)?;
     let mut deleted = Deleted::read(disk, directory)?;
-    let durable = durable::read(disk, directory).map_err(EventError::io(&durable::path(directory)))?;
+    let durable =
+        durable::read(disk, directory, server).map_err(EventError::io(&durable::path(directory)))?;
     let found = read(disk, directory, server)?;
     let present = found.iter().map(Found::reached).fold(deleted.reached(), LogEnd::max);
     let known = present.max(durable);

@@ -290,7 +290,7 @@ fn recovery_itself_may_lose_power_at_any_step() {
 fn durable_disk(files: &[std::ops::RangeInclusive<u64>]) -> MemoryDisk {
     let disk = disk(files);
     let reached = LogEnd { sequence: files.len() as u64, position: *files.last().unwrap().end() };
-    durable::note(&disk, Path::new(DIRECTORY), reached).unwrap();
+    durable::note(&disk, Path::new(DIRECTORY), SERVER, reached).unwrap();
     disk
 }
 
@@ -407,7 +407,7 @@ proptest::proptest! {
             disk.put(&Path::new(DIRECTORY).join(DELETED), text.as_bytes());
         }
         if let Some((sequence, position)) = noted {
-            durable::note(&disk, Path::new(DIRECTORY), LogEnd { position, sequence }).unwrap();
+            durable::note(&disk, Path::new(DIRECTORY), SERVER, LogEnd { position, sequence }).unwrap();
         }
         for (sequence, first, second) in files {
             let begins = LogHeader { format: 1, server: SERVER.to_owned(), sequence, ..LogHeader::default() };
