@@ -143,7 +143,7 @@ async fn a_store_without_records_gets_them_and_what_it_holds_stays() {
     }
     let new: Vec<_> = after.keys().filter(|path| !before.contains_key(*path)).collect();
     let is_expected = |path: &&PathBuf| {
-        let of_records = ["events", "servers"].iter().any(|folder| path.starts_with(folder));
+        let of_records = ["events", "extents", "servers"].iter().any(|folder| path.starts_with(folder));
         of_records || **path == Path::new("promotions/3.toml") || is_hidden(path)
     };
     assert!(new.iter().all(is_expected), "{new:?}");
