@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use event::log::open_read_only;
+use event::{EventReader, EventStore};
 use proffer::app::{App, AppError, Listeners};
 use proffer::config::Config;
 use proffer::grpc::proto::inference::ModelMetadataRequest;
@@ -230,6 +232,12 @@ impl Copy {
         std::fs::write(&path, before + text).unwrap();
         self
     }
+}
+
+/// Reads what is recorded in the store at a path, and in the log of a data directory.
+pub(crate) fn recorded_events(store: &Path, data: &Path) -> EventReader {
+    let store = EventStore::open(store.to_str().unwrap(), None, Vec::new()).unwrap();
+    EventReader::new(store).with_opened(open_read_only(data).unwrap())
 }
 
 /// Copies a directory recursively.

@@ -13,16 +13,13 @@ use std::time::SystemTime;
 
 use arrow_array::builder::{MapBuilder, StringBuilder};
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use event::EventReader;
-use event::EventStore;
-use event::log::open_read_only;
 use event::proto::OutcomeRecord;
 use parquet::arrow::ArrowWriter;
 use tokio_stream::StreamExt;
 use tonic::{Code, Status};
 
 use super::binary::{Ended, proffer};
-use super::harness::{Copy, Server, rank_request, sample_workspace, wire};
+use super::harness::{Copy, Server, rank_request, recorded_events, sample_workspace, wire};
 use wire::feedback_service_client::FeedbackServiceClient;
 use wire::outcome_verdict::Verdict;
 use wire::{OutcomeProblem, OutcomeVerdict};
@@ -68,8 +65,7 @@ async fn shown(server: &Server, placement: &str, customer: &str) -> wire::RankRe
 
 /// The outcomes that are recorded in a data directory or sealed in a store.
 fn recorded(store: &Path, data: &Path) -> Vec<OutcomeRecord> {
-    let store = EventStore::open(store.to_str().unwrap(), None, Vec::new()).unwrap();
-    let reader = EventReader::new(store).with_opened(open_read_only(data).unwrap());
+    let reader = recorded_events(store, data);
     let mut found = Vec::new();
     let all = event::Query::default();
     reader
