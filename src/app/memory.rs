@@ -2,7 +2,7 @@
 //!
 //! One thread of normal priority does what locks the history, since calls may wait for its locks: dropping what is old,
 //! forgetting persons, adding what was read. Others of idle priority make checkpoints, and read what a release looks at
-//! and nobody has looked at before (`memory/reaching.rs`); they never touch the history that serves.
+//! and none has looked at before (`memory/reaching.rs`); they never touch the history that serves.
 
 mod erased;
 mod keeper;

@@ -253,7 +253,7 @@ fn shown_cut(cut: &Cut) -> String {
     )
 }
 
-/// What the log had and nobody could seal.
+/// What the log had and could not be sealed.
 fn unread(recovery: &Recovery) -> Vec<String> {
     let missing = recovery.missing.iter().map(|positions| {
         let (first, last) = (positions.start(), positions.end());

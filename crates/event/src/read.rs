@@ -9,8 +9,8 @@
 //! log for which there is a sealed file is not read. Logs are listed and opened first, so that one that is sealed in
 //! the meantime is not missed. Start reading at [`EventReader::scan`].
 //!
-//! A log of which something cannot be read is an error, as a sealed file that cannot be read is: nobody takes a part
-//! for the whole. Only an event that is found in spite of that is given.
+//! A log of which something cannot be read is an error, as a sealed file that cannot be read is: a part is never
+//! taken for the whole. Only an event that is found in spite of that is given.
 
 mod merge;
 mod oldest;
@@ -69,7 +69,7 @@ impl EventReader {
     }
 
     /// Reads the log files of a data directory, too. If something keeps events of it from being read, that is an error
-    /// of whatever is read.
+    /// of everything that is read.
     #[must_use]
     pub fn with_opened(mut self, log: OpenedLog) -> Self {
         self.unread.extend(log.unread);

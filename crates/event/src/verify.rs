@@ -182,7 +182,8 @@ impl Verifier<'_> {
         self.found.problems.push(Problem { file: file.to_owned(), message: message.into() });
     }
 
-    /// Verifies the files of a sequence. `expected`: the first position that the store should have. Returns the first and the last position of its log, if they are known.
+    /// Verifies the files of a sequence. `expected`: the first position that the store should have. Returns the first
+    /// and the last position of its log, if they are known.
     fn sequence(
         &mut self,
         (server, expected): (&str, Option<u64>),

@@ -165,8 +165,8 @@ impl Eraser {
         Self { store, erasures, heartbeats, events, alive_for, lost_keys: BTreeSet::new() }
     }
 
-    /// With keys that are gone for good. Records under them keep nothing from being complete: nobody can tell whose
-    /// they are.
+    /// With keys that are gone for good. Records under them keep nothing from being complete: it can no longer be
+    /// told whose they are.
     #[must_use]
     pub fn with_lost_keys(self, lost_keys: BTreeSet<String>) -> Self {
         Self { lost_keys, ..self }

@@ -100,7 +100,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_other_bytes_are_no_note(sequence in 0..=GREATEST, position in 0..=GREATEST, at in 0_usize..70, change in 1_u8..128) {
+        fn any_other_bytes_are_no_note(
+            sequence in 0..=GREATEST,
+            position in 0..=GREATEST,
+            at in 0_usize..70,
+            change in 1_u8..128,
+        ) {
             let reached = LogEnd { position, sequence };
             let mut bytes = written("s", reached).into_bytes();
             prop_assert_eq!(parsed("s", &written("s", reached)), Some(reached));

@@ -5,7 +5,7 @@
 //! | a torn tail of the newest file | cut; none of it was durable |
 //! | events that stand in the next file again, after a write that failed | cut |
 //! | a file without events | removed |
-//! | a damaged frame with others behind it, or with events missing until the next file | a copy is kept as `.damaged`, then cut |
+//! | a damaged frame with others behind it, or events missing until the next file | copied to `.damaged`, then cut |
 //! | a tail or a file that is not whole, and was on the disk once | the same; [`durable`] knows |
 //! | files that may hold events and are not read | left alone, and reported |
 //!

@@ -390,7 +390,8 @@ proptest! {
         cuts in prop::array::uniform2(any::<prop::sample::Index>()),
     ) {
         // An id of another time than the decision's is found within a day of its own alone.
-        prop_assume!(query.decision_ids.iter().all(|id| uuid::Uuid::parse_str(id).map_or(true, |id| id.get_version_num() != 7)));
+        let has_own_time = |id: &String| uuid::Uuid::parse_str(id).is_ok_and(|id| id.get_version_num() == 7);
+        prop_assume!(!query.decision_ids.iter().any(has_own_time));
         let files = Files::new();
         let mut cuts = cuts.map(|cut| 1 + cut.index(records.len() - 1));
         cuts.sort_unstable();
@@ -407,7 +408,8 @@ proptest! {
             crate::seal::seal("s", &logs[0], files.store()).unwrap();
         }
         let found = scan(&reader(&files).with_opened(opened("s", &logs)), &query).unwrap();
-        let mut expected: Vec<&DecisionRecord> = records.iter().filter(|record| DecisionRecord::wants(&query, record)).collect();
+        let wanted = records.iter().filter(|record| DecisionRecord::wants(&query, record));
+        let mut expected: Vec<&DecisionRecord> = wanted.collect();
         expected.sort_by_key(|record| record.decided_at);
         let limit = query.limit.map_or(usize::MAX, |limit| limit as usize);
         prop_assert_eq!(found.len(), expected.len().min(limit));

@@ -198,7 +198,8 @@ proptest! {
         steps in life(), order in any::<prop::sample::Index>(), seed in any::<u64>(),
     ) {
         let (world, recorded, now) = lived(&steps);
-        let mut shuffled: Vec<&Recorded> = recorded.iter().chain(recorded.iter().take(order.index(recorded.len() + 1))).collect();
+        let again = recorded.iter().take(order.index(recorded.len() + 1));
+        let mut shuffled: Vec<&Recorded> = recorded.iter().chain(again).collect();
         let mut random = seed;
         for place in (1..shuffled.len()).rev() {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

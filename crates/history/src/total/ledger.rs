@@ -256,7 +256,7 @@ impl Ledger {
         self.book().add(other, now);
     }
 
-    /// Lapses reservations, and drops what no period can look at any more, whatever a later release asks.
+    /// Lapses reservations, and drops what no period of any release can look at any more.
     pub(crate) fn expire(&self, now: Millis) {
         let mut book = self.book();
         book.advance(now);

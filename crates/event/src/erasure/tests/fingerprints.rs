@@ -1,4 +1,4 @@
-//! Two key files with other secrets under the same id: nobody is taken for erased whose records were not found.
+//! Two key files with other secrets under the same id: no one is taken for erased whose records were not found.
 
 use super::*;
 

@@ -121,7 +121,7 @@ fn heartbeats() {
     Target { name: "heartbeats", seeds, words: &WORDS, inputs: 3_000 }.run(|input| {
         files.write("servers/s-1.toml", input)?;
         let Some(found) = understood(heartbeats.all().map(Some))? else { return Ok(()) };
-        // Its name is that of the file, whatever it says.
+        // Its name is that of the file, not what it says.
         assert_eq!(found.iter().map(|one| one.server.as_str()).collect::<Vec<_>>(), ["s-1"]);
         for now in [DateTime::<Utc>::MIN_UTC, now(), DateTime::<Utc>::MAX_UTC] {
             let ended = found[0].ended;

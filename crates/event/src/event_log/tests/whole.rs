@@ -1,4 +1,4 @@
-//! Whatever becomes of the files of a log: who reads it gets all that was told durable, or is told that something is
+//! However the files of a log are damaged: who reads it gets all that was told durable, or is told that something is
 //! missing. No position is used again.
 
 use std::ops::ControlFlow;

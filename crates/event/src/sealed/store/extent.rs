@@ -1,6 +1,6 @@
 //! What of each server the store should have: the positions that were sealed and are not too old.
 //!
-//! `extents/<server>.toml`. Without it, nobody would miss the first or the last files of a server, and a server that
+//! `extents/<server>.toml`. Without it, the first or the last files of a server would not be missed, and a server that
 //! has lost its log would give its positions to other events. The end is raised before a log is deleted, and the
 //! beginning before files that are too old are.
 

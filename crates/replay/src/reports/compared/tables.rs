@@ -209,8 +209,8 @@ pub(super) fn not_known(subject: &Subject) -> Vec<Block> {
     let rows = not_known
         .iter()
         .map(|(limit, decisions)| vec![limit.as_str().into(), numbers::count(*decisions).into()]);
-    let text = "These limits look at more than was recorded: at other events, further back, or at totals that nobody \
-                had asked for. What was not recorded counts as not having happened.";
+    let text = "These limits look at more than was recorded: at other events, further back, or at totals that no \
+                limit had asked for. What was not recorded counts as not having happened.";
     vec![
         Block::Text(text.to_owned()),
         grid("limit", &[("decisions without a record of all of it", Kind::Number)], rows.collect()),

@@ -85,7 +85,7 @@ fn slates_that_were_refused_in_every_round_end_as_they_did() {
     let base = models.load(3, &texts);
     let mut records = Vec::new();
     for customer in 0..60 {
-        // Nobody has had anything when the first row is decided.
+        // No customer has had anything when the first row is decided.
         let limiter = Limiter::new(Arc::default(), Arc::new(CustomerNames::default()));
         let customer = Customer { id: format!("c{customer:05}"), ..Customer::default() };
         let request = RankRequest {

@@ -49,7 +49,7 @@ fn files_of_an_older_version_are_its_beginning() {
     let reached = LogEnd { sequence: 2, position: 15 };
     assert_eq!(files.store().find_sealed_end("s").unwrap(), reached);
     assert_eq!(files.store().find_sealed_end("nobody").unwrap(), LogEnd::default());
-    // If they cannot be read, nobody knows.
+    // If they cannot be read, that is not known.
     let files = Files::new();
     files.seal("s", 1, 7, &decisions(NOON..NOON + 3));
     fs::write(files.path("decision/date=2026-11-30/s-00000001.parquet"), "none").unwrap();
