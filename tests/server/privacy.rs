@@ -364,8 +364,8 @@ async fn servers_that_do_not_run_are_named_until_they_have_obeyed() {
     assert!(place.succeeds(&with_data).contains("complete: every server has acknowledged"));
     assert_eq!(place.holding(&[ANNA.to_owned()]), Vec::<PathBuf>::new());
 
-    // One that has ended is not waited for, and its directory obeys when it is sealed. What it has decided before may be
-    // sealed already.
+    // One that has ended is not waited for, and its directory obeys when it is sealed. What it has decided before may
+    // be sealed already.
     decide(&two, &[BERT]).await;
     assert!(two.terminate().success());
     place.succeeds(&["events", "seal", &data]);

@@ -99,11 +99,19 @@ pub struct OutcomeCounted {
     pub overshoot: Overshoot,
 }
 
+/// The positions of what an outcome names, for its customer and for totals.
+#[derive(Clone, Copy)]
+struct Named {
+    offer: u16,
+    event_type: u16,
+}
+
 impl History {
     /// Counts an outcome that was recorded. The caller has asked [`History::admit`] before.
     pub fn record_outcome(&self, outcome: &Outcome<'_>) -> OutcomeCounted {
-        self.count_for_customer(&Event::Outcome(*outcome));
-        self.count_outcome(outcome)
+        let named = self.named(outcome);
+        self.count_outcome_for_customer(outcome, named);
+        self.count_outcome_in_totals(outcome, named)
     }
 
     /// Counts a decision that was made before: by this server before it started, or by another one.
@@ -130,24 +138,28 @@ impl History {
                     self.customers.change_or_add(decision.customer, group.len(), insert);
                 }
             }
-            Event::Outcome(outcome) if !outcome.customer.is_empty() => {
-                let code = self.names.code(EntryKey {
-                    offer: self.names.offers.intern_foreign(outcome.offer),
-                    placement: self.names.placements.intern_foreign(outcome.placement),
-                    channel: self.names.channels.intern_foreign(outcome.channel),
-                    event_type: self.names.types.intern(outcome.outcome),
-                    saturated: false,
-                });
-                let at = moment::millis(outcome.occurred_at);
-                self.customers.change_or_add(outcome.customer, 1, |timeline| {
-                    self.insert(timeline, &[Entry::new(at, code, false)]);
-                    if outcome.outcome == OPT_OUT {
-                        timeline.opt_out();
-                    }
-                });
-            }
-            Event::Outcome(_) => {}
+            Event::Outcome(outcome) => self.count_outcome_for_customer(outcome, self.named(outcome)),
         }
+    }
+
+    fn count_outcome_for_customer(&self, outcome: &Outcome<'_>, Named { offer, event_type }: Named) {
+        if outcome.customer.is_empty() {
+            return;
+        }
+        let code = self.names.code(EntryKey {
+            offer,
+            placement: self.names.placements.intern_foreign(outcome.placement),
+            channel: self.names.channels.intern_foreign(outcome.channel),
+            event_type,
+            saturated: false,
+        });
+        let at = moment::millis(outcome.occurred_at);
+        self.customers.change_or_add(outcome.customer, 1, |timeline| {
+            self.insert(timeline, &[Entry::new(at, code, false)]);
+            if outcome.outcome == OPT_OUT {
+                timeline.opt_out();
+            }
+        });
     }
 
     /// Adds an event to what all customers together did with its offers.
@@ -162,27 +174,35 @@ impl History {
                     }
                 }
             }
-            Event::Outcome(outcome) => _ = self.count_outcome(outcome),
+            Event::Outcome(outcome) => _ = self.count_outcome_in_totals(outcome, self.named(outcome)),
         }
     }
 
     /// Ends what a decision reserved for this outcome, which is counted elsewhere.
     pub(crate) fn settle(&self, outcome: &Outcome<'_>) {
-        let offer = self.names.offers.intern_foreign(outcome.offer);
+        let Named { offer, event_type } = self.named(outcome);
         let Some(decision) = outcome.decision.filter(|_| self.has_ledger(offer)) else { return };
-        let event_type = self.names.types.intern(outcome.outcome);
         self.ledger(offer).settle(decision, event_type, moment::millis(outcome.recorded_at));
     }
 
-    fn count_outcome(&self, outcome: &Outcome<'_>) -> OutcomeCounted {
-        let offer = self.names.offers.intern_foreign(outcome.offer);
+    fn count_outcome_in_totals(
+        &self,
+        outcome: &Outcome<'_>,
+        Named { offer, event_type }: Named,
+    ) -> OutcomeCounted {
         if !self.has_ledger(offer) {
             return OutcomeCounted::default();
         }
-        let event_type = self.names.types.intern(outcome.outcome);
         let (at, now) = (moment::millis(outcome.occurred_at), moment::millis(outcome.recorded_at));
         let counted = self.ledger(offer).outcome(outcome.decision, event_type, at, outcome.spend, now);
         OutcomeCounted { was_reserved: counted.was_reserved, overshoot: counted.overshoot }
+    }
+
+    fn named(&self, outcome: &Outcome<'_>) -> Named {
+        Named {
+            offer: self.names.offers.intern_foreign(outcome.offer),
+            event_type: self.names.types.intern(outcome.outcome),
+        }
     }
 
     /// Whether the offer at a position can be told from others.

@@ -157,7 +157,8 @@ fn reach_all(memory: &Weak<Memory>) {
             Ok(Reached::Again) => (again.take(), "somebody was erased while it was read".to_owned()),
             Err(ReachingError::NotAdded(AskError::Ended)) => return,
             Err(error @ ReachingError::NotAdded(AskError::Panicked(_))) => {
-                // Adding it once more would count twice what was added. `is_reaching` stays, so that it is not begun again.
+                // Adding it once more would count twice what was added. `is_reaching` stays, so that it is not begun
+                // again.
                 tracing::error!(
                     release = number,
                     %error,
