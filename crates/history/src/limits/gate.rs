@@ -5,7 +5,7 @@ use offer::OfferIndex;
 use smallvec::SmallVec;
 
 use super::cap::ReachedCap;
-use super::contact::AllReached;
+use super::contact::{AllReached, Reached};
 use super::suppression::Pause;
 use super::{FullTotals, Limits, OfferSet, Place};
 use crate::entry::Entry;
@@ -70,6 +70,14 @@ impl From<Refusal> for LimitBlocked {
     }
 }
 
+fn of_pause(pause: &Pause) -> LimitBlocked {
+    LimitBlocked { reason: LimitReason::Suppressed, limit: pause.rule, frees: pause.frees }
+}
+
+fn of_contact(reached: &Reached) -> LimitBlocked {
+    LimitBlocked { reason: LimitReason::ContactLimit, limit: reached.limit, frees: reached.frees }
+}
+
 /// The reason of a limit over all customers.
 fn of_total(limit: TotalLimit) -> LimitReason {
     match limit {
@@ -86,8 +94,41 @@ pub struct CustomerLimits<'a> {
     contacts: AllReached,
     caps: SmallVec<[ReachedCap; 4]>,
     totals: &'a FullTotals,
-    /// The offers that some limit withholds. Why, and until when, is looked up for these alone.
+    answers: Answers,
+}
+
+/// What limits say of every offer, worked out limit by limit: most limits withhold many offers.
+#[derive(Debug, Default)]
+struct Answers {
+    blocked: SmallVec<[LimitBlocked; 8]>,
+    /// For each offer, the number of its answer, counted from 1; 0 or none if no limit withholds it, and [`LOOK_UP`].
+    of_offer: SmallVec<[u8; 256]>,
+    /// The offers that have a number.
     withheld: OfferSet,
+}
+
+/// The number of an answer that is looked up when it is asked for.
+const LOOK_UP: u8 = u8::MAX;
+
+impl Answers {
+    /// Withholds offers that are not withheld yet. Without an answer it is looked up.
+    fn add(&mut self, answer: Option<LimitBlocked>, offers: &OfferSet) {
+        let number = match answer {
+            // The numbers of answers end before `LOOK_UP`.
+            Some(answer) if self.blocked.len() + 1 < usize::from(LOOK_UP) => {
+                self.blocked.push(answer);
+                self.blocked.len() as u8
+            }
+            _ => LOOK_UP,
+        };
+        let Self { of_offer, withheld, .. } = self;
+        withheld.extend_by(offers, |offer| {
+            if of_offer.len() <= offer.get() {
+                of_offer.resize((offer.get() + 1).next_multiple_of(256), 0);
+            }
+            of_offer[offer.get()] = number;
+        });
+    }
 }
 
 impl Limits {
@@ -117,24 +158,38 @@ impl<'a> CustomerLimits<'a> {
         };
         let contacts = limits.contacts.reached(entries, &overview, place, now);
         let caps = limits.caps.reached(limits, entries, &overview, now);
-        let mut withheld = totals.offers().clone();
-        for pause in &pauses {
-            limits.suppressions.add_offers(pause, &mut withheld);
+        let mut customer = Self { limits, pauses, contacts, caps, totals, answers: Answers::default() };
+        customer.answer();
+        customer
+    }
+
+    /// Works out the answers, in the order in which limits are asked.
+    fn answer(&mut self) {
+        let Self { limits, pauses, contacts, caps, totals, answers } = self;
+        for pause in pauses.iter() {
+            answers.add(Some(of_pause(pause)), &limits.suppressions.offers(pause));
         }
-        for reached in &contacts {
-            withheld.extend(limits.contacts.offers(reached.limit));
+        for reached in contacts.iter() {
+            answers.add(Some(of_contact(reached)), limits.contacts.offers(reached.limit));
         }
-        for (offer, _) in &caps {
-            withheld.insert(*offer);
+        for (offer, frees) in caps.iter() {
+            let answer = LimitBlocked::of_offer(LimitReason::CapCustomer, *frees);
+            answers.add(Some(answer), &OfferSet::from_iter([*offer]));
         }
-        Self { limits, pauses, contacts, caps, totals, withheld }
+        // A total is the same for all customers and rarely full.
+        answers.add(None, totals.offers());
     }
 
     /// The first limit that withholds the offer, if any: suppressions, contact limits, customer cap, total cap, budget.
     #[must_use]
     #[inline]
     pub fn withholds(&self, offer: OfferIndex) -> Option<LimitBlocked> {
-        if self.withheld.contains(offer) { self.first_that_withholds(offer) } else { None }
+        let Answers { blocked, of_offer, .. } = &self.answers;
+        match of_offer.get(offer.get()).copied().unwrap_or(0) {
+            0 => None,
+            LOOK_UP => self.first_that_withholds(offer),
+            number => blocked.get(usize::from(number) - 1).copied(),
+        }
     }
 
     fn first_that_withholds(&self, offer: OfferIndex) -> Option<LimitBlocked> {
@@ -145,13 +200,10 @@ impl<'a> CustomerLimits<'a> {
     #[must_use]
     pub fn fallback_withholds(&self, offer: OfferIndex) -> Option<LimitBlocked> {
         if let Some(pause) = self.pauses.iter().find(|pause| self.limits.suppressions.covers(pause, offer)) {
-            let (limit, frees) = (pause.rule, pause.frees);
-            return Some(LimitBlocked { reason: LimitReason::Suppressed, limit, frees });
+            return Some(of_pause(pause));
         }
         let covers = |limit: usize| self.limits.contacts.offers(limit).contains(offer);
-        let reached = self.contacts.iter().find(|reached| covers(reached.limit))?;
-        let (limit, frees) = (reached.limit, reached.frees);
-        Some(LimitBlocked { reason: LimitReason::ContactLimit, limit, frees })
+        self.contacts.iter().find(|reached| covers(reached.limit)).map(of_contact)
     }
 
     fn cap(&self, offer: OfferIndex) -> Option<LimitBlocked> {
@@ -174,5 +226,13 @@ impl Limits {
     /// The positions of the contact limits that are reached.
     pub(crate) fn contacts_reached(&self, view: &HistoryView, position: usize, place: Place) -> Vec<usize> {
         self.gate(view, position, place).contacts.iter().map(|reached| reached.limit).collect()
+    }
+}
+
+#[cfg(test)]
+impl CustomerLimits<'_> {
+    /// What limits say of an offer when each is asked in turn.
+    pub(crate) fn asked_in_turn(&self, offer: OfferIndex) -> Option<LimitBlocked> {
+        self.first_that_withholds(offer)
     }
 }

@@ -3,6 +3,8 @@
 use offer::OfferIndex;
 use smallvec::SmallVec;
 
+use crate::bits::bits;
+
 /// Offers by index, a bit for each; up to 256 of them without an allocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct OfferSet(SmallVec<[u64; 4]>);
@@ -21,12 +23,13 @@ impl OfferSet {
         self.0[word] |= 1 << (offer.get() % 64);
     }
 
-    /// Adds all of another set.
-    pub(crate) fn extend(&mut self, other: &Self) {
+    /// Adds all of another set, and calls `added` with each that was not in it.
+    pub(crate) fn extend_by(&mut self, other: &Self, mut added: impl FnMut(OfferIndex)) {
         if other.0.len() > self.0.len() {
             self.0.resize(other.0.len(), 0);
         }
-        for (word, more) in self.0.iter_mut().zip(&other.0) {
+        for (place, (word, more)) in self.0.iter_mut().zip(&other.0).enumerate() {
+            bits(more & !*word).for_each(|bit| added(OfferIndex::new(place * 64 + bit)));
             *word |= more;
         }
     }
@@ -60,7 +63,9 @@ mod tests {
             right in prop::collection::btree_set(0..400_usize, 0..40),
         ) {
             let mut set: OfferSet = left.iter().copied().map(OfferIndex::new).collect();
-            set.extend(&right.iter().copied().map(OfferIndex::new).collect());
+            let mut added = Vec::new();
+            set.extend_by(&right.iter().copied().map(OfferIndex::new).collect(), |offer| added.push(offer.get()));
+            prop_assert_eq!(added, right.difference(&left).copied().collect::<Vec<_>>());
             for offer in 0..500 {
                 let expected = left.contains(&offer) || right.contains(&offer);
                 prop_assert_eq!(set.contains(OfferIndex::new(offer)), expected);

@@ -1,5 +1,7 @@
 //! Suppressions: which pauses a customer's outcomes began that still last.
 
+use std::borrow::Cow;
+
 use offer::{OfferIndex, Policy, SuppressionScope};
 use smallvec::SmallVec;
 
@@ -97,12 +99,12 @@ impl Suppressions {
         }
     }
 
-    /// Adds the offers that a pause withholds.
-    pub(super) fn add_offers(&self, pause: &Pause, withheld: &mut OfferSet) {
+    /// The offers that a pause withholds.
+    pub(super) fn offers(&self, pause: &Pause) -> Cow<'_, OfferSet> {
         match pause.target {
-            Target::Offer(offer) => withheld.insert(offer),
-            Target::Category(category) => withheld.extend(&self.categories[category]),
-            Target::All => withheld.extend(&self.every),
+            Target::Offer(offer) => Cow::Owned(OfferSet::from_iter([offer])),
+            Target::Category(category) => Cow::Borrowed(&self.categories[category]),
+            Target::All => Cow::Borrowed(&self.every),
         }
     }
 

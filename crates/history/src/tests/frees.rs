@@ -115,6 +115,32 @@ fn a_limit_of_zero_never_frees() {
 }
 
 #[test]
+fn a_library_of_a_thousand_limits_gives_each_offer_its_answer() {
+    let policy = "[[contact_limit]]\nid = \"none\"\ncategories = [\"loans\"]\nchannels = [\"web\"]\nlimit = 0\nper = \"1d\"\n\
+                  count = \"decision\"\n";
+    let customer = "cap_customer = { limit = 0, per = \"1d\", count = \"decision\" }";
+    let total = "cap_total = { limit = 0, per = \"day\", count = \"decision\" }";
+    let keys = |index: usize| [customer, "", total, customer, total][index % 5];
+    let world = World::new(&(0..1_000).map(keys).collect::<Vec<_>>(), policy);
+    let view = world.history.view(&world.limits, ["a"], noon());
+    for channel in ["app", "web"] {
+        let gate = world.limits.gate(&view, 0, world.place(channel));
+        for offer in world.all() {
+            let found = gate.withholds(offer);
+            // Offers are sorted by id.
+            let number: usize = world.id(offer)[1..].parse().unwrap();
+            let expected = match keys(number) {
+                _ if channel == "web" && number % 2 == 1 => Some("none"),
+                "" => None,
+                keys => Some(if keys == customer { "cap_customer" } else { "cap_total" }),
+            };
+            assert_eq!(found.map(|blocked| blocked.id(&world.limits)), expected, "{offer:?} on {channel}");
+            assert_eq!(found, gate.asked_in_turn(offer), "{offer:?} on {channel}");
+        }
+    }
+}
+
+#[test]
 fn a_reservation_that_lapses_is_when_it_frees() {
     let cap = "cap_total = { limit = 1, per = \"all\", count = \"accept\", reserve = \"20m\" }";
     let world = World::new(&[cap], "");

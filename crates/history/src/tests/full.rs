@@ -72,6 +72,7 @@ proptest! {
                 for offer in world.all() {
                     let expected = withholds(&world.catalog, &happened, "a", channel, offer, now);
                     let found = gate.withholds(offer);
+                    prop_assert_eq!(found, gate.asked_in_turn(offer));
                     prop_assert!(found.is_some() || expected.is_none(), "{:?} {} {}", offer, channel, now);
                     freed += usize::from(found.is_none());
                 }
