@@ -35,9 +35,11 @@ const SHORTEST_TICK: Duration = Duration::from_millis(1);
 /// after the turn. It should fit into the cache of a core: with 10 ms under load, calls took about 3 µs longer.
 const TICK_BYTES: usize = 8 << 10;
 
-/// The least time between two syncs for urgent events. Under load they share one: each sync costs as much CPU time as
-/// several calls.
-const BETWEEN_URGENT: Duration = Duration::from_millis(2);
+/// The time between two syncs for urgent events is a multiple of what the last one took, within bounds. Under load they
+/// share one: each costs as much CPU time as several calls, and more the slower the disk is.
+const BETWEEN_URGENT: u32 = 4;
+const SHORTEST_BETWEEN_URGENT: Duration = Duration::from_millis(1);
+const LONGEST_BETWEEN_URGENT: Duration = Duration::from_millis(5);
 
 /// The time until a log that cannot be written is tried again: at first, and at most.
 const FIRST_RETRY: Duration = Duration::from_millis(10);
@@ -100,6 +102,8 @@ pub(crate) struct Writer {
     stall: Option<Stall>,
     /// When the last group was committed.
     committed: Option<Instant>,
+    /// The least time from then to a sync for urgent events.
+    between_urgent: Duration,
     /// Set where a log that is full is worth another try.
     freed: Arc<AtomicBool>,
 }
@@ -135,6 +139,7 @@ impl Writer {
             tick: LONGEST_TICK,
             stall: None,
             committed: None,
+            between_urgent: SHORTEST_BETWEEN_URGENT,
             freed,
         }
     }
@@ -214,7 +219,7 @@ impl Writer {
         }
         if self.pending.is_urgent {
             self.shared.urgent.store(true, Ordering::SeqCst);
-            let at = self.committed.map_or(now, |committed| committed + BETWEEN_URGENT);
+            let at = self.committed.map_or(now, |committed| committed + self.between_urgent);
             self.pending.due = self.pending.due.map(|due| due.min(at));
         }
         // At once: calls take room on other cores meanwhile.
@@ -320,7 +325,9 @@ impl Writer {
             } else {
                 let began = Instant::now();
                 self.log.sync()?;
-                self.shared.metrics.events.synced(began.elapsed());
+                let took = began.elapsed();
+                self.between_urgent = between_urgent(took);
+                self.shared.metrics.events.synced(took);
             }
             self.shared.metrics.events.appended.inc_by(part.events);
             self.pending.group.drop_part(part);
@@ -389,6 +396,11 @@ fn tick_after(tick: Duration, bytes: usize) -> Duration {
         _ if bytes < TICK_BYTES / 2 => (tick * 2).min(LONGEST_TICK),
         _ => tick,
     }
+}
+
+/// The least time to the next sync for urgent events after one that took so long.
+fn between_urgent(took: Duration) -> Duration {
+    (took * BETWEEN_URGENT).clamp(SHORTEST_BETWEEN_URGENT, LONGEST_BETWEEN_URGENT)
 }
 
 impl Drop for Writer {

@@ -222,16 +222,23 @@ fn urgent_batches_that_follow_on_each_other_share_a_sync() {
     machine.turn();
     assert_eq!((poll(first.as_mut()), machine.disk.syncs()), (Poll::Ready(Ok(())), 1));
     let mut later = [machine.record_urgently(&["b"]), machine.record_urgently(&["c"])];
-    assert!(matches!(machine.turn(), Next::Gather(time) if time <= BETWEEN_URGENT));
+    assert!(matches!(machine.turn(), Next::Gather(time) if time <= LONGEST_BETWEEN_URGENT));
     assert!(later.iter_mut().all(|one| poll(one.as_mut()).is_pending()));
-    machine.turn_after(BETWEEN_URGENT);
+    machine.turn_after(LONGEST_BETWEEN_URGENT);
     assert!(later.iter_mut().all(|one| poll(one.as_mut()) == Poll::Ready(Ok(()))));
     assert_eq!(machine.disk.syncs(), 2);
     // After a pause one is synced at once.
-    machine.turn_after(BETWEEN_URGENT);
+    machine.turn_after(LONGEST_BETWEEN_URGENT);
     let mut last = machine.record_urgently(&["d"]);
     machine.turn();
     assert_eq!((poll(last.as_mut()), machine.disk.syncs()), (Poll::Ready(Ok(())), 3));
+}
+
+#[test]
+fn the_pause_between_urgent_syncs_follows_what_they_take_within_bounds() {
+    let between = |micros| between_urgent(Duration::from_micros(micros));
+    assert_eq!(between(700), Duration::from_micros(2_800));
+    assert_eq!((between(20), between(900_000)), (SHORTEST_BETWEEN_URGENT, LONGEST_BETWEEN_URGENT));
 }
 
 #[test]
