@@ -1,0 +1,257 @@
+//! Assignment: the arms of a customer at a placement.
+//!
+//! A customer is held out, or else in at most one variant of each experiment, and in at most one experiment of each
+//! group. In the order of precedence: a variant that the request forces with the role for it, which the holdout does
+//! not stop either; the holdout; a variant whose file lists the customer; the draw, if the customer is in the
+//! experiment's part of its group, covered and eligible. What is forced skips coverage, the group's draw and
+//! eligibility. Within a group it displaces the other experiments.
+
+use chrono::{DateTime, Utc};
+
+use crate::hash::Subject;
+use crate::holdout::HoldoutDraw;
+use crate::{Experiment, Experiments, State};
+
+/// A customer's arm of one experiment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Assignment {
+    /// The experiment, an index into [`Experiments::all`].
+    pub experiment: usize,
+    /// The variant, an index into its variants.
+    pub variant: usize,
+    /// How it came about.
+    pub how: How,
+}
+
+/// How an assignment came about. Statistics count what was drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// By the hash of the id.
+    Drawn,
+    /// The file lists the customer.
+    Listed,
+    /// The request asked for it.
+    Requested,
+}
+
+/// Where a customer stands as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Experiments may reach them.
+    Open,
+    /// Nothing but the fallback reaches them, reason `HOLDOUT`.
+    HeldOut,
+    /// Without an id they are in no arm, and not held out.
+    Unidentified,
+}
+
+/// The variants that a request forces; none by default. The caller checks the role.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Forced(Vec<(usize, usize)>);
+
+/// Why a variant cannot be forced.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ForceError {
+    /// There is no such experiment.
+    #[error("unknown experiment `{experiment}`")]
+    UnknownExperiment {
+        /// As asked for.
+        experiment: String,
+    },
+    /// The experiment has no such variant.
+    #[error("experiment `{experiment}` has no variant `{variant}`")]
+    UnknownVariant {
+        /// As asked for.
+        experiment: String,
+        /// As asked for.
+        variant: String,
+    },
+    /// It is paused or stopped.
+    #[error("experiment `{experiment}` is paused or stopped, so no variant can be forced")]
+    Inactive {
+        /// As asked for.
+        experiment: String,
+    },
+    /// Two variants of one experiment, or of experiments that exclude each other.
+    #[error("variants of `{first}` and `{second}` exclude each other; force one of them")]
+    Exclusive {
+        /// The experiment that was asked for first.
+        first: String,
+        /// The other; the same if two of its variants were asked for.
+        second: String,
+    },
+}
+
+/// The customers that the file puts into a variant: (id, experiment, variant), sorted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Listed(Vec<(Box<str>, usize, usize)>);
+
+impl Listed {
+    pub(crate) fn new<R>(all: &[Experiment<R>]) -> Self {
+        let mut listed = Vec::new();
+        for (experiment, Experiment { state, variants, .. }) in all.iter().enumerate() {
+            if state.may_force() {
+                for (variant, ids) in variants.iter().map(|variant| &variant.listed).enumerate() {
+                    listed.extend(ids.iter().map(|id| (id.as_str().into(), experiment, variant)));
+                }
+            }
+        }
+        listed.sort_unstable();
+        Self(listed)
+    }
+
+    fn of(&self, id: &str) -> &[(Box<str>, usize, usize)] {
+        let start = self.0.partition_point(|(listed, ..)| &**listed < id);
+        let rest = self.0.get(start..).unwrap_or_default();
+        let count = rest.iter().take_while(|(listed, ..)| &**listed == id).count();
+        rest.get(..count).unwrap_or_default()
+    }
+}
+
+/// The draws of one call: its placement, its moment and what it forces. It takes no memory of its own.
+pub struct Draws<'a, R> {
+    experiments: &'a Experiments<R>,
+    holdout: Option<HoldoutDraw>,
+    /// The experiments at the placement.
+    here: &'a [usize],
+    forced: &'a Forced,
+    /// Whether an experiment at the placement is forced.
+    lifts_holdout: bool,
+}
+
+impl<R> Experiments<R> {
+    /// The draws for a call at `placement`. `now` only says which month's holdout counts.
+    ///
+    /// # Panics
+    /// If the placement is not one of the policy.
+    #[must_use]
+    pub fn at<'a>(&'a self, placement: usize, now: DateTime<Utc>, forced: &'a Forced) -> Draws<'a, R> {
+        let here = &self.at_placement[placement];
+        let lifts_holdout = forced.0.iter().any(|(experiment, _)| here.contains(experiment));
+        let holdout = self.holdout.as_ref().map(|holdout| holdout.at(now));
+        Draws { experiments: self, holdout, here, forced, lifts_holdout }
+    }
+
+    /// Looks up the variants that a request forces, as pairs of experiment and variant. Call it only for a caller with
+    /// the role.
+    ///
+    /// # Errors
+    /// A name is unknown, the experiment is paused or stopped, or two of them exclude each other.
+    pub fn force<'n>(
+        &self,
+        wanted: impl IntoIterator<Item = (&'n str, &'n str)>,
+    ) -> Result<Forced, ForceError> {
+        let mut forced: Vec<(usize, usize)> = Vec::new();
+        for (experiment, variant) in wanted {
+            let Some((index, found)) = self.find(experiment) else {
+                return Err(ForceError::UnknownExperiment { experiment: experiment.to_owned() });
+            };
+            let Some((variant, _)) = found.find_variant(variant) else {
+                let (experiment, variant) = (experiment.to_owned(), variant.to_owned());
+                return Err(ForceError::UnknownVariant { experiment, variant });
+            };
+            if !found.state.may_force() {
+                return Err(ForceError::Inactive { experiment: experiment.to_owned() });
+            }
+            let group = found.group.as_ref().map(|group| group.index);
+            let excludes = |other: usize| other == index || group.is_some() && self.group_of(other) == group;
+            if let Some((other, _)) = forced.iter().find(|(other, _)| excludes(*other)) {
+                let first = self.all[*other].id.clone();
+                return Err(ForceError::Exclusive { first, second: experiment.to_owned() });
+            }
+            forced.push((index, variant));
+        }
+        Ok(Forced(forced))
+    }
+
+    fn group_of(&self, experiment: usize) -> Option<usize> {
+        self.all[experiment].group.as_ref().map(|group| group.index)
+    }
+}
+
+impl<R> Draws<'_, R> {
+    /// Writes the arms of the customer with this id into `arms`, in the order of the experiments.
+    ///
+    /// `eligible` says whether the rule of an experiment holds. It is asked last, and only for a customer whose arm
+    /// depends on it. A caller that knows the answer from the first exposure gives that.
+    pub fn assign(
+        &self,
+        id: &str,
+        mut eligible: impl FnMut(usize, &R) -> bool,
+        arms: &mut Vec<Assignment>,
+    ) -> Standing {
+        arms.clear();
+        if id.is_empty() {
+            return Standing::Unidentified;
+        }
+        let subject = Subject::new(id);
+        let is_held_out = self.holdout.is_some_and(|holdout| holdout.has(&subject));
+        if is_held_out && !self.lifts_holdout {
+            return Standing::HeldOut;
+        }
+        let listed = self.experiments.listed.of(id);
+        for &index in self.here {
+            let experiment = &self.experiments.all[index];
+            let found = if self.forced.0.is_empty() && listed.is_empty() {
+                None
+            } else {
+                match self.forced_of(index, listed) {
+                    Claim::Free => None,
+                    Claim::Displaced => continue,
+                    Claim::Forced { variant, how } => Some((variant, how)),
+                }
+            };
+            let drawn = || Some((experiment.draw(&subject)?, How::Drawn));
+            let Some((variant, how)) = found.or_else(drawn) else { continue };
+            // What the request forces is all that reaches a customer who is held out.
+            if is_held_out && how != How::Requested {
+                continue;
+            }
+            let may = |when: &crate::When<R>| eligible(index, &when.rule);
+            if how == How::Drawn && !experiment.when.as_ref().is_none_or(may) {
+                continue;
+            }
+            arms.push(Assignment { experiment: index, variant, how });
+        }
+        Standing::Open
+    }
+
+    /// What is forced for an experiment.
+    fn forced_of(&self, experiment: usize, listed: &[(Box<str>, usize, usize)]) -> Claim {
+        let group = self.experiments.group_of(experiment);
+        let is_rival = |other: usize| {
+            other == experiment || group.is_some() && self.experiments.group_of(other) == group
+        };
+        let requested = self.forced.0.iter().map(|(other, variant)| (*other, *variant, How::Requested));
+        let listed = listed.iter().map(|(_, other, variant)| (*other, *variant, How::Listed));
+        match requested.chain(listed).find(|(other, ..)| is_rival(*other)) {
+            None => Claim::Free,
+            Some((other, variant, how)) if other == experiment => Claim::Forced { variant, how },
+            Some(_) => Claim::Displaced,
+        }
+    }
+}
+
+/// What is forced for an experiment, or for the others of its group.
+enum Claim {
+    Free,
+    Forced {
+        variant: usize,
+        how: How,
+    },
+    /// Another experiment of the group has the customer.
+    Displaced,
+}
+
+impl<R> Experiment<R> {
+    /// The variant by the hash of the id, before eligibility.
+    fn draw(&self, subject: &Subject<'_>) -> Option<usize> {
+        if self.state != State::Running {
+            return None;
+        }
+        if self.group.as_ref().is_some_and(|group| !group.part.has(subject)) {
+            return None;
+        }
+        self.split.of(subject)
+    }
+}

@@ -1,0 +1,214 @@
+//! Customers split among variants: a scheme, a seed, a coverage and weights, compiled.
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use md5::Md5;
+
+use crate::Scheme;
+use crate::hash::{Fnv, Murmur, Subject, md5, md5_after};
+
+/// By how much weights may miss 1: less than any weight that a person writes, more than rounding.
+const TOLERANCE: f64 = 1e-9;
+
+/// What Unleash hashes its variants with, so that they do not depend on who takes part.
+const UNLEASH_VARIANTS: u32 = 86_028_157;
+
+/// How customers are split among the variants of an experiment. Drawing takes no memory.
+#[derive(Debug, Clone)]
+pub struct Split {
+    draw: Draw,
+    /// The buckets of each variant.
+    ranges: Box<[Range<u64>]>,
+}
+
+/// A seeded hash.
+#[derive(Debug, Clone)]
+enum Draw {
+    GrowthBook(Fnv),
+    GrowthBook1(Box<str>),
+    Unleash {
+        coverage: Murmur,
+        /// Buckets of 100 that take part.
+        covered: u32,
+        variant: Murmur,
+    },
+    Flagd(Murmur),
+    /// Boxed: it is the largest by far.
+    Eppo(Box<Md5>),
+}
+
+/// Why there is no such split.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum SplitError {
+    /// A weight is not a share.
+    #[error("a weight must be 0 to 1, not {weight}")]
+    Weight {
+        /// The weight.
+        weight: f64,
+    },
+    /// The weights do not sum to 1.
+    #[error("the weights sum to {sum}, and must sum to 1")]
+    Sum {
+        /// Their sum.
+        sum: f64,
+    },
+    /// The coverage is not a share.
+    #[error("coverage must be 0 to 1, not {coverage}")]
+    Coverage {
+        /// The coverage.
+        coverage: f64,
+    },
+    /// Unleash has no such coverage.
+    #[error("with scheme unleash, coverage must be a whole percentage, such as 0.05, not {coverage}")]
+    Percentage {
+        /// The coverage.
+        coverage: f64,
+    },
+    /// Unleash has no such weight.
+    #[error(
+        "with scheme unleash, a weight must be a whole number of thousandths, such as 0.333, not {weight}"
+    )]
+    Thousandths {
+        /// The weight.
+        weight: f64,
+    },
+}
+
+impl Split {
+    /// Splits the share `coverage` of all customers by `weights`, in the order of the variants.
+    ///
+    /// # Errors
+    /// Coverage or a weight is not within 0..=1, the weights do not sum to 1, or the scheme cannot express them.
+    pub fn new(scheme: Scheme, seed: &str, coverage: f64, weights: &[f64]) -> Result<Self, SplitError> {
+        check(scheme, coverage, weights)?;
+        let draw = match scheme {
+            Scheme::GrowthBook => Draw::GrowthBook(Fnv::after(seed)),
+            Scheme::GrowthBook1 => Draw::GrowthBook1(seed.into()),
+            Scheme::Unleash => {
+                let seeded = |start| Murmur::new(start).text(seed).text(":");
+                let covered = (coverage * 100.0).round() as u32;
+                Draw::Unleash { coverage: seeded(0), covered, variant: seeded(UNLEASH_VARIANTS) }
+            }
+            Scheme::Flagd => Draw::Flagd(Murmur::new(0).text(seed)),
+            Scheme::Eppo => Draw::Eppo(Box::new(md5_after(&format!("{seed}-")))),
+        };
+        let buckets = draw.buckets();
+        // In Unleash another hash decides who takes part.
+        let length = if scheme == Scheme::Unleash { 1.0 } else { coverage };
+        let edge = |edge: f64| match scheme {
+            Scheme::GrowthBook | Scheme::GrowthBook1 => first_from(edge, buckets),
+            Scheme::Unleash | Scheme::Flagd | Scheme::Eppo => exact(edge, buckets),
+        };
+        let mut start = 0.0;
+        let ranges = weights.iter().map(|weight| {
+            let range = edge(start)..edge(start + length * weight);
+            start += weight;
+            range
+        });
+        Ok(Self { draw, ranges: ranges.collect() })
+    }
+
+    /// The variant of a customer; `None` if they are not covered. An empty id is never hashed.
+    #[must_use]
+    pub fn variant(&self, id: &str) -> Option<usize> {
+        if id.is_empty() { None } else { self.of(&Subject::new(id)) }
+    }
+
+    pub(crate) fn of(&self, subject: &Subject<'_>) -> Option<usize> {
+        let bucket = self.draw.bucket(subject)?;
+        self.ranges.iter().position(|range| range.contains(&bucket))
+    }
+}
+
+impl Draw {
+    fn buckets(&self) -> u64 {
+        match self {
+            Self::GrowthBook(_) | Self::Eppo(_) => 10_000,
+            Self::GrowthBook1(_) | Self::Unleash { .. } => 1_000,
+            Self::Flagd(_) => 1 << 32,
+        }
+    }
+
+    /// The bucket of a customer; `None` if they do not take part.
+    fn bucket(&self, subject: &Subject<'_>) -> Option<u64> {
+        let hash = match self {
+            Self::GrowthBook(seeded) => seeded.twice(subject) % 10_000,
+            Self::GrowthBook1(seed) => Fnv::id_then(subject, seed) % 1_000,
+            Self::Unleash { coverage, covered, variant } => {
+                if coverage.of(subject) % 100 >= *covered {
+                    return None;
+                }
+                variant.of(subject) % 1_000
+            }
+            Self::Flagd(seeded) => seeded.of(subject),
+            Self::Eppo(seeded) => md5(seeded, subject) % 10_000,
+        };
+        Some(hash.into())
+    }
+}
+
+/// The part of a group that an experiment has. It is drawn as GrowthBook draws its namespaces, with 1,000 buckets.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    seed: Box<str>,
+    buckets: Range<u64>,
+}
+
+impl Part {
+    /// The part `range` of the group, within 0..=1.
+    pub(crate) fn new(group: &str, range: [f64; 2]) -> Self {
+        let [start, end] = range.map(|edge| first_from(edge, 1_000));
+        Self { seed: format!("__{group}").into(), buckets: start..end }
+    }
+
+    pub(crate) fn has(&self, subject: &Subject<'_>) -> bool {
+        self.buckets.contains(&u64::from(Fnv::id_then(subject, &self.seed) % 1_000))
+    }
+}
+
+fn check(scheme: Scheme, coverage: f64, weights: &[f64]) -> Result<(), SplitError> {
+    let share = 0.0..=1.0;
+    if !share.contains(&coverage) {
+        return Err(SplitError::Coverage { coverage });
+    }
+    if let Some(weight) = weights.iter().copied().find(|weight| !share.contains(weight)) {
+        return Err(SplitError::Weight { weight });
+    }
+    let sum: f64 = weights.iter().sum();
+    // Negated, so that NaN is refused as well.
+    if !((sum - 1.0).abs() <= TOLERANCE) {
+        // As written: 0.1 + 0.2 is 0.3.
+        return Err(SplitError::Sum { sum: (sum * 1e12).round() / 1e12 });
+    }
+    let is_whole = |number: f64| (number - number.round()).abs() <= TOLERANCE;
+    if scheme == Scheme::Unleash {
+        if !is_whole(coverage * 100.0) {
+            return Err(SplitError::Percentage { coverage });
+        }
+        if let Some(weight) = weights.iter().copied().find(|weight| !is_whole(weight * 1_000.0)) {
+            return Err(SplitError::Thousandths { weight });
+        }
+    }
+    Ok(())
+}
+
+/// The first of `buckets` that is not below `edge`. GrowthBook divides a bucket by their number and compares floats, so
+/// this does the same once, instead of once per customer.
+pub(crate) fn first_from(edge: f64, buckets: u64) -> u64 {
+    let guess = (edge * buckets as f64).ceil() as u64;
+    let is_below = |bucket: &u64| (*bucket as f64 / buckets as f64) < edge;
+    // Rounding moves the guess by less than one bucket.
+    let first = (guess.saturating_sub(1)..=guess).find(|bucket| !is_below(bucket));
+    first.unwrap_or(guess + 1).min(buckets)
+}
+
+/// The first of `buckets` that is not below `edge`, a decimal with nine places: exact where a sum of floats is not.
+fn exact(edge: f64, buckets: u64) -> u64 {
+    const PLACES: u128 = 1_000_000_000;
+    let edge = (edge * PLACES as f64).round() as u128;
+    let first = (edge * u128::from(buckets)).div_ceil(PLACES);
+    u64::try_from(first).unwrap_or(buckets).min(buckets)
+}
