@@ -193,11 +193,10 @@ impl Exploration {
             best.0
         };
         match self.method {
-            Method::Greedy => 0,
             Method::Epsilon { epsilon } if seed.uniform(COIN + draw) < epsilon => {
                 greatest(&|candidate| seed.uniform(mix(candidates[candidate].offer.0).wrapping_add(draw)))
             }
-            Method::Epsilon { .. } => 0,
+            Method::Greedy | Method::Epsilon { .. } => 0,
             Method::Softmax { .. } => greatest(&|candidate| perturbed[candidate]),
         }
     }

@@ -73,14 +73,16 @@ fn of_digits(number: u32) -> u32 {
     let (high, low) = (number / 100_000, number % 100_000);
     let digit = |half: u32, place: u32| b'0' + (half / place % 10) as u8;
     let five = |half| [10_000, 1_000, 100, 10, 1].map(|place| digit(half, place));
-    let ([a, b, c, d, e], [f, g, h, i, j]) = (five(high), five(low));
-    let digits = [a, b, c, d, e, f, g, h, i, j];
+    let mut digits = [0; 10];
+    let (first, last) = digits.split_at_mut(5);
+    first.copy_from_slice(&five(high));
+    last.copy_from_slice(&five(low));
     let count = number.checked_ilog10().map_or(1, |log| log as usize + 1);
     let shown = digits.get(digits.len() - count..).unwrap_or(&digits);
     shown.iter().fold(Fnv::START, |state, digit| state.unit((*digit).into())).0
 }
 
-/// MurmurHash3 x86 with 32 bits over UTF-8, fed piece by piece.
+/// `MurmurHash3` x86 with 32 bits over UTF-8, fed piece by piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Murmur {
     state: u32,

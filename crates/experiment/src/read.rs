@@ -188,14 +188,14 @@ fn read_experiment<R>(
     let variants: Option<Vec<Variant>> = variants.into_iter().collect();
     refuse(table, &UNENFORCED);
     table.finish();
-    let variants = variants?;
+    let (variants, group) = (variants?, group.ok()?);
     variant::check_twins(&tables, &variants);
     let weights: Vec<f64> = variants.iter().map(|variant| variant.weight).collect();
     let split = match Split::new(scheme, &seed, coverage, &weights) {
         Ok(split) => split,
         Err(error) => {
             if tables.len() > 1 {
-                report_split(table, &tables, &weights, &error);
+                report_split(table, &tables, &error);
             }
             return None;
         }
@@ -265,32 +265,35 @@ fn read_seed(table: &Table<'_, '_>, id: &str) -> String {
     seed
 }
 
-fn read_group(table: &Table<'_, '_>, groups: &mut Vec<String>) -> Option<Group> {
+/// What is wrong has been reported.
+struct Reported;
+
+/// The group, if the experiment has one.
+fn read_group(table: &Table<'_, '_>, groups: &mut Vec<String>) -> Result<Option<Group>, Reported> {
     let name: Option<String> = table.optional("group");
     let range: Option<[f64; 2]> = table.optional("group_range");
     let Some(name) = name else {
-        if range.is_some() {
+        if table.has("group_range") {
             table.problem_at("group_range", "`group_range` needs a `group`");
         }
-        return None;
+        return if table.has("group") { Err(Reported) } else { Ok(None) };
     };
     value::check_name(table, "group", &name);
-    let range = range.unwrap_or([0.0, 1.0]);
+    let range = if table.has("group_range") { range.ok_or(Reported)? } else { [0.0, 1.0] };
     let [start, end] = range;
     if !(0.0 <= start && start < end && end <= 1.0) {
-        table.problem_at(
-            "group_range",
-            format!(
-                "`group_range` must be a start below an end, both 0 to 1, such as [0.0, 0.5], not [{start}, {end}]"
-            ),
+        let message = format!(
+            "`group_range` must be a start below an end, both 0 to 1, such as [0.0, 0.5], not [{start}, {end}]"
         );
+        table.problem_at("group_range", message);
+        return Err(Reported);
     }
     let index = groups.iter().position(|known| *known == name).unwrap_or_else(|| {
         groups.push(name.clone());
         groups.len() - 1
     });
     let part = Part::new(&name, range);
-    Some(Group { index, name, range, part })
+    Ok(Some(Group { index, name, range, part }))
 }
 
 fn read_steps(table: &Table<'_, '_>, tables: &[Table<'_, '_>], coverage: f64) -> Vec<Step> {
@@ -322,7 +325,7 @@ fn read_steps(table: &Table<'_, '_>, tables: &[Table<'_, '_>], coverage: f64) ->
 }
 
 /// Reports a split that does not work, on the line of the key that is wrong.
-fn report_split(table: &Table<'_, '_>, variants: &[Table<'_, '_>], weights: &[f64], error: &SplitError) {
+fn report_split(table: &Table<'_, '_>, variants: &[Table<'_, '_>], error: &SplitError) {
     match error {
         SplitError::Coverage { .. } | SplitError::Percentage { .. } => {
             table.problem_at("coverage", format!("`coverage`: {error}"));
@@ -333,9 +336,8 @@ fn report_split(table: &Table<'_, '_>, variants: &[Table<'_, '_>], weights: &[f6
                 last.problem_at("weight", format!("`weight`: {error}"));
             }
         }
-        SplitError::Weight { weight } | SplitError::Thousandths { weight } => {
-            let wrong = weights.iter().zip(variants).find(|(written, _)| *written == weight);
-            if let Some((_, variant)) = wrong {
+        SplitError::Weight { variant, .. } | SplitError::Thousandths { variant, .. } => {
+            if let Some(variant) = variants.get(*variant) {
                 variant.problem_at("weight", format!("`weight`: {error}"));
             }
         }

@@ -7,13 +7,14 @@
 //! |---|---|---|---|
 //! | `growthbook` | 10,000 | FNV-1a of the decimal digits of the FNV-1a of seed + id | UTF-16 code units |
 //! | `growthbook_1` | 1,000 | FNV-1a of id + seed | UTF-16 code units |
-//! | `unleash` | 100 for coverage, 1,000 for the variant | MurmurHash3 of seed + `:` + id | UTF-8 |
-//! | `flagd` | 2³² | MurmurHash3 of seed + id | UTF-8 |
+//! | `unleash` | 100 for coverage, 1,000 for the variant | `MurmurHash3` of seed + `:` + id | UTF-8 |
+//! | `flagd` | 2³² | `MurmurHash3` of seed + id | UTF-8 |
 //! | `eppo` | 10,000 | the first 32 bits of the MD5 of seed + `-` + id | UTF-8 |
 //!
 //! **GrowthBook** hashes what JavaScript calls characters, UTF-16 code units: `é` is one, `😀` two. Its SDK for Python
 //! does so since version 4. SDKs that hash bytes or whole characters differ from it, and from us, for an id that is
-//! not ASCII.
+//! not ASCII. Its version 1 draws related arms under seeds that are alike, such as `model_7` and `model_8`: take it only
+//! to go on with an experiment that began with it.
 //!
 //! **Unleash** asks two hashes. The one for coverage has 100 buckets from seed 0 (`flexibleRollout`, with the group id
 //! as our seed), the one for the variant 1,000 from seed 86028157. So coverage is a whole percentage there, and a

@@ -46,6 +46,8 @@ pub enum SplitError {
     /// A weight is not a share.
     #[error("a weight must be 0 to 1, not {weight}")]
     Weight {
+        /// The index of its variant.
+        variant: usize,
         /// The weight.
         weight: f64,
     },
@@ -72,6 +74,8 @@ pub enum SplitError {
         "with scheme unleash, a weight must be a whole number of thousandths, such as 0.333, not {weight}"
     )]
     Thousandths {
+        /// The index of its variant.
+        variant: usize,
         /// The weight.
         weight: f64,
     },
@@ -174,12 +178,14 @@ fn check(scheme: Scheme, coverage: f64, weights: &[f64]) -> Result<(), SplitErro
     if !share.contains(&coverage) {
         return Err(SplitError::Coverage { coverage });
     }
-    if let Some(weight) = weights.iter().copied().find(|weight| !share.contains(weight)) {
-        return Err(SplitError::Weight { weight });
+    let find = |is_wrong: &dyn Fn(f64) -> bool| {
+        weights.iter().copied().enumerate().find(|(_, weight)| is_wrong(*weight))
+    };
+    if let Some((variant, weight)) = find(&|weight| !share.contains(&weight)) {
+        return Err(SplitError::Weight { variant, weight });
     }
     let sum: f64 = weights.iter().sum();
-    // Negated, so that NaN is refused as well.
-    if !((sum - 1.0).abs() <= TOLERANCE) {
+    if (sum - 1.0).abs() > TOLERANCE {
         // As written: 0.1 + 0.2 is 0.3.
         return Err(SplitError::Sum { sum: (sum * 1e12).round() / 1e12 });
     }
@@ -188,8 +194,8 @@ fn check(scheme: Scheme, coverage: f64, weights: &[f64]) -> Result<(), SplitErro
         if !is_whole(coverage * 100.0) {
             return Err(SplitError::Percentage { coverage });
         }
-        if let Some(weight) = weights.iter().copied().find(|weight| !is_whole(weight * 1_000.0)) {
-            return Err(SplitError::Thousandths { weight });
+        if let Some((variant, weight)) = find(&|weight| !is_whole(weight * 1_000.0)) {
+            return Err(SplitError::Thousandths { variant, weight });
         }
     }
     Ok(())

@@ -42,17 +42,16 @@ fn arms(
     scheme: &str,
     coverage: f64,
     weights: &[f64],
-    group: Option<[f64; 2]>,
+    group_range: Option<[f64; 2]>,
     ids: &[String],
 ) -> Vec<Option<usize>> {
     let mut policy =
         format!("[[experiment]]\nid = \"nbo-exp-1\"\nscheme = \"{scheme}\"\ncoverage = {coverage:?}\n");
-    if let Some([start, end]) = group {
-        policy += &format!("group = \"ranking\"\ngroup_range = [{start:?}, {end:?}]\n");
-    }
-    for (index, weight) in weights.iter().enumerate() {
-        policy += &format!("[[experiment.variant]]\nid = \"v{index}\"\nweight = {weight:?}\n");
-    }
+    let group = |[start, end]: [f64; 2]| format!("group = \"ranking\"\ngroup_range = [{start:?}, {end:?}]\n");
+    policy.extend(group_range.map(group));
+    let variant =
+        |(index, weight)| format!("[[experiment.variant]]\nid = \"v{index}\"\nweight = {weight:?}\n");
+    policy.extend(weights.iter().enumerate().map(variant));
     let placements = [PlacementNames { id: "home", models: Vec::new() }];
     let (categories, context_weights, offers) = (&[], &[], &[]);
     let names = Names { placements: &placements, categories, context_weights, offers, zone: chrono_tz::UTC };

@@ -38,7 +38,7 @@ fn murmur_has_its_published_values() {
         (0x9747_b28c, "test", 0x704b_81dc),
         (0x9747_b28c, "Hello, world!", 0x2488_4cba),
         (0x9747_b28c, "The quick brown fox jumps over the lazy dog", 0x2fa8_26cd),
-        (0x9747_b28c, "ππππππππ", 0xd581_03d1),
+        (0x9747_b28c, "ππππππππ", 0xd580_63c1),
         (0x9747_b28c, "aaa", 0x283e_0130),
         (0x9747_b28c, "aa", 0x5d21_1726),
         (0x9747_b28c, "a", 0x7fa0_9ea6),

@@ -28,7 +28,7 @@ impl FromToml for After {
     const EXPECTED: &'static str = "a duration of 1m to 365d, such as \"12h\" or \"7d\"";
     fn from_toml(value: &DeValue<'_>) -> Option<Self> {
         let after = settings::duration(value.as_str()?).ok()?;
-        let range = Duration::from_secs(60)..=Duration::from_secs(365 * 86_400);
+        let range = Duration::from_mins(1)..=Duration::from_hours(365 * 24);
         range.contains(&after).then_some(Self(after))
     }
 }

@@ -87,7 +87,8 @@ fn eppo_agrees_on_its_vectors() {
 #[test]
 fn a_range_starts_at_the_weights_before_it_and_is_coverage_times_weight_long() {
     let covered = Split::new(Scheme::GrowthBook, "s", 0.1, &[0.5, 0.3, 0.2]).unwrap();
-    assert_eq!(*covered.ranges, [0..500, 5_000..5_300, 8_000..8_200]);
+    // 0.5 + 0.3 + 0.1 × 0.2 is more than 0.82 in floats, for GrowthBook as for us.
+    assert_eq!(*covered.ranges, [0..500, 5_000..5_300, 8_000..8_201]);
     let flagd = Split::new(Scheme::Flagd, "s", 1.0, &[0.1, 0.2, 0.7]).unwrap();
     // 0.1 + 0.2 is more than 0.3 in floats.
     assert_eq!(*flagd.ranges, [0..429_496_730, 429_496_730..1_288_490_189, 1_288_490_189..1 << 32]);
@@ -103,8 +104,8 @@ fn weights_that_do_not_sum_to_one_are_refused() {
     {
         assert_eq!(refused(&weights), SplitError::Sum { sum }, "{weights:?}");
     }
-    assert_eq!(refused(&[1.5, -0.5]), SplitError::Weight { weight: 1.5 });
-    assert_eq!(refused(&[-0.5, 1.5]), SplitError::Weight { weight: -0.5 });
+    assert_eq!(refused(&[1.5, -0.5]), SplitError::Weight { variant: 0, weight: 1.5 });
+    assert_eq!(refused(&[-0.5, 1.5]), SplitError::Weight { variant: 0, weight: -0.5 });
     assert!(matches!(refused(&[f64::NAN, 1.0]), SplitError::Weight { .. }));
     // Ten tenths are 0.9999999999999999 in floats.
     for weights in [vec![0.1; 10], vec![1.0 / 3.0; 3], vec![0.333_333_333_3; 3], vec![0.0, 1.0]] {
@@ -120,7 +121,10 @@ fn coverage_that_a_scheme_does_not_have_is_refused() {
     }
     let unleash = |coverage, weights: &[f64]| Split::new(Scheme::Unleash, "s", coverage, weights);
     assert_eq!(unleash(0.055, &[1.0]).unwrap_err(), SplitError::Percentage { coverage: 0.055 });
-    assert_eq!(unleash(0.05, &[0.3335, 0.6665]).unwrap_err(), SplitError::Thousandths { weight: 0.3335 });
+    assert_eq!(
+        unleash(0.05, &[0.3335, 0.6665]).unwrap_err(),
+        SplitError::Thousandths { variant: 0, weight: 0.3335 }
+    );
     // 0.29 × 100 is 28.999999999999996 in floats.
     for percent in 0..=100 {
         assert!(unleash(f64::from(percent) / 100.0, &[0.333, 0.667]).is_ok(), "{percent}");
@@ -174,14 +178,19 @@ fn buckets_are_uniform() {
 
 #[test]
 fn arms_under_two_seeds_are_independent() {
-    // Seeds that differ in the last letter, and months of a holdout.
+    // Seeds that differ in the last letter, and months of a holdout. GrowthBook's version 1, which has the seed behind the
+    // id, fails for the former; that is why it has a version 2.
     for (one, other) in [
         ("propensity_v7", "propensity_v8"),
         ("propensity_v7", "holdout:"),
         ("holdout:2026-11", "holdout:2026-12"),
         ("holdout:2026-11", "propensity_v7"),
     ] {
+        let are_alike = one[..4] == other[..4];
         for (name, scheme) in Scheme::ALL {
+            if are_alike && scheme == Scheme::GrowthBook1 {
+                continue;
+            }
             let (one_split, other_split) = (split(scheme, one, &[0.1; 10]), split(scheme, other, &[0.1; 10]));
             let mut table = [[0; 10]; 10];
             for number in 0..CUSTOMERS {

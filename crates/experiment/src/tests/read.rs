@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::{Strategy, prop, prop_oneof, proptest};
 
-use super::sample::{OFFERS, POLICY, files};
+use super::sample::{OFFERS, POLICY, apart, files};
 use super::{experiments, policy_with};
 use crate::{
     Changes, Exploration, Maturity, Method, ModelVersion, Newcomer, Prior, Redraw, Scheme, State, Step,
@@ -26,13 +26,18 @@ fn problems(policy: &str, offers: &str) -> Vec<String> {
 
 /// Replaces `valid` by `broken` in one of the files, and expects exactly these messages on its first line.
 fn check(valid: &str, broken: &str, expected: &[&str]) {
+    check_in(POLICY, valid, broken, expected);
+}
+
+/// The same with another policy.
+fn check_in(base: &str, valid: &str, broken: &str, expected: &[&str]) {
     let edit = |text: &str| text.replacen(valid, broken, 1);
     let (file, text, found) = if OFFERS.contains(valid) {
         let offers = edit(OFFERS);
-        ("offers.toml", offers.clone(), problems(POLICY, &offers))
+        ("offers.toml", offers.clone(), problems(base, &offers))
     } else {
-        let policy = edit(POLICY);
-        assert_ne!(policy, POLICY, "{valid}");
+        let policy = edit(base);
+        assert_ne!(policy, base, "{valid}");
         ("policy.toml", policy.clone(), problems(&policy, OFFERS))
     };
     let line = line_of(&text, broken);
@@ -70,7 +75,7 @@ fn the_sample_says_what_it_says() {
     assert_eq!(ramped.variants[1].changes.models, [model]);
     assert_eq!(ramped.variants[1].listed, ["tester-1"]);
     assert!(ramped.is_at(0) && !ramped.is_at(1));
-    let day = Duration::from_secs(86_400);
+    let day = Duration::from_hours(24);
     assert_eq!(
         ramped.steps,
         [Step { coverage: 0.5, after: 2 * day }, Step { coverage: 1.0, after: 7 * day }]
@@ -99,7 +104,7 @@ fn the_sample_says_what_it_says() {
     assert_eq!(experiments.exploration_of(1), Exploration::default());
     let newcomer = Newcomer {
         prior: Some(Prior { propensity: 0.05, evidence: 200.0 }),
-        maturity: Some(Maturity { max_share: 0.02, impressions: 5_000 }),
+        maturity: Some(Maturity { max_share: 0.03, impressions: 5_000 }),
     };
     assert_eq!(experiments.newcomers, [(2, newcomer)]);
 }
@@ -243,15 +248,10 @@ fn a_group_range_is_a_part_of_the_group() {
         ("[-0.1, 0.5]", "[-0.1, 0.5]"),
         ("[0.0, 1.5]", "[0, 1.5]"),
     ] {
-        let policy = POLICY.replacen("group_range = [0.5, 1.0]", "group_range = [0.999, 1.0]", 1);
-        let policy = policy.replacen("group_range = [0.0, 0.5]", &format!("group_range = {range}"), 1);
-        let found = problems(&policy, OFFERS);
-        let line = line_of(&policy, "group_range");
-        let message = format!(
-            "policy.toml:{line}: {name}: `group_range` must be a start below an end, both 0 to 1, such as [0.0, 0.5], not \
-             {shown}"
+        let expected = format!(
+            "{name}: `group_range` must be a start below an end, both 0 to 1, such as [0.0, 0.5], not {shown}"
         );
-        assert_eq!(found.first(), Some(&message), "{found:?}");
+        check("group_range = [0.0, 0.5]", &format!("group_range = {range}"), &[&expected]);
     }
     check(
         "group_range = [0.0, 0.5]",
@@ -264,8 +264,9 @@ fn a_group_range_is_a_part_of_the_group() {
 fn a_mistake_in_a_variant_is_named_with_its_line() {
     let challenger = "experiment `propensity_v7` variant `challenger`";
     let models = "models = { propensity = 7 }";
-    let check =
-        |broken: &str, message: &str| self::check(models, broken, &[&format!("{challenger}{message}")]);
+    let check = |broken: &str, message: &str| {
+        check_in(&apart(), models, broken, &[&format!("{challenger}{message}")]);
+    };
     check("models = 7", ": `models` must be a table ([models])");
     for version in ["0", "-1", "1.5", "\"7\""] {
         let found = match version {
@@ -309,7 +310,12 @@ fn a_mistake_in_a_variant_is_named_with_its_line() {
         " [context_weights]: `season` must be a finite number, not the string \"x\"",
     );
     check("fallback = \"cash_back\"", &format!(": unknown key `fallback`{}", known_keys()));
-    check("listed = [\"\"]\n#", ": `listed` has an empty id; remove it: an empty id is in no arm");
+    check_in(
+        POLICY,
+        "listed = [\"tester-1\"]",
+        "listed = [\"\"]",
+        &[&format!("{challenger}: `listed` has an empty id; remove it: an empty id is in no arm")],
+    );
 }
 
 fn known_keys() -> &'static str {
@@ -359,9 +365,19 @@ fn exploration_has_its_own_mistakes() {
             "unknown key `ratio`; known here: epsilon, method, temperature",
         ),
     ] {
-        check(models, &format!("exploration = {broken}"), &[&format!("{name} [exploration]: {message}")]);
+        check_in(
+            &apart(),
+            models,
+            &format!("exploration = {broken}"),
+            &[&format!("{name} [exploration]: {message}")],
+        );
     }
-    check(models, "exploration = 1", &[&format!("{name}: `exploration` must be a table ([exploration])")]);
+    check_in(
+        &apart(),
+        models,
+        "exploration = 1",
+        &[&format!("{name}: `exploration` must be a table ([exploration])")],
+    );
     check(
         "exploration = { method = \"epsilon\", epsilon = 0.05 }",
         "exploration = { method = \"epsilon\", epsilon = 5 }",
@@ -383,7 +399,7 @@ fn the_control_changes_nothing() {
     ] {
         let key = change.split(' ').next().unwrap();
         let line = line_of(POLICY, "id = \"champion\"") + 1;
-        let policy = POLICY.replacen("id = \"champion\"", &format!("id = \"champion\"\n{change}"), 1);
+        let policy = apart().replacen("id = \"champion\"", &format!("id = \"champion\"\n{change}"), 1);
         check_whole(
             &policy,
             &[&format!(
@@ -440,9 +456,8 @@ fn an_experiment_needs_variants() {
     check_whole(one, &[&message(1)]);
     check_whole("[[experiment]]\nid = \"e\"\ncoverage = 1.0\n", &[&message(0)]);
     let mut many = "[[experiment]]\nid = \"e\"\ncoverage = 1.0\n".to_owned();
-    for number in 0..21 {
-        many += &format!("[[experiment.variant]]\nid = \"v{number}\"\nweight = 0.05\n");
-    }
+    let variant = |number| format!("[[experiment.variant]]\nid = \"v{number}\"\nweight = 0.05\n");
+    many.extend((0..21).map(variant));
     check_whole(&many, &[&message(21)]);
     let twins = policy_with("coverage = 1.0").replace("id = \"b\"", "id = \"a\"");
     check_whole(
@@ -454,7 +469,7 @@ fn an_experiment_needs_variants() {
     check_whole(
         &listed,
         &[
-            "policy.toml:10: experiment `e` variant `b`: `listed`: customer \"C1\" is already listed in variant `a`",
+            "policy.toml:11: experiment `e` variant `b`: `listed`: customer \"C1\" is already listed in variant `a`",
         ],
     );
     let ids: Vec<String> = (0..1_001).map(|number| format!("\"C{number}\"")).collect();
@@ -462,7 +477,7 @@ fn an_experiment_needs_variants() {
     check_whole(
         &crowd,
         &[
-            "policy.toml:9: experiment `e` variant `b`: `listed` has 1001 customers and may have 1000: it is for testers",
+            "policy.toml:10: experiment `e` variant `b`: `listed` has 1001 customers and may have 1000: it is for testers",
         ],
     );
 }
@@ -600,10 +615,11 @@ fn two_experiments_that_change_the_same_thing_need_a_group() {
             "coverage = 1.0\nplacements = [\"app_home\", \"call_center\"]",
             "coverage = 1.0\nplacements = [\"call_center\"]",
         );
+        let line = policy[..policy.rfind("[[experiment]]").unwrap()].matches('\n').count() + 1;
         check_whole(
             &policy,
             &[&format!(
-                "policy.toml:13: experiment `f`: changes {words} at placement `call_center`, as does experiment `e`; put \
+                "policy.toml:{line}: experiment `f`: changes {words} at placement `call_center`, as does experiment `e`; put \
                  both into one `group`"
             )],
         );
@@ -638,7 +654,7 @@ fn a_mistake_in_the_holdout_is_named_with_its_line() {
     check_at(
         &POLICY.replace("redraw = \"monthly\"", "redraw = \"never\"\nsalt = 1"),
         "salt",
-        "[holdout]: unknown key `salt`; did you mean `share`?",
+        "[holdout]: unknown key `salt`; known here: redraw, share",
     );
     check_at(
         &POLICY.replace("redraw = \"monthly\"", ""),
@@ -665,7 +681,7 @@ fn a_mistake_in_a_new_offer_is_named_with_its_line() {
         );
     }
     check(
-        "max_share = 0.02",
+        "max_share = 0.03",
         "max_share = -1",
         &[&format!(
             "{name} [maturity]: `max_share` must be a share of 0 to 1, such as 0.05, not the number -1"

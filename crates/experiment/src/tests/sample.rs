@@ -73,6 +73,12 @@ strategy = "margin"
 listed = ["tester-1"]
 "#;
 
+/// The same with the grouped experiments at another placement, so that the first may change what they change.
+pub(crate) fn apart() -> String {
+    let elsewhere = "coverage = 1.0\nplacements = [\"email\"]\ngroup";
+    POLICY.replace("coverage = 1.0\ngroup", elsewhere)
+}
+
 /// Offers, one of them new.
 pub(crate) const OFFERS: &str = r#"
 [[offer]]
@@ -84,7 +90,7 @@ id = "travel_gold"
 propensity = 0.05
 evidence = 200.0
 [offer.maturity]
-max_share = 0.02
+max_share = 0.03
 impressions = 5000
 "#;
 
