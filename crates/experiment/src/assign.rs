@@ -8,8 +8,9 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::hash::Subject;
+use crate::hash::{Fnv, Subject, UNITS};
 use crate::holdout::HoldoutDraw;
+use crate::split::OUTSIDE;
 use crate::{Experiment, Experiments, State};
 
 /// A customer's arm of one experiment.
@@ -108,6 +109,9 @@ impl Listed {
     }
 }
 
+/// Experiments that are drawn side by side.
+const LANES: usize = 16;
+
 /// The draws of one call: its placement, its moment and what it forces. It takes no memory of its own.
 pub struct Draws<'a, R> {
     experiments: &'a Experiments<R>,
@@ -184,36 +188,64 @@ impl<R> Draws<'_, R> {
         if id.is_empty() {
             return Standing::Unidentified;
         }
-        let subject = Subject::new(id);
+        let mut room = [0; UNITS];
+        let subject = Subject::new(id, &mut room);
         let is_held_out = self.holdout.is_some_and(|holdout| holdout.has(&subject));
         if is_held_out && !self.lifts_holdout {
             return Standing::HeldOut;
         }
         let listed = self.experiments.listed.of(id);
-        for &index in self.here {
-            let experiment = &self.experiments.all[index];
-            let found = if self.forced.0.is_empty() && listed.is_empty() {
-                None
-            } else {
-                match self.forced_of(index, listed) {
-                    Claim::Free => None,
-                    Claim::Displaced => continue,
-                    Claim::Forced { variant, how } => Some((variant, how)),
+        let is_forced = !self.forced.0.is_empty() || !listed.is_empty();
+        for lanes in self.here.chunks(LANES) {
+            let variants = self.drawn(lanes, &subject);
+            // Those that have an arm, compacted: whether the hash gives one cannot be predicted, and a branch on it would
+            // cost more than the hash.
+            let (mut found, mut count) = ([(0, 0, How::Drawn); LANES], 0);
+            if is_forced {
+                for (&drawn, &index) in variants.iter().zip(lanes) {
+                    let arm = match self.forced_of(index, listed) {
+                        Claim::Free => drawn.checked_sub(1).map(|variant| (index, variant, How::Drawn)),
+                        Claim::Displaced => None,
+                        Claim::Forced { variant, how } => Some((index, variant, how)),
+                    };
+                    // What the request forces is all that reaches a customer who is held out.
+                    if let Some(arm) = arm.filter(|(.., how)| !is_held_out || *how == How::Requested) {
+                        found[count] = arm;
+                        count += 1;
+                    }
                 }
-            };
-            let drawn = || Some((experiment.draw(&subject)?, How::Drawn));
-            let Some((variant, how)) = found.or_else(drawn) else { continue };
-            // What the request forces is all that reaches a customer who is held out.
-            if is_held_out && how != How::Requested {
-                continue;
+            } else {
+                for (&drawn, &index) in variants.iter().zip(lanes) {
+                    found[count] = (index, drawn.wrapping_sub(1), How::Drawn);
+                    count += usize::from(drawn > 0);
+                }
             }
-            let may = |when: &crate::When<R>| eligible(index, &when.rule);
-            if how == How::Drawn && !experiment.when.as_ref().is_none_or(may) {
-                continue;
+            for &(experiment, variant, how) in &found[..count] {
+                let when = self.experiments.all[experiment].when.as_ref();
+                if how != How::Drawn || when.is_none_or(|when| eligible(experiment, &when.rule)) {
+                    arms.push(Assignment { experiment, variant, how });
+                }
             }
-            arms.push(Assignment { experiment: index, variant, how });
         }
         Standing::Open
+    }
+
+    /// The variants that the hashes give, counted from 1; 0 for none.
+    fn drawn(&self, lanes: &[usize], subject: &Subject<'_>) -> [usize; LANES] {
+        // All hashes before what depends on them, and several at once: each step of one waits for its last.
+        let mut states = [Fnv::default(); LANES];
+        for (state, index) in states.iter_mut().zip(lanes) {
+            *state = self.experiments.all[*index].split.seeded();
+        }
+        for four in states.as_chunks_mut().0.iter_mut().take(lanes.len().div_ceil(4)) {
+            subject.append_to(four);
+        }
+        let (mut variants, mut groups) = ([0; LANES], GroupMemo::default());
+        for ((variant, state), index) in variants.iter_mut().zip(states).zip(lanes) {
+            let experiment = &self.experiments.all[*index];
+            *variant = experiment.split.number_of(experiment.bucket(state, subject, &mut groups));
+        }
+        variants
     }
 
     /// What is forced for an experiment.
@@ -243,15 +275,24 @@ enum Claim {
     Displaced,
 }
 
+/// A customer's bucket of the group that was asked last: often there is but one.
+#[derive(Default)]
+struct GroupMemo(Option<(usize, u64)>);
+
 impl<R> Experiment<R> {
-    /// The variant by the hash of the id, before eligibility.
-    fn draw(&self, subject: &Subject<'_>) -> Option<usize> {
+    /// The bucket by the hash of the id, before eligibility; [`OUTSIDE`] if the experiment does not draw. `state` is that
+    /// after seed and id.
+    fn bucket(&self, state: Fnv, subject: &Subject<'_>, groups: &mut GroupMemo) -> u64 {
         if self.state != State::Running {
-            return None;
+            return OUTSIDE;
         }
-        if self.group.as_ref().is_some_and(|group| !group.part.has(subject)) {
-            return None;
+        let bucket = self.split.bucket_after(state, subject);
+        let Some(group) = &self.group else { return bucket };
+        if groups.0.is_none_or(|(index, _)| index != group.index) {
+            groups.0 = Some((group.index, group.part.bucket(subject)));
         }
-        self.split.of(subject)
+        let is_in = groups.0.is_some_and(|(_, bucket)| group.part.has(bucket));
+        // Without a branch.
+        bucket | u64::from(is_in).wrapping_sub(1)
     }
 }

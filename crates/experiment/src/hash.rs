@@ -7,26 +7,71 @@ mod tests;
 
 use md5::{Digest, Md5};
 
+/// UTF-16 code units that a [`Subject`] has room for; a longer id is converted for each hash.
+pub(crate) const UNITS: usize = 64;
+
 /// A customer's id, prepared once for all experiments.
 #[derive(Clone, Copy)]
 pub(crate) struct Subject<'a> {
     id: &'a str,
-    /// In ASCII a byte is a UTF-16 code unit.
-    is_ascii: bool,
+    units: Units<'a>,
     /// The FNV state after the id, for hashes that begin with the id.
     after_id: Fnv,
 }
 
-impl<'a> Subject<'a> {
-    pub(crate) fn new(id: &'a str) -> Self {
-        let is_ascii = id.is_ascii();
-        Self { id, is_ascii, after_id: Fnv::START.text(id, is_ascii) }
+/// The UTF-16 code units of a text.
+#[derive(Clone, Copy)]
+enum Units<'a> {
+    /// In ASCII a byte is a unit.
+    Bytes(&'a [u8]),
+    Wide(&'a [u16]),
+    /// Not converted.
+    Text(&'a str),
+}
+
+impl<'a> Units<'a> {
+    fn of(text: &'a str) -> Self {
+        if text.is_ascii() { Self::Bytes(text.as_bytes()) } else { Self::Text(text) }
     }
+}
+
+impl<'a> Subject<'a> {
+    /// Prepares an id, with memory for its code units.
+    pub(crate) fn new(id: &'a str, room: &'a mut [u16; UNITS]) -> Self {
+        let mut units = Units::of(id);
+        if let Units::Text(_) = units {
+            let count = id.encode_utf16().count();
+            if let Some(room) = room.get_mut(..count) {
+                room.iter_mut().zip(id.encode_utf16()).for_each(|(place, unit)| *place = unit);
+                units = Units::Wide(room);
+            }
+        }
+        Self { id, units, after_id: Fnv::START.units(units) }
+    }
+
+    /// Goes on with four hashes at once.
+    pub(crate) fn append_to(&self, states: &mut [Fnv; 4]) {
+        match self.units {
+            Units::Bytes(bytes) => append(states, bytes.iter().map(|byte| u32::from(*byte))),
+            Units::Wide(units) => append(states, units.iter().map(|unit| u32::from(*unit))),
+            Units::Text(text) => append(states, text.encode_utf16().map(u32::from)),
+        }
+    }
+}
+
+fn append(states: &mut [Fnv; 4], units: impl Iterator<Item = u32>) {
+    *states = units.fold(*states, |states, unit| states.map(|state| state.unit(unit)));
 }
 
 /// FNV-1a with 32 bits over UTF-16 code units, as GrowthBook's SDK for JavaScript has it (`charCodeAt`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fnv(u32);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self::START
+    }
+}
 
 impl Fnv {
     const START: Self = Self(0x811c_9dc5);
@@ -34,17 +79,22 @@ impl Fnv {
 
     /// The state after a seed.
     pub(crate) fn after(seed: &str) -> Self {
-        Self::START.text(seed, seed.is_ascii())
+        Self::START.text(seed)
     }
 
     /// Hash version 2 of the text so far and the id: the hash of the decimal digits of its hash.
     pub(crate) fn twice(self, subject: &Subject<'_>) -> u32 {
-        of_digits(self.text(subject.id, subject.is_ascii).0)
+        self.units(subject.units).again()
+    }
+
+    /// The hash of the decimal digits of the hash so far.
+    pub(crate) fn again(self) -> u32 {
+        of_digits(self.0)
     }
 
     /// Hash version 1: of the id and then the seed.
     pub(crate) fn id_then(subject: &Subject<'_>, seed: &str) -> u32 {
-        subject.after_id.text(seed, seed.is_ascii()).0
+        subject.after_id.text(seed).0
     }
 
     /// A number after the text so far, in decimal digits with leading zeros.
@@ -54,11 +104,15 @@ impl Fnv {
             .fold(self, |state, place| state.unit(u32::from(b'0') + number / 10_u32.pow(place) % 10))
     }
 
-    pub(crate) fn text(self, text: &str, is_ascii: bool) -> Self {
-        if is_ascii {
-            text.bytes().fold(self, |state, byte| state.unit(byte.into()))
-        } else {
-            text.encode_utf16().fold(self, |state, unit| state.unit(unit.into()))
+    pub(crate) fn text(self, text: &str) -> Self {
+        self.units(Units::of(text))
+    }
+
+    fn units(self, units: Units<'_>) -> Self {
+        match units {
+            Units::Bytes(bytes) => bytes.iter().fold(self, |state, byte| state.unit((*byte).into())),
+            Units::Wide(units) => units.iter().fold(self, |state, unit| state.unit((*unit).into())),
+            Units::Text(text) => text.encode_utf16().fold(self, |state, unit| state.unit(unit.into())),
         }
     }
 
@@ -67,20 +121,54 @@ impl Fnv {
     }
 }
 
-/// FNV-1a of the decimal digits of `number`.
+/// FNV-1a of the decimal digits of `number`: a table has the state after the first two, the others come in pairs.
 fn of_digits(number: u32) -> u32 {
-    // Two halves of five digits: divisions by constants that do not wait for each other.
-    let (high, low) = (number / 100_000, number % 100_000);
-    let digit = |half: u32, place: u32| b'0' + (half / place % 10) as u8;
-    let five = |half| [10_000, 1_000, 100, 10, 1].map(|place| digit(half, place));
-    let mut digits = [0; 10];
-    let (first, last) = digits.split_at_mut(5);
-    first.copy_from_slice(&five(high));
-    last.copy_from_slice(&five(low));
-    let count = number.checked_ilog10().map_or(1, |log| log as usize + 1);
-    let shown = digits.get(digits.len() - count..).unwrap_or(&digits);
-    shown.iter().fold(Fnv::START, |state, digit| state.unit((*digit).into())).0
+    let (first, rest) = (number / 100_000_000, number % 100_000_000);
+    if first == 0 {
+        return of_few_digits(rest);
+    }
+    // A fraction with 48 bits; its whole part is the next pair. ⌈2⁴⁸ / 10⁶⌉ is exact enough for four of them.
+    let mut fixed = u64::from(rest) * 281_474_977;
+    let mut state = Fnv(AFTER_FIRST[first as usize]);
+    for _ in 0..4 {
+        let [tens, ones] = PAIRS[(fixed >> 48) as usize % PAIRS.len()];
+        state = state.unit(tens.into()).unit(ones.into());
+        fixed = (fixed & 0xffff_ffff_ffff) * 100;
+    }
+    state.0
 }
+
+/// The same for a number with up to eight digits: two in a hundred.
+#[cold]
+fn of_few_digits(number: u32) -> u32 {
+    let places = number.checked_ilog10().unwrap_or(0);
+    let digit = |place: u32| u32::from(b'0') + number / 10_u32.pow(place) % 10;
+    (0..=places).rev().fold(Fnv::START, |state, place| state.unit(digit(place))).0
+}
+
+/// The states after the digits of what a 32-bit number has above its last eight digits.
+const AFTER_FIRST: [u32; 43] = {
+    let mut states = [Fnv::START.0; 43];
+    let mut first = 1;
+    while first < states.len() {
+        // Of the digits before the last one, which is none for 1 to 9.
+        let before = states[first / 10];
+        states[first] = (before ^ (b'0' as u32 + first as u32 % 10)).wrapping_mul(Fnv::PRIME);
+        first += 1;
+    }
+    states
+};
+
+/// The digits of 0 to 99 in ASCII; a power of two long, so that no access is out of bounds.
+const PAIRS: [[u8; 2]; 128] = {
+    let mut pairs = [[0; 2]; 128];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + number as u8 / 10, b'0' + number as u8 % 10];
+        number += 1;
+    }
+    pairs
+};
 
 /// `MurmurHash3` x86 with 32 bits over UTF-8, fed piece by piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

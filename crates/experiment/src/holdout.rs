@@ -54,7 +54,7 @@ impl Holdout {
             Redraw::Monthly => {
                 let local = now.with_timezone(&self.zone);
                 let year = local.year().unsigned_abs();
-                seeded.padded(year, 4).text("-", true).padded(local.month(), 2)
+                seeded.padded(year, 4).text("-").padded(local.month(), 2)
             }
         };
         HoldoutDraw { seeded, end: self.end }

@@ -6,7 +6,7 @@
 //! anew at the end of a month. This crate knows no offers and no rules. The reader takes the ids that the files may
 //! name ([`Names`]) and a function that compiles a rule. Who is shown what remains the work of crate `decision`.
 //!
-//! Start reading at [`read`], then [`Experiments::at`] and [`Draws::assign`] for assignment, and [`Exploration::slate`]
+//! Start reading at [`read()`], then [`Experiments::at`] and [`Draws::assign`] for assignment, and [`Exploration::slate`]
 //! for exploration. `scheme.rs` says which systems agree with ours on an arm.
 
 mod assign;

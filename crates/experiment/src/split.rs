@@ -8,7 +8,7 @@ use std::ops::Range;
 use md5::Md5;
 
 use crate::Scheme;
-use crate::hash::{Fnv, Murmur, Subject, md5, md5_after};
+use crate::hash::{Fnv, Murmur, Subject, UNITS, md5, md5_after};
 
 /// By how much weights may miss 1: less than any weight that a person writes, more than rounding.
 const TOLERANCE: f64 = 1e-9;
@@ -16,12 +16,35 @@ const TOLERANCE: f64 = 1e-9;
 /// What Unleash hashes its variants with, so that they do not depend on who takes part.
 const UNLEASH_VARIANTS: u32 = 86_028_157;
 
+/// The bucket of those who do not take part: no range has it.
+pub(crate) const OUTSIDE: u64 = u64::MAX;
+
 /// How customers are split among the variants of an experiment. Drawing takes no memory.
 #[derive(Debug, Clone)]
 pub struct Split {
     draw: Draw,
     /// The buckets of each variant.
-    ranges: Box<[Range<u64>]>,
+    ranges: Box<[Buckets]>,
+}
+
+/// The buckets of a variant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Buckets {
+    start: u64,
+    count: u64,
+}
+
+impl Buckets {
+    /// Also false for [`OUTSIDE`]. One comparison: a bucket below the start wraps around.
+    fn has(self, bucket: u64) -> bool {
+        bucket.wrapping_sub(self.start) < self.count
+    }
+}
+
+impl From<Range<u64>> for Buckets {
+    fn from(range: Range<u64>) -> Self {
+        Self { start: range.start, count: range.end.saturating_sub(range.start) }
+    }
 }
 
 /// A seeded hash.
@@ -110,7 +133,7 @@ impl Split {
         let ranges = weights.iter().map(|weight| {
             let range = edge(start)..edge(start + length * weight);
             start += weight;
-            range
+            range.into()
         });
         Ok(Self { draw, ranges: ranges.collect() })
     }
@@ -118,12 +141,42 @@ impl Split {
     /// The variant of a customer; `None` if they are not covered. An empty id is never hashed.
     #[must_use]
     pub fn variant(&self, id: &str) -> Option<usize> {
-        if id.is_empty() { None } else { self.of(&Subject::new(id)) }
+        let mut room = [0; UNITS];
+        if id.is_empty() { None } else { self.variant_of(self.bucket(&Subject::new(id, &mut room))) }
     }
 
-    pub(crate) fn of(&self, subject: &Subject<'_>) -> Option<usize> {
-        let bucket = self.draw.bucket(subject)?;
-        self.ranges.iter().position(|range| range.contains(&bucket))
+    /// The bucket of a customer, [`OUTSIDE`] if they do not take part.
+    fn bucket(&self, subject: &Subject<'_>) -> u64 {
+        let mut states = [self.seeded(); 4];
+        subject.append_to(&mut states);
+        let [state, ..] = states;
+        self.bucket_after(state, subject)
+    }
+
+    /// The state of our own scheme after the seed; any for others.
+    pub(crate) fn seeded(&self) -> Fnv {
+        match &self.draw {
+            Draw::GrowthBook(seeded) => *seeded,
+            Draw::GrowthBook1(_) | Draw::Unleash { .. } | Draw::Flagd(_) | Draw::Eppo(_) => Fnv::default(),
+        }
+    }
+
+    /// The bucket of a customer, given the state after seed and id; [`OUTSIDE`] if they do not take part. No branch
+    /// depends on the customer.
+    pub(crate) fn bucket_after(&self, state: Fnv, subject: &Subject<'_>) -> u64 {
+        self.draw.bucket(state, subject)
+    }
+
+    /// The variant that has a bucket.
+    fn variant_of(&self, bucket: u64) -> Option<usize> {
+        self.number_of(bucket).checked_sub(1)
+    }
+
+    /// The variant that has a bucket, counted from 1; 0 for none. Ranges do not overlap, so that all of them can be looked
+    /// at without a branch.
+    pub(crate) fn number_of(&self, bucket: u64) -> usize {
+        let numbered = self.ranges.iter().zip(1..);
+        numbered.map(|(range, number)| usize::from(range.has(bucket)) * number).sum()
     }
 }
 
@@ -136,21 +189,18 @@ impl Draw {
         }
     }
 
-    /// The bucket of a customer; `None` if they do not take part.
-    fn bucket(&self, subject: &Subject<'_>) -> Option<u64> {
+    fn bucket(&self, state: Fnv, subject: &Subject<'_>) -> u64 {
         let hash = match self {
-            Self::GrowthBook(seeded) => seeded.twice(subject) % 10_000,
+            Self::GrowthBook(_) => state.again() % 10_000,
             Self::GrowthBook1(seed) => Fnv::id_then(subject, seed) % 1_000,
             Self::Unleash { coverage, covered, variant } => {
-                if coverage.of(subject) % 100 >= *covered {
-                    return None;
-                }
-                variant.of(subject) % 1_000
+                let bucket = u64::from(variant.of(subject) % 1_000);
+                return if coverage.of(subject) % 100 < *covered { bucket } else { OUTSIDE };
             }
             Self::Flagd(seeded) => seeded.of(subject),
             Self::Eppo(seeded) => md5(seeded, subject) % 10_000,
         };
-        Some(hash.into())
+        hash.into()
     }
 }
 
@@ -158,18 +208,23 @@ impl Draw {
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
     seed: Box<str>,
-    buckets: Range<u64>,
+    buckets: Buckets,
 }
 
 impl Part {
     /// The part `range` of the group, within 0..=1.
     pub(crate) fn new(group: &str, range: [f64; 2]) -> Self {
         let [start, end] = range.map(|edge| first_from(edge, 1_000));
-        Self { seed: format!("__{group}").into(), buckets: start..end }
+        Self { seed: format!("__{group}").into(), buckets: (start..end).into() }
     }
 
-    pub(crate) fn has(&self, subject: &Subject<'_>) -> bool {
-        self.buckets.contains(&u64::from(Fnv::id_then(subject, &self.seed) % 1_000))
+    /// The bucket of a customer, the same for all parts of the group.
+    pub(crate) fn bucket(&self, subject: &Subject<'_>) -> u64 {
+        u64::from(Fnv::id_then(subject, &self.seed) % 1_000)
+    }
+
+    pub(crate) fn has(&self, bucket: u64) -> bool {
+        self.buckets.has(bucket)
     }
 }
 

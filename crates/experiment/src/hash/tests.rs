@@ -3,7 +3,7 @@
 use md5::{Digest, Md5};
 use proptest::prelude::{any, prop_assert_eq, proptest};
 
-use super::{Fnv, Murmur, Subject, md5_after, mix, of_digits, wide};
+use super::{Fnv, Murmur, Subject, UNITS, md5_after, mix, of_digits, wide};
 
 /// FNV-1a of bytes, as it is written down.
 fn fnv1a(bytes: &[u8]) -> u32 {
@@ -50,9 +50,34 @@ fn murmur_has_its_published_values() {
 #[test]
 fn md5_has_its_published_values() {
     // RFC 1321.
-    assert_eq!(super::md5(&md5_after(""), &Subject::new("message digest")), 0xf96b_697d);
-    assert_eq!(super::md5(&md5_after("message"), &Subject::new(" digest")), 0xf96b_697d);
-    assert_eq!(super::md5(&Md5::new(), &Subject::new("")), 0xd41d_8cd9);
+    let hash = |prefix: &Md5, text: &str| super::md5(prefix, &Subject::new(text, &mut [0; UNITS]));
+    assert_eq!(hash(&md5_after(""), "message digest"), 0xf96b_697d);
+    assert_eq!(hash(&md5_after("message"), " digest"), 0xf96b_697d);
+    assert_eq!(hash(&Md5::new(), ""), 0xd41d_8cd9);
+}
+
+#[test]
+fn the_hash_of_digits_has_every_pair_at_every_place() {
+    for pair in 0..100 {
+        for place in [1, 100, 10_000, 1_000_000] {
+            for number in [pair * place, 4_100_000_000 + pair * place, 99_999_999 - pair * place] {
+                assert_eq!(of_digits(number), fnv1a(number.to_string().as_bytes()), "{number}");
+            }
+        }
+    }
+    for first in 0..=42 {
+        let number = first * 100_000_000;
+        assert_eq!(of_digits(number), fnv1a(number.to_string().as_bytes()), "{number}");
+    }
+}
+
+#[test]
+fn the_hash_of_digits_has_no_leading_zeros() {
+    for power in 0..10 {
+        for number in [10_u32.pow(power) - 1, 10_u32.pow(power), 10_u32.pow(power) + 1] {
+            assert_eq!(of_digits(number), fnv1a(number.to_string().as_bytes()), "{number}");
+        }
+    }
 }
 
 #[test]
@@ -97,10 +122,12 @@ proptest! {
     }
 
     #[test]
-    fn a_hash_in_pieces_is_the_hash_of_the_whole(first: String, second: String) {
+    fn a_hash_in_pieces_is_the_hash_of_the_whole(first in ".{0,80}", second in ".{0,80}") {
         let whole = format!("{first}{second}");
-        prop_assert_eq!(Murmur::new(7).text(&first).of(&Subject::new(&second)), Murmur::new(7).text(&whole).finish());
-        prop_assert_eq!(Fnv::after(&first).text(&second, false), Fnv::after(&whole));
-        prop_assert_eq!(Fnv::id_then(&Subject::new(&first), &second), Fnv::after(&whole).0);
+        let (mut room, mut other) = ([0; UNITS], [0; UNITS]);
+        let (before, after) = (Subject::new(&first, &mut room), Subject::new(&second, &mut other));
+        prop_assert_eq!(Murmur::new(7).text(&first).of(&after), Murmur::new(7).text(&whole).finish());
+        prop_assert_eq!(Fnv::after(&first).twice(&after), of_digits(Fnv::after(&whole).0));
+        prop_assert_eq!(Fnv::id_then(&before, &second), Fnv::after(&whole).0);
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
 
 use super::{Part, Split, SplitError, exact, first_from};
 use crate::Scheme;
-use crate::hash::Subject;
+use crate::hash::{Subject, UNITS};
 use crate::tests::{CUSTOMERS, assert_independent, chi_square, id, limit};
 
 fn split(scheme: Scheme, seed: &str, weights: &[f64]) -> Split {
@@ -12,7 +12,7 @@ fn split(scheme: Scheme, seed: &str, weights: &[f64]) -> Split {
 }
 
 fn bucket(scheme: Scheme, seed: &str, id: &str) -> u64 {
-    split(scheme, seed, &[1.0]).draw.bucket(&Subject::new(id)).unwrap()
+    split(scheme, seed, &[1.0]).bucket(&Subject::new(id, &mut [0; UNITS]))
 }
 
 #[test]
@@ -84,16 +84,20 @@ fn eppo_agrees_on_its_vectors() {
     assert_eq!(bucket(Scheme::Eppo, "nbo-exp-1", "Zoë"), 3102);
 }
 
+fn ranges(split: &Split) -> Vec<std::ops::Range<u64>> {
+    split.ranges.iter().map(|range| range.start..range.start + range.count).collect()
+}
+
 #[test]
 fn a_range_starts_at_the_weights_before_it_and_is_coverage_times_weight_long() {
     let covered = Split::new(Scheme::GrowthBook, "s", 0.1, &[0.5, 0.3, 0.2]).unwrap();
     // 0.5 + 0.3 + 0.1 × 0.2 is more than 0.82 in floats, for GrowthBook as for us.
-    assert_eq!(*covered.ranges, [0..500, 5_000..5_300, 8_000..8_201]);
+    assert_eq!(ranges(&covered), [0..500, 5_000..5_300, 8_000..8_201]);
     let flagd = Split::new(Scheme::Flagd, "s", 1.0, &[0.1, 0.2, 0.7]).unwrap();
     // 0.1 + 0.2 is more than 0.3 in floats.
-    assert_eq!(*flagd.ranges, [0..429_496_730, 429_496_730..1_288_490_189, 1_288_490_189..1 << 32]);
+    assert_eq!(ranges(&flagd), [0..429_496_730, 429_496_730..1_288_490_189, 1_288_490_189..1 << 32]);
     let unleash = Split::new(Scheme::Unleash, "s", 0.1, &[0.333, 0.333, 0.334]).unwrap();
-    assert_eq!(*unleash.ranges, [0..333, 333..666, 666..1_000]);
+    assert_eq!(ranges(&unleash), [0..333, 333..666, 666..1_000]);
 }
 
 #[test]
@@ -165,11 +169,11 @@ fn arms_have_their_shares_of_the_customers() {
 fn buckets_are_uniform() {
     const PARTS: usize = 100;
     for (name, scheme) in Scheme::ALL {
-        let draw = split(scheme, "propensity_v7", &[1.0]).draw;
+        let split = split(scheme, "propensity_v7", &[1.0]);
         let mut counts = [0; PARTS];
         for number in 0..CUSTOMERS {
-            let bucket = draw.bucket(&Subject::new(&id(number))).unwrap();
-            counts[(bucket * PARTS as u64 / draw.buckets()) as usize] += 1;
+            let bucket = split.bucket(&Subject::new(&id(number), &mut [0; UNITS]));
+            counts[(bucket * PARTS as u64 / split.draw.buckets()) as usize] += 1;
         }
         let statistic = chi_square(&counts, &[(CUSTOMERS / PARTS) as f64; PARTS]);
         assert!(statistic < limit(PARTS - 1), "{name}: {statistic}");
@@ -210,11 +214,12 @@ fn arms_are_independent_of_groups() {
     let mut table = [[0; 10]; 10];
     for number in 0..CUSTOMERS {
         let id = id(number);
-        let subject = Subject::new(&id);
-        let of: Vec<usize> = (0..10).filter(|part| parts[*part].has(&subject)).collect();
+        let mut room = [0; UNITS];
+        let subject = Subject::new(&id, &mut room);
+        let of: Vec<usize> = (0..10).filter(|part| parts[*part].has(parts[0].bucket(&subject))).collect();
         // Each customer is in one part.
         assert_eq!(of.len(), 1, "{id}: {of:?}");
-        table[of[0]][split.of(&subject).unwrap()] += 1;
+        table[of[0]][split.variant(&id).unwrap()] += 1;
     }
     assert_independent(&table, "group and arm");
 }
