@@ -1,7 +1,8 @@
 //! What assignment costs a customer: ten experiments in the native scheme, with a holdout and three groups.
 //!
 //! Ids differ from customer to customer, and come in the order of the numbers in them. Prints the time for one customer
-//! with each scheme, and for the native scheme with ids that are not ASCII. `cargo bench -p proffer-experiment`
+//! with each scheme, and for the native scheme with ids that are not ASCII; the goal is 200 ns in the native scheme.
+//! `cargo bench -p proffer-experiment`
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot set itself up should stop")]
 

@@ -109,15 +109,46 @@ impl Listed {
     }
 }
 
-/// Experiments that are drawn side by side.
-const LANES: usize = 16;
+/// Up to four experiments at a placement: their hashes are computed at once, since each step of one waits for its last.
+#[derive(Debug, Clone)]
+pub(crate) struct Four {
+    /// Indices of the experiments.
+    experiments: Vec<usize>,
+    /// The states of our own scheme after the seeds.
+    seeded: [Fnv; 4],
+    /// Whether one of them has our own scheme.
+    is_native: bool,
+}
+
+impl Four {
+    /// The experiments of `all` that may assign at a placement.
+    pub(crate) fn at<R>(placement: usize, all: &[Experiment<R>]) -> Vec<Self> {
+        let is_here = |one: &Experiment<R>| one.state.may_force() && one.is_at(placement);
+        let here: Vec<usize> =
+            all.iter().enumerate().filter(|(_, one)| is_here(one)).map(|(index, _)| index).collect();
+        let four = |experiments: &[usize]| {
+            let states = experiments.iter().map(|index| all[*index].split.seeded());
+            let mut four = Self {
+                experiments: experiments.to_vec(),
+                seeded: [Fnv::default(); 4],
+                is_native: states.clone().any(|state| state.is_some()),
+            };
+            four.seeded.iter_mut().zip(states).for_each(|(place, state)| *place = state.unwrap_or_default());
+            four
+        };
+        here.chunks(4).map(four).collect()
+    }
+}
+
+/// How many fours are drawn before what depends on them: a branch that was mispredicted stops hashes that are under way.
+const FOURS: usize = 4;
 
 /// The draws of one call: its placement, its moment and what it forces. It takes no memory of its own.
 pub struct Draws<'a, R> {
     experiments: &'a Experiments<R>,
     holdout: Option<HoldoutDraw>,
     /// The experiments at the placement.
-    here: &'a [usize],
+    here: &'a [Four],
     forced: &'a Forced,
     /// Whether an experiment at the placement is forced.
     lifts_holdout: bool,
@@ -131,7 +162,10 @@ impl<R> Experiments<R> {
     #[must_use]
     pub fn at<'a>(&'a self, placement: usize, now: DateTime<Utc>, forced: &'a Forced) -> Draws<'a, R> {
         let here = &self.at_placement[placement];
-        let lifts_holdout = forced.0.iter().any(|(experiment, _)| here.contains(experiment));
+        let lifts_holdout = forced
+            .0
+            .iter()
+            .any(|(experiment, _)| here.iter().any(|four| four.experiments.contains(experiment)));
         let holdout = self.holdout.as_ref().map(|holdout| holdout.at(now));
         Draws { experiments: self, holdout, here, forced, lifts_holdout }
     }
@@ -196,34 +230,24 @@ impl<R> Draws<'_, R> {
         }
         let listed = self.experiments.listed.of(id);
         let is_forced = !self.forced.0.is_empty() || !listed.is_empty();
-        for lanes in self.here.chunks(LANES) {
-            let variants = self.drawn(lanes, &subject);
-            // Those that have an arm, compacted: whether the hash gives one cannot be predicted, and a branch on it would
-            // cost more than the hash.
-            let (mut found, mut count) = ([(0, 0, How::Drawn); LANES], 0);
-            if is_forced {
-                for (&drawn, &index) in variants.iter().zip(lanes) {
-                    let arm = match self.forced_of(index, listed) {
-                        Claim::Free => drawn.checked_sub(1).map(|variant| (index, variant, How::Drawn)),
-                        Claim::Displaced => None,
-                        Claim::Forced { variant, how } => Some((index, variant, how)),
-                    };
-                    // What the request forces is all that reaches a customer who is held out.
-                    if let Some(arm) = arm.filter(|(.., how)| !is_held_out || *how == How::Requested) {
-                        found[count] = arm;
-                        count += 1;
-                    }
+        for fours in self.here.chunks(FOURS) {
+            let drawn = self.drawn(fours, &subject);
+            let experiments =
+                fours.iter().zip(&drawn).flat_map(|(four, drawn)| four.experiments.iter().zip(drawn));
+            for (&index, number) in experiments {
+                let claim = if is_forced { self.forced_of(index, listed) } else { Claim::Free };
+                let (variant, how) = match (claim, number.checked_sub(1)) {
+                    (Claim::Forced { variant, how }, _) => (variant, how),
+                    (Claim::Free, Some(variant)) => (variant.into(), How::Drawn),
+                    (Claim::Free, None) | (Claim::Displaced, _) => continue,
+                };
+                // What the request forces is all that reaches a customer who is held out.
+                if is_held_out && how != How::Requested {
+                    continue;
                 }
-            } else {
-                for (&drawn, &index) in variants.iter().zip(lanes) {
-                    found[count] = (index, drawn.wrapping_sub(1), How::Drawn);
-                    count += usize::from(drawn > 0);
-                }
-            }
-            for &(experiment, variant, how) in &found[..count] {
-                let when = self.experiments.all[experiment].when.as_ref();
-                if how != How::Drawn || when.is_none_or(|when| eligible(experiment, &when.rule)) {
-                    arms.push(Assignment { experiment, variant, how });
+                let when = self.experiments.all[index].when.as_ref();
+                if how != How::Drawn || when.is_none_or(|when| eligible(index, &when.rule)) {
+                    arms.push(Assignment { experiment: index, variant, how });
                 }
             }
         }
@@ -231,21 +255,20 @@ impl<R> Draws<'_, R> {
     }
 
     /// The variants that the hashes give, counted from 1; 0 for none.
-    fn drawn(&self, lanes: &[usize], subject: &Subject<'_>) -> [usize; LANES] {
-        // All hashes before what depends on them, and several at once: each step of one waits for its last.
-        let mut states = [Fnv::default(); LANES];
-        for (state, index) in states.iter_mut().zip(lanes) {
-            *state = self.experiments.all[*index].split.seeded();
+    fn drawn(&self, fours: &[Four], subject: &Subject<'_>) -> [[u8; 4]; FOURS] {
+        let mut groups = GroupMemo::default();
+        let mut drawn = [[0; 4]; FOURS];
+        for (four, drawn) in fours.iter().zip(&mut drawn) {
+            let mut states = four.seeded;
+            if four.is_native {
+                subject.append_to(&mut states);
+            }
+            for ((number, state), index) in drawn.iter_mut().zip(states).zip(&four.experiments) {
+                let experiment = &self.experiments.all[*index];
+                *number = experiment.split.number_of(experiment.bucket(state, subject, &mut groups));
+            }
         }
-        for four in states.as_chunks_mut().0.iter_mut().take(lanes.len().div_ceil(4)) {
-            subject.append_to(four);
-        }
-        let (mut variants, mut groups) = ([0; LANES], GroupMemo::default());
-        for ((variant, state), index) in variants.iter_mut().zip(states).zip(lanes) {
-            let experiment = &self.experiments.all[*index];
-            *variant = experiment.split.number_of(experiment.bucket(state, subject, &mut groups));
-        }
-        variants
+        drawn
     }
 
     /// What is forced for an experiment.

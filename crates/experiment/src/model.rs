@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::assign::Listed;
+use crate::assign::{Four, Listed};
 use crate::split::Part;
 use crate::{Exploration, Holdout, Maturity, Prior, Scheme, Split};
 
@@ -20,7 +20,7 @@ pub struct Experiments<R> {
     /// What helps and limits new offers, for each offer that has it.
     pub newcomers: Vec<(usize, Newcomer)>,
     /// For each placement, the experiments that may assign there.
-    pub(crate) at_placement: Vec<Vec<usize>>,
+    pub(crate) at_placement: Vec<Vec<Four>>,
     /// The customers that the file puts into a variant.
     pub(crate) listed: Listed,
 }

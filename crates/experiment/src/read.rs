@@ -11,7 +11,7 @@ use chrono_tz::Tz;
 use document::{Table, suggestion};
 
 use self::value::{After, Evidence, Ids, Impressions, Share};
-use crate::assign::Listed;
+use crate::assign::{Four, Listed};
 use crate::holdout::SALT;
 use crate::split::Part;
 use crate::{
@@ -112,12 +112,7 @@ pub fn read<R>(
     all.sort_by(|(left, _), (right, _)| left.id.cmp(&right.id));
     clash::report(&all, names);
     let all: Vec<Experiment<R>> = all.into_iter().map(|(experiment, _)| experiment).collect();
-    let here = |placement: usize| {
-        let is_here =
-            |experiment: &Experiment<R>| experiment.state.may_force() && experiment.is_at(placement);
-        all.iter().enumerate().filter(|(_, one)| is_here(one)).map(|(index, _)| index).collect()
-    };
-    let at_placement = (0..names.placements.len()).map(here).collect();
+    let at_placement = (0..names.placements.len()).map(|placement| Four::at(placement, &all)).collect();
     let listed = Listed::new(&all);
     let exploration = read_placements(policy, names);
     let newcomers = read_newcomers(offers, names);

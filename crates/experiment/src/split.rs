@@ -147,17 +147,16 @@ impl Split {
 
     /// The bucket of a customer, [`OUTSIDE`] if they do not take part.
     fn bucket(&self, subject: &Subject<'_>) -> u64 {
-        let mut states = [self.seeded(); 4];
+        let mut states = [self.seeded().unwrap_or_default(); 4];
         subject.append_to(&mut states);
-        let [state, ..] = states;
-        self.bucket_after(state, subject)
+        self.bucket_after(states[0], subject)
     }
 
-    /// The state of our own scheme after the seed; any for others.
-    pub(crate) fn seeded(&self) -> Fnv {
+    /// The state of our own scheme after the seed; `None` for the others.
+    pub(crate) fn seeded(&self) -> Option<Fnv> {
         match &self.draw {
-            Draw::GrowthBook(seeded) => *seeded,
-            Draw::GrowthBook1(_) | Draw::Unleash { .. } | Draw::Flagd(_) | Draw::Eppo(_) => Fnv::default(),
+            Draw::GrowthBook(seeded) => Some(*seeded),
+            Draw::GrowthBook1(_) | Draw::Unleash { .. } | Draw::Flagd(_) | Draw::Eppo(_) => None,
         }
     }
 
@@ -169,14 +168,14 @@ impl Split {
 
     /// The variant that has a bucket.
     fn variant_of(&self, bucket: u64) -> Option<usize> {
-        self.number_of(bucket).checked_sub(1)
+        usize::from(self.number_of(bucket)).checked_sub(1)
     }
 
     /// The variant that has a bucket, counted from 1; 0 for none. Ranges do not overlap, so that all of them can be looked
     /// at without a branch.
-    pub(crate) fn number_of(&self, bucket: u64) -> usize {
+    pub(crate) fn number_of(&self, bucket: u64) -> u8 {
         let numbered = self.ranges.iter().zip(1..);
-        numbered.map(|(range, number)| usize::from(range.has(bucket)) * number).sum()
+        numbered.fold(0, |found, (range, number)| if range.has(bucket) { number } else { found })
     }
 }
 
