@@ -13,7 +13,7 @@ use document::{Table, suggestion};
 use self::value::{After, Evidence, Ids, Impressions, Share};
 use crate::assign::{Four, Listed};
 use crate::holdout::SALT;
-use crate::split::Part;
+use crate::split::{MOST_VARIANTS, Part};
 use crate::{
     Experiment, Experiments, Exploration, Group, Holdout, Maturity, Newcomer, Prior, Redraw, Scheme, Split,
     SplitError, State, Step, Variant, When,
@@ -21,9 +21,6 @@ use crate::{
 
 /// The most experiments of a policy: each costs every customer a hash.
 const MOST_EXPERIMENTS: usize = 100;
-
-/// The most variants of an experiment.
-const MOST_VARIANTS: usize = 20;
 
 /// What belongs to statistics and to shadows, which this version does not have.
 const UNENFORCED: [&str; 3] = ["metric", "guardrails", "shadow"];
@@ -331,6 +328,7 @@ fn report_split(table: &Table<'_, '_>, variants: &[Table<'_, '_>], error: &Split
                 last.problem_at("weight", format!("`weight`: {error}"));
             }
         }
+        SplitError::Variants { .. } => table.problem(error),
         SplitError::Weight { variant, .. } | SplitError::Thousandths { variant, .. } => {
             if let Some(variant) = variants.get(*variant) {
                 variant.problem_at("weight", format!("`weight`: {error}"));

@@ -13,6 +13,9 @@ use crate::hash::{Fnv, Murmur, Subject, UNITS, md5, md5_after};
 /// By how much weights may miss 1: less than any weight that a person writes, more than rounding.
 const TOLERANCE: f64 = 1e-9;
 
+/// The most variants of an experiment.
+pub(crate) const MOST_VARIANTS: usize = 20;
+
 /// What Unleash hashes its variants with, so that they do not depend on who takes part.
 const UNLEASH_VARIANTS: u32 = 86_028_157;
 
@@ -66,6 +69,12 @@ enum Draw {
 /// Why there is no such split.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum SplitError {
+    /// There are too many.
+    #[error("{count} variants; at most {MOST_VARIANTS} are allowed")]
+    Variants {
+        /// How many there are.
+        count: usize,
+    },
     /// A weight is not a share.
     #[error("a weight must be 0 to 1, not {weight}")]
     Weight {
@@ -108,7 +117,8 @@ impl Split {
     /// Splits the share `coverage` of all customers by `weights`, in the order of the variants.
     ///
     /// # Errors
-    /// Coverage or a weight is not within 0..=1, the weights do not sum to 1, or the scheme cannot express them.
+    /// Coverage or a weight is not within 0..=1, the weights do not sum to 1 or are more than 20, or the scheme cannot
+    /// express them.
     pub fn new(scheme: Scheme, seed: &str, coverage: f64, weights: &[f64]) -> Result<Self, SplitError> {
         check(scheme, coverage, weights)?;
         let draw = match scheme {
@@ -228,6 +238,9 @@ impl Part {
 }
 
 fn check(scheme: Scheme, coverage: f64, weights: &[f64]) -> Result<(), SplitError> {
+    if weights.len() > MOST_VARIANTS {
+        return Err(SplitError::Variants { count: weights.len() });
+    }
     let share = 0.0..=1.0;
     if !share.contains(&coverage) {
         return Err(SplitError::Coverage { coverage });

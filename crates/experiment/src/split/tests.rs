@@ -111,6 +111,7 @@ fn weights_that_do_not_sum_to_one_are_refused() {
     assert_eq!(refused(&[1.5, -0.5]), SplitError::Weight { variant: 0, weight: 1.5 });
     assert_eq!(refused(&[-0.5, 1.5]), SplitError::Weight { variant: 0, weight: -0.5 });
     assert!(matches!(refused(&[f64::NAN, 1.0]), SplitError::Weight { .. }));
+    assert_eq!(refused(&[1.0 / 21.0; 21]), SplitError::Variants { count: 21 });
     // Ten tenths are 0.9999999999999999 in floats.
     for weights in [vec![0.1; 10], vec![1.0 / 3.0; 3], vec![0.333_333_333_3; 3], vec![0.0, 1.0]] {
         assert!(Split::new(Scheme::GrowthBook, "s", 1.0, &weights).is_ok(), "{weights:?}");

@@ -46,6 +46,31 @@ fn arm(experiment: &str, variant: &str, how: How) -> (String, String, How) {
 }
 
 #[test]
+fn many_experiments_of_all_schemes_are_drawn_each_for_itself() {
+    let experiment = |number: usize| {
+        let scheme = crate::Scheme::ALL[number % 5].0;
+        let lines = format!("coverage = 0.5\nscheme = \"{scheme}\"");
+        policy_with(&lines).replace("id = \"e\"", &format!("id = \"e{number:02}\""))
+    };
+    let experiments = experiments(&(0..37).map(experiment).collect::<String>());
+    let forced = Forced::default();
+    let draws = experiments.at(APP, now(), &forced);
+    let mut arms = Vec::new();
+    for id in (0..500).map(id).chain(["Zoë", "日本語"].map(str::to_owned)) {
+        draws.assign(&id, |_, _| true, &mut arms);
+        let found: Vec<(usize, usize)> = arms.iter().map(|arm| (arm.experiment, arm.variant)).collect();
+        let expected: Vec<(usize, usize)> = (0..37)
+            .filter_map(|number| {
+                let scheme = crate::Scheme::ALL[number % 5].1;
+                let split = Split::new(scheme, &format!("e{number:02}"), 0.5, &[0.5, 0.5]).unwrap();
+                Some((number, split.variant(&id)?))
+            })
+            .collect();
+        assert_eq!(found, expected, "{id}");
+    }
+}
+
+#[test]
 fn a_customer_has_an_arm_of_each_experiment_that_covers_them() {
     let experiments = experiments(POLICY);
     let (mut both, mut nothing) = (0, 0);
