@@ -7,14 +7,17 @@
 //! name ([`Names`]) and a function that compiles a rule. Who is shown what remains the work of crate `decision`.
 //!
 //! Start reading at [`read()`], then [`Experiments::at`] and [`Draws::assign`] for assignment, and [`Exploration::slate`]
-//! for exploration. `scheme.rs` says which systems agree with ours on an arm.
+//! for exploration. `scheme.rs` says which systems agree with ours on an arm. [`edit`] changes an experiment in the text
+//! of a policy, and [`outline()`] says what that text has, for those who ramp experiments.
 
 mod assign;
+pub mod edit;
 mod explore;
 mod hash;
 mod holdout;
 mod model;
 mod newcomer;
+mod outline;
 mod phase;
 mod read;
 mod scheme;
@@ -29,6 +32,7 @@ pub use model::{
     Changes, Experiment, Experiments, Group, ModelVersion, Newcomer, State, Step, Strategy, Variant, When,
 };
 pub use newcomer::{Maturity, Prior};
+pub use outline::{Outline, OutlinedVariant, outline};
 pub use phase::Phase;
 pub use read::{CategoryNames, Names, PlacementNames, read};
 pub use scheme::Scheme;

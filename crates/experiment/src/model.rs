@@ -206,6 +206,23 @@ impl State {
         ("stopped", Self::Stopped),
     ];
 
+    /// The name in `policy.toml`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// The state of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, state)| *state)
+    }
+
     /// Whether forced variants are assigned.
     pub(crate) fn may_force(self) -> bool {
         match self {

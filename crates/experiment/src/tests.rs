@@ -3,7 +3,7 @@
 mod assign;
 mod holdout;
 mod read;
-mod sample;
+pub(crate) mod sample;
 
 pub(crate) use sample::{experiments, policy_with};
 
