@@ -32,6 +32,7 @@ mod pipeline;
 mod privacy;
 mod promotions;
 mod properties;
+mod ramps;
 mod recent_rows;
 mod record_commands;
 mod records;

@@ -6,8 +6,9 @@
 //! [`Deployer::promote`].
 
 mod follow;
+mod warm;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,7 +66,7 @@ pub struct DeployerParts {
     pub readiness: Readiness,
     /// Counts loads, publications and refusals.
     pub metrics: Arc<Metrics>,
-    /// How many releases stay in memory after they served.
+    /// How many releases with models of their own stay in memory after they served.
     pub keep_warm: usize,
     /// The threads that load and free releases.
     pub background: Background,
@@ -172,11 +173,41 @@ impl Deployer {
         fault::point("promote.loaded");
         self.switch(number, snapshot, warm, call, |current| {
             refuse_stale(request.expected_current, current)?;
-            Ok(next(current, request.release, current.release, &request.author, &request.reason))
+            let previous = self.target_over(current, request.release);
+            Ok(next(current, request.release, previous, &request.author, &request.reason))
         })
     }
 
-    /// Promotes the release before the current one; repeated calls go further back.
+    /// The target of a rollback from `release`, once it is promoted over `current`: the last release of a person.
+    fn target_over(&self, current: &Current, release: u64) -> u64 {
+        let record = self.parts().store.release_record(current.release);
+        if !record.is_ok_and(|record| record.is_step()) {
+            return current.release;
+        }
+        // Returning to where a ramp began is a rollback.
+        if current.previous == release { self.before_target() } else { current.previous }
+    }
+
+    /// The target of the rollback after the next one; 0: none.
+    fn before_target(&self) -> u64 {
+        let store = &self.parts().store;
+        let trail = store.promotions().and_then(|promotions| {
+            let numbers: BTreeSet<u64> = promotions.iter().map(|promotion| promotion.release).collect();
+            let records = store.release_records(&numbers.into_iter().collect::<Vec<_>>())?;
+            let steps =
+                records.iter().filter(|record| record.is_step()).map(|record| record.number).collect();
+            Ok(trail(&promotions, &steps))
+        });
+        // Only the target of the next rollback depends on it.
+        let trail = trail.inspect_err(|error| {
+            tracing::warn!(%error, "the promotions cannot be read: the next rollback will have no target");
+        });
+        let trail = trail.unwrap_or_default();
+        trail.len().checked_sub(3).map_or(0, |at| trail[at])
+    }
+
+    /// Promotes the release before the current one, without regard to steps of ramps: the last one that a person made.
+    /// Repeated calls go further back.
     ///
     /// # Errors
     /// [`RegistryError::Precondition`] where there is none; otherwise as [`Deployer::promote`].
@@ -187,12 +218,7 @@ impl Deployer {
             let message = format!("release {} is the first: there is nothing to roll back to", begun.release);
             return Err(RegistryError::Precondition(message));
         }
-        // Only the target of the next rollback depends on it.
-        let promotions = self.parts().store.promotions().inspect_err(|error| {
-            tracing::warn!(%error, "the promotions cannot be read: the next rollback will have no target");
-        });
-        let trail = trail(&promotions.unwrap_or_default());
-        let before = trail.len().checked_sub(3).map_or(0, |at| trail[at]);
+        let before = self.before_target();
         let (snapshot, warm) = self.prepare(begun.previous)?;
         self.switch(number, snapshot, warm, call, |current| {
             if current.sequence != begun.sequence {
@@ -319,6 +345,19 @@ impl Deployer {
         self.load_beside(files)
     }
 
+    /// Whether a release would load with another text in place of its `policy.toml`. Models that are in memory are not
+    /// loaded again, and it does not wait for gates.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the text; as [`Deployer::release`].
+    pub fn check_policy(&self, release: &ReleaseFiles, policy: &str) -> Result<(), RegistryError> {
+        let files = ReleaseFiles { policy: policy.to_owned(), ..release.clone() };
+        let (deployer, in_memory) = (self.clone(), self.in_memory());
+        let loaded =
+            self.parts().background.load.run(move || deployer.load_files(&files, &in_memory).map(drop));
+        loaded.map_err(|error| RegistryError::Internal(error.to_string()))?
+    }
+
     /// A release with the customers of the store.
     ///
     /// # Errors
@@ -400,9 +439,7 @@ impl Deployer {
         if let Some(before) = before {
             if served_again(&before) { gone.push(before) } else { published.warm.push_front(before) }
         }
-        while published.warm.len() > parts.keep_warm {
-            gone.extend(published.warm.pop_back());
-        }
+        gone.extend(warm::retire(&mut published.warm, &release, current.previous, parts.keep_warm));
         for snapshot in gone {
             self.parts().background.reclaim.reclaim(snapshot);
         }

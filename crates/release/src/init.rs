@@ -85,6 +85,7 @@ pub fn init_judged(
         features: &workspace.features,
         offers: &workspace.offers,
         policy: &workspace.policy,
+        step: None,
     })?;
     let current = Current {
         release: record.number,

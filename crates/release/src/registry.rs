@@ -323,8 +323,9 @@ impl Registry {
         fault::point("create.checked");
         call.check()?;
         let (author, note) = (&draft.author, &draft.note);
-        let record =
-            store.add_release(&NewRelease { author, note, models: &models, features, offers, policy })?;
+        let step = draft.step.as_ref();
+        let new = NewRelease { author, note, models: &models, features, offers, policy, step };
+        let record = store.add_release(&new)?;
         tracing::info!(release = record.number, by = record.author, "release made");
         Ok(CreatedRelease { record, warnings: warnings.iter().map(ToString::to_string).collect() })
     }

@@ -120,6 +120,7 @@ fn changes(args: &CreateArgs) -> Result<ReleaseDraft, Failure> {
         policy: read_optional(args.policy.as_ref())?,
         author: args.who.author.clone(),
         note: args.note.clone(),
+        step: None,
     })
 }
 
@@ -183,6 +184,7 @@ fn draft(workspace: &Workspace, base: &ReleaseRecord, pins: &[Pin], args: &Creat
         policy: Some(workspace.policy.clone()),
         author: args.who.author.clone(),
         note: args.note.clone(),
+        step: None,
     }
 }
 
@@ -245,6 +247,7 @@ mod tests {
             created: String::new(),
             models: [("kept".to_owned(), 2), ("gone".to_owned(), 5)].into(),
             hashes: BTreeMap::new(),
+            step: None,
         };
         let pins = pins::of_workspace(&workspace, &base.models, &[]).unwrap();
         let draft = draft(&workspace, &base, &pins, &parse("models").unwrap());

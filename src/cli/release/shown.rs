@@ -88,6 +88,20 @@ pub(super) fn record(record: &ReleaseRecord) -> String {
     if !record.note.is_empty() {
         let _ = write!(text, ": {}", foreign::shown(&record.note));
     }
+    if let Some(step) = &record.step {
+        let by = if step.scheduled { ", by its schedule" } else { "" };
+        let _ = write!(
+            text,
+            "\nexperiment {}: {} from release {}, coverage {}{by}",
+            foreign::shown(&step.experiment),
+            step.action.word(),
+            step.base,
+            step.coverage
+        );
+        if !step.winner.is_empty() {
+            let _ = write!(text, ", {} has won", foreign::shown(&step.winner));
+        }
+    }
     let mut table = new_table(&["model", "version"], 1..2);
     for (name, version) in &record.models {
         table.add_row([name.clone(), version.to_string()]);
@@ -216,6 +230,7 @@ mod tests {
             created: String::new(),
             models: [].into(),
             hashes: [].into(),
+            step: None,
         };
         let releases = (1..=6).rev().map(record).collect();
         let mut told = ReleaseList { releases, current: current(3), serving: Some(state()) };

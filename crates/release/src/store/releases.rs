@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Place, Store, StoreError, contents, keys, now, parse_toml, to_toml};
 use crate::fault;
-use crate::records::{RELEASE_FILES, ReleaseFiles, ReleaseRecord};
+use crate::records::{ExperimentStep, RELEASE_FILES, ReleaseFiles, ReleaseRecord};
 use model::sha256_of;
 use objects::Put;
 use objects::files::{self, Moved};
@@ -24,6 +24,8 @@ pub struct NewRelease<'a> {
     pub offers: &'a str,
     /// The text of `policy.toml`.
     pub policy: &'a str,
+    /// What it does to an experiment; `None` for a release of a person.
+    pub step: Option<&'a ExperimentStep>,
 }
 
 impl NewRelease<'_> {
@@ -41,6 +43,7 @@ impl NewRelease<'_> {
             created: now(),
             models: self.models.clone(),
             hashes: self.texts().into_iter().map(hash).collect(),
+            step: self.step.cloned(),
         }
     }
 }
@@ -75,6 +78,17 @@ impl Store {
         let key = keys::release(number, keys::RECORD);
         let text = self.0.objects.text(&key)?.ok_or(StoreError::NoSuchRelease(number))?;
         parse_toml(self.0.objects.shown(&key), &text)
+    }
+
+    /// The records of releases, as far as they can be read; a few are read concurrently.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn release_records(&self, numbers: &[u64]) -> Result<Vec<ReleaseRecord>, StoreError> {
+        let keys: Vec<String> = numbers.iter().map(|number| keys::release(*number, keys::RECORD)).collect();
+        let texts = keys.iter().zip(self.0.objects.texts(&keys)?);
+        // One that is missing or damaged says nothing about the others.
+        Ok(texts.filter_map(|(key, text)| parse_toml(self.0.objects.shown(key), &text?).ok()).collect())
     }
 
     /// The texts of a release, checked against their hashes.
