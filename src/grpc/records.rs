@@ -485,6 +485,7 @@ impl From<Promotion> for wire::RollbackReleaseResponse {
             current: Some(promotion.current.into()),
             overtaken_by: promotion.overtaken_by,
             warm: promotion.warm,
+            warnings: promotion.warnings,
         }
     }
 }
@@ -494,7 +495,8 @@ impl TryFrom<wire::PromoteReleaseResponse> for Promotion {
 
     fn try_from(answer: wire::PromoteReleaseResponse) -> Result<Self, Unreadable> {
         let current = present("current", answer.current)?.into();
-        Ok(Self { current, overtaken_by: answer.overtaken_by, warm: answer.warm })
+        let warnings = Vec::new();
+        Ok(Self { current, overtaken_by: answer.overtaken_by, warm: answer.warm, warnings })
     }
 }
 
@@ -503,7 +505,8 @@ impl TryFrom<wire::RollbackReleaseResponse> for Promotion {
 
     fn try_from(answer: wire::RollbackReleaseResponse) -> Result<Self, Unreadable> {
         let current = present("current", answer.current)?.into();
-        Ok(Self { current, overtaken_by: answer.overtaken_by, warm: answer.warm })
+        let warnings = answer.warnings;
+        Ok(Self { current, overtaken_by: answer.overtaken_by, warm: answer.warm, warnings })
     }
 }
 

@@ -276,6 +276,19 @@ async fn a_rollback_during_a_ramp_goes_to_the_last_release_of_a_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_warns_of_experiments_that_run_again() {
+    let server = server("");
+    let (mut experiments, mut management) = clients(&server).await;
+    experiments.stop("margins").await.unwrap();
+    let back = management.rollback().await.unwrap();
+    let [warning] = &back.warnings[..] else { panic!("{back:?}") };
+    assert_eq!(
+        warning,
+        "experiment `margins` was stopped, and runs again in release 1: stop it if it must not"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_release_before_a_ramp_is_warm_after_ten_steps() {
     let server = server(DRAFT);
     let (mut experiments, mut management) = clients(&server).await;

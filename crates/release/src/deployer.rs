@@ -27,6 +27,7 @@ use super::{
     ServingState, Snapshot, Store, StoreError, fault, now, refusals,
 };
 use document::Problems;
+use experiment::State;
 use feature::store::CustomerSource;
 use model::GraphCache;
 use model::{Engine, Repository};
@@ -220,13 +221,40 @@ impl Deployer {
         }
         let before = self.before_target();
         let (snapshot, warm) = self.prepare(begun.previous)?;
-        self.switch(number, snapshot, warm, call, |current| {
+        let promotion = self.switch(number, snapshot, warm, call, |current| {
             if current.sequence != begun.sequence {
                 let message = "another release was promoted during this rollback".to_owned();
                 return Err(RegistryError::Overtaken { current: current.release, message });
             }
             Ok(next(current, begun.previous, before, author, reason))
-        })
+        })?;
+        let warnings = self.resumed(begun.release, begun.previous);
+        for warning in &warnings {
+            tracing::warn!(warning, "after a rollback");
+        }
+        Ok(Promotion { warnings, ..promotion })
+    }
+
+    /// The experiments that run in release `now`, and were stopped or paused in release `before`: a rollback goes back
+    /// behind the steps that did that.
+    fn resumed(&self, before: u64, now: u64) -> Vec<String> {
+        let outlined = |release: u64| {
+            let files = self.parts().store.release(release).ok()?;
+            experiment::outline(&files.policy).ok()
+        };
+        // The rollback is done: what cannot be read now is not warned of.
+        let (Some(before), Some(running)) = (outlined(before), outlined(now)) else { return Vec::new() };
+        let halted = before.iter().filter(|one| matches!(one.state, State::Stopped | State::Paused));
+        let runs = |id: &str| running.iter().any(|one| one.id == id && one.state == State::Running);
+        halted
+            .filter(|one| runs(&one.id))
+            .map(|one| {
+                let (id, state) = (&one.id, one.state.name());
+                format!(
+                    "experiment `{id}` was {state}, and runs again in release {now}: stop it if it must not"
+                )
+            })
+            .collect()
     }
 
     /// Moves `CURRENT` to what `next` derives from the present one, and publishes. This is the only way in which a
@@ -285,7 +313,7 @@ impl Deployer {
         let later = store.current().ok().map(|read| read.current);
         let overtaken_by =
             later.filter(|later| later.sequence > current.sequence).map_or(0, |later| later.release);
-        Ok(Promotion { current, overtaken_by, warm })
+        Ok(Promotion { current, overtaken_by, warm, warnings: Vec::new() })
     }
 
     /// The release with its customers, in memory and warmed up; and whether it was in memory already.

@@ -310,6 +310,8 @@ pub struct Promotion {
     pub overtaken_by: u64,
     /// Whether the release was loaded already.
     pub warm: bool,
+    /// Experiments that run again because of a rollback, though they were stopped or paused.
+    pub warnings: Vec<String>,
 }
 
 /// A release that a server could not serve.

@@ -17,6 +17,9 @@ pub(in crate::cli) fn say_promotion(promotion: &Promotion) -> String {
     if promotion.warm {
         text.push_str("; it was loaded already");
     }
+    for warning in &promotion.warnings {
+        let _ = write!(text, "\nwarning: {}", foreign::shown(warning));
+    }
     text
 }
 
@@ -288,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_promotion_says_where_a_rollback_would_go() {
-        let promotion = Promotion { current: current(3), overtaken_by: 0, warm: true };
+        let promotion = Promotion { current: current(3), overtaken_by: 0, warm: true, warnings: vec![] };
         let text = say_promotion(&promotion);
         assert_eq!(
             text,

@@ -3,6 +3,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use release::{ExperimentStep, StepAction};
 
 pub(super) fn text() -> impl Strategy<Value = String> {
     "\\PC{0,8}"
@@ -139,11 +140,12 @@ proptest! {
     ) {
         let read = ServingState::try_from(wire::WatchReleasesResponse::from(state.clone()));
         prop_assert_eq!(read, Ok(state));
-        let promotion = Promotion { current, overtaken_by, warm };
+        let promotion = Promotion { current, overtaken_by, warm, warnings: Vec::new() };
         let promoted = Promotion::try_from(wire::PromoteReleaseResponse::from(promotion.clone()));
         prop_assert_eq!(promoted, Ok(promotion.clone()));
-        let back = Promotion::try_from(wire::RollbackReleaseResponse::from(promotion.clone()));
-        prop_assert_eq!(back, Ok(promotion));
+        let rollback = Promotion { warnings: offers.clone(), ..promotion };
+        let back = Promotion::try_from(wire::RollbackReleaseResponse::from(rollback.clone()));
+        prop_assert_eq!(back, Ok(rollback));
         let diff = ReleaseDiff {
             from,
             to,
