@@ -1,7 +1,7 @@
 //! The store's content and the answers about it: plain values, written as TOML or JSON and printed by the command
 //! line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,14 @@ pub struct ReleaseFiles {
     pub offers: String,
     /// The text of `policy.toml`.
     pub policy: String,
+}
+
+impl ReleaseFiles {
+    /// The versions that it needs, each once: those that it pins, and those of variants.
+    #[must_use]
+    pub fn versions(&self) -> BTreeSet<(String, u64)> {
+        super::store::needed(&self.record.models, &self.policy)
+    }
 }
 
 /// A file of a model version.

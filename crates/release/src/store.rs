@@ -36,6 +36,7 @@ pub use current::{Stamp, Stamped};
 pub use customers::{Exchanged, SyncedCustomers};
 pub use error::StoreError;
 pub use releases::NewRelease;
+pub(super) use releases::needed;
 pub use versions::{Placed, VersionRecord};
 
 use super::now;
