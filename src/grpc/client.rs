@@ -19,7 +19,9 @@ use wire::experiment_service_client::ExperimentServiceClient;
 use wire::model_service_client::ModelServiceClient;
 use wire::release_service_client::ReleaseServiceClient;
 
-pub use decisions::{RankAnswer, RankQuestion, RankedCustomer, Scored, ShownOffer, ShownSegment};
+pub use decisions::{
+    RankAnswer, RankQuestion, RankedCustomer, Scored, ShownAssignment, ShownOffer, ShownSegment,
+};
 pub use management::{PIECE, Watch};
 pub use outcomes::OutcomeAnswer;
 

@@ -212,11 +212,17 @@ mod tests {
     fn who_writes_and_whose_permits_are_taken_follows_the_names() {
         for rpc in &RPCS {
             let verb = rpc.path.rsplit('/').next().unwrap();
-            let changes = ["Push", "Delete", "Create", "Promote", "Rollback"];
+            let changes = [
+                "Push", "Delete", "Create", "Promote", "Rollback", "Start", "Ramp", "Pause", "Stop",
+                "Withdraw", "Conclude",
+            ];
             let writes = changes.iter().any(|change| verb.starts_with(change));
             assert_eq!(rpc.access == Access::Writes, writes, "{}", rpc.path);
             let pool = match verb {
                 "PromoteRelease" | "RollbackRelease" => Some(Pool::Switching),
+                "StartExperiment" | "RampExperiment" | "PauseExperiment" | "StopExperiment" => {
+                    Some(Pool::Switching)
+                }
                 "WatchReleases" => Some(Pool::Watching),
                 "ServerLive" | "ServerReady" | "ModelReady" | "ServerMetadata" => None,
                 _ if rpc.path.starts_with("/grpc.") => None,

@@ -17,6 +17,7 @@ use details::{LATER, MUCH_LATER, SOON, retry};
 pub(super) use details::{of_request, retry_delay};
 use document::Problems;
 use event::NotRecorded;
+use experiment::ForceError;
 use history::feedback::FeedbackError;
 use model::RepositoryError;
 use release::RegistryError;
@@ -28,6 +29,13 @@ pub(super) fn from_decision(error: &DecisionError, request_id: &str) -> Status {
     let status = match error {
         DecisionError::Invalid { field, message } => invalid(field, message),
         DecisionError::NotFound { .. } => Status::not_found(error.to_string()),
+        DecisionError::CannotForce(why) => match why {
+            ForceError::UnknownExperiment { .. } | ForceError::UnknownVariant { .. } => {
+                Status::not_found(error.to_string())
+            }
+            ForceError::Inactive { .. } => Status::failed_precondition(error.to_string()),
+            ForceError::Exclusive { .. } => invalid("force_variants", why),
+        },
         DecisionError::NotLoaded { .. } | DecisionError::NoSegmentation { .. } => {
             Status::failed_precondition(error.to_string())
         }
@@ -309,6 +317,14 @@ pub(super) fn only_local_writes() -> Status {
     Status::permission_denied(
         "only peers on loopback may change anything; `proffer serve --allow-remote-admin` lets everyone who reaches the \
          port",
+    )
+}
+
+/// No caller has a role yet, so a switch says whether requests may force variants.
+pub(super) fn no_forced_variants() -> Status {
+    Status::permission_denied(
+        "force_variants: this server takes no forced variants; `experiments.forced_variants = true` in its \
+         configuration lets every caller force them",
     )
 }
 

@@ -224,7 +224,8 @@ impl State {
     }
 
     /// Whether forced variants are assigned.
-    pub(crate) fn may_force(self) -> bool {
+    #[must_use]
+    pub fn may_force(self) -> bool {
         match self {
             Self::Draft | Self::Running => true,
             Self::Paused | Self::Stopped => false,

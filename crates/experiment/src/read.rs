@@ -7,10 +7,12 @@ mod clash;
 mod value;
 mod variant;
 
-use chrono_tz::Tz;
-use document::{Table, suggestion};
+use std::collections::BTreeSet;
 
-use self::value::{After, Evidence, Ids, Impressions, Share};
+use chrono_tz::Tz;
+use document::{Document, Table, suggestion};
+
+use self::value::{After, Evidence, Ids, Impressions, Share, Version};
 use crate::assign::{Four, Listed};
 use crate::holdout::SALT;
 use crate::split::{MOST_VARIANTS, Part};
@@ -114,6 +116,26 @@ pub fn read<R>(
     let exploration = read_placements(policy, names);
     let newcomers = read_newcomers(offers, names);
     Experiments { holdout, all, exploration, newcomers, at_placement, listed }
+}
+
+/// The versions of models that the variants of a policy name, each once and sorted. A stopped experiment needs none. A
+/// policy that cannot be read has none: who reads it whole says what is wrong.
+#[must_use]
+pub fn versions(policy: &str) -> BTreeSet<(String, u64)> {
+    // Most policies have no experiment, and a parse takes some hundred microseconds.
+    if !policy.contains("experiment") {
+        return BTreeSet::new();
+    }
+    let Ok(document) = Document::parse("policy.toml", policy) else { return BTreeSet::new() };
+    let experiments = document.root().tables("experiment");
+    let needs = |table: &&Table<'_, '_>| table.optional::<String>("state").as_deref() != Some("stopped");
+    let variants = experiments.iter().filter(needs).flat_map(|table| table.tables("variant"));
+    let models = variants.filter_map(|table| table.table("models"));
+    let named = |table: Table<'_, '_>| {
+        let version = |name: String| table.optional(&name).map(|Version(version)| (name, version));
+        table.keys().into_iter().filter_map(version).collect::<Vec<_>>()
+    };
+    models.flat_map(named).collect()
 }
 
 /// Reports those of `keys` that are present: a setting that is not enforced must not look effective.

@@ -412,10 +412,11 @@ impl Deployer {
 
     fn load_files(&self, files: &ReleaseFiles, in_memory: &[Arc<Release>]) -> Result<Release, RegistryError> {
         let parts = self.parts();
-        for (name, version) in &files.record.models {
+        let versions = files.versions();
+        for (name, version) in &versions {
             parts.store.fetch_version(name, *version).map_err(missing_pin)?;
         }
-        trust(&parts.store, &files.record.models, parts.cache.runtime());
+        trust(&parts.store, &versions, parts.cache.runtime());
         let source = ReleaseSource::of_store(&parts.store, files);
         let release = Release::load(&source, &parts.cache).map_err(RegistryError::Unsound)?;
         for refusal in refusals(&release, &source).iter() {

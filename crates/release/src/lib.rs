@@ -32,7 +32,7 @@ pub use init::{JudgedWorkspace, init, init_judged};
 pub use judging::{JudgeLimits, Judges, Permits, serve as serve_judge};
 pub use load::{
     AssignedSegment, CONSENT_PREFIX, ConsentFeature, FeatureUsage, ModelIndex, Release, ReleaseSource,
-    Scorer, Segmenter, UsedFeatures,
+    Replacement, Scorer, Segmenter, UsedFeatures,
 };
 pub use ramps::{Ramps, RampsParts};
 pub use records::{

@@ -4,7 +4,7 @@
 mod experiment;
 mod step;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +85,14 @@ pub struct ReleaseFiles {
     pub offers: String,
     /// The text of `policy.toml`.
     pub policy: String,
+}
+
+impl ReleaseFiles {
+    /// The versions that it needs, each once: those that it pins, and those of variants.
+    #[must_use]
+    pub fn versions(&self) -> BTreeSet<(String, u64)> {
+        super::store::needed(&self.record.models, &self.policy)
+    }
 }
 
 /// A file of a model version.

@@ -29,8 +29,8 @@ pub use self::history::LimitUse;
 use self::outcomes::OutcomeMetrics;
 use super::exposition::{self, Format};
 use super::labels::{
-    Bounded, EngineLabels, GateLabels, ModelLabels, PlacementLabels, ReasonLabels, ReleaseLabels,
-    RequestLabels, RpcLabels, RuleLabels, StepLabels, VersionLabels,
+    ArmLabels, Bounded, EngineLabels, ExperimentLabels, GateLabels, ModelLabels, PlacementLabels,
+    ReasonLabels, ReleaseLabels, RequestLabels, RpcLabels, RuleLabels, StepLabels, VersionLabels,
 };
 use super::logging::lines_lost;
 use super::offers::{OfferCounts, OfferTotals};
@@ -186,6 +186,18 @@ impl Metrics {
     #[must_use]
     pub fn rule_errors(&self, offer: &str, rule: &str) -> Counter {
         self.decisions.rule_errors.with((offer, rule))
+    }
+
+    /// The decisions of an arm. Pass ids of the policy, never a text that a client sent.
+    #[must_use]
+    pub fn arm(&self, experiment: &str, variant: &str) -> Counter {
+        self.decisions.arms.with((experiment, variant))
+    }
+
+    /// The failures of the rule of an experiment.
+    #[must_use]
+    pub fn experiment_errors(&self, experiment: &str) -> Counter {
+        self.decisions.experiment_errors.with(experiment)
     }
 
     /// The outcomes of a type with a verdict. Pass types that a release declares, never a text that a client sent;
@@ -385,6 +397,10 @@ pub struct DecisionMetrics {
     offers_withheld: Counters<ReasonLabels>,
     placement_offers: OfferTotals,
     rule_errors: Bounded<RuleLabels, Counter>,
+    arms: Bounded<ArmLabels, Counter>,
+    experiment_errors: Bounded<ExperimentLabels, Counter>,
+    /// Customers in the holdout.
+    pub held_out: Counter,
     /// Missing feature values that the schema's default replaced.
     pub features_defaulted: Counter,
 }
@@ -414,6 +430,24 @@ impl DecisionMetrics {
                 "Rules that failed or gave neither true nor false, by offer and rule",
                 Family::default(),
             )),
+            arms: Bounded::new(plain(
+                own,
+                "experiment_decisions",
+                "Customers decided, by experiment and variant",
+                Family::default(),
+            )),
+            experiment_errors: Bounded::new(plain(
+                own,
+                "experiment_rule_errors",
+                "Rules of experiments that failed for a customer, who was then not eligible, by experiment",
+                Family::default(),
+            )),
+            held_out: plain(
+                own,
+                "decisions_held_out",
+                "Customers decided who are in the holdout",
+                Counter::default(),
+            ),
             features_defaulted: plain(
                 own,
                 "features_defaulted",

@@ -146,10 +146,13 @@ fn of_workspace(root: &Path, args: &CreateArgs, place: &Place) -> Result<Made, F
     let pins = pins::of_workspace(&workspace, &current.models, &args.downgrade)?;
     // A kept version is in the store; the workspace's lower version may not be.
     let pushed = pins.iter().filter(|pin| !matches!(pin.change, Change::Kept | Change::Removed));
+    let variants = workspace.variants.iter().map(|(name, version)| (name, *version));
     let directories: Vec<(&String, u64, VersionDirectory)> = pushed
-        .map(|pin| {
-            let directory = VersionDirectory::read(&workspace.version_dir(&pin.name, pin.to))?;
-            Ok((&pin.name, pin.to, directory))
+        .map(|pin| (&pin.name, pin.to))
+        .chain(variants)
+        .map(|(name, version)| {
+            let directory = VersionDirectory::read(&workspace.version_dir(name, version))?;
+            Ok((name, version, directory))
         })
         .collect::<Result<_, Failure>>()?;
     for (name, version, directory) in directories {

@@ -2,6 +2,7 @@
 
 mod variants;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proptest::prelude::{Strategy, prop, prop_oneof, proptest};
@@ -10,7 +11,7 @@ use super::sample::{OFFERS, POLICY, files};
 use super::{experiments, policy_with};
 use crate::{
     Changes, Exploration, Maturity, Method, ModelVersion, Newcomer, Prior, Redraw, Scheme, State, Step,
-    Strategy as SortedBy,
+    Strategy as SortedBy, versions,
 };
 
 /// The line of `text` that contains `part`, from 1.
@@ -517,4 +518,26 @@ proptest! {
         let _ = files(&policy, OFFERS);
         let _ = files(POLICY, &offers);
     }
+}
+
+#[test]
+fn versions_are_those_of_the_variants_that_may_decide() {
+    let one = |state: &str, models: &str| {
+        format!(
+            "[[experiment]]\nid = \"e\"\nstate = \"{state}\"\n[[experiment.variant]]\nid = \"a\"\n\
+             [[experiment.variant]]\nid = \"b\"\nmodels = {models}\n"
+        )
+    };
+    let policy = [
+        one("running", "{ propensity = 7, affinity = 2 }"),
+        one("paused", "{ propensity = 7 }"),
+        one("stopped", "{ propensity = 8 }"),
+        one("draft", "{ propensity = 9, broken = 0 }"),
+    ];
+    let named = |pairs: &[(&str, u64)]| -> BTreeSet<(String, u64)> {
+        pairs.iter().map(|(name, version)| ((*name).to_owned(), *version)).collect()
+    };
+    assert_eq!(versions(&policy.concat()), named(&[("affinity", 2), ("propensity", 7), ("propensity", 9)]));
+    assert_eq!(versions("[[placement]]\nid = \"here\"\n"), named(&[]));
+    assert_eq!(versions("[[experiment"), named(&[]));
 }
