@@ -1,5 +1,7 @@
 //! Ramps: each step is a release that differs in one experiment, and undoes nothing that a person did.
 
+#![allow(clippy::float_cmp, reason = "a coverage is what was written, digit by digit")]
+
 mod commands;
 mod fleet;
 mod schedules;
@@ -139,6 +141,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_step_is_a_release_that_differs_in_the_experiment_alone() {
+    use ExperimentAction::{Pause, Ramp, Start, Stop};
     let server = server(DRAFT);
     let (mut experiments, mut management) = clients(&server).await;
     let listed = experiments.list().await;
@@ -181,7 +184,6 @@ async fn each_step_is_a_release_that_differs_in_the_experiment_alone() {
     );
     let told = experiments.get("margins").await;
     let actions: Vec<ExperimentAction> = told.steps.iter().map(wire::ExperimentStepRecord::action).collect();
-    use ExperimentAction::{Pause, Ramp, Start, Stop};
     assert_eq!(actions, [Stop, Start, Pause, Ramp, Start]);
     assert_eq!((told.steps[3].author.as_str(), told.steps[3].reason.as_str()), ("a tester", "a test"));
     let metrics = server.admin_get("/metrics").unwrap();

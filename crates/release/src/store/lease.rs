@@ -5,7 +5,8 @@
 //! wrong could take a turn too early. It does no harm then: a step is promoted only over the release that it was made
 //! from.
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -59,8 +60,12 @@ impl Store {
         match &self.0.place {
             Place::Directory(root) => {
                 let path = root.join(LOCK);
-                files::make_directory(files::parent(&path))?;
                 let failed = |error| StoreError::io(&path, error);
+                // Not the directories above it: a store that is away is not made anew.
+                match fs::create_dir(files::parent(&path)) {
+                    Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(failed(error)),
+                    Ok(()) | Err(_) => {}
+                }
                 let lock = File::options().create(true).append(true).open(&path).map_err(failed)?;
                 match lock.try_lock() {
                     Ok(()) => Ok(Some(Lease { held: Held::Directory { _lock: lock } })),
@@ -133,5 +138,9 @@ mod tests {
         assert!(store.take_turn("other", DateTime::UNIX_EPOCH + TimeDelta::days(1)).unwrap().is_none());
         drop(one);
         assert!(store.take_turn("other", DateTime::UNIX_EPOCH).unwrap().is_some());
+        let path = root.path().to_owned();
+        root.close().unwrap();
+        assert!(store.take_turn("other", DateTime::UNIX_EPOCH).is_err());
+        assert!(!path.exists(), "a store that is away is not made anew");
     }
 }
