@@ -125,8 +125,8 @@ pub(super) fn from_registry(error: &RegistryError, request_id: &str, audience: A
         RegistryError::StopPending { experiment, .. } => retry(
             Code::Unavailable,
             &of_store(&format!(
-                "nothing has moved: experiment `{experiment}` goes on, since the store cannot be used at the moment; this \
-                 server tries again to stop it until it is done, withdrawn, or the server ends"
+                "nothing has moved: experiment `{experiment}` goes on, since the store cannot be used at the moment; \
+                 this server tries again to stop it until it is done, withdrawn, or the server ends"
             )),
             LATER,
         ),

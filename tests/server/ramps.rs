@@ -17,11 +17,10 @@ use super::management::Management;
 
 /// An experiment of the sample workspace, of two halves; `lines` go into it.
 fn experiment(id: &str, lines: &str) -> String {
-    format!(
-        "\n[[experiment]]\nid = \"{id}\"   # by margin or not\nplacements = [\"app_home\"]\ncoverage = 0.05 # of all\n{lines}\n\
-         [[experiment.variant]]\nid = \"as_is\"\nweight = 0.5\n\
-         [[experiment.variant]]\nid = \"by_margin\"\nweight = 0.5\nstrategy = \"margin\"\n"
-    )
+    let head = format!("\n[[experiment]]\nid = \"{id}\"   # by margin or not\nplacements = [\"app_home\"]\n");
+    let arms = "[[experiment.variant]]\nid = \"as_is\"\nweight = 0.5\n\
+                [[experiment.variant]]\nid = \"by_margin\"\nweight = 0.5\nstrategy = \"margin\"\n";
+    format!("{head}coverage = 0.05 # of all\n{lines}\n{arms}")
 }
 
 /// A server over the sample with a draft called `margins`.

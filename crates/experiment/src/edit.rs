@@ -40,8 +40,8 @@ pub enum EditError {
     },
     /// What the winner changes cannot be written for its placements alone.
     #[error(
-        "variant `{variant}` of experiment `{id}` changes {what}, which holds at {elsewhere}, too, where the experiment \
-         is not; make the release by hand"
+        "variant `{variant}` of experiment `{id}` changes {what}, which holds at {elsewhere}, too, where the \
+         experiment is not; make the release by hand"
     )]
     Elsewhere {
         /// The experiment.

@@ -7,8 +7,8 @@
 //! name ([`Names`]) and a function that compiles a rule. Who is shown what remains the work of crate `decision`.
 //!
 //! Start reading at [`read()`], then [`Experiments::at`] and [`Draws::assign`] for assignment, and [`Exploration::slate`]
-//! for exploration. `scheme.rs` says which systems agree with ours on an arm. [`edit`] changes an experiment in the text
-//! of a policy, and [`outline()`] says what that text has, for those who ramp experiments.
+//! for exploration. `scheme.rs` says which systems agree with ours on an arm. [`edit`] changes an experiment in the
+//! text of a policy, and [`outline()`] says what that text has, for those who ramp experiments.
 
 mod assign;
 pub mod edit;

@@ -40,8 +40,8 @@ pub enum RegistryError {
     },
     /// An experiment could not be stopped, because the store is away. The server tries again.
     #[error(
-        "nothing has moved: experiment `{experiment}` goes on, since its stop could not be written: {cause}; this server \
-         tries again until it is done, withdrawn, or the server ends"
+        "nothing has moved: experiment `{experiment}` goes on, since its stop could not be written: {cause}; this \
+         server tries again until it is done, withdrawn, or the server ends"
     )]
     StopPending {
         /// The experiment.

@@ -5,9 +5,9 @@
 //! models/<name>/<version>/…   verdicts/<name>/<version>.json   releases/<number>/…   promotions/<sequence>.toml
 //! CURRENT                     customers/                       ramps/lease.toml (bucket), ramps/.lock (directory)
 //! ```
-//! Everything but `CURRENT`, `customers/` and `ramps/` is immutable and whole. A directory gets its entries by a rename out of
-//! `.staging/`. In a bucket, the file that makes a version or a release is written last. Only a compare-and-swap
-//! replaces `CURRENT`. So writers may die, race or run out of space at any step: the old state holds, or the new one.
+//! Everything but `CURRENT`, `customers/` and `ramps/` is immutable and whole. A directory gets its entries by a rename
+//! out of `.staging/`. In a bucket, the file that makes a version or a release is written last. Only a
+//! compare-and-swap replaces `CURRENT`. So writers may die, race or run out of space at any step: the old state holds, or the new one.
 //!
 //! The versions of a bucket are downloaded into a local directory, the mirror, before they are loaded.
 //!

@@ -270,7 +270,8 @@ mod tests {
             ChangedExperiment { id, state, coverage: 0.25, changed: true, current, overtaken_by: 0 };
         assert_eq!(
             changed(&told),
-            "experiment e is running with coverage 25 %: release 5 is current, promotion 9; a rollback goes to release 2"
+            "experiment e is running with coverage 25 %: release 5 is current, promotion 9; \
+             a rollback goes to release 2"
         );
         told.changed = false;
         assert_eq!(changed(&told), "experiment e is running with coverage 25 % already, in release 5");

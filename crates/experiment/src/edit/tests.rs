@@ -246,7 +246,9 @@ impl Layout {
 
 proptest! {
     #[test]
-    fn only_the_value_changes_in_any_layout(layout in layout(), from in 0_u32..=1000, to in 0_u32..=1000, state in 0..4_usize) {
+    fn only_the_value_changes_in_any_layout(
+        layout in layout(), from in 0_u32..=1000, to in 0_u32..=1000, state in 0..4_usize,
+    ) {
         let (from, to) = (f64::from(from) / 1000.0, f64::from(to) / 1000.0);
         let text = layout.text(&format!("{from:?}"));
         let before = find(&text, "e");

@@ -97,7 +97,8 @@ mod tests {
     proptest! {
         #[test]
         fn memory_is_bounded_and_the_last_to_serve_stays(
-            sets in prop::collection::vec(0_u64..4, 1..20), serving in 0_u64..4, target in 0_u64..20, keep in 1_usize..4,
+            sets in prop::collection::vec(0_u64..4, 1..20), serving in 0_u64..4, target in 0_u64..20,
+            keep in 1_usize..4,
         ) {
             let warm: Vec<(u64, u64)> = sets.iter().enumerate().map(|(at, set)| (at as u64, *set)).collect();
             let kept = kept(&warm, serving, target, keep);
