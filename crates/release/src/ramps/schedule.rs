@@ -209,3 +209,36 @@ fn due(began: &str, after: Duration) -> Option<String> {
     let at = began.checked_add_signed(TimeDelta::from_std(after).ok()?)?;
     Some(at.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_due_after_its_time_to_the_second() {
+        let at = due("2026-05-01T23:59:30Z", Duration::from_mins(1));
+        assert_eq!(at.as_deref(), Some("2026-05-02T00:00:30Z"));
+        assert_eq!(due("yesterday", Duration::from_mins(1)), None);
+    }
+
+    #[test]
+    fn a_schedule_goes_on_only_from_what_was_meant_to() {
+        let since = |step| Since { release: 7, time: String::new(), author: "anna".to_owned(), step };
+        let running = Some(State::Running);
+        // What began it, the release before and the state there, and why it halts.
+        let cases = [
+            (Some((StepAction::Start, false)), 6, Some(State::Draft), ""),
+            (Some((StepAction::Ramp, true)), 6, running, ""),
+            (Some((StepAction::Ramp, false)), 6, running, "anna did this: ramp, in release 7"),
+            (None, 6, running, "anna has changed it in release 7"),
+            (None, 6, Some(State::Draft), ""),
+            (None, 6, Some(State::Paused), ""),
+            (None, 6, None, ""),
+            (None, 8, Some(State::Draft), "release 7 was promoted again"),
+            (Some((StepAction::Ramp, true)), 8, running, "release 7 was promoted again"),
+        ];
+        for (step, before, state, expected) in cases {
+            assert_eq!(since(step).halted(before, state), expected, "{step:?} after {before} with {state:?}");
+        }
+    }
+}
