@@ -16,6 +16,7 @@ mod crashes;
 mod decisions;
 mod directions;
 mod documents;
+mod experiments;
 mod golden;
 mod harness;
 mod hostile;

@@ -148,61 +148,16 @@ pub(super) fn ranked(constraints: &Constraints<'_>, candidate: &Scored, probabil
 
 #[cfg(test)]
 mod tests {
-    use super::super::WithheldOffer;
-    use super::{Catalog, Factors, OfferIndex, Reason, Scored, fill, sort};
-    use feature::FeatureSchema;
+    use super::super::slate::samples::{OFFERS, scored};
+    use super::{Scored, sort};
 
     use offer::Strategy;
-    use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
-
-    const OFFERS: usize = 8;
-
-    /// Eight offers `o0`–`o7` in two categories; `o0` and `o1` conflict.
-    fn catalog(max_per_category: usize) -> Catalog {
-        let offer = |index: usize| {
-            let category = if index.is_multiple_of(2) { "even" } else { "odd" };
-            let conflict = if index == 0 { "conflicts_with = [\"o1\"]" } else { "" };
-            format!(
-                "[[offer]]\nid = \"o{index}\"\nname = \"\"\ncategory = \"{category}\"\nplacements = [\"here\"]\n\
-                 value = 1.0\n{conflict}\n"
-            )
-        };
-        let offers: String = (0..OFFERS).map(offer).collect::<Vec<_>>().join("\n");
-        let policy = format!(
-            "[[category]]\nid = \"even\"\n[[category]]\nid = \"odd\"\n[[placement]]\nid = \"here\"\nchannels = [\"app\"]\n\
-             count = 3\nmodel = \"m\"\nmax_per_category = {max_per_category}\n"
-        );
-        let schema = FeatureSchema::default();
-        offer::read(&schema, ("offers.toml", &offers), ("policy.toml", &policy)).unwrap()
-    }
-
-    fn scored(offer: usize, propensity: f64) -> Scored {
-        let factors = Factors {
-            score: propensity,
-            propensity,
-            context_weight: 1.0,
-            value: 1.0,
-            lever: 1.0,
-            cost: 0.0,
-            margin: propensity,
-            model: release::ModelIndex::new(0),
-        };
-        Scored { offer: OfferIndex::new(offer), factors }
-    }
-
-    /// The offers that a sorted list shows at the placement, and the explanations of the others.
-    fn slate(scored: Vec<Scored>, catalog: &Catalog, count: usize) -> (Vec<usize>, Vec<WithheldOffer>) {
-        let mut withheld = Vec::new();
-        let placement = &catalog.policy.placements[0];
-        let shown = fill(scored.into_iter(), catalog, placement, count, |one| {
-            withheld.push(one.explained(&catalog.library));
-        });
-        (shown.iter().map(|shown| shown.offer.get()).collect(), withheld)
-    }
+    use proptest::prelude::{prop, prop_assert_eq, proptest};
 
     #[test]
     fn priority_is_the_published_formula() {
-        let worked = Factors { context_weight: 2.0, value: 80.0, lever: 1.55, ..scored(0, 0.12).factors };
+        let worked =
+            super::Factors { context_weight: 2.0, value: 80.0, lever: 1.55, ..scored(0, 0.12).factors };
         assert!((worked.priority() - 29.76).abs() < 1e-12);
     }
 
@@ -219,42 +174,15 @@ mod tests {
         assert_eq!(tied.iter().map(|scored| scored.offer.get()).collect::<Vec<_>>(), [4, 3, 5]);
     }
 
-    #[test]
-    fn an_offer_is_withheld_beside_a_better_one_that_it_conflicts_with() {
-        let catalog = catalog(8);
-        let (shown, withheld) = slate(vec![scored(1, 0.9), scored(0, 0.8), scored(2, 0.7)], &catalog, 2);
-        assert_eq!(shown, [1, 2]);
-        let WithheldOffer { offer_id, reason, detail, .. } = &withheld[0];
-        assert_eq!((&**offer_id, *reason, detail.as_str()), ("o0", Reason::ConflictsWith, "o1"));
-    }
-
     proptest! {
         #[test]
-        fn a_slate_keeps_its_constraints_and_accounts_for_every_offer(
+        fn the_order_of_the_input_has_no_effect(
             propensities in prop::collection::vec(0.0..1.0_f64, OFFERS),
-            present in prop::collection::vec(any::<bool>(), OFFERS),
-            count in 0..6_usize,
-            most in 1..4_usize,
         ) {
-            let catalog = catalog(most);
-            let all: Vec<Scored> = (0..OFFERS)
-                .filter(|offer| present[*offer])
-                .map(|offer| scored(offer, propensities[offer]))
-                .collect();
+            let all: Vec<Scored> =
+                propensities.iter().enumerate().map(|(offer, propensity)| scored(offer, *propensity)).collect();
             let reversed: Vec<Scored> = all.iter().rev().cloned().collect();
-            let all = sorted(&all);
-            prop_assert_eq!(&all, &sorted(&reversed), "the input order has no effect");
-            let (shown, withheld) = slate(all.clone(), &catalog, count);
-            prop_assert!(shown.len() <= count);
-            prop_assert!(!(shown.contains(&0) && shown.contains(&1)));
-            for parity in 0..2 {
-                prop_assert!(shown.iter().filter(|offer| *offer % 2 == parity).count() <= most);
-            }
-            prop_assert_eq!(shown.len() + withheld.len(), all.len());
-            // The best offer is always shown.
-            if count > 0 {
-                prop_assert_eq!(shown.first().copied(), all.first().map(|best| best.offer.get()));
-            }
+            prop_assert_eq!(sorted(&all), sorted(&reversed));
         }
     }
 }

@@ -21,7 +21,6 @@ use experiment::{Draws, Seed};
 use feature::{RecentRow, RecentRows, Row};
 use offer::{CustomerRules, OfferIndex, Rule, RuleMemo};
 use release::ModelIndex;
-use smallvec::SmallVec;
 use telemetry::ids::new_id;
 use telemetry::{Laps, Trace};
 use uuid::Uuid;
@@ -352,7 +351,12 @@ impl<'a> Piece<'a> {
             seed,
         };
         let mut reserving = Reserving::begin(plan, index, decision_id);
-        let Chosen { mut shown, not_shown } = fill(&choosing, reserving.as_mut(), slate);
+        let Chosen { mut shown, not_shown } = choosing.fill(slate, |offers| {
+            let Some(reserving) = &mut reserving else {
+                return Shown { refused: Vec::new(), is_final: true };
+            };
+            reserving.show(offers)
+        });
         let conditional = slate::has_refusal(&not_shown);
         for one in not_shown {
             let position = |outcomes: &[CandidateOutcome]| match outcomes {
@@ -416,33 +420,6 @@ impl<'a> Piece<'a> {
         if self.plan.explain == Explain::All {
             withheld.push(one);
         }
-    }
-}
-
-/// Fills a slate, and reserves it where there are limits; offers that are refused leave their places to the next.
-fn fill<'a>(
-    choosing: &Choosing<'a, '_>,
-    mut reserving: Option<&mut Reserving<'a>>,
-    scratch: &mut SlateScratch,
-) -> Chosen<'a> {
-    let mut refused: Vec<Withheld<'a>> = Vec::new();
-    let mut offers: SmallVec<[OfferIndex; 4]> = SmallVec::new();
-    loop {
-        let mut chosen = choosing.slate(&offers, scratch);
-        let Some(reserving) = reserving.as_mut().filter(|_| !chosen.shown.is_empty()) else {
-            chosen.not_shown.extend(refused);
-            return chosen;
-        };
-        let wanted: SmallVec<[OfferIndex; 4]> = chosen.shown.iter().map(|one| one.offer).collect();
-        let Shown { refused: now_refused, is_final } = reserving.show(&wanted);
-        if is_final {
-            slate::drop_refused(&mut chosen.shown, &now_refused);
-            chosen.not_shown.extend(refused);
-            chosen.not_shown.extend(now_refused);
-            return chosen;
-        }
-        offers.extend(now_refused.iter().map(|one| one.offer));
-        refused.extend(now_refused);
     }
 }
 

@@ -1,11 +1,17 @@
 //! The slate of one customer: mandatory offers, then the best, or a draw among those that fit.
 
+#[cfg(test)]
+pub(super) mod samples;
+#[cfg(test)]
+mod tests;
+
 use experiment::{Candidate, Choice, Exploration, OfferKey, Seed, Slate};
 use smallvec::SmallVec;
 
 use super::arbitration::{Constraints, Misfit, Scored, Standing, key, ranked};
+use super::limits::Shown;
 use super::withheld::Withheld;
-use super::{RankedOffer, Reason, Stage};
+use super::{RankedOffer, Stage};
 use offer::OfferIndex;
 
 /// Memory that slates of one thread reuse.
@@ -37,8 +43,36 @@ pub(super) struct Chosen<'a> {
 }
 
 impl<'a> Choosing<'a, '_> {
-    /// Fills the slate. Offers that are `refused` cannot be shown: they leave their places to others.
-    pub(super) fn slate(&self, refused: &[OfferIndex], scratch: &mut SlateScratch) -> Chosen<'a> {
+    /// Fills the slate and has it shown by `show`, which reserves it where there are limits. Offers that are refused leave
+    /// their places to others, and the same chance chooses anew: what stands before the first of them stays.
+    pub(super) fn fill(
+        &self,
+        scratch: &mut SlateScratch,
+        mut show: impl FnMut(&[OfferIndex]) -> Shown<'a>,
+    ) -> Chosen<'a> {
+        let mut refused: Vec<Withheld<'a>> = Vec::new();
+        let mut offers: SmallVec<[OfferIndex; 4]> = SmallVec::new();
+        loop {
+            let mut chosen = self.slate(&offers, scratch);
+            if chosen.shown.is_empty() {
+                chosen.not_shown.extend(refused);
+                return chosen;
+            }
+            let wanted: SmallVec<[OfferIndex; 4]> = chosen.shown.iter().map(|one| one.offer).collect();
+            let Shown { refused: now_refused, is_final } = show(&wanted);
+            if is_final {
+                drop_refused(&mut chosen.shown, &now_refused);
+                chosen.not_shown.extend(refused);
+                chosen.not_shown.extend(now_refused);
+                return chosen;
+            }
+            offers.extend(now_refused.iter().map(|one| one.offer));
+            refused.extend(now_refused);
+        }
+    }
+
+    /// Chooses the slate. Offers that are `refused` cannot be shown: they leave their places to others.
+    fn slate(&self, refused: &[OfferIndex], scratch: &mut SlateScratch) -> Chosen<'a> {
         let mut chosen = Chosen { shown: Vec::new(), not_shown: Vec::with_capacity(self.order.len()) };
         let explored = if self.exploration.is_on() { self.mandatory } else { self.order.len() };
         let (sorted, rest) = self.order.split_at(explored);
@@ -132,7 +166,7 @@ impl Slate for Drawn<'_, '_, '_> {
 }
 
 /// Drops what was refused at last of a slate that is not filled anew. What comes behind holds given that.
-pub(super) fn drop_refused(shown: &mut Vec<RankedOffer>, refused: &[Withheld<'_>]) {
+fn drop_refused(shown: &mut Vec<RankedOffer>, refused: &[Withheld<'_>]) {
     let mut conditional = false;
     shown.retain_mut(|offer| {
         let is_refused = refused.iter().any(|refused| refused.offer == offer.offer);
@@ -144,5 +178,5 @@ pub(super) fn drop_refused(shown: &mut Vec<RankedOffer>, refused: &[Withheld<'_>
 
 /// Whether a limit took an offer away that was to be shown.
 pub(super) fn has_refusal(not_shown: &[Withheld<'_>]) -> bool {
-    not_shown.iter().any(|one| one.stage == Stage::Reservation && one.reason != Reason::Outranked)
+    not_shown.iter().any(|one| one.stage == Stage::Reservation)
 }

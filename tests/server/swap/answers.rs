@@ -223,6 +223,7 @@ mod tests {
             selection_probability: 1.0,
             fallback: false,
             attributes: HashMap::from([(MARK.to_owned(), mark)]),
+            ..Default::default()
         };
         let name = catalogue.sets[set].segments[&3].clone();
         let result = wire::RankResult {
