@@ -29,8 +29,18 @@ fn server(lines: &str) -> Server {
 }
 
 fn workspace(lines: &str) -> Copy {
-    let copy = Copy::new();
+    let copy = without_experiments();
     copy.append("policy.toml", &experiment("margins", lines));
+    copy
+}
+
+/// The sample workspace without experiments of its own.
+fn without_experiments() -> Copy {
+    let copy = Copy::new();
+    let path = copy.path().join("policy.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let before = text.split("\n[[experiment]]").next().unwrap();
+    std::fs::write(&path, format!("{}\n", before.trim_end())).unwrap();
     copy
 }
 

@@ -86,7 +86,7 @@ fn on_a_store() {
 
 #[test]
 fn a_workspace_without_experiments_says_so() {
-    let server = Server::sample();
+    let server = Server::start(without_experiments().path(), &[]);
     let listed = prints(&["--server", &server.address.to_string()], "list");
     assert_eq!(listed.trim_end(), "release 1, which is current, has no experiments");
 }
