@@ -191,6 +191,7 @@ async fn each_step_is_a_release_that_differs_in_the_experiment_alone() {
         (step.action(), step.base, step.coverage, step.scheduled),
         (ExperimentAction::Stop, 5, 0.25, false)
     );
+    assert_eq!(after.release.as_ref().unwrap().note, "experiment margins: stop, coverage 0.25: a test");
     let told = experiments.get("margins").await;
     let actions: Vec<ExperimentAction> = told.steps.iter().map(wire::ExperimentStepRecord::action).collect();
     assert_eq!(actions, [Stop, Start, Pause, Ramp, Start]);

@@ -187,7 +187,7 @@ impl Ramps {
                 scheduled: step.scheduled,
                 winner: String::new(),
             };
-            let note = format!("experiment {id}: {}, coverage {}", step.action.word(), step.coverage);
+            let note = told(id, step, reason);
             let record = store.add_release(&NewRelease {
                 author,
                 note: &note,
@@ -352,6 +352,12 @@ impl Standing {
         }
         Ok(text)
     }
+}
+
+/// What a step is for, as its release has it.
+fn told(id: &str, step: Step, reason: &str) -> String {
+    let told = format!("experiment {id}: {}, coverage {}", step.action.word(), step.coverage);
+    if reason.is_empty() { told } else { format!("{told}: {reason}") }
 }
 
 fn unchanged(view: &View, standing: &Standing) -> ChangedExperiment {

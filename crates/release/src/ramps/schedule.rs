@@ -139,8 +139,9 @@ impl Ramps {
         let view = self.read_view()?;
         for standing in view.standings.iter().filter(|standing| standing.is_due(now)) {
             let Outline { id, definition, .. } = &standing.outline;
-            let reason = "its schedule";
-            self.step(id, (AUTHOR, reason), &Call::default(), |present| {
+            let due = standing.schedule.as_ref().map_or("", |schedule| schedule.at.as_str());
+            let reason = format!("its schedule: due at {due}");
+            self.step(id, (AUTHOR, &reason), &Call::default(), |present| {
                 let is_same = present.outline.definition == *definition && present.is_due(now);
                 Ok(present.outline.next_step().filter(|_| is_same).map(|next| Step {
                     action: StepAction::Ramp,
