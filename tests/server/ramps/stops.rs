@@ -111,8 +111,8 @@ async fn a_server_that_ends_says_which_stop_it_gives_up() {
 async fn a_stop_while_a_bucket_does_not_answer_is_done_once_it_does() {
     let Some(s3) = S3::start() else { return };
     let location = s3.new_location();
-    let mut made = command();
-    made.envs(s3.variables()).args(["init", "--store", &location, "--from"]).arg(workspace("").path());
+    let (mut made, workspace) = (command(), workspace(""));
+    made.envs(s3.variables()).args(["init", "--store", &location, "--from"]).arg(workspace.path());
     assert!(made.status().unwrap().success());
     let on_s3 = OnS3::start(&s3, &location);
     let mut experiments = Experiments::over(channel(on_s3.server.address).await);
