@@ -40,7 +40,8 @@ pub(crate) fn run() -> bool {
     let directory = tempfile::tempdir().unwrap();
     let two_models = experiment("two_models", &format!("models = {{ {MODEL} = 2 }}"));
     // The others change nothing, as those whose arms other systems read.
-    let ten = two_models.clone() + &(1..10).map(|at| experiment(&format!("other_{at}"), "")).collect::<String>();
+    let ten =
+        two_models.clone() + &(1..10).map(|at| experiment(&format!("other_{at}"), "")).collect::<String>();
     let places = [("none", String::new()), ("two_models", two_models), ("ten", ten)].map(|(name, policy)| {
         let place = directory.path().join(name);
         fs::create_dir(&place).unwrap();
