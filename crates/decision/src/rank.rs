@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::arbitration::{self, Constraints, Scored, Standing};
-use super::arms::{self, Arms, PlannedNewcomer, Treatment};
+use super::arms::{self, Arms, Treatment};
 use super::customer::ResolvedCustomer;
 use super::degraded::Degraded;
+use super::factors::{estimate, factors, immature};
 use super::gates::GateInput;
 use super::limits::{CustomerGate, Reserved, Reserving, Shown};
 use super::plan::{Context, Plan};
@@ -16,11 +17,10 @@ use super::scoring::{OfferRows, Pair, Pairs, Scores, Unscored, score_pairs};
 use super::slate::{self, Choosing, Chosen, SlateScratch};
 use super::tally::Tally;
 use super::withheld::{Detail, Withheld};
-use super::{CustomerError, Explain, Factors, RankResult, RankedOffer, Reason, Stage, WithheldOffer};
+use super::{CustomerError, Explain, RankResult, RankedOffer, Reason, Stage, WithheldOffer};
 use experiment::{Draws, Seed};
 use feature::{RecentRow, RecentRows, Row};
-use offer::{CustomerRules, OfferIndex, Rule, RuleMemo};
-use release::ModelIndex;
+use offer::{OfferIndex, Rule, RuleMemo};
 use telemetry::ids::new_id;
 use telemetry::{Laps, Trace};
 use uuid::Uuid;
@@ -289,29 +289,14 @@ impl<'a> Piece<'a> {
         let mut reached = outcomes.iter_mut().filter(|outcome| outcome.withheld.is_none());
         for (Pair { offer, .. }, score) in pairs[own.clone()].iter().zip(&scores.raw[own]) {
             let outcome = reached.next();
-            match score {
-                Ok(score) => {
-                    if let Some(outcome) = outcome {
+            if outcome.is_some() {
+                unscored.extend(score.as_ref().err().map(Unscored::text));
+            }
+            match estimate(plan, *offer, score) {
+                Ok(estimate) => {
+                    if let (Some(outcome), Ok(score)) = (outcome, score) {
                         outcome.raw = score.raw;
                     }
-                    let propensity = match plan.newcomer(*offer).and_then(PlannedNewcomer::prior) {
-                        Some((prior, shown)) => prior.propensity(Some(score.propensity), shown),
-                        None => score.propensity,
-                    };
-                    let (model, score) = (Some(score.model), score.raw);
-                    let estimate = Estimate { model, score: f64::from(score), propensity };
-                    let factors = factors(plan, *offer, &rules, &treatment, estimate, tally);
-                    scored.push(Scored { offer: *offer, factors });
-                }
-                // A model that does not know the offer yet is why there are priors.
-                Err(why @ Unscored::NoModel)
-                    if let Some((prior, shown)) = plan.newcomer(*offer).and_then(PlannedNewcomer::prior) =>
-                {
-                    if outcome.is_some() {
-                        unscored.push(why.text());
-                    }
-                    let estimate =
-                        Estimate { model: None, score: 0.0, propensity: prior.propensity(None, shown) };
                     let factors = factors(plan, *offer, &rules, &treatment, estimate, tally);
                     scored.push(Scored { offer: *offer, factors });
                 }
@@ -322,7 +307,6 @@ impl<'a> Piece<'a> {
                     }
                     if let Some(outcome) = outcome {
                         outcome.withheld = Some((Stage::Score, Reason::ModelUnavailable));
-                        unscored.push(why.text());
                     }
                     let detail = Detail::Unscored(why.clone());
                     let one = Withheld::new(*offer, Stage::Score, Reason::ModelUnavailable, detail);
@@ -423,16 +407,6 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// Why a new offer is not considered, if it has had its share.
-fn immature<'a>(plan: &Plan, offer: OfferIndex, seed: Seed) -> Option<Withheld<'a>> {
-    let PlannedNewcomer { newcomer, impressions, .. } = *plan.newcomer(offer)?;
-    let maturity = newcomer.maturity?;
-    let key = plan.snapshot.release.offer_keys()[offer.get()];
-    let detail = Detail::New { impressions, mature_at: maturity.impressions };
-    (!maturity.admits(seed, key, impressions))
-        .then(|| Withheld::new(offer, Stage::Maturity, Reason::Maturity, detail))
-}
-
 /// Adds a pair to the sample of rows that models scored recently.
 fn remember(plan: &Plan, pairs: &Pairs<'_, '_>, recent: &RecentRows) {
     let release = &plan.snapshot.release;
@@ -479,54 +453,6 @@ fn failed(plan: &Plan, index: usize, error: CustomerError) -> Closed {
         error: Some(error),
     };
     Closed { result, recorded, reserved: None }
-}
-
-/// What is known of how a customer takes an offer.
-struct Estimate {
-    /// `None` where no model knows the offer.
-    model: Option<ModelIndex>,
-    score: f64,
-    propensity: f64,
-}
-
-fn factors(
-    plan: &Plan,
-    offer: OfferIndex,
-    rules: &CustomerRules<'_>,
-    treatment: &Treatment,
-    Estimate { model, score, propensity }: Estimate,
-    tally: &mut Tally,
-) -> Factors {
-    let catalog = plan.snapshot.release.catalog();
-    let terms = catalog.library.get(offer);
-    let matched: f64 = catalog
-        .policy
-        .context_weights
-        .iter()
-        .enumerate()
-        .filter(|(_, weight)| weight.offers.binary_search(&offer).is_ok())
-        // A rule that cannot be evaluated counts as no match: the order must not depend on a guess.
-        .filter(|(_, weight)| {
-            let held = rules.holds(&weight.when, offer);
-            if held.is_err() {
-                tally.rule_error(offer, "context_weight");
-            }
-            held.unwrap_or(false)
-        })
-        .map(|(index, weight)| treatment.context_weight(index, weight.percent))
-        .sum();
-    let category =
-        treatment.category_weight(terms.category, catalog.policy.categories[terms.category].weight);
-    Factors {
-        score,
-        propensity,
-        context_weight: (1.0 + matched / 100.0).max(0.0),
-        value: terms.value,
-        lever: 1.0 + (category + terms.weight) / 100.0,
-        cost: terms.cost,
-        margin: propensity * terms.value - terms.cost,
-        model,
-    }
 }
 
 fn gate_input<'a, 'k>(
