@@ -225,7 +225,6 @@ mod tests {
             mandatory: false,
             fallback: false,
             attributes: HashMap::from([(MARK.to_owned(), mark)]),
-            ..Default::default()
         };
         let name = catalogue.sets[set].segments[&3].clone();
         let result = wire::RankResult {
