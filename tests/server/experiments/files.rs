@@ -122,7 +122,11 @@ after = "soon"
                 "experiment `second`: guardrails: not enforced by this version; remove it",
             ),
             ("policy.toml", "\"growthbok\"", "experiment `second`: `scheme` must be one of"),
-            ("policy.toml", "coverage = 0.4 # less", "experiment `second`"),
+            (
+                "policy.toml",
+                "coverage = 0.5",
+                "experiment `second`: `coverage` 0.5 is more than the last step's 0.4; remove the steps",
+            ),
             (
                 "policy.toml",
                 "after = \"soon\"",
