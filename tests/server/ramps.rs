@@ -12,8 +12,8 @@ use tonic::{Code, Status};
 use wire::experiment_service_client::ExperimentServiceClient;
 use wire::{ExperimentAction, ExperimentState};
 
-use super::harness::{Copy, Server, wire};
-use super::management::Management;
+use super::harness::{Copy, Server, rank_request, wire};
+use super::management::{Management, marked};
 
 /// An experiment of the sample workspace, of two halves; `lines` go into it.
 fn experiment(id: &str, lines: &str) -> String {
@@ -268,6 +268,35 @@ async fn a_winner_is_a_release_that_a_person_promotes() {
     for expected in [3, 1] {
         assert_eq!(management.rollback().await.unwrap().current.unwrap().release, expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_model_of_a_winner_is_pinned_unless_another_placement_uses_it() {
+    let server = Server::start(without_experiments().path(), &[]);
+    let (mut experiments, mut management) = clients(&server).await;
+    management.push("propensity", 2, marked("propensity", "a challenger").path()).await.unwrap();
+    let challenger =
+        experiment("margins", "").replace("strategy = \"margin\"", "models = { propensity = 2 }");
+    let before = release(&mut management, 0).await.policy_toml;
+    let with_it = format!("{}\n{challenger}", before.trim_end());
+    assert_eq!(person_replaces(&mut management, &before, &with_it).await, 2);
+    experiments.ramp("margins", 1.0).await.unwrap();
+    // The step has the models of release 2; the first release has others, and stays warm beside it.
+    assert_eq!(management.list().await.serving.unwrap().warm, [2, 1]);
+    let refused = experiments.conclude("margins", "by_margin").await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    let expected = "changes model `propensity`, which holds at placement `call_center`, too";
+    assert!(refused.message().contains(expected), "{refused:?}");
+    let (here, both) = ("[\"app_home\"]\ncoverage", "[\"app_home\", \"call_center\"]\ncoverage");
+    person_replaces(&mut management, here, both).await;
+    let concluded = experiments.conclude("margins", "by_margin").await.unwrap().release.unwrap();
+    assert_eq!(concluded.models["propensity"], 2);
+    management.promote(concluded.number).await.unwrap();
+    let answer =
+        server.client().await.rank(rank_request("app_home", &["C000001"])).await.unwrap().into_inner();
+    assert_eq!(answer.release, concluded.number);
+    let factors = answer.results[0].offers[0].factors.as_ref().unwrap();
+    assert_eq!((factors.model.as_str(), factors.model_version), ("propensity", 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
