@@ -34,7 +34,7 @@ SETTINGS    := RPS P99_MS SECONDS WARMUP CALL ADDRESS ADMIN MODELS ERRORS_PERCEN
 # The seed of property tests is fixed here, so that a change is judged by what it changes; `make properties` draws others.
 PROPTEST_RNG_SEED ?= 1
 
-.PHONY: run test lint docs build onnxruntime fuzz properties chaos replay-test swap-test swap-costs lanes bench-hostile bench bench-records bench-limits bench-history bench-segment bench-peers flame ghz load-test load-swap soak clean
+.PHONY: run test lint docs build onnxruntime fuzz properties chaos replay-test swap-test swap-costs lanes bench-hostile bench bench-records bench-limits bench-experiments bench-history bench-segment bench-peers flame ghz load-test load-swap soak clean
 
 run: build var/store/CURRENT
 	@scripts/run.sh $(BINARY)
@@ -167,6 +167,11 @@ bench-records: onnxruntime
 # missed.
 bench-limits: onnxruntime
 	$(CARGO) bench --locked --bench serving -- limits
+
+# What experiments cost a customer and a call, with their goals; exits non-zero where one is missed.
+bench-experiments: onnxruntime
+	$(CARGO) bench --locked -p proffer-experiment --bench assignment
+	$(CARGO) bench --locked --bench serving -- experiments
 
 # What the history of a million customers takes, and a view of one of them; exits non-zero where a goal is missed.
 bench-history:

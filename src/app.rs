@@ -7,6 +7,7 @@ mod config;
 mod erasures;
 mod memory;
 mod neighbours;
+mod offline;
 mod records;
 mod repeating;
 
@@ -17,6 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 
 pub use self::config::ServerConfig;
@@ -24,6 +26,7 @@ use self::memory::Memory;
 use self::neighbours::Neighbours;
 use self::records::Records;
 pub use self::records::{InStore, outside_of_stores, recorder};
+use self::repeating::Repeating;
 use crate::admin::Admin;
 use crate::config::Config;
 use crate::grpc::Grpc;
@@ -36,8 +39,8 @@ use model::GraphCache;
 use model::Repository;
 use model::onnx::OnnxRuntime;
 use release::{
-    Deployer, DeployerParts, Follower, Judges, Permits, Publisher, Registry, RegistryError, RegistryParts,
-    ReleaseConfig, Store, StoreError, UPLOAD_BYTES,
+    Deployer, DeployerParts, Follower, Permits, Publisher, Ramps, RampsParts, Registry, RegistryError,
+    RegistryParts, ReleaseConfig, Store, StoreError,
 };
 use telemetry::{Metrics, Readiness};
 use work::{Background, Workers};
@@ -118,6 +121,7 @@ pub struct App {
     decider: Decider,
     registry: Registry,
     deployer: Deployer,
+    ramps: Ramps,
     repository: Arc<Repository>,
     workers: Workers,
     readiness: Readiness,
@@ -190,11 +194,19 @@ impl App {
             keep_warm: config.release.warm_releases,
             background,
         });
+        let ramps = Ramps::new(RampsParts {
+            store: store.clone(),
+            registry: registry.clone(),
+            deployer: deployer.clone(),
+            metrics: Arc::clone(&metrics),
+            server: config.server.listen.to_string(),
+        });
         Ok(Self {
             config,
             decider,
             registry,
             deployer,
+            ramps,
             repository,
             workers,
             readiness,
@@ -204,39 +216,6 @@ impl App {
             memory,
             publisher,
         })
-    }
-
-    /// A registry and a deployer over `store` without a server: what they load serves no calls. Servers follow the
-    /// store.
-    ///
-    /// # Errors
-    /// When ONNX Runtime is not available.
-    pub fn offline(store: Store) -> Result<(Registry, Deployer), RegistryError> {
-        let runtime = OnnxRuntime::load().map_err(|error| RegistryError::Precondition(error.to_string()))?;
-        let cache = Arc::new(GraphCache::new(runtime, 1));
-        let (publisher, metrics) = (Publisher::default(), Arc::new(Metrics::new()));
-        let background = Background::default();
-        let registry = Registry::new(RegistryParts {
-            store: store.clone(),
-            cache: Arc::clone(&cache),
-            publisher: publisher.clone(),
-            recent: Arc::new(RecentRows::new(0)),
-            metrics: Arc::clone(&metrics),
-            upload_bytes: UPLOAD_BYTES,
-            judges: Judges::default(),
-            judge: background.judge.clone(),
-        });
-        let deployer = Deployer::new(DeployerParts {
-            store,
-            cache,
-            repository: None,
-            publisher,
-            readiness: Readiness::default(),
-            metrics,
-            keep_warm: 0,
-            background,
-        });
-        Ok((registry, deployer))
     }
 
     /// Serves on `listeners` until `shutdown` resolves. Then it reports for the configured delay that it is not ready,
@@ -264,6 +243,7 @@ impl App {
             decider: self.decider,
             registry: self.registry,
             deployer: self.deployer.clone(),
+            ramps: self.ramps.clone(),
             repository: self.repository,
             workers: self.workers,
             readiness: self.readiness,
@@ -297,6 +277,8 @@ impl App {
                 None
             }
         };
+        let ramping = following.is_some().then(|| ramp(&self.ramps, poll)).transpose();
+        let ramping = ramping.inspect_err(|_| stop.cancel())?;
         let mut saving = None;
         if let (Some(_), Some(records)) = (&following, &mut records) {
             let neighbours = Neighbours::new(self.publisher, Arc::clone(&self.metrics));
@@ -320,7 +302,8 @@ impl App {
         let ended = leave.after(serving, shutdown, hurry).await;
         stop.cancel();
         looking.abort();
-        drop((following, saving));
+        drop((following, saving, ramping));
+        self.ramps.give_up();
         // After the last answer: what it recorded is to be written.
         if let Some(records) = records {
             let memory = self.memory;
@@ -341,6 +324,12 @@ fn start(
     deployer
         .follow(stamp, poll)
         .map_err(|source| AppError::Io { what: "cannot follow the store".to_owned(), source })
+}
+
+/// Takes the steps of schedules, and writes stops that could not be written before, every `poll`.
+fn ramp(ramps: &Ramps, poll: Duration) -> Result<Repeating, AppError> {
+    let ramps = ramps.clone();
+    Repeating::start("ramps", poll, || {}, move || ramps.poll(Utc::now()))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, AppError> {

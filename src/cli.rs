@@ -8,6 +8,7 @@ mod backend;
 mod check;
 mod decision;
 mod events;
+mod experiment;
 mod features;
 mod given;
 mod init;
@@ -71,6 +72,8 @@ enum Command {
     Model(model::ModelArgs),
     /// Make, list, compare, promote, roll back and watch releases
     Release(release::ReleaseArgs),
+    /// List, start, ramp, pause, stop and conclude experiments
+    Experiment(experiment::ExperimentArgs),
     /// Show and list recorded decisions
     Decision(decision::DecisionArgs),
     /// Report what customers did with the offers that they were shown
@@ -163,6 +166,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Score(args) => score::run(&args),
         Command::Model(args) => model::run(&args),
         Command::Release(args) => release::run(&args),
+        Command::Experiment(args) => experiment::run(&args),
         Command::Decision(args) => decision::run(&args),
         Command::Outcomes(args) => outcomes::run(&args),
         Command::Events(args) => events::run(&args),

@@ -13,6 +13,7 @@ mod connection;
 mod decision;
 pub mod dense;
 mod exchange;
+mod experiment;
 mod feedback;
 mod footprint;
 mod guarded;
@@ -57,11 +58,12 @@ pub use records::Unreadable;
 
 use ::decision::Decider;
 use ::model::Repository;
-use ::release::{Deployer, Registry};
+use ::release::{Deployer, Ramps, Registry};
 use admission::{AdmissionLayer, Writers};
 use budget::Budget;
 use decision::call_of;
 use event::EventReader;
+use experiment::ExperimentService;
 use feedback::FeedbackService;
 use history::feedback::Feedback;
 use http2::{Services, Settings};
@@ -70,6 +72,7 @@ use offload::OffloadLayer;
 use peers::Peers;
 use proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use proto::proffer::v1::decision_service_server::DecisionServiceServer;
+use proto::proffer::v1::experiment_service_server::ExperimentServiceServer;
 use proto::proffer::v1::feedback_service_server::FeedbackServiceServer;
 use proto::proffer::v1::model_service_server::ModelServiceServer;
 use proto::proffer::v1::record_service_server::RecordServiceServer;
@@ -92,6 +95,8 @@ pub struct Grpc {
     pub registry: Registry,
     /// Answers `ReleaseService` for what is served.
     pub deployer: Deployer,
+    /// Answers `ExperimentService`.
+    pub ramps: Ramps,
     /// The state that health checks report.
     pub readiness: Readiness,
     /// Where calls and connections are counted.
@@ -162,6 +167,11 @@ impl Grpc {
             .max_encoding_message_size(usize::MAX)
             .accept_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Gzip);
+        let experiments = ExperimentServiceServer::new(ExperimentService::new(self.ramps))
+            .max_decoding_message_size(most)
+            .max_encoding_message_size(usize::MAX)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip);
         let (reporter, health) = tonic_health::server::health_reporter();
         let following = tokio::spawn(follow_readiness(reporter, self.readiness.clone()));
         let reflection = || {
@@ -196,6 +206,7 @@ impl Grpc {
                 .add_service(inference.clone())
                 .add_service(models.clone())
                 .add_service(releases.clone())
+                .add_service(experiments.clone())
                 .add_service(records.clone())
                 .add_service(health.clone())
                 .add_service(reflection().build_v1()?)
@@ -223,6 +234,7 @@ async fn follow_readiness(reporter: HealthReporter, readiness: Readiness) {
         "proffer.v1.FeedbackService",
         "proffer.v1.ModelService",
         "proffer.v1.ReleaseService",
+        "proffer.v1.ExperimentService",
         "proffer.v1.RecordService",
         "inference.GRPCInferenceService",
         "",

@@ -3,8 +3,8 @@
 //! minute. Some figures need Linux.
 //!
 //! `cargo bench --bench serving`
-//! `cargo bench --bench serving -- records` measures records instead (`records.rs`), and `-- limits` limits and
-//! outcomes (`limits.rs`).
+//! `cargo bench --bench serving -- records` measures records instead (`records.rs`), `-- limits` limits and
+//! outcomes (`limits.rs`), and `-- experiments` experiments (`experiments.rs`).
 //!
 //! Consecutive calls are for different customers: all of them, in a shuffled order with a fixed seed. A repeated row
 //! would teach the branch predictor the trees of the model. Figures are the median of the passes, with the minimum and
@@ -20,6 +20,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot set itself up should stop")]
 
+mod experiments;
 mod facts;
 mod goals;
 #[path = "../trees/grown.rs"]
@@ -74,6 +75,9 @@ fn main() -> ExitCode {
     }
     if arguments.iter().any(|argument| argument == "limits") {
         return if limits::run() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    if arguments.iter().any(|argument| argument == "experiments") {
+        return if experiments::run() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     measure_serving();
     ExitCode::SUCCESS

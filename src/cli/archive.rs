@@ -154,7 +154,7 @@ impl ArchiveArgs {
 
     /// What loads the releases of the store.
     pub(super) fn deployer(&self) -> Result<Deployer, Failure> {
-        let (_, deployer) = App::offline(Store::open(&self.store, None)?)?;
+        let (_, deployer, _) = App::offline(Store::open(&self.store, None)?)?;
         Ok(deployer)
     }
 

@@ -15,9 +15,10 @@ use super::Failure;
 use crate::app::App;
 use crate::grpc::client::{Client, ClientError, PIECE};
 use release::{
-    CreatedRelease, Current, Deployer, ModelSummary, Promotion, PromotionRequest, PushHeader, Pushed,
-    Registry, RegistryError, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ServingState, Store,
-    VersionDetail,
+    Change as ExperimentOrder, ChangedExperiment, ConcludedExperiment, CreatedRelease, Current, Deployer,
+    ExperimentDetail, ExperimentList, ModelSummary, PendingStop, Promotion, PromotionRequest, PushHeader,
+    Pushed, Ramps, Registry, RegistryError, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList,
+    ServingState, Store, VersionDetail,
 };
 use work::Call;
 
@@ -111,15 +112,15 @@ pub(super) struct Change {
 /// A server or a store. All methods block.
 pub(super) enum Backend {
     Server { client: Client, runtime: Runtime },
-    Store { registry: Registry, deployer: Deployer },
+    Store { registry: Registry, deployer: Deployer, ramps: Ramps },
 }
 
 impl Backend {
     /// Connects to the server, or opens the store.
     pub(super) fn open(place: &Place) -> Result<Self, Failure> {
         if let Some(location) = &place.store {
-            let (registry, deployer) = App::offline(Store::open(location, None)?)?;
-            return Ok(Self::Store { registry, deployer });
+            let (registry, deployer, ramps) = App::offline(Store::open(location, None)?)?;
+            return Ok(Self::Store { registry, deployer, ramps });
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let client = runtime.block_on(Client::connect(&server_address(place.server.as_deref())))?;
@@ -232,6 +233,52 @@ impl Backend {
         Ok(match self {
             Self::Server { client, runtime } => runtime.block_on(client.rollback(author, reason))?,
             Self::Store { deployer, .. } => deployer.rollback(author, reason, &Call::default())?,
+        })
+    }
+
+    pub(super) fn experiments(&self) -> Result<ExperimentList, BackendError> {
+        Ok(match self {
+            Self::Server { client, runtime } => runtime.block_on(client.list_experiments())?,
+            Self::Store { ramps, .. } => ramps.list()?,
+        })
+    }
+
+    pub(super) fn experiment(&self, id: &str) -> Result<ExperimentDetail, BackendError> {
+        Ok(match self {
+            Self::Server { client, runtime } => runtime.block_on(client.experiment(id))?,
+            Self::Store { ramps, .. } => ramps.get(id)?,
+        })
+    }
+
+    pub(super) fn change_experiment(
+        &self,
+        change: ExperimentOrder,
+    ) -> Result<ChangedExperiment, BackendError> {
+        Ok(match self {
+            Self::Server { client, runtime } => runtime.block_on(client.change_experiment(change))?,
+            Self::Store { ramps, .. } => ramps.change_once(&change, &Call::default())?,
+        })
+    }
+
+    pub(super) fn withdraw_stop(&self, id: &str, author: &str) -> Result<PendingStop, BackendError> {
+        Ok(match self {
+            Self::Server { client, runtime } => runtime.block_on(client.withdraw_stop(id, author))?,
+            Self::Store { ramps, .. } => ramps.withdraw_stop(id, author)?,
+        })
+    }
+
+    /// Makes the release of a winner: the ids of the experiment and of the variant.
+    pub(super) fn conclude_experiment(
+        &self,
+        ids: (&str, &str),
+        author: &str,
+        note: &str,
+    ) -> Result<ConcludedExperiment, BackendError> {
+        Ok(match self {
+            Self::Server { client, runtime } => {
+                runtime.block_on(client.conclude_experiment(ids, author, note))?
+            }
+            Self::Store { ramps, .. } => ramps.conclude(ids, author, note, &Call::default())?,
         })
     }
 

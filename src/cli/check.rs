@@ -111,8 +111,8 @@ pub(super) fn check_workspace(workspace: &Workspace) -> Result<Checked, Failure>
 fn check_store(store: &Store) -> Result<(Checked, ReleaseFiles), Failure> {
     let number = store.current()?.current.release;
     let files = store.release(number)?;
-    for (name, version) in &files.record.models {
-        match store.fetch_version(name, *version) {
+    for (name, version) in files.versions() {
+        match store.fetch_version(&name, version) {
             // Reported together with the other problems.
             Err(StoreError::NoSuchVersion { .. }) => {}
             fetched => _ = fetched?,
@@ -160,6 +160,10 @@ fn describe(checked: &Checked, reached: Option<&Reached>) -> String {
     let mut lines = vec![table.to_string(), String::new()];
     let pins = release.pins().iter();
     lines.extend(pins.map(|(name, version)| format!("model {name} version {version}")));
+    let variants = release.models().iter().skip(release.pinned_models().len());
+    lines.extend(
+        variants.map(|model| format!("model {} version {}, of variants", model.name(), model.version())),
+    );
     lines.push(checked.report.as_ref().map_or_else(|| "no customers".to_owned(), ToString::to_string));
     lines.extend(reached.map(|reached| format!("\n{}\n", reached.shown(release))));
     if !checked.warnings.is_empty() {

@@ -11,7 +11,7 @@ use super::table::{Table, new_table};
 use super::typed::{TypedColumns, schema};
 use super::values::{Written, assignment, batch, listed, moment};
 use super::{Failure, block_on};
-use crate::grpc::client::{Client, RankAnswer, RankQuestion, RankedCustomer};
+use crate::grpc::client::{Client, RankAnswer, RankQuestion, RankedCustomer, ShownAssignment};
 use decision::{ContextValue, Stage};
 use feature::store::read_cell;
 use feature::{FeatureBatch, FeatureSchema, ValueRef};
@@ -42,6 +42,9 @@ pub(super) struct RankArgs {
     /// A consent that the customers gave; may be given several times
     #[arg(long, value_name = "NAME")]
     consent: Vec<String>,
+    /// A variant to decide with, whatever is drawn; the server must have `experiments.forced_variants`
+    #[arg(long, value_name = "EXPERIMENT=VARIANT", value_parser = assignment)]
+    force: Vec<(String, String)>,
     /// Consider only these offers
     #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = listed)]
     candidates: Vec<String>,
@@ -106,6 +109,7 @@ fn question(args: &RankArgs, schema: Option<&FeatureSchema>) -> Result<RankQuest
         consents: args.consent.clone(),
         features: features(args, schema)?,
         context: given,
+        forced: args.force.clone(),
         candidates: args.candidates.clone(),
         excluded: args.exclude.clone(),
         count: args.count,
@@ -180,6 +184,21 @@ fn describe(answer: &RankAnswer) -> String {
             continue;
         }
         let _ = writeln!(text, "{}", shown(result));
+        if result.held_out {
+            let _ = writeln!(text, "\nheld out: only the fallback reaches this customer");
+        }
+        if !result.assignments.is_empty() {
+            let named = |one: &ShownAssignment| {
+                format!(
+                    "{} = {} ({})",
+                    foreign::shown(&one.experiment),
+                    foreign::shown(&one.variant),
+                    one.how
+                )
+            };
+            let named: Vec<String> = result.assignments.iter().map(named).collect();
+            let _ = writeln!(text, "\nvariants: {}", named.join(", "));
+        }
         if !result.rejected.is_empty() {
             let _ = writeln!(text, "\nwithheld\n{}", withheld(result));
         }
@@ -196,7 +215,14 @@ fn shown(result: &RankedCustomer) -> Table {
         ["", "offer", "priority", "propensity", "× context", "× value", "× lever", "margin", "scored by"];
     let mut table = new_table(&header, 2..8);
     for offer in &result.offers {
-        let mut row = vec![offer.rank.to_string(), offer.offer_id.clone()];
+        let mut id = offer.offer_id.clone();
+        if offer.mandatory {
+            id.push_str(" (mandatory)");
+        }
+        if offer.selection_probability < 1.0 {
+            let _ = write!(id, " (probability {:.4})", offer.selection_probability);
+        }
+        let mut row = vec![offer.rank.to_string(), id];
         match &offer.factors {
             Some(factors) => row.extend([
                 format!("{:.4}", offer.priority),

@@ -92,7 +92,7 @@ enum ReleaseCommand {
         #[command(flatten)]
         by: By,
     },
-    /// Promote the release before the current one
+    /// Promote the last release before the current one that a person made
     Rollback {
         #[command(flatten)]
         by: By,
@@ -249,7 +249,7 @@ mod tests {
     fn a_promotion_that_was_overtaken_is_a_failure_that_says_by_what() {
         let (time, author, reason) = (String::new(), String::new(), String::new());
         let current = Current { release: 5, previous: 4, sequence: 9, author, reason, time };
-        let mut promotion = Promotion { current, overtaken_by: 0, warm: false };
+        let mut promotion = Promotion { current, overtaken_by: 0, warm: false, warnings: Vec::new() };
         assert!(settled(&promotion).is_ok());
         promotion.overtaken_by = 6;
         let failure = settled(&promotion).unwrap_err();

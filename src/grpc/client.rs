@@ -2,6 +2,7 @@
 
 mod address;
 mod decisions;
+mod experiments;
 mod management;
 mod outcomes;
 mod records;
@@ -14,10 +15,13 @@ use super::proto::proffer::v1 as wire;
 use super::records::Unreadable;
 use super::status::{code_name, retry_delay};
 use wire::decision_service_client::DecisionServiceClient;
+use wire::experiment_service_client::ExperimentServiceClient;
 use wire::model_service_client::ModelServiceClient;
 use wire::release_service_client::ReleaseServiceClient;
 
-pub use decisions::{RankAnswer, RankQuestion, RankedCustomer, Scored, ShownOffer, ShownSegment};
+pub use decisions::{
+    RankAnswer, RankQuestion, RankedCustomer, Scored, ShownAssignment, ShownOffer, ShownSegment,
+};
 pub use management::{PIECE, Watch};
 pub use outcomes::OutcomeAnswer;
 
@@ -105,6 +109,10 @@ impl Client {
 
     fn models(&self) -> ModelServiceClient<Channel> {
         ModelServiceClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
+    }
+
+    fn experiments(&self) -> ExperimentServiceClient<Channel> {
+        ExperimentServiceClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
     }
 
     fn releases(&self) -> ReleaseServiceClient<Channel> {

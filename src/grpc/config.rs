@@ -1,4 +1,4 @@
-//! How the protocols are served, in the sections `[server]` and `[limits]`.
+//! How the protocols are served, in the sections `[server]`, `[limits]` and `[experiments]`.
 
 use super::limits::Limits;
 use super::peers::CallerLimits;
@@ -43,6 +43,7 @@ impl GrpcConfig {
                 streams: settings.integer("limits.streams", 1..=10_000) as u32,
                 body_time: settings.positive("limits.body_time"),
                 write_time: settings.positive("limits.write_time"),
+                forced_variants: settings.boolean("experiments.forced_variants"),
             },
             callers: CallerLimits {
                 connections: Some(connections).filter(|count| *count > 0),

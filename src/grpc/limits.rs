@@ -36,6 +36,8 @@ pub struct Limits {
     pub body_time: Duration,
     /// How long an answer may go unread before its stream is reset.
     pub write_time: Duration,
+    /// Whether requests may force variants of experiments: no caller has a role yet.
+    pub forced_variants: bool,
 }
 
 /// Requests and answers may hold one part in so many of the process's memory.
@@ -79,6 +81,7 @@ impl Default for Limits {
             streams: 200,
             body_time: Duration::from_secs(30),
             write_time: Duration::from_secs(30),
+            forced_variants: false,
         }
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! An answer that this client cannot read, such as an outcome unknown to its version, is an [`Unreadable`].
 
+mod experiment;
+
 use super::proto::proffer::v1 as wire;
 use release::{
     CreatedRelease, Current, FileChange, GateOutcome, GateReport, ModelChange, ModelSummary, Promotion,
@@ -243,6 +245,7 @@ impl From<wire::CreateReleaseRequest> for ReleaseDraft {
             policy: request.policy_toml,
             author: request.author,
             note: request.note,
+            step: None,
         }
     }
 }
@@ -270,20 +273,24 @@ impl From<ReleaseRecord> for wire::ReleaseInfo {
             created: record.created,
             models: record.models.into_iter().collect(),
             hashes: record.hashes.into_iter().collect(),
+            step: record.step.map(Into::into),
         }
     }
 }
 
-impl From<wire::ReleaseInfo> for ReleaseRecord {
-    fn from(info: wire::ReleaseInfo) -> Self {
-        Self {
+impl TryFrom<wire::ReleaseInfo> for ReleaseRecord {
+    type Error = Unreadable;
+
+    fn try_from(info: wire::ReleaseInfo) -> Result<Self, Unreadable> {
+        Ok(Self {
             number: info.number,
             author: info.author,
             note: info.note,
             created: info.created,
             models: info.models.into_iter().collect(),
             hashes: info.hashes.into_iter().collect(),
-        }
+            step: info.step.map(TryInto::try_into).transpose()?,
+        })
     }
 }
 
@@ -297,7 +304,7 @@ impl TryFrom<wire::CreateReleaseResponse> for CreatedRelease {
     type Error = Unreadable;
 
     fn try_from(answer: wire::CreateReleaseResponse) -> Result<Self, Unreadable> {
-        Ok(Self { record: present("release", answer.release)?.into(), warnings: answer.warnings })
+        Ok(Self { record: present("release", answer.release)?.try_into()?, warnings: answer.warnings })
     }
 }
 
@@ -317,7 +324,7 @@ impl TryFrom<wire::GetReleaseResponse> for ReleaseFiles {
 
     fn try_from(answer: wire::GetReleaseResponse) -> Result<Self, Unreadable> {
         Ok(Self {
-            record: present("release", answer.release)?.into(),
+            record: present("release", answer.release)?.try_into()?,
             features: answer.features_toml,
             offers: answer.offers_toml,
             policy: answer.policy_toml,
@@ -340,7 +347,7 @@ impl TryFrom<wire::ListReleasesResponse> for ReleaseList {
 
     fn try_from(answer: wire::ListReleasesResponse) -> Result<Self, Unreadable> {
         Ok(Self {
-            releases: each(answer.releases),
+            releases: all(answer.releases)?,
             current: present("current", answer.current)?.into(),
             serving: answer.serving.map(Into::into),
         })
@@ -478,6 +485,7 @@ impl From<Promotion> for wire::RollbackReleaseResponse {
             current: Some(promotion.current.into()),
             overtaken_by: promotion.overtaken_by,
             warm: promotion.warm,
+            warnings: promotion.warnings,
         }
     }
 }
@@ -487,7 +495,8 @@ impl TryFrom<wire::PromoteReleaseResponse> for Promotion {
 
     fn try_from(answer: wire::PromoteReleaseResponse) -> Result<Self, Unreadable> {
         let current = present("current", answer.current)?.into();
-        Ok(Self { current, overtaken_by: answer.overtaken_by, warm: answer.warm })
+        let warnings = Vec::new();
+        Ok(Self { current, overtaken_by: answer.overtaken_by, warm: answer.warm, warnings })
     }
 }
 
@@ -496,7 +505,8 @@ impl TryFrom<wire::RollbackReleaseResponse> for Promotion {
 
     fn try_from(answer: wire::RollbackReleaseResponse) -> Result<Self, Unreadable> {
         let current = present("current", answer.current)?.into();
-        Ok(Self { current, overtaken_by: answer.overtaken_by, warm: answer.warm })
+        let warnings = answer.warnings;
+        Ok(Self { current, overtaken_by: answer.overtaken_by, warm: answer.warm, warnings })
     }
 }
 

@@ -72,6 +72,11 @@ impl Rpc {
         Self::new(path, name, None)
     }
 
+    /// A call that moves `CURRENT`.
+    const fn switching(path: &'static str, name: &'static str) -> Self {
+        Self::new(path, name, Some(Pool::Switching)).offloaded().writing()
+    }
+
     const fn writing(self) -> Self {
         Self { access: Access::Writes, ..self }
     }
@@ -106,7 +111,7 @@ impl Rpc {
 pub(super) const OTHER: &str = "other";
 
 /// All calls.
-pub(super) const RPCS: [Rpc; 31] = [
+pub(super) const RPCS: [Rpc; 39] = [
     Rpc::serving("/proffer.v1.DecisionService/Rank", "Rank"),
     Rpc::serving("/proffer.v1.DecisionService/RankStream", "RankStream")
         .offloaded()
@@ -130,17 +135,21 @@ pub(super) const RPCS: [Rpc; 31] = [
     Rpc::management("/proffer.v1.ReleaseService/CreateRelease", "CreateRelease").writing(),
     Rpc::management("/proffer.v1.ReleaseService/GetRelease", "GetRelease"),
     Rpc::management("/proffer.v1.ReleaseService/ListReleases", "ListReleases"),
-    Rpc::new("/proffer.v1.ReleaseService/PromoteRelease", "PromoteRelease", Some(Pool::Switching))
-        .offloaded()
-        .writing(),
-    Rpc::new("/proffer.v1.ReleaseService/RollbackRelease", "RollbackRelease", Some(Pool::Switching))
-        .offloaded()
-        .writing(),
+    Rpc::switching("/proffer.v1.ReleaseService/PromoteRelease", "PromoteRelease"),
+    Rpc::switching("/proffer.v1.ReleaseService/RollbackRelease", "RollbackRelease"),
     Rpc::new("/proffer.v1.ReleaseService/WatchReleases", "WatchReleases", Some(Pool::Watching))
         .offloaded()
         .giving_many(),
     Rpc::management("/proffer.v1.ReleaseService/DiffReleases", "DiffReleases"),
     Rpc::management("/proffer.v1.ReleaseService/ListPromotions", "ListPromotions"),
+    Rpc::management("/proffer.v1.ExperimentService/ListExperiments", "ListExperiments"),
+    Rpc::management("/proffer.v1.ExperimentService/GetExperiment", "GetExperiment"),
+    Rpc::switching("/proffer.v1.ExperimentService/StartExperiment", "StartExperiment"),
+    Rpc::switching("/proffer.v1.ExperimentService/RampExperiment", "RampExperiment"),
+    Rpc::switching("/proffer.v1.ExperimentService/PauseExperiment", "PauseExperiment"),
+    Rpc::switching("/proffer.v1.ExperimentService/StopExperiment", "StopExperiment"),
+    Rpc::management("/proffer.v1.ExperimentService/WithdrawStop", "WithdrawStop").writing(),
+    Rpc::management("/proffer.v1.ExperimentService/ConcludeExperiment", "ConcludeExperiment").writing(),
     Rpc::management("/proffer.v1.RecordService/GetDecision", "GetDecision"),
     Rpc::management("/proffer.v1.RecordService/ListDecisions", "ListDecisions"),
     Rpc::probe("/inference.GRPCInferenceService/ServerLive", "ServerLive"),
@@ -203,11 +212,17 @@ mod tests {
     fn who_writes_and_whose_permits_are_taken_follows_the_names() {
         for rpc in &RPCS {
             let verb = rpc.path.rsplit('/').next().unwrap();
-            let changes = ["Push", "Delete", "Create", "Promote", "Rollback"];
+            let changes = [
+                "Push", "Delete", "Create", "Promote", "Rollback", "Start", "Ramp", "Pause", "Stop",
+                "Withdraw", "Conclude",
+            ];
             let writes = changes.iter().any(|change| verb.starts_with(change));
             assert_eq!(rpc.access == Access::Writes, writes, "{}", rpc.path);
             let pool = match verb {
                 "PromoteRelease" | "RollbackRelease" => Some(Pool::Switching),
+                "StartExperiment" | "RampExperiment" | "PauseExperiment" | "StopExperiment" => {
+                    Some(Pool::Switching)
+                }
                 "WatchReleases" => Some(Pool::Watching),
                 "ServerLive" | "ServerReady" | "ModelReady" | "ServerMetadata" => None,
                 _ if rpc.path.starts_with("/grpc.") => None,

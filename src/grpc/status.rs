@@ -17,6 +17,7 @@ use details::{LATER, MUCH_LATER, SOON, retry};
 pub(super) use details::{of_request, retry_delay};
 use document::Problems;
 use event::NotRecorded;
+use experiment::ForceError;
 use history::feedback::FeedbackError;
 use model::RepositoryError;
 use release::RegistryError;
@@ -28,6 +29,13 @@ pub(super) fn from_decision(error: &DecisionError, request_id: &str) -> Status {
     let status = match error {
         DecisionError::Invalid { field, message } => invalid(field, message),
         DecisionError::NotFound { .. } => Status::not_found(error.to_string()),
+        DecisionError::CannotForce(why) => match why {
+            ForceError::UnknownExperiment { .. } | ForceError::UnknownVariant { .. } => {
+                Status::not_found(error.to_string())
+            }
+            ForceError::Inactive { .. } => Status::failed_precondition(error.to_string()),
+            ForceError::Exclusive { .. } => invalid("force_variants", why),
+        },
         DecisionError::NotLoaded { .. } | DecisionError::NoSegmentation { .. } => {
             Status::failed_precondition(error.to_string())
         }
@@ -114,6 +122,14 @@ pub(super) fn from_registry(error: &RegistryError, request_id: &str, audience: A
         RegistryError::Store(_) => {
             retry(Code::Unavailable, &of_store("the store cannot be used at the moment"), LATER)
         }
+        RegistryError::StopPending { experiment, .. } => retry(
+            Code::Unavailable,
+            &of_store(&format!(
+                "nothing has moved: experiment `{experiment}` goes on, since the store cannot be used at the moment; \
+                 this server tries again to stop it until it is done, withdrawn, or the server ends"
+            )),
+            LATER,
+        ),
         RegistryError::Internal(details) => internal(details, request_id),
     };
     of_request(status, request_id)
@@ -304,6 +320,14 @@ pub(super) fn only_local_writes() -> Status {
     )
 }
 
+/// No caller has a role yet, so a switch says whether requests may force variants.
+pub(super) fn no_forced_variants() -> Status {
+    Status::permission_denied(
+        "force_variants: this server takes no forced variants; `experiments.forced_variants = true` in its \
+         configuration lets every caller force them",
+    )
+}
+
 /// The caller's field is wrong.
 pub(super) fn invalid(field: impl std::fmt::Display, message: impl std::fmt::Display) -> Status {
     let (field, message) = (field.to_string(), message.to_string());
@@ -398,6 +422,7 @@ mod tests {
             (RegistryError::Cancelled(Cancellation::DeadlineExceeded), Code::DeadlineExceeded),
             (RegistryError::Cancelled(Cancellation::Abandoned), Code::Cancelled),
             (RegistryError::Store(StoreError::NoSuchRelease(3)), Code::Unavailable),
+            (RegistryError::StopPending { experiment: text(), cause: text() }, Code::Unavailable),
             (RegistryError::Internal("a secret".to_owned()), Code::Internal),
         ];
         for (error, code) in cases {

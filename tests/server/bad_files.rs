@@ -98,8 +98,8 @@ const CASES: &[Case] = &[
     Case {
         about: "a policy with settings that are not enforced",
         spoil: |copy| {
-            copy.append("policy.toml", "\n[contact_limits]\nper_week = 3\n[holdout]\npercent = 5.0\n");
-            copy.append("policy.toml", "[[experiment]]\nid = \"challenger\"\n");
+            copy.append("policy.toml", "\n[contact_limits]\nper_week = 3\n[holdout]\nshare = 0.05\nredraw = \"never\"\npercent = 5.0\n");
+            copy.append("policy.toml", "[metric]\nid = \"conversion\"\n");
         },
         problems: &[
             (
@@ -107,8 +107,8 @@ const CASES: &[Case] = &[
                 "[contact_limits]",
                 "unknown key `contact_limits`; did you mean `contact_limit`?",
             ),
-            ("policy.toml", "[holdout]", "holdout: not enforced by this version; remove it"),
-            ("policy.toml", "[[experiment]]", "experiment: not enforced by this version; remove it"),
+            ("policy.toml", "percent = 5.0", "[holdout]: unknown key `percent`"),
+            ("policy.toml", "[metric]", "metric: not enforced by this version; remove it"),
         ],
     },
     Case {

@@ -19,6 +19,7 @@ async fn assert_health(health: &mut HealthClient<Channel>, expected: ServingStat
         "proffer.v1.DecisionService",
         "proffer.v1.ModelService",
         "proffer.v1.ReleaseService",
+        "proffer.v1.ExperimentService",
         "inference.GRPCInferenceService",
     ] {
         let request = HealthCheckRequest { service: service.to_owned() };
@@ -58,6 +59,7 @@ async fn reflection_lists_the_services() {
         "proffer.v1.DecisionService",
         "proffer.v1.ModelService",
         "proffer.v1.ReleaseService",
+        "proffer.v1.ExperimentService",
         "inference.GRPCInferenceService",
         "grpc.health.v1.Health",
     ] {

@@ -75,7 +75,8 @@ fn pins(version: u64) -> BTreeMap<String, u64> {
 }
 
 fn release(store: &Store, models: &BTreeMap<String, u64>, features: &str) -> Result<u64, StoreError> {
-    let new = NewRelease { author: "a test", note: "", models, features, offers: "o = 1", policy: "" };
+    let new =
+        NewRelease { author: "a test", note: "", models, features, offers: "o = 1", policy: "", step: None };
     store.add_release(&new).map(|record| record.number)
 }
 

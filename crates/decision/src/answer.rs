@@ -6,6 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::RowProblem;
+use experiment::Assignment;
 use offer::OfferIndex;
 use release::{AssignedSegment, ModelIndex};
 
@@ -20,6 +21,10 @@ pub struct RankResult {
     pub offers: Vec<RankedOffer>,
     /// `None` where the release has no segmentation.
     pub segment: Option<AssignedSegment>,
+    /// The customer's arms, in the order of the experiments.
+    pub assignments: Vec<Assignment>,
+    /// Whether the customer is in the holdout: nothing but the fallback reaches them.
+    pub held_out: bool,
     /// Candidates that were withheld, in the order of their ids; only with [`Explain::All`](super::Explain::All).
     pub withheld: Vec<WithheldOffer>,
     /// What the decision did without, and what of the call it could not use; see `proffer.v1.RankResult`.
@@ -74,14 +79,20 @@ pub struct RankedOffer {
     pub factors: Option<Factors>,
     /// Shown because no other offer remained.
     pub fallback: bool,
+    /// The probability with which it was chosen at its rank, given the ranks before; above 0 and at most 1.
+    pub selection_probability: f64,
+    /// Whether the probability holds given that an offer that was chosen before could not be shown.
+    pub conditional: bool,
+    /// Shown before all others, since the offer says so.
+    pub mandatory: bool,
 }
 
 /// The factors of a priority (units as in `proffer.v1.Factors`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Factors {
-    /// The model's raw output.
+    /// The model's raw output; 0 without a model.
     pub score: f64,
-    /// Calibrated, 0..=1.
+    /// Calibrated, 0..=1. That of a new offer with a prior lies between the prior and the model's.
     pub propensity: f64,
     /// At least 0.
     pub context_weight: f64,
@@ -93,8 +104,8 @@ pub struct Factors {
     pub cost: f64,
     /// Money: propensity × value − cost.
     pub margin: f64,
-    /// The model of the release that scored the offer.
-    pub model: ModelIndex,
+    /// The model of the release that scored the offer; `None` where no model does, and the offer has a prior.
+    pub model: Option<ModelIndex>,
 }
 
 impl Factors {
@@ -146,8 +157,8 @@ macro_rules! words {
 }
 
 words! {
-    /// Which gate withheld an offer, in the order of the gates but for [`Stage::Limits`], which came later: records
-    /// have the positions.
+    /// Which gate withheld an offer, in the order of the gates but for those that came later, from [`Stage::Limits`] on:
+    /// records have the positions.
     Stage {
         /// A consent is missing.
         Consent = "consent",
@@ -173,6 +184,10 @@ words! {
         Limits = "limits",
         /// It was chosen, and by then another decision had taken the last room of a limit.
         Reservation = "reservation",
+        /// The customer is in the holdout: before all other gates.
+        Holdout = "holdout",
+        /// It is new, and enough decisions have it: after limits, before scores.
+        Maturity = "maturity",
     }
 }
 
@@ -186,8 +201,23 @@ impl Stage {
     /// Its place in the order of the gates.
     #[must_use]
     pub fn place(self) -> usize {
-        // Limits are asked between suitability and scores.
-        if self == Self::Limits { 2 * Self::Suitability as usize + 1 } else { 2 * self as usize }
+        // Between suitability and scores are limits and the maturity of new offers.
+        match self {
+            Self::Holdout => 0,
+            Self::Limits => 3 * Self::Suitability as usize + 2,
+            Self::Maturity => 3 * Self::Suitability as usize + 3,
+            Self::Consent
+            | Self::Validity
+            | Self::Channel
+            | Self::Exclusion
+            | Self::Eligibility
+            | Self::Applicability
+            | Self::Suitability
+            | Self::Score
+            | Self::Slate
+            | Self::Arbitration
+            | Self::Reservation => 3 * self as usize + 1,
+        }
     }
 }
 
@@ -234,6 +264,10 @@ words! {
         Budget = "BUDGET",
         /// It has a total limit, which could not be reserved durably.
         HistoryUnavailable = "HISTORY_UNAVAILABLE",
+        /// The customer is in the holdout.
+        Holdout = "HOLDOUT",
+        /// It is new and has had its share.
+        Maturity = "MATURITY",
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use experiment::ForceError;
 use feature::BatchError;
 use work::{Cancellation, Rejection};
 
@@ -44,6 +45,9 @@ pub enum DecisionError {
         /// The release that serves.
         release: u64,
     },
+    /// A variant that the request forces cannot be forced.
+    #[error("force_variants: {0}")]
+    CannotForce(ForceError),
     /// No release is loaded yet.
     #[error("no release is loaded yet")]
     NotReady,

@@ -6,9 +6,11 @@
 
 mod answer;
 mod arbitration;
+mod arms;
 mod customer;
 mod degraded;
 mod error;
+mod factors;
 mod gates;
 mod limits;
 mod plan;
@@ -20,6 +22,7 @@ mod request;
 mod score;
 mod scoring;
 mod segments;
+mod slate;
 mod tally;
 mod withheld;
 
@@ -44,8 +47,8 @@ pub use recorder::{
     Recorder, SourcedValue, ValueSource,
 };
 pub use replay::{
-    DecidedAgain, DecidedTogether, Held, RecordedHistory, RecordedScores, RecordedValues, ReplayInput,
-    decide_again, decide_together,
+    DecidedAgain, DecidedTogether, Held, RecordedArms, RecordedHistory, RecordedScores, RecordedValues,
+    ReplayInput, decide_again, decide_together,
 };
 pub use request::{
     AskedRank, ContextValue, Customer, Explain, RankRequest, RowProblem, RowProblems, ScoreRequest,

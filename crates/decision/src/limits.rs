@@ -73,6 +73,9 @@ impl Limiter {
         let began = Instant::now();
         let view = Arc::new(self.history.view(&limits, ids, plan.now));
         let took = began.elapsed();
+        for newcomer in &mut plan.newcomers {
+            newcomer.impressions = limits.impressions(newcomer.offer);
+        }
         let reserve = match adds {
             Adds::Nothing => Reserve::Nothing,
             Adds::Durably | Adds::Undurably => Reserve::In(Arc::clone(&self.history)),

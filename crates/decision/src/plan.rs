@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::arms::{self, Chance, FixedArms, PlannedNewcomer};
 use super::degraded::{self, Degraded};
 use super::limits::CallLimits;
 use super::replay::RecordedValues;
 use super::request::AskedRank;
 use super::{Asked, ContextValue, Customer, DecisionError, Explain, RankRequest, RowProblem, RowProblems};
 use document::{plural, suggestion};
+use experiment::{Exploration, Forced};
 use feature::{BoundBatch, Entity, FeatureBatch, FeatureType, Misplaced, ValueRef};
 use offer::{Candidate, Catalog, OfferIndex, Placement, PlacementIndex};
 use release::{Snapshot, UsedFeatures};
@@ -46,6 +48,16 @@ pub(super) struct Plan {
     pub records: bool,
     /// Replaces the values of request and store, when a recorded decision is made again.
     pub recorded: Option<RecordedValues>,
+    /// How the placement explores.
+    pub exploration: Exploration,
+    /// The variants that the call forces.
+    pub forced: Forced,
+    /// The arms of a recorded decision, where they cannot be drawn again.
+    pub recorded_arms: Option<FixedArms>,
+    /// The new offers among the candidates, by offer.
+    pub newcomers: Vec<PlannedNewcomer>,
+    /// What exploration and the throttle of new offers draw with.
+    pub chance: Chance,
     /// What limits look at; `None` where there is no history.
     pub limits: Option<CallLimits>,
     /// The customers as records name them, where that is not by their ids.
@@ -120,7 +132,24 @@ impl Plan {
                 return Err(DecisionError::invalid("count", format!("{count} is more than 100")));
             }
         };
+        let forced = arms::force(release, &request.forced)?;
+        let experiments = release.experiments();
+        let is_candidate = |offer: OfferIndex| {
+            let all = narrowed.as_ref().map_or(&policy.placement(placement).candidates, |(all, _)| all);
+            all.binary_search_by_key(&offer, |candidate| candidate.offer).is_ok()
+        };
+        let newcomers = experiments.newcomers.iter().map(|(offer, newcomer)| PlannedNewcomer {
+            offer: OfferIndex::new(*offer),
+            newcomer: *newcomer,
+            impressions: 0,
+        });
+        let newcomers = newcomers.filter(|newcomer| is_candidate(newcomer.offer)).collect();
         Ok(Self {
+            exploration: experiments.exploration_of(placement.get()),
+            forced,
+            recorded_arms: None,
+            newcomers,
+            chance: Chance::Decision,
             placement,
             channel,
             narrowed,
@@ -165,6 +194,14 @@ impl Plan {
     ) -> Result<Self, DecisionError> {
         let mut plan = Self::new(snapshot, request, now)?;
         plan.records = true;
+        if let Some(recorded) = &recorded.arms {
+            let placement = plan.placement.get();
+            (plan.recorded_arms, plan.forced) = arms::of_record(&plan.snapshot.release, placement, recorded);
+        }
+        for newcomer in &mut plan.newcomers {
+            let known = recorded.impressions.iter().find(|(offer, _)| *offer == newcomer.offer);
+            newcomer.impressions = known.map_or(0, |(_, impressions)| *impressions);
+        }
         plan.recorded = Some(recorded);
         if let Some(ignored) = ignored {
             plan.ignored = ignored;
@@ -306,7 +343,7 @@ fn resolve_candidates(
     };
     let candidates: Vec<Candidate> = of_placement.candidates.iter().copied().filter(remains).collect();
     let scored = candidates.iter().map(|one| (one.offer, release.scorer(placement, one.offer)));
-    let looked_at = release.feature_usage().of(scored, fallback);
+    let looked_at = release.feature_usage().of(placement, scored, fallback);
     (Some((candidates, looked_at)), fallback)
 }
 

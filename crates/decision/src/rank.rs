@@ -4,20 +4,23 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::arbitration::{self, Scored, Standing};
+use super::arbitration::{self, Constraints, Scored, Standing};
+use super::arms::{self, Arms, Treatment};
 use super::customer::ResolvedCustomer;
 use super::degraded::Degraded;
+use super::factors::{estimate, factors, immature};
 use super::gates::GateInput;
 use super::limits::{CustomerGate, Reserved, Reserving, Shown};
 use super::plan::{Context, Plan};
 use super::recorder::{CandidateOutcome, Decisions, RecordedDecision};
-use super::scoring::{OfferRows, Pair, Pairs, Score, Scores, score_pairs};
+use super::scoring::{OfferRows, Pair, Pairs, Scores, Unscored, score_pairs};
+use super::slate::{self, Choosing, Chosen, SlateScratch};
 use super::tally::Tally;
 use super::withheld::{Detail, Withheld};
-use super::{CustomerError, Explain, Factors, RankResult, RankedOffer, Reason, Stage, WithheldOffer};
+use super::{CustomerError, Explain, RankResult, RankedOffer, Reason, Stage, WithheldOffer};
+use experiment::{Draws, Seed};
 use feature::{RecentRow, RecentRows, Row};
-use offer::{CustomerRules, OfferIndex, RuleMemo};
-use smallvec::SmallVec;
+use offer::{OfferIndex, Rule, RuleMemo};
 use telemetry::ids::new_id;
 use telemetry::{Laps, Trace};
 use uuid::Uuid;
@@ -47,6 +50,7 @@ struct Scratch {
     scores: Scores,
     scored: Vec<Scored>,
     order: Vec<Standing>,
+    slate: SlateScratch,
 }
 
 /// The decisions of a call or of a part of it.
@@ -90,7 +94,8 @@ pub(super) fn decide(
 ) -> Result<Decided, Cancellation> {
     let block = (PAIRS_PER_BLOCK / plan.candidates().len().max(1)).max(1);
     let offers = OfferRows::new(plan.snapshot.release.catalog().library.offers());
-    let piece = Piece { plan, context: plan.context(), offers, worker, call, trace };
+    let draws = plan.draws();
+    let piece = Piece { plan, context: plan.context(), draws, offers, worker, call, trace };
     let mut decided = Decided { results: Vec::with_capacity(range.len()), ..Decided::default() };
     SCRATCH.with_borrow_mut(|scratch| {
         let mut start = range.start;
@@ -108,6 +113,8 @@ pub(super) fn decide(
 struct Piece<'a> {
     plan: &'a Plan,
     context: Context<'a>,
+    /// `None` where no customer can be in an arm or held out.
+    draws: Option<Draws<'a, Rule>>,
     offers: OfferRows<'a>,
     worker: &'a Worker,
     call: &'a Call,
@@ -118,6 +125,9 @@ struct Piece<'a> {
 struct PendingCustomer<'a> {
     decision_id: Uuid,
     resolved: ResolvedCustomer<'a>,
+    arms: Arms,
+    treatment: Treatment,
+    seed: Seed,
     /// One per candidate, if the decision is recorded.
     outcomes: Vec<CandidateOutcome>,
     /// The range of their pairs in the block.
@@ -161,7 +171,14 @@ impl<'a> Piece<'a> {
         self.call.check()?;
         let customer =
             |place: usize| pending[place].as_ref().map_or(NO_CUSTOMER, |one| one.resolved.row(&self.context));
-        let pairs = Pairs { all: &scratch.pairs, customer: &customer, offers: &self.offers };
+        let replacements =
+            |place: usize| pending[place].as_ref().map_or(&[][..], |one| &one.treatment.replacements[..]);
+        let pairs = Pairs {
+            all: &scratch.pairs,
+            customer: &customer,
+            replacements: &replacements,
+            offers: &self.offers,
+        };
         match self.plan.recorded.as_ref().and_then(|recorded| recorded.scores.as_ref()) {
             Some(scores) => scratch.scores.take_recorded(self.plan, &pairs, scores),
             None => score_pairs(self.plan, &pairs, self.worker, self.call, tally, &mut scratch.scores)?,
@@ -207,11 +224,17 @@ impl<'a> Piece<'a> {
         let gates = gate_input(plan, &resolved, limits.as_ref());
         let Scratch { memo, pairs, .. } = scratch;
         let rules = catalog.rules_for(resolved.row(&self.context), memo);
+        let arms = Arms::of(plan, self.draws.as_ref(), index, &rules, tally);
+        let (treatment, seed) = (Treatment::of(plan, &arms.assignments), plan.seed(decision_id, index));
         pairs.reserve(plan.candidates().len());
         let (first, mut withheld) = (pairs.len(), Vec::new());
         let mut outcomes = Vec::with_capacity(if plan.records { plan.candidates().len() } else { 0 });
         for offer in plan.candidates().iter().map(|candidate| candidate.offer) {
-            let blocked = gates.withholds(offer, &rules);
+            let blocked = if arms.held_out {
+                Some(Withheld::new(offer, Stage::Holdout, Reason::Holdout, Detail::Nothing))
+            } else {
+                gates.withholds(offer, &rules).or_else(|| immature(plan, offer, seed))
+            };
             if plan.records {
                 let withheld = blocked.as_ref().map(|one| (one.stage, one.reason));
                 outcomes.push(CandidateOutcome { withheld, raw: f32::NAN });
@@ -223,7 +246,17 @@ impl<'a> Piece<'a> {
         }
         let pairs = first..pairs.len();
         laps.lap(GATES);
-        Ok(PendingCustomer { decision_id, resolved, outcomes, pairs, withheld, limits })
+        Ok(PendingCustomer {
+            decision_id,
+            resolved,
+            arms,
+            treatment,
+            seed,
+            outcomes,
+            pairs,
+            withheld,
+            limits,
+        })
     }
 
     /// Arbitrates between the scored offers of a customer and explains the result.
@@ -235,9 +268,18 @@ impl<'a> Piece<'a> {
         tally: &mut Tally,
     ) -> Closed {
         let plan = self.plan;
-        let PendingCustomer { decision_id, resolved, mut outcomes, pairs: own, mut withheld, limits } =
-            pending;
-        let Scratch { memo, pairs, scores, scored, order } = scratch;
+        let PendingCustomer {
+            decision_id,
+            resolved,
+            arms,
+            treatment,
+            seed,
+            mut outcomes,
+            pairs: own,
+            mut withheld,
+            limits,
+        } = pending;
+        let Scratch { memo, pairs, scores, scored, order, slate } = scratch;
         let catalog = plan.snapshot.release.catalog();
         let rules = catalog.rules_for(resolved.row(&self.context), memo);
         scored.clear();
@@ -247,21 +289,24 @@ impl<'a> Piece<'a> {
         let mut reached = outcomes.iter_mut().filter(|outcome| outcome.withheld.is_none());
         for (Pair { offer, .. }, score) in pairs[own.clone()].iter().zip(&scores.raw[own]) {
             let outcome = reached.next();
-            match score {
-                Ok(score) => {
-                    if let Some(outcome) = outcome {
+            if outcome.is_some() {
+                unscored.extend(score.as_ref().err().map(Unscored::text));
+            }
+            match estimate(plan, *offer, score) {
+                Ok(estimate) => {
+                    if let (Some(outcome), Ok(score)) = (outcome, score) {
                         outcome.raw = score.raw;
                     }
-                    let factors = factors(plan, *offer, &rules, *score, tally);
+                    let factors = factors(plan, *offer, &rules, &treatment, estimate, tally);
                     scored.push(Scored { offer: *offer, factors });
                 }
                 Err(why) => {
                     if let Some(scorer) = plan.snapshot.release.scorer(plan.placement, *offer) {
-                        tally.unavailable(scorer.model);
+                        let replaced = arms::replaced(&treatment.replacements, scorer.model);
+                        tally.unavailable(replaced.unwrap_or(scorer.model));
                     }
                     if let Some(outcome) = outcome {
                         outcome.withheld = Some((Stage::Score, Reason::ModelUnavailable));
-                        unscored.push(why.text());
                     }
                     let detail = Detail::Unscored(why.clone());
                     let one = Withheld::new(*offer, Stage::Score, Reason::ModelUnavailable, detail);
@@ -269,9 +314,34 @@ impl<'a> Piece<'a> {
                 }
             }
         }
-        arbitration::sort(scored, plan.placement().strategy, order);
+        arbitration::sort(scored, treatment.strategy, order);
+        let is_mandatory = |offer: OfferIndex| catalog.library.get(offer).mandatory;
+        let mandatory = match plan.snapshot.release.has_mandatory() {
+            true => arbitration::mandatory_first(scored, order, is_mandatory),
+            false => 0,
+        };
+        let choosing = Choosing {
+            constraints: Constraints {
+                catalog,
+                count: treatment.count,
+                max_per_category: plan.placement().max_per_category,
+                strategy: treatment.strategy,
+            },
+            scored,
+            order,
+            mandatory,
+            exploration: treatment.exploration,
+            keys: plan.snapshot.release.offer_keys(),
+            seed,
+        };
         let mut reserving = Reserving::begin(plan, index, decision_id);
-        let (mut shown, not_shown) = self.fill(scored, order, reserving.as_mut());
+        let Chosen { mut shown, not_shown } = choosing.fill(slate, |offers| {
+            let Some(reserving) = &mut reserving else {
+                return Shown { refused: Vec::new(), is_final: true };
+            };
+            reserving.show(offers)
+        });
+        let conditional = slate::has_refusal(&not_shown);
         for one in not_shown {
             let position = |outcomes: &[CandidateOutcome]| match outcomes {
                 [] => None,
@@ -284,6 +354,7 @@ impl<'a> Piece<'a> {
         }
         if shown.is_empty() {
             let fallback = fallback(plan, &resolved, limits.as_ref());
+            let fallback = fallback.map(|fallback| RankedOffer { conditional, ..fallback });
             shown.extend(fallback.filter(|fallback| match &mut reserving {
                 Some(reserving) => reserving.show_fallback(fallback.offer),
                 None => true,
@@ -305,6 +376,8 @@ impl<'a> Piece<'a> {
                 unscored,
                 offers: shown.clone(),
                 segment: resolved.segment.clone(),
+                assignments: arms.assignments.clone(),
+                held_out: arms.held_out,
                 degraded: lines(&degraded),
                 error: None,
                 shown: shown_by_limits,
@@ -316,48 +389,13 @@ impl<'a> Piece<'a> {
             decision_id,
             offers: shown,
             segment: resolved.segment,
+            assignments: arms.assignments,
+            held_out: arms.held_out,
             withheld: explain(plan, withheld),
             degraded,
             error: None,
         };
         Closed { result, recorded, reserved }
-    }
-
-    /// Fills a slate, and reserves it where there are limits; offers that are refused leave their places to the next.
-    /// Also returns the scored offers that are not shown.
-    fn fill(
-        &self,
-        scored: &[Scored],
-        order: &[Standing],
-        mut reserving: Option<&mut Reserving<'a>>,
-    ) -> (Vec<RankedOffer>, Vec<Withheld<'a>>) {
-        let plan = self.plan;
-        let catalog = plan.snapshot.release.catalog();
-        let mut refused: Vec<Withheld<'a>> = Vec::new();
-        loop {
-            let mut not_shown = Vec::with_capacity(order.len());
-            let may_show = |standing: &&Standing| {
-                let offer = scored[standing.position].offer;
-                refused.iter().all(|one| one.offer != offer)
-            };
-            let in_order = order.iter().filter(may_show).map(|standing| scored[standing.position].clone());
-            let mut shown = arbitration::fill(in_order, catalog, plan.placement(), plan.count, |one| {
-                not_shown.push(one);
-            });
-            let Some(reserving) = reserving.as_mut().filter(|_| !shown.is_empty()) else {
-                not_shown.extend(refused);
-                return (shown, not_shown);
-            };
-            let offers: SmallVec<[OfferIndex; 4]> = shown.iter().map(|one| one.offer).collect();
-            let Shown { refused: now_refused, is_final } = reserving.show(&offers);
-            if is_final {
-                shown.retain(|one| now_refused.iter().all(|refused| refused.offer != one.offer));
-                not_shown.extend(refused);
-                not_shown.extend(now_refused);
-                return (shown, not_shown);
-            }
-            refused.extend(now_refused);
-        }
     }
 
     /// Counts a withheld offer, and keeps it if the caller asked for explanations.
@@ -408,48 +446,13 @@ fn failed(plan: &Plan, index: usize, error: CustomerError) -> Closed {
         decision_id,
         offers: Vec::new(),
         segment: None,
+        assignments: Vec::new(),
+        held_out: false,
         withheld: Vec::new(),
         degraded: Vec::new(),
         error: Some(error),
     };
     Closed { result, recorded, reserved: None }
-}
-
-fn factors(
-    plan: &Plan,
-    offer: OfferIndex,
-    rules: &CustomerRules<'_>,
-    Score { model, raw, propensity }: Score,
-    tally: &mut Tally,
-) -> Factors {
-    let catalog = plan.snapshot.release.catalog();
-    let terms = catalog.library.get(offer);
-    let matched: f64 = catalog
-        .policy
-        .context_weights
-        .iter()
-        .filter(|weight| weight.offers.binary_search(&offer).is_ok())
-        // A rule that cannot be evaluated counts as no match: the order must not depend on a guess.
-        .filter(|weight| {
-            let held = rules.holds(&weight.when, offer);
-            if held.is_err() {
-                tally.rule_error(offer, "context_weight");
-            }
-            held.unwrap_or(false)
-        })
-        .map(|weight| weight.percent)
-        .sum();
-    let category = &catalog.policy.categories[terms.category];
-    Factors {
-        score: f64::from(raw),
-        propensity,
-        context_weight: (1.0 + matched / 100.0).max(0.0),
-        value: terms.value,
-        lever: 1.0 + (category.weight + terms.weight) / 100.0,
-        cost: terms.cost,
-        margin: propensity * terms.value - terms.cost,
-        model,
-    }
 }
 
 fn gate_input<'a, 'k>(
@@ -477,6 +480,9 @@ fn fallback<'a>(
         priority: 0.0,
         factors: None,
         fallback: true,
+        selection_probability: 1.0,
+        conditional: false,
+        mandatory: false,
     })
 }
 

@@ -20,6 +20,7 @@ use super::limits::{CallLimits, Refusal};
 use super::plan::Plan;
 use super::request::{AskedRank, RankRequest};
 use super::{CustomerError, RankedOffer, Reason, Stage};
+use experiment::Assignment;
 use feature::{Entity, Feature, ValueRef};
 use history::{HistoryView, Limits, Place, ShownOffer};
 use offer::{OfferIndex, Placement};
@@ -38,6 +39,8 @@ const BYTES_PER_CANDIDATE: usize = 16;
 const BYTES_PER_OFFER: usize = 256;
 const BYTES_PER_REFUSAL: usize = 128;
 const BYTES_PER_EVENT: usize = 16;
+const BYTES_PER_ASSIGNMENT: usize = 96;
+const BYTES_PER_NEWCOMER: usize = 48;
 const BYTES_PER_FEATURE: usize = 8;
 
 /// Takes the decisions of calls.
@@ -129,6 +132,8 @@ impl Needed {
                     + decision.candidates.len() * BYTES_PER_CANDIDATE
                     + decision.offers.len() * BYTES_PER_OFFER
                     + decision.refusals.len() * BYTES_PER_REFUSAL
+                    + decision.assignments.len() * BYTES_PER_ASSIGNMENT
+                    + call.plan.newcomers.len() * BYTES_PER_NEWCOMER
                     + events * BYTES_PER_EVENT
                     + features * BYTES_PER_FEATURE
                     + decision.unscored.len() * BYTES_PER_CANDIDATE
@@ -238,12 +243,16 @@ pub struct RecordedDecision {
     pub id: Uuid,
     /// One per candidate, in the order of their ids; empty if there is an error.
     pub candidates: Vec<CandidateOutcome>,
-    /// Why there is no score, one for each candidate of [`Stage::Score`], in order.
+    /// Why there is no score, one for each candidate that reached the models and has none, in order.
     pub unscored: Vec<Arc<str>>,
     /// The offers shown, best first.
     pub offers: Vec<RankedOffer>,
     /// The segment, where the release assigns one.
     pub segment: Option<AssignedSegment>,
+    /// The customer's arms.
+    pub assignments: Vec<Assignment>,
+    /// Whether the customer is in the holdout.
+    pub held_out: bool,
     /// The sorted lines, each with a line feed at its end.
     pub degraded: String,
     /// Why there is no decision.
@@ -357,6 +366,11 @@ impl RecordedCall {
     /// The candidates, in the order of their ids.
     pub fn candidates(&self) -> impl Iterator<Item = OfferIndex> {
         self.plan.candidates().iter().map(|candidate| candidate.offer)
+    }
+
+    /// The new offers among the candidates, with how many decisions had shown each when the call was planned.
+    pub fn newcomers(&self) -> impl Iterator<Item = (OfferIndex, u64)> {
+        self.plan.newcomers.iter().map(|newcomer| (newcomer.offer, newcomer.impressions))
     }
 
     /// What limits looked at; `None` where there is no history.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::arms::Chance;
 use super::limits::{Adds, CallLimits, Limiter, Refusal, Reserve, Reserved};
 use super::plan::Plan;
 use super::rank;
 use super::recorder::{Decisions, RecordedDecision, ValueSource};
 use super::{DecisionError, RankRequest, RankResult};
+use experiment::How;
 use feature::{Value, ValueRef};
 use history::{HistoryView, Limits};
 use offer::OfferIndex;
@@ -45,6 +47,22 @@ pub struct RecordedValues {
     pub scores: Option<RecordedScores>,
     /// What limits looked at; `None`: there are no limits.
     pub history: Option<RecordedHistory>,
+    /// The customer's arms; `None`: they are drawn.
+    pub arms: Option<RecordedArms>,
+    /// How many decisions had shown each new offer; others had been shown in none.
+    pub impressions: Vec<(OfferIndex, u64)>,
+}
+
+/// The arms of a recorded decision.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecordedArms {
+    /// Experiment, variant, and how it came about.
+    pub assignments: Vec<(String, String, How)>,
+    /// Whether the customer was held out.
+    pub held_out: bool,
+    /// Whether the customer has the id that arms were drawn with, and not a pseudonym. Then they are drawn again, and
+    /// what is recorded is compared with that; but for variants that the call forced.
+    pub can_be_drawn: bool,
 }
 
 /// What limits looked at, and what they refused when the slate was reserved.
@@ -150,6 +168,7 @@ pub fn decide_together(
 ) -> Result<DecidedTogether, DecisionError> {
     let mut plan = Plan::new(Arc::clone(snapshot), request, now)?;
     plan.records = true;
+    plan.chance = Chance::Customer;
     limiter.look(&mut plan, Adds::Durably)?;
     let customers = 0..plan.customers.len();
     let decided = rank::decide(&plan, customers, None, worker, &Call::default(), &Trace::default())?;

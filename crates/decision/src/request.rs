@@ -86,6 +86,8 @@ pub struct RankRequest {
     pub release: u64,
     /// Whether the answer is a preview: nothing is recorded of it.
     pub dry_run: bool,
+    /// Variants to decide with, as pairs of experiment and variant, whatever is drawn: for testers.
+    pub forced: Vec<(String, String)>,
     /// Customers that could not be read, by position; the others are decided.
     pub unreadable: RowProblems,
 }

@@ -363,8 +363,12 @@ fn find_model<'a>(snapshot: &'a Snapshot, request: &ScoreRequest) -> Result<&'a 
             hint: suggestion(&request.model, known),
         });
     };
-    if request.version == 0 || request.version == model.version() {
+    if request.version == 0 {
         return Ok(model);
+    }
+    // That of a variant is loaded, too.
+    if let Some(found) = release.find_model(&request.model, request.version) {
+        return Ok(release.model(found));
     }
     Err(DecisionError::NotLoaded {
         field: "model.version".to_owned(),

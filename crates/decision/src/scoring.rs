@@ -6,13 +6,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::arms::replaced;
 use super::plan::Plan;
 use super::replay::RecordedScores;
 use super::tally::Tally;
 use feature::{Row, ValueRef};
 use model::{Layout, Matrix, Model, ModelError, Pairing};
 use offer::{Offer, OfferIndex};
-use release::ModelIndex;
+use release::{ModelIndex, Replacement, Scorer};
 use telemetry::PropensityBatch;
 use work::{Call, Cancellation, Worker};
 
@@ -31,10 +32,28 @@ pub(super) struct Pairs<'a, 'o> {
     pub all: &'a [Pair],
     /// The row of the customer at a position in the block, without an offer.
     pub customer: &'a dyn Fn(usize) -> Row<'a>,
+    /// The versions that score for that customer in the place of pinned ones.
+    pub replacements: &'a dyn Fn(usize) -> &'a [Replacement],
     pub offers: &'a OfferRows<'o>,
 }
 
 impl<'a> Pairs<'a, '_> {
+    /// What scores each pair, in order; `None` where nothing does.
+    fn scorers(&self, plan: &Plan) -> impl Iterator<Item = Option<Scorer>> {
+        let (release, placement) = (&plan.snapshot.release, plan.placement);
+        let mut last: (usize, &[Replacement]) = (usize::MAX, &[]);
+        self.all.iter().map(move |pair| {
+            if pair.customer != last.0 {
+                last = (pair.customer, (self.replacements)(pair.customer));
+            }
+            let scorer = release.scorer(placement, pair.offer)?;
+            match replaced(last.1, scorer.model) {
+                None => Some(scorer),
+                Some(by) => release.scorer_by(by, pair.offer),
+            }
+        })
+    }
+
     /// The row of the pair at an index.
     pub(crate) fn row(&self, index: usize) -> Row<'a> {
         let Pair { customer, offer } = self.all[index];
@@ -128,18 +147,18 @@ impl Scores {
     pub(crate) fn take_recorded(&mut self, plan: &Plan, pairs: &Pairs<'_, '_>, recorded: &RecordedScores) {
         let release = &plan.snapshot.release;
         let (mut raw, mut unscored) = (recorded.raw.iter(), recorded.unscored.iter());
-        let mut score = |pair: &Pair| {
+        let mut score = |scorer: Option<Scorer>| {
             let raw = *raw.next().ok_or_else(|| Unscored::Because("the record has no score of it".into()))?;
             if raw.is_nan() {
                 let why = unscored.next().map_or_else(|| "no reason is recorded".into(), Arc::clone);
-                return Err(Unscored::Because(why));
+                return Err(if scorer.is_some() { Unscored::Because(why) } else { Unscored::NoModel });
             }
-            let scorer = release.scorer(plan.placement, pair.offer).ok_or(Unscored::NoModel)?;
+            let scorer = scorer.ok_or(Unscored::NoModel)?;
             let model = release.models().get(scorer.model.get()).ok_or(Unscored::NoModel)?;
             Ok(Score { model: scorer.model, raw, propensity: propensity(model, raw)? })
         };
         self.raw.clear();
-        self.raw.extend(pairs.all.iter().map(&mut score));
+        self.raw.extend(pairs.scorers(plan).map(&mut score));
     }
 }
 
@@ -173,8 +192,8 @@ pub(super) fn score_pairs(
         let index = ModelIndex::new(index);
         wanted.clear();
         wanted.reserve(pairs.all.len());
-        wanted.extend(pairs.all.iter().enumerate().filter_map(|(at, pair)| {
-            let scorer = release.scorer(plan.placement, pair.offer)?;
+        wanted.extend(pairs.scorers(plan).enumerate().filter_map(|(at, scorer)| {
+            let scorer = scorer?;
             (scorer.model == index).then_some(Wanted { pair: at, column: scorer.column })
         }));
         if wanted.is_empty() {

@@ -8,7 +8,7 @@ use super::plan::Plan;
 use super::withheld::Withheld;
 use super::{RankResult, Reason};
 use offer::OfferIndex;
-use release::ModelIndex;
+use release::{ModelIndex, Release};
 use telemetry::{Metrics, PropensityBatch};
 
 /// The counts of a part of a call.
@@ -21,6 +21,8 @@ pub(super) struct Tally {
     withheld: [u64; Reason::ALL.len()],
     /// By offer and rule gate: rules that could not be evaluated.
     rule_errors: BTreeMap<(OfferIndex, &'static str), u64>,
+    /// By experiment: rules of eligibility that could not be evaluated.
+    experiment_errors: BTreeMap<usize, u64>,
     scored: Vec<ScoredBatch>,
     /// Rows without a usable score, by model.
     unavailable: BTreeMap<ModelIndex, usize>,
@@ -49,6 +51,11 @@ impl Tally {
     /// Counts a rule of the policy that could not be evaluated for an offer.
     pub(crate) fn rule_error(&mut self, offer: OfferIndex, rule: &'static str) {
         *self.rule_errors.entry((offer, rule)).or_default() += 1;
+    }
+
+    /// Counts a rule of an experiment that could not be evaluated for a customer.
+    pub(crate) fn experiment_error(&mut self, experiment: usize) {
+        *self.experiment_errors.entry(experiment).or_default() += 1;
     }
 
     /// Counts a batch that a model scored.
@@ -85,6 +92,9 @@ impl Tally {
         for (rule, count) in other.rule_errors {
             *self.rule_errors.entry(rule).or_default() += count;
         }
+        for (experiment, count) in other.experiment_errors {
+            *self.experiment_errors.entry(experiment).or_default() += count;
+        }
         self.scored.extend(other.scored);
         for (model, rows) in other.unavailable {
             *self.unavailable.entry(model).or_default() += rows;
@@ -108,6 +118,7 @@ impl Tally {
             let id: &Arc<str> = &release.catalog().library.get(*offer).id;
             metrics.rule_errors(id, gate).inc_by(*count);
         }
+        record_arms(&self.experiment_errors, release, results, metrics);
         for ScoredBatch { model, rows, took, propensities } in &self.scored {
             let model = release.model(*model);
             let metrics = metrics.model(model.name(), model.version());
@@ -139,5 +150,25 @@ fn record_offers(plan: &Plan, results: &[RankResult]) {
     }
     for shown in decided().flat_map(|result| &result.offers) {
         counts.shown(shown.offer.get(), shown.fallback);
+    }
+}
+
+/// Counts the decisions of each arm, and of the holdout.
+fn record_arms(errors: &BTreeMap<usize, u64>, release: &Release, results: &[RankResult], metrics: &Metrics) {
+    let held_out = results.iter().filter(|result| result.held_out).count();
+    metrics.decisions.held_out.inc_by(held_out as u64);
+    let mut arms: BTreeMap<(usize, usize), u64> = BTreeMap::new();
+    for assignment in results.iter().flat_map(|result| &result.assignments) {
+        *arms.entry((assignment.experiment, assignment.variant)).or_default() += 1;
+    }
+    let experiments = &release.experiments().all;
+    for ((experiment, variant), count) in arms {
+        let Some(experiment) = experiments.get(experiment) else { continue };
+        let Some(variant) = experiment.variants.get(variant) else { continue };
+        metrics.arm(&experiment.id, &variant.id).inc_by(count);
+    }
+    for (experiment, count) in errors {
+        let Some(experiment) = experiments.get(*experiment) else { continue };
+        metrics.experiment_errors(&experiment.id).inc_by(*count);
     }
 }

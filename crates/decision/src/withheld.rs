@@ -31,6 +31,11 @@ pub(super) enum Detail<'a> {
     Unscored(Unscored),
     Priority(f64),
     Margin(f64),
+    /// Shown so often, of so many until it is mature.
+    New {
+        impressions: u64,
+        mature_at: u64,
+    },
     /// The limit without room.
     Limit(LimitDetail<'a>),
 }
@@ -76,6 +81,9 @@ impl Detail<'_> {
             Self::Unscored(why) => why.to_string(),
             Self::Priority(priority) => format!("priority {priority:.4}"),
             Self::Margin(margin) => format!("margin {margin:.4}"),
+            Self::New { impressions, mature_at } => {
+                format!("new: shown in {impressions} decisions, mature at {mature_at}")
+            }
             Self::Limit(LimitDetail { id, frees_at: Some(moment), now }) => {
                 format!("{id}: frees in {}, at {}", in_words(*moment - *now), date(moment))
             }

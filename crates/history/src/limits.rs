@@ -201,6 +201,16 @@ impl Limits {
         self.offers[offer.get()].spend
     }
 
+    /// How many decisions of all customers have shown the offer so far, as a fallback among them. Takes the lock of the
+    /// offer's totals: ask only for offers of which it matters.
+    ///
+    /// # Panics
+    /// If the offer is not one of the release.
+    #[must_use]
+    pub fn impressions(&self, offer: OfferIndex) -> u64 {
+        self.offers[offer.get()].ledger.impressions()
+    }
+
     /// Whether showing the offer can be refused for what other customers did: it has a total cap or a budget.
     ///
     /// # Panics

@@ -2,6 +2,7 @@
 
 use super::rule::{OfferView, RuleSet, RuleSetBuilder};
 use super::{Catalog, Offer, OfferFields, OfferIndex, OfferLibrary, Policy, Rule, RuleError, RuleMemo};
+use experiment::Experiments;
 use feature::{Row, ValueRef};
 
 /// Every rule of a catalog, for one customer in the context of one call ([`Catalog::rules_for`]).
@@ -37,10 +38,23 @@ impl<'a> CustomerRules<'a> {
             rule.interpret(&Row { offer: &features, ..self.row }, &self.catalog.fields(offer))
         })
     }
+
+    /// Whether a rule of this catalog that reads nothing of an offer holds for the customer, as that of an experiment.
+    ///
+    /// # Errors
+    /// As [`CustomerRules::holds`].
+    pub fn holds_for_customer(&self, rule: &Rule) -> Result<bool, RuleError> {
+        let no_offer = || rule.interpret(&self.row, &OfferView::NONE.fields);
+        self.catalog.rules.holds(rule, 0, &self.row, self.memo).unwrap_or_else(no_offer)
+    }
 }
 
-/// Compiles the rules of offers and of context weights into one set.
-pub(super) fn compile(library: &mut OfferLibrary, policy: &mut Policy) -> RuleSet {
+/// Compiles the rules of offers, of context weights and of experiments into one set.
+pub(super) fn compile(
+    library: &mut OfferLibrary,
+    policy: &mut Policy,
+    experiments: &mut Experiments<Rule>,
+) -> RuleSet {
     let mut builder = RuleSetBuilder::new();
     for (index, offer) in library.offers_mut().iter_mut().enumerate() {
         // Destructured, because the rules are changed while the other fields are read.
@@ -63,6 +77,10 @@ pub(super) fn compile(library: &mut OfferLibrary, policy: &mut Policy) -> RuleSe
         };
         let offers: Vec<OfferView<'_>> = context_weight.offers.iter().copied().map(view).collect();
         builder.add(&mut context_weight.when, &offers);
+    }
+    for rule in experiments.rules_mut() {
+        // It reads nothing of an offer.
+        builder.add(rule, std::slice::from_ref(&OfferView::NONE));
     }
     builder.finish()
 }

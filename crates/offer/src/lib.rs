@@ -7,6 +7,7 @@
 //! [`CustomerRules`] and [`ContactLimit`].
 
 mod customer_rules;
+mod experiments;
 mod findings;
 mod index;
 mod library;
@@ -32,17 +33,22 @@ pub use policy::{Candidate, Category, ContextWeight, NamedModel, Placement, Poli
 pub use rule::{Declared, OfferFields, Rule, RuleError, RuleMemo, RuleProblem};
 
 use document::{Document, Problems};
+use experiment::{Experiments, Phase};
 use feature::{FeatureSchema, Row};
 use reading::{Entries, Names};
 use work::priority::yield_if_due;
 
 /// The offers and the policy of a release, checked against each other.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Catalog {
     /// Every offer.
     pub library: OfferLibrary,
     /// Categories, placements and context weights.
     pub policy: Policy,
+    /// Experiments, the holdout and exploration. Placements, categories, context weights and offers are by index.
+    pub experiments: Experiments<Rule>,
+    /// The phase of each experiment.
+    pub phases: Vec<Phase>,
     /// The compiled rules of both.
     rules: rule::RuleSet,
 }
@@ -50,9 +56,9 @@ pub struct Catalog {
 impl Catalog {
     /// Compiles the rules of a valid catalog.
     fn compiled(self) -> Self {
-        let Self { mut library, mut policy, .. } = self;
-        let rules = customer_rules::compile(&mut library, &mut policy);
-        Self { library, policy, rules }
+        let Self { mut library, mut policy, mut experiments, phases, .. } = self;
+        let rules = customer_rules::compile(&mut library, &mut policy, &mut experiments);
+        Self { library, policy, experiments, phases, rules }
     }
 
     /// The rules for the customer and the context of `row`; the offer of `row` is ignored. `memo` can be reused for
@@ -145,15 +151,17 @@ pub fn read(
         contact_limits: limit::contact_limits(&contact_limits, &names, library.offers()),
         suppressions: limit::suppressions(&suppressions, &names),
         attribution,
-        outcomes,
+        outcomes: outcomes.clone(),
     };
+    let (experiments, phases) =
+        experiments::read(&policy_root, &offers_root, &names, &context_weights.ids, &policy, &library);
     policy::refuse_unenforced(&policy_root);
     offers_root.finish();
     policy_root.finish();
 
     problems.absorb(offers_document.finish(()));
     problems.absorb(policy_document.finish(()));
-    let catalog = Catalog { library, policy, rules: rule::RuleSet::default() };
+    let catalog = Catalog { library, policy, experiments, phases, rules: rule::RuleSet::default() };
     match problems.into_result(()) {
         Ok(()) => {
             yield_if_due();

@@ -60,6 +60,8 @@ pub struct Offer {
     /// Indices of the offers that must not be shown together with this one, sorted. Conflicts are symmetric: both
     /// offers list each other.
     pub conflicts_with: Vec<OfferIndex>,
+    /// Whether it is shown before all others, once it has passed the gates.
+    pub mandatory: bool,
     /// The consents it requires, all of them.
     pub consents: Vec<String>,
     /// One value per offer feature of the schema, in its order: the offer's own value, else the default, else
@@ -176,6 +178,7 @@ fn read_offer(id: &str, table: &Table<'_, '_>, names: &Names<'_>, categories: &[
         cap_total: limit::total_cap(table, names),
         budget: limit::budget(table, names),
         conflicts_with: indices(names.offers.find_all(table, "conflicts_with"), OfferIndex::new),
+        mandatory: table.or("mandatory", false),
         consents: reading::words(table, "consents"),
         features: read_features(table, names),
         attributes: read_attributes(table),
@@ -191,6 +194,9 @@ fn read_offer(id: &str, table: &Table<'_, '_>, names: &Names<'_>, categories: &[
     if let Some(class) = &offer.class {
         reading::check_name(table, "class", class);
     }
+    // Read by crate `experiment`.
+    table.has("prior");
+    table.has("maturity");
     reading::refuse(table, &UNENFORCED);
     table.finish();
     offer

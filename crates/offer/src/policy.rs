@@ -131,11 +131,14 @@ impl Policy {
 }
 
 /// Keys that are common in this field and that this version does not enforce.
-const UNENFORCED: [&str; 4] = ["holdout", "experiment", "explore", "exploration"];
+const UNENFORCED: [&str; 1] = ["explore"];
 
 /// Reports settings that this version does not enforce.
 pub(super) fn refuse_unenforced(table: &Table<'_, '_>) {
     reading::refuse(table, &UNENFORCED);
+    if table.has("exploration") {
+        table.problem_at("exploration", "`exploration` belongs to a [[placement]]; move it there");
+    }
 }
 
 /// Reads the name of the segmentation.
@@ -204,7 +207,9 @@ fn read_placement(
     let (models, candidates) = read_models(index, table, names, offers);
     let fallback = read_fallback(table, names, offers, &channels);
     let description = table.or("description", String::new());
-    refuse_unenforced(table);
+    // Read by crate `experiment`.
+    table.has("exploration");
+    reading::refuse(table, &UNENFORCED);
     reading::refuse(table, &["suppression"]);
     table.finish();
     let id = id.to_owned();

@@ -80,6 +80,11 @@ impl<'d, 'i> Entries<'d, 'i> {
 }
 
 impl Ids {
+    /// The ids, in the order of the indices.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.sorted.iter().map(String::as_str)
+    }
+
     /// The id with this index.
     pub(super) fn name(&self, index: usize) -> &str {
         &self.sorted[index]

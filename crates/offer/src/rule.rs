@@ -182,7 +182,7 @@ impl Rule {
     }
 
     /// Whether it reads anything of an offer.
-    fn reads_offer(&self) -> bool {
+    pub(crate) fn reads_offer(&self) -> bool {
         self.slots.iter().any(|slot| slot.source().is_some_and(Source::is_of_offer))
     }
 

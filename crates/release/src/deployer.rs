@@ -6,6 +6,8 @@
 //! [`Deployer::promote`].
 
 mod follow;
+mod rollback;
+mod warm;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -18,7 +20,6 @@ use tokio::sync::watch;
 
 pub use self::follow::Follower;
 use super::customers::Customers;
-use super::history::trail;
 use super::load::trust;
 use super::store::{Stamp, Stamped};
 use super::{
@@ -65,7 +66,7 @@ pub struct DeployerParts {
     pub readiness: Readiness,
     /// Counts loads, publications and refusals.
     pub metrics: Arc<Metrics>,
-    /// How many releases stay in memory after they served.
+    /// How many releases with models of their own stay in memory after they served.
     pub keep_warm: usize,
     /// The threads that load and free releases.
     pub background: Background,
@@ -172,34 +173,8 @@ impl Deployer {
         fault::point("promote.loaded");
         self.switch(number, snapshot, warm, call, |current| {
             refuse_stale(request.expected_current, current)?;
-            Ok(next(current, request.release, current.release, &request.author, &request.reason))
-        })
-    }
-
-    /// Promotes the release before the current one; repeated calls go further back.
-    ///
-    /// # Errors
-    /// [`RegistryError::Precondition`] where there is none; otherwise as [`Deployer::promote`].
-    pub fn rollback(&self, author: &str, reason: &str, call: &Call) -> Result<Promotion, RegistryError> {
-        let number = self.shared.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        let begun = self.parts().store.current()?.current;
-        if begun.previous == 0 {
-            let message = format!("release {} is the first: there is nothing to roll back to", begun.release);
-            return Err(RegistryError::Precondition(message));
-        }
-        // Only the target of the next rollback depends on it.
-        let promotions = self.parts().store.promotions().inspect_err(|error| {
-            tracing::warn!(%error, "the promotions cannot be read: the next rollback will have no target");
-        });
-        let trail = trail(&promotions.unwrap_or_default());
-        let before = trail.len().checked_sub(3).map_or(0, |at| trail[at]);
-        let (snapshot, warm) = self.prepare(begun.previous)?;
-        self.switch(number, snapshot, warm, call, |current| {
-            if current.sequence != begun.sequence {
-                let message = "another release was promoted during this rollback".to_owned();
-                return Err(RegistryError::Overtaken { current: current.release, message });
-            }
-            Ok(next(current, begun.previous, before, author, reason))
+            let previous = self.target_over(current, request.release);
+            Ok(next(current, request.release, previous, &request.author, &request.reason))
         })
     }
 
@@ -259,7 +234,7 @@ impl Deployer {
         let later = store.current().ok().map(|read| read.current);
         let overtaken_by =
             later.filter(|later| later.sequence > current.sequence).map_or(0, |later| later.release);
-        Ok(Promotion { current, overtaken_by, warm })
+        Ok(Promotion { current, overtaken_by, warm, warnings: Vec::new() })
     }
 
     /// The release with its customers, in memory and warmed up; and whether it was in memory already.
@@ -319,6 +294,19 @@ impl Deployer {
         self.load_beside(files)
     }
 
+    /// Whether a release would load with another text in place of its `policy.toml`. Models that are in memory are not
+    /// loaded again, and it does not wait for gates.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the text; as [`Deployer::release`].
+    pub fn check_policy(&self, release: &ReleaseFiles, policy: &str) -> Result<(), RegistryError> {
+        let files = ReleaseFiles { policy: policy.to_owned(), ..release.clone() };
+        let (deployer, in_memory) = (self.clone(), self.in_memory());
+        let loaded =
+            self.parts().background.load.run(move || deployer.load_files(&files, &in_memory).map(drop));
+        loaded.map_err(|error| RegistryError::Internal(error.to_string()))?
+    }
+
     /// A release with the customers of the store.
     ///
     /// # Errors
@@ -345,10 +333,11 @@ impl Deployer {
 
     fn load_files(&self, files: &ReleaseFiles, in_memory: &[Arc<Release>]) -> Result<Release, RegistryError> {
         let parts = self.parts();
-        for (name, version) in &files.record.models {
+        let versions = files.versions();
+        for (name, version) in &versions {
             parts.store.fetch_version(name, *version).map_err(missing_pin)?;
         }
-        trust(&parts.store, &files.record.models, parts.cache.runtime());
+        trust(&parts.store, &versions, parts.cache.runtime());
         let source = ReleaseSource::of_store(&parts.store, files);
         let release = Release::load(&source, &parts.cache).map_err(RegistryError::Unsound)?;
         for refusal in refusals(&release, &source).iter() {
@@ -400,9 +389,7 @@ impl Deployer {
         if let Some(before) = before {
             if served_again(&before) { gone.push(before) } else { published.warm.push_front(before) }
         }
-        while published.warm.len() > parts.keep_warm {
-            gone.extend(published.warm.pop_back());
-        }
+        gone.extend(warm::retire(&mut published.warm, &release, current.previous, parts.keep_warm));
         for snapshot in gone {
             self.parts().background.reclaim.reclaim(snapshot);
         }

@@ -38,6 +38,17 @@ pub enum RegistryError {
         /// What happened.
         message: String,
     },
+    /// An experiment could not be stopped, because the store is away. The server tries again.
+    #[error(
+        "nothing has moved: experiment `{experiment}` goes on, since its stop could not be written: {cause}; this \
+         server tries again until it is done, withdrawn, or the server ends"
+    )]
+    StopPending {
+        /// The experiment.
+        experiment: String,
+        /// What the store said.
+        cause: String,
+    },
     /// The disk is full.
     #[error("{0}; make room and repeat the call")]
     NoSpace(String),

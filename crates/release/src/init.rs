@@ -52,15 +52,15 @@ pub fn init_judged(
         Ok(staged)
     };
     let (mut versions, mut problems) = (Vec::new(), Problems::new());
-    for (name, version) in &workspace.models {
-        let staged = stage(&workspace.version_dir(name, *version))?;
-        fill_in_checksums(staged.path()).map_err(|error| error.of(name, *version))?;
-        let found = match judged.of_copy(name, *version, staged.path()) {
+    for (name, version) in workspace.versions() {
+        let staged = stage(&workspace.version_dir(name, version))?;
+        fill_in_checksums(staged.path()).map_err(|error| error.of(name, version))?;
+        let found = match judged.of_copy(name, version, staged.path()) {
             Some(found) => found,
-            None => judge(workspace, judges, name, *version, staged.path())?,
+            None => judge(workspace, judges, name, version, staged.path())?,
         };
-        problems.extend(failed(name, *version, &found.0));
-        versions.push((name.clone(), *version, staged, Some(found)));
+        problems.extend(failed(name, version, &found.0));
+        versions.push((name.to_owned(), version, staged, Some(found)));
     }
     problems.into_result(())?;
     // These serve the Open Inference Protocol alone; a server has them judged before it loads them.
@@ -85,6 +85,7 @@ pub fn init_judged(
         features: &workspace.features,
         offers: &workspace.offers,
         policy: &workspace.policy,
+        step: None,
     })?;
     let current = Current {
         release: record.number,
@@ -102,7 +103,7 @@ pub fn init_judged(
 /// are removed.
 #[derive(Debug, Default)]
 pub struct JudgedWorkspace {
-    found: BTreeMap<String, (u64, Verdict, Evidence)>,
+    found: BTreeMap<(String, u64), (Verdict, Evidence)>,
     /// Versions with file names that some file systems cannot tell apart.
     ambiguous: Problems,
 }
@@ -116,9 +117,9 @@ impl JudgedWorkspace {
     pub fn of(workspace: &Workspace, judges: &Judges) -> Result<Self, RegistryError> {
         FeatureSchema::parse("features.toml", &workspace.features)?;
         let (mut found, mut ambiguous) = (BTreeMap::new(), Problems::new());
-        for (name, version) in &workspace.models {
+        for (name, version) in workspace.versions() {
             let scratch = Scratch::new()?;
-            copy(&workspace.version_dir(name, *version), &scratch.0)?;
+            copy(&workspace.version_dir(name, version), &scratch.0)?;
             match fill_in_checksums(&scratch.0) {
                 Ok(()) => {}
                 Err(Incomplete::Ambiguous(message)) => {
@@ -128,8 +129,8 @@ impl JudgedWorkspace {
                 Err(Incomplete::Unreadable(RegistryError::Unsound(_))) => continue,
                 Err(Incomplete::Unreadable(error)) => return Err(error),
             }
-            let (verdict, evidence) = judge(workspace, judges, name, *version, &scratch.0)?;
-            found.insert(name.clone(), (*version, verdict, evidence));
+            let judged = judge(workspace, judges, name, version, &scratch.0)?;
+            found.insert((name.to_owned(), version), judged);
         }
         Ok(Self { found, ambiguous })
     }
@@ -148,7 +149,7 @@ impl JudgedWorkspace {
 
     fn refuse(&self, counts: impl Fn(&GateReport) -> bool) -> Result<(), Problems> {
         let mut problems = self.ambiguous.clone();
-        for (name, (version, verdict, _)) in &self.found {
+        for ((name, version), (verdict, _)) in &self.found {
             if verdict.gates.iter().any(|report| report.outcome == GateOutcome::Failed && counts(report)) {
                 problems.extend(failed(name, *version, verdict));
             }
@@ -158,9 +159,9 @@ impl JudgedWorkspace {
 
     /// The judgement of a version, if its copy in `directory` equals what was judged.
     fn of_copy(&self, name: &str, version: u64, directory: &Path) -> Option<(Verdict, Evidence)> {
-        let (of, verdict, evidence) = self.found.get(name)?;
+        let (verdict, evidence) = self.found.get(&(name.to_owned(), version))?;
         let text = read_text_at_most(&directory.join(MANIFEST), MAX_MANIFEST_BYTES).ok()?;
-        let same = *of == version && verdict.passed && sha256_of(text.as_bytes()) == evidence.sha256;
+        let same = verdict.passed && sha256_of(text.as_bytes()) == evidence.sha256;
         let manifest = Manifest::parse(MANIFEST, &text).ok().filter(|_| same)?;
         manifest.checksums.verify(directory, name).ok()?;
         Some((verdict.clone(), evidence.clone()))

@@ -4,7 +4,7 @@
 //! release is loaded in the background, checked whole and warmed up; publishing it is one pointer store. Knows
 //! models, segments, offers and features; nothing of requests or the wire. Everything here may wait for a disk: call
 //! it on threads that may block. Start reading at [`Release::load`], then [`Registry`] (how versions and releases
-//! come in) and [`Deployer`] (what serves).
+//! come in), [`Deployer`] (what serves) and [`Ramps`] (experiments).
 
 mod config;
 mod customers;
@@ -16,6 +16,7 @@ mod history;
 mod init;
 mod judging;
 mod load;
+mod ramps;
 mod records;
 mod registry;
 mod review;
@@ -31,20 +32,23 @@ pub use init::{JudgedWorkspace, init, init_judged};
 pub use judging::{JudgeLimits, Judges, Permits, serve as serve_judge};
 pub use load::{
     AssignedSegment, CONSENT_PREFIX, ConsentFeature, FeatureUsage, ModelIndex, Release, ReleaseSource,
-    Scorer, Segmenter, UsedFeatures,
+    Replacement, Scorer, Segmenter, UsedFeatures,
 };
+pub use ramps::{Ramps, RampsParts};
 pub use records::{
-    CreatedRelease, Current, Evidence, FileChange, GateOutcome, GateReport, ModelChange, ModelSummary,
-    Promotion, PushHeader, Pushed, RELEASE_FILES, RefusedRelease, ReleaseDiff, ReleaseDraft, ReleaseFiles,
-    ReleaseList, ReleaseRecord, ServingState, Verdict, VersionDetail, VersionFile, VersionState,
-    VersionSummary,
+    Change, ChangedExperiment, ConcludedExperiment, CreatedRelease, Current, Evidence, ExperimentDetail,
+    ExperimentList, ExperimentStep, ExperimentSummary, FileChange, GateOutcome, GateReport, ModelChange,
+    ModelSummary, Order, PendingStop, Promotion, PushHeader, Pushed, RELEASE_FILES, RefusedRelease,
+    ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseRecord, Schedule, ServingState, StepAction,
+    StepRecord, VariantSummary, Verdict, VersionDetail, VersionFile, VersionState, VersionSummary,
 };
 pub use registry::{Registry, RegistryParts, UPLOAD_BYTES, Upload};
 use review::refusals;
 pub use review::{Kind, Lines, Review, ShownWarnings, review};
 pub use snapshot::{Publisher, Snapshot};
 pub use store::{
-    Exchanged, NewRelease, Placed, Staging, Stamp, Stamped, Store, StoreError, SyncedCustomers, VersionRecord,
+    Exchanged, Lease, NewRelease, Placed, Staging, Stamp, Stamped, Store, StoreError, SyncedCustomers,
+    VersionRecord,
 };
 pub use workspace::Workspace;
 

@@ -1,7 +1,9 @@
 //! Loading a release: parse its files, load its models, check everything against everything else.
 
+mod scorers;
 mod segmenter;
 mod usage;
+mod variants;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,16 +11,19 @@ use std::sync::Arc;
 
 pub use self::segmenter::{AssignedSegment, Segmenter};
 pub use self::usage::{CONSENT_PREFIX, ConsentFeature, FeatureUsage, UsedFeatures};
+pub use self::variants::Replacement;
 use super::{ReleaseFiles, Store, Workspace};
 use document::{Document, Problems, suggestion};
+use experiment::{Experiments, OfferKey};
 use feature::FeatureSchema;
 use model::GraphCache;
 use model::onnx::OnnxRuntime;
 use model::{
-    Layout, MAX_MANIFEST_BYTES, MAX_SEGMENTS_BYTES, Manifest, Model, ModelKind, Pairing, read_at_most,
+    MAX_MANIFEST_BYTES, MAX_SEGMENTS_BYTES, Manifest, Model, ModelKind, Pairing, read_at_most,
     read_text_at_most,
 };
-use offer::{Catalog, NamedModel, OfferIndex, Placement, PlacementIndex, feature_rows};
+use offer::{Catalog, NamedModel, OfferIndex, Placement, PlacementIndex, Rule, feature_rows};
+use scorers::assign_scorers;
 use segment::{FILE_NAME, Segmentation};
 use telemetry::OfferCounts;
 use work::priority::yield_if_due;
@@ -106,9 +111,16 @@ pub struct Release {
     number: u64,
     schema: Arc<FeatureSchema>,
     catalog: Catalog,
+    /// The pinned ones by name, then those of variants.
     models: Vec<Arc<Model>>,
+    /// How many of the models are pinned.
+    pinned: usize,
     /// Placement × offer.
     scorers: Vec<Vec<Option<Scorer>>>,
+    /// Experiment × variant.
+    replacements: variants::Replacements,
+    /// Model × offer.
+    columns: Vec<Vec<Option<usize>>>,
     /// For each model, its offers prepared for scoring; `None` unless it is pairwise and the native engine serves it.
     pairings: Vec<Option<Pairing>>,
     /// The measured cost of one customer, by placement.
@@ -118,6 +130,10 @@ pub struct Release {
     /// By placement.
     offer_counts: Vec<Arc<OfferCounts>>,
     segmentation: Option<Segmenter>,
+    /// By offer.
+    offer_keys: Vec<OfferKey>,
+    /// Whether an offer is mandatory.
+    has_mandatory: bool,
     usage: FeatureUsage,
     pins: BTreeMap<String, u64>,
 }
@@ -158,7 +174,12 @@ impl Release {
             }
         }
         let Some(catalog) = catalog else { return problems.into_result(()).and(Err(Problems::new())) };
-        let scorers = assign_scorers(&catalog, &models, &segmentations, source.pins, &mut problems);
+        let pinned = models.len();
+        let replacements = variants::load(&catalog, source, &schema, cache, &mut models, &mut problems);
+        let columns = variants::columns(&catalog, &models);
+        let of_pins = &models[..pinned];
+        let scorers = assign_scorers(&catalog, of_pins, &columns, &segmentations, source.pins, &mut problems);
+        variants::refuse_mixed_scales(&catalog, &models, &scorers, &replacements, &mut problems);
         let segmentation = choose_segmentation(&catalog, &mut segmentations, &models, &mut problems);
         let offers = feature_rows(catalog.library.offers());
         let pairing = |model: &Arc<Model>| {
@@ -170,10 +191,20 @@ impl Release {
         yield_if_due();
         let costs = catalog.policy.placements.iter().map(|_| Cost::default()).collect();
         let offer_counts = count_offers(&catalog);
-        let runs = |scorer: &Scorer| models[scorer.model.get()].needs_session();
-        let sessions = scorers.iter().map(|row| row.iter().flatten().any(runs)).collect();
-        let usage = FeatureUsage::new(&schema, &catalog, &models, &scorers, segmentation.as_ref());
+        let runs = |model: ModelIndex| models[model.get()].needs_session();
+        let needs = |(placement, row): (usize, &Vec<Option<Scorer>>)| {
+            let mut replaced = variants::at_placement(&catalog, &replacements, placement);
+            row.iter().flatten().any(|scorer| runs(scorer.model))
+                || replaced.any(|replaced| runs(replaced.by))
+        };
+        let sessions = scorers.iter().enumerate().map(needs).collect();
+        let scoring = usage::Scoring { models: &models, scorers: &scorers, replacements: &replacements };
+        let usage = FeatureUsage::new(&schema, &catalog, &scoring, segmentation.as_ref());
+        let offer_keys = catalog.library.offers().iter().map(|offer| OfferKey::of(&offer.id)).collect();
+        let has_mandatory = catalog.library.offers().iter().any(|offer| offer.mandatory);
         problems.into_result(Self {
+            offer_keys,
+            has_mandatory,
             usage,
             pairings,
             costs,
@@ -183,7 +214,10 @@ impl Release {
             schema: Arc::new(schema),
             catalog,
             models,
+            pinned,
             scorers,
+            replacements,
+            columns,
             segmentation,
             pins: source.pins.clone(),
         })
@@ -196,7 +230,7 @@ impl Release {
     /// A graph that cannot run.
     pub fn warm_up(&self, sessions: usize, known: &[Arc<Self>]) -> Result<(), Problems> {
         let is_new = |model: &&Arc<Model>| {
-            !known.iter().any(|release| release.pins.get(model.name()) == Some(&model.version()))
+            !known.iter().any(|release| release.find_model(model.name(), model.version()).is_some())
         };
         let workers = Worker::tokens(sessions);
         let mut problems = Problems::new();
@@ -227,10 +261,45 @@ impl Release {
         &self.catalog
     }
 
-    /// The models that score, by name.
+    /// Experiments, the holdout and exploration.
+    #[must_use]
+    pub fn experiments(&self) -> &Experiments<Rule> {
+        &self.catalog.experiments
+    }
+
+    /// The models that score: those that it pins by name, then those of variants.
     #[must_use]
     pub fn models(&self) -> &[Arc<Model>] {
         &self.models
+    }
+
+    /// The models that it pins, by name; each has the same index among [`Release::models`].
+    #[must_use]
+    pub fn pinned_models(&self) -> &[Arc<Model>] {
+        &self.models[..self.pinned]
+    }
+
+    /// A version among the models, pinned or of a variant.
+    #[must_use]
+    pub fn find_model(&self, name: &str, version: u64) -> Option<ModelIndex> {
+        let is_it = |model: &Arc<Model>| model.name() == name && model.version() == version;
+        self.models.iter().position(is_it).map(ModelIndex::new)
+    }
+
+    /// The versions that a variant puts in the place of pinned ones, by index of experiment and variant.
+    ///
+    /// # Panics
+    /// If the release has no such variant.
+    #[must_use]
+    pub fn replacements(&self, experiment: usize, variant: usize) -> &[Replacement] {
+        &self.replacements[experiment][variant]
+    }
+
+    /// The model and column that score an offer where `by` takes the place of its model; `None` where that has no column
+    /// for it.
+    #[must_use]
+    pub fn scorer_by(&self, by: ModelIndex, offer: OfferIndex) -> Option<Scorer> {
+        variants::scorer(&self.columns, by, offer)
     }
 
     /// The model at an index.
@@ -252,6 +321,18 @@ impl Release {
     #[must_use]
     pub fn scorer(&self, placement: PlacementIndex, offer: OfferIndex) -> Option<Scorer> {
         self.scorers[placement.get()][offer.get()]
+    }
+
+    /// What the noise of each offer is drawn with, by offer.
+    #[must_use]
+    pub fn offer_keys(&self) -> &[OfferKey] {
+        &self.offer_keys
+    }
+
+    /// Whether one of its offers is mandatory.
+    #[must_use]
+    pub fn has_mandatory(&self) -> bool {
+        self.has_mandatory
     }
 
     /// The library's offers, by position, prepared for a model; `None` where the model scores row by row.
@@ -308,8 +389,8 @@ fn count_offers(catalog: &Catalog) -> Vec<Arc<OfferCounts>> {
 
 /// Gives `runtime` the facts that the gates found about the graphs of these versions, so that loading need not verify
 /// them. Without readable facts, as for versions that older servers judged, loading verifies the graphs itself.
-pub(super) fn trust(store: &Store, pins: &BTreeMap<String, u64>, runtime: &OnnxRuntime) {
-    for (name, version) in pins {
+pub(super) fn trust(store: &Store, versions: &BTreeSet<(String, u64)>, runtime: &OnnxRuntime) {
+    for (name, version) in versions {
         match store.judged(name, *version) {
             Ok(Some((verdict, evidence))) if verdict.passed => runtime.trust(evidence.graphs),
             Ok(_) => {}
@@ -376,83 +457,4 @@ fn choose_segmentation(
         problems.push(file, None, message);
     }
     None
-}
-
-/// The model that scores each offer at each placement. Refuses models that cannot, and scales that cannot be
-/// compared.
-fn assign_scorers(
-    catalog: &Catalog,
-    models: &[Arc<Model>],
-    segmentations: &BTreeMap<String, Segmenter>,
-    pins: &BTreeMap<String, u64>,
-    problems: &mut Problems,
-) -> Vec<Vec<Option<Scorer>>> {
-    let offers = catalog.library.offers();
-    let mut scorers = vec![vec![None; offers.len()]; catalog.policy.placements.len()];
-    for (placement, row) in catalog.policy.placements.iter().zip(&mut scorers) {
-        // The position of each of the placement's models in the release.
-        let mut positions = Vec::with_capacity(placement.models.len());
-        for NamedModel { name, line } in &placement.models {
-            let position = models.iter().position(|model| model.name() == name);
-            positions.push(position);
-            let wrong = match position.map(|position| &models[position]) {
-                Some(model) if gives_propensity(model) => continue,
-                None if !pins.contains_key(name) => {
-                    let hint = suggestion(name, pins.keys().map(String::as_str));
-                    format!("the release has no model `{name}`{hint}")
-                }
-                // A model that failed to load has been reported already.
-                None if !segmentations.contains_key(name) => continue,
-                Some(_) | None => format!(
-                    "model `{name}` gives no propensity; its `kind` must be propensity or recommendation"
-                ),
-            };
-            problems.push("policy.toml", Some(*line), format!("placement `{}`: {wrong}", placement.id));
-        }
-        for candidate in &placement.candidates {
-            let Some(position) = positions[candidate.model] else { continue };
-            let model = &models[position];
-            let column = match model.manifest().layout {
-                Some(Layout::Pairwise) => Some(0),
-                Some(Layout::MultiOffer | Layout::PerOffer) => {
-                    let id = &*offers[candidate.offer.get()].id;
-                    model.columns().iter().position(|column| column == id)
-                }
-                None => None,
-            };
-            row[candidate.offer.get()] =
-                column.map(|column| Scorer { model: ModelIndex::new(position), column });
-        }
-        refuse_mixed_scales(placement, row, models, problems);
-    }
-    scorers
-}
-
-fn gives_propensity(model: &Model) -> bool {
-    matches!(model.manifest().kind, ModelKind::Propensity | ModelKind::Recommendation)
-}
-
-/// Propensity × value is meaningless across models on different scales. So where several models compete, each must be
-/// calibrated.
-fn refuse_mixed_scales(
-    placement: &Placement,
-    scorers: &[Option<Scorer>],
-    models: &[Arc<Model>],
-    problems: &mut Problems,
-) {
-    let used: BTreeSet<ModelIndex> = scorers.iter().flatten().map(|scorer| scorer.model).collect();
-    if used.len() < 2 {
-        return;
-    }
-    for model in used.iter().map(|model| &models[model.get()]).filter(|model| !model.is_calibrated()) {
-        let (name, version) = (model.name(), model.version());
-        let message = format!(
-            "placement `{}` uses {} models, and `{name}` is not calibrated: propensities on different scales cannot be \
-             compared; calibrate it in {name}/{version}/model.toml or use one model",
-            placement.id,
-            used.len(),
-        );
-        let line = placement.models.iter().find(|named| named.name == name).map(|named| named.line);
-        problems.push("policy.toml", line, message);
-    }
 }

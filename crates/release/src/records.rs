@@ -1,11 +1,19 @@
 //! The store's content and the answers about it: plain values, written as TOML or JSON and printed by the command
 //! line.
 
-use std::collections::BTreeMap;
+mod experiment;
+mod step;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use experiment::{
+    Change, ChangedExperiment, ConcludedExperiment, ExperimentDetail, ExperimentList, ExperimentSummary,
+    Order, PendingStop, Schedule, StepRecord, VariantSummary,
+};
 use model::onnx::GraphFacts;
+pub use step::{ExperimentStep, StepAction};
 
 /// The three files of a release that people edit, in the order in which they are read.
 pub const RELEASE_FILES: [&str; 3] = ["features.toml", "offers.toml", "policy.toml"];
@@ -29,7 +37,7 @@ pub struct Current {
 }
 
 /// `release.toml`: the versions that a release pins, and the hashes of its files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseRecord {
     /// The number of the release.
@@ -44,10 +52,21 @@ pub struct ReleaseRecord {
     pub models: BTreeMap<String, u64>,
     /// File → SHA-256 in hex, for the release's own files.
     pub hashes: BTreeMap<String, String>,
+    /// What it does to an experiment; `None` for a release of a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<ExperimentStep>,
+}
+
+impl ReleaseRecord {
+    /// Whether it is a step of a ramp, which a rollback skips.
+    #[must_use]
+    pub fn is_step(&self) -> bool {
+        self.step.as_ref().is_some_and(|step| step.action.is_skipped())
+    }
 }
 
 /// The result of creating a release.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CreatedRelease {
     /// Its record.
     pub record: ReleaseRecord,
@@ -56,7 +75,7 @@ pub struct CreatedRelease {
 }
 
 /// The texts of a release's files, checked against their hashes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ReleaseFiles {
     /// Its record.
     pub record: ReleaseRecord,
@@ -66,6 +85,14 @@ pub struct ReleaseFiles {
     pub offers: String,
     /// The text of `policy.toml`.
     pub policy: String,
+}
+
+impl ReleaseFiles {
+    /// The versions that it needs, each once: those that it pins, and those of variants.
+    #[must_use]
+    pub fn versions(&self) -> BTreeSet<(String, u64)> {
+        super::store::needed(&self.record.models, &self.policy)
+    }
 }
 
 /// A file of a model version.
@@ -262,7 +289,7 @@ pub struct Pushed {
 }
 
 /// A release to be made.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ReleaseDraft {
     /// The release to begin from; 0: the current one.
     pub base: u64,
@@ -278,6 +305,8 @@ pub struct ReleaseDraft {
     pub author: String,
     /// The purpose.
     pub note: String,
+    /// What it does to an experiment; `None` for a release of a person.
+    pub step: Option<ExperimentStep>,
 }
 
 /// The result of a promotion or a rollback.
@@ -289,6 +318,8 @@ pub struct Promotion {
     pub overtaken_by: u64,
     /// Whether the release was loaded already.
     pub warm: bool,
+    /// Experiments that run again because of a rollback, though they were stopped or paused.
+    pub warnings: Vec<String>,
 }
 
 /// A release that a server could not serve.
@@ -323,7 +354,7 @@ pub struct ServingState {
 }
 
 /// Releases, with the current and the serving one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ReleaseList {
     /// Newest first.
     pub releases: Vec<ReleaseRecord>,

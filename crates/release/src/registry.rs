@@ -9,7 +9,7 @@ mod diff;
 mod sample;
 mod upload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub use self::upload::Upload;
 use super::gates;
 use super::judging::{AbsolutePath, Judgement, Question, ServingVersion};
 use super::load::trust;
-use super::store::NewRelease;
+use super::store::{NewRelease, needed};
 use super::{
     CreatedRelease, Current, Evidence, Judges, ModelSummary, Publisher, PushHeader, Pushed, RegistryError,
     Release, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseSource, Store, StoreError, Verdict,
@@ -246,7 +246,8 @@ impl Registry {
         let mut releases = Vec::new();
         for number in store.releases()? {
             // A release that cannot be read cannot be served, so its pins do not count.
-            if store.release_record(number).is_ok_and(|record| record.models.get(name) == Some(&version)) {
+            let needs = |files: ReleaseFiles| files.versions().contains(&(name.to_owned(), version));
+            if store.release(number).is_ok_and(needs) {
                 releases.push(number);
             }
         }
@@ -303,13 +304,20 @@ impl Registry {
                 version => _ = models.insert(name.clone(), *version),
             }
         }
-        self.refuse_unfit(&models)?;
         let [features, offers, policy] = [
             draft.features.as_ref().unwrap_or(&base.features),
             draft.offers.as_ref().unwrap_or(&base.offers),
             draft.policy.as_ref().unwrap_or(&base.policy),
         ];
-        for (name, version) in &models {
+        let mut versions = needed(&models, policy);
+        // The check names the line of a variant whose version is missing.
+        for (name, version) in versions.clone() {
+            if models.get(&name) != Some(&version) && !store.has_version(&name, version)? {
+                versions.remove(&(name, version));
+            }
+        }
+        self.refuse_unfit(&versions)?;
+        for (name, version) in &versions {
             store.fetch_version(name, *version)?;
         }
         let (registry, pins) = (self.clone(), models.clone());
@@ -323,8 +331,9 @@ impl Registry {
         fault::point("create.checked");
         call.check()?;
         let (author, note) = (&draft.author, &draft.note);
-        let record =
-            store.add_release(&NewRelease { author, note, models: &models, features, offers, policy })?;
+        let step = draft.step.as_ref();
+        let new = NewRelease { author, note, models: &models, features, offers, policy, step };
+        let record = store.add_release(&new)?;
         tracing::info!(release = record.number, by = record.author, "release made");
         Ok(CreatedRelease { record, warnings: warnings.iter().map(ToString::to_string).collect() })
     }
@@ -340,7 +349,7 @@ impl Registry {
         let source = ReleaseSource { number: 0, features, offers, policy, models_dir, store: None, pins };
         // Its own sessions, as for gates: those that serve stay free for requests.
         let cache = GraphCache::new(self.shared.cache.runtime().clone(), 1);
-        trust(&self.shared.store, pins, cache.runtime());
+        trust(&self.shared.store, &needed(pins, policy), cache.runtime());
         let release = Release::load(&source, &cache)?;
         let warnings = review(&release, &source).into_warnings()?;
         release.warm_up(cache.sessions(), &[])?;
@@ -352,11 +361,11 @@ impl Registry {
         Ok(warnings)
     }
 
-    /// Refuses pins whose version is missing or has not passed its gates.
-    fn refuse_unfit(&self, models: &BTreeMap<String, u64>) -> Result<(), RegistryError> {
+    /// Refuses versions that are missing or have not passed their gates.
+    fn refuse_unfit(&self, versions: &BTreeSet<(String, u64)>) -> Result<(), RegistryError> {
         let store = &self.shared.store;
         let mut unfit = Vec::new();
-        for (name, version) in models {
+        for (name, version) in versions {
             if !store.has_version(name, *version)? {
                 return Err(RegistryError::NotFound(format!(
                     "there is no version {version} of a model `{name}`"

@@ -3,11 +3,11 @@
 //!
 //! ```text
 //! models/<name>/<version>/…   verdicts/<name>/<version>.json   releases/<number>/…   promotions/<sequence>.toml
-//! CURRENT                     customers/
+//! CURRENT                     customers/                       ramps/lease.toml (bucket), ramps/.lock (directory)
 //! ```
-//! Everything but `CURRENT` and `customers/` is immutable and whole. A directory gets its entries by a rename out of
-//! `.staging/`. In a bucket, the file that makes a version or a release is written last. Only a compare-and-swap
-//! replaces `CURRENT`. So writers may die, race or run out of space at any step: the old state holds, or the new one.
+//! Everything but `CURRENT`, `customers/` and `ramps/` is immutable and whole. A directory gets its entries by a rename
+//! out of `.staging/`. In a bucket, the file that makes a version or a release is written last. Only a
+//! compare-and-swap replaces `CURRENT`. So writers may die, race or run out of space at any step: the old state holds, or the new one.
 //!
 //! The versions of a bucket are downloaded into a local directory, the mirror, before they are loaded.
 //!
@@ -20,6 +20,7 @@ mod customers;
 mod deletion;
 mod error;
 mod keys;
+mod lease;
 mod mirror;
 mod push;
 mod releases;
@@ -35,7 +36,9 @@ use serde::Serialize;
 pub use current::{Stamp, Stamped};
 pub use customers::{Exchanged, SyncedCustomers};
 pub use error::StoreError;
+pub use lease::Lease;
 pub use releases::NewRelease;
+pub(super) use releases::needed;
 pub use versions::{Placed, VersionRecord};
 
 use super::now;

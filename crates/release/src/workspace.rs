@@ -1,6 +1,6 @@
 //! A workspace: the directory of files that a person edits, before it becomes a release.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,8 +16,11 @@ pub struct Workspace {
     pub offers: String,
     /// The text of `policy.toml`.
     pub policy: String,
-    /// Model name → the highest version with a manifest, which the release pins.
+    /// Model name → the version that the release pins: the highest with a manifest that no variant of an experiment
+    /// names; if there is no such version, the highest.
     pub models: BTreeMap<String, u64>,
+    /// The other versions with a manifest that variants of experiments name.
+    pub variants: BTreeSet<(String, u64)>,
     /// Model name → the highest version of models without a manifest, which serve the Open Inference Protocol alone.
     pub bare: BTreeMap<String, u64>,
     /// `customers.csv` or `customers.parquet`, if there is one.
@@ -25,7 +28,7 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Reads the workspace at `root`. Of each model, the highest version is pinned.
+    /// Reads the workspace at `root`. Of each model, the highest version that no variant names is pinned.
     ///
     /// # Errors
     /// Everything that is missing or unreadable.
@@ -49,7 +52,17 @@ impl Workspace {
             }
         };
         let (features, offers, policy) = (text("features.toml"), text("offers.toml"), text("policy.toml"));
-        let models = highest_versions(&root, |version| version.join("model.toml").is_file());
+        let has_manifest = |version: &Path| version.join("model.toml").is_file();
+        let named = experiment::versions(&policy);
+        let mut models = highest_versions(&root, has_manifest);
+        let pinned = highest_versions(&root, |version| {
+            has_manifest(version) && !named.iter().any(|(name, number)| is_version(version, name, *number))
+        });
+        models.extend(pinned);
+        let in_workspace = |(name, number): &(String, u64)| {
+            models.get(name) != Some(number) && has_manifest(&root.join(name).join(number.to_string()))
+        };
+        let variants = named.into_iter().filter(in_workspace).collect();
         let mut bare = highest_versions(&root, |version| version.join("model.onnx").is_file());
         bare.retain(|name, _| !models.contains_key(name));
         let mut sources: Vec<PathBuf> =
@@ -62,7 +75,13 @@ impl Workspace {
             problems.push("customers.csv", None, "lies beside customers.parquet; keep one of them");
         }
         let customers = sources.pop();
-        problems.into_result(Self { root, features, offers, policy, models, bare, customers })
+        problems.into_result(Self { root, features, offers, policy, models, variants, bare, customers })
+    }
+
+    /// Every version that the release needs, of those that the workspace has.
+    pub fn versions(&self) -> impl Iterator<Item = (&str, u64)> {
+        let pinned = self.models.iter().map(|(name, version)| (name.as_str(), *version));
+        pinned.chain(self.variants.iter().map(|(name, version)| (name.as_str(), *version)))
     }
 
     /// The directory of a model version.
@@ -76,6 +95,11 @@ impl Workspace {
     pub fn models_dir(&self) -> &Path {
         &self.root
     }
+}
+
+/// Whether a directory is that of a version.
+fn is_version(directory: &Path, name: &str, version: u64) -> bool {
+    directory.ends_with(Path::new(name).join(version.to_string()))
 }
 
 fn similar(root: &Path, name: &str) -> String {

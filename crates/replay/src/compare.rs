@@ -1,8 +1,8 @@
 //! Whether a record and what was decided again are the same, byte for byte, and where they differ.
 
 use event::proto::{
-    Candidates, DecisionRecord, RecordedFactors, RecordedOffer, RecordedRefusal, RecordedReservation,
-    RecordedSegment,
+    Candidates, DecisionRecord, RecordedAssignment, RecordedFactors, RecordedOffer, RecordedRefusal,
+    RecordedReservation, RecordedSegment,
 };
 use prost::Message;
 use serde::Serialize;
@@ -28,6 +28,12 @@ pub fn differences(recorded: &DecisionRecord, replayed: &DecisionRecord) -> Vec<
     let mut found = Found(Vec::new());
     found.of("default_channel", &recorded.default_channel, &replayed.default_channel);
     found.of("segment", &segment(recorded.segment.as_ref()), &segment(replayed.segment.as_ref()));
+    let arms = |of: &DecisionRecord| {
+        let arm = |one: &RecordedAssignment| format!("{}={} ({})", one.experiment, one.variant, one.how);
+        of.assignments.iter().map(arm).collect::<Vec<_>>().join(", ")
+    };
+    found.of("assignments", &arms(recorded), &arms(replayed));
+    found.of("held_out", &recorded.held_out.to_string(), &replayed.held_out.to_string());
     let empty = Candidates::default();
     let (ours, theirs) =
         (recorded.candidates.as_ref().unwrap_or(&empty), replayed.candidates.as_ref().unwrap_or(&empty));
@@ -103,14 +109,18 @@ fn offer(offer: &RecordedOffer) -> String {
         terms,
         cap_total,
         budget,
+        conditional,
+        mandatory,
     } = offer;
+    let marks = [(*conditional, ", conditional"), (*mandatory, ", mandatory")];
+    let marks: String = marks.into_iter().filter(|(is_so, _)| *is_so).map(|(_, mark)| mark).collect();
     let fallback = if *fallback { ", fallback" } else { "" };
     let factors = factors.as_ref().map(self::factors).unwrap_or_default();
     let terms =
         terms.map(|terms| format!("; cost {}, value {}", terms.cost, terms.value)).unwrap_or_default();
     let reserved: String = [("cap_total", cap_total), ("budget", budget)].map(reservation).concat();
     format!(
-        "{offer_id} with priority {priority}, probability {selection_probability}{fallback}{factors}{terms}{reserved}"
+        "{offer_id} with priority {priority}, probability {selection_probability}{marks}{fallback}{factors}{terms}{reserved}"
     )
 }
 
@@ -183,7 +193,11 @@ mod tests {
     #[test]
     fn each_part_of_an_answer_is_named() {
         type Change = fn(&mut DecisionRecord);
-        let cases: [(&str, Change); 13] = [
+        let cases: [(&str, Change); 17] = [
+            ("assignments", |one| one.assignments.push(RecordedAssignment::default())),
+            ("held_out", |one| one.held_out = true),
+            ("offers[0]", |one| one.offers[0].conditional = true),
+            ("offers[0]", |one| one.offers[0].mandatory = true),
             ("segment", |one| one.segment.as_mut().unwrap().distance = 1.500_000_1),
             ("candidates[1]", |one| one.candidates.as_mut().unwrap().reasons[1] = 3),
             ("candidates", |one| one.candidates.as_mut().unwrap().stages.push(1)),

@@ -18,6 +18,8 @@ mod rescore;
 #[cfg(test)]
 mod samples;
 mod simulate;
+#[cfg(test)]
+mod tests;
 mod values;
 mod view;
 mod whatif;
@@ -38,7 +40,8 @@ pub use rescore::{Rescored, Scores};
 pub use simulate::{SimulatedHistory, Simulation, SimulationError, check_placements, simulate};
 pub use values::{ValuesError, recorded_source};
 pub use view::{
-    DecisionView, ListedDecision, ViewedEvent, ViewedFactors, ViewedHistory, ViewedLimit, ViewedOffer,
-    ViewedRefusal, ViewedReservation, ViewedSegment, ViewedValue, ViewedWithheld, rfc3339, shortest, why,
+    DecisionView, ListedDecision, ViewedAssignment, ViewedEvent, ViewedFactors, ViewedHistory, ViewedLimit,
+    ViewedOffer, ViewedRefusal, ViewedReservation, ViewedSegment, ViewedValue, ViewedWithheld, rfc3339,
+    shortest, why,
 };
 pub use whatif::{simulate_records, what_if};

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use decision::{
     CallHistory, CandidateOutcome, Customer, CustomerError, Explain, Factors, RankRequest, RankedOffer,
-    Reason, RecordedCall, RecordedDecision, RecordedHistory, RecordedScores, RecordedValues, Refusal,
-    ReplayInput, Stage,
+    Reason, RecordedArms, RecordedCall, RecordedDecision, RecordedHistory, RecordedScores, RecordedValues,
+    Refusal, ReplayInput, Stage,
 };
 use event::privacy::RecordedEntity;
 use event::proto;
+use experiment::{Assignment, How};
 use feature::Entity;
 use history::{HistoryView, Limits, ShownOffer, TotalLimit, recorded_reservations};
 use offer::{Catalog, OfferIndex};
@@ -95,6 +96,14 @@ pub fn write(call: &RecordedCall, privacy: &Privacy, mut emit: impl FnMut(proto:
             record.history = call.history().and_then(|CallHistory { limits, view, place }| {
                 view.seen(limits, index, place, call.candidates(), call.decided_at())
             });
+            let library = &snapshot.release.catalog().library;
+            record.newcomers = call
+                .newcomers()
+                .map(|(offer, impressions)| proto::RecordedNewcomer {
+                    offer_id: library.get(offer).id.to_string(),
+                    impressions,
+                })
+                .collect();
         }
         answer(snapshot, decision, &mut record);
         emit(record);
@@ -111,6 +120,9 @@ pub(crate) fn answer(snapshot: &Snapshot, decision: &RecordedDecision, record: &
         distance: segment.distance,
         margin: segment.margin,
     });
+    record.assignments =
+        decision.assignments.iter().filter_map(|assignment| assignment_of(release, assignment)).collect();
+    record.held_out = decision.held_out;
     record.candidates = decision.error.is_none().then(|| candidates(decision));
     let offers = decision.offers.iter().map(|offer| {
         let shown = decision.shown.iter().find(|shown| shown.offer == offer.offer_id);
@@ -176,12 +188,43 @@ fn offer_of(
         offer_id: str::to_owned(&offer.offer_id),
         priority: offer.priority,
         fallback: offer.fallback,
-        selection_probability: 1.0,
+        selection_probability: offer.selection_probability,
         factors: offer.factors.as_ref().map(|factors| factors_of(release, factors)),
         terms: offer.factors.is_none().then(terms),
         cap_total,
         budget,
+        conditional: offer.conditional,
+        mandatory: offer.mandatory,
     }
+}
+
+/// A variant by its names; `None` if the release does not have it.
+fn assignment_of(release: &Release, assignment: &Assignment) -> Option<proto::RecordedAssignment> {
+    let Assignment { experiment, variant, how } = *assignment;
+    let phase = release.catalog().phases.get(experiment)?.0;
+    let experiment = release.experiments().all.get(experiment)?;
+    let variant = experiment.variants.get(variant)?.id.clone();
+    Some(proto::RecordedAssignment {
+        experiment: experiment.id.clone(),
+        variant,
+        how: how_number(how),
+        phase,
+    })
+}
+
+/// The numbers of `AssignmentHow`.
+fn how_number(how: How) -> u32 {
+    match how {
+        How::Drawn => 1,
+        How::Listed => 2,
+        How::Requested => 3,
+    }
+}
+
+fn how(number: u32) -> Result<How, RecordError> {
+    let all = [How::Drawn, How::Listed, How::Requested];
+    let found = all.into_iter().find(|how| how_number(*how) == number);
+    found.ok_or_else(|| field("assignments", &format!("{number} is not a value of AssignmentHow")))
 }
 
 fn refusal_of(catalog: &Catalog, refusal: &Refusal, decided_at: DateTime<Utc>) -> proto::RecordedRefusal {
@@ -198,7 +241,7 @@ fn refusal_of(catalog: &Catalog, refusal: &Refusal, decided_at: DateTime<Utc>) -
 }
 
 fn factors_of(release: &Release, factors: &Factors) -> proto::RecordedFactors {
-    let model = release.models().get(factors.model.get());
+    let model = factors.model.and_then(|model| release.models().get(model.get()));
     proto::RecordedFactors {
         score: factors.score,
         propensity: factors.propensity,
@@ -260,9 +303,31 @@ pub fn read(record: &proto::DecisionRecord, of: &Loaded) -> Result<ReplayInput, 
                 refusals: refusals.collect::<Result<_, _>>()?,
                 undurable,
             }),
+            arms: Some(arms(record)?),
+            impressions: impressions(record, release.catalog()),
         },
         ignored: Some(record.ignored.clone()),
     })
+}
+
+/// The arms of a record, by the names that it has.
+fn arms(record: &proto::DecisionRecord) -> Result<RecordedArms, RecordError> {
+    let named = |assignment: &proto::RecordedAssignment| {
+        let proto::RecordedAssignment { experiment, variant, how: number, .. } = assignment;
+        Ok((experiment.clone(), variant.clone(), how(*number)?))
+    };
+    Ok(RecordedArms {
+        assignments: record.assignments.iter().map(named).collect::<Result<_, RecordError>>()?,
+        held_out: record.held_out,
+        // An arm is drawn with the id, and a pseudonym is another one.
+        can_be_drawn: record.pseudonym_key.is_empty(),
+    })
+}
+
+/// How often the new offers of a record had been shown, for the release with this catalog.
+pub(crate) fn impressions(record: &proto::DecisionRecord, catalog: &Catalog) -> Vec<(OfferIndex, u64)> {
+    let newcomers = record.newcomers.iter();
+    newcomers.filter_map(|one| Some((catalog.library.find(&one.offer_id)?, one.impressions))).collect()
 }
 
 /// What these limits can look at of what a record says. `is_known`: as in [`HistoryView::of_record`].

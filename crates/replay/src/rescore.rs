@@ -52,7 +52,12 @@ impl Rescored {
         let known = recorded.candidates.iter().flat_map(|candidates| &candidates.raw_scores);
         for ((outcome, offer), recorded) in reached.zip(known) {
             let Some(scorer) = release.scorer(placement, *offer) else { continue };
-            let Some(model) = release.models().get(scorer.model.get()) else { continue };
+            let arms = &scored.decision.assignments;
+            let mut replacements =
+                arms.iter().flat_map(|arm| release.replacements(arm.experiment, arm.variant));
+            let replaced = replacements.find(|replacement| replacement.pinned == scorer.model);
+            let index = replaced.map_or(scorer.model, |replacement| replacement.by);
+            let Some(model) = release.models().get(index.get()) else { continue };
             let scores = self.models.entry(format!("{}/{}", model.name(), model.version())).or_default();
             if scores.engine.is_empty() {
                 let engine = if model.needs_session() { "onnxruntime" } else { NATIVE };

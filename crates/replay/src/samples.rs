@@ -155,6 +155,45 @@ pause = "30d"
 scope = "offer"
 "#;
 
+const HOLDOUT: &str = r#"
+[holdout]
+share = 0.1
+redraw = "monthly"
+"#;
+
+const EXPERIMENTS: &str = r#"
+[[experiment]]
+id = "base_v2"
+coverage = 0.8
+when = "!has(customer.age) || customer.age >= 25"
+[[experiment.variant]]
+id = "champion"
+weight = 0.5
+[[experiment.variant]]
+id = "challenger"
+weight = 0.5
+models = { base = 2 }
+listed = ["c00003", "c00004"]
+
+[[experiment]]
+id = "weights"
+placements = ["home"]
+coverage = 1.0
+[[experiment.variant]]
+id = "as_is"
+weight = 0.5
+[[experiment.variant]]
+id = "cards_first"
+weight = 0.25
+category_weights = { cards = 60.0 }
+[[experiment.variant]]
+id = "by_margin"
+weight = 0.25
+strategy = "margin"
+count = 3
+exploration = { method = "epsilon", epsilon = 0.4 }
+"#;
+
 const SEGMENTS: &str = r#"{
     "format_version": 1,
     "features": [
@@ -226,6 +265,21 @@ impl Texts {
         }
         texts.policy.push_str(LIMITS);
         texts
+    }
+
+    /// The same files with a holdout, experiments of all kinds, exploration, and new offers.
+    pub(crate) fn experimented(customers: usize) -> Self {
+        let mut texts = Self::limited(customers);
+        texts.policy = format!("{}{HOLDOUT}{EXPERIMENTS}", texts.policy);
+        let explored =
+            "count = 2\nexploration = { method = \"softmax\", temperature = 4.0 }\nmodel = \"base\"";
+        let texts = texts.with_offers("limit = 40, per = \"all\"", "limit = 8, per = \"all\"");
+        let texts = texts.with(|texts| &mut texts.policy, "count = 2\nmodel = \"base\"", explored);
+        let new = "id = \"green\"\nprior = { propensity = 0.05, evidence = 40.0 }\n\
+                   maturity = { max_share = 0.6, impressions = 60 }\n";
+        texts
+            .with_offers("id = \"green\"\n", new)
+            .with_offers("id = \"travel\"\n", "id = \"travel\"\nmandatory = true\n")
     }
 
     /// The same files with a replacement, which must replace something.

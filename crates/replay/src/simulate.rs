@@ -88,7 +88,7 @@ pub enum SimulationError {
 /// Decides for all customers of `after` with both releases. `progress` gets the number of customers so far, now and
 /// then. The result does not depend on threads.
 ///
-/// Where an offer is limited in total, what a customer gets depends on those before them: each release then decides on
+/// Where an offer is limited in total, or new, what a customer gets depends on those before them: each release then decides on
 /// one thread, for one customer after another.
 ///
 /// # Errors
@@ -158,11 +158,13 @@ enum Order {
     OneByOne { sides_at_once: bool },
 }
 
-/// Whether an offer of either release is limited in total.
+/// Whether what an offer of either release gets depends on what was shown before: it is limited in total, or new.
 fn has_totals(simulation: &Simulation) -> bool {
     let offers = |named: &Named| {
-        let offers = named.snapshot.release.catalog().library.offers();
+        let release = &named.snapshot.release;
+        let offers = release.catalog().library.offers();
         offers.iter().any(|offer| offer.cap_total.is_some() || offer.budget.is_some())
+            || !release.experiments().newcomers.is_empty()
     };
     offers(&simulation.before) || offers(&simulation.after)
 }

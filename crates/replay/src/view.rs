@@ -46,6 +46,12 @@ pub struct DecisionView {
     pub pseudonym_key: String,
     /// The segment, if there is one.
     pub segment: Option<ViewedSegment>,
+    /// The customer's variants.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assignments: Vec<ViewedAssignment>,
+    /// Whether the customer was in the holdout.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub held_out: bool,
     /// What was shown, best first.
     pub offers: Vec<ViewedOffer>,
     /// What was withheld, in the order of the ids.
@@ -83,6 +89,17 @@ pub struct ViewedSegment {
     pub name: String,
 }
 
+/// A variant of an experiment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ViewedAssignment {
+    /// The experiment.
+    pub experiment: String,
+    /// The variant.
+    pub variant: String,
+    /// `drawn`, `listed` or `requested`.
+    pub how: &'static str,
+}
+
 /// An offer that was shown.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ViewedOffer {
@@ -92,8 +109,14 @@ pub struct ViewedOffer {
     pub priority: f64,
     /// Whether it was the fallback.
     pub fallback: bool,
-    /// Its probability of being chosen.
+    /// The probability with which it was chosen at its rank.
     pub selection_probability: f64,
+    /// Whether that holds given that an offer chosen before could not be shown.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub conditional: bool,
+    /// Whether it was shown first because it is mandatory.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub mandatory: bool,
     /// Its factors; none for a fallback.
     pub factors: Option<ViewedFactors>,
     /// What was reserved with it.
@@ -205,6 +228,8 @@ impl DecisionView {
             priority: offer.priority,
             fallback: offer.fallback,
             selection_probability: offer.selection_probability,
+            conditional: offer.conditional,
+            mandatory: offer.mandatory,
             factors: offer.factors.as_ref().map(|factors| ViewedFactors {
                 score: factors.score,
                 propensity: factors.propensity,
@@ -219,6 +244,16 @@ impl DecisionView {
             reservations: limited::reservations(offer, record.decided_at),
         });
         let segment = record.segment.as_ref();
+        let assignments = record.assignments.iter().map(|one| ViewedAssignment {
+            experiment: one.experiment.clone(),
+            variant: one.variant.clone(),
+            how: match one.how {
+                1 => "drawn",
+                2 => "listed",
+                3 => "requested",
+                _ => "unknown",
+            },
+        });
         Self {
             decision_id: record.decision_id.clone(),
             decided_at: rfc3339(record.decided_at),
@@ -234,6 +269,8 @@ impl DecisionView {
             customer_id: record.customer_id.clone(),
             pseudonym_key: record.pseudonym_key.clone(),
             segment: segment.map(|segment| ViewedSegment { id: segment.id, name: String::new() }),
+            assignments: assignments.collect(),
+            held_out: record.held_out,
             offers: offers.collect(),
             withheld: Vec::new(),
             history: limited::history(record),

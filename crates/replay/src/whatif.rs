@@ -222,6 +222,7 @@ impl Again {
         values.customer = lead.customer.apply(std::mem::take(&mut values.customer), Entity::Customer, schema);
         values.context = lead.context.apply(std::mem::take(&mut values.context), Entity::Context, schema);
         values.scores = None;
+        input.values.impressions = record::impressions(record, snapshot.release.catalog());
         input.ignored = None;
         // Unread texts cost more than the decision.
         input.request.explain = Explain::None;

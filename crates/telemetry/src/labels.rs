@@ -41,6 +41,17 @@ pub(super) struct RuleLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ArmLabels {
+    pub(super) experiment: String,
+    pub(super) variant: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ExperimentLabels {
+    pub(super) experiment: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ModelLabels {
     pub(super) model: String,
 }
@@ -63,6 +74,12 @@ pub(super) struct EngineLabels {
 pub(super) struct GateLabels {
     pub(super) gate: String,
     pub(super) outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct StepLabels {
+    pub(super) action: &'static str,
+    pub(super) by: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -168,6 +185,32 @@ impl Labels for RuleLabels {
 
     fn matches(&self, (offer, rule): (&str, &str)) -> bool {
         self.offer == offer && self.rule == rule
+    }
+}
+
+impl Labels for ArmLabels {
+    type Borrowed<'t> = (&'t str, &'t str);
+    const OVERFLOW: (&'static str, &'static str) = (OTHER, OTHER);
+
+    fn of((experiment, variant): (&str, &str)) -> Self {
+        Self { experiment: experiment.to_owned(), variant: variant.to_owned() }
+    }
+
+    fn matches(&self, (experiment, variant): (&str, &str)) -> bool {
+        self.experiment == experiment && self.variant == variant
+    }
+}
+
+impl Labels for ExperimentLabels {
+    type Borrowed<'t> = &'t str;
+    const OVERFLOW: &'static str = OTHER;
+
+    fn of(experiment: &str) -> Self {
+        Self { experiment: experiment.to_owned() }
+    }
+
+    fn matches(&self, experiment: &str) -> bool {
+        self.experiment == experiment
     }
 }
 

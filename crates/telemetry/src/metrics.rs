@@ -5,6 +5,7 @@
 //! Its user keeps it, so that a request looks up nothing here.
 
 mod events;
+mod experiments;
 mod history;
 mod outcomes;
 
@@ -22,13 +23,14 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use self::events::EventMetrics;
+use self::experiments::ExperimentMetrics;
 use self::history::HistoryMetrics;
 pub use self::history::LimitUse;
 use self::outcomes::OutcomeMetrics;
 use super::exposition::{self, Format};
 use super::labels::{
-    Bounded, EngineLabels, GateLabels, ModelLabels, PlacementLabels, ReasonLabels, ReleaseLabels,
-    RequestLabels, RpcLabels, RuleLabels, VersionLabels,
+    ArmLabels, Bounded, EngineLabels, ExperimentLabels, GateLabels, ModelLabels, PlacementLabels,
+    ReasonLabels, ReleaseLabels, RequestLabels, RpcLabels, RuleLabels, StepLabels, VersionLabels,
 };
 use super::logging::lines_lost;
 use super::offers::{OfferCounts, OfferTotals};
@@ -65,6 +67,8 @@ pub struct Metrics {
     models: ModelFamilies,
     /// Releases, and the store that they come from.
     pub store: StoreMetrics,
+    /// Experiments: what is done to them.
+    pub experiments: ExperimentMetrics,
     customers: CustomerMetrics,
     /// Recorded events: their queue, their log, their sealing.
     pub events: EventMetrics,
@@ -129,6 +133,7 @@ impl Metrics {
         let decisions = DecisionMetrics::register(own);
         let models = ModelFamilies::register(own);
         let store = StoreMetrics::register(own);
+        let experiments = ExperimentMetrics::register(own);
         let customers = CustomerMetrics::register(own);
         let events = EventMetrics::register(own);
         let outcomes = OutcomeMetrics::register(own);
@@ -145,6 +150,7 @@ impl Metrics {
             decisions,
             models,
             store,
+            experiments,
             customers,
             events,
             outcomes,
@@ -180,6 +186,18 @@ impl Metrics {
     #[must_use]
     pub fn rule_errors(&self, offer: &str, rule: &str) -> Counter {
         self.decisions.rule_errors.with((offer, rule))
+    }
+
+    /// The decisions of an arm. Pass ids of the policy, never a text that a client sent.
+    #[must_use]
+    pub fn arm(&self, experiment: &str, variant: &str) -> Counter {
+        self.decisions.arms.with((experiment, variant))
+    }
+
+    /// The failures of the rule of an experiment.
+    #[must_use]
+    pub fn experiment_errors(&self, experiment: &str) -> Counter {
+        self.decisions.experiment_errors.with(experiment)
     }
 
     /// The outcomes of a type with a verdict. Pass types that a release declares, never a text that a client sent;
@@ -226,6 +244,12 @@ impl Metrics {
     /// Counts the result of a gate for a model version. Gates and outcomes are fixed words.
     pub fn gate(&self, gate: &str, outcome: &'static str) {
         self.store.gates.get_or_create_owned(&GateLabels { gate: gate.to_owned(), outcome }).inc();
+    }
+
+    /// Counts a step of an experiment that a person asked for, or that its schedule took. Actions are fixed words.
+    pub fn experiment_step(&self, action: &'static str, scheduled: bool) {
+        let by = if scheduled { "schedule" } else { "person" };
+        self.experiments.steps.get_or_create_owned(&StepLabels { action, by }).inc();
     }
 
     /// Records that a release with these model versions serves from now on. `engines` has model, version, engine and
@@ -373,6 +397,10 @@ pub struct DecisionMetrics {
     offers_withheld: Counters<ReasonLabels>,
     placement_offers: OfferTotals,
     rule_errors: Bounded<RuleLabels, Counter>,
+    arms: Bounded<ArmLabels, Counter>,
+    experiment_errors: Bounded<ExperimentLabels, Counter>,
+    /// Customers in the holdout.
+    pub held_out: Counter,
     /// Missing feature values that the schema's default replaced.
     pub features_defaulted: Counter,
 }
@@ -402,6 +430,24 @@ impl DecisionMetrics {
                 "Rules that failed or gave neither true nor false, by offer and rule",
                 Family::default(),
             )),
+            arms: Bounded::new(plain(
+                own,
+                "experiment_decisions",
+                "Customers decided, by experiment and variant",
+                Family::default(),
+            )),
+            experiment_errors: Bounded::new(plain(
+                own,
+                "experiment_rule_errors",
+                "Rules of experiments that failed for a customer, who was then not eligible, by experiment",
+                Family::default(),
+            )),
+            held_out: plain(
+                own,
+                "decisions_held_out",
+                "Customers decided who are in the holdout",
+                Counter::default(),
+            ),
             features_defaulted: plain(
                 own,
                 "features_defaulted",

@@ -130,7 +130,9 @@ fn dead_by(offer: &Offer, reach: &Reach) -> Option<&'static str> {
         | Stage::Slate
         | Stage::Arbitration
         | Stage::Limits
-        | Stage::Reservation => None,
+        | Stage::Reservation
+        | Stage::Holdout
+        | Stage::Maturity => None,
     }
 }
 

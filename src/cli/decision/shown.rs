@@ -47,6 +47,15 @@ pub(super) fn decision(view: &DecisionView) -> String {
         None => format!("cannot be decided again: {}", shown(&view.unexplained)),
     });
     line(format!("\nshown\n{}", offers(view)));
+    if view.offers.iter().any(|offer| offer.conditional) {
+        line("* given that an offer that was chosen before could not be shown".to_owned());
+    }
+    if view.held_out {
+        line("\nthe customer is in the holdout: only the fallback reaches them".to_owned());
+    }
+    if !view.assignments.is_empty() {
+        line(format!("\nexperiments\n{}", assignments(view)));
+    }
     let reserved: Vec<String> = view.offers.iter().flat_map(reserved).collect();
     if !reserved.is_empty() {
         line(format!("\nreserved\n{}", reserved.join("\n")));
@@ -78,14 +87,30 @@ fn offers(view: &DecisionView) -> String {
     if view.offers.is_empty() {
         return "no offer".to_owned();
     }
-    let header = ["rank", "offer", "priority", "propensity", "context", "value", "lever", "margin", "model"];
-    let mut table = new_table(&header, 2..8);
+    let header = [
+        "rank",
+        "offer",
+        "priority",
+        "probability",
+        "propensity",
+        "context",
+        "value",
+        "lever",
+        "margin",
+        "model",
+    ];
+    let mut table = new_table(&header, 2..9);
     for (offer, rank) in view.offers.iter().zip(1..) {
         let row = match &offer.factors {
             Some(factors) => [
                 rank.to_string(),
-                offer.offer_id.clone(),
+                if offer.mandatory {
+                    format!("{} (mandatory)", offer.offer_id)
+                } else {
+                    offer.offer_id.clone()
+                },
                 format!("{:.4}", offer.priority),
+                format!("{:.4}{}", offer.selection_probability, if offer.conditional { "*" } else { "" }),
                 format!("{:.4}", factors.propensity),
                 format!("{:.2}", factors.context_weight),
                 format!("{:.2}", factors.value),
@@ -94,13 +119,21 @@ fn offers(view: &DecisionView) -> String {
                 format!("{} {}", factors.model, factors.model_version),
             ],
             None => {
-                let mut row = [const { String::new() }; 9];
+                let mut row = [const { String::new() }; 10];
                 row[0] = rank.to_string();
                 row[1] = format!("{} (fallback)", offer.offer_id);
                 row
             }
         };
         table.add_row(row);
+    }
+    table.to_string()
+}
+
+fn assignments(view: &DecisionView) -> String {
+    let mut table = new_table(&["experiment", "variant", "how"], 0..0);
+    for one in &view.assignments {
+        table.add_row([one.experiment.as_str(), one.variant.as_str(), one.how]);
     }
     table.to_string()
 }

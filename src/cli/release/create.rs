@@ -120,6 +120,7 @@ fn changes(args: &CreateArgs) -> Result<ReleaseDraft, Failure> {
         policy: read_optional(args.policy.as_ref())?,
         author: args.who.author.clone(),
         note: args.note.clone(),
+        step: None,
     })
 }
 
@@ -145,10 +146,13 @@ fn of_workspace(root: &Path, args: &CreateArgs, place: &Place) -> Result<Made, F
     let pins = pins::of_workspace(&workspace, &current.models, &args.downgrade)?;
     // A kept version is in the store; the workspace's lower version may not be.
     let pushed = pins.iter().filter(|pin| !matches!(pin.change, Change::Kept | Change::Removed));
+    let variants = workspace.variants.iter().map(|(name, version)| (name, *version));
     let directories: Vec<(&String, u64, VersionDirectory)> = pushed
-        .map(|pin| {
-            let directory = VersionDirectory::read(&workspace.version_dir(&pin.name, pin.to))?;
-            Ok((&pin.name, pin.to, directory))
+        .map(|pin| (&pin.name, pin.to))
+        .chain(variants)
+        .map(|(name, version)| {
+            let directory = VersionDirectory::read(&workspace.version_dir(name, version))?;
+            Ok((name, version, directory))
         })
         .collect::<Result<_, Failure>>()?;
     for (name, version, directory) in directories {
@@ -183,6 +187,7 @@ fn draft(workspace: &Workspace, base: &ReleaseRecord, pins: &[Pin], args: &Creat
         policy: Some(workspace.policy.clone()),
         author: args.who.author.clone(),
         note: args.note.clone(),
+        step: None,
     }
 }
 
@@ -245,6 +250,7 @@ mod tests {
             created: String::new(),
             models: [("kept".to_owned(), 2), ("gone".to_owned(), 5)].into(),
             hashes: BTreeMap::new(),
+            step: None,
         };
         let pins = pins::of_workspace(&workspace, &base.models, &[]).unwrap();
         let draft = draft(&workspace, &base, &pins, &parse("models").unwrap());

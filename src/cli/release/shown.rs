@@ -17,6 +17,9 @@ pub(in crate::cli) fn say_promotion(promotion: &Promotion) -> String {
     if promotion.warm {
         text.push_str("; it was loaded already");
     }
+    for warning in &promotion.warnings {
+        let _ = write!(text, "\nwarning: {}", foreign::shown(warning));
+    }
     text
 }
 
@@ -87,6 +90,20 @@ pub(super) fn record(record: &ReleaseRecord) -> String {
     );
     if !record.note.is_empty() {
         let _ = write!(text, ": {}", foreign::shown(&record.note));
+    }
+    if let Some(step) = &record.step {
+        let by = if step.scheduled { ", by its schedule" } else { "" };
+        let _ = write!(
+            text,
+            "\nexperiment {}: {} from release {}, coverage {}{by}",
+            foreign::shown(&step.experiment),
+            step.action.word(),
+            step.base,
+            step.coverage
+        );
+        if !step.winner.is_empty() {
+            let _ = write!(text, ", {} has won", foreign::shown(&step.winner));
+        }
     }
     let mut table = new_table(&["model", "version"], 1..2);
     for (name, version) in &record.models {
@@ -216,6 +233,7 @@ mod tests {
             created: String::new(),
             models: [].into(),
             hashes: [].into(),
+            step: None,
         };
         let releases = (1..=6).rev().map(record).collect();
         let mut told = ReleaseList { releases, current: current(3), serving: Some(state()) };
@@ -273,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_promotion_says_where_a_rollback_would_go() {
-        let promotion = Promotion { current: current(3), overtaken_by: 0, warm: true };
+        let promotion = Promotion { current: current(3), overtaken_by: 0, warm: true, warnings: vec![] };
         let text = say_promotion(&promotion);
         assert_eq!(
             text,

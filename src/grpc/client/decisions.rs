@@ -25,6 +25,8 @@ pub struct RankQuestion {
     pub features: Option<FeatureBatch>,
     /// Context values by name.
     pub context: Vec<(String, ContextValue)>,
+    /// Variants to force, as pairs of experiment and variant.
+    pub forced: Vec<(String, String)>,
     /// Candidates; empty: all offers.
     pub candidates: Vec<String>,
     /// Offers to leave out.
@@ -61,12 +63,29 @@ pub struct RankedCustomer {
     pub offers: Vec<ShownOffer>,
     /// Where the release has a segmentation.
     pub segment: Option<ShownSegment>,
+    /// The customer's variants.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assignments: Vec<ShownAssignment>,
+    /// Whether the customer is in the holdout.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub held_out: bool,
     /// Offers that were withheld.
     pub rejected: Vec<ViewedWithheld>,
     /// What the decision did without.
     pub degraded: Vec<String>,
     /// Why there is no decision for this customer: code and message.
     pub error: Option<String>,
+}
+
+/// A customer's variant of an experiment.
+#[derive(Debug, Clone, Serialize)]
+pub struct ShownAssignment {
+    /// The experiment.
+    pub experiment: String,
+    /// The variant.
+    pub variant: String,
+    /// `drawn`, `listed` or `requested`.
+    pub how: String,
 }
 
 /// A customer's segment.
@@ -93,6 +112,12 @@ pub struct ShownOffer {
     pub priority: f64,
     /// The factors of the priority.
     pub factors: Option<ViewedFactors>,
+    /// The probability with which it was chosen at its rank.
+    pub selection_probability: f64,
+    /// Whether that holds given that an offer chosen before could not be shown.
+    pub conditional: bool,
+    /// Whether it is shown first because it is mandatory.
+    pub mandatory: bool,
     /// Whether it is shown because no other offer remained.
     pub fallback: bool,
     /// The attributes of offers.toml.
@@ -143,6 +168,7 @@ impl Client {
             dry_run: !question.record,
             as_of: question.as_of.map(time::write),
             release: 0,
+            force_variants: question.forced.into_iter().collect(),
         };
         let response = self.decisions().rank(request).await?.into_inner();
         Ok(RankAnswer {
@@ -222,6 +248,16 @@ fn read_result(result: wire::RankResult) -> RankedCustomer {
             distance: segment.distance,
             margin: segment.margin,
         }),
+        assignments: result
+            .assignments
+            .into_iter()
+            .map(|one| ShownAssignment {
+                how: word(one.how().as_str_name(), "ASSIGNMENT_HOW_").to_lowercase(),
+                experiment: one.experiment,
+                variant: one.variant,
+            })
+            .collect(),
+        held_out: result.held_out,
         rejected: result.rejected.into_iter().map(withheld).collect(),
         degraded: result.degraded,
         error: result.error.map(|error| {
@@ -263,6 +299,9 @@ fn read_offer(offer: wire::RankedOffer) -> ShownOffer {
             model: factors.model,
             model_version: factors.model_version,
         }),
+        selection_probability: offer.selection_probability,
+        conditional: offer.conditional,
+        mandatory: offer.mandatory,
         fallback: offer.fallback,
         attributes: offer.attributes.into_iter().map(|(name, value)| (name, read_value(value))).collect(),
     }

@@ -1,22 +1,28 @@
 //! `Rank`: from the wire and back.
 
+use std::collections::HashMap;
+
 use tonic::{Code, Status};
 
 use super::features::{read_batch, read_value};
 use crate::grpc::limits::{Limits, check_count, check_id, check_ids, cut_id, id_too_long, ids_too_long};
 use crate::grpc::proto::proffer::v1 as wire;
-use crate::grpc::status::{code_name, invalid};
+use crate::grpc::status::{code_name, invalid, no_forced_variants};
 use crate::grpc::time;
 use decision::{
     Customer, CustomerError, Explain, Factors, RankRequest, RankResult, RankedOffer, Reason, RowProblem,
     RowProblems, Stage, WithheldOffer,
 };
+use experiment::{Assignment, How};
 use feature::FeatureBatch;
 use offer::Attribute;
 use release::{AssignedSegment, Snapshot};
 
 /// Entries of the context.
 const CONTEXT_ENTRIES: usize = 1000;
+
+/// Variants that a request forces: a policy has no more experiments.
+const FORCED_VARIANTS: usize = 100;
 
 /// Reads a request; names are checked against the release later.
 pub(super) fn read(
@@ -53,6 +59,7 @@ pub(super) fn read(
         .collect::<Result<Vec<_>, Status>>()?;
     check_ids("candidate_offer_ids", &request.candidate_offer_ids)?;
     check_ids("exclude_offer_ids", &request.exclude_offer_ids)?;
+    let forced = read_forced(request.force_variants, limits)?;
     let explain = match wire::Explain::try_from(request.explain) {
         Ok(wire::Explain::Unspecified | wire::Explain::None) => Explain::None,
         Ok(wire::Explain::Winners) => Explain::Winners,
@@ -75,8 +82,25 @@ pub(super) fn read(
         as_of: request.as_of.map(|as_of| time::read("as_of", as_of)).transpose()?,
         release: request.release,
         dry_run: request.dry_run,
+        forced,
         unreadable,
     })
+}
+
+/// Reads the variants that a request forces, by experiment.
+fn read_forced(given: HashMap<String, String>, limits: &Limits) -> Result<Vec<(String, String)>, Status> {
+    if !given.is_empty() && !limits.forced_variants {
+        return Err(no_forced_variants());
+    }
+    check_count("force_variants", "entries", given.len(), FORCED_VARIANTS)?;
+    let mut forced: Vec<(String, String)> = given.into_iter().collect();
+    for (experiment, variant) in &forced {
+        check_id("force_variants", experiment)?;
+        check_id("force_variants", variant)?;
+    }
+    // A map has no order, and an error names the first.
+    forced.sort_unstable();
+    Ok(forced)
 }
 
 /// Reads a customer. One whose id or consents are too long is `unreadable`; the others are still decided.
@@ -129,10 +153,28 @@ pub(in crate::grpc) fn write_result(
             .collect(),
         segment: result.segment.as_ref().map(write_segment),
         rejected: result.withheld.into_iter().map(write_withheld).collect(),
-        assignments: Vec::new(),
+        assignments: write_assignments(snapshot, &result.assignments),
+        held_out: result.held_out,
         degraded: result.degraded,
         error: result.error.as_ref().map(|error| write_error(index, error)),
     }
+}
+
+/// The names of a customer's variants.
+fn write_assignments(snapshot: &Snapshot, assignments: &[Assignment]) -> Vec<wire::Assignment> {
+    let experiments = &snapshot.release.experiments().all;
+    let named = |assignment: &Assignment| {
+        let experiment = experiments.get(assignment.experiment)?;
+        let variant = experiment.variants.get(assignment.variant)?;
+        let how = match assignment.how {
+            How::Drawn => wire::AssignmentHow::Drawn,
+            How::Listed => wire::AssignmentHow::Listed,
+            How::Requested => wire::AssignmentHow::Requested,
+        };
+        let (experiment, variant) = (experiment.id.clone(), variant.id.clone());
+        Some(wire::Assignment { experiment, variant, how: how.into() })
+    };
+    assignments.iter().filter_map(named).collect()
 }
 
 fn write_offer(snapshot: &Snapshot, offer: RankedOffer, rank: u32, explain: Explain) -> wire::RankedOffer {
@@ -143,7 +185,9 @@ fn write_offer(snapshot: &Snapshot, offer: RankedOffer, rank: u32, explain: Expl
         rank,
         priority: offer.priority,
         factors: factors.map(|factors| write_factors(snapshot, &factors)),
-        selection_probability: 1.0,
+        selection_probability: offer.selection_probability,
+        conditional: offer.conditional,
+        mandatory: offer.mandatory,
         fallback: offer.fallback,
         attributes: terms
             .attributes
@@ -154,7 +198,7 @@ fn write_offer(snapshot: &Snapshot, offer: RankedOffer, rank: u32, explain: Expl
 }
 
 fn write_factors(snapshot: &Snapshot, factors: &Factors) -> wire::Factors {
-    let model = snapshot.release.model(factors.model);
+    let model = factors.model.map(|model| snapshot.release.model(model));
     wire::Factors {
         score: factors.score,
         propensity: factors.propensity,
@@ -163,8 +207,8 @@ fn write_factors(snapshot: &Snapshot, factors: &Factors) -> wire::Factors {
         lever: factors.lever,
         cost: factors.cost,
         margin: factors.margin,
-        model: model.name().to_owned(),
-        model_version: model.version(),
+        model: model.map(|model| model.name().to_owned()).unwrap_or_default(),
+        model_version: model.map_or(0, |model| model.version()),
     }
 }
 
@@ -206,6 +250,8 @@ fn write_stage(stage: Stage) -> wire::WithheldStage {
         Stage::Arbitration => wire::WithheldStage::Arbitration,
         Stage::Limits => wire::WithheldStage::Limits,
         Stage::Reservation => wire::WithheldStage::Reservation,
+        Stage::Holdout => wire::WithheldStage::Holdout,
+        Stage::Maturity => wire::WithheldStage::Maturity,
     }
 }
 
@@ -231,6 +277,8 @@ fn write_reason(reason: Reason) -> wire::WithheldReason {
         Reason::CapTotal => wire::WithheldReason::CapTotal,
         Reason::Budget => wire::WithheldReason::Budget,
         Reason::HistoryUnavailable => wire::WithheldReason::HistoryUnavailable,
+        Reason::Holdout => wire::WithheldReason::Holdout,
+        Reason::Maturity => wire::WithheldReason::Maturity,
     }
 }
 

@@ -3,8 +3,9 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use release::{ExperimentStep, StepAction};
 
-fn text() -> impl Strategy<Value = String> {
+pub(super) fn text() -> impl Strategy<Value = String> {
     "\\PC{0,8}"
 }
 
@@ -39,16 +40,30 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn record()(
+    pub(super) fn step()(
+        experiment in text(), action in action(), base: u64, coverage in 0.0..=1.0, scheduled: bool, winner in text(),
+    ) -> ExperimentStep {
+        ExperimentStep { experiment, action, base, coverage, scheduled, winner }
+    }
+}
+
+pub(super) fn action() -> impl Strategy<Value = StepAction> {
+    use StepAction::{Conclude, Pause, Ramp, Start, Stop};
+    prop::sample::select(vec![Start, Ramp, Pause, Stop, Conclude])
+}
+
+prop_compose! {
+    pub(super) fn record()(
         number: u64, author in text(), note in text(), created in text(),
         models in btree_map(text(), any::<u64>(), 0..4), hashes in btree_map(text(), text(), 0..4),
+        step in option::of(step()),
     ) -> ReleaseRecord {
-        ReleaseRecord { number, author, note, created, models, hashes }
+        ReleaseRecord { number, author, note, created, models, hashes, step }
     }
 }
 
 prop_compose! {
-    fn current()(
+    pub(super) fn current()(
         release: u64, previous: u64, sequence: u64, author in text(), reason in text(), time in text(),
     ) -> Current {
         Current { release, previous, sequence, author, reason, time }
@@ -104,7 +119,7 @@ proptest! {
         record in record(), list in vec(record(), 0..3), current in current(), state in option::of(state()),
         warnings in vec(text(), 0..3),
     ) {
-        let draft = ReleaseDraft { base, models, features, offers, policy, author, note };
+        let draft = ReleaseDraft { base, models, features, offers, policy, author, note, step: None };
         prop_assert_eq!(ReleaseDraft::from(wire::CreateReleaseRequest::from(draft.clone())), draft.clone());
         let created = CreatedRelease { record: record.clone(), warnings };
         let read = CreatedRelease::try_from(wire::CreateReleaseResponse::from(created.clone()));
@@ -125,11 +140,12 @@ proptest! {
     ) {
         let read = ServingState::try_from(wire::WatchReleasesResponse::from(state.clone()));
         prop_assert_eq!(read, Ok(state));
-        let promotion = Promotion { current, overtaken_by, warm };
+        let promotion = Promotion { current, overtaken_by, warm, warnings: Vec::new() };
         let promoted = Promotion::try_from(wire::PromoteReleaseResponse::from(promotion.clone()));
         prop_assert_eq!(promoted, Ok(promotion.clone()));
-        let back = Promotion::try_from(wire::RollbackReleaseResponse::from(promotion.clone()));
-        prop_assert_eq!(back, Ok(promotion));
+        let rollback = Promotion { warnings: offers.clone(), ..promotion };
+        let back = Promotion::try_from(wire::RollbackReleaseResponse::from(rollback.clone()));
+        prop_assert_eq!(back, Ok(rollback));
         let diff = ReleaseDiff {
             from,
             to,

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use chrono::NaiveDate;
 
-use super::weight::{OFFER_BYTES, REFUSAL_BYTES, Weight};
+use super::weight::{ASSIGNMENT_BYTES, NEWCOMER_BYTES, OFFER_BYTES, REFUSAL_BYTES, Weight};
 use super::{
     CUSTOMER_ID, Cell, ColumnOf, Columnar, Condition, DECISION_ID, PLACEMENT, PSEUDONYM_KEY, RELEASE,
 };
@@ -77,11 +77,13 @@ impl Columnar for DecisionRecord {
         Of::count("call_customers", |record| &mut record.call_customers).repeats(),
     ];
 
-    /// Values of features, what limits looked at, candidates, the offers that were shown, and what was refused.
+    /// Values of features, what limits looked at, arms, new offers, candidates, the offers that were shown, and what was refused.
     const WEIGHTS: &'static [(u64, Weight)] = &[
         (30, Weight::Nested),
         (31, Weight::Nested),
         (45, Weight::Nested),
+        (46, Weight::Bytes(ASSIGNMENT_BYTES)),
+        (48, Weight::Bytes(NEWCOMER_BYTES)),
         (50, Weight::Nested),
         (60, Weight::Bytes(OFFER_BYTES)),
         (63, Weight::Bytes(REFUSAL_BYTES)),

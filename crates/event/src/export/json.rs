@@ -12,8 +12,9 @@ use super::names::{FeatureKind, FeatureName, Names, NamesOfRelease};
 use crate::columns::{Entry, POSITION, RECORD, RECORDED_AT, Shown};
 use crate::export::time;
 use crate::proto::{
-    Candidates, DecisionRecord, EncryptedValues, FeatureSource, FeatureValues, RecordedFactors,
-    RecordedOffer, RecordedRefusal, RecordedReservation, RecordedTerms, SeenHistory, SeenKind,
+    Candidates, DecisionRecord, EncryptedValues, FeatureSource, FeatureValues, RecordedAssignment,
+    RecordedFactors, RecordedOffer, RecordedRefusal, RecordedReservation, RecordedTerms, SeenHistory,
+    SeenKind,
 };
 use crate::seen::{FullLimit, NamedKind, Seen, SeenEvent, SeenName};
 
@@ -94,6 +95,12 @@ struct Rest<'r> {
     segment: Option<Segment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     history: Option<History<'r>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    assignments: Vec<Arm<'r>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    held_out: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    newcomers: Vec<Newcomer<'r>>,
     candidates: Option<Withheld<'r>>,
     offers: Vec<Offer<'r>>,
     error_field: Option<&'r str>,
@@ -127,6 +134,13 @@ fn rest<'r>(record: &'r DecisionRecord, names: Option<&'r dyn Names>) -> Rest<'r
             .as_ref()
             .map(|segment| Segment { distance: Double(segment.distance), margin: Double(segment.margin) }),
         history: record.history.as_ref().map(|seen| History::new(seen, record.decided_at)),
+        assignments: record.assignments.iter().map(Arm::new).collect(),
+        held_out: record.held_out,
+        newcomers: record
+            .newcomers
+            .iter()
+            .map(|one| Newcomer { offer_id: &one.offer_id, impressions: one.impressions })
+            .collect(),
         candidates: record.candidates.as_ref().map(|found| withheld(found, record, names)),
         offers: record.offers.iter().map(Offer::new).collect(),
         error_field: record.error.as_ref().map(|error| &*error.field),
@@ -140,9 +154,36 @@ struct Segment {
     margin: Double,
 }
 
+/// The customer's variant of an experiment, as it is recorded.
+#[derive(Serialize)]
+struct Arm<'r> {
+    experiment: &'r str,
+    variant: &'r str,
+    how: u32,
+    /// Sixteen hexadecimal digits: JSON readers keep 53 bits of a number.
+    phase: String,
+}
+
+impl<'r> Arm<'r> {
+    fn new(assignment: &'r RecordedAssignment) -> Self {
+        let RecordedAssignment { experiment, variant, how, phase } = assignment;
+        Self { experiment, variant, how: *how, phase: format!("{phase:016x}") }
+    }
+}
+
+#[derive(Serialize)]
+struct Newcomer<'r> {
+    offer_id: &'r str,
+    impressions: u64,
+}
+
 #[derive(Serialize)]
 struct Offer<'r> {
     fallback: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    conditional: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    mandatory: bool,
     factors: Option<Factors<'r>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     terms: Option<Terms>,
@@ -214,6 +255,8 @@ impl<'r> Offer<'r> {
         };
         Self {
             fallback: offer.fallback,
+            conditional: offer.conditional,
+            mandatory: offer.mandatory,
             factors: offer.factors.as_ref().map(factors),
             terms: offer.terms.map(terms),
             cap_total: offer.cap_total.as_ref().map(reservation),

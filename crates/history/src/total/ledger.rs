@@ -276,6 +276,13 @@ impl Ledger {
         usage
     }
 
+    /// How many decisions have shown the offer since the history began.
+    pub(crate) fn impressions(&self) -> u64 {
+        let book = self.book();
+        let shown = of_type(&book.series, DECISION).map_or(0, |series| series.lifetime.count);
+        u64::try_from(shown).unwrap_or(0)
+    }
+
     /// The number of open reservations, and the bytes of everything, roughly.
     pub(crate) fn size(&self) -> (usize, usize) {
         let book = self.book();

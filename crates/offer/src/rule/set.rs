@@ -62,7 +62,7 @@ pub(crate) struct OfferView<'a> {
 
 impl OfferView<'_> {
     /// The placeholder for rules that read nothing of an offer.
-    pub(super) const NONE: Self = Self {
+    pub(crate) const NONE: Self = Self {
         index: 0,
         fields: OfferFields { id: "", category: "", value: 0.0, cost: 0.0, weight: 0.0 },
         features: Vec::new(),

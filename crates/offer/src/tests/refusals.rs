@@ -290,12 +290,11 @@ fn what_is_not_enforced_is_refused_by_name() {
     check("value = 40.0", "caps = 3\nvalue = 40.0", &[refused]);
     let negative = "offer `cash_back`: `caps` must not be negative, and is -3";
     check("value = 40.0", "caps = { customer = -3 }\nvalue = 40.0", &[negative, refused]);
-    for key in ["holdout", "experiment", "explore", "exploration"] {
-        let refused = format!("{key}: not enforced by this version; remove it");
-        check("segmentation =", &format!("{key} = 0.1\nsegmentation ="), &[&refused]);
-        let refused = format!("placement `email`: {refused}");
-        check("count = 1", &format!("{key} = true\ncount = 1"), &[&refused]);
-    }
+    let refused = "explore: not enforced by this version; remove it";
+    check("segmentation =", "explore = 0.1\nsegmentation =", &[refused]);
+    check("count = 1", "explore = true\ncount = 1", &[&format!("placement `email`: {refused}")]);
+    let elsewhere = "`exploration` belongs to a [[placement]]; move it there";
+    check("segmentation =", "exploration = { method = \"greedy\" }\nsegmentation =", &[elsewhere]);
     let refused = "placement `email`: suppression: not enforced by this version; remove it";
     check("count = 1", "suppression = true\ncount = 1", &[refused]);
     check(

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::variants::{self, Replacement, Replacements};
 use super::{Scorer, Segmenter};
 use feature::{Entity, FeatureSchema, FeatureType};
 use model::Model;
@@ -44,6 +45,8 @@ pub struct FeatureUsage {
     /// For each offer its consents alone, which is all that a fallback needs.
     fallbacks: Vec<UsedFeatures>,
     models: Vec<UsedFeatures>,
+    /// For each placement: the rules of its experiments, and what their variants may put in the place of its models.
+    experiments: Vec<(UsedFeatures, Vec<Replacement>)>,
     /// For every decision: the inputs of the segmentation.
     segment: UsedFeatures,
     consent_features: Vec<ConsentFeature>,
@@ -96,14 +99,22 @@ impl UsedFeatures {
     }
 }
 
+/// What scores in a release.
+pub(super) struct Scoring<'a> {
+    pub models: &'a [Arc<Model>],
+    /// Placement × offer.
+    pub scorers: &'a [Vec<Option<Scorer>>],
+    pub replacements: &'a Replacements,
+}
+
 impl FeatureUsage {
     pub(super) fn new(
         schema: &FeatureSchema,
         catalog: &Catalog,
-        models: &[Arc<Model>],
-        scorers: &[Vec<Option<Scorer>>],
+        scoring: &Scoring<'_>,
         segmentation: Option<&Segmenter>,
     ) -> Self {
+        let Scoring { models, scorers, replacements } = scoring;
         let offers = catalog.library.offers();
         let mut consents: Vec<String> = offers.iter().flat_map(|offer| &offer.consents).cloned().collect();
         consents.sort_unstable();
@@ -141,23 +152,32 @@ impl FeatureUsage {
             weight.offers.iter().for_each(|offer| add_rule(*offer, &weight.when));
         }
         let of_model = |model: &Arc<Model>| of_names(&mut model.features());
+        let at_placement = |placement: usize| {
+            let mut wanted = empty();
+            let rules = catalog.experiments.all.iter().filter(|experiment| experiment.is_at(placement));
+            for when in rules.filter_map(|experiment| experiment.when.as_ref()) {
+                when.rule.features().for_each(|feature| wanted.add_feature(feature));
+            }
+            (wanted, variants::at_placement(catalog, replacements, placement).collect())
+        };
         let mut usage = Self {
             placements: Vec::new(),
             offers: of_offers,
             fallbacks,
             models: models.iter().map(of_model).collect(),
+            experiments: (0..scorers.len()).map(at_placement).collect(),
             segment: segmentation.map_or_else(empty, |segments| of_names(&mut segments.features())),
             consent_features,
             consents,
         };
-        let placements = catalog.policy.placements.iter().zip(scorers);
+        let placements = catalog.policy.placements.iter().zip(*scorers).enumerate();
         usage.placements = placements
-            .map(|(placement, scorers)| {
+            .map(|(index, (placement, scorers))| {
                 let candidates = placement
                     .candidates
                     .iter()
                     .map(|candidate| (candidate.offer, scorers[candidate.offer.get()]));
-                usage.of(candidates, placement.fallback)
+                usage.of(PlacementIndex::new(index), candidates, placement.fallback)
             })
             .collect();
         usage
@@ -169,19 +189,24 @@ impl FeatureUsage {
         &self.placements[placement.get()]
     }
 
-    /// What decisions between these candidates use. Each candidate comes with what scores it; the placement's
+    /// What decisions between these candidates at a placement use. Each candidate comes with what scores it; the placement's
     /// fallback is included.
     #[must_use]
     pub fn of(
         &self,
+        placement: PlacementIndex,
         candidates: impl IntoIterator<Item = (OfferIndex, Option<Scorer>)>,
         fallback: Option<OfferIndex>,
     ) -> UsedFeatures {
         let mut wanted = self.segment.clone();
+        let (rules, replacements) = &self.experiments[placement.get()];
+        wanted.unite(rules);
         for (offer, scorer) in candidates {
             wanted.unite(&self.offers[offer.get()]);
             if let Some(scorer) = scorer {
                 wanted.unite(&self.models[scorer.model.get()]);
+                let replaced = replacements.iter().filter(|replaced| replaced.pinned == scorer.model);
+                replaced.for_each(|replaced| wanted.unite(&self.models[replaced.by.get()]));
             }
         }
         if let Some(fallback) = fallback {

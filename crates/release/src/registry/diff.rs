@@ -66,6 +66,7 @@ mod tests {
             created: String::new(),
             models,
             hashes: BTreeMap::new(),
+            step: None,
         };
         ReleaseFiles {
             record,

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Place, Store, StoreError, contents, keys, now, parse_toml, to_toml};
 use crate::fault;
-use crate::records::{RELEASE_FILES, ReleaseFiles, ReleaseRecord};
+use crate::records::{ExperimentStep, RELEASE_FILES, ReleaseFiles, ReleaseRecord};
 use model::sha256_of;
 use objects::Put;
 use objects::files::{self, Moved};
+
+/// The file that names the models of variants.
+const POLICY: &str = "policy.toml";
 
 /// A release to write. The caller has checked that it is sound.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +27,15 @@ pub struct NewRelease<'a> {
     pub offers: &'a str,
     /// The text of `policy.toml`.
     pub policy: &'a str,
+    /// What it does to an experiment; `None` for a release of a person.
+    pub step: Option<&'a ExperimentStep>,
+}
+
+/// The versions that a release needs: those that it pins, and those that variants of its policy name.
+#[must_use]
+pub(crate) fn needed(models: &BTreeMap<String, u64>, policy: &str) -> BTreeSet<(String, u64)> {
+    let pinned = models.iter().map(|(name, version)| (name.clone(), *version));
+    pinned.chain(experiment::versions(policy)).collect()
 }
 
 impl NewRelease<'_> {
@@ -41,6 +53,7 @@ impl NewRelease<'_> {
             created: now(),
             models: self.models.clone(),
             hashes: self.texts().into_iter().map(hash).collect(),
+            step: self.step.cloned(),
         }
     }
 }
@@ -75,6 +88,17 @@ impl Store {
         let key = keys::release(number, keys::RECORD);
         let text = self.0.objects.text(&key)?.ok_or(StoreError::NoSuchRelease(number))?;
         parse_toml(self.0.objects.shown(&key), &text)
+    }
+
+    /// The records of releases, as far as they can be read; a few are read concurrently.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn release_records(&self, numbers: &[u64]) -> Result<Vec<ReleaseRecord>, StoreError> {
+        let keys: Vec<String> = numbers.iter().map(|number| keys::release(*number, keys::RECORD)).collect();
+        let texts = keys.iter().zip(self.0.objects.texts(&keys)?);
+        // One that is missing or damaged says nothing about the others.
+        Ok(texts.filter_map(|(key, text)| parse_toml(self.0.objects.shown(key), &text?).ok()).collect())
     }
 
     /// The texts of a release, checked against their hashes.
@@ -115,7 +139,7 @@ impl Store {
         }
     }
 
-    /// The releases that pin a version, ascending.
+    /// The releases that pin a version or have it in a variant, ascending.
     ///
     /// # Errors
     /// When a record cannot be read: it may pin anything.
@@ -128,15 +152,19 @@ impl Store {
             let record: ReleaseRecord = parse_toml(self.0.objects.shown(key), &text)?;
             if record.models.get(name) == Some(&version) {
                 pinning.push(number);
+                continue;
+            }
+            let policy = self.0.objects.text(&keys::release(number, POLICY))?.unwrap_or_default();
+            if experiment::versions(&policy).contains(&(name.to_owned(), version)) {
+                pinning.push(number);
             }
         }
         Ok(pinning)
     }
 
-    fn check_pins(&self, models: &BTreeMap<String, u64>) -> Result<(), StoreError> {
-        for (name, version) in models {
-            keys::check_name(name)?;
-            let (name, version) = (name.clone(), *version);
+    fn check_pins(&self, new: &NewRelease<'_>) -> Result<(), StoreError> {
+        for (name, version) in needed(new.models, new.policy) {
+            keys::check_name(&name)?;
             // The order matters: a deletion removes its mark after the manifest. So if a deletion ends between the
             // two reads, the second one notices.
             if self.is_being_deleted(&name, version)? {
@@ -161,7 +189,7 @@ impl Store {
         }
         fault::point("release.staged");
         let _held = self.lock()?;
-        self.check_pins(new.models)?;
+        self.check_pins(new)?;
         let mut number = contents::numbers(&releases)?.into_iter().max().unwrap_or(0) + 1;
         loop {
             let record = new.record(number);
@@ -181,7 +209,7 @@ impl Store {
     /// In a bucket: the first file takes the number, and the record is written last. Half a release of a dead writer
     /// keeps its number and is no release.
     fn put_release(&self, new: &NewRelease<'_>) -> Result<ReleaseRecord, StoreError> {
-        self.check_pins(new.models)?;
+        self.check_pins(new)?;
         let listed = self.0.objects.list(keys::RELEASES)?;
         let numbers = listed.keys().filter_map(|key| keys::number(key.split('/').next()?));
         let mut number = numbers.max().unwrap_or(0) + 1;
@@ -199,7 +227,7 @@ impl Store {
         self.put_own(&key, &to_toml(&record)?)?;
         // A deletion marks its version and then looks for releases; this writes the release and then looks for marks.
         // So at least one of the two sees the other.
-        if let Err(error) = self.check_pins(new.models) {
+        if let Err(error) = self.check_pins(new) {
             self.0.objects.delete(&key)?;
             return Err(error);
         }

@@ -53,7 +53,15 @@ fn current(release: u64, sequence: u64) -> Current {
 }
 
 fn release(store: &Store, models: &BTreeMap<String, u64>) -> Result<u64, StoreError> {
-    let new = NewRelease { author: "a test", note: "", models, features: "f", offers: "o", policy: "p" };
+    let new = NewRelease {
+        author: "a test",
+        note: "",
+        models,
+        features: "f",
+        offers: "o",
+        policy: "p",
+        step: None,
+    };
     store.add_release(&new).map(|record| record.number)
 }
 

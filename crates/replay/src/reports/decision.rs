@@ -4,8 +4,8 @@ use report::numbers;
 
 use super::outline::{Block, Cell, Grid, Kind, Outline, Part};
 use crate::view::{
-    DecisionView, ViewedFactors, ViewedHistory, ViewedLimit, ViewedOffer, ViewedRefusal, ViewedReservation,
-    ViewedValue, ViewedWithheld,
+    DecisionView, ViewedAssignment, ViewedFactors, ViewedHistory, ViewedLimit, ViewedOffer, ViewedRefusal,
+    ViewedReservation, ViewedValue, ViewedWithheld,
 };
 
 /// The page.
@@ -18,6 +18,7 @@ pub(super) fn outline(view: &DecisionView) -> Outline {
         tiles: Vec::new(),
         parts: vec![
             Part::new("shown", "What was shown", shown(&view.offers)),
+            Part::new("arms", "Experiments", arms(view)),
             Part::new("withheld", "Why not the others", withheld(&view.withheld)),
             Part::new("reserved", "What was reserved", reserved(&view.offers)),
             Part::new("refused", "What was refused when it was to be shown", refused(&view.refusals)),
@@ -78,7 +79,8 @@ fn shown(offers: &[ViewedOffer]) -> Vec<Block> {
     let row = |offer: &ViewedOffer| {
         let id =
             if offer.fallback { format!("{} (fallback)", offer.offer_id) } else { offer.offer_id.clone() };
-        let mut row: Vec<Cell> = vec![id.into(), number(offer.priority)];
+        let id = if offer.mandatory { format!("{id} (mandatory)") } else { id };
+        let mut row: Vec<Cell> = vec![id.into(), number(offer.priority), probability(offer).into()];
         match &offer.factors {
             Some(ViewedFactors {
                 propensity,
@@ -100,6 +102,7 @@ fn shown(offers: &[ViewedOffer]) -> Vec<Block> {
     let columns = [
         ("offer", Kind::Words),
         ("priority", Kind::Number),
+        ("probability", Kind::Number),
         ("propensity", Kind::Number),
         ("context", Kind::Number),
         ("value", Kind::Number),
@@ -108,6 +111,26 @@ fn shown(offers: &[ViewedOffer]) -> Vec<Block> {
         ("model", Kind::Words),
     ];
     grid(&columns, offers.iter().map(row).collect())
+}
+
+/// The probability of the choice; an asterisk where it is conditional.
+fn probability(offer: &ViewedOffer) -> String {
+    let mark = if offer.conditional { "*" } else { "" };
+    format!("{:.4}{mark}", offer.selection_probability)
+}
+
+fn arms(view: &DecisionView) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    if view.held_out {
+        blocks
+            .push(Block::Text("The customer is in the holdout: only the fallback reaches them.".to_owned()));
+    }
+    let row = |one: &ViewedAssignment| {
+        [one.experiment.as_str(), one.variant.as_str(), one.how].map(Cell::from).to_vec()
+    };
+    let rows = view.assignments.iter().map(row).collect();
+    blocks.extend(grid(&words(["experiment", "variant", "how"]), rows));
+    blocks
 }
 
 fn withheld(withheld: &[ViewedWithheld]) -> Vec<Block> {

@@ -1,0 +1,387 @@
+//! Ramps: experiments that start, cover more customers, pause, stop and are concluded, each by a release.
+//!
+//! A step is a release made from `CURRENT` that differs in one experiment alone. It is promoted only over the release
+//! that it was made from. If somebody promoted something else meanwhile, it is made again from that. So nothing that a
+//! person promoted is ever undone. A step checks that its text loads; models do not change, so no gate runs.
+//!
+//! Start reading at [`Ramps::change`]. `ramps/schedule.rs` says when a schedule takes its next step, `ramps/stops.rs`
+//! what happens to a stop while the store is away.
+
+mod history;
+mod schedule;
+mod stops;
+mod view;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use experiment::State;
+use experiment::edit::{self, Concluded, EditError};
+
+use self::history::History;
+use self::schedule::Advancing;
+use self::stops::Stops;
+use self::view::{Standing, View};
+use super::records::{
+    Change, ChangedExperiment, ConcludedExperiment, ExperimentDetail, ExperimentList, ExperimentStep, Order,
+    StepAction,
+};
+use super::store::NewRelease;
+use super::{Deployer, PromotionRequest, Registry, RegistryError, ReleaseDraft, Store};
+use telemetry::Metrics;
+use work::Call;
+
+/// How often a step is made again because something else was promoted meanwhile.
+const ATTEMPTS: usize = 16;
+
+/// How many of the newest releases are searched for the one that an earlier call concluded.
+const CONCLUDED_AMONG: usize = 100;
+
+/// What ramps need.
+pub struct RampsParts {
+    /// The store.
+    pub store: Store,
+    /// Makes the releases of winners.
+    pub registry: Registry,
+    /// Promotes steps.
+    pub deployer: Deployer,
+    /// Counts steps and pending stops.
+    pub metrics: Arc<Metrics>,
+    /// What other servers call this one.
+    pub server: String,
+}
+
+/// Changes experiments; clones are handles to the same one.
+#[derive(Clone)]
+pub struct Ramps {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    parts: RampsParts,
+    /// What the store had when it was last read.
+    view: Mutex<Option<Arc<View>>>,
+    history: Mutex<History>,
+    stops: Mutex<Stops>,
+    advancing: Mutex<Advancing>,
+}
+
+impl fmt::Debug for Ramps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ramps").field(&self.shared.parts.store.location()).finish()
+    }
+}
+
+/// What a step does, in words of the text of a policy.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Step {
+    action: StepAction,
+    state: State,
+    coverage: f64,
+    scheduled: bool,
+}
+
+impl Ramps {
+    /// Ramps over a store.
+    #[must_use]
+    pub fn new(parts: RampsParts) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                parts,
+                view: Mutex::default(),
+                history: Mutex::default(),
+                stops: Mutex::default(),
+                advancing: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The experiments of the current release, or of the last one that was read while the store is away.
+    ///
+    /// # Errors
+    /// When the store cannot be read and never was.
+    pub fn list(&self) -> Result<ExperimentList, RegistryError> {
+        let (view, store_error) = self.last_view()?;
+        let stops = self.stops();
+        let experiments = view.standings.iter().map(|standing| standing.summary(&stops)).collect();
+        Ok(ExperimentList { release: view.current.release, experiments, store_error })
+    }
+
+    /// One experiment, with what was done to it.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`]; as [`Ramps::list`].
+    pub fn get(&self, id: &str) -> Result<ExperimentDetail, RegistryError> {
+        let (view, mut store_error) = self.last_view()?;
+        let experiment = view.standing(id)?.summary(&self.stops());
+        let steps = self.steps_of(id).unwrap_or_else(|error| {
+            store_error = error.to_string();
+            Vec::new()
+        });
+        Ok(ExperimentDetail { release: view.current.release, experiment, steps, store_error })
+    }
+
+    /// Changes an experiment for everyone: makes a release from the current one and promotes it. Writes nothing if the
+    /// experiment is so already.
+    ///
+    /// A stop that cannot be written because the store is away is remembered, and [`Ramps::poll`] tries it again.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`]; [`RegistryError::Precondition`] where the state of the experiment does not allow
+    /// it; [`RegistryError::Unsound`] where the reader refuses the coverage; [`RegistryError::Overtaken`] where other
+    /// promotions came first [`ATTEMPTS`] times; [`RegistryError::StopPending`].
+    pub fn change(&self, change: &Change, call: &Call) -> Result<ChangedExperiment, RegistryError> {
+        let done = self.change_once(change, call);
+        match (change.order, done) {
+            (Order::Stop, Err(error)) => Err(self.pend(change, error)),
+            (Order::Stop, Ok(done)) => {
+                self.settle(&change.experiment);
+                Ok(done)
+            }
+            (Order::Start | Order::Ramp { .. } | Order::Pause, done) => done,
+        }
+    }
+
+    /// As [`Ramps::change`], for a process that does not stay: a stop is not remembered.
+    ///
+    /// # Errors
+    /// As [`Ramps::change`], without [`RegistryError::StopPending`].
+    pub fn change_once(&self, change: &Change, call: &Call) -> Result<ChangedExperiment, RegistryError> {
+        let Change { experiment, order, author, reason } = change;
+        self.step(experiment, (author, reason), call, |standing| standing.ordered(*order))
+    }
+
+    /// Makes and promotes the step that `decide` derives from the present, until no other promotion comes between.
+    /// `None`: nothing is to be done.
+    fn step(
+        &self,
+        id: &str,
+        (author, reason): (&str, &str),
+        call: &Call,
+        decide: impl Fn(&Standing) -> Result<Option<Step>, RegistryError>,
+    ) -> Result<ChangedExperiment, RegistryError> {
+        let RampsParts { store, deployer, metrics, .. } = &self.shared.parts;
+        let mut current = 0;
+        for _ in 0..ATTEMPTS {
+            let view = self.read_view()?;
+            let standing = view.standing(id)?;
+            current = view.current.release;
+            let Some(step) = decide(standing)? else { return Ok(unchanged(&view, standing)) };
+            let base = store.release(current)?;
+            let policy = standing.edited(&base.policy, step)?;
+            // Its promotion loads it again. A pause and a stop do not wait for that twice: no coverage of theirs can be
+            // wrong.
+            if matches!(step.action, StepAction::Start | StepAction::Ramp) {
+                deployer.check_policy(&base, &policy)?;
+            }
+            call.check()?;
+            if store.current()?.current != view.current {
+                continue;
+            }
+            let made = ExperimentStep {
+                experiment: id.to_owned(),
+                action: step.action,
+                base: current,
+                coverage: step.coverage,
+                scheduled: step.scheduled,
+                winner: String::new(),
+            };
+            let note = told(id, step, reason);
+            let record = store.add_release(&NewRelease {
+                author,
+                note: &note,
+                models: &base.record.models,
+                features: &base.features,
+                offers: &base.offers,
+                policy: &policy,
+                step: Some(&made),
+            })?;
+            let (author, reason) = (author.to_owned(), reason.to_owned());
+            let expected_current = Some(current);
+            let request = PromotionRequest { release: record.number, expected_current, author, reason };
+            match deployer.promote(&request, call) {
+                Ok(promotion) => {
+                    metrics.experiment_step(step.action.word(), step.scheduled);
+                    tracing::info!(
+                        experiment = id,
+                        action = step.action.word(),
+                        coverage = step.coverage,
+                        release = record.number,
+                        scheduled = step.scheduled,
+                        by = request.author,
+                        "the experiment has changed"
+                    );
+                    return Ok(ChangedExperiment {
+                        id: id.to_owned(),
+                        state: step.state,
+                        coverage: step.coverage,
+                        changed: true,
+                        current: promotion.current,
+                        overtaken_by: promotion.overtaken_by,
+                    });
+                }
+                Err(RegistryError::Overtaken { current: other, .. }) => {
+                    tracing::debug!(experiment = id, release = other, "another promotion came first");
+                    current = other;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let message = format!("other promotions came first {ATTEMPTS} times; call again");
+        Err(RegistryError::Overtaken { current, message })
+    }
+
+    /// Stops an experiment in a release in which what its `winner` changes holds for everyone. A person may promote it.
+    /// Repeated while the same release is current, it returns the same release.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`]; [`RegistryError::Precondition`] where the experiment never ran, or what the winner
+    /// changes cannot be written; as [`Registry::create_release`].
+    pub fn conclude(
+        &self,
+        (id, winner): (&str, &str),
+        author: &str,
+        note: &str,
+        call: &Call,
+    ) -> Result<ConcludedExperiment, RegistryError> {
+        let RampsParts { store, registry, .. } = &self.shared.parts;
+        let view = self.read_view()?;
+        let standing = view.standing(id)?;
+        if standing.outline.state == State::Draft {
+            let message = format!("experiment `{id}` is a draft: nobody was in an arm, so none has won");
+            return Err(RegistryError::Precondition(message));
+        }
+        let base = store.release(view.current.release)?;
+        let Concluded { policy, models } = edit::conclude(&base.policy, id, winner)?;
+        let step = ExperimentStep {
+            experiment: id.to_owned(),
+            action: StepAction::Conclude,
+            base: base.record.number,
+            coverage: standing.outline.coverage,
+            scheduled: false,
+            winner: winner.to_owned(),
+        };
+        let later: Vec<u64> = store
+            .releases()?
+            .into_iter()
+            .rev()
+            .take_while(|number| *number > step.base)
+            .take(CONCLUDED_AMONG)
+            .collect();
+        let earlier =
+            store.release_records(&later)?.into_iter().find(|record| record.step.as_ref() == Some(&step));
+        if let Some(record) = earlier {
+            return Ok(ConcludedExperiment { record, created: false, warnings: Vec::new() });
+        }
+        let note =
+            if note.is_empty() { format!("experiment {id}: {winner} has won") } else { note.to_owned() };
+        let draft = ReleaseDraft {
+            base: step.base,
+            models,
+            policy: Some(policy),
+            author: author.to_owned(),
+            note,
+            step: Some(step),
+            ..ReleaseDraft::default()
+        };
+        let made = registry.create_release(&draft, call)?;
+        Ok(ConcludedExperiment { record: made.record, created: true, warnings: made.warnings })
+    }
+
+    /// Does what is due: stops that could not be written, then steps of schedules. A server calls it at regular
+    /// intervals, from one thread.
+    pub fn poll(&self, now: DateTime<Utc>) {
+        self.retry_stops();
+        self.advance(now);
+    }
+
+    fn parts(&self) -> &RampsParts {
+        &self.shared.parts
+    }
+}
+
+impl Standing {
+    /// The step that carries out an order; `None` if nothing is to be done.
+    fn ordered(&self, order: Order) -> Result<Option<Step>, RegistryError> {
+        let (id, state, now) = (&self.outline.id, self.outline.state, self.outline.coverage);
+        let refuse = |why: &str| {
+            Err(RegistryError::Precondition(format!("experiment `{id}` is {}: {why}", state.name())))
+        };
+        let step = |action, state| Some(Step { action, state, coverage: now, scheduled: false });
+        match (order, state) {
+            (Order::Start, State::Draft | State::Paused) => Ok(step(StepAction::Start, State::Running)),
+            (Order::Start, State::Running) => {
+                let halted = self.schedule.as_ref().is_some_and(|schedule| !schedule.halted.is_empty());
+                Ok(if halted { step(StepAction::Start, State::Running) } else { None })
+            }
+            (Order::Start, State::Stopped) => refuse(
+                "that is for good, since its results would mix; give it another id in a release of your own",
+            ),
+            (Order::Ramp { coverage }, State::Running) => {
+                if coverage < now {
+                    let message = format!(
+                        "must be more than the {now} that it has, not {coverage}: a ramp only rises; pause or stop it"
+                    );
+                    return Err(RegistryError::Invalid { field: "coverage".to_owned(), message });
+                }
+                let rises = coverage > now;
+                let ramp = Step { action: StepAction::Ramp, state, coverage, scheduled: false };
+                Ok(rises.then_some(ramp))
+            }
+            (Order::Ramp { .. }, State::Draft | State::Paused) => refuse("start it first"),
+            (Order::Ramp { .. }, State::Stopped) => refuse("nobody is in an arm any more"),
+            (Order::Pause, State::Running) => Ok(step(StepAction::Pause, State::Paused)),
+            (Order::Pause, State::Paused) | (Order::Stop, State::Stopped) => Ok(None),
+            (Order::Pause, State::Draft | State::Stopped) => refuse("only one that runs can be paused"),
+            (Order::Stop, State::Draft | State::Running | State::Paused) => {
+                Ok(step(StepAction::Stop, State::Stopped))
+            }
+        }
+    }
+
+    /// The text of a policy after a step.
+    fn edited(&self, policy: &str, step: Step) -> Result<String, RegistryError> {
+        let (id, outline) = (&self.outline.id, &self.outline);
+        let mut text = policy.to_owned();
+        if step.state != outline.state {
+            text = edit::set_state(&text, id, step.state)?;
+        }
+        if step.coverage > outline.coverage {
+            text = edit::set_coverage(&text, id, step.coverage)?;
+        }
+        Ok(text)
+    }
+}
+
+/// What a step is for, as its release has it.
+fn told(id: &str, step: Step, reason: &str) -> String {
+    let told = format!("experiment {id}: {}, coverage {}", step.action.word(), step.coverage);
+    if reason.is_empty() { told } else { format!("{told}: {reason}") }
+}
+
+fn unchanged(view: &View, standing: &Standing) -> ChangedExperiment {
+    ChangedExperiment {
+        id: standing.outline.id.clone(),
+        state: standing.outline.state,
+        coverage: standing.outline.coverage,
+        changed: false,
+        current: view.current.clone(),
+        overtaken_by: 0,
+    }
+}
+
+impl From<EditError> for RegistryError {
+    fn from(error: EditError) -> Self {
+        let text = error.to_string();
+        match error {
+            EditError::NoExperiment { .. } | EditError::NoVariant { .. } => Self::NotFound(text),
+            EditError::Elsewhere { .. } | EditError::Layout { .. } => Self::Precondition(text),
+            EditError::Unreadable(_) => Self::Damaged(text),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

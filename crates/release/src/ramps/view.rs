@@ -1,0 +1,97 @@
+//! The experiments of a store at one moment.
+
+use std::sync::Arc;
+
+use experiment::{Outline, outline};
+
+use super::stops::Stops;
+use super::{Ramps, lock};
+use crate::records::{Current, ExperimentSummary, Schedule, VariantSummary};
+use crate::{RegistryError, Stamped};
+use document::suggestion;
+
+/// What is current, and its experiments by id.
+#[derive(Debug, Clone)]
+pub(super) struct View {
+    pub(super) current: Current,
+    pub(super) standings: Vec<Standing>,
+}
+
+/// An experiment of the current release.
+#[derive(Debug, Clone)]
+pub(super) struct Standing {
+    pub(super) outline: Outline,
+    /// What its schedule does next.
+    pub(super) schedule: Option<Schedule>,
+}
+
+impl View {
+    /// The experiment called `id`.
+    pub(super) fn standing(&self, id: &str) -> Result<&Standing, RegistryError> {
+        self.standings.iter().find(|standing| standing.outline.id == id).ok_or_else(|| {
+            let hint = suggestion(id, self.standings.iter().map(|standing| standing.outline.id.as_str()));
+            let release = self.current.release;
+            RegistryError::NotFound(format!(
+                "release {release}, which is current, has no experiment `{id}`{hint}"
+            ))
+        })
+    }
+}
+
+impl Standing {
+    pub(super) fn summary(&self, stops: &Stops) -> ExperimentSummary {
+        let Outline { id, state, coverage, placements, when, group, variants, .. } = self.outline.clone();
+        let pending_stop = stops.pending(&id);
+        let variants = variants
+            .into_iter()
+            .map(|variant| VariantSummary {
+                id: variant.id,
+                weight: variant.weight,
+                changes: variant.changes,
+            })
+            .collect();
+        let schedule = self.schedule.clone();
+        ExperimentSummary { id, state, coverage, placements, when, group, variants, schedule, pending_stop }
+    }
+}
+
+impl Ramps {
+    /// What the store has now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn read_view(&self) -> Result<Arc<View>, RegistryError> {
+        let Stamped { current, .. } = self.parts().store.current()?;
+        self.view_of(current)
+    }
+
+    /// The experiments of what is current, which this server has read already.
+    pub(super) fn view_of(&self, current: Current) -> Result<Arc<View>, RegistryError> {
+        if let Some(known) = self.known_view().filter(|known| known.current == current) {
+            return Ok(known);
+        }
+        let policy = self.parts().store.release(current.release)?.policy;
+        let outlines = outline(&policy)?;
+        let mut standings = Vec::with_capacity(outlines.len());
+        for outline in outlines {
+            let schedule = self.schedule(&outline, &current)?;
+            standings.push(Standing { outline, schedule });
+        }
+        let view = Arc::new(View { current, standings });
+        *lock(&self.shared.view) = Some(Arc::clone(&view));
+        Ok(view)
+    }
+
+    /// What the store has, or had when it was last read; and why it cannot be read now.
+    pub(super) fn last_view(&self) -> Result<(Arc<View>, String), RegistryError> {
+        match (self.read_view(), self.known_view()) {
+            (Ok(view), _) => Ok((view, String::new())),
+            (Err(error @ RegistryError::Store(_)), Some(known)) => Ok((known, error.to_string())),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    pub(super) fn known_view(&self) -> Option<Arc<View>> {
+        lock(&self.shared.view).clone()
+    }
+}

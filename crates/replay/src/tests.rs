@@ -1,0 +1,3 @@
+//! What goes through records, replay, what-if and simulation at once.
+
+mod experiments;

@@ -1,0 +1,285 @@
+//! The texts that show experiments to a person.
+
+use std::fmt::Write as _;
+
+use crate::cli::table::new_table;
+use release::{
+    ChangedExperiment, ConcludedExperiment, ExperimentDetail, ExperimentList, ExperimentSummary, PendingStop,
+    Schedule, StepRecord,
+};
+use telemetry::foreign;
+
+/// A list of experiments.
+pub(super) fn list(list: &ExperimentList) -> String {
+    let mut text = if list.experiments.is_empty() {
+        format!("release {}, which is current, has no experiments", list.release)
+    } else {
+        let mut table =
+            new_table(&["experiment", "state", "coverage", "placements", "variants", "next"], 2..3);
+        for experiment in &list.experiments {
+            let ExperimentSummary { id, state, coverage, placements, variants, schedule, .. } = experiment;
+            let variants: Vec<&str> = variants.iter().map(|variant| variant.id.as_str()).collect();
+            table.add_row([
+                id.as_str(),
+                state.name(),
+                &percent(*coverage),
+                &all_of(placements),
+                &variants.join(", "),
+                &schedule.as_ref().map(next).unwrap_or_default(),
+            ]);
+        }
+        table.to_string()
+    };
+    for experiment in &list.experiments {
+        if let Some(stop) = &experiment.pending_stop {
+            let _ = write!(text, "\n\n{}", pending(&experiment.id, stop));
+        }
+    }
+    add_store_error(&mut text, &list.store_error);
+    text
+}
+
+/// One experiment.
+pub(super) fn detail(detail: &ExperimentDetail) -> String {
+    let ExperimentSummary { id, state, coverage, placements, when, group, variants, schedule, pending_stop } =
+        &detail.experiment;
+    let id = foreign::shown(id);
+    let mut text = format!(
+        "experiment {id} of release {}: {}, coverage {}, at {}",
+        detail.release,
+        state.name(),
+        percent(*coverage),
+        foreign::shown(&all_of(placements))
+    );
+    if !when.is_empty() {
+        let _ = write!(text, "\nfor customers with {}", foreign::shown(when));
+    }
+    if !group.is_empty() {
+        let _ = write!(text, "\nin group {}", foreign::shown(group));
+    }
+    if let Some(schedule) = schedule {
+        let _ = write!(text, "\nnext: {}", foreign::shown(&next(schedule)));
+    }
+    let mut table = new_table(&["variant", "weight", "changes"], 1..2);
+    for variant in variants {
+        let changes = variant.changes.join(", ");
+        let changes = if changes.is_empty() { "nothing".to_owned() } else { changes };
+        table.add_row([variant.id.clone(), percent(variant.weight), changes]);
+    }
+    let _ = write!(text, "\n\n{table}");
+    if !detail.steps.is_empty() {
+        let header = ["done", "coverage", "release", "made from", "when", "by", "reason"];
+        let mut table = new_table(&header, 1..4);
+        for StepRecord { action, coverage, release, base, author, reason, time, .. } in &detail.steps {
+            let (release, base) = (release.to_string(), base.to_string());
+            table.add_row([action.word(), &percent(*coverage), &release, &base, time, author, reason]);
+        }
+        let _ = write!(text, "\n\n{table}");
+    }
+    if let Some(stop) = pending_stop {
+        let _ = write!(text, "\n\n{}", pending(&id, stop));
+    }
+    add_store_error(&mut text, &detail.store_error);
+    text
+}
+
+/// What a change did.
+pub(super) fn changed(changed: &ChangedExperiment) -> String {
+    let ChangedExperiment { id, state, coverage, current, .. } = changed;
+    let (id, state, coverage) = (foreign::shown(id), state.name(), percent(*coverage));
+    if !changed.changed {
+        return format!(
+            "experiment {id} is {state} with coverage {coverage} already, in release {}",
+            current.release
+        );
+    }
+    let mut text = format!(
+        "experiment {id} is {state} with coverage {coverage}: release {} is current, promotion {}",
+        current.release, current.sequence
+    );
+    if current.previous != 0 {
+        let _ = write!(text, "; a rollback goes to release {}", current.previous);
+    }
+    text
+}
+
+/// A release that holds what a winner changes.
+pub(super) fn concluded(concluded: &ConcludedExperiment) -> String {
+    let number = concluded.record.number;
+    let mut text = if concluded.created {
+        format!("release {number} is made; it does not serve yet: proffer release promote {number}")
+    } else {
+        format!("release {number} was made for this before; promote it: proffer release promote {number}")
+    };
+    for warning in &concluded.warnings {
+        let _ = write!(text, "\nwarning: {}", foreign::shown(warning));
+    }
+    text
+}
+
+/// A stop that is given up.
+pub(super) fn withdrawn(id: &str, stop: &PendingStop) -> String {
+    format!(
+        "the stop of experiment {} that {} asked for at {} is withdrawn: the experiment goes on",
+        foreign::shown(id),
+        foreign::shown(&stop.author),
+        stop.since
+    )
+}
+
+fn pending(id: &str, stop: &PendingStop) -> String {
+    let mut text = format!(
+        "experiment {} is to be STOPPED, and still goes on: {} asked for it at {}",
+        foreign::shown(id),
+        foreign::shown(&stop.author),
+        stop.since
+    );
+    if !stop.reason.is_empty() {
+        let _ = write!(text, " ({})", foreign::shown(&stop.reason));
+    }
+    let times = document::plural(stop.attempts, "attempt");
+    let _ = write!(text, "; {times} failed: {}", foreign::shown(&stop.error));
+    text
+}
+
+fn next(schedule: &Schedule) -> String {
+    let coverage = percent(schedule.coverage);
+    if schedule.halted.is_empty() {
+        return format!("{coverage} at {}", schedule.at);
+    }
+    format!("{coverage}, halted: {}; start it to let its schedule go on", schedule.halted)
+}
+
+fn add_store_error(text: &mut String, error: &str) {
+    if !error.is_empty() {
+        let _ = write!(
+            text,
+            "\n\nthe store cannot be read, and this is what it had before: {}",
+            foreign::shown(error)
+        );
+    }
+}
+
+fn all_of(placements: &[String]) -> String {
+    if placements.is_empty() { "all placements".to_owned() } else { placements.join(", ") }
+}
+
+/// A share in percent, with at most as many digits as it has.
+fn percent(share: f64) -> String {
+    let percent = (share * 1e8).round() / 1e6;
+    format!("{percent} %")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use experiment::State;
+    use release::{Current, StepAction, VariantSummary};
+
+    fn summary() -> ExperimentSummary {
+        let variant = |id: &str, changes: &[&str]| VariantSummary {
+            id: id.to_owned(),
+            weight: 0.5,
+            changes: changes.iter().map(|change| (*change).to_owned()).collect(),
+        };
+        ExperimentSummary {
+            id: "propensity_v7".to_owned(),
+            state: State::Running,
+            coverage: 0.07,
+            placements: vec!["app_home".to_owned()],
+            when: "customer.tenure >= 6".to_owned(),
+            group: "ranking".to_owned(),
+            variants: vec![variant("champion", &[]), variant("challenger", &["models = { propensity = 7 }"])],
+            schedule: Some(Schedule {
+                coverage: 0.25,
+                at: "2026-05-01T00:00:00Z".to_owned(),
+                halted: String::new(),
+            }),
+            pending_stop: Some(PendingStop {
+                author: "anna".to_owned(),
+                reason: "complaints".to_owned(),
+                since: "2026-04-30T00:00:00Z".to_owned(),
+                attempts: 3,
+                error: "gone".to_owned(),
+            }),
+        }
+    }
+
+    #[test]
+    fn a_list_says_what_comes_next_and_what_is_pending() {
+        let mut told =
+            ExperimentList { release: 4, experiments: vec![summary()], store_error: "gone".to_owned() };
+        let text = list(&told);
+        for part in [
+            "propensity_v7",
+            "running",
+            "7 %",
+            "app_home",
+            "champion, challenger",
+            "25 % at 2026-05-01T00:00:00Z",
+            "experiment propensity_v7 is to be STOPPED, and still goes on: anna asked for it at 2026-04-30T00:00:00Z \
+             (complaints); 3 attempts failed: gone",
+            "the store cannot be read, and this is what it had before: gone",
+        ] {
+            assert!(text.contains(part), "no {part:?} in {text}");
+        }
+        told.experiments.clear();
+        told.store_error.clear();
+        assert_eq!(list(&told), "release 4, which is current, has no experiments");
+    }
+
+    #[test]
+    fn a_detail_says_what_was_done() {
+        let step = StepRecord {
+            action: StepAction::Ramp,
+            coverage: 0.07,
+            release: 4,
+            base: 3,
+            scheduled: true,
+            author: "schedule".to_owned(),
+            reason: "its schedule".to_owned(),
+            time: "2026-04-29T00:00:00Z".to_owned(),
+        };
+        let told = ExperimentDetail {
+            release: 4,
+            experiment: summary(),
+            steps: vec![step],
+            store_error: String::new(),
+        };
+        let text = detail(&told);
+        for part in [
+            "experiment propensity_v7 of release 4: running, coverage 7 %, at app_home",
+            "for customers with customer.tenure >= 6",
+            "in group ranking",
+            "next: 25 % at",
+            "nothing",
+            "models = { propensity = 7 }",
+            "its schedule",
+            "is to be STOPPED",
+        ] {
+            assert!(text.contains(part), "no {part:?} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_change_says_what_it_did_and_where_a_rollback_would_go() {
+        let (time, author, reason) = (String::new(), String::new(), String::new());
+        let current = Current { release: 5, previous: 2, sequence: 9, author, reason, time };
+        let (id, state) = ("e".to_owned(), State::Running);
+        let mut told =
+            ChangedExperiment { id, state, coverage: 0.25, changed: true, current, overtaken_by: 0 };
+        assert_eq!(
+            changed(&told),
+            "experiment e is running with coverage 25 %: release 5 is current, promotion 9; \
+             a rollback goes to release 2"
+        );
+        told.changed = false;
+        assert_eq!(changed(&told), "experiment e is running with coverage 25 % already, in release 5");
+    }
+
+    #[test]
+    fn a_share_has_the_digits_that_it_needs() {
+        let shares = [1.0, 0.05, 0.07, 0.333, 0.000_1, 0.123_456].map(percent);
+        assert_eq!(shares, ["100 %", "5 %", "7 %", "33.3 %", "0.01 %", "12.3456 %"]);
+    }
+}
