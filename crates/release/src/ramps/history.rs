@@ -64,7 +64,8 @@ impl Ramps {
         while seen < MOST_LOOKED_AT {
             let page = store.promotions_before(before, count)?;
             for promotion in page.iter().rev() {
-                if look(promotion, &*self.told(promotion.release)?)? {
+                let told = self.told(promotion.release)?;
+                if look(promotion, &told)? {
                     return Ok(());
                 }
             }
