@@ -23,7 +23,7 @@ const ROUNDS: usize = 5;
 /// Measures decisions per second.
 pub(crate) fn run(archive: &Archive, store: &Path, goals: &mut Goals) {
     let events = archive.events as u64;
-    let (_, deployer) = App::offline(Store::open(store.to_str().unwrap(), None).unwrap()).unwrap();
+    let (_, deployer, _) = App::offline(Store::open(store.to_str().unwrap(), None).unwrap()).unwrap();
     let [first, second] = [1, 2].map(|number| deployer.release(number).unwrap());
     let with_customers = |release, name: &str| Named {
         snapshot: deployer.with_customers_of_store(release).unwrap(),

@@ -90,7 +90,7 @@ impl<'a> Choosing<'a, '_> {
                 None => {
                     let mandatory = place < self.mandatory;
                     let shown = ranked(&self.constraints, candidate, 1.0);
-                    chosen.shown.push(RankedOffer { mandatory, conditional, ..shown });
+                    chosen.shown.push(RankedOffer { conditional, mandatory, ..shown });
                 }
             }
         }

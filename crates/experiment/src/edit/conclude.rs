@@ -86,7 +86,7 @@ fn find_variant<'d, 'i>(
         }
         ids.extend(found.text("id"));
     }
-    let hint = document::suggestion(variant, ids.into_iter());
+    let hint = document::suggestion(variant, ids);
     Err(EditError::NoVariant { id: id.to_owned(), variant: variant.to_owned(), hint })
 }
 

@@ -160,6 +160,7 @@ fn what_would_hold_elsewhere_too_is_refused_by_name() {
 
 /// How a person may have written it.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a habit of its own")]
 struct Layout {
     spaces: [String; 2],
     comments: [String; 3],

@@ -64,7 +64,8 @@ impl Ramps {
         while seen < MOST_LOOKED_AT {
             let page = store.promotions_before(before, count)?;
             for promotion in page.iter().rev() {
-                if look(promotion, &*self.told(promotion.release)?)? {
+                let told = self.told(promotion.release)?;
+                if look(promotion, &told)? {
                     return Ok(());
                 }
             }
@@ -79,12 +80,13 @@ impl Ramps {
         if let Some(known) = lock(&self.shared.history).known.get(&release) {
             return Ok(Arc::clone(known));
         }
-        let files = self.parts().store.release(release).map_err(|error| match error {
+        let files = self.parts().store.release(release).map_err(|error| {
+            use StoreError::{Changed, Damaged, NoSuchRelease};
             // The release is of the past, and what it said is not known any more.
-            error @ (StoreError::NoSuchRelease(_)
-            | StoreError::Changed { .. }
-            | StoreError::Damaged { .. }) => RegistryError::Damaged(error.to_string()),
-            error => error.into(),
+            if matches!(error, NoSuchRelease(_) | Changed { .. } | Damaged { .. }) {
+                return RegistryError::Damaged(error.to_string());
+            }
+            error.into()
         })?;
         let experiments = outline(&files.policy)?
             .into_iter()

@@ -57,10 +57,12 @@ impl Ramps {
         if runs.is_none_or(|standing| standing.outline.state == State::Stopped) {
             return error;
         }
-        let cause = match error {
-            RegistryError::Store(error) => error.to_string(),
-            RegistryError::NoSpace(message) => message,
-            other => return other,
+        let cause = if let RegistryError::Store(error) = &error {
+            error.to_string()
+        } else if let RegistryError::NoSpace(message) = &error {
+            message.clone()
+        } else {
+            return error;
         };
         let pending = Pending {
             change: change.clone(),

@@ -168,10 +168,8 @@ fn whatever_is_changed_of_arms_and_probabilities_is_found() {
         |record| record.offers.iter_mut().any(|offer| std::mem::take(&mut offer.mandatory)),
         // Another decision is another throw.
         |record| {
-            let explores = record.offers.len() > 1
-                && record.offers.iter().all(|offer| offer.selection_probability < 0.5);
             record.decision_id = uuid::Uuid::from_u128(7).to_string();
-            explores
+            record.offers.iter().any(|offer| offer.selection_probability < 0.7)
         },
     ];
     for (number, change) in changes.into_iter().enumerate() {
