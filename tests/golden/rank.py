@@ -9,8 +9,9 @@ The file lists its source files with their SHA-256. If they have changed, a test
 rewritten, not that the server is wrong.
 
 A case is one customer: `request` is the request to the server, `expected` its answer. A null in `features` is a missing
-value in the request. `rejected` groups offer ids by `stage:REASON`. A fallback has priority 0 and no factors, because
-it was not scored. If a gate withheld it as a candidate, it is also in `rejected`, with the reason of that gate.
+value in the request. `rejected` groups offer ids by `stage:REASON`, `variants` has the variant of each experiment that
+the customer is in. A fallback has priority 0 and no factors, because it was not scored. If a gate withheld it as a
+candidate, it is also in `rejected`, with the reason of that gate.
 
 Limits are not part of it: they withhold nothing from a customer whose first decision this is, and no customer has two
 cases at a placement.
@@ -153,7 +154,8 @@ def expected(answer):
         groups[f"{stage}:{reason}"].append(offer)
     offers = [{name: shortened(value) for name, value in offer.items()} for offer in answer["offers"]]
     segment = {name: shortened(value) for name, value in answer["segment"].items()}
-    return {"segment": segment, "offers": offers, "rejected": dict(sorted(groups.items()))}
+    rejected = dict(sorted(groups.items()))
+    return {"segment": segment, "variants": answer["variants"], "offers": offers, "rejected": rejected}
 
 
 def shortened(value):
@@ -183,7 +185,9 @@ def write(workspace):
         counts.update(reason for _, reason in answer["rejected"].values())
         counts["FALLBACK"] += any(offer["fallback"] for offer in answer["offers"])
         counts["NOTHING"] += not answer["offers"]
-    missing = REASONS - set(counts) | ({"FALLBACK"} if not counts["FALLBACK"] else set())
+        counts.update(f"variant {experiment}={variant}" for experiment, variant in answer["variants"].items())
+    arms = {f"variant {one.id}={variant['id']}" for one in workspace.experiments for variant in one.variants}
+    missing = (REASONS | arms | {"FALLBACK"}) - {name for name, count in counts.items() if count}
     if missing:
         raise SystemExit(f"no case has {', '.join(sorted(missing))}")
     print(f"{len(lines)} cases, {left_out} left out as too close", dict(counts.most_common()), file=sys.stderr)

@@ -118,6 +118,11 @@ fn check(context: &str, result: &wire::RankResult, expected: &Value, tolerance: 
         .map(|(key, offers)| (key.clone(), texts(offers).into_iter().collect()))
         .collect();
     assert_eq!(rejected, wanted, "{context}: withheld");
+    let variants: BTreeMap<&str, &str> =
+        result.assignments.iter().map(|one| (one.experiment.as_str(), one.variant.as_str())).collect();
+    let wanted = expected["variants"].as_object().unwrap();
+    let wanted = wanted.iter().map(|(experiment, variant)| (experiment.as_str(), variant.as_str().unwrap()));
+    assert_eq!(variants, wanted.collect(), "{context}: variants");
     let segment = result.segment.as_ref().unwrap();
     assert_eq!(segment.id, expected["segment"]["id"].as_i64().unwrap(), "{context}: segment");
     assert_near(segment.distance, &expected["segment"]["distance"], tolerance, context);
