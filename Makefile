@@ -148,7 +148,7 @@ lanes: build
 	PROFFER_TEST_BINARY=$(BINARY) $(CARGO) test --locked --test server lanes::interactive_latency_beside_bulk_work -- --ignored --nocapture --exact
 
 # Inverse propensity weighting with the probabilities of exploration recovers the value of another policy, in REPETITIONS
-# simulations: what `make test` shows with 200. Takes some minutes.
+# simulations: what `make test` shows with 1,000. Takes half a minute.
 stats: REPETITIONS ?= 5000
 stats:
 	PROFFER_TEST_REPETITIONS=$(REPETITIONS) $(CARGO) test --locked -p proffer-experiment --lib -- --nocapture inverse_propensity

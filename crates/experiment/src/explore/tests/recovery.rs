@@ -1,7 +1,7 @@
 //! Logged probabilities are worth having: they tell what another policy would have earned.
 //!
-//! Slates have conflicts and a category limit. 200 simulations in `cargo test`; `make stats` makes 5,000, which a wrong
-//! interval cannot pass by luck.
+//! Slates have conflicts and a category limit. Of 200 simulations, a right interval of 95 % covers fewer than 93 % or more
+//! than 97 % one time in five. So `cargo test` makes 1,000, and `make stats` 5,000, which a wrong one cannot pass by luck.
 
 use super::{Candidate, Exploration, Rig, Rules, Scratch, Seed, candidates, enumerate, epsilon, softmax};
 
@@ -82,7 +82,7 @@ fn estimate(logging: Exploration, other: Exploration, repetition: usize) -> (f64
 
 #[test]
 fn inverse_propensity_weighting_recovers_the_value_of_another_policy() {
-    let repetitions = std::env::var("PROFFER_TEST_REPETITIONS").map_or(200, |text| text.parse().unwrap());
+    let repetitions = std::env::var("PROFFER_TEST_REPETITIONS").map_or(1_000, |text| text.parse().unwrap());
     for (logging, other) in
         [(softmax(1.0), softmax(0.5)), (softmax(2.0), epsilon(0.1)), (epsilon(0.5), softmax(1.0))]
     {
