@@ -50,6 +50,8 @@ MOMENTS = [
 ]  # fmt: skip
 # Features that are missing for some customers.
 GAPS = ["credit_limit", "age", "foreign_spend_share", "months_since_last_offer", "minimum_payments"]
+# Customers who are not in the file. The arms of these depend on whether bytes, code units or characters are hashed.
+STRANGERS = [f"{name}-{number}" for name in ("Zoë", "Ωμέγα", "Жанна", "日本", "👩🏽") for number in range(4)]
 # Reasons that must occur at least once, so that a changed workspace does not weaken the test.
 REASONS = {
     "CONSENT_MISSING", "OPTED_OUT", "NOT_YET_VALID", "EXPIRED", "CHANNEL_NOT_ALLOWED", "EXCLUDED", "INELIGIBLE",
@@ -72,6 +74,11 @@ def cases(workspace):
         for placement in workspace.placements:
             request = {"placement": placement, "customer_id": customer, "as_of": AS_OF}
             yield request | (variation(workspace, rng, placement) if number % 2 else {})
+    # Ids that are not ASCII, where customers are drawn by their id.
+    drawn = [experiment.placements or list(workspace.placements) for experiment in workspace.experiments]
+    for placement in sorted(set().union(*drawn)):
+        for customer in STRANGERS:
+            yield {"placement": placement, "customer_id": customer, "as_of": AS_OF}
 
 
 def variation(workspace, rng, placement):

@@ -75,8 +75,13 @@ fn column(name: &str, value: &Value) -> wire::FeatureColumn {
 }
 
 fn assert_near(found: f64, expected: &Value, tolerance: f64, what: &str) {
+    assert_near_on_scale(found, expected, expected.as_f64().unwrap(), tolerance, what);
+}
+
+/// Compares numbers that come from others of the size `scale`, and so are as uncertain as those.
+fn assert_near_on_scale(found: f64, expected: &Value, scale: f64, tolerance: f64, what: &str) {
     let expected = expected.as_f64().unwrap();
-    let near = (found - expected).abs() <= tolerance * expected.abs().max(1.0);
+    let near = (found - expected).abs() <= tolerance * scale.abs().max(1.0);
     assert!(near, "{what}: {found} instead of {expected}");
 }
 
@@ -100,11 +105,14 @@ fn check(context: &str, result: &wire::RankResult, expected: &Value, tolerance: 
             ("context_weight", factors.context_weight),
             ("value", factors.value),
             ("lever", factors.lever),
-            ("margin", factors.margin),
         ];
         for (name, found) in numbers {
             assert_near(found, &wanted[name], tolerance, &format!("{context}: {name}"));
         }
+        // A small difference of two amounts.
+        let earned = factors.propensity * factors.value;
+        let what = format!("{context}: margin");
+        assert_near_on_scale(factors.margin, &wanted["margin"], earned, tolerance, &what);
     }
     let mut rejected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for offer in &result.rejected {
