@@ -10,6 +10,7 @@ mod arms;
 mod customer;
 mod degraded;
 mod error;
+mod factors;
 mod gates;
 mod limits;
 mod plan;

@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::arbitration::{self, Constraints, Scored, Standing};
-use super::arms::{self, Arms, PlannedNewcomer, Treatment};
+use super::arms::{self, Arms, Treatment};
 use super::customer::ResolvedCustomer;
 use super::degraded::Degraded;
+use super::factors::{estimate, factors, immature};
 use super::gates::GateInput;
 use super::limits::{CustomerGate, Reserved, Reserving, Shown};
 use super::plan::{Context, Plan};
@@ -16,11 +17,10 @@ use super::scoring::{OfferRows, Pair, Pairs, Scores, Unscored, score_pairs};
 use super::slate::{self, Choosing, Chosen, SlateScratch};
 use super::tally::Tally;
 use super::withheld::{Detail, Withheld};
-use super::{CustomerError, Explain, Factors, RankResult, RankedOffer, Reason, Stage, WithheldOffer};
+use super::{CustomerError, Explain, RankResult, RankedOffer, Reason, Stage, WithheldOffer};
 use experiment::{Draws, Seed};
 use feature::{RecentRow, RecentRows, Row};
-use offer::{CustomerRules, OfferIndex, Rule, RuleMemo};
-use release::ModelIndex;
+use offer::{OfferIndex, Rule, RuleMemo};
 use telemetry::ids::new_id;
 use telemetry::{Laps, Trace};
 use uuid::Uuid;
@@ -130,6 +130,8 @@ struct PendingCustomer<'a> {
     seed: Seed,
     /// One per candidate, if the decision is recorded.
     outcomes: Vec<CandidateOutcome>,
+    /// Why there is no score, for each of them that lacks one.
+    unscored: Vec<Arc<str>>,
     /// The range of their pairs in the block.
     pairs: Range<usize>,
     withheld: Vec<Withheld<'a>>,
@@ -253,6 +255,7 @@ impl<'a> Piece<'a> {
             treatment,
             seed,
             outcomes,
+            unscored: Vec::new(),
             pairs,
             withheld,
             limits,
@@ -263,120 +266,16 @@ impl<'a> Piece<'a> {
     fn close(
         &self,
         index: usize,
-        pending: PendingCustomer<'a>,
+        mut pending: PendingCustomer<'a>,
         scratch: &mut Scratch,
         tally: &mut Tally,
     ) -> Closed {
         let plan = self.plan;
-        let PendingCustomer {
-            decision_id,
-            resolved,
-            arms,
-            treatment,
-            seed,
-            mut outcomes,
-            pairs: own,
-            mut withheld,
-            limits,
-        } = pending;
-        let Scratch { memo, pairs, scores, scored, order, slate } = scratch;
-        let catalog = plan.snapshot.release.catalog();
-        let rules = catalog.rules_for(resolved.row(&self.context), memo);
-        scored.clear();
-        scored.reserve(own.len());
-        let mut unscored = Vec::new();
-        // Pairs are in the order of the candidates that reached the models.
-        let mut reached = outcomes.iter_mut().filter(|outcome| outcome.withheld.is_none());
-        for (Pair { offer, .. }, score) in pairs[own.clone()].iter().zip(&scores.raw[own]) {
-            let outcome = reached.next();
-            match score {
-                Ok(score) => {
-                    if let Some(outcome) = outcome {
-                        outcome.raw = score.raw;
-                    }
-                    let propensity = match plan.newcomer(*offer).and_then(PlannedNewcomer::prior) {
-                        Some((prior, shown)) => prior.propensity(Some(score.propensity), shown),
-                        None => score.propensity,
-                    };
-                    let (model, score) = (Some(score.model), score.raw);
-                    let estimate = Estimate { model, score: f64::from(score), propensity };
-                    let factors = factors(plan, *offer, &rules, &treatment, estimate, tally);
-                    scored.push(Scored { offer: *offer, factors });
-                }
-                // A model that does not know the offer yet is why there are priors.
-                Err(why @ Unscored::NoModel)
-                    if let Some((prior, shown)) = plan.newcomer(*offer).and_then(PlannedNewcomer::prior) =>
-                {
-                    if outcome.is_some() {
-                        unscored.push(why.text());
-                    }
-                    let estimate =
-                        Estimate { model: None, score: 0.0, propensity: prior.propensity(None, shown) };
-                    let factors = factors(plan, *offer, &rules, &treatment, estimate, tally);
-                    scored.push(Scored { offer: *offer, factors });
-                }
-                Err(why) => {
-                    if let Some(scorer) = plan.snapshot.release.scorer(plan.placement, *offer) {
-                        let replaced = arms::replaced(&treatment.replacements, scorer.model);
-                        tally.unavailable(replaced.unwrap_or(scorer.model));
-                    }
-                    if let Some(outcome) = outcome {
-                        outcome.withheld = Some((Stage::Score, Reason::ModelUnavailable));
-                        unscored.push(why.text());
-                    }
-                    let detail = Detail::Unscored(why.clone());
-                    let one = Withheld::new(*offer, Stage::Score, Reason::ModelUnavailable, detail);
-                    self.withhold(one, &mut withheld, tally);
-                }
-            }
-        }
-        arbitration::sort(scored, treatment.strategy, order);
-        let is_mandatory = |offer: OfferIndex| catalog.library.get(offer).mandatory;
-        let mandatory = match plan.snapshot.release.has_mandatory() {
-            true => arbitration::mandatory_first(scored, order, is_mandatory),
-            false => 0,
-        };
-        let choosing = Choosing {
-            constraints: Constraints {
-                catalog,
-                count: treatment.count,
-                max_per_category: plan.placement().max_per_category,
-                strategy: treatment.strategy,
-            },
-            scored,
-            order,
-            mandatory,
-            exploration: treatment.exploration,
-            keys: plan.snapshot.release.offer_keys(),
-            seed,
-        };
-        let mut reserving = Reserving::begin(plan, index, decision_id);
-        let Chosen { mut shown, not_shown } = choosing.fill(slate, |offers| {
-            let Some(reserving) = &mut reserving else {
-                return Shown { refused: Vec::new(), is_final: true };
-            };
-            reserving.show(offers)
-        });
-        let conditional = slate::has_refusal(&not_shown);
-        for one in not_shown {
-            let position = |outcomes: &[CandidateOutcome]| match outcomes {
-                [] => None,
-                _ => plan.candidates().binary_search_by_key(&one.offer, |candidate| candidate.offer).ok(),
-            };
-            if let Some(outcome) = position(&outcomes).and_then(|at| outcomes.get_mut(at)) {
-                outcome.withheld = Some((one.stage, one.reason));
-            }
-            self.withhold(one, &mut withheld, tally);
-        }
-        if shown.is_empty() {
-            let fallback = fallback(plan, &resolved, limits.as_ref());
-            let fallback = fallback.map(|fallback| RankedOffer { conditional, ..fallback });
-            shown.extend(fallback.filter(|fallback| match &mut reserving {
-                Some(reserving) => reserving.show_fallback(fallback.offer),
-                None => true,
-            }));
-        }
+        self.weigh(&mut pending, scratch, tally);
+        let mut reserving = Reserving::begin(plan, index, pending.decision_id);
+        let shown = self.choose(&mut pending, scratch, reserving.as_mut(), tally);
         let mut reserved = reserving.map(Reserving::end);
+        let PendingCustomer { decision_id, resolved, arms, outcomes, unscored, withheld, .. } = pending;
         tally.decisions += 1;
         tally.offers += shown.len() as u64;
         let defaulted = resolved.degraded.iter().filter(|one| matches!(one, Degraded::Default(_)));
@@ -414,6 +313,104 @@ impl<'a> Piece<'a> {
         Closed { result, recorded, reserved }
     }
 
+    /// Computes the factors of the offers that have a score.
+    fn weigh(&self, pending: &mut PendingCustomer<'a>, scratch: &mut Scratch, tally: &mut Tally) {
+        let plan = self.plan;
+        let PendingCustomer { resolved, treatment, outcomes, unscored, pairs: own, withheld, .. } = pending;
+        let Scratch { memo, pairs, scores, scored, .. } = scratch;
+        let catalog = plan.snapshot.release.catalog();
+        let rules = catalog.rules_for(resolved.row(&self.context), memo);
+        scored.clear();
+        scored.reserve(own.len());
+        // Pairs are in the order of the candidates that reached the models.
+        let mut reached = outcomes.iter_mut().filter(|outcome| outcome.withheld.is_none());
+        for (Pair { offer, .. }, score) in pairs[own.clone()].iter().zip(&scores.raw[own.clone()]) {
+            let outcome = reached.next();
+            if outcome.is_some() {
+                unscored.extend(score.as_ref().err().map(Unscored::text));
+            }
+            match estimate(plan, *offer, score) {
+                Ok(estimate) => {
+                    if let (Some(outcome), Ok(score)) = (outcome, score) {
+                        outcome.raw = score.raw;
+                    }
+                    let factors = factors(plan, *offer, &rules, treatment, estimate, tally);
+                    scored.push(Scored { offer: *offer, factors });
+                }
+                Err(why) => {
+                    if let Some(scorer) = plan.snapshot.release.scorer(plan.placement, *offer) {
+                        let replaced = arms::replaced(&treatment.replacements, scorer.model);
+                        tally.unavailable(replaced.unwrap_or(scorer.model));
+                    }
+                    if let Some(outcome) = outcome {
+                        outcome.withheld = Some((Stage::Score, Reason::ModelUnavailable));
+                    }
+                    let detail = Detail::Unscored(why.clone());
+                    let one = Withheld::new(*offer, Stage::Score, Reason::ModelUnavailable, detail);
+                    self.withhold(one, withheld, tally);
+                }
+            }
+        }
+    }
+
+    /// Chooses the slate among them, and reserves it where there are limits; else the fallback.
+    fn choose(
+        &self,
+        pending: &mut PendingCustomer<'a>,
+        scratch: &mut Scratch,
+        mut reserving: Option<&mut Reserving<'a>>,
+        tally: &mut Tally,
+    ) -> Vec<RankedOffer> {
+        let plan = self.plan;
+        let PendingCustomer { resolved, treatment, seed, outcomes, withheld, limits, .. } = pending;
+        let Scratch { scored, order, slate, .. } = scratch;
+        let (release, catalog) = (&plan.snapshot.release, plan.snapshot.release.catalog());
+        arbitration::sort(scored, treatment.strategy, order);
+        let mut mandatory = 0;
+        if release.has_mandatory() {
+            let is_mandatory = |offer: OfferIndex| catalog.library.get(offer).mandatory;
+            mandatory = arbitration::mandatory_first(scored, order, is_mandatory);
+        }
+        let choosing = Choosing {
+            constraints: Constraints {
+                catalog,
+                count: treatment.count,
+                max_per_category: plan.placement().max_per_category,
+                strategy: treatment.strategy,
+            },
+            scored,
+            order,
+            mandatory,
+            exploration: treatment.exploration,
+            keys: release.offer_keys(),
+            seed: *seed,
+        };
+        let Chosen { mut shown, not_shown } = choosing.fill(slate, |offers| match &mut reserving {
+            Some(reserving) => reserving.show(offers),
+            None => Shown { refused: Vec::new(), is_final: true },
+        });
+        let conditional = slate::has_refusal(&not_shown);
+        for one in not_shown {
+            let position = |outcomes: &[CandidateOutcome]| match outcomes {
+                [] => None,
+                _ => plan.candidates().binary_search_by_key(&one.offer, |candidate| candidate.offer).ok(),
+            };
+            if let Some(outcome) = position(outcomes).and_then(|at| outcomes.get_mut(at)) {
+                outcome.withheld = Some((one.stage, one.reason));
+            }
+            self.withhold(one, withheld, tally);
+        }
+        if shown.is_empty() {
+            let fallback = fallback(plan, resolved, limits.as_ref());
+            let fallback = fallback.map(|fallback| RankedOffer { conditional, ..fallback });
+            shown.extend(fallback.filter(|fallback| match &mut reserving {
+                Some(reserving) => reserving.show_fallback(fallback.offer),
+                None => true,
+            }));
+        }
+        shown
+    }
+
     /// Counts a withheld offer, and keeps it if the caller asked for explanations.
     fn withhold(&self, one: Withheld<'a>, withheld: &mut Vec<Withheld<'a>>, tally: &mut Tally) {
         tally.withhold(&one);
@@ -421,16 +418,6 @@ impl<'a> Piece<'a> {
             withheld.push(one);
         }
     }
-}
-
-/// Why a new offer is not considered, if it has had its share.
-fn immature<'a>(plan: &Plan, offer: OfferIndex, seed: Seed) -> Option<Withheld<'a>> {
-    let PlannedNewcomer { newcomer, impressions, .. } = *plan.newcomer(offer)?;
-    let maturity = newcomer.maturity?;
-    let key = plan.snapshot.release.offer_keys()[offer.get()];
-    let detail = Detail::New { impressions, mature_at: maturity.impressions };
-    (!maturity.admits(seed, key, impressions))
-        .then(|| Withheld::new(offer, Stage::Maturity, Reason::Maturity, detail))
 }
 
 /// Adds a pair to the sample of rows that models scored recently.
@@ -479,54 +466,6 @@ fn failed(plan: &Plan, index: usize, error: CustomerError) -> Closed {
         error: Some(error),
     };
     Closed { result, recorded, reserved: None }
-}
-
-/// What is known of how a customer takes an offer.
-struct Estimate {
-    /// `None` where no model knows the offer.
-    model: Option<ModelIndex>,
-    score: f64,
-    propensity: f64,
-}
-
-fn factors(
-    plan: &Plan,
-    offer: OfferIndex,
-    rules: &CustomerRules<'_>,
-    treatment: &Treatment,
-    Estimate { model, score, propensity }: Estimate,
-    tally: &mut Tally,
-) -> Factors {
-    let catalog = plan.snapshot.release.catalog();
-    let terms = catalog.library.get(offer);
-    let matched: f64 = catalog
-        .policy
-        .context_weights
-        .iter()
-        .enumerate()
-        .filter(|(_, weight)| weight.offers.binary_search(&offer).is_ok())
-        // A rule that cannot be evaluated counts as no match: the order must not depend on a guess.
-        .filter(|(_, weight)| {
-            let held = rules.holds(&weight.when, offer);
-            if held.is_err() {
-                tally.rule_error(offer, "context_weight");
-            }
-            held.unwrap_or(false)
-        })
-        .map(|(index, weight)| treatment.context_weight(index, weight.percent))
-        .sum();
-    let category =
-        treatment.category_weight(terms.category, catalog.policy.categories[terms.category].weight);
-    Factors {
-        score,
-        propensity,
-        context_weight: (1.0 + matched / 100.0).max(0.0),
-        value: terms.value,
-        lever: 1.0 + (category + terms.weight) / 100.0,
-        cost: terms.cost,
-        margin: propensity * terms.value - terms.cost,
-        model,
-    }
 }
 
 fn gate_input<'a, 'k>(

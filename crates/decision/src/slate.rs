@@ -73,7 +73,9 @@ impl<'a> Choosing<'a, '_> {
 
     /// Chooses the slate. Offers that are `refused` cannot be shown: they leave their places to others.
     fn slate(&self, refused: &[OfferIndex], scratch: &mut SlateScratch) -> Chosen<'a> {
-        let mut chosen = Chosen { shown: Vec::new(), not_shown: Vec::with_capacity(self.order.len()) };
+        let most = self.constraints.count.min(self.order.len());
+        let mut chosen =
+            Chosen { shown: Vec::with_capacity(most), not_shown: Vec::with_capacity(self.order.len()) };
         let explored = if self.exploration.is_on() { self.mandatory } else { self.order.len() };
         let (sorted, rest) = self.order.split_at(explored);
         let mut conditional = false;
@@ -88,7 +90,7 @@ impl<'a> Choosing<'a, '_> {
                 None => {
                     let mandatory = place < self.mandatory;
                     let shown = ranked(&self.constraints, candidate, 1.0);
-                    chosen.shown.push(RankedOffer { mandatory, conditional, ..shown });
+                    chosen.shown.push(RankedOffer { conditional, mandatory, ..shown });
                 }
             }
         }

@@ -8,6 +8,7 @@
 mod calibration;
 mod channels;
 mod consents;
+mod experiments;
 mod golden;
 mod limits;
 mod lines;
@@ -50,8 +51,16 @@ type Reviewer = fn(&Release, &Lines<'_>, &mut Problems);
 const REFUSING: &[Reviewer] = &[calibration::refuse, consents::refuse];
 
 /// Find what is most likely a mistake.
-const WARNING: &[Reviewer] =
-    &[channels::warn, consents::warn, golden::warn, limits::warn, placements::warn, rules::warn, terms::warn];
+const WARNING: &[Reviewer] = &[
+    channels::warn,
+    consents::warn,
+    experiments::warn,
+    golden::warn,
+    limits::warn,
+    placements::warn,
+    rules::warn,
+    terms::warn,
+];
 
 /// Reviews a sound release that was loaded from `source`.
 #[must_use]

@@ -273,6 +273,7 @@ impl Texts {
         texts.policy = format!("{}{HOLDOUT}{EXPERIMENTS}", texts.policy);
         let explored =
             "count = 2\nexploration = { method = \"softmax\", temperature = 4.0 }\nmodel = \"base\"";
+        let texts = texts.with_offers("limit = 40, per = \"all\"", "limit = 8, per = \"all\"");
         let texts = texts.with(|texts| &mut texts.policy, "count = 2\nmodel = \"base\"", explored);
         let new = "id = \"green\"\nprior = { propensity = 0.05, evidence = 40.0 }\n\
                    maturity = { max_share = 0.6, impressions = 60 }\n";

@@ -33,7 +33,9 @@ async fn two_replicas_and_a_restart_agree_on_arms_whatever_the_order() {
     let ids = customers(400);
     let together = arms(&one, [ids.clone()]).await;
     let mut backwards: Vec<Vec<String>> = ids.chunks(7).map(<[String]>::to_vec).rev().collect();
-    backwards.iter_mut().for_each(|call| call.reverse());
+    for call in &mut backwards {
+        call.reverse();
+    }
     assert_eq!(arms(&other, backwards.clone()).await, together);
     drop(one);
     assert_eq!(arms(&Server::over(&store, &[]), backwards).await, together);

@@ -20,9 +20,8 @@ fn check(bank: &Bank, expected: &[(&str, &str, &str)]) {
     }
 }
 
-#[test]
-fn every_mistake_in_a_policy_is_reported_with_its_line() {
-    let wrong = r#"
+/// Experiments with a mistake in nearly every line.
+const WRONG: &str = r#"
 [holdout]
 share = 0.9
 redraw = "weekly"
@@ -57,89 +56,92 @@ guardrails = []
 coverage = 0.4 # less
 after = "soon"
 "#;
-    let bank = Bank::new(wrong)
+
+/// What is to be said of them: the file, a text of the line, the message.
+const FOUND: &[(&str, &str, &str)] = &[
+    ("policy.toml", "share = 0.9", "[holdout]: `share` must be 0.0001 to 0.5, not 0.9"),
+    (
+        "policy.toml",
+        "redraw = \"weekly\"",
+        "[holdout]: `redraw` must be one of never, monthly, not \"weekly\"",
+    ),
+    (
+        "policy.toml",
+        "[\"hame\"]",
+        "experiment `first`: `placements`: unknown placement `hame`; did you mean `home`?",
+    ),
+    (
+        "policy.toml",
+        "coverage = 1.5",
+        "experiment `first`: `coverage` must be a share of 0 to 1, such as 0.05",
+    ),
+    ("policy.toml", "offer.value > 3.0", "experiment `first`: `when` reads `offer`"),
+    ("policy.toml", "colour", "experiment `first`: unknown key `colour`"),
+    (
+        "policy.toml",
+        "count = 3 # of",
+        "experiment `first` variant `control`: the first variant is the control",
+    ),
+    (
+        "policy.toml",
+        "n = 2",
+        "experiment `first` variant `challenger` [models]: no placement of the experiment uses model `n`",
+    ),
+    (
+        "policy.toml",
+        "\"profit\"",
+        "experiment `first` variant `challenger`: `strategy` must be one of priority, margin",
+    ),
+    (
+        "policy.toml",
+        "card = 5.0",
+        "experiment `first` variant `challenger` [category_weights]: unknown category `card`; did you mean `cards`?",
+    ),
+    (
+        "policy.toml",
+        "sprung = 5.0",
+        "experiment `first` variant `challenger` [context_weights]: unknown context weight `sprung`; did you mean `spring`?",
+    ),
+    (
+        "policy.toml",
+        "\"thompson\"",
+        "experiment `first` variant `challenger` [exploration]: method thompson: not enforced by this version",
+    ),
+    (
+        "policy.toml",
+        "[experiment.metric]",
+        "experiment `first`: metric: not enforced by this version; remove it",
+    ),
+    (
+        "policy.toml",
+        "guardrails = []",
+        "experiment `second`: guardrails: not enforced by this version; remove it",
+    ),
+    ("policy.toml", "\"growthbok\"", "experiment `second`: `scheme` must be one of"),
+    (
+        "policy.toml",
+        "coverage = 0.5",
+        "experiment `second`: `coverage` 0.5 is more than the last step's 0.4; remove the steps",
+    ),
+    (
+        "policy.toml",
+        "after = \"soon\"",
+        "experiment `second` [step]: `after` must be a duration of 1m to 365d",
+    ),
+    ("policy.toml", "method = \"softmax\"", "placement `home` [exploration]: `temperature` is missing"),
+    (
+        "policy.toml",
+        "exploration = { method = \"greedy\" }",
+        "`exploration` belongs to a [[placement]]; move it there",
+    ),
+];
+
+#[test]
+fn every_mistake_in_a_policy_is_reported_with_its_line() {
+    let bank = Bank::new(WRONG)
         .with("policy.toml", "count = 2\n", "count = 2\nexploration = { method = \"softmax\" }\n")
         .with("policy.toml", "time_zone", "exploration = { method = \"greedy\" }\ntime_zone");
-    check(
-        &bank,
-        &[
-            ("policy.toml", "share = 0.9", "[holdout]: `share` must be 0.0001 to 0.5, not 0.9"),
-            (
-                "policy.toml",
-                "redraw = \"weekly\"",
-                "[holdout]: `redraw` must be one of never, monthly, not \"weekly\"",
-            ),
-            (
-                "policy.toml",
-                "[\"hame\"]",
-                "experiment `first`: `placements`: unknown placement `hame`; did you mean `home`?",
-            ),
-            (
-                "policy.toml",
-                "coverage = 1.5",
-                "experiment `first`: `coverage` must be a share of 0 to 1, such as 0.05",
-            ),
-            ("policy.toml", "offer.value > 3.0", "experiment `first`: `when` reads `offer`"),
-            ("policy.toml", "colour", "experiment `first`: unknown key `colour`"),
-            (
-                "policy.toml",
-                "count = 3 # of",
-                "experiment `first` variant `control`: the first variant is the control",
-            ),
-            (
-                "policy.toml",
-                "n = 2",
-                "experiment `first` variant `challenger` [models]: no placement of the experiment uses model `n`",
-            ),
-            (
-                "policy.toml",
-                "\"profit\"",
-                "experiment `first` variant `challenger`: `strategy` must be one of priority, margin",
-            ),
-            (
-                "policy.toml",
-                "card = 5.0",
-                "experiment `first` variant `challenger` [category_weights]: unknown category `card`; did you mean `cards`?",
-            ),
-            (
-                "policy.toml",
-                "sprung = 5.0",
-                "experiment `first` variant `challenger` [context_weights]: unknown context weight `sprung`; did you mean `spring`?",
-            ),
-            (
-                "policy.toml",
-                "\"thompson\"",
-                "experiment `first` variant `challenger` [exploration]: method thompson: not enforced by this version",
-            ),
-            (
-                "policy.toml",
-                "[experiment.metric]",
-                "experiment `first`: metric: not enforced by this version; remove it",
-            ),
-            (
-                "policy.toml",
-                "guardrails = []",
-                "experiment `second`: guardrails: not enforced by this version; remove it",
-            ),
-            ("policy.toml", "\"growthbok\"", "experiment `second`: `scheme` must be one of"),
-            ("policy.toml", "coverage = 0.4 # less", "experiment `second`"),
-            (
-                "policy.toml",
-                "after = \"soon\"",
-                "experiment `second` [step]: `after` must be a duration of 1m to 365d",
-            ),
-            (
-                "policy.toml",
-                "method = \"softmax\"",
-                "placement `home` [exploration]: `temperature` is missing",
-            ),
-            (
-                "policy.toml",
-                "exploration = { method = \"greedy\" }",
-                "`exploration` belongs to a [[placement]]; move it there",
-            ),
-        ],
-    );
+    check(&bank, FOUND);
 }
 
 #[test]

@@ -53,5 +53,5 @@ async fn a_prior_moves_the_propensity_until_there_is_evidence() {
     // Shown once so far; 99 more make as much as the prior's evidence.
     rank(&server, ask("home", &customers(99))).await;
     let halfway = propensity(&rank(&server, ask("home", &one)).await);
-    assert!((halfway - (0.9 + model) / 2.0).abs() < 1e-9, "{halfway}, {model}");
+    assert!((halfway - f64::midpoint(0.9, model)).abs() < 1e-9, "{halfway}, {model}");
 }

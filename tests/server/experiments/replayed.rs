@@ -43,7 +43,7 @@ async fn decisions_with_exploration_are_decided_again_to_the_byte() {
 
     // The records say what the callers were told.
     let mut seen = BTreeSet::new();
-    let records = scene.records(&["--data", data]);
+    let records = scene.records(&["data"]);
     for record in &records {
         let told = decisions.iter().find(|told| told.decision_id == record.decision_id).unwrap();
         let arms = |experiment: &str, variant: &str, how: i32| format!("{experiment}={variant} {how}");

@@ -229,6 +229,8 @@ mod tests {
             priority: propensity * 1.5 * terms.value * terms.lever,
             factors: Some(factors),
             selection_probability: 1.0,
+            conditional: false,
+            mandatory: false,
             fallback: false,
             attributes: HashMap::from([(MARK.to_owned(), mark)]),
             ..Default::default()

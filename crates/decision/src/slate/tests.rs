@@ -202,6 +202,9 @@ fn slates_come_as_often_as_their_probabilities_say() {
     }
 }
 
+/// The offers of the slots before, each with whether it is conditional; at the end, whether the next one is.
+type Before = Vec<(usize, bool)>;
+
 #[test]
 fn with_a_refused_offer_each_slot_comes_as_often_as_its_probability_says() {
     const DRAWS: u64 = 200_000;
@@ -210,8 +213,8 @@ fn with_a_refused_offer_each_slot_comes_as_often_as_its_probability_says() {
         let mut slates = Slates::new(case, all());
         // How often an offer comes in a slot, and the sum of the probabilities of that, by what came before. Given that,
         // each choice has one probability.
-        let mut slots: BTreeMap<(Vec<(usize, bool)>, usize), (u64, f64)> = BTreeMap::new();
-        let mut befores: BTreeMap<Vec<(usize, bool)>, u64> = BTreeMap::new();
+        let mut slots: BTreeMap<(Before, usize), (u64, f64)> = BTreeMap::new();
+        let mut befores: BTreeMap<Before, u64> = BTreeMap::new();
         for number in 0..DRAWS {
             let (shown, _) = slates.fill(seed(number));
             let mut before = Vec::new();

@@ -67,7 +67,8 @@ mod tests {
     use super::*;
     use crate::columns::Columnar;
     use crate::proto::{
-        DecisionRecord, FeatureValues, OutcomeRecord, RecordedOffer, RecordedRefusal, SeenHistory, SeenKind,
+        DecisionRecord, FeatureValues, OutcomeRecord, RecordedAssignment, RecordedNewcomer, RecordedOffer,
+        RecordedRefusal, SeenHistory, SeenKind,
     };
 
     const MANY: usize = 100_000;
@@ -96,6 +97,11 @@ mod tests {
         weighs(&DecisionRecord { history: Some(times), ..default() }, MANY * size_of::<i64>());
         let refusals = DecisionRecord { refusals: vec![RecordedRefusal::default(); MANY], ..default() };
         weighs(&refusals, MANY * size_of::<RecordedRefusal>());
+        let assignments =
+            DecisionRecord { assignments: vec![RecordedAssignment::default(); MANY], ..default() };
+        weighs(&assignments, MANY * size_of::<RecordedAssignment>());
+        let newcomers = DecisionRecord { newcomers: vec![RecordedNewcomer::default(); MANY], ..default() };
+        weighs(&newcomers, MANY * size_of::<RecordedNewcomer>());
         // A node of a tree is half full at least.
         let attributes: BTreeMap<_, _> = (0..MANY).map(|at| (at.to_string(), String::new())).collect();
         let bytes = MANY * 2 * size_of::<[String; 2]>();
@@ -103,6 +109,8 @@ mod tests {
         assert!(RECORD_BYTES >= size_of::<DecisionRecord>() as u64);
         assert!(RECORD_BYTES >= size_of::<OutcomeRecord>() as u64);
         assert!(OFFER_BYTES >= size_of::<RecordedOffer>() as u64);
+        assert!(ASSIGNMENT_BYTES >= size_of::<RecordedAssignment>() as u64);
+        assert!(NEWCOMER_BYTES >= size_of::<RecordedNewcomer>() as u64);
         assert!(REFUSAL_BYTES >= size_of::<RecordedRefusal>() as u64);
     }
 

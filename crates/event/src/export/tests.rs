@@ -10,8 +10,9 @@ use serde_json::Value;
 use super::*;
 use crate::kind::Record;
 use crate::proto::{
-    Candidates, DecisionRecord, EncryptedValues, FeatureValues, RecordedError, RecordedFactors,
-    RecordedOffer, RecordedRefusal, RecordedReservation, RecordedSegment, RecordedTerms, SeenHistory,
+    Candidates, DecisionRecord, EncryptedValues, FeatureValues, RecordedAssignment, RecordedError,
+    RecordedFactors, RecordedNewcomer, RecordedOffer, RecordedRefusal, RecordedReservation, RecordedSegment,
+    RecordedTerms, SeenHistory,
 };
 use crate::read::{ReadProgress, read_file};
 use crate::sealed::testing::{DAY, Files, NOON, any_record, decision, decisions, frame_of, seen};
@@ -164,6 +165,8 @@ fn parse(line: &Value) -> Entry {
                 .map(|terms| RecordedTerms { cost: number(&terms["cost"]), value: number(&terms["value"]) }),
             cap_total: rest["offers"][at].get("cap_total").map(reservation),
             budget: rest["offers"][at].get("budget").map(reservation),
+            conditional: rest["offers"][at].get("conditional").is_some(),
+            mandatory: rest["offers"][at].get("mandatory").is_some(),
         }
     });
     let segment = (!rest["segment"].is_null()).then(|| RecordedSegment {
@@ -209,6 +212,9 @@ fn parse(line: &Value) -> Entry {
         unknown_customer: line["unknown_customer"].as_bool().unwrap(),
         segment,
         history: rest.get("history").and_then(|history| looked_at(history, micros(&line["decided_at"]))),
+        assignments: rest.get("assignments").map(|arms| list(arms, arm)).unwrap_or_default(),
+        held_out: rest.get("held_out").is_some(),
+        newcomers: rest.get("newcomers").map(|offers| list(offers, newcomer)).unwrap_or_default(),
         candidates,
         offers: offers.collect(),
         degraded: list(&line["degraded"], text),
@@ -227,6 +233,22 @@ fn parse(line: &Value) -> Entry {
 
 fn reservation(value: &Value) -> RecordedReservation {
     RecordedReservation { outcome: text(&value["outcome"]), lapses_in: value["lapses_in"].as_u64().unwrap() }
+}
+
+fn arm(value: &Value) -> RecordedAssignment {
+    RecordedAssignment {
+        experiment: text(&value["experiment"]),
+        variant: text(&value["variant"]),
+        how: count(&value["how"]),
+        phase: u64::from_str_radix(value["phase"].as_str().unwrap(), 16).unwrap(),
+    }
+}
+
+fn newcomer(value: &Value) -> RecordedNewcomer {
+    RecordedNewcomer {
+        offer_id: text(&value["offer_id"]),
+        impressions: value["impressions"].as_u64().unwrap(),
+    }
 }
 
 fn refusal(value: &Value) -> RecordedRefusal {

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Loaded, ModelIndex, ReleaseSource, Scorer, gives_propensity, load_version};
+use super::scorers::gives_propensity;
+use super::{Loaded, ModelIndex, ReleaseSource, Scorer, load_version};
 use document::Problems;
 use experiment::{ModelVersion, State};
 use feature::FeatureSchema;

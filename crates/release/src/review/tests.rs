@@ -154,3 +154,23 @@ fn a_model_without_golden_rows_is_warned_of() {
         "m/1: `golden.csv.gz` is not read; unpack it, so that its answers are checked"
     );
 }
+
+#[test]
+fn experiments_that_change_nothing_and_holdouts_without_a_fallback_are_named() {
+    let experiment = "[holdout]\nshare = 0.1\nredraw = 'never'\n[[experiment]]\nid = 'e'\ncoverage = 1.0\n\
+        [[experiment.variant]]\nid = 'a'\nweight = 0.5\n[[experiment.variant]]\nid = 'b'\nweight = 0.5\n\
+        models = { m = 1 }\n";
+    let new = offer(
+        "new",
+        "placements = ['home']\nvalue = 9\nmandatory = true\nmaturity = { max_share = 0.1, impressions = 9 }",
+    );
+    let found = warnings_with(&new, &format!("{PLACEMENTS}{experiment}"));
+    for part in [
+        "variant `b`: the release pins version 1 of `m` itself, so this changes nothing; name another version",
+        "placement `mail`: it has no `fallback`, so customers who are held out see nothing there; give it one",
+        "offer `new`: it is `mandatory`, and `maturity` withholds it from most decisions all the same; keep one",
+    ] {
+        assert!(found.contains(part), "{part} is not in {found}");
+    }
+    assert!(!found.contains("placement `home`: it has no"), "{found}");
+}

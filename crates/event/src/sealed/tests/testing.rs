@@ -17,8 +17,8 @@ use crate::kind::{EventRecord, Record};
 use crate::log::{LogFile, OpenedLog};
 use crate::proto::{
     Candidates, DecisionRecord, EncryptedValues, Event, FeatureValues, LogHeader, OutcomeRecord,
-    RecordedError, RecordedFactors, RecordedOffer, RecordedRefusal, RecordedReservation, RecordedSegment,
-    RecordedTerms, SeenHistory, event,
+    RecordedAssignment, RecordedError, RecordedFactors, RecordedNewcomer, RecordedOffer, RecordedRefusal,
+    RecordedReservation, RecordedSegment, RecordedTerms, SeenHistory, event,
 };
 use crate::seal::{Sealed, seal};
 use crate::sealed::EventStore;
@@ -328,8 +328,10 @@ pub(crate) fn any_record() -> impl Strategy<Value = DecisionRecord> {
         || (text(), any::<u64>()).prop_map(|(outcome, lapses_in)| RecordedReservation { outcome, lapses_in });
     let reserved =
         (prop::option::of(terms), prop::option::of(reservation()), prop::option::of(reservation()));
-    let offer = (text(), number(), any::<bool>(), number(), prop::option::of(factors), reserved).prop_map(
-        |(offer_id, priority, fallback, selection_probability, factors, (terms, cap_total, budget))| {
+    let marks = (any::<bool>(), any::<bool>(), any::<bool>());
+    let offer = (text(), number(), marks, number(), prop::option::of(factors), reserved).prop_map(
+        |(offer_id, priority, marks, selection_probability, factors, (terms, cap_total, budget))| {
+            let (fallback, conditional, mandatory) = marks;
             RecordedOffer {
                 offer_id,
                 priority,
@@ -339,9 +341,17 @@ pub(crate) fn any_record() -> impl Strategy<Value = DecisionRecord> {
                 terms,
                 cap_total,
                 budget,
+                conditional,
+                mandatory,
             }
         },
     );
+    let assignment = (text(), text(), any::<u32>(), any::<u64>())
+        .prop_map(|(experiment, variant, how, phase)| RecordedAssignment { experiment, variant, how, phase });
+    let newcomer =
+        (text(), any::<u64>()).prop_map(|(offer_id, impressions)| RecordedNewcomer { offer_id, impressions });
+    let arms =
+        (prop::collection::vec(assignment, 0..3), any::<bool>(), prop::collection::vec(newcomer, 0..3));
     let refusal = (any::<u32>(), any::<bool>(), text(), any::<u32>(), text(), any::<i64>()).prop_map(
         |(round, fallback, offer_id, reason, limit, frees_in)| RecordedRefusal {
             round,
@@ -394,7 +404,7 @@ pub(crate) fn any_record() -> impl Strategy<Value = DecisionRecord> {
         texts(),
         prop::option::of(error),
         prop::option::of(as_of),
-        (looked_at, prop::collection::vec(refusal, 0..3), text()),
+        (looked_at, prop::collection::vec(refusal, 0..3), text(), arms),
     );
     (head, lists, numbers, parts).prop_map(|(head, lists, numbers, parts)| {
         let (decision_id, decided_at, release, request_id, placement, channel, customer_id, pseudonym_key) =
@@ -402,7 +412,8 @@ pub(crate) fn any_record() -> impl Strategy<Value = DecisionRecord> {
         let (consents, candidate_offer_ids, exclude_offer_ids, ignored) = lists;
         let (count, explain, call_us, call_customers, asked_release, unknown_customer) = numbers;
         let (customer, context, segment, candidates, offers, degraded, error, as_of, limited) = parts;
-        let ((opted_out, mut events, full), refusals, default_channel) = limited;
+        let ((opted_out, mut events, full), refusals, default_channel, arms) = limited;
+        let (assignments, held_out, newcomers) = arms;
         let decided_in_millis = decided_at.div_euclid(1_000);
         let mut at = decided_in_millis - DAY;
         for (_, since, _) in &mut events {
@@ -443,6 +454,9 @@ pub(crate) fn any_record() -> impl Strategy<Value = DecisionRecord> {
             unknown_customer,
             segment,
             history: seen(decided_at, opted_out, &events, &full),
+            assignments,
+            held_out,
+            newcomers,
             candidates,
             offers,
             degraded,
