@@ -34,7 +34,7 @@ SETTINGS    := RPS P99_MS SECONDS WARMUP CALL ADDRESS ADMIN MODELS ERRORS_PERCEN
 # The seed of property tests is fixed here, so that a change is judged by what it changes; `make properties` draws others.
 PROPTEST_RNG_SEED ?= 1
 
-.PHONY: run test lint docs build onnxruntime fuzz properties chaos replay-test swap-test swap-costs lanes bench-hostile bench bench-records bench-limits bench-experiments bench-history bench-segment bench-peers flame ghz load-test load-swap soak clean
+.PHONY: run test lint docs build onnxruntime fuzz properties chaos replay-test swap-test swap-costs lanes stats bench-hostile bench bench-records bench-limits bench-experiments bench-history bench-segment bench-peers flame ghz load-test load-swap soak clean
 
 run: build var/store/CURRENT
 	@scripts/run.sh $(BINARY)
@@ -146,6 +146,12 @@ swap-costs: build $(S3)
 # Latency of Rank alone and beside a stream of bulk work that runs flat out; exits non-zero where its p99 more than doubles.
 lanes: build
 	PROFFER_TEST_BINARY=$(BINARY) $(CARGO) test --locked --test server lanes::interactive_latency_beside_bulk_work -- --ignored --nocapture --exact
+
+# Inverse propensity weighting with the probabilities of exploration recovers the value of another policy, in REPETITIONS
+# simulations: what `make test` shows with 1,000. Takes half a minute.
+stats: REPETITIONS ?= 5000
+stats:
+	PROFFER_TEST_REPETITIONS=$(REPETITIONS) $(CARGO) test --locked -p proffer-experiment --lib -- --nocapture inverse_propensity
 
 # Latency of Rank alone and under each attack of the hostile client; exits non-zero where its p99 more than doubles.
 bench-hostile: build

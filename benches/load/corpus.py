@@ -39,6 +39,7 @@ class Workspace:
         features, offers, policy = map(tomllib.loads, texts)
         self.features = {feature["name"]: feature for feature in features["feature"]}
         self.placements = [placement["id"] for placement in policy["placement"]]
+        self.variants = running(policy)
         self.offers = [offer["id"] for offer in offers["offer"]]
         self.models = list(models(directory))
         self.words = words("".join(texts))
@@ -50,6 +51,15 @@ class Workspace:
     def of(self, entity):
         """The features of customers, offers or the context, in the order of the schema."""
         return [feature for feature in self.features.values() if feature["entity"] == entity]
+
+
+def running(policy):
+    """The variants that customers are drawn into, by experiment."""
+    return {
+        experiment["id"]: [variant["id"] for variant in experiment["variant"] if variant["weight"] > 0]
+        for experiment in policy.get("experiment", [])
+        if experiment.get("state", "running") == "running" and experiment["coverage"] > 0
+    }
 
 
 def models(directory):

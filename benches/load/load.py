@@ -44,6 +44,8 @@ VAR = CHECKOUT / "var/load"
 MAX_CALLS = 1_000_000
 # With fewer calls, the p99 is simply the maximum.
 LEAST_CALLS = 100
+# With fewer calls, a small variant of an experiment may well have no customer.
+LEAST_CALLS_OF_VARIANTS = 1000
 # The time that ghz may need in addition to the run, in seconds: to read the requests and to write the report.
 PATIENCE = 30
 
@@ -146,8 +148,10 @@ class Load:
     def __init__(self, options, server):
         self.options, self.server = options, server
         self.method = corpus.CALLS[options.CALL][0]
-        self.requests, self.done = corpus.requests(corpus.Workspace(options.MODELS), options.CALL), 0
+        workspace = corpus.Workspace(options.MODELS)
+        self.requests, self.done = corpus.requests(workspace, options.CALL), 0
         self.data = VAR / f"{options.CALL}.json"
+        self.expected, self.before = workspace.variants, server.variants()
 
     def run(self, length, warmup=0.0):
         """Returns the calls of `length` seconds after `warmup` seconds. Continues with the requests where the last run
@@ -181,6 +185,22 @@ class Load:
         answered = (found.get("statusCodeDistribution") or {}).get("OK", 0)
         self.undecided = self.without_decision(decisions, answered)
         return report.calls_of(found, options.RPS, count, warmup)
+
+    def variants(self):
+        """Customers decided in each variant since the start, as rows of the table, and the variants without any.
+
+        Only a server that was started here runs the experiments of the workspace.
+        """
+        if self.method.endswith("/Score") or self.options.ADDRESS:
+            return [], []
+        after, rows, missing = self.server.variants(), [], []
+        for experiment, variants in self.expected.items():
+            for variant in variants:
+                count = after.get((experiment, variant), 0) - self.before.get((experiment, variant), 0)
+                rows.append((f"{experiment}={variant}", f"{count:,.0f}"))
+                if not count and self.done >= LEAST_CALLS_OF_VARIANTS:
+                    missing.append(f"no customer was in variant {variant} of experiment {experiment}")
+        return rows, missing
 
     def without_decision(self, before, answered):
         """The number of Ranks that were answered OK without a decision; 0 if the server's count is unknown."""
@@ -220,7 +240,8 @@ def test(options, server):
     announce(options, server, f"{options.SECONDS:g} s after {options.WARMUP:g} s of warm-up")
     calls = load.run(options.SECONDS, options.WARMUP)
     found = report.figures(calls, options.RPS, load.undecided)
-    return concluded(options, found, [("cores", load.busy)], server.trouble())
+    variants, missing = load.variants()
+    return concluded(options, found, [*variants, ("cores", load.busy)], [*server.trouble(), *missing])
 
 
 def soak(options, server):
@@ -239,11 +260,13 @@ def soak(options, server):
         print(f"  {turn * options.SLICE / 60:>6.2f}{found.sent:>9.1f}"
               + "".join(f"{found.latency(share):>10.2f}" for share in report.QUANTILES.values())
               + f"{found.errors:>8,}{megabytes(memory[-1]):>11}{files if files is not None else '?':>7}", flush=True)
-    more = [("memory warmed up, at the end", f"{megabytes(memory[0])}, {megabytes(memory[-1])}"), ("cores", load.busy)]
+    variants, missing = load.variants()
+    more = [("memory warmed up, at the end", f"{megabytes(memory[0])}, {megabytes(memory[-1])}"), *variants,
+            ("cores", load.busy)]
     if None in memory:
         print("  the memory of the server is unknown, so it is not judged (set ADMIN=host:port)")
     grown = report.drift(slices, memory, options.GROWTH_PERCENT, options.P99_FACTOR)
-    return concluded(options, report.merged(slices), more, [*server.trouble(), *grown])
+    return concluded(options, report.merged(slices), more, [*server.trouble(), *grown, *missing])
 
 
 def swap(options, server):
@@ -268,8 +291,9 @@ def swap(options, server):
              for name, part in (("around a swap", during), ("otherwise", rest)) if part]
     if not swaps.made and not swaps.failed:
         raise Inconclusive("no swap fell into the run")
-    trouble = server.trouble() + [f"a swap failed: {why}" for why in swaps.failed[:1]]
-    return concluded(options, found, [*more, ("cores", load.busy)], trouble)
+    variants, missing = load.variants()
+    trouble = server.trouble() + [f"a swap failed: {why}" for why in swaps.failed[:1]] + missing
+    return concluded(options, found, [*more, *variants, ("cores", load.busy)], trouble)
 
 
 def concluded(options, found, more, other):

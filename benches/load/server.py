@@ -86,6 +86,12 @@ class Server:
             return None
         return sum(map(float, re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)", text, re.MULTILINE)))
 
+    def variants(self):
+        """Customers decided so far, by experiment and variant; empty if metrics cannot be read."""
+        text = page(self.admin, "/metrics") if self.admin else None
+        pattern = r'^proffer_experiment_decisions_total{experiment="([^"]*)",variant="([^"]*)"} (\S+)'
+        return {(one, other): float(count) for one, other, count in re.findall(pattern, text or "", re.MULTILINE)}
+
     def memory(self):
         """Resident bytes; None if unknown."""
         if self.process:

@@ -6,7 +6,9 @@ import sys
 import tempfile
 import tomllib
 import unittest
+import unittest.mock
 from pathlib import Path
+from types import SimpleNamespace
 
 if sys.version_info < (3, 11):
     raise unittest.SkipTest("load tests need Python 3.11")
@@ -253,6 +255,56 @@ class Requests(unittest.TestCase):
             path = Path(directory) / "rank.json"
             corpus.write(path, requests, self.SIZE + 7)
             self.assertEqual(json.loads(path.read_text()), requests[7:] + requests[:7])
+
+
+class Variants(unittest.TestCase):
+    def found(self, after, done=1000, address=""):
+        run = load.Load.__new__(load.Load)
+        run.method, run.done, run.options = "proffer.v1.DecisionService/Rank", done, SimpleNamespace(ADDRESS=address)
+        run.expected, run.before = {"order": ["a", "b"]}, {("order", "a"): 2.0}
+        run.server = SimpleNamespace(variants=lambda: after)
+        return run.variants()
+
+    def test_the_sample_runs_an_experiment(self):
+        self.assertEqual(corpus.Workspace(MODELS).variants, {"call_center_order": ["by_margin", "by_priority"]})
+
+    def test_only_variants_that_are_drawn_are_expected(self):
+        policy = """
+            [[experiment]]
+            id = "e"
+            coverage = 0.5
+            variant = [{ id = "a", weight = 1.0 }, { id = "b", weight = 0.0 }]
+            [[experiment]]
+            id = "f"
+            coverage = 1.0
+            state = "paused"
+            variant = [{ id = "a", weight = 0.5 }, { id = "b", weight = 0.5 }]
+            [[experiment]]
+            id = "g"
+            coverage = 0.0
+            variant = [{ id = "a", weight = 0.5 }, { id = "b", weight = 0.5 }]
+        """
+        self.assertEqual(corpus.running(tomllib.loads(policy)), {"e": ["a"]})
+
+    def test_customers_of_a_run_are_counted_by_variant(self):
+        rows, missing = self.found({("order", "a"): 1002.0, ("order", "b"): 7.0, ("other", "a"): 1.0})
+        self.assertEqual((rows, missing), ([("order=a", "1,000"), ("order=b", "7")], []))
+
+    def test_a_variant_without_customers_is_named_after_enough_calls(self):
+        after = {("order", "a"): 9.0}
+        self.assertEqual(self.found(after)[1], ["no customer was in variant b of experiment order"])
+        self.assertEqual(self.found(after, done=999)[1], [])
+        self.assertEqual(self.found(after, address="127.0.0.1:1"), ([], []))
+
+    def test_the_counts_are_read_from_the_metrics(self):
+        name = "proffer_experiment_decisions_total"
+        text = f'# TYPE {name} counter\n{name}{{experiment="e",variant="a"}} 12\n{name}{{experiment="e",variant="b"}} 3\n'
+        one = server.Server.__new__(server.Server)
+        one.admin = "127.0.0.1:1"
+        with unittest.mock.patch.object(server, "page", lambda *_: text):
+            self.assertEqual(one.variants(), {("e", "a"): 12.0, ("e", "b"): 3.0})
+        with unittest.mock.patch.object(server, "page", lambda *_: None):
+            self.assertEqual(one.variants(), {})
 
 
 class Settings(unittest.TestCase):

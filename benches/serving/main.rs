@@ -1,6 +1,6 @@
-//! The performance of the server on this machine with the sample workspace, without its limits: latency, rates,
-//! start-up, memory, and the parts of a decision. Prints one table and asserts nothing about speed; takes about a
-//! minute. Some figures need Linux.
+//! The performance of the server on this machine with the sample workspace, without its limits and its experiment:
+//! latency, rates, start-up, memory, and the parts of a decision. Prints one table and asserts nothing about speed; takes
+//! about a minute. Some figures need Linux.
 //!
 //! `cargo bench --bench serving`
 //! `cargo bench --bench serving -- records` measures records instead (`records.rs`), `-- limits` limits and
@@ -109,12 +109,13 @@ fn measure_serving() {
     );
 }
 
-/// The sample workspace without its limits, in `directory`.
+/// The sample workspace without its limits and its experiment, in `directory`.
 fn workspace(directory: &Path) -> PathBuf {
     let (models, copy) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("models"), directory.join("workspace"));
     let copied = Command::new("cp").arg("-R").arg(models).arg(&copy).status().unwrap();
     assert!(copied.success(), "the sample workspace cannot be copied");
     unlimited::remove_limits(&copy);
+    unlimited::remove_experiments(&copy);
     copy
 }
 

@@ -9,8 +9,9 @@ The file lists its source files with their SHA-256. If they have changed, a test
 rewritten, not that the server is wrong.
 
 A case is one customer: `request` is the request to the server, `expected` its answer. A null in `features` is a missing
-value in the request. `rejected` groups offer ids by `stage:REASON`. A fallback has priority 0 and no factors, because
-it was not scored. If a gate withheld it as a candidate, it is also in `rejected`, with the reason of that gate.
+value in the request. `rejected` groups offer ids by `stage:REASON`, `variants` has the variant of each experiment that
+the customer is in. A fallback has priority 0 and no factors, because it was not scored. If a gate withheld it as a
+candidate, it is also in `rejected`, with the reason of that gate.
 
 Limits are not part of it: they withhold nothing from a customer whose first decision this is, and no customer has two
 cases at a placement.
@@ -49,6 +50,8 @@ MOMENTS = [
 ]  # fmt: skip
 # Features that are missing for some customers.
 GAPS = ["credit_limit", "age", "foreign_spend_share", "months_since_last_offer", "minimum_payments"]
+# Customers who are not in the file. The arms of these depend on whether bytes, code units or characters are hashed.
+STRANGERS = [f"{name}-{number}" for name in ("Zoë", "Ωμέγα", "Жанна", "日本", "👩🏽") for number in range(4)]
 # Reasons that must occur at least once, so that a changed workspace does not weaken the test.
 REASONS = {
     "CONSENT_MISSING", "OPTED_OUT", "NOT_YET_VALID", "EXPIRED", "CHANNEL_NOT_ALLOWED", "EXCLUDED", "INELIGIBLE",
@@ -71,6 +74,11 @@ def cases(workspace):
         for placement in workspace.placements:
             request = {"placement": placement, "customer_id": customer, "as_of": AS_OF}
             yield request | (variation(workspace, rng, placement) if number % 2 else {})
+    # Ids that are not ASCII, where customers are drawn by their id.
+    drawn = [experiment.placements or list(workspace.placements) for experiment in workspace.experiments]
+    for placement in sorted(set().union(*drawn)):
+        for customer in STRANGERS:
+            yield {"placement": placement, "customer_id": customer, "as_of": AS_OF}
 
 
 def variation(workspace, rng, placement):
@@ -153,7 +161,8 @@ def expected(answer):
         groups[f"{stage}:{reason}"].append(offer)
     offers = [{name: shortened(value) for name, value in offer.items()} for offer in answer["offers"]]
     segment = {name: shortened(value) for name, value in answer["segment"].items()}
-    return {"segment": segment, "offers": offers, "rejected": dict(sorted(groups.items()))}
+    rejected = dict(sorted(groups.items()))
+    return {"segment": segment, "variants": answer["variants"], "offers": offers, "rejected": rejected}
 
 
 def shortened(value):
@@ -183,7 +192,9 @@ def write(workspace):
         counts.update(reason for _, reason in answer["rejected"].values())
         counts["FALLBACK"] += any(offer["fallback"] for offer in answer["offers"])
         counts["NOTHING"] += not answer["offers"]
-    missing = REASONS - set(counts) | ({"FALLBACK"} if not counts["FALLBACK"] else set())
+        counts.update(f"variant {experiment}={variant}" for experiment, variant in answer["variants"].items())
+    arms = {f"variant {one.id}={variant['id']}" for one in workspace.experiments for variant in one.variants}
+    missing = (REASONS | arms | {"FALLBACK"}) - {name for name, count in counts.items() if count}
     if missing:
         raise SystemExit(f"no case has {', '.join(sorted(missing))}")
     print(f"{len(lines)} cases, {left_out} left out as too close", dict(counts.most_common()), file=sys.stderr)

@@ -176,6 +176,43 @@ class Segmentation:
         return {"id": nearest, "name": name, "distance": float(first), "margin": float((second - first) / second)}
 
 
+class Experiment:
+    """An experiment of policy.toml with the scheme `growthbook` and variants that change the strategy."""
+
+    KEYS = {"id", "placements", "coverage", "when", "seed", "variant"}
+    VARIANT_KEYS = {"id", "weight", "strategy"}
+
+    def __init__(self, table):
+        unknown = set(table) - self.KEYS | {key for one in table["variant"] for key in set(one) - self.VARIANT_KEYS}
+        if unknown:
+            raise SystemExit(f"experiment {table['id']}: this implementation does not know {', '.join(sorted(unknown))}")
+        self.id, self.variants, self.coverage = table["id"], table["variant"], table["coverage"]
+        self.seed = table.get("seed", table["id"])
+        self.placements = table.get("placements")
+        self.rule = Rule(table["when"]) if "when" in table else None
+
+    def variant(self, placement, customer_id, variables):
+        """The variant that the customer is in at a placement; None if there is none."""
+        if self.placements is not None and placement not in self.placements or not customer_id:
+            return None
+        bucket = fnv1a(str(fnv1a(self.seed + customer_id))) % 10_000
+        start = 0.0
+        for variant in self.variants:
+            if round(10_000 * start) <= bucket < round(10_000 * (start + self.coverage * variant["weight"])):
+                # Who may take part is asked last; a rule that fails lets nobody in.
+                return variant if self.rule is None or self.rule.evaluate(variables) is True else None
+            start += variant["weight"]
+        return None
+
+
+def fnv1a(text):
+    """FNV-1a of 32 bits, of UTF-16 code units as GrowthBook's JavaScript has them."""
+    found, units = 0x811C9DC5, text.encode("utf-16-le")
+    for low, high in zip(units[::2], units[1::2]):
+        found = ((found ^ (low | high << 8)) * 0x01000193) % 2**32
+    return found
+
+
 class Workspace:
     """A workspace directory, ready to decide."""
 
@@ -204,6 +241,7 @@ class Workspace:
             offer["rules"] = {gate: Rule(offer[gate]) for gate, *_ in GATES if gate in offer}
         for weight in self.policy.get("context_weight", []):
             weight["rule"] = Rule(weight["when"])
+        self.experiments = [Experiment(table) for table in self.policy.get("experiment", [])]
 
     def read(self, name):
         """Reads a text file of the workspace, and notes it as a source of the answers."""
@@ -249,8 +287,8 @@ class Workspace:
     def rank(self, request):
         """Decides for the customer of a request, with the keys of `request` in rankings.json.
 
-        Returns the segment, the offers in order, the withheld offers as id → (stage, reason), and the sort keys of the
-        arbitration, in order.
+        Returns the segment, the offers in order, the withheld offers as id → (stage, reason), the variants as
+        experiment → variant, and the sort keys of the arbitration, in order.
         """
         placement = self.placements[request["placement"]]
         channel = request.get("channel") or placement["channels"][0]
@@ -303,7 +341,10 @@ class Workspace:
                 continue
             entry = self.factors(offer, propensity, variables[offer["id"]])
             ranked.append(entry | {"score": float(score), "model": model})
-        key = "margin" if placement["strategy"] == "margin" else "priority"
+        drawn = {one.id: one.variant(placement["id"], request["customer_id"], seen) for one in self.experiments}
+        variants = {experiment: variant for experiment, variant in drawn.items() if variant is not None}
+        strategies = [variant["strategy"] for variant in variants.values() if "strategy" in variant]
+        key = (strategies + [placement["strategy"]])[0]
         ranked.sort(key=lambda entry: (-entry[key], entry["offer_id"]))
         keys = [entry[key] for entry in ranked]
 
@@ -312,7 +353,8 @@ class Workspace:
         fallback = self.offers.get(placement.get("fallback"))
         if not chosen and fallback and not self.first_gates(fallback, granted, opted, now, channel):
             chosen = [{"offer_id": fallback["id"], "priority": 0.0, "fallback": True}]
-        return {"segment": segment, "offers": chosen, "rejected": rejected, "keys": keys}
+        named = {experiment: variant["id"] for experiment, variant in variants.items()}
+        return {"segment": segment, "offers": chosen, "rejected": rejected, "variants": named, "keys": keys}
 
     def first_gates(self, offer, granted, opted, now, channel):
         """Consent, validity and channel: (stage, reason) of the first gate that fails; None if all pass."""

@@ -75,8 +75,13 @@ fn column(name: &str, value: &Value) -> wire::FeatureColumn {
 }
 
 fn assert_near(found: f64, expected: &Value, tolerance: f64, what: &str) {
+    assert_near_on_scale(found, expected, expected.as_f64().unwrap(), tolerance, what);
+}
+
+/// Compares numbers that come from others of the size `scale`, and so are as uncertain as those.
+fn assert_near_on_scale(found: f64, expected: &Value, scale: f64, tolerance: f64, what: &str) {
     let expected = expected.as_f64().unwrap();
-    let near = (found - expected).abs() <= tolerance * expected.abs().max(1.0);
+    let near = (found - expected).abs() <= tolerance * scale.abs().max(1.0);
     assert!(near, "{what}: {found} instead of {expected}");
 }
 
@@ -100,11 +105,14 @@ fn check(context: &str, result: &wire::RankResult, expected: &Value, tolerance: 
             ("context_weight", factors.context_weight),
             ("value", factors.value),
             ("lever", factors.lever),
-            ("margin", factors.margin),
         ];
         for (name, found) in numbers {
             assert_near(found, &wanted[name], tolerance, &format!("{context}: {name}"));
         }
+        // A small difference of two amounts.
+        let earned = factors.propensity * factors.value;
+        let what = format!("{context}: margin");
+        assert_near_on_scale(factors.margin, &wanted["margin"], earned, tolerance, &what);
     }
     let mut rejected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for offer in &result.rejected {
@@ -118,6 +126,11 @@ fn check(context: &str, result: &wire::RankResult, expected: &Value, tolerance: 
         .map(|(key, offers)| (key.clone(), texts(offers).into_iter().collect()))
         .collect();
     assert_eq!(rejected, wanted, "{context}: withheld");
+    let variants: BTreeMap<&str, &str> =
+        result.assignments.iter().map(|one| (one.experiment.as_str(), one.variant.as_str())).collect();
+    let wanted = expected["variants"].as_object().unwrap();
+    let wanted = wanted.iter().map(|(experiment, variant)| (experiment.as_str(), variant.as_str().unwrap()));
+    assert_eq!(variants, wanted.collect(), "{context}: variants");
     let segment = result.segment.as_ref().unwrap();
     assert_eq!(segment.id, expected["segment"]["id"].as_i64().unwrap(), "{context}: segment");
     assert_near(segment.distance, &expected["segment"]["distance"], tolerance, context);

@@ -14,6 +14,7 @@ use wire::{ExperimentAction, ExperimentState};
 
 use super::harness::{Copy, Server, rank_request, wire};
 use super::management::{Management, marked};
+use super::unlimited::remove_experiments;
 
 /// An experiment of the sample workspace, of two halves; `lines` go into it.
 fn experiment(id: &str, lines: &str) -> String {
@@ -37,10 +38,7 @@ fn workspace(lines: &str) -> Copy {
 /// The sample workspace without experiments of its own.
 fn without_experiments() -> Copy {
     let copy = Copy::new();
-    let path = copy.path().join("policy.toml");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let before = text.split("\n[[experiment]]").next().unwrap();
-    std::fs::write(&path, format!("{}\n", before.trim_end())).unwrap();
+    remove_experiments(copy.path());
     copy
 }
 

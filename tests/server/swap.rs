@@ -2,8 +2,8 @@
 //!
 //! The server runs in a process of its own. A pipeline pushes a few sets of models ([`sets`]) and creates many releases
 //! of them ([`releases`]). It promotes one after another, interleaved with promotions that must be rejected
-//! ([`swaps`]). Meanwhile `Rank` and `Score` arrive by a schedule ([`load`]). Each answer must belong entirely to the
-//! release that it names ([`answers`]). That release must have been current during the call, and no answer may go back
+//! ([`swaps`]). Meanwhile `Rank` and `Score` arrive by a schedule ([`load`]). An experiment runs, with other arms in each
+//! set ([`arms`]). Each answer must belong entirely to the release that it names ([`answers`]). That release must have been current during the call, and no answer may go back
 //! to an older one ([`history`]). The cost of swapping for callers is printed ([`analysis`], [`report`]).
 //!
 //! Swaps come in rounds: a series of swaps, then a quiet interval. The windows of a series follow each other closely,
@@ -13,6 +13,7 @@
 
 mod analysis;
 mod answers;
+mod arms;
 mod history;
 mod load;
 pub(crate) mod machine;
@@ -156,6 +157,7 @@ fn run(scale: Scale) -> Report {
         not_current: history.not_current(&calls),
         gone_back: history.gone_back(&calls),
         releases_seen: history.seen(&calls),
+        in_variants: observer.in_variants(),
         published,
         promoter: promoted,
         calls,

@@ -1,11 +1,15 @@
 //! The sample workspace without its limits: tests and benches ask for the same customers again and again, and limits
-//! would soon withhold what they ask for. Also compiled into `benches/serving`.
+//! would soon withhold what they ask for. Without its experiment, where a test or a bench has experiments of its own. Also
+//! compiled into `benches/serving`.
 
 use std::fs;
 use std::path::Path;
 
 /// Where the limits of `policy.toml` begin; nothing else follows them.
 const LIMITS: &str = "\n# --- Limits";
+
+/// Where the experiments begin; without limits, nothing follows them.
+const EXPERIMENTS: &str = "\n# --- Experiments";
 
 /// The limits of an offer, each on a line of its own.
 const OF_OFFER: [&str; 3] = ["cap_customer = ", "cap_total = ", "budget = "];
@@ -24,4 +28,13 @@ pub(crate) fn remove_limits(workspace: &Path) {
         let is_limit = |line: &&str| OF_OFFER.iter().any(|key| line.starts_with(key));
         text.split_inclusive('\n').filter(|line| !is_limit(line)).collect()
     });
+}
+
+/// Takes the experiments out of `policy.toml` of a copy without limits.
+pub(crate) fn remove_experiments(workspace: &Path) {
+    let path = workspace.join("policy.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, after) = text.split_once(EXPERIMENTS).unwrap();
+    assert!(!after.contains("\n# --- "), "{} has limits", path.display());
+    fs::write(&path, before).unwrap();
 }

@@ -38,6 +38,11 @@ impl Catalogue {
         self.releases.get(&release).ok_or_else(|| format!("release {release} must never be published"))
     }
 
+    /// The set of a release of the test.
+    pub(super) fn set_of(&self, release: u64) -> &Set {
+        &self.sets[self.releases[&release].set]
+    }
+
     /// Checks an answer to `Rank`; returns the release that it names.
     ///
     /// # Errors
@@ -65,7 +70,7 @@ impl Catalogue {
         }
         for (customer, result) in request.customers.iter().zip(&answer.results) {
             let id = &customer.customer_id;
-            self.check_result(request, known, result)
+            self.check_result(request, known, id, result)
                 .map_err(|why| error(format!("customer {id}: {why}")))?;
         }
         Ok(answer.release)
@@ -75,6 +80,7 @@ impl Catalogue {
         &self,
         request: &wire::RankRequest,
         known: &Known,
+        customer: &str,
         result: &wire::RankResult,
     ) -> Result<(), String> {
         let set = &self.sets[known.set];
@@ -88,6 +94,7 @@ impl Catalogue {
         if result.offers.is_empty() {
             return Err("no offer".to_owned());
         }
+        set.experiment.check(&request.placement, customer, result)?;
         for offer in &result.offers {
             let id = &offer.offer_id;
             if mark(offer) != Some(&known.mark) {
@@ -171,6 +178,7 @@ fn mark(offer: &wire::RankedOffer) -> Option<&String> {
 fn carried(answer: &wire::RankResponse) -> String {
     let mut marks: Vec<String> = Vec::new();
     for result in &answer.results {
+        marks.extend(result.assignments.iter().map(|one| format!("variant {}", one.variant)));
         marks.extend(result.segment.iter().map(|segment| format!("segment {:?}", segment.name)));
         for offer in &result.offers {
             marks.push(format!("mark {}", mark(offer).map_or("none", String::as_str)));
@@ -281,6 +289,52 @@ mod tests {
             let why = catalogue.check_rank(&request, &mixed).unwrap_err();
             assert!(why.contains(word) && why.contains("the answer carries"), "{word}: {why}");
         }
+    }
+
+    #[test]
+    fn a_variant_of_another_release_is_detected() {
+        let catalogue = catalogue();
+        let (mut same, mut detected) = (0, 0);
+        for number in 1..=400 {
+            let id = format!("C{number:06}");
+            let request = rank_request("call_center", &[&id]);
+            let [own, other] =
+                [1, 2].map(|set| catalogue.sets[set].experiment.assignments("call_center", &id));
+            let mut answer = answer(&catalogue, 1);
+            answer.results[0].assignments.clone_from(&own);
+            assert_eq!(catalogue.check_rank(&request, &answer), Ok(11));
+            answer.results[0].assignments.clone_from(&other);
+            if other.is_empty() && own.is_empty() {
+                same += 1;
+            } else {
+                let why = catalogue.check_rank(&request, &answer).unwrap_err();
+                assert!(why.contains("in the variants"), "{why}");
+                detected += 1;
+            }
+        }
+        // A quarter is in neither.
+        assert!((60..140).contains(&same) && detected > 200, "{same} {detected}");
+    }
+
+    #[test]
+    fn offers_in_the_order_of_another_variant_are_detected() {
+        let catalogue = catalogue();
+        let experiment = &catalogue.sets[0].experiment;
+        let id = (1..).map(|number| format!("C{number:06}"));
+        let id = id.filter(|id| !experiment.assignments("call_center", id).is_empty()).next().unwrap();
+        let request = rank_request("call_center", &[&id]);
+        let mut answer = answer(&catalogue, 0);
+        let result = &mut answer.results[0];
+        result.assignments = experiment.assignments("call_center", &id);
+        let mut second = result.offers[0].clone();
+        // The other variant would show it first.
+        let by_margin = result.assignments[0].variant == "by_margin-0";
+        let better = second.factors.as_mut().unwrap();
+        better.margin += if by_margin { 1.0 } else { -1.0 };
+        second.priority += if by_margin { -1.0 } else { 1.0 };
+        result.offers.push(second);
+        let why = catalogue.check_rank(&request, &answer).unwrap_err();
+        assert!(why.contains("not sorted by"), "{why}");
     }
 
     fn factors(answer: &wire::RankResponse) -> &wire::Factors {

@@ -46,6 +46,8 @@ pub(super) struct Observer {
     pub questions: Vec<Question>,
     began: Instant,
     newest: AtomicUsize,
+    /// Decisions in each variant of the experiment, the control first.
+    in_variants: [AtomicUsize; 2],
     failures: AtomicUsize,
     examples: Mutex<Vec<String>>,
 }
@@ -58,6 +60,7 @@ impl Observer {
             questions,
             began: Instant::now(),
             newest: AtomicUsize::new(0),
+            in_variants: Default::default(),
             failures: AtomicUsize::new(0),
             examples: Mutex::default(),
         }
@@ -71,6 +74,11 @@ impl Observer {
     /// The newest publication that has answered a call.
     pub(super) fn newest(&self) -> usize {
         self.newest.load(Ordering::Relaxed)
+    }
+
+    /// Decisions in each variant of the experiment, the control first.
+    pub(super) fn in_variants(&self) -> [usize; 2] {
+        self.in_variants.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
     /// The number of failed calls and wrong answers.
@@ -100,7 +108,12 @@ impl Observer {
         let release = match question {
             Question::Rank(request) => {
                 let answer = client.rank(request.clone()).await.map_err(failed)?.into_inner();
-                self.catalogue.check_rank(request, &answer)?
+                let release = self.catalogue.check_rank(request, &answer)?;
+                let experiment = &self.catalogue.set_of(release).experiment;
+                for variant in answer.results.iter().filter_map(|result| experiment.place(result)) {
+                    self.in_variants[variant].fetch_add(1, Ordering::Relaxed);
+                }
+                release
             }
             Question::Score(score) => {
                 let answer = client.score(score.request.clone()).await.map_err(failed)?.into_inner();

@@ -41,6 +41,8 @@ pub(super) struct Report {
     pub not_current: Violations,
     pub gone_back: Violations,
     pub releases_seen: usize,
+    /// Decisions in each variant of the experiment, the control first.
+    pub in_variants: [usize; 2],
     /// Publications that the server counted during the load.
     pub published: u64,
     /// Why the promoter ended early.
@@ -73,6 +75,9 @@ impl Report {
         }
         if self.releases_seen != self.log.publications.len() {
             broken.push(format!("only {} releases answered calls", self.releases_seen));
+        }
+        if self.in_variants.contains(&0) {
+            broken.push(format!("decisions in the variants of the experiment: {:?}", self.in_variants));
         }
         if self.published != self.swaps() as u64 {
             broken.push(format!("the server counted {} publications, not {}", self.published, self.swaps()));
@@ -190,7 +195,7 @@ impl Display for Report {
         let (published, checked) = (self.log.publications.len(), self.calls.len());
         writeln!(
             f,
-            "\n{:<44}{checked:>9}, each complete and of one release: marks, segment, models, scores",
+            "\n{:<44}{checked:>9}, each complete and of one release: marks, segment, models, scores, variants",
             "answers checked"
         )?;
         for (what, count) in [
@@ -202,6 +207,8 @@ impl Display for Report {
         }
         writeln!(f, "{:<44}{:>9} of {published}", "releases that answered", self.releases_seen)?;
         writeln!(f, "{:<44}{:>9}", "publications by the server's own count", self.published)?;
+        let [control, other] = self.in_variants;
+        writeln!(f, "{:<44}{control:>9} in the control, {other} in the other", "decisions in an experiment")?;
         let Some((tenth, last)) = self.memory() else { return Ok(()) };
         writeln!(
             f,

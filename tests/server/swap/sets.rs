@@ -1,6 +1,7 @@
 //! The sets of models, offers and policy that the releases of the test are made of. Each is derived from the sample
 //! workspace so that every part of an answer identifies its set. Model bytes, calibrations, segment names, values of
-//! offers and weights of categories all differ. The offers also carry a mark of the individual release.
+//! offers, weights of categories and arms of the experiment all differ. The offers also carry a mark of the individual
+//! release.
 //!
 //! The graphs compute the same in every set: they differ only by a note, which ONNX ignores. So requests cost the same
 //! with every set, and only swaps can change a latency.
@@ -9,6 +10,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use toml::{Table, Value};
+
+use super::arms::Experiment;
 
 /// The number of sets, which the releases use in turn.
 pub(super) const SETS: usize = 4;
@@ -69,6 +72,8 @@ pub(super) struct Set {
     pub segments: BTreeMap<i64, String>,
     /// Offer → its terms.
     pub terms: HashMap<String, Terms>,
+    /// Who is in which arm.
+    pub experiment: Experiment,
     /// `policy.toml`.
     pub policy: String,
     offers: String,
@@ -80,7 +85,7 @@ impl Set {
     }
 
     fn derive(sample: &Path, number: usize) -> Self {
-        let (policy, weights) = policy(&read(&sample.join("policy.toml")), number);
+        let (policy, weights, experiment) = policy(&read(&sample.join("policy.toml")), number);
         let (offers, terms) = offers(&read(&sample.join("offers.toml")), number, &weights);
         let (segments_json, segments) = segments(&read(&sample.join("segments/1/segments.json")), number);
         let mut versions = BTreeMap::new();
@@ -95,7 +100,7 @@ impl Set {
             }
             versions.insert(model, version);
         }
-        Self { number, versions, calibrations, segments, terms, policy, offers }
+        Self { number, versions, calibrations, segments, terms, experiment, policy, offers }
     }
 
     /// `offers.toml` of the release with this mark.
@@ -175,8 +180,8 @@ fn calibration(model: &str, set: usize) -> Platt {
     Platt { a, b: b + 0.3 * set as f64 }
 }
 
-/// `policy.toml` of a set, and the weights of its categories.
-fn policy(text: &str, set: usize) -> (String, HashMap<String, f64>) {
+/// `policy.toml` of a set, the weights of its categories, and its experiment.
+fn policy(text: &str, set: usize) -> (String, HashMap<String, f64>, Experiment) {
     let mut policy: Table = text.parse().unwrap();
     let mut weights = HashMap::new();
     for category in tables(&mut policy, "category") {
@@ -184,7 +189,8 @@ fn policy(text: &str, set: usize) -> (String, HashMap<String, f64>) {
         weights.insert(category["id"].as_str().unwrap().to_owned(), weight);
         category.insert("weight".to_owned(), weight.into());
     }
-    (toml::to_string(&policy).unwrap(), weights)
+    let experiment = Experiment::of(&mut policy, set);
+    (toml::to_string(&policy).unwrap(), weights, experiment)
 }
 
 /// `offers.toml` of a set, and the terms of its offers. Their values are raised by different amounts, so that other
@@ -216,12 +222,12 @@ fn segments(text: &str, set: usize) -> (String, BTreeMap<i64, String>) {
     (serde_json::to_string_pretty(&artefact).unwrap(), names)
 }
 
-fn tables<'t>(table: &'t mut Table, key: &str) -> impl Iterator<Item = &'t mut Table> {
+pub(super) fn tables<'t>(table: &'t mut Table, key: &str) -> impl Iterator<Item = &'t mut Table> {
     table[key].as_array_mut().unwrap().iter_mut().map(|entry| entry.as_table_mut().unwrap())
 }
 
 /// A number of a file; 0 if it is missing, which is the default of the formats.
-fn number(value: Option<&Value>) -> f64 {
+pub(super) fn number(value: Option<&Value>) -> f64 {
     value.map_or(0.0, |value| value.as_float().or(value.as_integer().map(|whole| whole as f64)).unwrap())
 }
 
