@@ -320,8 +320,8 @@ mod tests {
     fn offers_in_the_order_of_another_variant_are_detected() {
         let catalogue = catalogue();
         let experiment = &catalogue.sets[0].experiment;
-        let id = (1..).map(|number| format!("C{number:06}"));
-        let id = id.filter(|id| !experiment.assignments("call_center", id).is_empty()).next().unwrap();
+        let mut ids = (1..).map(|number| format!("C{number:06}"));
+        let id = ids.find(|id| !experiment.assignments("call_center", id).is_empty()).unwrap();
         let request = rank_request("call_center", &[&id]);
         let mut answer = answer(&catalogue, 0);
         let result = &mut answer.results[0];
