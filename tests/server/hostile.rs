@@ -46,8 +46,8 @@ const SETTLED: Duration = Duration::from_secs(30);
 /// The longest wait for one call of the victim: on a busy machine it queues behind the work of the attack.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Freed memory that the allocator may keep resident.
-const KEPT: u64 = 48 << 20;
+/// Freed memory that the allocator may keep resident, and what is remembered of decisions.
+const KEPT: u64 = 64 << 20;
 
 /// What an attack knows of the server.
 #[derive(Clone)]

@@ -161,7 +161,10 @@ fn third_workspace(second: &Copy) -> Copy {
     let text = std::fs::read_to_string(&policy).unwrap();
     let (before, rest) = text.split_once("[[placement]]\nid = \"call_center\"").unwrap();
     let (_, after) = rest.split_once("# --- What the moment adds").unwrap();
-    let changed = format!("{before}# --- What the moment adds{after}");
+    // The experiment was of that placement alone.
+    let (moment, rest) = after.split_once("# --- Experiments").unwrap();
+    let (_, limits) = rest.split_once("# --- Limits").unwrap();
+    let changed = format!("{before}# --- What the moment adds{moment}# --- Limits{limits}");
     std::fs::write(&policy, changed.replacen("max_per_category = 1", "max_per_category = 2", 1)).unwrap();
     workspace
 }
