@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use chrono_tz::Tz;
 use document::{Document, Table, suggestion};
 
-use self::value::{After, Evidence, Ids, Impressions, Share, Version};
+use self::value::{After, Evidence, Ids, Impressions, Share, SomeShare, Version};
 use crate::assign::{Four, Listed};
 use crate::holdout::SALT;
 use crate::split::{MOST_VARIANTS, Part};
@@ -319,6 +319,12 @@ fn read_group(table: &Table<'_, '_>, groups: &mut Vec<String>) -> Result<Option<
         groups.len() - 1
     });
     let part = Part::new(&name, range);
+    if part.is_empty() {
+        let message = format!(
+            "`group_range` [{start}, {end}] has nobody: a group is drawn in thousandths, so make it at least 0.001 long"
+        );
+        table.problem_at("group_range", message);
+    }
     Ok(Some(Group { index, name, range, part }))
 }
 
@@ -409,7 +415,8 @@ fn read_prior(offer: &Table<'_, '_>) -> Option<Prior> {
 
 fn read_maturity(offer: &Table<'_, '_>) -> Option<Maturity> {
     let table = offer.table("maturity")?;
-    let Share(max_share) = table.required("max_share");
+    // With a share of 0 it would never be shown, and so never be mature.
+    let SomeShare(max_share) = table.required("max_share");
     let Impressions(impressions) = table.required("impressions");
     table.finish();
     Some(Maturity { max_share, impressions })
