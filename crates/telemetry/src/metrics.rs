@@ -291,7 +291,7 @@ impl Metrics {
     /// Drops the series of experiments and arms that the release that serves from now on lacks. `has` is asked for each
     /// experiment, and for each of its variants.
     pub fn keep_experiments(&self, has: impl Fn(&str, Option<&str>) -> bool) {
-        self.decisions.arms.retain(|labels| has(&labels.experiment, Some(&labels.variant)));
+        self.decisions.arms.retain(|labels| has(&labels.experiment, Some(labels.variant.as_str())));
         self.decisions.experiment_errors.retain(|labels| has(&labels.experiment, None));
     }
 
