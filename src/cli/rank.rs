@@ -80,7 +80,21 @@ fn refuse_unknown(args: &RankArgs, schema: &FeatureSchema) -> Result<(), Failure
     Ok(())
 }
 
+/// Refuses two variants of one experiment: the call has room for one, and would silently take the last.
+fn refuse_repeated(forced: &[(String, String)]) -> Result<(), Failure> {
+    for (index, (experiment, variant)) in forced.iter().enumerate() {
+        let before = forced.iter().take(index).find(|(other, _)| other == experiment);
+        if let Some((_, other)) = before {
+            return Err(Failure::new(format!(
+                "--force: experiment `{experiment}` is given twice, with `{other}` and `{variant}`; force one of them"
+            )));
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn run(args: &RankArgs) -> Result<(), Failure> {
+    refuse_repeated(&args.force)?;
     let answer = block_on(async {
         let mut client = Client::connect(&args.server).await?;
         let named = !args.feature.is_empty() || !args.context.is_empty();
@@ -222,6 +236,9 @@ fn shown(result: &RankedCustomer) -> Table {
         if offer.selection_probability < 1.0 {
             let _ = write!(id, " (probability {:.4})", offer.selection_probability);
         }
+        if offer.conditional {
+            id.push_str(" (conditional)");
+        }
         let mut row = vec![offer.rank.to_string(), id];
         match &offer.factors {
             Some(factors) => row.extend([
@@ -252,4 +269,22 @@ fn withheld(result: &RankedCustomer) -> Table {
         table.add_row([offer.offer_id.as_str(), &offer.stage, &offer.reason, &because.join(" – ")]);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refuse_repeated;
+
+    #[test]
+    fn two_variants_of_one_experiment_are_refused() {
+        let forced = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs
+                .iter()
+                .map(|(experiment, variant)| ((*experiment).to_owned(), (*variant).to_owned()))
+                .collect()
+        };
+        assert!(refuse_repeated(&forced(&[("e", "a"), ("f", "a")])).is_ok());
+        assert!(refuse_repeated(&forced(&[("e", "a"), ("f", "a"), ("e", "b")])).is_err());
+        assert!(refuse_repeated(&forced(&[("e", "a"), ("e", "a")])).is_err());
+    }
 }

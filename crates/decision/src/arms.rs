@@ -105,11 +105,16 @@ pub(super) fn of_record(
         return (None, experiments.force(names()).unwrap_or_default());
     }
     let mut assignments: Vec<Assignment> = Vec::new();
+    let mut groups: Vec<Option<usize>> = Vec::new();
     for (experiment, variant, how) in &recorded.assignments {
         let found = experiments.find(experiment).filter(|(_, experiment)| experiment.is_at(placement));
         let Some((index, experiment)) = found else { continue };
         let Some((variant, _)) = experiment.find_variant(variant) else { continue };
-        if experiment.state.may_force() {
+        // What this release has put into one group excludes each other: the first one keeps the customer.
+        let group = experiment.group.as_ref().map(|group| group.index);
+        let is_taken = group.is_some() && groups.contains(&group);
+        if experiment.state.may_force() && !is_taken {
+            groups.push(group);
             assignments.push(Assignment { experiment: index, variant, how: *how });
         }
     }
@@ -179,12 +184,13 @@ pub(super) fn replaced(replacements: &[Replacement], model: ModelIndex) -> Optio
 }
 
 impl Plan {
-    /// The draws of this plan; `None` where no customer can be in an arm or held out.
+    /// The draws of this plan; `None` where no customer can be in an arm or held out. The months of `as_of` and of the
+    /// clock both hold out: otherwise a caller could leave the holdout by asking about another month.
     pub(super) fn draws(&self) -> Option<Draws<'_, Rule>> {
         let experiments = self.snapshot.release.experiments();
         let nothing = experiments.all.is_empty() && experiments.holdout.is_none();
         (!nothing && self.recorded_arms.is_none())
-            .then(|| experiments.at(self.placement.get(), self.as_of, &self.forced))
+            .then(|| experiments.at(self.placement.get(), self.as_of, &self.forced).held_out_at(self.now))
     }
 
     /// The offer among the new ones.

@@ -114,7 +114,7 @@ impl<'a> Choosing<'a, '_> {
         candidates.clear();
         candidates.extend(rest.iter().map(|standing| {
             let candidate = &self.scored[standing.position];
-            Candidate { key: key(candidate, strategy), offer: self.keys[candidate.offer.get()] }
+            Candidate { key: finite(key(candidate, strategy)), offer: self.keys[candidate.offer.get()] }
         }));
         let slots = self.constraints.count.saturating_sub(chosen.shown.len());
         let Chosen { shown, not_shown } = chosen;
@@ -165,6 +165,14 @@ impl Slate for Drawn<'_, '_, '_> {
         }
         shows
     }
+}
+
+/// The most that exploration is given as a key, so that the difference of two is a number.
+const MOST_KEY: f64 = 1e300;
+
+/// A key for exploration, in the order of the others. A product of great values and weights may not fit into a float.
+fn finite(key: f64) -> f64 {
+    if key.is_nan() { MOST_KEY.copysign(key) } else { key.clamp(-MOST_KEY, MOST_KEY) }
 }
 
 /// Drops what was refused at last of a slate that is not filled anew. What comes behind holds given that.

@@ -147,27 +147,28 @@ const FOURS: usize = 4;
 pub struct Draws<'a, R> {
     experiments: &'a Experiments<R>,
     holdout: Option<HoldoutDraw>,
+    /// The holdout of another month, whose customers are held out as well.
+    other_holdout: Option<HoldoutDraw>,
     /// The experiments at the placement.
     here: &'a [Four],
+    /// What the request forces. Experiments that are not at the placement are ignored.
     forced: &'a Forced,
     /// Whether an experiment at the placement is forced.
     lifts_holdout: bool,
 }
 
 impl<R> Experiments<R> {
-    /// The draws for a call at `placement`. `now` only says which month's holdout counts.
+    /// The draws for a call at `placement`. `now` only says which month's holdout counts; [`Draws::held_out_at`] adds
+    /// another one.
     ///
     /// # Panics
     /// If the placement is not one of the policy.
     #[must_use]
     pub fn at<'a>(&'a self, placement: usize, now: DateTime<Utc>, forced: &'a Forced) -> Draws<'a, R> {
         let here = &self.at_placement[placement];
-        let lifts_holdout = forced
-            .0
-            .iter()
-            .any(|(experiment, _)| here.iter().any(|four| four.experiments.contains(experiment)));
+        let lifts_holdout = forced.0.iter().any(|(experiment, _)| is_among(here, *experiment));
         let holdout = self.holdout.as_ref().map(|holdout| holdout.at(now));
-        Draws { experiments: self, holdout, here, forced, lifts_holdout }
+        Draws { experiments: self, holdout, other_holdout: None, here, forced, lifts_holdout }
     }
 
     /// Looks up the variants that a request forces, as pairs of experiment and variant. Call it only for a caller with
@@ -207,7 +208,21 @@ impl<R> Experiments<R> {
     }
 }
 
+/// Whether an experiment is among those of a placement.
+fn is_among(here: &[Four], experiment: usize) -> bool {
+    here.iter().any(|four| four.experiments.contains(&experiment))
+}
+
 impl<R> Draws<'_, R> {
+    /// The same draws, which also hold out whom the month of `moment` holds out. So nobody leaves the holdout because a
+    /// caller asks about another month.
+    #[must_use]
+    pub fn held_out_at(mut self, moment: DateTime<Utc>) -> Self {
+        let other = self.experiments.holdout.as_ref().map(|holdout| holdout.at(moment));
+        self.other_holdout = if other == self.holdout { None } else { other };
+        self
+    }
+
     /// Writes the arms of the customer with this id into `arms`, in the order of the experiments.
     ///
     /// `eligible` says whether the rule of an experiment holds. It is asked last, and only for a customer whose arm
@@ -224,12 +239,13 @@ impl<R> Draws<'_, R> {
         }
         let mut room = [0; UNITS];
         let subject = Subject::new(id, &mut room);
-        let is_held_out = self.holdout.is_some_and(|holdout| holdout.has(&subject));
+        let holdouts = [self.holdout, self.other_holdout];
+        let is_held_out = holdouts.into_iter().flatten().any(|holdout| holdout.has(&subject));
         if is_held_out && !self.lifts_holdout {
             return Standing::HeldOut;
         }
         let listed = self.experiments.listed.of(id);
-        let is_forced = !self.forced.0.is_empty() || !listed.is_empty();
+        let is_forced = self.lifts_holdout || !listed.is_empty();
         for fours in self.here.chunks(FOURS) {
             let drawn = self.drawn(fours, &subject);
             let experiments =
@@ -277,7 +293,8 @@ impl<R> Draws<'_, R> {
         let is_rival = |other: usize| {
             other == experiment || group.is_some() && self.experiments.group_of(other) == group
         };
-        let requested = self.forced.0.iter().map(|(other, variant)| (*other, *variant, How::Requested));
+        let requested = self.forced.0.iter().filter(|(other, _)| is_among(self.here, *other));
+        let requested = requested.map(|(other, variant)| (*other, *variant, How::Requested));
         let listed = listed.iter().map(|(_, other, variant)| (*other, *variant, How::Listed));
         match requested.chain(listed).find(|(other, ..)| is_rival(*other)) {
             None => Claim::Free,

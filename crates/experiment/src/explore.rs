@@ -71,7 +71,8 @@ impl Seed {
     /// A number above 0 and below 1, another one for each `stream`.
     pub(crate) fn uniform(self, stream: u64) -> f64 {
         let bits = mix(self.0.wrapping_add(mix(stream)));
-        ((bits >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+        // 52 bits: with one more, the greatest plus a half would be rounded to 1.
+        ((bits >> 12) as f64 + 0.5) / (1_u64 << 52) as f64
     }
 
     /// A number above 0, exponentially distributed with mean 1.
@@ -120,8 +121,8 @@ pub trait Slate {
 pub struct Scratch {
     /// The candidates that may still be shown, best first.
     remaining: Vec<usize>,
-    /// key / temperature + noise of each candidate.
-    perturbed: Vec<f64>,
+    /// The noise of each candidate.
+    noise: Vec<f64>,
 }
 
 impl Exploration {
@@ -144,13 +145,12 @@ impl Exploration {
         choices: &mut Vec<Choice>,
     ) {
         choices.clear();
-        let Scratch { remaining, perturbed } = scratch;
+        let Scratch { remaining, noise } = scratch;
         remaining.clear();
         remaining.extend(0..candidates.len());
-        perturbed.clear();
-        if let Method::Softmax { temperature } = self.method {
-            let noisy = |one: &Candidate| one.key / temperature - seed.exponential(one.offer.0).ln();
-            perturbed.extend(candidates.iter().map(noisy));
+        noise.clear();
+        if let Method::Softmax { .. } = self.method {
+            noise.extend(candidates.iter().map(|one| -seed.exponential(one.offer.0).ln()));
         }
         let mut conditional = false;
         // Counts the slots and the choices that could not be shown: each has its own chance.
@@ -160,7 +160,7 @@ impl Exploration {
             if remaining.is_empty() {
                 break;
             }
-            let place = self.choose(seed, draw, candidates, remaining, perturbed);
+            let place = self.choose(seed, draw, candidates, remaining, noise);
             let probability = self.probability(candidates, remaining, place);
             let candidate = remaining.remove(place);
             draw += 1;
@@ -179,7 +179,7 @@ impl Exploration {
         draw: u64,
         candidates: &[Candidate],
         remaining: &[usize],
-        perturbed: &[f64],
+        noise: &[f64],
     ) -> usize {
         // The first of equals: the better one.
         let greatest = |of: &dyn Fn(usize) -> f64| {
@@ -197,7 +197,11 @@ impl Exploration {
                 greatest(&|candidate| seed.uniform(mix(candidates[candidate].offer.0).wrapping_add(draw)))
             }
             Method::Greedy | Method::Epsilon { .. } => 0,
-            Method::Softmax { .. } => greatest(&|candidate| perturbed[candidate]),
+            Method::Softmax { temperature } => {
+                // Relative to the best, as the probability: the noise would be lost beside a great key.
+                let best = best_key(candidates, remaining);
+                greatest(&|candidate| (candidates[candidate].key - best) / temperature + noise[candidate])
+            }
         }
     }
 
@@ -210,12 +214,16 @@ impl Exploration {
                 if place == 0 { 1.0 - epsilon + any } else { any }
             }
             Method::Softmax { temperature } => {
-                let key = |candidate: &usize| candidates[*candidate].key;
-                // Relative to the best, which comes first: no exponent is above 0.
-                let best = remaining.first().map_or(0.0, key);
-                let odds = |candidate: &usize| ((key(candidate) - best) / temperature).exp();
+                // No exponent is above 0.
+                let best = best_key(candidates, remaining);
+                let odds = |candidate: &usize| ((candidates[*candidate].key - best) / temperature).exp();
                 remaining.get(place).map_or(0.0, odds) / remaining.iter().map(odds).sum::<f64>()
             }
         }
     }
+}
+
+/// The key of the best that remains, which comes first.
+fn best_key(candidates: &[Candidate], remaining: &[usize]) -> f64 {
+    remaining.first().map_or(0.0, |candidate| candidates[*candidate].key)
 }

@@ -35,7 +35,7 @@ pub enum Redraw {
 }
 
 /// The draw of one moment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HoldoutDraw {
     seeded: Fnv,
     end: u64,

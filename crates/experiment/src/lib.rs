@@ -34,6 +34,6 @@ pub use model::{
 pub use newcomer::{Maturity, Prior};
 pub use outline::{Outline, OutlinedVariant, outline};
 pub use phase::Phase;
-pub use read::{CategoryNames, Names, PlacementNames, read, versions};
+pub use read::{CategoryNames, Names, PlacementNames, named_versions, read, versions};
 pub use scheme::Scheme;
 pub use split::{Split, SplitError};

@@ -30,6 +30,7 @@ impl<R> Experiment<R> {
         text.add(&self.seed);
         text.add(self.when.as_ref().map_or("", |when| when.source.as_str()));
         text.list(&self.placements, |text, index| text.add(names.placement(*index)));
+        text.0.push(u8::from(self.group.is_some()));
         if let Some(group) = &self.group {
             text.add(&group.name);
             text.list(&group.range, |text, edge| text.number(*edge));

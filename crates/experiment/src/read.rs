@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use chrono_tz::Tz;
 use document::{Document, Table, suggestion};
 
-use self::value::{After, Evidence, Ids, Impressions, Share, Version};
+use self::value::{After, Evidence, Ids, Impressions, Share, SomeShare, Version};
 use crate::assign::{Four, Listed};
 use crate::holdout::SALT;
 use crate::split::{MOST_VARIANTS, Part};
@@ -118,18 +118,30 @@ pub fn read<R>(
     Experiments { holdout, all, exploration, newcomers, at_placement, listed }
 }
 
-/// The versions of models that the variants of a policy name, each once and sorted. A stopped experiment needs none. A
-/// policy that cannot be read has none: who reads it whole says what is wrong.
+/// The versions of models that the variants of a policy may need, each once and sorted: a stopped experiment needs
+/// none. A policy that cannot be read has none: who reads it whole says what is wrong.
 #[must_use]
 pub fn versions(policy: &str) -> BTreeSet<(String, u64)> {
+    versions_where(policy, |state| state != Some("stopped"))
+}
+
+/// The versions of models that the variants of a policy name, in experiments of any state, each once and sorted. That
+/// an experiment stops does not make its challenger the version for everyone.
+#[must_use]
+pub fn named_versions(policy: &str) -> BTreeSet<(String, u64)> {
+    versions_where(policy, |_| true)
+}
+
+/// The versions that experiments name whose state `counts`.
+fn versions_where(policy: &str, counts: impl Fn(Option<&str>) -> bool) -> BTreeSet<(String, u64)> {
     // Most policies have no experiment, and a parse takes some hundred microseconds.
     if !policy.contains("experiment") {
         return BTreeSet::new();
     }
     let Ok(document) = Document::parse("policy.toml", policy) else { return BTreeSet::new() };
     let experiments = document.root().tables("experiment");
-    let needs = |table: &&Table<'_, '_>| table.optional::<String>("state").as_deref() != Some("stopped");
-    let variants = experiments.iter().filter(needs).flat_map(|table| table.tables("variant"));
+    let counted = |table: &&Table<'_, '_>| counts(table.optional::<String>("state").as_deref());
+    let variants = experiments.iter().filter(counted).flat_map(|table| table.tables("variant"));
     let models = variants.filter_map(|table| table.table("models"));
     let named = |table: Table<'_, '_>| {
         let version = |name: String| table.optional(&name).map(|Version(version)| (name, version));
@@ -307,6 +319,12 @@ fn read_group(table: &Table<'_, '_>, groups: &mut Vec<String>) -> Result<Option<
         groups.len() - 1
     });
     let part = Part::new(&name, range);
+    if part.is_empty() {
+        let message = format!(
+            "`group_range` [{start}, {end}] has nobody: a group is drawn in thousandths, so make it at least 0.001 long"
+        );
+        table.problem_at("group_range", message);
+    }
     Ok(Some(Group { index, name, range, part }))
 }
 
@@ -397,7 +415,8 @@ fn read_prior(offer: &Table<'_, '_>) -> Option<Prior> {
 
 fn read_maturity(offer: &Table<'_, '_>) -> Option<Maturity> {
     let table = offer.table("maturity")?;
-    let Share(max_share) = table.required("max_share");
+    // With a share of 0 it would never be shown, and so never be mature.
+    let SomeShare(max_share) = table.required("max_share");
     let Impressions(impressions) = table.required("impressions");
     table.finish();
     Some(Maturity { max_share, impressions })

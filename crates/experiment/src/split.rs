@@ -227,6 +227,11 @@ impl Part {
         Self { seed: format!("__{group}").into(), buckets: (start..end).into() }
     }
 
+    /// Whether no customer can be in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buckets.count == 0
+    }
+
     /// The bucket of a customer, the same for all parts of the group.
     pub(crate) fn bucket(&self, subject: &Subject<'_>) -> u64 {
         u64::from(Fnv::id_then(subject, &self.seed) % 1_000)

@@ -47,13 +47,25 @@ pub(super) fn read(
     (found, phases)
 }
 
-/// The rule of an experiment: it is about a customer and a call, before any offer is considered.
+/// The rule of an experiment: it is about a customer, before any offer is considered. One about the call would put them
+/// into the experiment in some calls and not in others, and what they do later would be counted for neither.
 fn rule(table: &Table<'_, '_>, key: &str, names: &Names<'_>) -> Option<Rule> {
     let rule = reading::rule(table, key, names)?;
     if rule.reads_offer() {
         table.problem_at(
             key,
-            format!("`{key}` reads `offer`, but an experiment has customers, not offers; use customer, context or segment"),
+            format!(
+                "`{key}` reads `offer`, but an experiment has customers, not offers; use customer or segment"
+            ),
+        );
+    }
+    if rule.reads_context() {
+        table.problem_at(
+            key,
+            format!(
+                "`{key}` reads `context`, but who takes part must not depend on the call; use customer or segment, \
+                 and `placements` for where it holds"
+            ),
         );
     }
     Some(rule)

@@ -186,6 +186,11 @@ impl Rule {
         self.slots.iter().any(|slot| slot.source().is_some_and(Source::is_of_offer))
     }
 
+    /// Whether it reads anything of the call.
+    pub(crate) fn reads_context(&self) -> bool {
+        self.slots.iter().any(|slot| matches!(slot.source(), Some(Source::Context(_))))
+    }
+
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the interpreter's errors are an open list, most of them impossible here"

@@ -400,6 +400,10 @@ impl Deployer {
         });
         parts.metrics.release_published(release.number(), pins, engines);
         parts.metrics.follow_offers(release.all_offer_counts());
+        parts.metrics.keep_experiments(|experiment, variant| {
+            let found = release.experiments().find(experiment);
+            found.is_some_and(|(_, found)| variant.is_none_or(|id| found.find_variant(id).is_some()))
+        });
         parts.metrics.store.release_wanted.set(current.release as i64);
         parts.metrics.customers_loaded(customers, bytes);
         parts.readiness.ready(release.number());

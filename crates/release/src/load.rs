@@ -1,7 +1,10 @@
 //! Loading a release: parse its files, load its models, check everything against everything else.
 
+mod priors;
 mod scorers;
 mod segmenter;
+#[cfg(test)]
+mod tests;
 mod usage;
 mod variants;
 
@@ -14,7 +17,7 @@ pub use self::usage::{CONSENT_PREFIX, ConsentFeature, FeatureUsage, UsedFeatures
 pub use self::variants::Replacement;
 use super::{ReleaseFiles, Store, Workspace};
 use document::{Document, Problems, suggestion};
-use experiment::{Experiments, OfferKey};
+use experiment::{Experiments, OfferKey, State};
 use feature::FeatureSchema;
 use model::GraphCache;
 use model::onnx::OnnxRuntime;
@@ -180,6 +183,7 @@ impl Release {
         let of_pins = &models[..pinned];
         let scorers = assign_scorers(&catalog, of_pins, &columns, &segmentations, source.pins, &mut problems);
         variants::refuse_mixed_scales(&catalog, &models, &scorers, &replacements, &mut problems);
+        priors::refuse_mixed_scales(&catalog, &models, &scorers, &replacements, source.offers, &mut problems);
         let segmentation = choose_segmentation(&catalog, &mut segmentations, &models, &mut problems);
         let offers = feature_rows(catalog.library.offers());
         let pairing = |model: &Arc<Model>| {
@@ -193,7 +197,8 @@ impl Release {
         let offer_counts = count_offers(&catalog);
         let runs = |model: ModelIndex| models[model.get()].needs_session();
         let needs = |(placement, row): (usize, &Vec<Option<Scorer>>)| {
-            let mut replaced = variants::at_placement(&catalog, &replacements, placement);
+            // A request may force a variant of a draft, so only experiments that assign nobody need no session.
+            let mut replaced = variants::at_placement(&catalog, &replacements, placement, State::may_force);
             row.iter().flatten().any(|scorer| runs(scorer.model))
                 || replaced.any(|replaced| runs(replaced.by))
         };

@@ -243,14 +243,7 @@ impl Registry {
         let record = store.version(name, version)?;
         let directory = store.fetch_version(name, version)?;
         let files = upload::files_of(&directory, &record.manifest);
-        let mut releases = Vec::new();
-        for number in store.releases()? {
-            // A release that cannot be read cannot be served, so its pins do not count.
-            let needs = |files: ReleaseFiles| files.versions().contains(&(name.to_owned(), version));
-            if store.release(number).is_ok_and(needs) {
-                releases.push(number);
-            }
-        }
+        let releases = store.readable_pinned_by(name, version)?;
         let verdict = store.verdict(name, version)?;
         Ok(VersionDetail {
             name: name.to_owned(),

@@ -17,9 +17,9 @@ pub struct Workspace {
     /// The text of `policy.toml`.
     pub policy: String,
     /// Model name → the version that the release pins: the highest with a manifest that no variant of an experiment
-    /// names; if there is no such version, the highest.
+    /// names, in whatever state the experiment is; if there is no such version, the highest.
     pub models: BTreeMap<String, u64>,
-    /// The other versions with a manifest that variants of experiments name.
+    /// The other versions with a manifest that variants name, of experiments that are not stopped.
     pub variants: BTreeSet<(String, u64)>,
     /// Model name → the highest version of models without a manifest, which serve the Open Inference Protocol alone.
     pub bare: BTreeMap<String, u64>,
@@ -53,7 +53,7 @@ impl Workspace {
         };
         let (features, offers, policy) = (text("features.toml"), text("offers.toml"), text("policy.toml"));
         let has_manifest = |version: &Path| version.join("model.toml").is_file();
-        let named = experiment::versions(&policy);
+        let named = experiment::named_versions(&policy);
         let mut models = highest_versions(&root, has_manifest);
         let pinned = highest_versions(&root, |version| {
             has_manifest(version) && !named.iter().any(|(name, number)| is_version(version, name, *number))
@@ -62,7 +62,7 @@ impl Workspace {
         let in_workspace = |(name, number): &(String, u64)| {
             models.get(name) != Some(number) && has_manifest(&root.join(name).join(number.to_string()))
         };
-        let variants = named.into_iter().filter(in_workspace).collect();
+        let variants = experiment::versions(&policy).into_iter().filter(in_workspace).collect();
         let mut bare = highest_versions(&root, |version| version.join("model.onnx").is_file());
         bare.retain(|name, _| !models.contains_key(name));
         let mut sources: Vec<PathBuf> =
@@ -127,4 +127,42 @@ fn highest_versions(root: &Path, counts: impl Fn(&Path) -> bool) -> BTreeMap<Str
         }
     }
     highest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A workspace with versions 1 and 2 of a model, whose experiment tries version 2.
+    fn opened(state: &str) -> Workspace {
+        let directory = tempfile::tempdir().unwrap();
+        let policy = format!(
+            "[[experiment]]\nid = \"e\"\nstate = \"{state}\"\ncoverage = 1.0\n[[experiment.variant]]\nid = \"a\"\n\
+             weight = 0.5\n[[experiment.variant]]\nid = \"b\"\nweight = 0.5\nmodels = {{ propensity = 2 }}\n"
+        );
+        for (name, text) in [("features.toml", ""), ("offers.toml", ""), ("policy.toml", policy.as_str())] {
+            fs::write(directory.path().join(name), text).unwrap();
+        }
+        for version in ["1", "2"] {
+            let version = directory.path().join("propensity").join(version);
+            fs::create_dir_all(&version).unwrap();
+            fs::write(version.join("model.toml"), "").unwrap();
+        }
+        Workspace::open(directory.path()).unwrap()
+    }
+
+    #[test]
+    fn stopping_an_experiment_does_not_pin_its_challenger() {
+        let running = opened("running");
+        assert_eq!(running.models, BTreeMap::from([("propensity".to_owned(), 1)]));
+        assert_eq!(running.variants, BTreeSet::from([("propensity".to_owned(), 2)]));
+        for state in ["draft", "paused"] {
+            let other = opened(state);
+            assert_eq!((&other.models, &other.variants), (&running.models, &running.variants), "{state}");
+        }
+        let stopped = opened("stopped");
+        assert_eq!(stopped.models, running.models);
+        // Nobody can get it any more, so the release does not need it.
+        assert_eq!(stopped.variants, BTreeSet::new());
+    }
 }

@@ -179,6 +179,8 @@ listed = ["c00003", "c00004"]
 id = "weights"
 placements = ["home"]
 coverage = 1.0
+group = "layout"
+group_range = [0.0, 0.6]
 [[experiment.variant]]
 id = "as_is"
 weight = 0.5
@@ -192,6 +194,20 @@ weight = 0.25
 strategy = "margin"
 count = 3
 exploration = { method = "epsilon", epsilon = 0.4 }
+
+[[experiment]]
+id = "letters"
+placements = ["letter"]
+coverage = 1.0
+group = "layout"
+group_range = [0.6, 1.0]
+[[experiment.variant]]
+id = "usual"
+weight = 0.5
+[[experiment.variant]]
+id = "loans_first"
+weight = 0.5
+category_weights = { loans = 30.0 }
 "#;
 
 const SEGMENTS: &str = r#"{

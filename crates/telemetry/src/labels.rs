@@ -160,6 +160,18 @@ impl<L: Labels, M: Clone, C: MetricConstructor<M>> Bounded<L, M, C> {
         known.insert(labels, metric.clone());
         metric
     }
+
+    /// Drops the series that `keep` refuses, so that others find room. The overflow stays.
+    pub(super) fn retain(&self, keep: impl Fn(&L) -> bool) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|labels, _| {
+            let kept = keep(labels);
+            if !kept {
+                self.family.remove(labels);
+            }
+            kept
+        });
+    }
 }
 
 impl Labels for PlacementLabels {

@@ -288,6 +288,13 @@ impl Metrics {
         self.decisions.placement_offers.follow(counts);
     }
 
+    /// Drops the series of experiments and arms that the release that serves from now on lacks. `has` is asked for each
+    /// experiment, and for each of its variants.
+    pub fn keep_experiments(&self, has: impl Fn(&str, Option<&str>) -> bool) {
+        self.decisions.arms.retain(|labels| has(&labels.experiment, Some(labels.variant.as_str())));
+        self.decisions.experiment_errors.retain(|labels| has(&labels.experiment, None));
+    }
+
     /// Records that the embedded customer store was loaded.
     pub fn customers_loaded(&self, customers: usize, bytes: usize) {
         self.customers.customers.set(customers as i64);

@@ -157,7 +157,7 @@ fn every_mistake_about_a_new_offer_is_reported_with_its_line() {
             ("offers.toml", "mandatory = 3", "offer `gold`: `mandatory` must be true or false"),
             ("offers.toml", "1.5 } # gold", "offer `gold` [prior]: `propensity` must be a share of 0 to 1"),
             ("offers.toml", "1.5 } # gold", "offer `gold` [prior]: `evidence` is missing"),
-            ("offers.toml", "max_share", "offer `gold` [maturity]: `max_share` must be a share of 0 to 1"),
+            ("offers.toml", "max_share", "offer `gold` [maturity]: `max_share` must be a share above 0"),
             (
                 "offers.toml",
                 "impressions = 0",

@@ -38,8 +38,8 @@ async fn a_new_offer_is_considered_in_its_share_of_decisions_until_it_is_mature(
 async fn a_prior_moves_the_propensity_until_there_is_evidence() {
     let prior = "id = \"loan\"\nweight = 900.0\nprior = { propensity = 0.9, evidence = 100.0 }\n";
     let (bank, plain) = (
-        Bank::new("").with("offers.toml", "id = \"loan\"\n", prior),
-        Bank::new("").with("offers.toml", "id = \"loan\"\n", "id = \"loan\"\nweight = 900.0\n"),
+        Bank::new("").calibrated().with("offers.toml", "id = \"loan\"\n", prior),
+        Bank::new("").calibrated().with("offers.toml", "id = \"loan\"\n", "id = \"loan\"\nweight = 900.0\n"),
     );
     let propensity = |results: &[wire::RankResult]| {
         let loan = results[0].offers.iter().find(|offer| offer.offer_id == "loan").unwrap();

@@ -12,6 +12,7 @@ async fn decisions_with_exploration_are_decided_again_to_the_byte() {
     let holdout = "\n[holdout]\nshare = 0.1\nredraw = \"monthly\"\n";
     let halves = experiment("model", "coverage = 0.7", "models = { m = 2 }\nstrategy = \"margin\"");
     let bank = Bank::new(&format!("{holdout}{halves}"))
+        .calibrated()
         .with("policy.toml", "count = 2\n", "count = 2\nexploration = { method = \"softmax\", temperature = 20.0 }\n")
         .with(
             "offers.toml",

@@ -117,6 +117,13 @@ impl Bank {
         self
     }
 
+    /// With a calibration of version 1 that changes no score: beside a prior, scores must be propensities.
+    pub(crate) fn calibrated(self) -> Self {
+        let calibration = "[calibration]\nmethod = 'isotonic'\nx = [0.0, 1.0]\ny = [0.0, 1.0]\n";
+        let last = "'annual_fee']\n";
+        self.with("m/1/model.toml", last, &format!("{last}{calibration}"))
+    }
+
     pub(crate) fn serve(&self) -> Server {
         Server::start(self.path(), &[])
     }

@@ -217,3 +217,35 @@ async fn an_opt_out_overrides_the_consent_of_a_caller_from_the_next_call_on_and_
     let mut live = bank.serve(&[]).await;
     assert_eq!(shown(&live.rank(with_consent("anna")).await[0]), Vec::<&str>::new());
 }
+
+/// The details of those for whom a throttle withholds an offer, by a dry run for 40 customers.
+async fn throttled(live: &mut Live) -> Vec<String> {
+    let customers: Vec<String> = (0..40).map(|number| format!("later-{number}")).collect();
+    let customers: Vec<&str> = customers.iter().map(String::as_str).collect();
+    let request = wire::RankRequest { dry_run: true, ..ask("home", &customers) };
+    let results = live.rank(request).await;
+    let rejected = results.into_iter().flat_map(|result| result.rejected);
+    rejected.filter(|one| one.reason == "MATURITY").map(|one| one.detail).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_impressions_of_a_new_offer_outlive_a_restart_without_a_checkpoint() {
+    let bank = Bank::new(&offer("gold", "maturity = { max_share = 0.5, impressions = 900 }"), "");
+    let mut live = bank.serve(&[]).await;
+    let mut impressions = 0;
+    for number in 0..40 {
+        impressions += live.shows("home", &format!("customer-{number}")).await.len();
+    }
+    assert!(impressions > 0);
+    let expected = format!("new: shown in {impressions} decisions, mature at 900");
+    let before = throttled(&mut live).await;
+    assert!(!before.is_empty());
+    live.end();
+    fs::remove_file(bank.checkpoint()).unwrap();
+    let mut live = bank.serve(&[]).await;
+    let after = throttled(&mut live).await;
+    assert!(!after.is_empty());
+    for detail in before.iter().chain(&after) {
+        assert_eq!(*detail, expected);
+    }
+}

@@ -11,7 +11,7 @@ use super::super::limits::Shown;
 use super::super::withheld::{Detail, Withheld};
 use super::super::{RankedOffer, Reason, Stage, WithheldOffer};
 use super::samples::{OFFERS, catalog, scored};
-use super::{Choosing, SlateScratch};
+use super::{Choosing, SlateScratch, finite};
 
 /// What a slate is chosen with.
 #[derive(Debug, Clone)]
@@ -94,6 +94,18 @@ const PROPENSITIES: [f64; OFFERS] = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2];
 
 fn all() -> Vec<Scored> {
     PROPENSITIES.into_iter().enumerate().map(|(offer, propensity)| scored(offer, propensity)).collect()
+}
+
+#[test]
+fn exploration_gets_numbers_in_the_order_of_the_keys() {
+    // Ascending, as offers are sorted.
+    let [least, greatest] = [-1.0, 1.0].map(|sign| f64::NAN.copysign(sign));
+    let keys = [least, f64::NEG_INFINITY, f64::MIN, -2.5, 0.0, 7.0, f64::MAX, f64::INFINITY, greatest];
+    let found = keys.map(finite);
+    assert!(keys.is_sorted_by(|left, right| left.total_cmp(right).is_lt()));
+    assert!(found.is_sorted() && found.iter().all(|key| (key - found[0]).is_finite()), "{found:?}");
+    // Ordinary ones are left alone.
+    assert!(found[3..6].iter().zip(&keys[3..6]).all(|(found, key)| found.total_cmp(key).is_eq()));
 }
 
 #[test]

@@ -95,7 +95,9 @@ fn odds(exploration: Exploration, keys: &[f64], remaining: &[usize]) -> Vec<f64>
             remaining.iter().map(|one| if *one == remaining[0] { 1.0 - epsilon + any } else { any }).collect()
         }
         Method::Softmax { temperature } => {
-            let weights: Vec<f64> = remaining.iter().map(|one| (keys[*one] / temperature).exp()).collect();
+            let best = keys[remaining[0]];
+            let weights: Vec<f64> =
+                remaining.iter().map(|one| ((keys[*one] - best) / temperature).exp()).collect();
             let sum: f64 = weights.iter().sum();
             weights.iter().map(|weight| weight / sum).collect()
         }
@@ -137,8 +139,13 @@ fn enumerate(exploration: Exploration, keys: &[f64], rules: &Rules, count: usize
 
 /// Compares many decisions with the enumeration: what they log, exactly; how often each happens, by χ².
 fn check(exploration: Exploration, rules: &Rules, count: usize) {
-    let candidates = candidates(&KEYS);
-    let outcomes = enumerate(exploration, &KEYS, rules, count);
+    check_keys(&KEYS, exploration, rules, count);
+}
+
+/// The same for other keys, the best first.
+fn check_keys(keys: &[f64], exploration: Exploration, rules: &Rules, count: usize) {
+    let candidates = candidates(keys);
+    let outcomes = enumerate(exploration, keys, rules, count);
     let total: f64 = outcomes.values().map(|(probability, _)| probability).sum();
     assert!((total - 1.0).abs() < 1e-12, "{total}");
     let mut counts: BTreeMap<Vec<(usize, bool)>, usize> = BTreeMap::new();
@@ -198,6 +205,20 @@ fn softmax_shows_offers_as_often_as_it_logs() {
     }
     check(softmax(5.0), &Rules::default(), 1);
     check(softmax(0.3), &Rules::default(), 2);
+}
+
+#[test]
+fn keys_of_all_sizes_are_shown_as_often_as_softmax_logs() {
+    // Noise of about 1 would be lost in the rounding of these keys.
+    for keys in [
+        [1e17, 1e17, 1e17, 0.0],
+        [1e17, 2.0, 1.0, 0.0],
+        [0.0, -1e17, -1e17, -1e17],
+        [1e300, 1e300, -1e300, -1e300],
+    ] {
+        check_keys(&keys, softmax(1.0), &Rules::default(), 3);
+    }
+    check_keys(&[1e12, 1e12, 1e12], softmax(1e-6), &Rules::default(), 2);
 }
 
 #[test]

@@ -1,10 +1,15 @@
 //! Experiments that cannot hold at once: equal ids or seeds, parts of a group that overlap, and two that change the same
 //! thing.
 
+use std::collections::HashMap;
+
 use document::Table;
 
 use super::Names;
 use crate::{Changes, Experiment, State};
+
+/// The most customers that the variants of a policy list. Each has an entry in memory for every release.
+const MOST_LISTED: usize = 10_000;
 
 /// Reports what clashes, on the later of two experiments in the order of their ids. Stopped ones clash with nothing but
 /// their id.
@@ -23,6 +28,39 @@ pub(super) fn report<R>(all: &[(Experiment<R>, &Table<'_, '_>)], names: &Names<'
             }
         }
     }
+    report_listed(all);
+}
+
+/// Reports customers whom two experiments of a group list, and the experiment with which too many are listed.
+fn report_listed<R>(all: &[(Experiment<R>, &Table<'_, '_>)]) {
+    let mut count = 0;
+    let mut lists: HashMap<(usize, &str), &str> = HashMap::new();
+    for (experiment, table) in all {
+        let before = count;
+        count += listed(experiment).count();
+        if before <= MOST_LISTED && count > MOST_LISTED {
+            table.problem(format!(
+                "with these, the policy lists {count} customers and may list {MOST_LISTED}: `listed` is for testers"
+            ));
+        }
+        let Some(group) = experiment.group.as_ref().filter(|_| experiment.state != State::Stopped) else {
+            continue;
+        };
+        for id in listed(experiment) {
+            let other = *lists.entry((group.index, id.as_str())).or_insert(experiment.id.as_str());
+            if other != experiment.id {
+                let name = &group.name;
+                table.problem(format!(
+                    "customer {id:?} is listed here and in `{other}`, both of group `{name}`"
+                ));
+            }
+        }
+    }
+}
+
+/// The customers whom the variants of an experiment list.
+fn listed<R>(experiment: &Experiment<R>) -> impl Iterator<Item = &String> {
+    experiment.variants.iter().flat_map(|variant| &variant.listed)
 }
 
 fn pair<R>(experiment: &Experiment<R>, earlier: &Experiment<R>, table: &Table<'_, '_>, names: &Names<'_>) {
@@ -45,14 +83,6 @@ fn pair<R>(experiment: &Experiment<R>, earlier: &Experiment<R>, table: &Table<'_
                      each a `group_range` of its own"
                 ),
             );
-        }
-        let ids = |experiment: &Experiment<R>| -> Vec<String> {
-            experiment.variants.iter().flat_map(|variant| variant.listed.iter().cloned()).collect()
-        };
-        let theirs = ids(earlier);
-        for id in ids(experiment).iter().filter(|id| theirs.contains(id)) {
-            let name = &mine.name;
-            table.problem(format!("customer {id:?} is listed here and in `{other}`, both of group `{name}`"));
         }
         return;
     }

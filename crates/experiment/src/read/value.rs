@@ -20,6 +20,17 @@ impl FromToml for Share {
     }
 }
 
+/// A share that is not nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct SomeShare(pub(super) f64);
+
+impl FromToml for SomeShare {
+    const EXPECTED: &'static str = "a share above 0 and at most 1, such as 0.05";
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        f64::from_toml(value).filter(|share| *share > 0.0 && *share <= 1.0).map(Self)
+    }
+}
+
 /// How long a coverage lasts.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct After(pub(super) Duration);

@@ -1,5 +1,8 @@
 //! Reads variants: what they change, and who is listed in them.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use document::{FromToml as _, Table, suggestion};
 
 use super::value::{self, Share, Version};
@@ -44,9 +47,10 @@ pub(super) fn read(
 
 /// Reports variants of one id, and customers that two variants list.
 pub(super) fn check_twins(tables: &[Table<'_, '_>], variants: &[Variant]) {
+    let mut lists: HashMap<&str, &str> = HashMap::new();
     for (index, (table, variant)) in tables.iter().zip(variants).enumerate() {
-        let before = || variants.iter().take(index).zip(tables);
-        if let Some((_, first)) = before().find(|(other, _)| other.id == variant.id && !other.id.is_empty()) {
+        let mut before = variants.iter().take(index).zip(tables);
+        if let Some((_, first)) = before.find(|(other, _)| other.id == variant.id && !other.id.is_empty()) {
             let line = first.first_line();
             table.problem_at(
                 "id",
@@ -54,11 +58,15 @@ pub(super) fn check_twins(tables: &[Table<'_, '_>], variants: &[Variant]) {
             );
         }
         for id in &variant.listed {
-            if let Some((other, _)) = before().find(|(other, _)| other.listed.contains(id)) {
-                table.problem_at(
-                    "listed",
-                    format!("`listed`: customer {id:?} is already listed in variant `{}`", other.id),
-                );
+            match lists.entry(id.as_str()) {
+                Entry::Occupied(other) => {
+                    let other = other.get();
+                    let message = format!("`listed`: customer {id:?} is already listed in variant `{other}`");
+                    table.problem_at("listed", message);
+                }
+                Entry::Vacant(place) => {
+                    place.insert(&variant.id);
+                }
             }
         }
     }

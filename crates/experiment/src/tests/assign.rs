@@ -156,6 +156,24 @@ fn what_a_request_forces_displaces_lists_and_draws() {
 }
 
 #[test]
+fn what_a_request_forces_elsewhere_displaces_nothing() {
+    let elsewhere = "id = \"margins\"\nplacements = [\"app_home\"]";
+    let experiments = experiments(&POLICY.replace("id = \"margins\"", elsewhere));
+    let forced = experiments.force([("margins", "by_margin")]).unwrap();
+    let (mut drawn, mut held_out) = (0, 0);
+    for number in 0..1_000 {
+        let expected = arms_of(&experiments, EMAIL, &Forced::default(), &id(number));
+        drawn += expected.1.len();
+        held_out += usize::from(expected.0 == Standing::HeldOut);
+        assert_eq!(arms_of(&experiments, EMAIL, &forced, &id(number)), expected, "{number}");
+        let (_, here) = arms_of(&experiments, APP, &forced, &id(number));
+        assert!(here.contains(&arm("margins", "by_margin", How::Requested)), "{here:?}");
+        assert!(here.iter().all(|(experiment, ..)| experiment != "weights"), "{here:?}");
+    }
+    assert!(drawn > 0 && held_out > 0, "{drawn} {held_out}");
+}
+
+#[test]
 fn what_cannot_be_forced_is_named() {
     let policy = POLICY.replace("id = \"propensity_v7\"", "id = \"propensity_v7\"\nstate = \"paused\"");
     let experiments = experiments(&policy);

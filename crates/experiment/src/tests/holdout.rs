@@ -53,6 +53,27 @@ fn a_month_ends_in_the_time_zone_of_the_policy() {
 }
 
 #[test]
+fn nobody_leaves_the_holdout_by_asking_about_another_month() {
+    let (november, december) = (at("2026-11-15T00:00:00Z"), at("2026-12-15T00:00:00Z"));
+    let both = |experiments: &Experiments<String>, asked, clock| -> Vec<bool> {
+        let forced = Forced::default();
+        let draws = experiments.at(0, asked, &forced).held_out_at(clock);
+        let mut arms = Vec::new();
+        let standing = |number| draws.assign(&id(number), |_, _| true, &mut arms);
+        (0..2_000).map(standing).map(|standing| standing == Standing::HeldOut).collect()
+    };
+    let monthly = holding("monthly", 0.1);
+    let [first, second] = [november, december].map(|moment| held_out(&monthly, moment, 2_000));
+    assert_ne!(first, second);
+    let either: Vec<bool> = first.iter().zip(&second).map(|(first, second)| *first || *second).collect();
+    assert_eq!(both(&monthly, november, december), either);
+    assert_eq!(both(&monthly, december, november), either);
+    assert_eq!(both(&monthly, november, november + TimeDelta::days(1)), first);
+    let never = holding("never", 0.1);
+    assert_eq!(both(&never, november, december), held_out(&never, november, 2_000));
+}
+
+#[test]
 fn a_holdout_that_is_never_redrawn_stays() {
     let never = holding("never", 0.05);
     let held = held_out(&never, at("2026-11-01T00:00:00Z"), 2_000);

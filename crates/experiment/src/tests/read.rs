@@ -303,6 +303,18 @@ fn a_ramp_rises_by_time_alone() {
 }
 
 #[test]
+fn a_part_of_a_group_that_has_nobody_is_refused() {
+    let part = |range: &str| policy_with(&format!("coverage = 1.0\ngroup = \"g\"\ngroup_range = {range}"));
+    check_at(
+        &part("[0.1001, 0.1002]"),
+        "group_range",
+        "experiment `e`: `group_range` [0.1001, 0.1002] has nobody: a group is drawn in thousandths, so make it at \
+         least 0.001 long",
+    );
+    experiments(&part("[0.1, 0.101]"));
+}
+
+#[test]
 fn experiments_that_clash_are_refused() {
     let twin = format!("{}{}", policy_with("coverage = 1.0"), policy_with("coverage = 0.5"));
     check_whole(
@@ -432,13 +444,16 @@ fn a_mistake_in_a_new_offer_is_named_with_its_line() {
             )],
         );
     }
-    check(
-        "max_share = 0.03",
-        "max_share = -1",
-        &[&format!(
-            "{name} [maturity]: `max_share` must be a share of 0 to 1, such as 0.05, not the number -1"
-        )],
-    );
+    for share in ["-1", "0", "1.5"] {
+        check(
+            "max_share = 0.03",
+            &format!("max_share = {share}"),
+            &[&format!(
+                "{name} [maturity]: `max_share` must be a share above 0 and at most 1, such as 0.05, not the number \
+                 {share}"
+            )],
+        );
+    }
     check(
         "impressions = 5000",
         "impressions = 0",

@@ -1,9 +1,9 @@
-//! How far back the limits of a release look, at decisions and at outcomes.
+//! How far back the limits and the new offers of a release look, at decisions and at outcomes.
 
 use chrono::TimeDelta;
 use offer::{Catalog, Counted, Period};
 
-/// Whether a release has limits that look at history.
+/// Whether a release has limits that look at history, or new offers, whose impressions are counted as limits are.
 #[must_use]
 pub fn has_limits(catalog: &Catalog) -> bool {
     Reaches::of_customers(catalog).max(Reaches::of_totals(catalog)) != Reaches::NOTHING
@@ -49,9 +49,13 @@ impl Reaches {
         reaches
     }
 
-    /// Of limits that look at what all customers did.
+    /// Of limits that look at what all customers did, and of new offers.
     pub(super) fn of_totals(catalog: &Catalog) -> Self {
         let mut reaches = Self::NOTHING;
+        // A prior and a throttle look at every decision that ever showed the offer.
+        if !catalog.experiments.newcomers.is_empty() {
+            reaches.decisions = Reach::Everything;
+        }
         for offer in catalog.library.offers() {
             if let Some(cap) = &offer.cap_total {
                 reaches.counting(&cap.count, cap.per);

@@ -41,6 +41,18 @@ fn events_are_read_as_far_back_as_limits_look() {
 }
 
 #[test]
+fn the_impressions_of_new_offers_are_of_every_decision() {
+    let days = |days| Reach::Back(TimeDelta::days(days));
+    assert!(!has_limits(&catalog("", "")));
+    for new in
+        ["prior = { propensity = 0.1, evidence = 50.0 }", "maturity = { max_share = 0.2, impressions = 90 }"]
+    {
+        assert_eq!(reaches(new, ""), (Reach::Everything, days(30)), "{new}");
+        assert!(has_limits(&catalog(new, "")), "{new}");
+    }
+}
+
+#[test]
 fn a_record_is_completed_from_the_release_that_serves() {
     let catalog = catalog("", "");
     let offer =

@@ -253,6 +253,31 @@ fn a_mistake_in_the_policy_is_named_with_its_line() {
 }
 
 #[test]
+fn the_rule_of_an_experiment_reads_neither_the_offer_nor_the_call() {
+    let policy = |when: &str| {
+        let variant = |id: &str| format!("[[experiment.variant]]\nid = \"{id}\"\nweight = 0.5\n");
+        let [a, b] = ["a", "b"].map(variant);
+        format!("{POLICY}\n[[experiment]]\nid = \"e\"\ncoverage = 0.5\nwhen = '{when}' # of e\n{a}{b}")
+    };
+    let refused = |when: &str| -> Vec<String> {
+        let text = policy(when);
+        let start = format!("policy.toml:{}: experiment `e`: ", line_of(&text, "# of e"));
+        match catalog(OFFERS, &text) {
+            Ok(_) => panic!("{when} is accepted"),
+            Err(problems) => problems.iter().map(|problem| problem.to_string().replace(&start, "")).collect(),
+        }
+    };
+    let call = "`when` reads `context`, but who takes part must not depend on the call; use customer or segment, and \
+                `placements` for where it holds";
+    assert_eq!(refused("context.month >= 6"), [call]);
+    assert_eq!(refused("has(context.month)"), [call]);
+    let offer = "`when` reads `offer`, but an experiment has customers, not offers; use customer or segment";
+    assert_eq!(refused("offer.value > 3.0"), [offer]);
+    assert_eq!(refused("offer.value > 3.0 && context.month >= 6").len(), 2);
+    assert!(catalog(OFFERS, &policy("true")).is_ok());
+}
+
+#[test]
 fn weights_that_add_up_to_minus_100_percent_are_refused() {
     let policy = POLICY.replace("weight = 10.0", "weight = -40.0");
     let offers = OFFERS.replace("weight = 25.0", "weight = -60.0");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::variants::{self, Replacement, Replacements};
 use super::{Scorer, Segmenter};
+use experiment::State;
 use feature::{Entity, FeatureSchema, FeatureType};
 use model::Model;
 use offer::{Catalog, Offer, OfferIndex, PlacementIndex, Rule};
@@ -45,7 +46,8 @@ pub struct FeatureUsage {
     /// For each offer its consents alone, which is all that a fallback needs.
     fallbacks: Vec<UsedFeatures>,
     models: Vec<UsedFeatures>,
-    /// For each placement: the rules of its experiments, and what their variants may put in the place of its models.
+    /// For each placement: the rules of its experiments that may assign somebody, and what their variants may put in the
+    /// place of its models.
     experiments: Vec<(UsedFeatures, Vec<Replacement>)>,
     /// For every decision: the inputs of the segmentation.
     segment: UsedFeatures,
@@ -154,11 +156,17 @@ impl FeatureUsage {
         let of_model = |model: &Arc<Model>| of_names(&mut model.features());
         let at_placement = |placement: usize| {
             let mut wanted = empty();
-            let rules = catalog.experiments.all.iter().filter(|experiment| experiment.is_at(placement));
+            // Paused and stopped experiments assign nobody, so they ask for nothing.
+            let rules = catalog
+                .experiments
+                .all
+                .iter()
+                .filter(|experiment| experiment.is_at(placement) && experiment.state.may_force());
             for when in rules.filter_map(|experiment| experiment.when.as_ref()) {
                 when.rule.features().for_each(|feature| wanted.add_feature(feature));
             }
-            (wanted, variants::at_placement(catalog, replacements, placement).collect())
+            let replaced = variants::at_placement(catalog, replacements, placement, State::may_force);
+            (wanted, replaced.collect())
         };
         let mut usage = Self {
             placements: Vec::new(),

@@ -167,14 +167,16 @@ pub(super) fn refuse_mixed_scales(
     }
 }
 
-/// What the experiments at a placement may put in the place of its models.
+/// What the experiments at a placement, of those whose state `counts`, may put in the place of its models.
 pub(super) fn at_placement<'a>(
     catalog: &'a Catalog,
     replacements: &'a Replacements,
     placement: usize,
+    counts: fn(State) -> bool,
 ) -> impl Iterator<Item = Replacement> + 'a {
     let experiments = catalog.experiments.all.iter().zip(replacements);
-    let here = experiments.filter(move |(experiment, _)| experiment.is_at(placement));
+    let here =
+        experiments.filter(move |(experiment, _)| experiment.is_at(placement) && counts(experiment.state));
     here.flat_map(|(_, variants)| variants.iter().flatten().copied())
 }
 

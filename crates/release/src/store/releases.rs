@@ -162,6 +162,28 @@ impl Store {
         Ok(pinning)
     }
 
+    /// The releases that pin a version or have it in a variant, ascending, as far as they can be read: one that cannot
+    /// be read cannot be served. Reads the record of each, and the policy only of those that pin another version.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn readable_pinned_by(&self, name: &str, version: u64) -> Result<Vec<u64>, StoreError> {
+        let wanted = (name.to_owned(), version);
+        let mut pinning = Vec::new();
+        for record in self.release_records(&self.releases()?)? {
+            // A variant takes the place of a pinned version of the same model.
+            let Some(pinned) = record.models.get(name) else { continue };
+            let names_it = || match self.0.objects.text(&keys::release(record.number, POLICY)) {
+                Ok(Some(policy)) => experiment::versions(&policy).contains(&wanted),
+                Ok(None) | Err(_) => false,
+            };
+            if *pinned == version || names_it() {
+                pinning.push(record.number);
+            }
+        }
+        Ok(pinning)
+    }
+
     fn check_pins(&self, new: &NewRelease<'_>) -> Result<(), StoreError> {
         for (name, version) in needed(new.models, new.policy) {
             keys::check_name(&name)?;

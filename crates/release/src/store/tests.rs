@@ -197,6 +197,40 @@ fn a_damaged_file_is_named() {
 }
 
 #[test]
+fn the_releases_of_a_version_are_those_that_pin_it_and_those_whose_variants_name_it() {
+    let place = Place::new();
+    place.push(None, "a").unwrap();
+    place.push(None, "b").unwrap();
+    let add = |version: u64, policy: &str| {
+        let models = BTreeMap::from([("card".to_owned(), version)]);
+        let new = NewRelease {
+            author: "a",
+            note: "n",
+            models: &models,
+            features: "f",
+            offers: "o",
+            policy,
+            step: None,
+        };
+        place.store.add_release(&new).unwrap().number
+    };
+    let tried = |state: &str| {
+        format!(
+            "[[experiment]]\nid = 'e'\nstate = '{state}'\n[[experiment.variant]]\nid = 'b'\nmodels = {{ card = 2 }}\n"
+        )
+    };
+    let numbers = [add(1, &tried("running")), add(2, ""), add(1, ""), add(1, &tried("stopped"))];
+    assert_eq!(numbers, [1, 2, 3, 4]);
+    let of = |version| place.store.readable_pinned_by("card", version).unwrap();
+    assert_eq!((of(1), of(2), of(3)), (vec![1, 3, 4], vec![1, 2], vec![]));
+    assert_eq!(place.store.pinned_by("card", 2).unwrap(), of(2));
+    // One that cannot be read is left out here; it stops a deletion.
+    fs::write(place.root.path().join("releases/2").join(keys::RECORD), "number = ").unwrap();
+    assert_eq!(of(2), [1]);
+    assert!(place.store.pinned_by("card", 2).is_err());
+}
+
+#[test]
 fn a_full_disk_is_told_from_other_errors() {
     let error = |code| StoreError::io(Path::new("store"), std::io::Error::from_raw_os_error(code));
     assert!([28, 122].map(error).iter().all(StoreError::is_full));

@@ -50,6 +50,29 @@ fn only_the_models_of_the_serving_release_are_named() {
 }
 
 #[test]
+fn the_arms_of_experiments_that_the_release_lacks_make_room_for_others() {
+    let metrics = Metrics::new();
+    for variant in 0..SERIES_LIMIT {
+        metrics.arm("former", &format!("v{variant}")).inc();
+    }
+    metrics.experiment_errors("former").inc();
+    metrics.experiment_errors("order").inc();
+    metrics.arm("order", "a").inc();
+    assert_has(&metrics, "proffer_experiment_decisions_total{experiment=\"other\",variant=\"other\"} 1");
+    metrics
+        .keep_experiments(|experiment, variant| experiment == "order" && variant.is_none_or(|id| id == "a"));
+    metrics.arm("order", "a").inc_by(2);
+    assert_has(&metrics, "proffer_experiment_decisions_total{experiment=\"order\",variant=\"a\"} 2");
+    assert_has(&metrics, "proffer_experiment_rule_errors_total{experiment=\"order\"} 1");
+    let text = metrics.encode(Format::OpenMetrics);
+    assert!(!text.contains("former"), "{text}");
+    // An arm that went from an experiment that stays goes, too.
+    metrics.keep_experiments(|_, variant| variant != Some("a"));
+    let text = metrics.encode(Format::OpenMetrics);
+    assert!(!text.contains("variant=\"a\"") && text.contains("variant=\"other\""), "{text}");
+}
+
+#[test]
 fn outcomes_are_counted_by_type_and_verdict() {
     let metrics = Metrics::new();
     metrics.outcomes("click", "accepted").inc_by(3);

@@ -1,7 +1,7 @@
 //! Mistakes in variants, their weights and their exploration.
 
-use super::super::policy_with;
 use super::super::sample::{POLICY, apart};
+use super::super::{experiments, policy_with};
 use super::{check, check_in, check_whole, line_of};
 
 #[test]
@@ -224,6 +224,23 @@ fn an_experiment_needs_variants() {
             "policy.toml:10: experiment `e` variant `b`: `listed` has 1001 customers and may have 1000: it is for testers",
         ],
     );
+}
+
+#[test]
+fn a_policy_lists_so_many_customers_in_all() {
+    let listing = |experiment: usize, count: usize| {
+        let ids: Vec<String> = (0..count).map(|number| format!("\"C{experiment}-{number}\"")).collect();
+        let policy =
+            policy_with("coverage = 1.0").replace("id = \"e\"", &format!("id = \"e{experiment:02}\""));
+        format!("{policy}listed = [{}]\n", ids.join(", "))
+    };
+    let full: String = (0..10).map(|experiment| listing(experiment, 1_000)).collect();
+    experiments(&full);
+    let over = format!("{full}{}", listing(10, 1));
+    let message = "experiment `e10`: with these, the policy lists 10001 customers and may list 10000: `listed` is for \
+                   testers";
+    let line = line_of(&over, "id = \"e10\"") - 1;
+    check_whole(&over, &[&format!("policy.toml:{line}: {message}")]);
 }
 
 #[test]
