@@ -11,7 +11,7 @@ use super::binary::{Ended, Process, command, init, proffer, proffer_prints};
 use super::harness::{Copy, Server, admin_get, sample_workspace};
 
 /// Every command, and part of its help that says what it is for.
-const COMMANDS: [(&[&str], &str); 28] = [
+const COMMANDS: [(&[&str], &str); 36] = [
     (&["serve"], "Serve a store over gRPC until SIGTERM"),
     (&["init"], "Make a new store of a workspace"),
     (&["check"], "without changing anything"),
