@@ -48,7 +48,7 @@ pub struct RampsParts {
     pub deployer: Deployer,
     /// Counts steps and pending stops.
     pub metrics: Arc<Metrics>,
-    /// What other servers call this one.
+    /// What the lease of a turn calls this server, for people who look into a bucket.
     pub server: String,
 }
 
@@ -149,7 +149,12 @@ impl Ramps {
     /// As [`Ramps::change`], without [`RegistryError::StopPending`].
     pub fn change_once(&self, change: &Change, call: &Call) -> Result<ChangedExperiment, RegistryError> {
         let Change { experiment, order, author, reason } = change;
-        self.step(experiment, (author, reason), call, |standing| standing.ordered(*order))
+        self.step(experiment, (author, reason), call, |standing| {
+            let step = standing.ordered(*order)?;
+            // One that runs already starts again only where its schedule is halted.
+            let again = matches!(order, Order::Start) && standing.outline.state == State::Running;
+            Ok(if again && !self.is_halted(standing)? { None } else { step })
+        })
     }
 
     /// Makes and promotes the step that `decide` derives from the present, until no other promotion comes between.
@@ -310,10 +315,8 @@ impl Standing {
         };
         let step = |action, state| Some(Step { action, state, coverage: now, scheduled: false });
         match (order, state) {
-            (Order::Start, State::Draft | State::Paused) => Ok(step(StepAction::Start, State::Running)),
-            (Order::Start, State::Running) => {
-                let halted = self.schedule.as_ref().is_some_and(|schedule| !schedule.halted.is_empty());
-                Ok(if halted { step(StepAction::Start, State::Running) } else { None })
+            (Order::Start, State::Draft | State::Running | State::Paused) => {
+                Ok(step(StepAction::Start, State::Running))
             }
             (Order::Start, State::Stopped) => refuse(
                 "that is for good, since its results would mix; give it another id in a release of your own",
