@@ -13,7 +13,7 @@ mod repeating;
 
 use std::future::Future;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,7 +199,7 @@ impl App {
             registry: registry.clone(),
             deployer: deployer.clone(),
             metrics: Arc::clone(&metrics),
-            server: config.server.listen.to_string(),
+            server: server_name(config.server.listen),
         });
         Ok(Self {
             config,
@@ -406,6 +406,12 @@ fn finished(
     }
 }
 
+/// What a lease calls this server: the address alone is the same on every host of a fleet.
+fn server_name(listen: SocketAddr) -> String {
+    let host = rustix::system::uname();
+    format!("{}, {listen}", host.nodename().to_string_lossy())
+}
+
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
@@ -456,5 +462,12 @@ mod tests {
         let leave = Shutdown { readiness: &readiness, stop: &stop, delay: DELAY, within: WITHIN };
         let ended = leave.after(serving, pending(), pending()).await.unwrap_err();
         assert!(ended.to_string().contains("the sockets are gone"), "{ended}");
+    }
+
+    #[test]
+    fn a_server_is_called_by_its_host_and_its_address() {
+        let name = server_name(SocketAddr::from(([0, 0, 0, 0], 9090)));
+        let (host, address) = name.split_once(", ").unwrap();
+        assert_eq!((host.is_empty(), address), (false, "0.0.0.0:9090"));
     }
 }

@@ -22,8 +22,9 @@ An experiment is written in policy.toml. Each step makes a release that differs 
 skips these releases.";
 
 const AFTER_STOP: &str = "\
-While the store is away, the command fails, and nothing has moved. The server that was asked tries again until the stop
-is done, withdrawn with --withdraw, or the server ends. `proffer experiment list` shows a stop that is pending.";
+While the store is away, the command fails, and says whether nothing has moved. The server that was asked tries again
+until the stop is done, withdrawn with --withdraw, or the server ends. `proffer experiment list` shows a stop that is
+pending.";
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]

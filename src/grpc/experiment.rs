@@ -6,7 +6,7 @@ use super::limits::{check_author, check_id, check_note};
 use super::management::{blocking, take_on};
 use super::proto::proffer::v1 as wire;
 use super::status;
-use release::{Change, ChangedExperiment, Order, Ramps};
+use release::{Change, ChangedExperiment, ExperimentSummary, Order, Ramps};
 
 /// The service, cheap to clone.
 #[derive(Debug, Clone)]
@@ -39,7 +39,12 @@ impl wire::experiment_service_server::ExperimentService for ExperimentService {
         request: Request<wire::ListExperimentsRequest>,
     ) -> Result<Response<wire::ListExperimentsResponse>, Status> {
         let (admitted, ramps) = (take_on(&request), self.ramps.clone());
-        let list = blocking(admitted, move |_| ramps.list()).await?;
+        let is_operator = admitted.is_of_operator();
+        let mut list = blocking(admitted, move |_| ramps.list()).await?;
+        if !is_operator {
+            withhold(&mut list.store_error);
+            list.experiments.iter_mut().for_each(withhold_pending);
+        }
         Ok(Response::new(list.into()))
     }
 
@@ -50,7 +55,12 @@ impl wire::experiment_service_server::ExperimentService for ExperimentService {
         let (admitted, ramps) = (take_on(&request), self.ramps.clone());
         let id = request.into_inner().experiment;
         check_experiment(&id)?;
-        let detail = blocking(admitted, move |_| ramps.get(&id)).await?;
+        let is_operator = admitted.is_of_operator();
+        let mut detail = blocking(admitted, move |_| ramps.get(&id)).await?;
+        if !is_operator {
+            withhold(&mut detail.store_error);
+            withhold_pending(&mut detail.experiment);
+        }
         Ok(Response::new(detail.into()))
     }
 
@@ -100,7 +110,11 @@ impl wire::experiment_service_server::ExperimentService for ExperimentService {
         let wire::WithdrawStopRequest { experiment, author } = request.into_inner();
         check_experiment(&experiment)?;
         check_author(&author)?;
-        let stop = blocking(admitted, move |_| ramps.withdraw_stop(&experiment, &author)).await?;
+        let is_operator = admitted.is_of_operator();
+        let mut stop = blocking(admitted, move |_| ramps.withdraw_stop(&experiment, &author)).await?;
+        if !is_operator {
+            withhold(&mut stop.error);
+        }
         Ok(Response::new(wire::WithdrawStopResponse { stop: Some(stop.into()) }))
     }
 
@@ -116,6 +130,25 @@ impl wire::experiment_service_server::ExperimentService for ExperimentService {
         check_author(&author)?;
         let work = move |call: &_| ramps.conclude((&experiment, &winner), &author, &note, call);
         Ok(Response::new(blocking(admitted, work).await?.into()))
+    }
+}
+
+/// Replaces what the store said, if it said anything: only operators may know its paths and endpoints. The log gets it
+/// under the id that the text has.
+fn withhold(error: &mut String) {
+    if error.is_empty() {
+        return;
+    }
+    let request_id = telemetry::ids::new_id();
+    tracing::warn!(%request_id, details = %error, "an answer leaves out what the store said");
+    *error = format!(
+        "the store cannot be used at the moment; the log of the server has the details under request id {request_id}"
+    );
+}
+
+fn withhold_pending(experiment: &mut ExperimentSummary) {
+    if let Some(stop) = &mut experiment.pending_stop {
+        withhold(&mut stop.error);
     }
 }
 
@@ -162,5 +195,18 @@ mod tests {
             assert!(read_coverage(coverage).unwrap_err().message().starts_with("coverage: "), "{coverage}");
         }
         assert!(read_coverage(1.0).is_ok());
+    }
+
+    #[test]
+    fn what_the_store_said_is_for_operators() {
+        let mut error = "/srv/store/CURRENT at http://minio.internal:9000".to_owned();
+        withhold(&mut error);
+        assert!(!error.contains('/') && !error.contains("minio"), "{error}");
+        let id = error.rsplit(' ').next().unwrap();
+        assert!(uuid::Uuid::parse_str(id).is_ok(), "{error}");
+        // A store that works has said nothing.
+        let mut nothing = String::new();
+        withhold(&mut nothing);
+        assert!(nothing.is_empty());
     }
 }

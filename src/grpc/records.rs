@@ -475,6 +475,7 @@ impl From<Promotion> for wire::PromoteReleaseResponse {
             current: Some(promotion.current.into()),
             overtaken_by: promotion.overtaken_by,
             warm: promotion.warm,
+            warnings: promotion.warnings,
         }
     }
 }
@@ -495,7 +496,7 @@ impl TryFrom<wire::PromoteReleaseResponse> for Promotion {
 
     fn try_from(answer: wire::PromoteReleaseResponse) -> Result<Self, Unreadable> {
         let current = present("current", answer.current)?.into();
-        let warnings = Vec::new();
+        let warnings = answer.warnings;
         Ok(Self { current, overtaken_by: answer.overtaken_by, warm: answer.warm, warnings })
     }
 }

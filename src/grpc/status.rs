@@ -122,11 +122,11 @@ pub(super) fn from_registry(error: &RegistryError, request_id: &str, audience: A
         RegistryError::Store(_) => {
             retry(Code::Unavailable, &of_store("the store cannot be used at the moment"), LATER)
         }
-        RegistryError::StopPending { experiment, .. } => retry(
+        RegistryError::StopPending { outcome, .. } => retry(
             Code::Unavailable,
             &of_store(&format!(
-                "nothing has moved: experiment `{experiment}` goes on, since the store cannot be used at the moment; \
-                 this server tries again to stop it until it is done, withdrawn, or the server ends"
+                "{outcome}, since the store cannot be used at the moment; this server tries again to stop it until it \
+                 is done, withdrawn, or the server ends"
             )),
             LATER,
         ),
@@ -422,7 +422,7 @@ mod tests {
             (RegistryError::Cancelled(Cancellation::DeadlineExceeded), Code::DeadlineExceeded),
             (RegistryError::Cancelled(Cancellation::Abandoned), Code::Cancelled),
             (RegistryError::Store(StoreError::NoSuchRelease(3)), Code::Unavailable),
-            (RegistryError::StopPending { experiment: text(), cause: text() }, Code::Unavailable),
+            (RegistryError::StopPending { outcome: text(), cause: text() }, Code::Unavailable),
             (RegistryError::Internal("a secret".to_owned()), Code::Internal),
         ];
         for (error, code) in cases {

@@ -31,8 +31,9 @@ const CREATE: [(&str, bool); 4] = [
 ];
 
 /// The steps of a promotion, and whether the new release is current afterwards.
-const PROMOTE: [(&str, bool); 7] = [
+const PROMOTE: [(&str, bool); 8] = [
     ("promote.loaded", false),
+    ("promote.foreseen", false),
     ("promote.asked", false),
     ("promote.written", false),
     ("promote.moved", true),

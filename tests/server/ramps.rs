@@ -328,6 +328,28 @@ async fn a_rollback_warns_of_experiments_that_run_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_promotion_of_a_release_from_before_a_stop_warns_of_what_runs_again() {
+    let server = server("");
+    let (mut experiments, mut management) = clients(&server).await;
+    let made = management.create(&[]).await.unwrap();
+    let paused = experiments.pause("margins").await.unwrap().current.unwrap().release;
+    let started = experiments.start("margins").await.unwrap().current.unwrap().release;
+    // Who promotes a start over what it starts from wants just that.
+    for step in [paused, started] {
+        assert!(management.promote(step).await.unwrap().warnings.is_empty());
+    }
+    experiments.stop("margins").await.unwrap();
+    let promoted = management.promote(made).await.unwrap();
+    let [warning] = &promoted.warnings[..] else { panic!("{promoted:?}") };
+    assert_eq!(
+        *warning,
+        format!("experiment `margins` was stopped, and runs again in release {made}: stop it if it must not")
+    );
+    // It is current already: nothing changes.
+    assert!(management.promote(made).await.unwrap().warnings.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_release_before_a_ramp_is_warm_after_ten_steps() {
     let server = server(DRAFT);
     let (mut experiments, mut management) = clients(&server).await;

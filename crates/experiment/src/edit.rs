@@ -54,7 +54,7 @@ pub enum EditError {
         elsewhere: String,
     },
     /// The layout of a table is one that cannot be changed in place.
-    #[error("{place}: write `{key}` in one line, then conclude again")]
+    #[error("{place}: write `{key}` in one line, as a table in braces or a plain value, then conclude again")]
     Layout {
         /// The table.
         place: String,
@@ -164,8 +164,8 @@ impl<'t> Edits<'t> {
         if let Some(present) = table.get(key) {
             let span = present.span();
             let old = self.text.get(span.clone()).ok_or_else(layout)?;
-            // The span of a table with a heading of its own is the heading.
-            if old.starts_with('[') {
+            // A table with a heading of its own, or one of dotted keys, is in several places: its span is only one.
+            if matches!(present.get_ref(), DeValue::Table(_)) && !old.starts_with('{') {
                 return Err(layout());
             }
             self.changes.push((span, in_quotes_of(old, value)));

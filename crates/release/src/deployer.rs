@@ -9,6 +9,7 @@ mod follow;
 mod rollback;
 mod warm;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
@@ -164,18 +165,30 @@ impl Deployer {
     /// # Errors
     /// [`RegistryError::NotFound`]; [`RegistryError::Unsound`] where the release cannot be loaded.
     /// [`RegistryError::Overtaken`] where another release is current than expected, or a later call moved `CURRENT`
-    /// during the load. In each case nothing has changed.
+    /// during the load; [`RegistryError::Store`] where the target of a later rollback cannot be read. In each case
+    /// nothing has changed.
     pub fn promote(&self, request: &PromotionRequest, call: &Call) -> Result<Promotion, RegistryError> {
         let number = self.shared.calls.fetch_add(1, Ordering::SeqCst) + 1;
         let begun = self.parts().store.current()?;
         refuse_stale(request.expected_current, &begun.current)?;
         let (snapshot, warm) = self.prepare(request.release)?;
         fault::point("promote.loaded");
-        self.switch(number, snapshot, warm, call, |current| {
+        // The history may be long, so it is read before `CURRENT` moves, not under the lock.
+        let foreseen = self.parts().store.current()?.current;
+        refuse_stale(request.expected_current, &foreseen)?;
+        let target = self.target_over(&foreseen, request.release)?;
+        fault::point("promote.foreseen");
+        let replaced = Cell::new(foreseen.release);
+        let promotion = self.switch(number, snapshot, warm, call, |current| {
             refuse_stale(request.expected_current, current)?;
-            let previous = self.target_over(current, request.release);
+            replaced.set(current.release);
+            // Only if another promotion came in between is it read again here.
+            let is_as_foreseen = current.sequence == foreseen.sequence;
+            let previous = if is_as_foreseen { target } else { self.target_over(current, request.release)? };
             Ok(next(current, request.release, previous, &request.author, &request.reason))
-        })
+        })?;
+        let warnings = self.warn_of_resumed(replaced.get(), request.release);
+        Ok(Promotion { warnings, ..promotion })
     }
 
     /// Moves `CURRENT` to what `next` derives from the present one, and publishes. This is the only way in which a

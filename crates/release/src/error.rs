@@ -4,7 +4,8 @@ use super::StoreError;
 use document::Problems;
 use work::Cancellation;
 
-/// Why a push, a new release, a promotion or a query was refused. After any of these errors, nothing has changed.
+/// Why a push, a new release, a promotion or a query was refused. After any of these errors, nothing has changed,
+/// unless the store failed while it was written: then it is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The request itself is wrong.
@@ -40,12 +41,12 @@ pub enum RegistryError {
     },
     /// An experiment could not be stopped, because the store is away. The server tries again.
     #[error(
-        "nothing has moved: experiment `{experiment}` goes on, since its stop could not be written: {cause}; this \
-         server tries again until it is done, withdrawn, or the server ends"
+        "{outcome}, since its stop could not be written: {cause}; this server tries again until it is done, withdrawn, \
+         or the server ends"
     )]
     StopPending {
-        /// The experiment.
-        experiment: String,
+        /// The experiment, and what is known of it: that it goes on, or nothing.
+        outcome: String,
         /// What the store said.
         cause: String,
     },

@@ -16,6 +16,7 @@
 //! | `release.placing` | locally the whole release in staging; on S3 everything but `release.toml` |
 //! | `release.placed` | the release exists |
 //! | `promote.loaded` | the release is loaded and warm, `CURRENT` has not moved |
+//! | `promote.foreseen` | as before; where a rollback from it goes is read |
 //! | `promote.asked` | nothing has been read or locked yet |
 //! | `promote.written` | the next `CURRENT` is written (S3: about to be), the old one holds |
 //! | `promote.moved` | the next `CURRENT` holds, `promotions/` has no copy of it |
@@ -46,6 +47,7 @@ const STEPS: Steps = Steps::new(&[
     "release.placing",
     "release.placed",
     "promote.loaded",
+    "promote.foreseen",
     "promote.asked",
     "promote.written",
     "promote.moved",

@@ -10,6 +10,7 @@
 mod history;
 mod schedule;
 mod stops;
+mod unpromoted;
 mod view;
 
 use std::fmt;
@@ -22,12 +23,12 @@ use experiment::edit::{self, Concluded, EditError};
 use self::history::History;
 use self::schedule::Advancing;
 use self::stops::Stops;
+use self::unpromoted::Unpromoted;
 use self::view::{Standing, View};
 use super::records::{
     Change, ChangedExperiment, ConcludedExperiment, ExperimentDetail, ExperimentList, ExperimentStep, Order,
     StepAction,
 };
-use super::store::NewRelease;
 use super::{Deployer, PromotionRequest, Registry, RegistryError, ReleaseDraft, Store};
 use telemetry::Metrics;
 use work::Call;
@@ -48,7 +49,7 @@ pub struct RampsParts {
     pub deployer: Deployer,
     /// Counts steps and pending stops.
     pub metrics: Arc<Metrics>,
-    /// What other servers call this one.
+    /// What the lease of a turn calls this server, for people who look into a bucket.
     pub server: String,
 }
 
@@ -64,6 +65,8 @@ struct Shared {
     view: Mutex<Option<Arc<View>>>,
     history: Mutex<History>,
     stops: Mutex<Stops>,
+    /// By experiment, the release that was made for its last step and could not be promoted.
+    unpromoted: Mutex<Unpromoted>,
     advancing: Mutex<Advancing>,
 }
 
@@ -92,6 +95,7 @@ impl Ramps {
                 view: Mutex::default(),
                 history: Mutex::default(),
                 stops: Mutex::default(),
+                unpromoted: Mutex::default(),
                 advancing: Mutex::default(),
             }),
         }
@@ -149,7 +153,12 @@ impl Ramps {
     /// As [`Ramps::change`], without [`RegistryError::StopPending`].
     pub fn change_once(&self, change: &Change, call: &Call) -> Result<ChangedExperiment, RegistryError> {
         let Change { experiment, order, author, reason } = change;
-        self.step(experiment, (author, reason), call, |standing| standing.ordered(*order))
+        self.step(experiment, (author, reason), call, |standing| {
+            let step = standing.ordered(*order)?;
+            // One that runs already starts again only where its schedule is halted.
+            let again = matches!(order, Order::Start) && standing.outline.state == State::Running;
+            Ok(if again && !self.is_halted(standing)? { None } else { step })
+        })
     }
 
     /// Makes and promotes the step that `decide` derives from the present, until no other promotion comes between.
@@ -167,12 +176,24 @@ impl Ramps {
             let view = self.read_view()?;
             let standing = view.standing(id)?;
             current = view.current.release;
-            let Some(step) = decide(standing)? else { return Ok(unchanged(&view, standing)) };
+            let Some(step) = decide(standing)? else {
+                self.forget_unpromoted(id);
+                return Ok(unchanged(&view, standing));
+            };
+            let covers_more = matches!(step.action, StepAction::Start | StepAction::Ramp);
+            if covers_more && self.stops().pending(id).is_some() {
+                if step.scheduled {
+                    return Ok(unchanged(&view, standing));
+                }
+                let message =
+                    format!("a stop of experiment `{id}` is pending on this server; withdraw it first");
+                return Err(RegistryError::Precondition(message));
+            }
             let base = store.release(current)?;
             let policy = standing.edited(&base.policy, step)?;
             // Its promotion loads it again. A pause and a stop do not wait for that twice: no coverage of theirs can be
             // wrong.
-            if matches!(step.action, StepAction::Start | StepAction::Ramp) {
+            if covers_more {
                 deployer.check_policy(&base, &policy)?;
             }
             call.check()?;
@@ -188,26 +209,19 @@ impl Ramps {
                 winner: String::new(),
             };
             let note = told(id, step, reason);
-            let record = store.add_release(&NewRelease {
-                author,
-                note: &note,
-                models: &base.record.models,
-                features: &base.features,
-                offers: &base.offers,
-                policy: &policy,
-                step: Some(&made),
-            })?;
+            let release = self.release_of(made, (author, note), &base, &policy)?;
             let (author, reason) = (author.to_owned(), reason.to_owned());
             let expected_current = Some(current);
-            let request = PromotionRequest { release: record.number, expected_current, author, reason };
+            let request = PromotionRequest { release, expected_current, author, reason };
             match deployer.promote(&request, call) {
                 Ok(promotion) => {
+                    self.forget_unpromoted(id);
                     metrics.experiment_step(step.action.word(), step.scheduled);
                     tracing::info!(
                         experiment = id,
                         action = step.action.word(),
                         coverage = step.coverage,
-                        release = record.number,
+                        release,
                         scheduled = step.scheduled,
                         by = request.author,
                         "the experiment has changed"
@@ -223,9 +237,15 @@ impl Ramps {
                 }
                 Err(RegistryError::Overtaken { current: other, .. }) => {
                     tracing::debug!(experiment = id, release = other, "another promotion came first");
+                    self.forget_unpromoted(id);
                     current = other;
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    if matches!(error, RegistryError::NotFound(_)) {
+                        self.forget_unpromoted(id);
+                    }
+                    return Err(error);
+                }
             }
         }
         let message = format!("other promotions came first {ATTEMPTS} times; call again");
@@ -310,10 +330,8 @@ impl Standing {
         };
         let step = |action, state| Some(Step { action, state, coverage: now, scheduled: false });
         match (order, state) {
-            (Order::Start, State::Draft | State::Paused) => Ok(step(StepAction::Start, State::Running)),
-            (Order::Start, State::Running) => {
-                let halted = self.schedule.as_ref().is_some_and(|schedule| !schedule.halted.is_empty());
-                Ok(if halted { step(StepAction::Start, State::Running) } else { None })
+            (Order::Start, State::Draft | State::Running | State::Paused) => {
+                Ok(step(StepAction::Start, State::Running))
             }
             (Order::Start, State::Stopped) => refuse(
                 "that is for good, since its results would mix; give it another id in a release of your own",

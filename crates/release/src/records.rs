@@ -318,7 +318,7 @@ pub struct Promotion {
     pub overtaken_by: u64,
     /// Whether the release was loaded already.
     pub warm: bool,
-    /// Experiments that run again because of a rollback, though they were stopped or paused.
+    /// Experiments that run again, though they were stopped or paused in the release that was current before.
     pub warnings: Vec<String>,
 }
 

@@ -111,6 +111,10 @@ pub(super) fn concluded(concluded: &ConcludedExperiment) -> String {
     } else {
         format!("release {number} was made for this before; promote it: proffer release promote {number}")
     };
+    // Over another release it would undo what was promoted meanwhile.
+    if let Some(step) = &concluded.record.step {
+        let _ = write!(text, " --expect {}", step.base);
+    }
     for warning in &concluded.warnings {
         let _ = write!(text, "\nwarning: {}", foreign::shown(warning));
     }
@@ -122,16 +126,21 @@ pub(super) fn withdrawn(id: &str, stop: &PendingStop) -> String {
     format!(
         "the stop of experiment {} that {} asked for at {} is withdrawn: the experiment goes on",
         foreign::shown(id),
-        foreign::shown(&stop.author),
+        foreign::shown(who(&stop.author)),
         stop.since
     )
+}
+
+/// An author as part of a sentence: a call may name none.
+fn who(author: &str) -> &str {
+    if author.is_empty() { "somebody" } else { author }
 }
 
 fn pending(id: &str, stop: &PendingStop) -> String {
     let mut text = format!(
         "experiment {} is to be STOPPED, and still goes on: {} asked for it at {}",
         foreign::shown(id),
-        foreign::shown(&stop.author),
+        foreign::shown(who(&stop.author)),
         stop.since
     );
     if !stop.reason.is_empty() {
@@ -172,9 +181,11 @@ fn percent(share: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use experiment::State;
-    use release::{Current, StepAction, VariantSummary};
+    use release::{Current, ExperimentStep, ReleaseRecord, StepAction, VariantSummary};
 
     fn summary() -> ExperimentSummary {
         let variant = |id: &str, changes: &[&str]| VariantSummary {
@@ -226,6 +237,45 @@ mod tests {
         told.experiments.clear();
         told.store_error.clear();
         assert_eq!(list(&told), "release 4, which is current, has no experiments");
+    }
+
+    #[test]
+    fn a_stop_that_nobody_signed_is_told_in_whole_sentences() {
+        let stop = summary().pending_stop.map(|stop| PendingStop { author: String::new(), ..stop }).unwrap();
+        let told = pending("e", &stop);
+        assert!(told.contains("still goes on: somebody asked for it at 2026-04-30T00:00:00Z"), "{told}");
+        let told = withdrawn("e", &stop);
+        assert!(told.contains("that somebody asked for at"), "{told}");
+    }
+
+    #[test]
+    fn what_is_concluded_is_to_be_promoted_over_its_base_alone() {
+        let step = ExperimentStep {
+            experiment: "e".to_owned(),
+            action: StepAction::Conclude,
+            base: 6,
+            coverage: 0.25,
+            scheduled: false,
+            winner: "a".to_owned(),
+        };
+        let record = ReleaseRecord {
+            number: 7,
+            author: String::new(),
+            note: String::new(),
+            created: String::new(),
+            models: BTreeMap::new(),
+            hashes: BTreeMap::new(),
+            step: Some(step),
+        };
+        let mut told =
+            ConcludedExperiment { record, created: true, warnings: vec!["an expired offer".to_owned()] };
+        assert_eq!(
+            concluded(&told),
+            "release 7 is made; it does not serve yet: proffer release promote 7 --expect 6\n\
+             warning: an expired offer"
+        );
+        told.created = false;
+        assert!(concluded(&told).contains("proffer release promote 7 --expect 6\n"));
     }
 
     #[test]

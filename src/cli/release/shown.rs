@@ -297,5 +297,9 @@ mod tests {
             text,
             "release 3 is current: promotion 9, a rollback goes to release 2; it was loaded already"
         );
+        let warnings = vec!["experiment `e` was stopped, and runs again in release 3".to_owned()];
+        let text = say_promotion(&Promotion { warnings, ..promotion });
+        let warning = "\nwarning: experiment `e` was stopped, and runs again in release 3";
+        assert!(text.ends_with(warning), "{text}");
     }
 }

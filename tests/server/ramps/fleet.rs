@@ -45,6 +45,29 @@ async fn what_a_person_promotes_during_a_step_is_kept() {
     assert_eq!(release(&mut management, 0).await.release.unwrap().number, made);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_promotes_during_a_promotion_is_where_a_rollback_from_it_goes() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("store");
+    assert_eq!(init(&store, workspace(DRAFT).path()).code, Some(0));
+    let gate = directory.path().join("gate");
+    let mut held = command();
+    held.env("PROFFER_FAULT", format!("promote.foreseen=hold:{}", gate.display()));
+    let (slow, other) = (Process::start(held, &store), Process::start(command(), &store));
+    let (mut late, mut management) =
+        (Management::over(channel(slow.address).await), Management::over(channel(other.address).await));
+    let made = management.create(&[]).await.unwrap();
+    Experiments::over(channel(other.address).await).start("margins").await.unwrap();
+    std::fs::write(&gate, "").unwrap();
+    let promotion = tokio::spawn(async move { late.promote(made).await });
+    // By then a step is current, and a rollback would go to release 1.
+    until("the target is read", async || gate.with_extension("reached").exists()).await;
+    let person = person_replaces(&mut management, "count = 3", "count = 2").await;
+    std::fs::remove_file(&gate).unwrap();
+    let promoted = promotion.await.unwrap().unwrap().current.unwrap();
+    assert_eq!((promoted.release, promoted.previous), (made, person));
+}
+
 /// What a person changes: the number of offers at one placement.
 fn home(count: usize) -> String {
     format!("count = {count}\nstrategy = \"priority\"\nmodel = \"propensity\"")

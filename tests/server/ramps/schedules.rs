@@ -146,6 +146,72 @@ fn releases_of_persons_reset_nothing_unless_they_change_the_experiment() {
     assert_eq!(offline.poll_in(10_000), 0.1);
 }
 
+#[test]
+fn a_start_that_is_promoted_again_halts_the_schedule_that_had_gone_on() {
+    let offline = Offline::new();
+    offline.order(Order::Start);
+    assert_eq!(offline.poll_in(31), 0.25);
+    let promote = |release: u64| {
+        let request =
+            PromotionRequest { release, author: "another".to_owned(), ..PromotionRequest::default() };
+        App::offline(offline.store()).unwrap().1.promote(&request, &Call::default()).unwrap();
+    };
+    promote(2);
+    assert_eq!(offline.halted(), "release 2 was promoted again");
+    assert_eq!(offline.poll_in(10_000), 0.05);
+    offline.order(Order::Start);
+    assert_eq!((offline.halted().as_str(), offline.poll_in(31)), ("", 0.25));
+    // Over a release that has the experiment just so, it is no change.
+    offline.order(Order::Pause);
+    offline.order(Order::Start);
+    let (start, next) = (offline.store().current().unwrap().current.release, offline.schedule());
+    let (registry, _, _) = App::offline(offline.store()).unwrap();
+    let policy = Some(registry.release(0).unwrap().policy.replacen("count = 3", "count = 2", 1));
+    let draft = release::ReleaseDraft { policy, author: "a person".to_owned(), ..Default::default() };
+    promote(registry.create_release(&draft, &Call::default()).unwrap().record.number);
+    promote(start);
+    assert_eq!(offline.schedule(), next);
+}
+
+#[test]
+fn a_schedule_halts_if_what_began_it_is_too_far_back() {
+    let offline = Offline::new();
+    offline.order(Order::Start);
+    let (path, next) = (offline.path(), offline.schedule());
+    let current = std::fs::read_to_string(path.join("CURRENT")).unwrap();
+    assert!(current.contains("sequence = 2\n"), "{current}");
+    // Release 2 again and again.
+    let promote_until = |last: u64| {
+        for sequence in 3..=last {
+            let text = current.replace("sequence = 2\n", &format!("sequence = {sequence}\n"));
+            std::fs::write(path.join(format!("promotions/{sequence}.toml")), &text).unwrap();
+            std::fs::write(path.join("CURRENT"), &text).unwrap();
+        }
+    };
+    promote_until(512);
+    assert_eq!(offline.schedule(), next);
+    promote_until(513);
+    assert_eq!(offline.halted(), "what began it is not among the last 512 promotions");
+    assert_eq!(offline.poll_in(10_000), 0.05);
+    offline.order(Order::Start);
+    assert_eq!((offline.halted().as_str(), offline.poll_in(31)), ("", 0.25));
+}
+
+#[test]
+fn a_damaged_copy_of_a_promotion_halts_a_schedule_and_no_stop() {
+    let offline = Offline::new();
+    offline.order(Order::Start);
+    std::fs::write(offline.path().join("promotions/1.toml"), "not a promotion").unwrap();
+    let expected = "a promotion before it, or its release, cannot be read; the log names the file to repair";
+    assert_eq!(offline.halted(), expected);
+    assert_eq!(offline.poll_in(10_000), 0.05);
+    let state = || offline.ramps().list().unwrap().experiments[0].state.name();
+    offline.order(Order::Pause);
+    assert_eq!(state(), "paused");
+    offline.order(Order::Stop);
+    assert_eq!(state(), "stopped");
+}
+
 fn scheduled_steps(servers: &[&Server]) -> usize {
     let line = "proffer_experiment_steps_total{action=\"ramp\",by=\"schedule\"} 1";
     servers.iter().filter(|server| server.admin_get("/metrics").unwrap().contains(line)).count()
@@ -185,5 +251,8 @@ fn in_a_bucket_a_turn_ends_by_itself_long_after_its_server() {
     drop(first);
     assert!(store.take_turn("third", now + TimeDelta::minutes(13)).unwrap().is_none());
     drop(second);
-    assert!(store.take_turn("third", now + TimeDelta::minutes(13)).unwrap().is_some());
+    // This one's clock goes a day ahead, and its process is killed.
+    let ahead = store.take_turn("third", now + TimeDelta::days(1)).unwrap().unwrap();
+    std::mem::forget(ahead);
+    assert!(store.take_turn("fourth", now + TimeDelta::minutes(13)).unwrap().is_some());
 }

@@ -26,7 +26,12 @@ async fn stops_once_repaired(server: &Server, break_it: impl Fn(), repair: impl 
         (listed.experiments[0].state(), pending.author.as_str()),
         (ExperimentState::Running, "a tester")
     );
-    assert!(!pending.error.is_empty() && pending.attempts > 0);
+    assert!(!pending.error.is_empty());
+    until("the stop is tried again", async || {
+        let listed = experiments.list().await;
+        listed.experiments[0].pending_stop.as_ref().is_some_and(|pending| pending.attempts > 1)
+    })
+    .await;
     assert_eq!(
         experiments.get("margins").await.experiment.unwrap().pending_stop.unwrap().since,
         pending.since
@@ -81,9 +86,104 @@ async fn a_pending_stop_can_be_withdrawn() {
     assert!(has_metric(&server, "\nproffer_experiment_stops_pending 0\n"));
     fs::rename(&away, &server.store).unwrap();
     until("the store is back", async || has_metric(&server, "\nproffer_store_reachable 1\n")).await;
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    // Longer than the longest wait before another attempt.
+    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
     assert_eq!(experiments.standing("margins").await.0, ExperimentState::Running);
     assert_eq!(management.list().await.current.unwrap().release, 1);
+}
+
+/// Withdraws a stop while an attempt at it is held: after `CURRENT` has moved where `moved`, else before.
+async fn withdraws_during_an_attempt(moved: bool) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("store");
+    assert_eq!(init(&store, workspace("").path()).code, Some(0));
+    let gate = directory.path().join("gate");
+    let mut held = command();
+    // A stop that is written already cannot be withdrawn.
+    let step = if moved { "promote.switched" } else { "promote.loaded" };
+    held.env("PROFFER_FAULT", format!("{step}=hold:{}", gate.display()));
+    let server = Process::start(held, &store);
+    let mut experiments = Experiments::over(channel(server.address).await);
+    experiments.list().await;
+    let away = store.with_extension("away");
+    fs::rename(&store, &away).unwrap();
+    experiments.stop("margins").await.unwrap_err();
+    fs::write(&gate, "").unwrap();
+    fs::rename(&away, &store).unwrap();
+    let at_gate = gate.with_extension("reached");
+    until("the attempt is held", async || at_gate.exists()).await;
+    let mut other = experiments.clone();
+    let withdrawal = tokio::spawn(async move { other.withdraw("margins").await });
+    // The withdrawal takes the stop off the list, and then waits.
+    until("the stop is not pending", async || experiments.list().await.experiments[0].pending_stop.is_none())
+        .await;
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert!(!withdrawal.is_finished());
+    fs::remove_file(&gate).unwrap();
+    let withdrawn = withdrawal.await.unwrap();
+    let state = experiments.standing("margins").await.0;
+    if moved {
+        let status = withdrawn.unwrap_err();
+        assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+        assert_eq!(status.message(), "experiment `margins` is stopped already, in release 2");
+        assert_eq!(state, ExperimentState::Stopped);
+    } else {
+        assert_eq!(withdrawn.unwrap().reason, "a test");
+        assert_eq!(state, ExperimentState::Running);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_is_withdrawn_during_an_attempt_is_not_carried_out() {
+    withdraws_during_an_attempt(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_was_done_while_it_was_withdrawn_is_told() {
+    withdraws_during_an_attempt(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_experiment_with_a_pending_stop_does_not_cover_more() {
+    let server = server("");
+    let (mut experiments, _) = clients(&server).await;
+    experiments.list().await;
+    let (staging, away) = (server.store.join(".staging"), server.store.with_extension("staging"));
+    let _ = fs::rename(&staging, &away);
+    fs::write(&staging, "").unwrap();
+    experiments.stop("margins").await.unwrap_err();
+    let status = experiments.ramp("margins", 0.5).await.unwrap_err();
+    let expected = "a stop of experiment `margins` is pending on this server; withdraw it first";
+    assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, expected));
+    experiments.withdraw("margins").await.unwrap();
+    fs::remove_file(&staging).unwrap();
+    let _ = fs::rename(&away, &staging);
+    assert!(experiments.ramp("margins", 0.5).await.unwrap().changed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_at_a_stop_promote_the_release_that_the_first_one_made() {
+    let server = server("");
+    let (mut experiments, mut management) = clients(&server).await;
+    experiments.list().await;
+    // A file in place of the copies of `CURRENT`: releases can be made, and not be promoted.
+    let (copies, away) = (server.store.join("promotions"), server.store.with_extension("promotions"));
+    fs::rename(&copies, &away).unwrap();
+    fs::write(&copies, "").unwrap();
+    let status = experiments.stop("margins").await.unwrap_err();
+    let expected = "it is not known whether experiment `margins` is stopped";
+    assert!(status.message().starts_with(expected), "{status:?}");
+    until("the stop is tried again", async || {
+        let listed = experiments.list().await;
+        listed.experiments[0].pending_stop.as_ref().is_some_and(|pending| pending.attempts > 2)
+    })
+    .await;
+    fs::remove_file(&copies).unwrap();
+    fs::rename(&away, &copies).unwrap();
+    until("the stop is done", async || experiments.standing("margins").await.0 == ExperimentState::Stopped)
+        .await;
+    let listed = management.list().await;
+    assert_eq!((listed.current.unwrap().release, listed.releases.len()), (2, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -151,11 +151,52 @@ fn what_would_hold_elsewhere_too_is_refused_by_name() {
         "model = \"propensity\"",
         "model = \"propensity\"\n[placement.exploration]\nmethod = \"greedy\"",
     );
-    assert_eq!(refused(&table), "placement `app_home`: write `exploration` in one line, then conclude again");
+    assert_eq!(
+        refused(&table),
+        "placement `app_home`: write `exploration` in one line, as a table in braces or a plain value, then conclude \
+         again"
+    );
     assert_eq!(
         conclude(&own, "e", "othr").unwrap_err().to_string(),
         "experiment `e` has no variant `othr`; did you mean `other`?"
     );
+}
+
+/// The exploration of a placement: each way to write it, and whether it can be replaced.
+const EXPLORATIONS: [(&str, bool); 7] = [
+    ("", true),
+    ("exploration = { method = \"greedy\" }", true),
+    ("'exploration' = {method='softmax',temperature=1.0}", true),
+    ("exploration.method = \"greedy\"", false),
+    ("exploration . \"method\" = 'softmax'\nexploration.temperature = 1.0", false),
+    ("[placement.exploration]\nmethod = \"greedy\"", false),
+    ("[placement . 'exploration']\ntemperature = 1.0\nmethod = 'softmax'", false),
+];
+
+proptest! {
+    #[test]
+    fn a_table_of_a_placement_is_replaced_whole_or_not_at_all(
+        written in prop::sample::select(EXPLORATIONS.to_vec()),
+        indent in "[ \t]{0,3}", comment in " {1,3}# [ä= \"'.]{0,6}",
+    ) {
+        let (lines, is_replaced) = written;
+        let lines: String = lines.lines().map(|line| format!("{indent}{line}{comment}\n")).collect();
+        let model = "model = \"propensity\"\n";
+        let text = EVERYTHING.replacen(model, &format!("{model}{lines}"), 1);
+        prop_assert!(parse(&text).is_ok(), "{}", text);
+        match conclude(&text, "e", "other") {
+            Ok(concluded) => {
+                prop_assert!(is_replaced, "{}", concluded.policy);
+                prop_assert!(parse(&concluded.policy).is_ok(), "{}", concluded.policy);
+                let softmax = "{ method = \"softmax\", temperature = 5.0 }";
+                prop_assert_eq!(concluded.policy.matches(softmax).count(), 2, "{}", concluded.policy);
+            }
+            Err(error) => {
+                prop_assert!(!is_replaced, "{}: {}", error, text);
+                prop_assert!(matches!(error, EditError::Layout { .. }), "{}", error);
+            }
+        }
+    }
 }
 
 /// How a person may have written it.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Deployer, next};
 use crate::history::trail;
-use crate::{Current, Promotion, RegistryError};
+use crate::{Current, Promotion, RegistryError, ReleaseRecord, StoreError};
 use experiment::State;
 use work::Call;
 
@@ -22,7 +22,11 @@ impl Deployer {
             let message = format!("release {} is the first: there is nothing to roll back to", begun.release);
             return Err(RegistryError::Precondition(message));
         }
-        let before = self.before_target();
+        // Only the target of the next rollback depends on it.
+        let before = self.before_target().inspect_err(|error| {
+            tracing::warn!(%error, "the promotions cannot be read: the next rollback will have no target");
+        });
+        let before = before.unwrap_or_default();
         let (snapshot, warm) = self.prepare(begun.previous)?;
         let promotion = self.switch(number, snapshot, warm, call, |current| {
             if current.sequence != begun.sequence {
@@ -31,25 +35,27 @@ impl Deployer {
             }
             Ok(next(current, begun.previous, before, author, reason))
         })?;
-        let warnings = self.resumed(begun.release, begun.previous);
-        for warning in &warnings {
-            tracing::warn!(warning, "after a rollback");
-        }
+        let warnings = self.warn_of_resumed(begun.release, begun.previous);
         Ok(Promotion { warnings, ..promotion })
     }
 
     /// The target of a rollback from `release`, once it is promoted over `current`: the last release of a person.
-    pub(super) fn target_over(&self, current: &Current, release: u64) -> u64 {
-        let record = self.parts().store.release_record(current.release);
-        if !record.is_ok_and(|record| record.is_step()) {
-            return current.release;
+    ///
+    /// # Errors
+    /// When the store cannot be read: a step must not become a target because of that.
+    pub(super) fn target_over(&self, current: &Current, release: u64) -> Result<u64, StoreError> {
+        if !counts_as_step(self.parts().store.release_record(current.release))? {
+            return Ok(current.release);
         }
         // Returning to where a ramp began is a rollback.
-        if current.previous == release { self.before_target() } else { current.previous }
+        if current.previous == release { self.before_target() } else { Ok(current.previous) }
     }
 
     /// The target of the rollback after the next one; 0: none.
-    fn before_target(&self) -> u64 {
+    ///
+    /// # Errors
+    /// When the promotions cannot be read.
+    fn before_target(&self) -> Result<u64, StoreError> {
         let store = &self.parts().store;
         let trail = store.promotions().and_then(|promotions| {
             let numbers: BTreeSet<u64> = promotions.iter().map(|promotion| promotion.release).collect();
@@ -57,23 +63,36 @@ impl Deployer {
             let steps =
                 records.iter().filter(|record| record.is_step()).map(|record| record.number).collect();
             Ok(trail(&promotions, &steps))
-        });
-        // Only the target of the next rollback depends on it.
-        let trail = trail.inspect_err(|error| {
-            tracing::warn!(%error, "the promotions cannot be read: the next rollback will have no target");
-        });
-        let trail = trail.unwrap_or_default();
-        trail.len().checked_sub(3).map_or(0, |at| trail[at])
+        })?;
+        Ok(trail.len().checked_sub(3).map_or(0, |at| trail[at]))
     }
 
-    /// The experiments that run in release `now`, and were stopped or paused in release `before`: a rollback goes back
-    /// behind the steps that did that.
+    /// Logs and returns what [`Deployer::resumed`] says.
+    pub(super) fn warn_of_resumed(&self, before: u64, now: u64) -> Vec<String> {
+        let warnings = self.resumed(before, now);
+        for warning in &warnings {
+            tracing::warn!(release = now, warning, "an earlier stop or pause does not hold any more");
+        }
+        warnings
+    }
+
+    /// The experiments that run in release `now`, and were stopped or paused in release `before`: `now` was made before
+    /// the steps that did that, or a person changed it.
     fn resumed(&self, before: u64, now: u64) -> Vec<String> {
+        if before == now {
+            return Vec::new();
+        }
+        let store = &self.parts().store;
+        // Who starts an experiment by a step wants it to run.
+        let is_from = |record: &ReleaseRecord| record.step.as_ref().is_some_and(|step| step.base == before);
+        if store.release_record(now).is_ok_and(|record| is_from(&record)) {
+            return Vec::new();
+        }
         let outlined = |release: u64| {
-            let files = self.parts().store.release(release).ok()?;
+            let files = store.release(release).ok()?;
             experiment::outline(&files.policy).ok()
         };
-        // The rollback is done: what cannot be read now is not warned of.
+        // `CURRENT` has moved: what cannot be read now is not warned of.
         let (Some(before), Some(running)) = (outlined(before), outlined(now)) else { return Vec::new() };
         let halted = before.iter().filter(|one| matches!(one.state, State::Stopped | State::Paused));
         let runs = |id: &str| running.iter().any(|one| one.id == id && one.state == State::Running);
@@ -86,5 +105,55 @@ impl Deployer {
                 )
             })
             .collect()
+    }
+}
+
+/// Whether the release of a record is a step of a ramp. One that is gone or damaged cannot be told from a release of a
+/// person, and counts as one in the history of promotions, too.
+///
+/// # Errors
+/// When the store cannot be read.
+fn counts_as_step(record: Result<ReleaseRecord, StoreError>) -> Result<bool, StoreError> {
+    match record {
+        Ok(record) => Ok(record.is_step()),
+        Err(StoreError::NoSuchRelease(_) | StoreError::Damaged { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{ExperimentStep, StepAction};
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_not_taken_for_that_of_a_person() {
+        let step = ExperimentStep {
+            experiment: "e".to_owned(),
+            action: StepAction::Ramp,
+            base: 1,
+            coverage: 0.5,
+            scheduled: true,
+            winner: String::new(),
+        };
+        let record = |step| ReleaseRecord {
+            number: 2,
+            author: String::new(),
+            note: String::new(),
+            created: String::new(),
+            models: BTreeMap::new(),
+            hashes: BTreeMap::new(),
+            step,
+        };
+        assert!(counts_as_step(Ok(record(Some(step)))).unwrap());
+        assert!(!counts_as_step(Ok(record(None))).unwrap());
+        assert!(!counts_as_step(Err(StoreError::NoSuchRelease(2))).unwrap());
+        let [store, message] = ["a bucket", "timed out"].map(str::to_owned);
+        let error = counts_as_step(Err(StoreError::Unreachable { store, message })).unwrap_err();
+        assert!(error.is_unreachable());
+        let source = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        assert!(counts_as_step(Err(StoreError::Io { path: "release.toml".to_owned(), source })).is_err());
     }
 }

@@ -54,29 +54,30 @@ impl Ramps {
         Ok(told.take(MOST_STEPS).collect())
     }
 
-    /// Looks at promotions, from the latest back, until `look` has seen enough.
+    /// Looks at promotions, from the latest back, until `look` has seen enough; at most at [`MOST_LOOKED_AT`]. Whether
+    /// it has seen enough, or there were no more.
     pub(super) fn look_back(
         &self,
-        mut look: impl FnMut(&Current, &Told) -> Result<bool, RegistryError>,
-    ) -> Result<(), RegistryError> {
+        mut look: impl FnMut(&Current) -> Result<bool, RegistryError>,
+    ) -> Result<bool, RegistryError> {
         let store = &self.parts().store;
         let (mut before, mut count, mut seen) = (u64::MAX, READ_FIRST, 0);
         while seen < MOST_LOOKED_AT {
             let page = store.promotions_before(before, count)?;
             for promotion in page.iter().rev() {
-                let told = self.told(promotion.release)?;
-                if look(promotion, &told)? {
-                    return Ok(());
+                if look(promotion)? {
+                    return Ok(true);
                 }
             }
-            let Some(first) = page.first().filter(|_| page.len() == count) else { return Ok(()) };
-            (before, seen, count) = (first.sequence, seen + page.len(), 4 * count);
+            let Some(first) = page.first().filter(|_| page.len() == count) else { return Ok(true) };
+            (before, seen) = (first.sequence, seen + page.len());
+            count = (4 * count).min(MOST_LOOKED_AT - seen);
         }
-        Ok(())
+        Ok(store.promotions_before(before, 1)?.is_empty())
     }
 
     /// What a release says.
-    fn told(&self, release: u64) -> Result<Arc<Told>, RegistryError> {
+    pub(super) fn told(&self, release: u64) -> Result<Arc<Told>, RegistryError> {
         if let Some(known) = lock(&self.shared.history).known.get(&release) {
             return Ok(Arc::clone(known));
         }

@@ -1,21 +1,25 @@
 //! Stops that could not be written, because the store was away.
 //!
 //! The server that was asked tries again until the stop is done or withdrawn. It remembers it in memory: when it ends,
-//! it logs what it gives up. The caller of the stop has an error by then, and nothing has moved. There is no other way
-//! to stop an experiment: the store alone says what serves everywhere.
+//! it logs what it gives up. The caller of the stop has an error by then. There is no other way to stop an experiment:
+//! the store alone says what serves everywhere.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use experiment::State;
 
 use super::{Ramps, lock};
 use crate::records::{Change, Order, PendingStop};
-use crate::{RegistryError, now};
+use crate::{RegistryError, StoreError, now};
 use work::Call;
 
-/// The longest wait before a pending stop is tried again.
+/// The longest wait before a pending stop is tried again, where the store was away.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest wait after an error that time alone does not mend.
+const LONG_PATIENCE: Duration = Duration::from_mins(5);
 
 /// The pending stops by experiment: at most as many as a policy may have experiments.
 #[derive(Debug, Default)]
@@ -29,6 +33,40 @@ struct Pending {
     error: String,
     again: Instant,
     patience: Duration,
+    tries: Arc<Tries>,
+}
+
+/// What a withdrawal shares with the attempts at a stop.
+#[derive(Debug, Default)]
+struct Tries {
+    /// Abandoned by a withdrawal.
+    call: Call,
+    /// The release in which the experiment is stopped. Held during an attempt.
+    stopped_in: Mutex<Option<u64>>,
+}
+
+impl Pending {
+    /// Notes that an attempt failed, and when the next one is due.
+    fn failed(&mut self, error: &RegistryError) {
+        let text = error.to_string();
+        let (experiment, by) = (&self.change.experiment, &self.change.author);
+        let is_away = match error {
+            RegistryError::Store(error) => !matches!(error, StoreError::Damaged { .. }),
+            other => matches!(other, RegistryError::NoSpace(_) | RegistryError::Overtaken { .. }),
+        };
+        if is_away {
+            tracing::debug!(experiment, error = text, "the pending stop is tried again");
+            self.patience = PATIENCE.min(2 * self.patience + Duration::from_millis(100));
+        } else {
+            if text != self.error {
+                tracing::error!(experiment, by, error = text, "the experiment cannot be stopped");
+            }
+            self.patience = LONG_PATIENCE.min(PATIENCE.max(2 * self.patience));
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        self.error = text;
+        self.again = Instant::now() + self.patience;
+    }
 }
 
 impl Stops {
@@ -71,21 +109,29 @@ impl Ramps {
             error: cause.clone(),
             again: Instant::now(),
             patience: Duration::ZERO,
+            tries: Arc::default(),
         };
         let mut stops = self.stops();
-        // The first call says since when; the last one who and why.
-        let since = stops.0.get(id).map(|earlier| earlier.since.clone());
-        let since = since.unwrap_or_else(|| pending.since.clone());
-        stops.0.insert(id.clone(), Pending { since, ..pending });
+        // The first call says since when; the last one who and why. An attempt may be under way for the first.
+        let pending = match stops.0.remove(id) {
+            Some(Pending { since, tries, .. }) => Pending { since, tries, ..pending },
+            None => pending,
+        };
+        stops.0.insert(id.clone(), pending);
         self.count(&stops);
         drop(stops);
         tracing::error!(
             experiment = id,
             by = change.author,
             error = cause,
-            "the experiment could not be stopped, and nothing has moved; the stop is tried again"
+            "the experiment could not be stopped; the stop is tried again"
         );
-        RegistryError::StopPending { experiment: id.clone(), cause }
+        let outcome = if self.may_be_stopped(id) {
+            format!("it is not known whether experiment `{id}` is stopped")
+        } else {
+            format!("nothing has moved: experiment `{id}` goes on")
+        };
+        RegistryError::StopPending { outcome, cause }
     }
 
     /// Forgets the pending stop of an experiment that is stopped.
@@ -96,57 +142,66 @@ impl Ramps {
         }
     }
 
-    /// Gives up a stop that could not be written yet.
+    /// Gives up a stop that could not be written yet. Waits for an attempt that is under way.
     ///
     /// # Errors
-    /// [`RegistryError::NotFound`] where none is pending here.
+    /// [`RegistryError::NotFound`] where none is pending here; [`RegistryError::Precondition`] where that attempt has
+    /// stopped the experiment.
     pub fn withdraw_stop(&self, id: &str, author: &str) -> Result<PendingStop, RegistryError> {
         let mut stops = self.stops();
-        let Some(pending) = stops.pending(id) else {
+        let (Some(told), Some(pending)) = (stops.pending(id), stops.0.remove(id)) else {
             let message = format!("no stop of experiment `{id}` is pending on this server");
             return Err(RegistryError::NotFound(message));
         };
-        stops.0.remove(id);
         self.count(&stops);
+        drop(stops);
+        drop(pending.tries.call.abandon_on_drop());
+        let stopped_in = *lock(&pending.tries.stopped_in);
+        if let Some(release) = stopped_in {
+            let message = format!("experiment `{id}` is stopped already, in release {release}");
+            return Err(RegistryError::Precondition(message));
+        }
         tracing::warn!(experiment = id, by = author, "the pending stop of the experiment is withdrawn");
-        Ok(pending)
+        Ok(told)
     }
 
     /// Tries pending stops again.
     pub(super) fn retry_stops(&self) {
-        let due: Vec<Change> = {
+        let due: Vec<(Change, Arc<Tries>)> = {
             let stops = self.stops();
             let due = stops.0.values().filter(|pending| Instant::now() >= pending.again);
-            due.map(|pending| pending.change.clone()).collect()
+            due.map(|pending| (pending.change.clone(), Arc::clone(&pending.tries))).collect()
         };
-        for change in due {
+        for (change, tries) in due {
             let Change { experiment, author, reason, .. } = &change;
             let by = (author.as_str(), reason.as_str());
-            let done = self.step(experiment, by, &Call::default(), |standing| standing.ordered(Order::Stop));
+            let mut stopped_in = lock(&tries.stopped_in);
+            let done = self.step(experiment, by, &tries.call, |standing| standing.ordered(Order::Stop));
+            *stopped_in = done.as_ref().ok().map(|done| done.current.release);
+            drop(stopped_in);
+            // Something else may be missing, and the experiment still runs.
+            let is_gone = matches!(done, Err(RegistryError::NotFound(_)))
+                && self.read_view().is_ok_and(|view| view.standing(experiment).is_err());
+            if done.is_ok() {
+                tracing::warn!(
+                    experiment,
+                    by = author,
+                    "the experiment is stopped, as was asked while the store was away"
+                );
+            }
             let mut stops = self.stops();
+            // A withdrawal may have come meanwhile, and another stop after it.
+            let Some(pending) = stops.0.get_mut(experiment).filter(|found| Arc::ptr_eq(&found.tries, &tries))
+            else {
+                continue;
+            };
             match done {
-                Ok(_) => {
-                    tracing::warn!(
-                        experiment,
-                        by = author,
-                        "the experiment is stopped, as was asked while the store was away"
-                    );
+                Ok(_) => drop(stops.0.remove(experiment)),
+                Err(error) if is_gone => {
+                    tracing::warn!(experiment, %error, "the pending stop is over: the experiment is gone");
                     stops.0.remove(experiment);
                 }
-                Err(RegistryError::NotFound(message)) => {
-                    tracing::warn!(experiment, message, "the pending stop is over: the experiment is gone");
-                    stops.0.remove(experiment);
-                }
-                Err(error) => {
-                    // A withdrawal may have come meanwhile.
-                    if let Some(pending) = stops.0.get_mut(experiment) {
-                        pending.attempts = pending.attempts.saturating_add(1);
-                        pending.error = error.to_string();
-                        pending.patience = PATIENCE.min(2 * pending.patience + Duration::from_millis(100));
-                        pending.again = Instant::now() + pending.patience;
-                    }
-                    tracing::debug!(experiment, %error, "the pending stop is tried again");
-                }
+                Err(error) => pending.failed(&error),
             }
             self.count(&stops);
         }

@@ -1,6 +1,6 @@
 //! The experiments of a store at one moment.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use experiment::{Outline, outline};
 
@@ -21,8 +21,11 @@ pub(super) struct View {
 #[derive(Debug, Clone)]
 pub(super) struct Standing {
     pub(super) outline: Outline,
-    /// What its schedule does next.
-    pub(super) schedule: Option<Schedule>,
+    /// The sequence of the promotion of that release.
+    pub(super) sequence: u64,
+    /// What its schedule does next, once somebody has asked [`Ramps::schedule`]. It depends on older promotions, and a
+    /// stop must not.
+    pub(super) schedule: OnceLock<Option<Schedule>>,
 }
 
 impl View {
@@ -50,7 +53,7 @@ impl Standing {
                 changes: variant.changes,
             })
             .collect();
-        let schedule = self.schedule.clone();
+        let schedule = self.schedule.get().cloned().flatten();
         ExperimentSummary { id, state, coverage, placements, when, group, variants, schedule, pending_stop }
     }
 }
@@ -71,24 +74,30 @@ impl Ramps {
             return Ok(known);
         }
         let policy = self.parts().store.release(current.release)?.policy;
-        let outlines = outline(&policy)?;
-        let mut standings = Vec::with_capacity(outlines.len());
-        for outline in outlines {
-            let schedule = self.schedule(&outline, &current)?;
-            standings.push(Standing { outline, schedule });
-        }
+        let sequence = current.sequence;
+        let standings = outline(&policy)?
+            .into_iter()
+            .map(|outline| Standing { outline, sequence, schedule: OnceLock::new() })
+            .collect();
         let view = Arc::new(View { current, standings });
         *lock(&self.shared.view) = Some(Arc::clone(&view));
         Ok(view)
     }
 
-    /// What the store has, or had when it was last read; and why it cannot be read now.
+    /// What the store has, or had when it was last read, with the schedules; and why it cannot be read now.
     pub(super) fn last_view(&self) -> Result<(Arc<View>, String), RegistryError> {
-        match (self.read_view(), self.known_view()) {
-            (Ok(view), _) => Ok((view, String::new())),
-            (Err(error @ RegistryError::Store(_)), Some(known)) => Ok((known, error.to_string())),
-            (Err(error), _) => Err(error),
+        let (view, mut store_error) = match (self.read_view(), self.known_view()) {
+            (Ok(view), _) => (view, String::new()),
+            (Err(error @ RegistryError::Store(_)), Some(known)) => (known, error.to_string()),
+            (Err(error), _) => return Err(error),
+        };
+        if store_error.is_empty()
+            && let Err(error) =
+                view.standings.iter().try_for_each(|standing| self.schedule(standing).map(drop))
+        {
+            store_error = error.to_string();
         }
+        Ok((view, store_error))
     }
 
     pub(super) fn known_view(&self) -> Option<Arc<View>> {

@@ -85,10 +85,8 @@ impl Store {
                 let tag = content.tag.clone();
                 let text = content.text(&objects.shown(LEASE))?;
                 // One that cannot be understood has ended.
-                let until = parse_toml::<Written>(objects.shown(LEASE), &text)
-                    .ok()
-                    .and_then(|present| DateTime::parse_from_rfc3339(&present.until).ok());
-                if until.is_some_and(|until| now < until.to_utc() + GRACE) {
+                let present = parse_toml::<Written>(objects.shown(LEASE), &text);
+                if present.is_ok_and(|present| is_held(&present.until, now)) {
                     return Ok(None);
                 }
                 WriteCondition::Matches(tag)
@@ -99,20 +97,41 @@ impl Store {
         let new = Written { token: token.clone(), holder: holder.to_owned(), until };
         match objects.put(LEASE, to_toml(&new)?, condition)? {
             Put::Done(_) => Ok(Some(Lease { held: Held::Bucket { store: self.clone(), token } })),
+            // A write whose answer was lost is repeated, and finds itself there.
+            Put::Taken if self.lease_tagged(&token)?.is_some() => {
+                Ok(Some(Lease { held: Held::Bucket { store: self.clone(), token } }))
+            }
             Put::Taken => Ok(None),
         }
     }
 
-    /// Removes the lease of this token, unless it is that of another by now.
-    fn end_turn(&self, token: &str) -> Result<(), StoreError> {
+    /// The lease of this token with its tag; `None` if it is that of another by now.
+    fn lease_tagged(&self, token: &str) -> Result<Option<(Written, String)>, StoreError> {
         let objects = &self.0.objects;
-        let Some(text) = objects.text(LEASE)? else { return Ok(()) };
-        let present: Written = parse_toml(objects.shown(LEASE), &text)?;
-        if present.token == token {
-            objects.delete(LEASE)?;
-        }
+        let Some(content) = objects.get(LEASE)? else { return Ok(None) };
+        let tag = content.tag.clone();
+        let present: Written = parse_toml(objects.shown(LEASE), &content.text(&objects.shown(LEASE))?)?;
+        Ok((present.token == token).then_some((present, tag)))
+    }
+
+    /// Ends the lease of this token, unless it is that of another by now. A bucket deletes without a condition, so it
+    /// is replaced by one that has ended.
+    fn end_turn(&self, token: &str) -> Result<(), StoreError> {
+        let Some((present, tag)) = self.lease_tagged(token)? else { return Ok(()) };
+        let until = DateTime::UNIX_EPOCH.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let ended = to_toml(&Written { until, ..present })?;
+        // If another took it over just now, theirs stays.
+        self.0.objects.put(LEASE, ended, WriteCondition::Matches(tag)).map(drop)?;
         Ok(())
     }
+}
+
+/// Whether a lease that ends at `until`, RFC 3339, is held at `now`. One that ends later than any could that was taken
+/// by now is from a wrong clock, and would block all schedules until then.
+fn is_held(until: &str, now: DateTime<Utc>) -> bool {
+    let Ok(until) = DateTime::parse_from_rfc3339(until) else { return false };
+    let left = until.to_utc().signed_duration_since(now);
+    left > -GRACE && left <= LASTS + GRACE
 }
 
 impl Drop for Lease {
@@ -142,5 +161,18 @@ mod tests {
         root.close().unwrap();
         assert!(store.take_turn("other", DateTime::UNIX_EPOCH).is_err());
         assert!(!path.exists(), "a store that is away is not made anew");
+    }
+
+    #[test]
+    fn a_lease_is_held_until_its_end_and_one_of_a_wrong_clock_is_not() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+        let held = |minutes: i64| is_held(&(now + TimeDelta::minutes(minutes)).to_rfc3339(), now);
+        let cases =
+            [(-60, false), (-1, false), (0, true), (10, true), (11, true), (12, false), (60_000, false)];
+        for (minutes, expected) in cases {
+            assert_eq!(held(minutes), expected, "it ends in {minutes} minutes");
+        }
+        assert!(!is_held("soon", now));
+        assert!(!is_held(&DateTime::UNIX_EPOCH.to_rfc3339(), now));
     }
 }
