@@ -180,7 +180,8 @@ proptest! {
         indent in "[ \t]{0,3}", comment in " {1,3}# [ä= \"'.]{0,6}",
     ) {
         let (lines, is_replaced) = written;
-        let lines: String = lines.lines().map(|line| format!("{indent}{line}{comment}\n")).collect();
+        let lines: Vec<String> = lines.lines().map(|line| format!("{indent}{line}{comment}\n")).collect();
+        let lines = lines.concat();
         let model = "model = \"propensity\"\n";
         let text = EVERYTHING.replacen(model, &format!("{model}{lines}"), 1);
         prop_assert!(parse(&text).is_ok(), "{}", text);

@@ -50,10 +50,12 @@ impl Pending {
     fn failed(&mut self, error: &RegistryError) {
         let text = error.to_string();
         let (experiment, by) = (&self.change.experiment, &self.change.author);
-        let is_away = match error {
-            RegistryError::Store(error) => !matches!(error, StoreError::Damaged { .. }),
-            other => matches!(other, RegistryError::NoSpace(_) | RegistryError::Overtaken { .. }),
-        };
+        let is_damaged = matches!(error, RegistryError::Store(StoreError::Damaged { .. }));
+        let is_away = !is_damaged
+            && matches!(
+                error,
+                RegistryError::Store(_) | RegistryError::NoSpace(_) | RegistryError::Overtaken { .. }
+            );
         if is_away {
             tracing::debug!(experiment, error = text, "the pending stop is tried again");
             self.patience = PATIENCE.min(2 * self.patience + Duration::from_millis(100));
