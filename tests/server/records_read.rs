@@ -142,7 +142,8 @@ fn second_release(store: &Path) -> Copy {
     workspace
 }
 
-/// The workspace of release 2 with other files: offers that are gone, new, or conflict otherwise, and a placement less.
+/// The workspace of release 2 with other files: offers that are gone, new, or conflict otherwise, a placement less, and
+/// an experiment at another one.
 fn third_workspace(second: &Copy) -> Copy {
     let workspace = Copy::new();
     copy_directory(second.path(), workspace.path());
@@ -161,10 +162,9 @@ fn third_workspace(second: &Copy) -> Copy {
     let text = std::fs::read_to_string(&policy).unwrap();
     let (before, rest) = text.split_once("[[placement]]\nid = \"call_center\"").unwrap();
     let (_, after) = rest.split_once("# --- What the moment adds").unwrap();
-    // The experiment was of that placement alone.
-    let (moment, rest) = after.split_once("# --- Experiments").unwrap();
-    let (_, limits) = rest.split_once("# --- Limits").unwrap();
-    let changed = format!("{before}# --- What the moment adds{moment}# --- Limits{limits}");
+    let (after, experiment) = after.split_once("[[experiment]]").unwrap();
+    let experiment = experiment.replace("call_center", "app_home").replace("\"priority\"", "\"margin\"");
+    let changed = format!("{before}# --- What the moment adds{after}[[experiment]]{experiment}");
     std::fs::write(&policy, changed.replacen("max_per_category = 1", "max_per_category = 2", 1)).unwrap();
     workspace
 }
