@@ -58,7 +58,7 @@ impl<'a> Choosing<'a, '_> {
                 chosen.not_shown.extend(refused);
                 return chosen;
             }
-            let wanted: SmallVec<[OfferIndex; 4]> = chosen.shown.iter().map(|one| one.offer).collect();
+            let wanted: SmallVec<[OfferIndex; 16]> = chosen.shown.iter().map(|one| one.offer).collect();
             let Shown { refused: now_refused, is_final } = show(&wanted);
             if is_final {
                 drop_refused(&mut chosen.shown, &now_refused);
