@@ -1,6 +1,6 @@
 //! Experiments: who is in which arm, what an arm changes, and exploration with exact probabilities.
 //!
-//! Owns `[[experiment]]` and `[holdout]` of `policy.toml`, `exploration` of its placements, and `[offer.prior]` and
+//! Owns `[[experiment]]`, `[[shadow]]` and `[holdout]` of `policy.toml`, `exploration` of its placements, and `[offer.prior]` and
 //! `[offer.maturity]` of `offers.toml`. Everything here is a pure function: an arm depends on the customer's id, the
 //! seed and the weights alone, never on the order of a request, the server or the clock. Only the holdout may be drawn
 //! anew at the end of a month. This crate knows no offers and no rules. The reader takes the ids that the files may
@@ -21,6 +21,7 @@ mod outline;
 mod phase;
 mod read;
 mod scheme;
+mod shadow;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use model::{
 pub use newcomer::{Maturity, Prior};
 pub use outline::{Outline, OutlinedVariant, outline};
 pub use phase::Phase;
-pub use read::{CategoryNames, Names, PlacementNames, named_versions, read, versions};
+pub use read::{CategoryNames, Names, PlacementNames, named_versions, read, variant_versions, versions};
 pub use scheme::Scheme;
+pub use shadow::Shadow;
 pub use split::{Split, SplitError};

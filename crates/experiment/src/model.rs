@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::assign::{Four, Listed};
 use crate::split::Part;
-use crate::{Exploration, Holdout, Maturity, Prior, Scheme, Split};
+use crate::{Exploration, Holdout, Maturity, Prior, Scheme, Shadow, Split};
 
-/// The experiments, the holdout and the exploration of a release. `R` is a compiled rule.
+/// The experiments, the shadows, the holdout and the exploration of a release. `R` is a compiled rule.
 ///
 /// Placements, categories, context weights and offers are indices into the lists of [`crate::Names`].
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct Experiments<R> {
     pub holdout: Option<Holdout>,
     /// The experiments, sorted by id.
     pub all: Vec<Experiment<R>>,
+    /// The shadows, sorted by id.
+    pub shadows: Vec<Shadow>,
     /// The exploration of each placement that has one.
     pub exploration: Vec<(usize, Exploration)>,
     /// What helps and limits new offers, for each offer that has it.
@@ -101,7 +103,7 @@ pub struct Variant {
     pub listed: Vec<String>,
 }
 
-/// What a variant changes at the placements of its experiment.
+/// What a variant changes at the placements of its experiment, or a shadow at its own.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Changes {
     /// Versions of models, by name.

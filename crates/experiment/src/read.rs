@@ -1,18 +1,19 @@
-//! Reads experiments, the holdout and exploration from `policy.toml`, and new offers from `offers.toml`.
+//! Reads experiments, shadows, the holdout and exploration from `policy.toml`, and new offers from `offers.toml`.
 //!
-//! Every problem is reported with its line. Keys of other readers are left alone: this reader looks at `[[experiment]]`
-//! and `[holdout]`, at `exploration` of each `[[placement]]`, and at `prior` and `maturity` of each `[[offer]]`.
+//! Every problem is reported with its line. Keys of other readers are left alone: this reader looks at `[[experiment]]`,
+//! `[[shadow]]` and `[holdout]`, at `exploration` of each `[[placement]]`, and at `prior` and `maturity` of each `[[offer]]`.
 
 mod clash;
+mod named;
+mod shadow;
 mod value;
 mod variant;
 
-use std::collections::BTreeSet;
-
 use chrono_tz::Tz;
-use document::{Document, Table, suggestion};
+use document::{Table, suggestion};
 
-use self::value::{After, Evidence, Ids, Impressions, Share, SomeShare, Version};
+pub use self::named::{named_versions, variant_versions, versions};
+use self::value::{After, Evidence, Ids, Impressions, Share, SomeShare};
 use crate::assign::{Four, Listed};
 use crate::holdout::SALT;
 use crate::split::{MOST_VARIANTS, Part};
@@ -24,8 +25,8 @@ use crate::{
 /// The most experiments of a policy: each costs every customer a hash.
 const MOST_EXPERIMENTS: usize = 100;
 
-/// What belongs to statistics and to shadows, which this version does not have.
-const UNENFORCED: [&str; 3] = ["metric", "guardrails", "shadow"];
+/// What belongs to statistics, which this version does not have.
+const UNENFORCED: [&str; 2] = ["metric", "guardrails"];
 
 /// What experiments may name, each list in the order of the caller's indices.
 #[derive(Debug, Clone, Copy)]
@@ -79,7 +80,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Reads the experiments of a policy and the new offers of `offers`, the roots of both files.
+/// Reads the experiments and shadows of a policy and the new offers of `offers`, the roots of both files.
 ///
 /// `rule` compiles the rule under a key, and reports what is wrong with it. The result may be used only if neither
 /// document has a problem.
@@ -113,41 +114,10 @@ pub fn read<R>(
     let all: Vec<Experiment<R>> = all.into_iter().map(|(experiment, _)| experiment).collect();
     let at_placement = (0..names.placements.len()).map(|placement| Four::at(placement, &all)).collect();
     let listed = Listed::new(&all);
+    let shadows = shadow::read(policy, names);
     let exploration = read_placements(policy, names);
     let newcomers = read_newcomers(offers, names);
-    Experiments { holdout, all, exploration, newcomers, at_placement, listed }
-}
-
-/// The versions of models that the variants of a policy may need, each once and sorted: a stopped experiment needs
-/// none. A policy that cannot be read has none: who reads it whole says what is wrong.
-#[must_use]
-pub fn versions(policy: &str) -> BTreeSet<(String, u64)> {
-    versions_where(policy, |state| state != Some("stopped"))
-}
-
-/// The versions of models that the variants of a policy name, in experiments of any state, each once and sorted. That
-/// an experiment stops does not make its challenger the version for everyone.
-#[must_use]
-pub fn named_versions(policy: &str) -> BTreeSet<(String, u64)> {
-    versions_where(policy, |_| true)
-}
-
-/// The versions that experiments name whose state `counts`.
-fn versions_where(policy: &str, counts: impl Fn(Option<&str>) -> bool) -> BTreeSet<(String, u64)> {
-    // Most policies have no experiment, and a parse takes some hundred microseconds.
-    if !policy.contains("experiment") {
-        return BTreeSet::new();
-    }
-    let Ok(document) = Document::parse("policy.toml", policy) else { return BTreeSet::new() };
-    let experiments = document.root().tables("experiment");
-    let counted = |table: &&Table<'_, '_>| counts(table.optional::<String>("state").as_deref());
-    let variants = experiments.iter().filter(counted).flat_map(|table| table.tables("variant"));
-    let models = variants.filter_map(|table| table.table("models"));
-    let named = |table: Table<'_, '_>| {
-        let version = |name: String| table.optional(&name).map(|Version(version)| (name, version));
-        table.keys().into_iter().filter_map(version).collect::<Vec<_>>()
-    };
-    models.flat_map(named).collect()
+    Experiments { holdout, all, shadows, exploration, newcomers, at_placement, listed }
 }
 
 /// Reports those of `keys` that are present: a setting that is not enforced must not look effective.

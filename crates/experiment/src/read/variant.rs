@@ -1,4 +1,4 @@
-//! Reads variants: what they change, and who is listed in them.
+//! Reads variants: what they change, and who is listed in them. Shadows change the same.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,7 +10,7 @@ use super::{CategoryNames, Names};
 use crate::{Changes, ModelVersion, Strategy, Variant};
 
 /// What a variant may change at a placement, and nothing else.
-const CHANGES: [&str; 6] =
+pub(super) const CHANGES: [&str; 6] =
     ["models", "strategy", "count", "category_weights", "context_weights", "exploration"];
 
 /// Reads a variant of the experiment called `experiment`, at placements with these models; `None` without a weight.
@@ -39,7 +39,8 @@ pub(super) fn read(
             );
         }
     }
-    let changes = read_changes(table, names, models);
+    let count = read_count(table);
+    let changes = Changes { count, ..read_changes(table, "experiment", names, models) };
     table.finish();
     let Share(weight) = weight?;
     Some(Variant { id, weight, changes, listed })
@@ -90,13 +91,18 @@ fn read_listed(table: &Table<'_, '_>) -> Vec<String> {
     listed
 }
 
-fn read_changes(table: &Table<'_, '_>, names: &Names<'_>, models: &[&str]) -> Changes {
-    let strategies = [("priority", Strategy::Priority), ("margin", Strategy::Margin)];
-    let strategy = table.choice("strategy", &strategies);
+fn read_count(table: &Table<'_, '_>) -> Option<usize> {
     let count: Option<usize> = table.optional("count");
     if let Some(count) = count.filter(|count| !(1..=100).contains(count)) {
         table.problem_at("count", format!("`count` must be 1 to 100, not {count}"));
     }
+    count
+}
+
+/// Reads what a table of `kind` changes, but for the count, at placements with these models.
+pub(super) fn read_changes(table: &Table<'_, '_>, kind: &str, names: &Names<'_>, models: &[&str]) -> Changes {
+    let strategies = [("priority", Strategy::Priority), ("margin", Strategy::Margin)];
+    let strategy = table.choice("strategy", &strategies);
     let categories: Vec<&str> = names.categories.iter().map(|category| category.id).collect();
     let category_weights =
         percents(table, "category_weights", "category", &categories, |place, category, percent| {
@@ -104,18 +110,18 @@ fn read_changes(table: &Table<'_, '_>, names: &Names<'_>, models: &[&str]) -> Ch
         });
     let context_weights =
         percents(table, "context_weights", "context weight", names.context_weights, |_, _, _| ());
-    let (models, exploration) = (read_models(table, models), value::exploration(table));
-    Changes { models, strategy, count, category_weights, context_weights, exploration }
+    let (models, exploration) = (read_models(table, kind, models), value::exploration(table));
+    Changes { models, strategy, count: None, category_weights, context_weights, exploration }
 }
 
-fn read_models(table: &Table<'_, '_>, models: &[&str]) -> Vec<ModelVersion> {
+fn read_models(table: &Table<'_, '_>, kind: &str, models: &[&str]) -> Vec<ModelVersion> {
     let Some(table) = table.table("models") else { return Vec::new() };
     let keys = table.keys();
     let read = |name: String| {
         let Version(version) = table.required(&name);
         if !models.contains(&name.as_str()) {
             let hint = suggestion(&name, models.iter().copied());
-            table.problem_at(&name, format!("no placement of the experiment uses model `{name}`{hint}"));
+            table.problem_at(&name, format!("no placement of the {kind} uses model `{name}`{hint}"));
         }
         let line = table.line(&name);
         ModelVersion { name, version, line }

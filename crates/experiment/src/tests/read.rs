@@ -1,5 +1,6 @@
 //! What a file says, and the message of each mistake with its line.
 
+mod shadows;
 mod variants;
 
 use std::collections::BTreeSet;
@@ -226,7 +227,7 @@ fn a_mistake_in_scheme_seed_or_rule_is_named() {
         "group = 'a b'",
         "`group` must be letters, digits, _ - and ., beginning with a letter or a digit, not \"a b\"",
     );
-    for key in ["metric = { primary = 'conversion' }", "guardrails = []", "shadow = true"] {
+    for key in ["metric = { primary = 'conversion' }", "guardrails = []"] {
         let word = key.split(' ').next().unwrap();
         check(key, &format!("{word}: not enforced by this version; remove it"));
     }
@@ -470,7 +471,7 @@ fn a_mistake_in_a_new_offer_is_named_with_its_line() {
 
 #[test]
 fn what_is_not_enforced_is_refused_by_name() {
-    for key in ["metric", "guardrails", "shadow"] {
+    for key in ["metric", "guardrails"] {
         check_whole(
             &format!("{key} = 1\n{POLICY}"),
             &[&format!("policy.toml:1: {key}: not enforced by this version; remove it")],
