@@ -1,13 +1,11 @@
 //! Features: the named, typed values of a customer, an offer or the context of a call.
 //!
 //! Owns the [`FeatureSchema`] (`features.toml`), the values ([`Value`], [`ValueRef`]) and the columns of a request
-//! ([`FeatureBatch`]). Also owns the embedded customer store, a sample of recent rows ([`RecentRows`]) and the
-//! population stability index ([`psi`]). Knows nothing of models, rules or the wire. Start reading at
-//! [`FeatureSchema`], then [`Row`], the view that rules and models get.
+//! ([`FeatureBatch`]). Also owns the embedded customer store and a sample of recent rows ([`RecentRows`]). Knows nothing
+//! of models, rules or the wire. Start reading at [`FeatureSchema`], then [`Row`], the view that rules and models get.
 
 mod batch;
 mod names;
-pub mod psi;
 mod recent;
 mod schema;
 pub mod store;

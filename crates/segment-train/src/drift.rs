@@ -17,9 +17,9 @@ use super::train::ReadOptions;
 use super::train::customers::Customers;
 use super::train::progress::{Progress, Stopped};
 use document::Problems;
-use feature::psi;
 use segment::assign::Segmentation;
 use segment::prepare::FeaturePreparation;
+use statistics::psi;
 
 /// A distribution with a greater PSI has shifted. Source: Siddiqi, "Credit Risk Scorecards" (2006).
 pub const DEFAULT_LIMIT: f64 = 0.25;

@@ -7,8 +7,9 @@ use super::bench::{Bench, raw_scores};
 use super::ranks::{correlation, psi_of_propensities};
 use super::{Champion, Finding, Sample, golden};
 use crate::load::{Loaded, Segmenter, load_version};
-use feature::{FeatureSchema, RereadRow, psi};
+use feature::{FeatureSchema, RereadRow};
 use model::{GateLimits, Layout, Model, ModelError, ModelKind};
+use statistics::psi;
 
 /// With fewer rows, chance dominates the comparison.
 pub(crate) const LEAST_ROWS: usize = 1000;

@@ -44,7 +44,7 @@ fn ranks(values: &[f32]) -> Vec<f64> {
 
 /// The population stability index of propensities, counted at the points of a grid of log-odds. A value between two
 /// points counts in parts at both. An isotonic curve has few values, and a small change of one must not move a whole
-/// bin. Each point gets half a count more, as in [`psi::of_counts`](feature::psi::of_counts).
+/// bin. Each point gets half a count more, as in [`psi::of_counts`](statistics::psi::of_counts).
 pub(super) fn psi_of_propensities(reference: &[f64], found: &[f64]) -> f64 {
     if reference.is_empty() || found.is_empty() {
         return 0.0;
