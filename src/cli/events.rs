@@ -22,6 +22,7 @@ use replay::names;
 const AFTER_HELP: &str = "\
 Examples:
   proffer events export --store var/store --from 2026-11-01 --format parquet --out decisions.parquet
+  proffer events export --store var/store --kind shadow --format jsonl --out shadows.jsonl
   proffer events verify --store var/store --data var/data
   proffer events seal var/data --store var/store      the log of a server that never starts again";
 
@@ -34,7 +35,7 @@ pub(super) struct EventsArgs {
 
 #[derive(Debug, Subcommand)]
 enum EventsCommand {
-    /// Write recorded decisions or outcomes to one file
+    /// Write recorded decisions, outcomes or comparisons with shadows to one file
     Export {
         #[command(flatten)]
         archive: ArchiveArgs,
@@ -83,6 +84,8 @@ enum Kind {
     Decision,
     /// Outcomes.
     Outcome,
+    /// Comparisons with shadows.
+    Shadow,
 }
 
 impl From<Kind> for event::Kind {
@@ -90,6 +93,7 @@ impl From<Kind> for event::Kind {
         match kind {
             Kind::Decision => Self::Decision,
             Kind::Outcome => Self::Outcome,
+            Kind::Shadow => Self::Shadow,
         }
     }
 }

@@ -41,8 +41,8 @@ enum PrivacyCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
-    /// Write all that is known of a customer as JSON: their rows in the files of customers, their decisions and
-    /// outcomes, and the history that limits work out of them
+    /// Write all that is known of a customer as JSON: their rows in the files of customers, their decisions, outcomes
+    /// and comparisons with shadows, and the history that limits work out of decisions and outcomes
     Export(export::ExportArgs),
     /// Erase a customer from the files of customers, the logs of all servers and the sealed records
     Erase(erase::EraseArgs),

@@ -5,15 +5,16 @@
 //! readers lose nothing; a file that lacks a column has the field in `record`. Whole numbers are 64 bits wide and
 //! signed, which every reader knows.
 //!
-//! Each kind has a table of its columns (`columns/decision.rs`, `columns/outcome.rs`), which says where a record has
-//! what a column holds (`columns/cell.rs`). Everything else follows from it: rows, entries, text formats. Start reading
-//! at [`BatchBuilder::push`] and [`Columns::entry`].
+//! Each kind has a table of its columns (`columns/decision.rs`, `columns/outcome.rs`, `columns/shadow.rs`), which says
+//! where a record has what a column holds (`columns/cell.rs`). Everything else follows from it: rows, entries, text
+//! formats. Start reading at [`BatchBuilder::push`] and [`Columns::entry`].
 
 mod build;
 mod cell;
 mod decision;
 mod filter;
 mod outcome;
+mod shadow;
 mod take;
 mod weight;
 
@@ -102,6 +103,7 @@ pub(crate) enum Cells {
     Truths,
     TextLists,
     NumberLists,
+    WholeLists,
     /// Lists whose elements may be missing.
     GappyLists,
     /// Texts by name.
@@ -126,6 +128,7 @@ impl Cells {
             Self::Truths => DataType::Boolean,
             Self::TextLists => list(DataType::Utf8, false),
             Self::NumberLists => list(DataType::Float64, false),
+            Self::WholeLists => list(DataType::Int64, false),
             Self::GappyLists => list(DataType::Float64, true),
             Self::TextMaps => {
                 let [entry, key, value] = Self::MAP;
@@ -139,7 +142,10 @@ impl Cells {
 
     /// Whether each row has any number of values.
     pub(crate) fn is_nested(self) -> bool {
-        matches!(self, Self::TextLists | Self::NumberLists | Self::GappyLists | Self::TextMaps)
+        matches!(
+            self,
+            Self::TextLists | Self::NumberLists | Self::WholeLists | Self::GappyLists | Self::TextMaps
+        )
     }
 }
 

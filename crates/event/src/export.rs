@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat};
 
-pub(crate) use self::json::{decision_rest, line as json_line};
+pub(crate) use self::json::{decision_rest, line as json_line, shadow_rest};
 pub(crate) use self::names::NamesOfRelease;
 pub use self::names::{FeatureKind, FeatureName, Names, NamesOf};
 use crate::columns::Entry;

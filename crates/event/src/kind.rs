@@ -11,7 +11,7 @@ use std::str::FromStr;
 use prost::Message;
 
 use crate::columns::{Of, OfRecord, Recorded, Table};
-use crate::proto::{DecisionRecord, OutcomeRecord, event};
+use crate::proto::{DecisionRecord, OutcomeRecord, ShadowRecord, event};
 
 /// The folder of sealed files in a store.
 pub(crate) const EVENTS: &str = "events";
@@ -218,6 +218,8 @@ kinds! {
     Decision: "decision", DecisionRecord, 4, decided_at;
     /// Outcomes: what customers did with offers.
     Outcome: "outcome", OutcomeRecord, 5, received_at;
+    /// Shadow records: decisions that were made again as a shadow would have made them.
+    Shadow: "shadow", ShadowRecord, 6, compared_at;
 }
 
 impl Kind {
@@ -283,6 +285,7 @@ mod tests {
             let record = match kind {
                 Kind::Decision => Record::from(DecisionRecord { format: 1, ..DecisionRecord::default() }),
                 Kind::Outcome => OutcomeRecord { format: 1, ..OutcomeRecord::default() }.into(),
+                Kind::Shadow => ShadowRecord { format: 1, ..ShadowRecord::default() }.into(),
             };
             assert_eq!(record.kind(), kind);
             let event = Event { event: Some(record.clone().into_event()), ..Event::default() };
@@ -291,7 +294,8 @@ mod tests {
             assert_eq!(Record::of_event(event.event.unwrap()), Some(record));
             assert_eq!(kind.name().parse(), Ok(kind));
         }
-        assert_eq!("view".parse::<Kind>(), Err("`view` is no kind of event: decision, outcome".to_owned()));
+        let refused = "`view` is no kind of event: decision, outcome, shadow".to_owned();
+        assert_eq!("view".parse::<Kind>(), Err(refused));
     }
 
     #[test]
@@ -299,6 +303,7 @@ mod tests {
         let message = |record: &Record| match record {
             Record::Decision(record) => record.encode_to_vec(),
             Record::Outcome(record) => record.encode_to_vec(),
+            Record::Shadow(record) => record.encode_to_vec(),
         };
         let mut decision = Record::from(DecisionRecord {
             decided_at: 7,
@@ -312,13 +317,22 @@ mod tests {
             pseudonym_key: "k".to_owned(),
             ..OutcomeRecord::default()
         });
-        for record in [&mut decision, &mut outcome] {
+        let mut shadow = Record::from(ShadowRecord {
+            compared_at: 7,
+            customer_id: "c".to_owned(),
+            pseudonym_key: "k".to_owned(),
+            ..ShadowRecord::default()
+        });
+        for record in [&mut decision, &mut outcome, &mut shadow] {
             record.sign("s", "1.2.3");
             assert_eq!((record.server(), record.customer_id(), record.pseudonym_key()), ("s", "c", "k"));
         }
-        assert_eq!(message(&decision), message(&outcome));
-        let blanked = [&decision, &outcome].map(|record| record.blanked(1, vec![0; 9]));
-        assert_eq!(message(&blanked[0]), message(&blanked[1]));
+        let all = [&decision, &outcome, &shadow];
+        let blanked = all.map(|record| record.blanked(1, vec![0; 9]));
+        for at in 1..all.len() {
+            assert_eq!(message(all[0]), message(all[at]));
+            assert_eq!(message(&blanked[0]), message(&blanked[at]));
+        }
         assert!(blanked.iter().all(|record| record.is_erased() && record.filed_at() == 7));
     }
 }

@@ -1,4 +1,5 @@
-//! Events: what is recorded of decisions and of outcomes, the log of a server, sealed files, and how they are read.
+//! Events: what is recorded of decisions, of outcomes and of shadows, the log of a server, sealed files, and how they
+//! are read.
 //!
 //! The event log is the only truth; everything else is derived from it. Never decides, and knows nothing of releases.
 
@@ -25,6 +26,7 @@ mod numbers;
 mod queue;
 mod receipt;
 mod recorder;
+mod shadows;
 mod writer;
 
 pub use config::{EventConfig, SyncPolicy, WhenFull};

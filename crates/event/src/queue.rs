@@ -5,7 +5,8 @@
 //! idle priority, and a lock that it holds would stop others for as long as it gets no core.
 //!
 //! Who waits for room gets all that becomes free. So a share of it is for interactive calls alone, which do not wait:
-//! they take of it what the rest has no room for, and what is given back goes there first.
+//! they take of it what the rest has no room for, and what is given back goes there first. What is dropped first takes
+//! only what half of the room has left.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
@@ -108,6 +109,11 @@ impl Shared {
         }
     }
 
+    /// Takes room for what is dropped first, if less than half of all room is taken with it. Returns whether it did.
+    pub(crate) fn take_spare(&self, bytes: u32) -> bool {
+        self.reserved() + (bytes as usize) < self.half() && self.take(bytes, Lane::Bulk)
+    }
+
     /// Gives room back.
     pub(crate) fn give_back(&self, bytes: usize) {
         let mut of_share = 0;
@@ -142,7 +148,11 @@ impl Shared {
 
     /// Whether half of the room is reserved.
     pub(crate) fn is_half_full(&self) -> bool {
-        self.reserved() >= self.capacity as usize / 2
+        self.reserved() >= self.half()
+    }
+
+    fn half(&self) -> usize {
+        self.capacity as usize / 2
     }
 
     /// Events that are neither durable nor lost.

@@ -37,7 +37,7 @@ use crate::columns::{Entry, OfRecord};
 use crate::keys::KeyName;
 use crate::kind::{EventRecord, Kind, Record};
 use crate::log::{LogFile, LogFiles, OpenedLog, Unread};
-use crate::proto::{DecisionRecord, OutcomeRecord, event};
+use crate::proto::{DecisionRecord, OutcomeRecord, ShadowRecord, event};
 use crate::sealed::{EventStore, LocalFile, SealedError, SealedFile, date_of};
 
 /// Lists the log files of a server as they are now.
@@ -115,6 +115,19 @@ impl EventReader {
         &self,
         query: &Query,
         visit: &mut dyn FnMut(OutcomeRecord) -> ControlFlow<()>,
+    ) -> Result<(), SealedError> {
+        self.scan_records(query, visit)
+    }
+
+    /// Passes the comparisons with shadows that a query wants to `visit`, as [`scan`](Self::scan) does decisions: in
+    /// the order of `compared_at`.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn scan_shadows(
+        &self,
+        query: &Query,
+        visit: &mut dyn FnMut(ShadowRecord) -> ControlFlow<()>,
     ) -> Result<(), SealedError> {
         self.scan_records(query, visit)
     }
@@ -229,9 +242,9 @@ impl EventReader {
         Ok(keys)
     }
 
-    /// Passes events of all kinds to `visit`, until it breaks: server by server, and those of a server in the order of
-    /// their positions, which is that in which it has recorded them. So a history can be built again. What is left of
-    /// events about an erased person is not among them.
+    /// Passes events of all kinds that are wanted to `visit`, until it breaks: server by server, and those of a server
+    /// in the order of their positions, which is that in which it has recorded them. So a history can be built again.
+    /// What is left of events about an erased person is not among them.
     ///
     /// # Errors
     /// As [`scan`](Self::scan).

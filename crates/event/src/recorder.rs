@@ -11,8 +11,10 @@ use work::Lane;
 use crate::config::{SyncPolicy, WhenFull};
 use crate::error::NotRecorded;
 use crate::kind::Record;
+use crate::proto::ShadowRecord;
 use crate::queue::{Queued, Shared};
 use crate::receipt::Receipt;
+use crate::shadows::{self, Shadows};
 
 /// The bytes that are reserved for one event before it is known.
 pub const EVENT_BYTES: usize = 4 << 10;
@@ -130,13 +132,38 @@ impl Recorder {
     /// Queues events. What they take in memory should fit into what was reserved.
     #[expect(clippy::must_use_candidate, reason = "most calls do not wait for their events")]
     pub fn record(&self, reserved: Reserved, batch: Box<dyn IntoEvents>) -> Receipt {
+        self.queue(self.urgency, reserved, batch)
+    }
+
+    /// Queues comparisons with shadows if that leaves half of the queue free and the log can be written. Else they are
+    /// dropped and counted: decisions and outcomes need the room more. Never waits, and never makes events be written
+    /// sooner, also with an [`urgent`](Self::urgent) handle. Returns whether they were queued. The writer fills in
+    /// position, time, server and version.
+    #[expect(clippy::must_use_candidate, reason = "what is dropped is counted here")]
+    pub fn record_shadows(&self, records: Vec<ShadowRecord>) -> bool {
+        if records.is_empty() {
+            return true;
+        }
+        let bytes = records.iter().map(shadows::memory).sum();
+        let needed = self.shared.reservation(bytes).filter(|_| !self.is_stalled());
+        let taken = needed.filter(|bytes| self.shared.take_spare(*bytes));
+        let Some(bytes) = taken else {
+            self.dropped(records.len());
+            return false;
+        };
+        let reserved = Reserved { shared: Arc::clone(&self.shared), bytes };
+        drop(self.queue(Urgency::AsConfigured, reserved, Box::new(Shadows(records))));
+        true
+    }
+
+    fn queue(&self, urgency: Urgency, reserved: Reserved, batch: Box<dyn IntoEvents>) -> Receipt {
         let shared = Arc::clone(&self.shared);
         let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
         let events = batch.count() as u64;
         shared.accepted.fetch_add(events, Ordering::Relaxed);
         // A closed log refuses; dropping what it refuses counts it.
-        let _ = shared.sender.send(Queued::new(number, events, self.urgency, reserved, batch));
-        self.ring();
+        let _ = shared.sender.send(Queued::new(number, events, urgency, reserved, batch));
+        self.ring(urgency);
         Receipt::new(shared, number)
     }
 
@@ -155,7 +182,7 @@ impl Recorder {
         if shared.sender.send(queued).is_err() {
             shared.waiting_for_close().clear();
         }
-        self.urgent().ring();
+        self.ring(Urgency::AtOnce);
         told.recv_timeout(within).map_err(|error| match error {
             RecvTimeoutError::Timeout => NotRecorded::Stalled,
             RecvTimeoutError::Disconnected => NotRecorded::Closed,
@@ -195,9 +222,9 @@ impl Recorder {
     }
 
     /// Wakes the writer if a batch that was queued needs it.
-    fn ring(&self) {
+    fn ring(&self, urgency: Urgency) {
         let shared = &self.shared;
-        let is_first = self.urgency == Urgency::AtOnce && !shared.urgent.swap(true, Ordering::SeqCst);
+        let is_first = urgency == Urgency::AtOnce && !shared.urgent.swap(true, Ordering::SeqCst);
         shared.bell.ring_for_work(|| is_first || shared.is_half_full());
     }
 

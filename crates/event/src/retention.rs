@@ -100,8 +100,8 @@ mod tests {
     fn each_kind_may_be_kept_for_a_time_of_its_own() {
         let (long, short) = (Duration::from_hours(9_600), Duration::from_hours(720));
         let keep = Keep::all(long).with(Kind::Outcome, short);
-        assert_eq!(Kind::ALL.map(|kind| keep.of(kind)), [Some(long), Some(short)]);
-        assert_eq!(Kind::ALL.map(|kind| Keep::default().of(kind)), [None, None]);
+        assert_eq!(Kind::ALL.map(|kind| keep.of(kind)), [Some(long), Some(short), Some(long)]);
+        assert_eq!(Kind::ALL.map(|kind| Keep::default().of(kind)), [None, None, None]);
     }
 
     #[test]

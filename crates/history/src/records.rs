@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use event::proto::{DecisionRecord, OutcomeRecord, RecordedOffer, RecordedReservation};
-use event::{EventReader, EventRecord, Query, Record, SealedError, Since};
+use event::{EventReader, EventRecord, Kind, Query, Record, SealedError, Since};
 use offer::Catalog;
 use uuid::Uuid;
 
@@ -38,6 +38,9 @@ const MARGIN: TimeDelta = TimeDelta::days(1);
 
 /// Microseconds by which the times differ at which an outcome was received and recorded.
 const OVERLAP: i64 = 300_000_000;
+
+/// The kinds of events that a history counts. A shadow decides for nobody.
+const KINDS: &[Kind] = &[Kind::Decision, Kind::Outcome];
 
 /// What a history was built of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -183,7 +186,8 @@ impl<'h> Recovery<'h> {
             return Ok(());
         }
         // What is read twice is counted once.
-        let since = Since { time: Some(decisions.saturating_sub(OVERLAP)), ..Since::default() };
+        let time = Some(decisions.saturating_sub(OVERLAP));
+        let since = Since { time, kinds: Some(KINDS), ..Since::default() };
         reader.events_since(&since, &mut |entry| {
             if end.is_some_and(|end| entry.recorded_at >= end) {
                 return ControlFlow::Continue(());
@@ -194,7 +198,7 @@ impl<'h> Recovery<'h> {
                     self.decision(&record, remember);
                     ControlFlow::Continue(())
                 }
-                Record::Outcome(_) | Record::Decision(_) => ControlFlow::Continue(()),
+                Record::Outcome(_) | Record::Decision(_) | Record::Shadow(_) => ControlFlow::Continue(()),
             }
         })
     }
@@ -215,6 +219,7 @@ impl<'h> Recovery<'h> {
             match entry.record {
                 Record::Outcome(record) => _ = self.outcome(&record),
                 Record::Decision(record) => self.decision(&record, remember),
+                Record::Shadow(_) => {}
             }
             ControlFlow::Continue(())
         })

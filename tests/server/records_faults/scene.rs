@@ -129,7 +129,7 @@ impl Scene {
         let read = reader.scan_entries(Kind::Decision, &Query::default(), &mut |entry| {
             match entry.record {
                 Record::Decision(record) => visit(entry.position, *record),
-                Record::Outcome(outcome) => panic!("{outcome:?} among decisions"),
+                other @ (Record::Outcome(_) | Record::Shadow(_)) => panic!("{other:?} among decisions"),
             }
             ControlFlow::Continue(())
         });

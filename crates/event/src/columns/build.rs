@@ -116,6 +116,7 @@ enum Filling<R> {
     Pairs(Part<R, BTreeMap<String, String>>, MapBuilder<StringBuilder, StringBuilder>),
     EachText(Each<R, String>, ListBuilder<StringBuilder>),
     EachNumber(Each<R, f64>, ListBuilder<Float64Builder>),
+    EachCount(Each<R, u32>, ListBuilder<Int64Builder>),
     EachPartNumber(EachSome<R, f64>, ListBuilder<Float64Builder>),
     Follows(fn(&R) -> bool, BooleanBuilder),
 }
@@ -137,6 +138,7 @@ impl<R> Filling<R> {
             Cell::Pairs(of) => Self::Pairs(*of, text_maps()),
             Cell::EachText(each) => Self::EachText(*each, text_lists()),
             Cell::EachNumber(each) => Self::EachNumber(*each, number_lists(false)),
+            Cell::EachCount(each) => Self::EachCount(*each, whole_lists()),
             Cell::EachPartNumber(each) => Self::EachPartNumber(*each, number_lists(true)),
             Cell::Follows(of) => Self::Follows(*of, BooleanBuilder::new()),
         }
@@ -182,6 +184,10 @@ impl<R> Filling<R> {
                 each(record, &mut |number| column.values().append_value(mem::take(number)));
                 column.append(true);
             }
+            Self::EachCount(each, column) => {
+                each(record, &mut |count| column.values().append_value(mem::take(count).into()));
+                column.append(true);
+            }
             Self::EachPartNumber(each, column) => {
                 each(record, &mut |number| column.values().append_option(number.map(mem::take)));
                 column.append(true);
@@ -202,6 +208,7 @@ impl<R> Filling<R> {
             Self::Truth(_, column) | Self::Follows(_, column) => column,
             Self::Texts(_, column) | Self::EachText(_, column) => column,
             Self::EachNumber(_, column) | Self::EachPartNumber(_, column) => column,
+            Self::EachCount(_, column) => column,
             Self::Pairs(_, column) => column,
         };
         column.finish()
@@ -219,6 +226,10 @@ fn text_lists() -> ListBuilder<StringBuilder> {
 fn number_lists(nullable: bool) -> ListBuilder<Float64Builder> {
     let field = Field::new(Cells::ELEMENT, DataType::Float64, nullable);
     ListBuilder::new(Float64Builder::new()).with_field(field)
+}
+
+fn whole_lists() -> ListBuilder<Int64Builder> {
+    ListBuilder::new(Int64Builder::new()).with_field(Field::new(Cells::ELEMENT, DataType::Int64, false))
 }
 
 fn text_maps() -> MapBuilder<StringBuilder, StringBuilder> {

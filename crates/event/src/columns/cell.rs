@@ -83,6 +83,7 @@ pub(crate) enum Cell<R> {
     /// A field of each element of a list. How many there are, `record` says.
     EachText(Each<R, String>),
     EachNumber(Each<R, f64>),
+    EachCount(Each<R, u32>),
     /// A field of a part that not every element has.
     EachPartNumber(EachSome<R, f64>),
     /// What follows from other fields, for readers.
@@ -100,6 +101,7 @@ pub(crate) enum Shown<'r> {
     Text(&'r str),
     Texts(Vec<String>),
     Numbers(Vec<Option<f64>>),
+    Counts(Vec<u32>),
     Pairs(&'r BTreeMap<String, String>),
 }
 
@@ -114,6 +116,7 @@ impl<R> Cell<R> {
             Self::Texts(_) | Self::EachText(_) => Cells::TextLists,
             Self::Pairs(_) => Cells::TextMaps,
             Self::EachNumber(_) => Cells::NumberLists,
+            Self::EachCount(_) => Cells::WholeLists,
             Self::EachPartNumber(_) => Cells::GappyLists,
         }
     }
@@ -150,6 +153,11 @@ impl<R> Cell<R> {
                 each(record, &mut |number| numbers.push(Some(*number)));
                 Shown::Numbers(numbers)
             }
+            Self::EachCount(each) => {
+                let mut counts = Vec::new();
+                each(record, &mut |count| counts.push(*count));
+                Shown::Counts(counts)
+            }
             Self::EachPartNumber(each) => {
                 let mut numbers = Vec::new();
                 each(record, &mut |number| numbers.push(number.copied()));
@@ -178,6 +186,7 @@ impl<R> Cell<R> {
             | Self::PartWhole(_)
             | Self::PartCount(_)
             | Self::EachNumber(_)
+            | Self::EachCount(_)
             | Self::EachPartNumber(_)
             | Self::Follows(_) => {}
         }

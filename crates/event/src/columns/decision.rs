@@ -97,7 +97,9 @@ impl Columnar for DecisionRecord {
             Condition::whole(RELEASE, query.release),
             Condition::among(DECISION_ID, &query.decision_ids),
             Condition::with(OFFER_IDS, query.offer.as_ref()),
-            Condition::never(!query.types.is_empty() || !query.event_ids.is_empty()),
+            Condition::never(
+                !query.types.is_empty() || !query.event_ids.is_empty() || query.shadow.is_some(),
+            ),
         ];
         conditions.into_iter().flatten().collect()
     }
@@ -115,6 +117,7 @@ impl Columnar for DecisionRecord {
                 .is_none_or(|offer| record.offers.iter().any(|shown| shown.offer_id == *offer))
             && query.types.is_empty()
             && query.event_ids.is_empty()
+            && query.shadow.is_none()
     }
 
     /// Those of the times, and around those of the ids.

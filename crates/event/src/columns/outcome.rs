@@ -56,6 +56,7 @@ impl Columnar for OutcomeRecord {
             Condition::text(OFFER_ID, query.offer.as_ref()),
             Condition::among(TYPE, &query.types),
             Condition::among(EVENT_ID, &query.event_ids),
+            Condition::never(query.shadow.is_some()),
         ];
         conditions.into_iter().flatten().collect()
     }
@@ -70,6 +71,7 @@ impl Columnar for OutcomeRecord {
             && query.offer.as_ref().is_none_or(|offer| record.offer_id == *offer)
             && (query.types.is_empty() || query.types.contains(&record.r#type))
             && (query.event_ids.is_empty() || query.event_ids.contains(&record.event_id))
+            && query.shadow.is_none()
     }
 
     /// Those of the times. An outcome is received after its decision, however long.

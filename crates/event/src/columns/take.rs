@@ -99,6 +99,7 @@ enum Found<R> {
     Pairs(Part<R, BTreeMap<String, String>>, Box<Maps>),
     EachText(Each<R, String>, Lists<StringArray>),
     EachNumber(Each<R, f64>, Lists<Float64Array>),
+    EachCount(Each<R, u32>, Lists<Int64Array>),
     EachPartNumber(EachSome<R, f64>, Lists<Float64Array>),
     Follows(fn(&R) -> bool, BooleanArray),
 }
@@ -125,6 +126,10 @@ impl<R> Found<R> {
             }
             Cell::EachText(each) => Self::EachText(*each, texts()),
             Cell::EachNumber(each) => Self::EachNumber(*each, numbers()),
+            Cell::EachCount(each) => Self::EachCount(
+                *each,
+                Lists::new(column, |elements| elements.as_primitive::<Int64Type>().clone()),
+            ),
             Cell::EachPartNumber(each) => Self::EachPartNumber(*each, numbers()),
             Cell::Follows(of) => Self::Follows(*of, column.as_boolean().clone()),
         })
@@ -176,6 +181,17 @@ impl<R> Found<R> {
             Self::EachNumber(each, column) => {
                 let mut left = Elements::of(column, row);
                 each(record, &mut |number| left.next(|at| *number = column.elements.value(at)));
+                return left.end(name);
+            }
+            Self::EachCount(each, column) => {
+                let (mut left, mut narrowed) = (Elements::of(column, row), Ok(()));
+                each(record, &mut |count| {
+                    left.next(|at| match narrow(column.elements.value(at), name) {
+                        Ok(number) => *count = number,
+                        Err(error) => narrowed = Err(error),
+                    });
+                });
+                narrowed?;
                 return left.end(name);
             }
             Self::EachPartNumber(each, column) => {

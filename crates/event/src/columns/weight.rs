@@ -15,6 +15,10 @@ pub(super) const REFUSAL_BYTES: u64 = 96;
 pub(super) const ASSIGNMENT_BYTES: u64 = 64;
 /// … of a new offer among the candidates …
 pub(super) const NEWCOMER_BYTES: u64 = 32;
+/// … of a version of a model …
+pub(super) const MODEL_BYTES: u64 = 32;
+/// … of an offer that a champion or a shadow ranked …
+pub(super) const SHADOW_OFFER_BYTES: u64 = 96;
 /// … of any other part: an empty text is a pointer and two lengths …
 const PART_BYTES: u64 = 32;
 /// … of a number, which may have one byte in the message …
@@ -67,8 +71,8 @@ mod tests {
     use super::*;
     use crate::columns::Columnar;
     use crate::proto::{
-        DecisionRecord, FeatureValues, OutcomeRecord, RecordedAssignment, RecordedNewcomer, RecordedOffer,
-        RecordedRefusal, SeenHistory, SeenKind,
+        DecisionRecord, FeatureValues, OutcomeRecord, RecordedAssignment, RecordedModel, RecordedNewcomer,
+        RecordedOffer, RecordedRefusal, SeenHistory, SeenKind, ShadowOffer, ShadowRecord,
     };
 
     const MANY: usize = 100_000;
@@ -106,8 +110,22 @@ mod tests {
         let attributes: BTreeMap<_, _> = (0..MANY).map(|at| (at.to_string(), String::new())).collect();
         let bytes = MANY * 2 * size_of::<[String; 2]>();
         weighs(&OutcomeRecord { attributes, ..OutcomeRecord::default() }, bytes);
+        let offers = vec![ShadowOffer::default(); MANY];
+        weighs(&ShadowRecord { offers, ..ShadowRecord::default() }, MANY * size_of::<ShadowOffer>());
+        let shown = vec![String::new(); MANY];
+        weighs(&ShadowRecord { shadow_shown: shown, ..ShadowRecord::default() }, MANY * size_of::<String>());
+        let models = vec![RecordedModel::default(); MANY];
+        let of_both = ShadowRecord {
+            champion_models: models.clone(),
+            shadow_models: models,
+            ..ShadowRecord::default()
+        };
+        weighs(&of_both, 2 * MANY * size_of::<RecordedModel>());
         assert!(RECORD_BYTES >= size_of::<DecisionRecord>() as u64);
         assert!(RECORD_BYTES >= size_of::<OutcomeRecord>() as u64);
+        assert!(RECORD_BYTES >= size_of::<ShadowRecord>() as u64);
+        assert!(MODEL_BYTES >= size_of::<RecordedModel>() as u64);
+        assert!(SHADOW_OFFER_BYTES >= size_of::<ShadowOffer>() as u64);
         assert!(OFFER_BYTES >= size_of::<RecordedOffer>() as u64);
         assert!(ASSIGNMENT_BYTES >= size_of::<RecordedAssignment>() as u64);
         assert!(NEWCOMER_BYTES >= size_of::<RecordedNewcomer>() as u64);

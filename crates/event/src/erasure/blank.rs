@@ -51,7 +51,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::proto::{DecisionRecord, OutcomeRecord};
+    use crate::kind::Kind;
+    use crate::proto::{DecisionRecord, OutcomeRecord, ShadowOffer, ShadowRecord};
 
     fn event(record: impl Into<Record>) -> Event {
         Event { position: 9, recorded_at: 7, event: Some(record.into().into_event()) }
@@ -86,10 +87,20 @@ mod tests {
         }
     }
 
+    fn shadow(length: usize) -> ShadowRecord {
+        ShadowRecord {
+            format: 1,
+            compared_at: 1_796_083_200_000_000,
+            decision_id: "01930000-0000-7000-8000-000000000000".to_owned(),
+            offers: vec![ShadowOffer { offer_id: "x".repeat(length), ..ShadowOffer::default() }],
+            ..ShadowRecord::default()
+        }
+    }
+
     #[test]
     fn every_length_can_be_made() {
         for length in (0..600).chain(16_300..16_500) {
-            for record in [Record::from(decision(length)), outcome(length).into()] {
+            for record in [Record::from(decision(length)), outcome(length).into(), shadow(length).into()] {
                 let kind = record.kind();
                 let left = blanked(&event(record));
                 assert!(is_erased(&left) && left.kind() == kind, "{length}");
@@ -98,6 +109,7 @@ mod tests {
                 let zeros = match &left {
                     Record::Decision(record) => record.erased.clone(),
                     Record::Outcome(record) => record.erased.clone(),
+                    Record::Shadow(record) => record.erased.clone(),
                 };
                 assert!(zeros.iter().all(|byte| *byte == 0), "{length}");
                 assert_eq!(left, left.blanked(left.format(), zeros));
@@ -122,7 +134,7 @@ mod tests {
             let mut bytes = record.encode_to_vec();
             prost::encoding::bytes::encode(1_000, &unknown, &mut bytes);
             // A record of each kind.
-            for field in [4, 5] {
+            for field in Kind::ALL.map(|kind| kind.field() as u32) {
                 let mut whole = Vec::new();
                 prost::encoding::uint64::encode(1, &9, &mut whole);
                 prost::encoding::int64::encode(2, &7, &mut whole);

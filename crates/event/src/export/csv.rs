@@ -61,6 +61,9 @@ impl Line<'_> {
                     |number: &Option<f64>| number.map_or_else(String::new, |number| number.to_string());
                 self.bare(&numbers.iter().map(written).collect::<Vec<_>>().join(JOINT));
             }
+            Shown::Counts(counts) => {
+                self.bare(&counts.iter().map(u32::to_string).collect::<Vec<_>>().join(JOINT));
+            }
             Shown::Pairs(pairs) if pairs.is_empty() => self.bare(""),
             // A map of texts can be written.
             Shown::Pairs(pairs) => self.text(&serde_json::to_string(pairs).unwrap_or_default()),

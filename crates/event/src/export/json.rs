@@ -13,8 +13,8 @@ use crate::columns::{Entry, POSITION, RECORD, RECORDED_AT, Shown};
 use crate::export::time;
 use crate::proto::{
     Candidates, DecisionRecord, EncryptedValues, FeatureSource, FeatureValues, RecordedAssignment,
-    RecordedFactors, RecordedOffer, RecordedRefusal, RecordedReservation, RecordedTerms, SeenHistory,
-    SeenKind,
+    RecordedFactors, RecordedModel, RecordedOffer, RecordedRefusal, RecordedReservation, RecordedTerms,
+    SeenHistory, SeenKind, ShadowRecord,
 };
 use crate::seen::{FullLimit, NamedKind, Seen, SeenEvent, SeenName};
 
@@ -73,6 +73,7 @@ impl Object<'_> {
                     numbers.into_iter().map(|number| number.map(Double)).collect();
                 self.member(name, &numbers)
             }
+            Shown::Counts(counts) => self.member(name, &counts),
             Shown::Pairs(pairs) => self.member(name, pairs),
         }
     }
@@ -115,6 +116,18 @@ pub(crate) fn decision_rest(
     line: &mut Vec<u8>,
 ) -> io::Result<()> {
     Ok(serde_json::to_writer(line, &rest(record, names))?)
+}
+
+/// Writes what the flat columns of a comparison with a shadow lack.
+pub(crate) fn shadow_rest(record: &ShadowRecord, line: &mut Vec<u8>) -> io::Result<()> {
+    let model = |model: &RecordedModel| serde_json::json!({ "name": model.name, "version": model.version });
+    let models = |models: &[RecordedModel]| models.iter().map(model).collect::<Vec<_>>();
+    let rest = serde_json::json!({
+        "format": record.format,
+        "champion_models": models(&record.champion_models),
+        "shadow_models": models(&record.shadow_models),
+    });
+    Ok(serde_json::to_writer(line, &rest)?)
 }
 
 fn rest<'r>(record: &'r DecisionRecord, names: Option<&'r dyn Names>) -> Rest<'r> {

@@ -4,7 +4,8 @@
 //! {"customer_id": "C-1",
 //!  "pseudonyms": [{"key": "2026-11", "pseudonym": "fb69…"}],
 //!  "decisions": [{…, "sensitive": {"customer": {"strings": ["married"]}}}],
-//!  "outcomes": [{…}]}
+//!  "outcomes": [{…}],
+//!  "shadows": [{…}]}
 //! ```
 //! An event is as in an export to JSON Lines. The values of sensitive features are beside a decision, decrypted; where
 //! they cannot be, `sensitive` says why. What else is known of a person (features, history) the caller adds.

@@ -9,6 +9,7 @@ use super::*;
 use crate::kind::Record;
 use crate::proto::{DecisionRecord, OutcomeRecord};
 use crate::recorder::{Durability, Recorder};
+use crate::sealed::testing::{NOON, shadow, shadows};
 
 /// A configuration with a small queue.
 pub(crate) fn config(queue: usize, sync: SyncPolicy) -> EventConfig {
@@ -58,6 +59,7 @@ pub(crate) fn id_of(record: &Record) -> &str {
     match record {
         Record::Decision(record) => &record.request_id,
         Record::Outcome(record) => &record.event_id,
+        Record::Shadow(record) => &record.decision_id,
     }
 }
 
@@ -123,6 +125,48 @@ fn who_waits_for_room_leaves_interactive_calls_their_share() {
     // While no stream waits, they have all of it.
     let all = [7_000, 1_000].map(|bytes| recorder.try_reserve(bytes));
     assert!(all.iter().all(Option::is_some));
+}
+
+#[test]
+fn comparisons_with_shadows_leave_half_of_the_room() {
+    let (recorder, shared, receiver) = recorder(40_000, SyncPolicy::Interval);
+    let each = crate::shadows::memory(&shadow(NOON));
+    let dropped = || shared.metrics.events.dropped.get();
+    let mut queued = 0_usize;
+    while recorder.record_shadows(vec![shadow(NOON)]) {
+        queued += 1;
+    }
+    assert_eq!((queued, dropped()), ((20_000 - 1) / each, 1));
+    assert_eq!((shared.reserved(), shared.waiting()), (queued * each, queued as u64));
+    // Decisions have the other half.
+    let held = recorder.try_reserve_in(Lane::Bulk, 15_000).unwrap();
+    assert!(!recorder.record_shadows(shadows(NOON..NOON + 3)));
+    assert_eq!(dropped(), 4);
+    drop(held);
+    // Room that is given back is theirs again; what is too large is none's.
+    drop(receiver.try_iter().map(|queued| queued.take().unwrap().reserved).collect::<Vec<_>>());
+    assert_eq!(shared.reserved(), 0);
+    assert!(recorder.record_shadows(vec![shadow(NOON)]) && recorder.record_shadows(Vec::new()));
+    assert!(!recorder.record_shadows(shadows(NOON..NOON + 100)));
+    assert_eq!(dropped(), 104);
+    // So it is while the log cannot be written, and once it is closed.
+    shared.stalled.send_replace(true);
+    assert!(!recorder.record_shadows(vec![shadow(NOON)]));
+    shared.stalled.send_replace(false);
+    shared.room.close();
+    assert!(!recorder.record_shadows(vec![shadow(NOON)]));
+    assert_eq!(dropped(), 106);
+}
+
+#[test]
+fn comparisons_with_shadows_are_never_urgent() {
+    for policy in [SyncPolicy::Interval, SyncPolicy::Os, SyncPolicy::Always] {
+        let (recorder, shared, receiver) = recorder(1 << 20, policy);
+        assert!(recorder.urgent().record_shadows(vec![shadow(NOON)]));
+        assert!(!shared.has_urgent_work());
+        let batch = receiver.try_recv().unwrap().take().unwrap();
+        assert_eq!((batch.urgency, batch.events), (Urgency::AsConfigured, 1));
+    }
 }
 
 #[test]

@@ -14,8 +14,8 @@ use crate::sealed::{SealedFile, date_of};
 /// condition that is none of its kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
-    /// Filed by this time or later, in microseconds since 1970: decided, or received. An outcome may have occurred
-    /// long before it was received.
+    /// Filed by this time or later, in microseconds since 1970: decided, received, or compared. An outcome may have
+    /// occurred long before it was received.
     pub from: Option<i64>,
     /// Filed by a time before this one.
     pub to: Option<i64>,
@@ -23,7 +23,7 @@ pub struct Query {
     pub customers: BTreeSet<String>,
     /// For this placement.
     pub placement: Option<String>,
-    /// Showing this offer, or about it.
+    /// Showing this offer, about it, or ranking it.
     pub offer: Option<String>,
     /// By this release, or received while it served.
     pub release: Option<u64>,
@@ -33,6 +33,8 @@ pub struct Query {
     pub types: BTreeSet<String>,
     /// With one of these ids of events; empty: with any. Only outcomes have one.
     pub event_ids: BTreeSet<String>,
+    /// Of this shadow; `None`: of any. Only shadow records have one.
+    pub shadow: Option<String>,
     /// The most events.
     pub limit: Option<u64>,
 }
@@ -85,6 +87,8 @@ pub struct Since {
     pub positions: BTreeMap<String, u64>,
     /// Of which server; `None`: of all.
     pub server: Option<OfServer>,
+    /// Of which kinds; `None`: of all. Sealed files of other kinds are not looked at.
+    pub kinds: Option<&'static [Kind]>,
 }
 
 /// A part of the log of one server.
@@ -101,6 +105,11 @@ impl Since {
     pub(crate) fn days(&self) -> Option<RangeInclusive<NaiveDate>> {
         let first = date_of(self.time?);
         Some(first.checked_sub_days(Days::new(1)).unwrap_or(first)..=date_of(i64::MAX))
+    }
+
+    /// Whether events of a kind are wanted.
+    pub(crate) fn may_want_kind(&self, kind: Kind) -> bool {
+        self.kinds.is_none_or(|kinds| kinds.contains(&kind))
     }
 
     /// Whether wanted events can be in a log file, sealed or not.
@@ -140,10 +149,11 @@ impl Wants for Since {
     }
 
     fn wants(&self, entry: &Entry) -> bool {
-        match self.positions.get(entry.record.server()) {
+        let is_since = match self.positions.get(entry.record.server()) {
             Some(position) => entry.position > *position,
             None => self.time.is_none_or(|time| entry.recorded_at >= time),
-        }
+        };
+        is_since && self.may_want_kind(entry.record.kind())
     }
 }
 
@@ -167,7 +177,7 @@ fn time_of_id(id: &str) -> Option<i64> {
 mod tests {
     use super::*;
     use crate::columns::Columnar;
-    use crate::proto::{DecisionRecord, OutcomeRecord, RecordedOffer};
+    use crate::proto::{DecisionRecord, OutcomeRecord, RecordedOffer, ShadowOffer, ShadowRecord};
 
     fn day(text: &str) -> NaiveDate {
         text.parse().unwrap()
@@ -191,6 +201,8 @@ mod tests {
         // An outcome comes when it comes.
         assert_eq!(query.days(Kind::Outcome).unwrap(), day("2026-11-29")..=day("9999-12-31"));
         assert_eq!(Query::of_outcome(&id()).days(Kind::Outcome), None);
+        // So does a comparison: work of idle priority waits.
+        assert_eq!(query.days(Kind::Shadow).unwrap(), day("2026-11-29")..=day("9999-12-31"));
     }
 
     #[test]
@@ -264,6 +276,32 @@ mod tests {
         for other in others {
             assert!(!DecisionRecord::wants(&other, &decision) && !OutcomeRecord::wants(&other, &outcome));
         }
+        let offer = ShadowOffer { offer_id: "o".to_owned(), ..ShadowOffer::default() };
+        let shadow = ShadowRecord {
+            shadow: "s".to_owned(),
+            decision_id: "d".to_owned(),
+            customer_id: "c".to_owned(),
+            placement: "p".to_owned(),
+            release: 3,
+            offers: vec![ShadowOffer::default(), offer],
+            ..ShadowRecord::default()
+        };
+        let of_shadow = Query { shadow: Some("s".to_owned()), ..both.clone() };
+        assert!(ShadowRecord::wants(&both, &shadow) && ShadowRecord::wants(&of_shadow, &shadow));
+        assert!(!DecisionRecord::wants(&of_shadow, &decision) && !OutcomeRecord::wants(&of_shadow, &outcome));
+        let others = [
+            Query { shadow: Some("x".to_owned()), ..both.clone() },
+            Query { customers: set("x"), ..both.clone() },
+            Query { placement: Some("x".to_owned()), ..both.clone() },
+            Query { offer: Some("x".to_owned()), ..both.clone() },
+            Query { release: Some(4), ..both.clone() },
+            Query { decision_ids: set("x"), ..both.clone() },
+            Query { types: set("x"), ..both.clone() },
+            Query { event_ids: set("x"), ..both.clone() },
+            Query { from: Some(1), ..both.clone() },
+            Query { to: Some(0), ..both.clone() },
+        ];
+        assert!(others.iter().all(|other| !ShadowRecord::wants(other, &shadow)));
         // A decision has neither a type nor the id of an event.
         let others =
             [Query { types: set("x"), ..both.clone() }, Query { event_ids: set("x"), ..both.clone() }];

@@ -96,7 +96,7 @@ impl Sources {
         Ok(Self { groups, store: store.clone(), order: Order::Time, progress: progress.clone() })
     }
 
-    /// Lists what there may be of all kinds since a time, by server. A log that can be opened is read instead of the
+    /// Lists what there may be of the wanted kinds since a time, by server. A log that can be opened is read instead of the
     /// sealed files that it has become: it has all of them.
     pub(super) fn by_server(
         store: &EventStore,
@@ -106,7 +106,7 @@ impl Sources {
     ) -> Result<Self, SealedError> {
         let opened = open_logs(logs)?;
         let mut sequences: BTreeMap<(String, u64), Vec<File>> = BTreeMap::new();
-        for kind in Kind::ALL {
+        for kind in Kind::ALL.into_iter().filter(|kind| since.may_want_kind(*kind)) {
             for (key, bytes) in store.list(kind, since.days().as_ref())? {
                 if !since.may_want_log(&key.server, key.sequence) {
                     continue;

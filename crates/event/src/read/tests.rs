@@ -1,4 +1,5 @@
 mod outcomes;
+mod shadows;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -232,11 +232,11 @@ fn what_a_newer_version_wrote_is_not_sealed() {
     let entry = Entry { position: 2, recorded_at: 0, record: decisions([NOON]).remove(0).into() };
     let mut newer = frame_of(&entry).split_off(frame::HEAD_BYTES);
     newer.extend([0xc0, 0x3e, 7]);
-    let unknown = "a kind that is not known (field 6 of Event)";
+    let unknown = "a kind that is not known (field 7 of Event)";
     // An event with a field that is not known; one of a kind that is not known, and one without any.
     for (fields, message) in [
         (newer, "fields that this version does not know"),
-        (vec![0x08, 2, 0x32, 2, 0x08, 1], unknown),
+        (vec![0x08, 2, 0x3a, 2, 0x08, 1], unknown),
         (vec![0x08, 2, 0x10, 7], "a kind that is not known"),
     ] {
         let mut bytes = fs::read(&log.path).unwrap();

@@ -304,10 +304,8 @@ mod tests {
         assert!(matches!(parse(&newer), Err(Fault::Newer(_))));
         newer[0].1 = "1".to_owned();
         newer[1].1 = "view".to_owned();
-        assert_eq!(
-            parse(&newer),
-            Err(Fault::Newer("`view` is no kind of event: decision, outcome".to_owned()))
-        );
+        let message = "`view` is no kind of event: decision, outcome, shadow".to_owned();
+        assert_eq!(parse(&newer), Err(Fault::Newer(message)));
         let mut wrong = pairs;
         wrong.push((LOG_OTHER_DATES, "outcome yesterday".to_owned()));
         assert_eq!(parse(&wrong), Err(damaged(LOG_OTHER_DATES)));

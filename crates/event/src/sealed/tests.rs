@@ -1,6 +1,7 @@
 mod fuzz_decoders;
 mod older;
 mod outcomes;
+mod shadows;
 pub(crate) mod testing;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@ use std::fs;
 
 use super::*;
 use crate::log::Unread;
-use crate::sealed::testing::{DAY, Files, NOON, decisions, mixed, opened, outcomes};
+use crate::sealed::testing::{DAY, Files, NOON, decisions, mixed, of_all_kinds, opened, outcomes};
 
 /// Two servers, whose days and logs overlap.
 fn stored() -> Files {
@@ -299,6 +299,29 @@ fn what_was_deleted_since_it_is_too_old_is_not_missed_at_the_beginning() {
         }
     }
     assert!(files.names().is_empty());
+}
+
+#[test]
+fn comparisons_with_shadows_are_missed_and_may_go_first() {
+    let sealed = || {
+        let files = Files::new();
+        for (sequence, time) in [(1, NOON), (2, NOON + DAY)] {
+            let records = of_all_kinds(time..time + 3);
+            let log = files.log("a", sequence, 3 * sequence - 2, &records);
+            crate::seal::seal("a", &log, files.store()).unwrap();
+            files.store().note_sealed("a", &log).unwrap();
+        }
+        files
+    };
+    let files = sealed();
+    let whole = found(&files, &[]);
+    assert_eq!((whole.problems, whole.sealed_files, whole.events), (Vec::new(), 6, 6));
+    // They are kept for a shorter time than decisions.
+    crate::retention::delete_expired(files.store(), Kind::Shadow, date_of(NOON + DAY), &mut |_| {}).unwrap();
+    assert_eq!(found(&files, &[]).problems, []);
+    let files = sealed();
+    fs::remove_file(files.path("shadow/date=2026-12-01/a-00000002.parquet")).unwrap();
+    assert!(!found(&files, &[]).problems.is_empty());
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::log::{Limits, LogFile, Recovery, Start};
 use crate::proto::DecisionRecord;
 use crate::queue::tests::{Ids, config, id_of, poll};
 use crate::recorder::{IntoEvents, Recorder};
+use crate::sealed::testing::{NOON, shadows};
 
 type Durable = Pin<Box<dyn Future<Output = Result<(), NotRecorded>>>>;
 
@@ -184,10 +185,24 @@ fn a_batch_emits_events_of_any_kind() {
         match frame.event.event.and_then(Record::of_event) {
             Some(Record::Decision(record)) => versions.push(record.server_version),
             Some(Record::Outcome(record)) => versions.push(record.server_version),
+            Some(Record::Shadow(record)) => versions.push(record.server_version),
             None => {}
         }
     }
     assert_eq!(versions, ["1"; 4]);
+}
+
+#[test]
+fn comparisons_with_shadows_wait_for_the_interval() {
+    let mut machine = Machine::start(&MemoryDisk::default(), &small(SyncPolicy::Interval));
+    let records = shadows(NOON..NOON + 3);
+    assert!(machine.recorder.urgent().record_shadows(records.clone()));
+    assert_eq!(machine.turn(), Next::Gather(LONGEST_TICK));
+    assert_eq!((machine.disk.syncs(), machine.ids().len()), (0, 0));
+    machine.turn_after(INTERVAL);
+    let ids: Vec<_> = records.into_iter().map(|record| record.decision_id).collect();
+    assert_eq!((machine.disk.syncs(), machine.ids()), (1, ids));
+    assert_eq!((machine.shared.waiting(), machine.shared.reserved()), (0, 0));
 }
 
 #[test]

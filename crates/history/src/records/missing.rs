@@ -16,7 +16,8 @@ use uuid::Uuid;
 use super::covers::Known;
 use super::reach::{Reach, Reaches};
 use super::{
-    OVERLAP, Recovered, decision_of, first, known_decision, moment as moment_of, outcome_of, shown_offers,
+    KINDS, OVERLAP, Recovered, decision_of, first, known_decision, moment as moment_of, outcome_of,
+    shown_offers,
 };
 use crate::event::Event;
 use crate::feedback::OPT_OUT;
@@ -72,7 +73,8 @@ pub fn read_missing(
         recovered: Recovered::default(),
     };
     let mut is_whole = true;
-    let events = Since { time: Some(first.saturating_sub(OVERLAP)), ..Since::default() };
+    let time = Some(first.saturating_sub(OVERLAP));
+    let events = Since { time, kinds: Some(KINDS), ..Since::default() };
     reader.events_since(&events, &mut |entry| {
         if !goes_on() {
             is_whole = false;
@@ -85,7 +87,7 @@ pub fn read_missing(
             Record::Outcome(record) if record.received_at >= first => {
                 reading.outcome(record, entry.position);
             }
-            Record::Decision(_) | Record::Outcome(_) => {}
+            Record::Decision(_) | Record::Outcome(_) | Record::Shadow(_) => {}
         }
         ControlFlow::Continue(())
     })?;

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::covers::{Covers, Known};
 use super::reach::Reaches;
-use super::{Recovered, Recovery, recover};
+use super::{KINDS, Recovered, Recovery, recover};
 use crate::checkpoint::{self, Checkpoint, CheckpointError};
 use crate::{History, Limits, RecentDecisions, TooManyNames};
 
@@ -253,6 +253,7 @@ impl SavedHistory {
             time: Some(at.saturating_sub(SET_BACK)),
             positions: BTreeMap::from([(server.clone(), end.position)]),
             server: Some(OfServer { id: server.clone(), sequence: end.sequence }),
+            kinds: Some(KINDS),
         };
         let mut recovery = Recovery::new(history, catalog, now);
         recovery.read_behind(reader, &since, until, &mut |id, known| {

@@ -1,10 +1,10 @@
-//! Outcomes are erased as decisions are: from logs, and from sealed files.
+//! Records of other kinds are erased as decisions are: from logs, and from sealed files.
 
 use super::*;
 use crate::columns::Entry;
 use crate::kind::Kind;
-use crate::proto::OutcomeRecord;
-use crate::sealed::testing::{frame_of, outcome};
+use crate::proto::{OutcomeRecord, ShadowRecord};
+use crate::sealed::testing::{frame_of, outcome, shadow};
 
 /// Hands records of any kind to the log.
 struct Mixed(Vec<Record>);
@@ -19,19 +19,25 @@ impl IntoEvents for Mixed {
     }
 }
 
-/// Decisions and outcomes of both and of an unknown visitor, on two days.
+/// Decisions, outcomes and comparisons with a shadow of both and of an unknown visitor, on two days.
 fn mixed(pseudonyms: &Pseudonyms) -> Vec<Record> {
     let decisions = records(pseudonyms).into_iter();
-    let both = decisions.map(|decision| {
+    let all = decisions.map(|decision| {
         let outcome = OutcomeRecord {
             customer_id: decision.customer_id.clone(),
             pseudonym_key: decision.pseudonym_key.clone(),
             attributes: [("note".to_owned(), decision.customer_id.clone())].into(),
             ..outcome(decision.decided_at + 1)
         };
-        [decision.into(), outcome.into()]
+        let shadow = ShadowRecord {
+            customer_id: decision.customer_id.clone(),
+            pseudonym_key: decision.pseudonym_key.clone(),
+            error: format!("no features of {}", decision.customer_id),
+            ..shadow(decision.decided_at + 2)
+        };
+        [decision.into(), outcome.into(), shadow.into()]
     });
-    both.flatten().collect()
+    all.flatten().collect()
 }
 
 fn push_mixed(log: &EventLog, records: &[Record]) {
@@ -79,11 +85,11 @@ fn nothing_of_the_person_is_left_in_files_of_any_kind() {
     let subject = Subject::new(ANNA, known).unwrap();
     let meant =
         |kind| before.iter().filter(|(at, entry)| at.0 == kind && subject.is_of(&entry.record)).count();
-    assert_eq!(meant(Kind::Decision), meant(Kind::Outcome));
+    assert!(Kind::ALL.iter().all(|kind| meant(*kind) == meant(Kind::Decision)));
     let outcome = world.erase(known, &[(world.server(known), &log)]);
     assert!(outcome.is_complete(), "{outcome}");
     let in_logs: u64 = outcome.acknowledged.iter().map(|done| done.records).sum();
-    assert_eq!(in_logs + outcome.records, 2 * meant(Kind::Outcome) as u64);
+    assert_eq!(in_logs + outcome.records, Kind::ALL.iter().map(|kind| meant(*kind) as u64).sum::<u64>());
     assert!(in_logs > 0 && outcome.records > 0);
     let names = names_of(ANNA);
     assert_eq!(world.holding(&names), Vec::<String>::new());

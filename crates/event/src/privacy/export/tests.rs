@@ -3,7 +3,8 @@ use std::ops::RangeInclusive;
 use super::*;
 use crate::keys::tests::keys;
 use crate::privacy::{PseudonymMode, Pseudonyms};
-use crate::sealed::testing::{DAY, Files, NOON, decision, opened};
+use crate::proto::ShadowRecord;
+use crate::sealed::testing::{DAY, Files, NOON, decision, opened, shadow};
 
 /// Keys for both uses.
 fn listed() -> [(&'static str, u8, &'static str, bool); 3] {
@@ -63,6 +64,29 @@ fn all_records_of_a_person_are_collected_by_id_and_by_every_pseudonym() {
     }
     let nobody = exported(&reader, &Subject::new("C-3", &new).unwrap(), &cipher);
     assert!(nobody["decisions"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn comparisons_with_shadows_are_a_part_of_the_document() {
+    let with_keys = keys(&listed());
+    let pseudonyms = Pseudonyms::new(PseudonymMode::HmacSha256, &with_keys).unwrap();
+    let compared = |id: &str, at| {
+        let name = pseudonyms.of(id);
+        ShadowRecord { customer_id: name.text, pseudonym_key: name.key, ..shadow(at) }
+    };
+    let files = Files::new();
+    files.seal("s", 1, 1, &[compared("C-1", NOON), compared("C-2", NOON)]);
+    let log = files.log("s", 2, 3, &[compared("C-1", NOON + 1)]);
+    let reader = EventReader::new(files.store().clone()).with_opened(opened("s", &[log]));
+    let (subject, mut out) = (Subject::new("C-1", &pseudonyms).unwrap(), Vec::new());
+    let count = write(&reader, &subject, &ValueCipher::default(), &|_| None, &[], &mut out).unwrap();
+    let found: Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!((count, found["shadows"].as_array().unwrap().len()), (2, 2));
+    for one in found["shadows"].as_array().unwrap() {
+        assert_eq!(one["customer_id"], pseudonyms.of("C-1").text.as_str());
+        assert_eq!(one["champion_ranks"], serde_json::json!([1, 2, 3]));
+    }
+    assert!(found["decisions"].as_array().unwrap().is_empty());
 }
 
 #[test]

@@ -161,7 +161,7 @@ fn since_a_time_or_behind_a_position() {
     let of = |time: Option<i64>, position: Option<u64>| {
         let positions: BTreeMap<_, _> =
             position.into_iter().map(|position| ("s".to_owned(), position)).collect();
-        self::positions(&since(&reader, &Since { time, positions, server: None }))
+        self::positions(&since(&reader, &Since { time, positions, ..Since::default() }))
     };
     assert_eq!(of(Some(NOON + 2 * DAY), None), [3, 4, 5, 6]);
     // It is the time at which they were appended that counts.
@@ -188,7 +188,7 @@ fn of_one_server_from_a_log_file_on() {
     let of = |sequence| {
         let server = Some(OfServer { id: "s".to_owned(), sequence });
         let positions = BTreeMap::from([("s".to_owned(), 3)]);
-        self::positions(&since(&reader, &Since { positions, server, time: None }))
+        self::positions(&since(&reader, &Since { positions, server, ..Since::default() }))
     };
     assert_eq!(of(0), [4, 5, 6, 7, 8]);
     assert_eq!(of(3), [5, 6, 7, 8]);
@@ -225,8 +225,8 @@ fn a_log_with_events_of_a_newer_version_is_refused_by_name() {
     let files = Files::new();
     let log = files.log("s", 1, 1, &mixed([NOON, NOON + 1]));
     let mut bytes = fs::read(&log.path).unwrap();
-    // Position 3, and field 6.
-    let event = [0x08, 3, 0x32, 2, 0x08, 1];
+    // Position 3, and field 7.
+    let event = [0x08, 3, 0x3a, 2, 0x08, 1];
     let length = (event.len() as u32).to_le_bytes();
     bytes.extend(length);
     bytes.extend(crate::frame::checksum(length, &event).to_le_bytes());
@@ -240,7 +240,7 @@ fn a_log_with_events_of_a_newer_version_is_refused_by_name() {
     ];
     for error in refused.map(|done| done.unwrap_err()) {
         assert!(matches!(error, SealedError::Newer { .. }), "{error}");
-        assert!(error.to_string().contains("field 6 of Event"), "{error}");
+        assert!(error.to_string().contains("field 7 of Event"), "{error}");
     }
     // Its sealed files of kinds that are known are read.
     let folder = files.root().join("events/view/date=2026-11-30");

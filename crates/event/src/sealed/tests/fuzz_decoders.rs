@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use fuzz::Target;
 
-use super::testing::{Files, mixed, outcomes};
+use super::testing::{Files, of_all_kinds, outcomes, shadows};
 use super::*;
 use crate::frame::Frames;
 use crate::log::LogFile;
@@ -17,7 +17,7 @@ use crate::seal::{OpenLog, Window};
 #[test]
 fn events() {
     let files = Files::new();
-    let events = entries_from(1, &mixed(NOON..NOON + 4)).into_iter().map(Entry::into_event);
+    let events = entries_from(1, &of_all_kinds(NOON..NOON + 6)).into_iter().map(Entry::into_event);
     let seeds = events.map(|event| event.encode_to_vec()).chain([Vec::new()]).collect();
     let header = fs::read(files.log::<Record>("s", 1, 1, &[]).path).unwrap();
     let path = files.logs().join("mutated.log");
@@ -70,9 +70,12 @@ fn files_of(entries: &[Entry]) -> [Vec<u8>; 2] {
 fn exports() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mutated.parquet");
-    let of_both = [entries(&decisions(NOON..NOON + 3)), entries(&outcomes(NOON..NOON + 3))];
-    let seeds = of_both.iter().flat_map(|entries| files_of(entries)).collect();
-    let words = ["proffer.kind", "decision", "outcome", "view", "proffer.log_other_dates", "key_value"];
+    let times = NOON..NOON + 3;
+    let of_kinds =
+        [entries(&decisions(times.clone())), entries(&outcomes(times.clone())), entries(&shadows(times))];
+    let seeds = of_kinds.iter().flat_map(|entries| files_of(entries)).collect();
+    let words =
+        ["proffer.kind", "decision", "outcome", "shadow", "view", "proffer.log_other_dates", "key_value"];
     Target { name: "exports", seeds, words: &words, inputs: 2_000 }.run(|input| {
         fs::write(&path, input).map_err(|error| error.to_string())?;
         for kind in Kind::ALL {

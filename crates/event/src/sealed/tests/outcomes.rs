@@ -10,7 +10,7 @@ use crate::proto::OutcomeRecord;
 fn outcome_of(entry: &Entry) -> &OutcomeRecord {
     match &entry.record {
         Record::Outcome(record) => record,
-        Record::Decision(record) => panic!("{record:?}"),
+        other @ (Record::Decision(_) | Record::Shadow(_)) => panic!("{other:?}"),
     }
 }
 

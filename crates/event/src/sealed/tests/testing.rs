@@ -1,4 +1,6 @@
-//! Decisions, outcomes, log files and stores for tests.
+//! Records of all kinds, log files and stores for tests.
+
+mod compared;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,10 +12,11 @@ use prost_types::Timestamp;
 use tempfile::TempDir;
 use uuid::{Builder, Uuid};
 
+pub(crate) use self::compared::{any_shadow, shadow, shadows};
 use crate::columns::Entry;
 use crate::frame;
 use crate::keys::KeyName;
-use crate::kind::{EventRecord, Record};
+use crate::kind::{EventRecord, Kind, Record};
 use crate::log::{LogFile, OpenedLog};
 use crate::proto::{
     Candidates, DecisionRecord, EncryptedValues, Event, FeatureValues, LogHeader, OutcomeRecord,
@@ -127,6 +130,16 @@ pub(crate) fn outcome(received_at: i64) -> OutcomeRecord {
 /// Outcomes at times, in the order in which they were appended.
 pub(crate) fn outcomes(times: impl IntoIterator<Item = i64>) -> Vec<OutcomeRecord> {
     times.into_iter().map(outcome).collect()
+}
+
+/// A record of each kind by turns, at times in the order in which they were appended.
+pub(crate) fn of_all_kinds(times: impl IntoIterator<Item = i64>) -> Vec<Record> {
+    let record = |(at, time): (usize, i64)| match Kind::ALL[at % Kind::ALL.len()] {
+        Kind::Decision => decision(time).into(),
+        Kind::Outcome => outcome(time).into(),
+        Kind::Shadow => shadow(time).into(),
+    };
+    times.into_iter().enumerate().map(record).collect()
 }
 
 /// A decision and an outcome by turns, at times in the order in which they were appended.
@@ -517,5 +530,9 @@ pub(crate) fn any_outcome() -> impl Strategy<Value = OutcomeRecord> {
 
 /// Any record of any kind.
 pub(crate) fn any_event() -> impl Strategy<Value = Record> {
-    prop_oneof![any_record().prop_map(Record::from), any_outcome().prop_map(Record::from)]
+    prop_oneof![
+        any_record().prop_map(Record::from),
+        any_outcome().prop_map(Record::from),
+        any_shadow().prop_map(Record::from),
+    ]
 }

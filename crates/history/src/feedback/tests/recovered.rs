@@ -1,6 +1,9 @@
 //! A history that is built again from the log.
 
+use std::ops::ControlFlow;
+
 use chrono::TimeDelta;
+use event::Query;
 
 use super::setting::{Setting, catalog, click_by, decision, id, now, plain};
 use super::threads::{contents, decisions};
@@ -47,6 +50,27 @@ async fn a_history_that_is_built_again_is_the_same_and_knows_duplicates() {
     assert_eq!((customers, usage), live);
     assert!(history.customer("C-1").unwrap().opted_out);
     assert!(outcomes().iter().all(|one| !history.admit(&one.event_id, one.occurred_at.unwrap(), now())));
+}
+
+#[tokio::test]
+async fn a_shadow_decides_for_nobody() {
+    let setting = Setting::new();
+    setting.log_shadows("C-shadow", 3);
+    setting.log_decisions(decisions());
+    setting.log_shadows("C-shadow", 2);
+    let (reader, _directory) = setting.close();
+    let mut compared = 0;
+    let counted = reader.scan_shadows(&Query::default(), &mut |_| {
+        compared += 1;
+        ControlFlow::Continue(())
+    });
+    counted.unwrap();
+    assert_eq!(compared, 5);
+    let (history, catalog) = (History::default(), catalog());
+    let recent = RecentDecisions::new(&history, 1 << 20, "");
+    let recovered = recover((&history, &recent), &reader, &catalog, DEDUP, now()).unwrap();
+    assert_eq!(recovered, Recovered { decisions: 4, outcomes: 0 });
+    assert_eq!(history.customer("C-shadow"), None);
 }
 
 #[tokio::test]

@@ -114,6 +114,8 @@ async fn a_server_starts_with_its_checkpoint_and_the_log_behind_it() {
     assert_eq!(again.started.from, RecoveredFrom::Checkpoint(now()));
     assert_eq!(again.started.recovered, Recovered::default());
     assert_eq!(again.contents(), first.contents());
+    // What a shadow has compared is passed over.
+    setting.log_shadows("C-1", 3);
     record(&setting, 20..30).await;
     let ago = TimeDelta::minutes(1);
     setting.log_decisions(vec![decision(id(99, ago), "C-1", &["b", "c"], ago)]);

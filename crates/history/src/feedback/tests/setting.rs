@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use event::keys::Keys;
 use event::privacy::{PseudonymMode, Pseudonyms};
-use event::proto::{DecisionRecord, RecordedFactors, RecordedOffer};
+use event::proto::{DecisionRecord, RecordedFactors, RecordedOffer, ShadowRecord};
 use event::{EventConfig, EventLog, EventReader, EventStore, IntoEvents, Record, SyncPolicy};
 use feature::FeatureSchema;
 use offer::Catalog;
@@ -123,6 +123,24 @@ impl Setting {
         std::thread::scope(|scope| {
             scope.spawn(move || runtime.block_on(receipt.durable()).unwrap()).join().unwrap();
         });
+    }
+
+    /// Queues comparisons with a shadow, of decisions for a customer to whom nothing was shown.
+    pub(crate) fn log_shadows(&self, customer: &str, count: u64) {
+        let compared_at = now().timestamp_micros();
+        let record = |number| ShadowRecord {
+            format: 1,
+            compared_at,
+            decision_id: id(number, TimeDelta::zero()).to_string(),
+            decided_at: compared_at,
+            placement: "home".to_owned(),
+            customer_id: customer.to_owned(),
+            shadow: "s".to_owned(),
+            champion_shown: vec!["a".to_owned()],
+            shadow_shown: vec!["b".to_owned()],
+            ..ShadowRecord::default()
+        };
+        assert!(self.log.recorder().record_shadows((0..count).map(record).collect()));
     }
 
     /// What is written, read while the server runs.
