@@ -96,8 +96,8 @@ impl Sources {
         Ok(Self { groups, store: store.clone(), order: Order::Time, progress: progress.clone() })
     }
 
-    /// Lists what there may be of the wanted kinds since a time, by server. A log that can be opened is read instead of the
-    /// sealed files that it has become: it has all of them.
+    /// Lists what there may be of the wanted kinds since a time, by server. A log that can be opened is read instead of
+    /// the sealed files that it has become: it has all of them.
     pub(super) fn by_server(
         store: &EventStore,
         logs: &[(String, ListLogs)],
