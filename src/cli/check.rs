@@ -15,8 +15,8 @@ use super::table::new_table;
 use document::Problems;
 use feature::FeatureSchema;
 use feature::store::{CustomerSource, CustomerTable, LoadReport};
-use model::GraphCache;
 use model::onnx::OnnxRuntime;
+use model::{GraphCache, Model};
 use release::{
     JudgedWorkspace, Judges, RegistryError, Release, ReleaseFiles, ReleaseSource, ShownWarnings, Snapshot,
     Store, StoreError, Workspace, review,
@@ -160,10 +160,13 @@ fn describe(checked: &Checked, reached: Option<&Reached>) -> String {
     let mut lines = vec![table.to_string(), String::new()];
     let pins = release.pins().iter();
     lines.extend(pins.map(|(name, version)| format!("model {name} version {version}")));
-    let variants = release.models().iter().skip(release.pinned_models().len());
-    lines.extend(
-        variants.map(|model| format!("model {} version {}, of variants", model.name(), model.version())),
-    );
+    let deciding = release.deciding_models();
+    let variants = deciding.iter().skip(release.pinned_models().len()).map(|model| (model, "of variants"));
+    let shadows = release.models().iter().skip(deciding.len()).map(|model| (model, "of shadows"));
+    let line = |(model, whose): (&Arc<Model>, &str)| {
+        format!("model {} version {}, {whose}", model.name(), model.version())
+    };
+    lines.extend(variants.chain(shadows).map(line));
     lines.push(checked.report.as_ref().map_or_else(|| "no customers".to_owned(), ToString::to_string));
     lines.extend(reached.map(|reached| format!("\n{}\n", reached.shown(release))));
     if !checked.warnings.is_empty() {

@@ -346,17 +346,23 @@ impl Deployer {
 
     fn load_files(&self, files: &ReleaseFiles, in_memory: &[Arc<Release>]) -> Result<Release, RegistryError> {
         let parts = self.parts();
-        let versions = files.versions();
+        let (versions, answering) = (files.versions(), files.answering_versions());
         for (name, version) in &versions {
-            parts.store.fetch_version(name, *version).map_err(missing_pin)?;
+            match parts.store.fetch_version(name, *version).map_err(missing_pin) {
+                Err(error) if !answering.contains(&(name.clone(), *version)) => {
+                    let release = files.record.number;
+                    tracing::warn!(release, model = name, version, %error, "a shadow's version cannot be fetched");
+                }
+                fetched => _ = fetched?,
+            }
         }
         trust(&parts.store, &versions, parts.cache.runtime());
         let source = ReleaseSource::of_store(&parts.store, files);
-        let release = Release::load(&source, &parts.cache).map_err(RegistryError::Unsound)?;
+        let mut release = Release::load(&source, &parts.cache).map_err(RegistryError::Unsound)?;
         for refusal in refusals(&release, &source).iter() {
             tracing::warn!(release = files.record.number, %refusal, "a new release would be refused for this; it decides as before");
         }
-        release.warm_up(parts.cache.sessions(), in_memory).map_err(RegistryError::Unsound)?;
+        release.warm_up_to_serve(parts.cache.sessions(), in_memory).map_err(RegistryError::Unsound)?;
         Ok(release)
     }
 

@@ -31,8 +31,8 @@ pub use gates::{Candidate, Champion, Sample, judge};
 pub use init::{JudgedWorkspace, init, init_judged};
 pub use judging::{JudgeLimits, Judges, Permits, serve as serve_judge};
 pub use load::{
-    AssignedSegment, CONSENT_PREFIX, ConsentFeature, FeatureUsage, ModelIndex, Release, ReleaseSource,
-    Replacement, Scorer, Segmenter, UsedFeatures,
+    AssignedSegment, CONSENT_PREFIX, ConsentFeature, FeatureUsage, LoadedShadow, ModelIndex, Release,
+    ReleaseSource, Replacement, Scorer, Segmenter, UsedFeatures,
 };
 pub use ramps::{Ramps, RampsParts};
 pub use records::{

@@ -3,16 +3,19 @@
 mod priors;
 mod scorers;
 mod segmenter;
+mod shadows;
 #[cfg(test)]
 mod tests;
 mod usage;
 mod variants;
+mod warm_up;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use self::segmenter::{AssignedSegment, Segmenter};
+pub use self::shadows::LoadedShadow;
 pub use self::usage::{CONSENT_PREFIX, ConsentFeature, FeatureUsage, UsedFeatures};
 pub use self::variants::Replacement;
 use super::{ReleaseFiles, Store, Workspace};
@@ -29,8 +32,8 @@ use offer::{Catalog, NamedModel, OfferIndex, Placement, PlacementIndex, Rule, fe
 use scorers::assign_scorers;
 use segment::{FILE_NAME, Segmentation};
 use telemetry::OfferCounts;
+use work::Cost;
 use work::priority::yield_if_due;
-use work::{Cost, Worker};
 
 /// The texts and pins of a release, from a store or a workspace.
 #[derive(Debug, Clone)]
@@ -114,14 +117,18 @@ pub struct Release {
     number: u64,
     schema: Arc<FeatureSchema>,
     catalog: Catalog,
-    /// The pinned ones by name, then those of variants.
+    /// The pinned ones by name, then those of variants, then those of shadows alone.
     models: Vec<Arc<Model>>,
     /// How many of the models are pinned.
     pinned: usize,
+    /// How many of the models may decide an answer.
+    deciding: usize,
     /// Placement × offer.
     scorers: Vec<Vec<Option<Scorer>>>,
     /// Experiment × variant.
     replacements: variants::Replacements,
+    /// By shadow.
+    shadows: Vec<LoadedShadow>,
     /// Model × offer.
     columns: Vec<Vec<Option<usize>>>,
     /// For each model, its offers prepared for scoring; `None` unless it is pairwise and the native engine serves it.
@@ -142,7 +149,8 @@ pub struct Release {
 }
 
 impl Release {
-    /// Loads and checks a release. Graphs that `cache` holds already are shared, not loaded again.
+    /// Loads and checks a release. Graphs that `cache` holds already are shared, not loaded again. A shadow that cannot
+    /// be loaded is no error here, since no answer needs it: see [`Release::shadows`].
     ///
     /// # Errors
     /// Everything that is wrong with the release, each with its file, line where there is one, and what to do.
@@ -179,12 +187,16 @@ impl Release {
         let Some(catalog) = catalog else { return problems.into_result(()).and(Err(Problems::new())) };
         let pinned = models.len();
         let replacements = variants::load(&catalog, source, &schema, cache, &mut models, &mut problems);
+        let deciding = models.len();
+        let mut shadows = shadows::load(&catalog, source, &schema, cache, pinned, &mut models);
         let columns = variants::columns(&catalog, &models);
         let of_pins = &models[..pinned];
         let scorers = assign_scorers(&catalog, of_pins, &columns, &segmentations, source.pins, &mut problems);
         variants::refuse_mixed_scales(&catalog, &models, &scorers, &replacements, &mut problems);
         priors::refuse_mixed_scales(&catalog, &models, &scorers, &replacements, source.offers, &mut problems);
-        let segmentation = choose_segmentation(&catalog, &mut segmentations, &models, &mut problems);
+        shadows::refuse_mixed_scales(&catalog, &models, &scorers, &mut shadows);
+        let segmentation =
+            choose_segmentation(&catalog, &mut segmentations, &models[..deciding], &mut problems);
         let offers = feature_rows(catalog.library.offers());
         let pairing = |model: &Arc<Model>| {
             yield_if_due();
@@ -220,32 +232,14 @@ impl Release {
             catalog,
             models,
             pinned,
+            deciding,
             scorers,
             replacements,
+            shadows,
             columns,
             segmentation,
             pins: source.pins.clone(),
         })
-    }
-
-    /// Scores one row of defaults with every session, so that no customer waits for what graphs do on their first
-    /// run. Skips models that one of `known` contains: they have run already, and requests use their sessions.
-    ///
-    /// # Errors
-    /// A graph that cannot run.
-    pub fn warm_up(&self, sessions: usize, known: &[Arc<Self>]) -> Result<(), Problems> {
-        let is_new = |model: &&Arc<Model>| {
-            !known.iter().any(|release| release.find_model(model.name(), model.version()).is_some())
-        };
-        let workers = Worker::tokens(sessions);
-        let mut problems = Problems::new();
-        for model in self.models.iter().filter(is_new) {
-            if let Err(error) = workers.iter().try_for_each(|worker| model.warm_up(worker)) {
-                let file = format!("{}/{}", model.name(), model.version());
-                problems.push(file, None, format!("cannot score a row: {error}"));
-            }
-        }
-        problems.into_result(())
     }
 
     /// The release's number.
@@ -272,7 +266,7 @@ impl Release {
         &self.catalog.experiments
     }
 
-    /// The models that score: those that it pins by name, then those of variants.
+    /// The models that score: those that it pins by name, then those of variants, then those of shadows alone.
     #[must_use]
     pub fn models(&self) -> &[Arc<Model>] {
         &self.models
@@ -284,7 +278,7 @@ impl Release {
         &self.models[..self.pinned]
     }
 
-    /// A version among the models, pinned or of a variant.
+    /// A version among the models, pinned, of a variant or of a shadow.
     #[must_use]
     pub fn find_model(&self, name: &str, version: u64) -> Option<ModelIndex> {
         let is_it = |model: &Arc<Model>| model.name() == name && model.version() == version;

@@ -88,10 +88,16 @@ pub struct ReleaseFiles {
 }
 
 impl ReleaseFiles {
-    /// The versions that it needs, each once: those that it pins, and those of variants.
+    /// The versions that it needs, each once: those that it pins, and those of variants and shadows.
     #[must_use]
     pub fn versions(&self) -> BTreeSet<(String, u64)> {
         super::store::needed(&self.record.models, &self.policy)
+    }
+
+    /// Those of them that its answers need: all but those of shadows alone.
+    #[must_use]
+    pub fn answering_versions(&self) -> BTreeSet<(String, u64)> {
+        super::store::needed_to_answer(&self.record.models, &self.policy)
     }
 }
 

@@ -14,6 +14,7 @@ mod limits;
 mod lines;
 mod placements;
 mod rules;
+mod shadows;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -48,7 +49,7 @@ impl Review {
 type Reviewer = fn(&Release, &Lines<'_>, &mut Problems);
 
 /// Find what no new release may have.
-const REFUSING: &[Reviewer] = &[calibration::refuse, consents::refuse];
+const REFUSING: &[Reviewer] = &[calibration::refuse, consents::refuse, shadows::refuse];
 
 /// Find what is most likely a mistake.
 const WARNING: &[Reviewer] = &[
@@ -59,6 +60,7 @@ const WARNING: &[Reviewer] = &[
     limits::warn,
     placements::warn,
     rules::warn,
+    shadows::warn,
     terms::warn,
 ];
 

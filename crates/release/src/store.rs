@@ -38,7 +38,7 @@ pub use customers::{Exchanged, SyncedCustomers};
 pub use error::StoreError;
 pub use lease::Lease;
 pub use releases::NewRelease;
-pub(super) use releases::needed;
+pub(super) use releases::{needed, needed_to_answer};
 pub use versions::{Placed, VersionRecord};
 
 use super::now;

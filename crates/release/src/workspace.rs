@@ -16,10 +16,10 @@ pub struct Workspace {
     pub offers: String,
     /// The text of `policy.toml`.
     pub policy: String,
-    /// Model name → the version that the release pins: the highest with a manifest that no variant of an experiment
-    /// names, in whatever state the experiment is; if there is no such version, the highest.
+    /// Model name → the version that the release pins: the highest with a manifest that no shadow and no variant of an
+    /// experiment names, in whatever state the experiment is; if there is no such version, the highest.
     pub models: BTreeMap<String, u64>,
-    /// The other versions with a manifest that variants name, of experiments that are not stopped.
+    /// The other versions with a manifest that shadows name, and variants of experiments that are not stopped.
     pub variants: BTreeSet<(String, u64)>,
     /// Model name → the highest version of models without a manifest, which serve the Open Inference Protocol alone.
     pub bare: BTreeMap<String, u64>,
@@ -28,7 +28,7 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Reads the workspace at `root`. Of each model, the highest version that no variant names is pinned.
+    /// Reads the workspace at `root`. Of each model, the highest version that no variant and no shadow names is pinned.
     ///
     /// # Errors
     /// Everything that is missing or unreadable.
@@ -135,12 +135,16 @@ mod tests {
 
     /// A workspace with versions 1 and 2 of a model, whose experiment tries version 2.
     fn opened(state: &str) -> Workspace {
-        let directory = tempfile::tempdir().unwrap();
-        let policy = format!(
+        opened_with(&format!(
             "[[experiment]]\nid = \"e\"\nstate = \"{state}\"\ncoverage = 1.0\n[[experiment.variant]]\nid = \"a\"\n\
              weight = 0.5\n[[experiment.variant]]\nid = \"b\"\nweight = 0.5\nmodels = {{ propensity = 2 }}\n"
-        );
-        for (name, text) in [("features.toml", ""), ("offers.toml", ""), ("policy.toml", policy.as_str())] {
+        ))
+    }
+
+    /// The same with another policy.
+    fn opened_with(policy: &str) -> Workspace {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in [("features.toml", ""), ("offers.toml", ""), ("policy.toml", policy)] {
             fs::write(directory.path().join(name), text).unwrap();
         }
         for version in ["1", "2"] {
@@ -149,6 +153,17 @@ mod tests {
             fs::write(version.join("model.toml"), "").unwrap();
         }
         Workspace::open(directory.path()).unwrap()
+    }
+
+    #[test]
+    fn what_a_shadow_names_is_needed_and_never_pinned() {
+        let shadow = opened_with("[[shadow]]\nid = \"s\"\nsample = 0.1\nmodels = { propensity = 2 }\n");
+        assert_eq!(shadow.models, BTreeMap::from([("propensity".to_owned(), 1)]));
+        assert_eq!(shadow.variants, BTreeSet::from([("propensity".to_owned(), 2)]));
+        // Nor is it needed once nothing names it: then it is the version for everyone.
+        let none = opened_with("");
+        assert_eq!(none.models, BTreeMap::from([("propensity".to_owned(), 2)]));
+        assert_eq!(none.variants, BTreeSet::new());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::{Review, review};
 
 const FEATURES: &str = "\
     [[feature]]\nname = 'balance'\ntype = 'float'\nentity = 'customer'\ndefault = 100.0\n\
@@ -21,14 +22,27 @@ const CALIBRATION: &str = "[calibration]\nmethod = 'platt'\na = 1.0\nb = 0.0\n";
 /// Loads a release that pins version 1 of a model. Version 2, which takes the income instead of the balance, is there
 /// for variants. `calibrations` are the ends of their manifests.
 fn load(offers: &str, policy: &str, calibrations: [&str; 2]) -> Result<Release, Problems> {
+    with_source(offers, policy, calibrations, "pushed_good", Release::load)
+}
+
+/// The same for what needs the files, with another graph as version 2. Version 3 takes what no customer has.
+fn with_source<T>(
+    offers: &str,
+    policy: &str,
+    [first, second]: [&str; 2],
+    graph: &str,
+    load: impl FnOnce(&ReleaseSource<'_>, &GraphCache) -> T,
+) -> T {
     let directory = tempfile::tempdir().unwrap();
-    let graph = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/onnx/pushed_good.onnx");
-    for ((version, input), calibration) in
-        [("m/1", "balance"), ("m/2", "income")].into_iter().zip(calibrations)
-    {
+    let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/onnx");
+    for (version, input, graph, calibration) in [
+        ("m/1", "balance", "pushed_good", first),
+        ("m/2", "income", graph, second),
+        ("m/3", "wealth", "pushed_good", ""),
+    ] {
         let version = directory.path().join(version);
         fs::create_dir_all(&version).unwrap();
-        fs::copy(&graph, version.join("model.onnx")).unwrap();
+        fs::copy(fixtures.join(format!("{graph}.onnx")), version.join("model.onnx")).unwrap();
         let manifest = format!(
             "kind = 'propensity'\nlayout = 'pairwise'\ninputs = ['{input}', 'annual_fee']\n{calibration}"
         );
@@ -44,7 +58,7 @@ fn load(offers: &str, policy: &str, calibrations: [&str; 2]) -> Result<Release, 
         store: None,
         pins: &pins,
     };
-    Release::load(&source, &GraphCache::new(OnnxRuntime::load().unwrap(), 1))
+    load(&source, &GraphCache::new(OnnxRuntime::load().unwrap(), 1))
 }
 
 /// The policy with an experiment in this state that tries version 2 on those who are of age.
@@ -91,4 +105,107 @@ fn a_prior_needs_calibrated_models() {
         assert!(!challenger.contains("version 1"), "{challenger}");
         load(&offers, &tried(state), [CALIBRATION, CALIBRATION]).unwrap();
     }
+}
+
+/// The policy with a shadow that changes this.
+fn shadowed(policy: &str, changes: &str) -> String {
+    format!("{policy}[[shadow]]\nid = 's'\nsample = 0.5\n{changes}\n")
+}
+
+/// The release and its review.
+fn reviewed(offers: &str, policy: &str, calibrations: [&str; 2]) -> (Release, Review) {
+    with_source(offers, policy, calibrations, "pushed_good", |source, cache| {
+        let release = Release::load(source, cache).unwrap_or_else(|problems| panic!("{problems}"));
+        let review = review(&release, source);
+        (release, review)
+    })
+}
+
+fn replacement(pinned: usize, by: usize) -> Replacement {
+    Replacement { pinned: ModelIndex::new(pinned), by: ModelIndex::new(by) }
+}
+
+#[test]
+fn a_shadow_changes_nothing_of_what_answers_need() {
+    // A graph that the native engine does not take needs a session.
+    let load = |policy: &str| {
+        with_source(OFFER, policy, ["", ""], "pushed_nan_on_some_rows", |source, cache| {
+            Release::load(source, cache).unwrap_or_else(|problems| panic!("{problems}"))
+        })
+    };
+    let (without, with) = (load(POLICY), load(&shadowed(POLICY, "models = { m = 2 }")));
+    let home = PlacementIndex::new(0);
+    assert_eq!(with.shadows(), [LoadedShadow::Ready { replacements: vec![replacement(0, 1)] }]);
+    assert_eq!(with.shadows_at(home).collect::<Vec<_>>(), [0]);
+    assert_eq!(with.models().len(), 2);
+    assert!(with.model(ModelIndex::new(1)).needs_session());
+    for release in [&without, &with] {
+        assert_eq!(release.pins(), &BTreeMap::from([("m".to_owned(), 1)]));
+        assert_eq!(release.deciding_models().len(), 1);
+        assert!(!release.needs_session(home));
+        assert_eq!(release.scorer(home, OfferIndex::new(0)), without.scorer(home, OfferIndex::new(0)));
+    }
+    // The income, which the shadow alone reads, is nothing that an answer does without.
+    assert_eq!(with.feature_usage().at(home), without.feature_usage().at(home));
+    // As a variant, the same version needs all of it.
+    let tried = load(&tried("running"));
+    assert!(tried.needs_session(home) && tried.feature_usage().at(home) != without.feature_usage().at(home));
+}
+
+#[test]
+fn a_shadow_that_cannot_be_loaded_is_refused_anew_and_served_without() {
+    let calibrated = [CALIBRATION, ""];
+    let prior = format!("{OFFER}prior = {{ propensity = 0.1, evidence = 50.0 }}\n");
+    for (offers, models, message) in [
+        (
+            OFFER,
+            "models = { m = 9 }",
+            "policy.toml:11: shadow `s`: there is no version 9 of model `m`; push it first or name another one",
+        ),
+        (OFFER, "models = { m = 3 }", "m/3/model.toml"),
+        (
+            prior.as_str(),
+            "models = { m = 2 }",
+            "policy.toml:11: shadow `s`: placement `home` shows an offer with a prior, and version 2 of `m` is not \
+             calibrated",
+        ),
+    ] {
+        let (release, review) = reviewed(offers, &shadowed(POLICY, models), calibrated);
+        let [LoadedShadow::Unavailable { reason }] = release.shadows() else {
+            panic!("{:?}", release.shadows())
+        };
+        assert!(reason.to_string().contains(message), "{reason}");
+        assert_eq!(release.shadows_at(PlacementIndex::new(0)).count(), 0);
+        assert!(review.refusals.to_string().contains(message), "{review:?}");
+        // It decides as without the shadow.
+        assert_eq!((release.deciding_models().len(), release.pins().len()), (1, 1));
+        assert!(release.scorer(PlacementIndex::new(0), OfferIndex::new(0)).is_some());
+    }
+    let (release, review) =
+        reviewed(&prior, &shadowed(POLICY, "models = { m = 2 }"), [CALIBRATION, CALIBRATION]);
+    assert!(release.shadows()[0].is_ready() && review.refusals.is_empty(), "{review:?}");
+}
+
+#[test]
+fn a_version_of_variants_and_shadows_is_loaded_once() {
+    let both = shadowed(&tried("running"), "models = { m = 2 }");
+    let (release, _) = reviewed(OFFER, &both, ["", ""]);
+    assert_eq!((release.models().len(), release.deciding_models().len()), (2, 2));
+    assert_eq!(release.shadows(), [LoadedShadow::Ready { replacements: vec![replacement(0, 1)] }]);
+    // The pinned version takes the place of that of the variant.
+    let (release, review) = reviewed(OFFER, &shadowed(&tried("running"), "models = { m = 1 }"), ["", ""]);
+    assert_eq!(release.shadows(), [LoadedShadow::Ready { replacements: vec![replacement(0, 0)] }]);
+    let warnings = review.into_warnings().unwrap().to_string();
+    assert!(warnings.contains("shadow `s`: it changes nothing of what the release pins"), "{warnings}");
+}
+
+#[test]
+fn a_shadow_whose_graph_cannot_run_is_lost_and_no_other() {
+    let ready = |by: usize| LoadedShadow::Ready { replacements: vec![replacement(0, by)] };
+    let reason = Problems::one("m/2", None, "cannot score a row");
+    let (mut one, mut other) = (ready(1), ready(2));
+    for shadow in [&mut one, &mut other] {
+        shadow.lose(ModelIndex::new(1), &reason);
+    }
+    assert_eq!((one, other), (LoadedShadow::Unavailable { reason }, ready(2)));
 }

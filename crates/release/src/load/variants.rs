@@ -12,12 +12,12 @@ use feature::FeatureSchema;
 use model::{GraphCache, Layout, Model};
 use offer::{Catalog, OfferIndex, PlacementIndex};
 
-/// A version that a variant puts in the place of another one of the same model.
+/// A version that a variant or a shadow puts in the place of another one of the same model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Replacement {
     /// The version that the release pins.
     pub pinned: ModelIndex,
-    /// The version of the variant.
+    /// The version that scores instead.
     pub by: ModelIndex,
 }
 
@@ -83,14 +83,18 @@ pub(super) fn load(
 }
 
 /// Why a version cannot decide.
-enum Unusable {
+pub(super) enum Unusable {
     /// What is wrong with naming it.
     Here(String),
     /// What is wrong with the version.
     Inside(Problems),
 }
 
-fn version_of(
+/// Loads a version that takes the place of a pinned one.
+///
+/// # Errors
+/// Why it cannot.
+pub(super) fn version_of(
     source: &ReleaseSource<'_>,
     name: &str,
     version: u64,

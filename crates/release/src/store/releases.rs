@@ -9,7 +9,7 @@ use model::sha256_of;
 use objects::Put;
 use objects::files::{self, Moved};
 
-/// The file that names the models of variants.
+/// The file that names the models of variants and shadows.
 const POLICY: &str = "policy.toml";
 
 /// A release to write. The caller has checked that it is sound.
@@ -31,11 +31,20 @@ pub struct NewRelease<'a> {
     pub step: Option<&'a ExperimentStep>,
 }
 
-/// The versions that a release needs: those that it pins, and those that variants of its policy name.
+/// The versions that a release needs: those that it pins, and those that variants and shadows of its policy name.
 #[must_use]
 pub(crate) fn needed(models: &BTreeMap<String, u64>, policy: &str) -> BTreeSet<(String, u64)> {
-    let pinned = models.iter().map(|(name, version)| (name.clone(), *version));
-    pinned.chain(experiment::versions(policy)).collect()
+    pinned(models).chain(experiment::versions(policy)).collect()
+}
+
+/// Those of them that its answers need: all but those of shadows alone.
+#[must_use]
+pub(crate) fn needed_to_answer(models: &BTreeMap<String, u64>, policy: &str) -> BTreeSet<(String, u64)> {
+    pinned(models).chain(experiment::variant_versions(policy)).collect()
+}
+
+fn pinned(models: &BTreeMap<String, u64>) -> impl Iterator<Item = (String, u64)> {
+    models.iter().map(|(name, version)| (name.clone(), *version))
 }
 
 impl NewRelease<'_> {
@@ -139,7 +148,7 @@ impl Store {
         }
     }
 
-    /// The releases that pin a version or have it in a variant, ascending.
+    /// The releases that pin a version or have it in a variant or a shadow, ascending.
     ///
     /// # Errors
     /// When a record cannot be read: it may pin anything.
@@ -162,8 +171,8 @@ impl Store {
         Ok(pinning)
     }
 
-    /// The releases that pin a version or have it in a variant, ascending, as far as they can be read: one that cannot
-    /// be read cannot be served. Reads the record of each, and the policy only of those that pin another version.
+    /// The releases that pin a version or have it in a variant or a shadow, ascending, as far as they can be read: one
+    /// that cannot be read cannot be served. Reads the record of each, and the policy only of those that pin another version.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -171,7 +180,7 @@ impl Store {
         let wanted = (name.to_owned(), version);
         let mut pinning = Vec::new();
         for record in self.release_records(&self.releases()?)? {
-            // A variant takes the place of a pinned version of the same model.
+            // A variant or a shadow takes the place of a pinned version of the same model.
             let Some(pinned) = record.models.get(name) else { continue };
             let names_it = || match self.0.objects.text(&keys::release(record.number, POLICY)) {
                 Ok(Some(policy)) => experiment::versions(&policy).contains(&wanted),

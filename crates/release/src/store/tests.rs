@@ -219,14 +219,22 @@ fn the_releases_of_a_version_are_those_that_pin_it_and_those_whose_variants_name
             "[[experiment]]\nid = 'e'\nstate = '{state}'\n[[experiment.variant]]\nid = 'b'\nmodels = {{ card = 2 }}\n"
         )
     };
-    let numbers = [add(1, &tried("running")), add(2, ""), add(1, ""), add(1, &tried("stopped"))];
-    assert_eq!(numbers, [1, 2, 3, 4]);
+    let shadowed = "[[shadow]]\nid = 's'\nsample = 0.1\nmodels = { card = 2 }\n";
+    let numbers =
+        [add(1, &tried("running")), add(2, ""), add(1, ""), add(1, &tried("stopped")), add(1, shadowed)];
+    assert_eq!(numbers, [1, 2, 3, 4, 5]);
     let of = |version| place.store.readable_pinned_by("card", version).unwrap();
-    assert_eq!((of(1), of(2), of(3)), (vec![1, 3, 4], vec![1, 2], vec![]));
+    assert_eq!((of(1), of(2), of(3)), (vec![1, 3, 4, 5], vec![1, 2, 5], vec![]));
     assert_eq!(place.store.pinned_by("card", 2).unwrap(), of(2));
+    // So neither a variant's version nor that of a shadow can be deleted.
+    let refused = place.store.delete_version("card", 2).unwrap_err();
+    assert!(
+        matches!(refused, StoreError::Pinned { ref releases, .. } if *releases == [1, 2, 5]),
+        "{refused:?}"
+    );
     // One that cannot be read is left out here; it stops a deletion.
     fs::write(place.root.path().join("releases/2").join(keys::RECORD), "number = ").unwrap();
-    assert_eq!(of(2), [1]);
+    assert_eq!(of(2), [1, 5]);
     assert!(place.store.pinned_by("card", 2).is_err());
 }
 
