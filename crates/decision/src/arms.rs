@@ -13,7 +13,7 @@ use offer::{CustomerRules, OfferIndex, Rule, Strategy};
 use release::{ModelIndex, Release, Replacement};
 
 /// Where a customer stands in the experiments of a placement.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Arms {
     /// Whether nothing but the fallback reaches them.
     pub held_out: bool,
@@ -148,18 +148,25 @@ impl Treatment {
     fn change(&mut self, changes: &Changes, replacements: &[Replacement], counts: bool) {
         let Changes { models: _, strategy, count, category_weights, context_weights, exploration } = changes;
         self.replacements.extend_from_slice(replacements);
-        if let Some(strategy) = strategy {
-            self.strategy = match strategy {
-                experiment::Strategy::Priority => Strategy::Priority,
-                experiment::Strategy::Margin => Strategy::Margin,
-            };
-        }
+        self.strategy = strategy.map_or(self.strategy, strategy_of);
         // What the caller asks for wins: they have that much room.
         if let Some(count) = count.filter(|_| counts) {
             self.count = count;
         }
         self.category_weights.extend_from_slice(category_weights);
         self.context_weights.extend_from_slice(context_weights);
+        self.exploration = exploration.unwrap_or(self.exploration);
+    }
+
+    /// Puts what a shadow changes over what the variants of the customer do. Of what both change, the shadow's counts:
+    /// each list is looked through from its front. A shadow has no count.
+    pub(super) fn overlay(&mut self, changes: &Changes, replacements: &[Replacement]) {
+        let Changes { models: _, strategy, count: _, category_weights, context_weights, exploration } =
+            changes;
+        self.replacements.insert_from_slice(0, replacements);
+        self.strategy = strategy.map_or(self.strategy, strategy_of);
+        self.category_weights.insert_from_slice(0, category_weights);
+        self.context_weights.insert_from_slice(0, context_weights);
         self.exploration = exploration.unwrap_or(self.exploration);
     }
 
@@ -171,6 +178,13 @@ impl Treatment {
     /// The percent of a context weight, where the policy says `percent`.
     pub(super) fn context_weight(&self, index: usize, percent: f64) -> f64 {
         changed(&self.context_weights, index).unwrap_or(percent)
+    }
+}
+
+fn strategy_of(strategy: experiment::Strategy) -> Strategy {
+    match strategy {
+        experiment::Strategy::Priority => Strategy::Priority,
+        experiment::Strategy::Margin => Strategy::Margin,
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Owns the path from a request with resolved names to an answer, for `Rank`, `Score` and `AssignSegments`. One call
 //! takes one [`Snapshot`] and reads nothing else that can change. Knows releases, models, offers, segments and
-//! features; never the wire. Start reading at [`Decider::rank`], then `rank.rs`.
+//! features; never the wire. Start reading at [`Decider::rank`], then `rank.rs`. What shadows would have decided is
+//! found beside the answers: `shadow.rs`.
 
 mod answer;
 mod arbitration;
@@ -22,6 +23,7 @@ mod request;
 mod score;
 mod scoring;
 mod segments;
+mod shadow;
 mod slate;
 mod tally;
 mod withheld;
@@ -54,6 +56,7 @@ pub use request::{
     AskedRank, ContextValue, Customer, Explain, RankRequest, RowProblem, RowProblems, ScoreRequest,
 };
 pub use score::MAX_SCORES;
+pub use shadow::{Compared, Decided, RankedCandidate, ShadowComparison, ShadowJob, ShadowSink, compare};
 pub use withheld::in_words;
 
 use feature::{FeatureBatch, RecentRows};
@@ -88,6 +91,8 @@ pub struct Decider {
     recorder: Option<Arc<dyn Recorder>>,
     /// What limits look at.
     limiter: Option<Limiter>,
+    /// Gets the decisions of `Rank` that shadows sample.
+    shadow: Option<Arc<dyn ShadowSink>>,
 }
 
 impl Decider {
@@ -99,7 +104,16 @@ impl Decider {
         metrics: Arc<Metrics>,
         recent: Arc<RecentRows>,
     ) -> Self {
-        Self { snapshot, workers, metrics, recent, assigning: Arc::default(), recorder: None, limiter: None }
+        Self {
+            snapshot,
+            workers,
+            metrics,
+            recent,
+            assigning: Arc::default(),
+            recorder: None,
+            limiter: None,
+            shadow: None,
+        }
     }
 
     /// The same decider; what `Rank` decides is handed to `recorder`.
@@ -112,6 +126,13 @@ impl Decider {
     #[must_use]
     pub fn with_limiter(self, limiter: Limiter) -> Self {
         Self { limiter: Some(limiter), ..self }
+    }
+
+    /// The same decider; what its releases' shadows sample of the decisions of `Rank` is offered to `sink`, once they
+    /// are answered.
+    #[must_use]
+    pub fn with_shadow(self, sink: Arc<dyn ShadowSink>) -> Self {
+        Self { shadow: Some(sink), ..self }
     }
 
     /// The snapshot for a call that begins now.
@@ -141,6 +162,8 @@ impl Decider {
         };
         let began = call.trace().now();
         let is_dry_run = request.dry_run;
+        let sink = self.shadow.as_deref().filter(|_| !is_dry_run && !snapshot.release.shadows().is_empty());
+        let footprint = sink.map(|_| request.footprint());
         let mut plan = plan::Plan::new(Arc::clone(&snapshot), request, whole_micros(Utc::now()))?;
         plan.records = matches!(room, Some(Some(_)));
         if let Some(limiter) = &self.limiter {
@@ -175,6 +198,7 @@ impl Decider {
         let mut all = rank::Decided::default();
         self.split(load, call, work, |part| all.append(part)).await?;
         all.tally.record(&plan, &all.results, &self.metrics);
+        let sampled = footprint.and_then(|request| ShadowJob::of(&plan, &all, request));
         // What is reserved is given back if the call ends before it is recorded.
         let rank::Decided { mut results, recorded, reserved, .. } = all;
         let settling = Settling { plan, reserved };
@@ -191,6 +215,10 @@ impl Decider {
                 settling.keep();
             }
             None => settling.keep(),
+        }
+        // Nothing of the answer depends on it any more.
+        if let Some((sink, job)) = sink.zip(sampled) {
+            shadow::offer(sink, job);
         }
         Ok((snapshot, results))
     }

@@ -289,7 +289,9 @@ pub(super) struct Reserving<'a> {
     decision: Uuid,
     round: u32,
     transaction: Option<Transaction>,
-    /// What is shown where a record says what was refused.
+    /// What was refused, where the decision was made before: then nothing is added to the history.
+    recorded: Option<&'a [Refusal]>,
+    /// What is shown where it is known what was refused.
     shown_again: SmallVec<[OfferIndex; 4]>,
     refusals: Vec<Refusal>,
 }
@@ -312,6 +314,16 @@ impl Reserved {
         (Arc::clone(&self.shown), mem::take(&mut self.refusals))
     }
 
+    /// The place of the customer in the call.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// What was refused, unless a record has it.
+    pub(crate) fn refusals(&self) -> &[Refusal] {
+        &self.refusals
+    }
+
     /// The answer is certain.
     pub(crate) fn keep(self) {
         if let Some(transaction) = self.transaction {
@@ -328,29 +340,39 @@ impl Reserved {
 }
 
 impl<'a> Reserving<'a> {
-    /// Begins for a decision of a plan; `None` where the plan has no limits.
-    pub(crate) fn begin(plan: &'a Plan, index: usize, decision: Uuid) -> Option<Self> {
+    /// Begins for a decision of a plan; `None` where the plan has no limits. If the decision was made before, `again`
+    /// is what was refused then: it is refused now, and nothing is reserved.
+    pub(crate) fn begin(
+        plan: &'a Plan,
+        index: usize,
+        decision: Uuid,
+        again: Option<&'a [Refusal]>,
+    ) -> Option<Self> {
         let call = plan.limits.as_ref()?;
-        let transaction = match &call.reserve {
-            Reserve::In(history) => {
+        let (transaction, recorded) = match (&call.reserve, again) {
+            (_, Some(refusals)) => (None, Some(refusals)),
+            (Reserve::Recorded(refusals), None) => (None, Some(&refusals[..])),
+            (Reserve::Nothing, None) => (None, None),
+            (Reserve::In(history), None) => {
                 let customer = plan.history_id(index);
-                Some(Transaction::begin(history, &call.limits, decision, customer, call.place, plan.now))
+                let begun =
+                    Transaction::begin(history, &call.limits, decision, customer, call.place, plan.now);
+                (Some(begun), None)
             }
-            Reserve::Nothing | Reserve::Recorded(_) => None,
         };
         let (shown_again, refusals) = (SmallVec::new(), Vec::new());
-        Some(Self { plan, call, index, decision, round: 0, transaction, shown_again, refusals })
+        Some(Self { plan, call, index, decision, round: 0, transaction, recorded, shown_again, refusals })
     }
 
     /// Shows these offers in this order. Returns those that are refused; unless it was the last round, none is shown
     /// then, and the caller fills the slate anew without them.
     pub(crate) fn show(&mut self, offers: &[OfferIndex]) -> Shown<'a> {
         let is_last = self.round >= ROUNDS;
-        let refused = match (&mut self.transaction, &self.call.reserve) {
+        let refused = match (&mut self.transaction, self.recorded) {
             (Some(transaction), _) if is_last => transaction.show_what_fits(offers),
             (Some(transaction), _) => transaction.show(offers).err().unwrap_or_default(),
-            (None, Reserve::Recorded(recorded)) => return self.show_recorded(recorded, offers, is_last),
-            (None, _) => Vec::new(),
+            (None, Some(recorded)) => return self.show_recorded(recorded, offers, is_last),
+            (None, None) => Vec::new(),
         };
         let round = Some(self.round);
         let withheld = refused.into_iter().map(|refused| self.refuse(round, refused)).collect();
@@ -359,7 +381,7 @@ impl<'a> Reserving<'a> {
 
     /// Shows a fallback; returns whether it is shown.
     pub(crate) fn show_fallback(&mut self, offer: OfferIndex) -> bool {
-        if let Reserve::Recorded(recorded) = &self.call.reserve {
+        if let Some(recorded) = self.recorded {
             let refused = recorded.iter().find(|one| one.round.is_none() && one.offer == offer);
             match refused {
                 Some(refusal) => self.refusals.push(refusal.clone()),

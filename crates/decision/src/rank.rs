@@ -1,9 +1,12 @@
 //! Deciding for a range of customers: gates, one batch of scores per model, arbitration, explanation.
 
+mod whole;
+
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub(super) use self::whole::{Again, Overlay, Whole, decide_whole};
 use super::arbitration::{self, Constraints, Scored, Standing};
 use super::arms::{self, Arms, Treatment};
 use super::customer::ResolvedCustomer;
@@ -95,7 +98,7 @@ pub(super) fn decide(
     let block = (PAIRS_PER_BLOCK / plan.candidates().len().max(1)).max(1);
     let offers = OfferRows::new(plan.snapshot.release.catalog().library.offers());
     let draws = plan.draws();
-    let piece = Piece { plan, context: plan.context(), draws, offers, worker, call, trace };
+    let piece = Piece { plan, context: plan.context(), draws, offers, worker, call, trace, again: None };
     let mut decided = Decided { results: Vec::with_capacity(range.len()), ..Decided::default() };
     SCRATCH.with_borrow_mut(|scratch| {
         let mut start = range.start;
@@ -119,6 +122,8 @@ struct Piece<'a> {
     worker: &'a Worker,
     call: &'a Call,
     trace: &'a Trace,
+    /// `None` where an answer is made.
+    again: Option<Again<'a>>,
 }
 
 /// A customer who passed the gates and awaits arbitration.
@@ -180,6 +185,7 @@ impl<'a> Piece<'a> {
             customer: &customer,
             replacements: &replacements,
             offers: &self.offers,
+            models: self.plan.snapshot.release.deciding_models(),
         };
         match self.plan.recorded.as_ref().and_then(|recorded| recorded.scores.as_ref()) {
             Some(scores) => scratch.scores.take_recorded(self.plan, &pairs, scores),
@@ -217,8 +223,11 @@ impl<'a> Piece<'a> {
         if plan.customers[index].id.is_empty() && plan.features.is_none() && plan.recorded.is_none() {
             return Err(CustomerError::Anonymous);
         }
-        let decision_id = plan.recorded.as_ref().and_then(|recorded| recorded.decision_id);
-        let decision_id = decision_id.unwrap_or_else(new_id);
+        let known = match self.again {
+            Some(again) => Some(again.decision),
+            None => plan.recorded.as_ref().and_then(|recorded| recorded.decision_id),
+        };
+        let decision_id = known.unwrap_or_else(new_id);
         let resolved = ResolvedCustomer::resolve(plan, index, &self.context);
         laps.lap(FEATURES);
         let catalog = plan.snapshot.release.catalog();
@@ -226,8 +235,15 @@ impl<'a> Piece<'a> {
         let gates = gate_input(plan, &resolved, limits.as_ref());
         let Scratch { memo, pairs, .. } = scratch;
         let rules = catalog.rules_for(resolved.row(&self.context), memo);
-        let arms = Arms::of(plan, self.draws.as_ref(), index, &rules, tally);
-        let (treatment, seed) = (Treatment::of(plan, &arms.assignments), plan.seed(decision_id, index));
+        let arms = match self.again.and_then(|again| again.arms) {
+            None => Arms::of(plan, self.draws.as_ref(), index, &rules, tally),
+            Some(arms) => arms.clone(),
+        };
+        let mut treatment = Treatment::of(plan, &arms.assignments);
+        if let Some(overlay) = self.again.and_then(|again| again.overlay) {
+            treatment.overlay(overlay.changes, overlay.replacements);
+        }
+        let seed = plan.seed(decision_id, index);
         pairs.reserve(plan.candidates().len());
         let (first, mut withheld) = (pairs.len(), Vec::new());
         let mut outcomes = Vec::with_capacity(if plan.records { plan.candidates().len() } else { 0 });
@@ -272,7 +288,7 @@ impl<'a> Piece<'a> {
     ) -> Closed {
         let plan = self.plan;
         self.weigh(&mut pending, scratch, tally);
-        let mut reserving = Reserving::begin(plan, index, pending.decision_id);
+        let mut reserving = Reserving::begin(plan, index, pending.decision_id, None);
         let shown = self.choose(&mut pending, scratch, reserving.as_mut(), tally);
         let mut reserved = reserving.map(Reserving::end);
         let PendingCustomer { decision_id, resolved, arms, outcomes, unscored, withheld, .. } = pending;

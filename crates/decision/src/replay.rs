@@ -117,6 +117,20 @@ pub fn decide_again(
     input: ReplayInput,
     worker: &Worker,
 ) -> Result<DecidedAgain, DecisionError> {
+    let plan = plan(snapshot, input)?;
+    let mut decided = rank::decide(&plan, 0..1, None, worker, &Call::default(), &Trace::default())?;
+    let nothing = || DecisionError::Internal("no customer was decided".to_owned());
+    let result = decided.results.pop().ok_or_else(nothing)?;
+    let decision = decided.recorded.pop().ok_or_else(nothing)?;
+    let candidates = plan.candidates().iter().map(|candidate| candidate.offer).collect();
+    Ok(DecidedAgain { result, decision, candidates })
+}
+
+/// The plan of a recorded decision.
+///
+/// # Errors
+/// When the release does not have what the request names.
+pub(super) fn plan(snapshot: &Arc<Snapshot>, input: ReplayInput) -> Result<Plan, DecisionError> {
     let ReplayInput { request, now, mut values, ignored } = input;
     let history = values.history.take();
     let mut plan = Plan::of_record(Arc::clone(snapshot), request, now, values, ignored)?;
@@ -124,12 +138,7 @@ pub fn decide_again(
         let place = limits.place(plan.placement, plan.channel().unwrap_or_default());
         CallLimits { limits, view, place, reserve: Reserve::Recorded(refusals), undurable }
     });
-    let mut decided = rank::decide(&plan, 0..1, None, worker, &Call::default(), &Trace::default())?;
-    let nothing = || DecisionError::Internal("no customer was decided".to_owned());
-    let result = decided.results.pop().ok_or_else(nothing)?;
-    let decision = decided.recorded.pop().ok_or_else(nothing)?;
-    let candidates = plan.candidates().iter().map(|candidate| candidate.offer).collect();
-    Ok(DecidedAgain { result, decision, candidates })
+    Ok(plan)
 }
 
 /// Decisions for many customers that were made outside of a call.

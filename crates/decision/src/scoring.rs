@@ -35,11 +35,13 @@ pub(super) struct Pairs<'a, 'o> {
     /// The versions that score for that customer in the place of pinned ones.
     pub replacements: &'a dyn Fn(usize) -> &'a [Replacement],
     pub offers: &'a OfferRows<'o>,
+    /// The models that may score them, the first of those of the release.
+    pub models: &'a [Arc<Model>],
 }
 
 impl<'a> Pairs<'a, '_> {
     /// What scores each pair, in order; `None` where nothing does.
-    fn scorers(&self, plan: &Plan) -> impl Iterator<Item = Option<Scorer>> {
+    pub(super) fn scorers(&self, plan: &Plan) -> impl Iterator<Item = Option<Scorer>> {
         let (release, placement) = (&plan.snapshot.release, plan.placement);
         let mut last: (usize, &[Replacement]) = (usize::MAX, &[]);
         self.all.iter().map(move |pair| {
@@ -188,7 +190,7 @@ pub(super) fn score_pairs(
     let Scores { raw, wanted, offers } = scores;
     raw.clear();
     raw.resize(pairs.all.len(), Err(Unscored::NoModel));
-    for (index, model) in release.models().iter().enumerate() {
+    for (index, model) in pairs.models.iter().enumerate() {
         let index = ModelIndex::new(index);
         wanted.clear();
         wanted.reserve(pairs.all.len());
@@ -229,7 +231,10 @@ pub(super) fn score_pairs(
         {
             call.check()?;
             if let Err(error) = ask(customer, raw) {
-                tracing::warn!(model = model.name(), version = model.version(), %error, "model failed");
+                // What a shadow's model fails on is part of its comparison, and must not fill the log.
+                if index.get() < release.deciding_models().len() {
+                    tracing::warn!(model = model.name(), version = model.version(), %error, "model failed");
+                }
                 let why = Unscored::because(format!("{} failed on these values", model.name()));
                 for Wanted { pair, .. } in customer {
                     raw[*pair] = Err(why.clone());

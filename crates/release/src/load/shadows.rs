@@ -19,8 +19,8 @@ use offer::{Catalog, Placement, PlacementIndex};
 pub enum LoadedShadow {
     /// It can decide.
     Ready {
-        /// The versions that it puts in the place of pinned ones. One that is pinned replaces itself: it takes the place
-        /// of that of a variant.
+        /// The versions that it puts in the place of pinned ones. One that is pinned replaces itself: it takes the
+        /// place of that of a variant.
         replacements: Vec<Replacement>,
     },
     /// It cannot decide, and the release serves without it.
@@ -151,8 +151,8 @@ pub(super) fn refuse_mixed_scales(
                 let (name, version) = (model.name(), model.version());
                 let named = shadow.changes.models.iter().find(|one| one.name == name);
                 let message = format!(
-                    "shadow `{}`: placement `{}` {why}, and version {version} of `{name}` is not calibrated: propensities on \
-                     different scales cannot be compared; calibrate it in {name}/{version}/model.toml",
+                    "shadow `{}`: placement `{}` {why}, and version {version} of `{name}` is not calibrated: \
+                     propensities on different scales cannot be compared; calibrate it in {name}/{version}/model.toml",
                     shadow.id, placement.id,
                 );
                 reason.push("policy.toml", named.map(|named| named.line), message);

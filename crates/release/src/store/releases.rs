@@ -172,7 +172,8 @@ impl Store {
     }
 
     /// The releases that pin a version or have it in a variant or a shadow, ascending, as far as they can be read: one
-    /// that cannot be read cannot be served. Reads the record of each, and the policy only of those that pin another version.
+    /// that cannot be read cannot be served. Reads the record of each, and the policy only of those that pin another
+    /// version.
     ///
     /// # Errors
     /// When the store cannot be read.
