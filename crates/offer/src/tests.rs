@@ -238,3 +238,24 @@ proptest! {
         let _ = catalog(OFFERS, &policy);
     }
 }
+
+#[test]
+fn the_shadows_of_a_policy_are_those_of_its_names() {
+    let shadow = "\n[[shadow]]\nid = \"affinity_v3\"\nplacements = [\"app_home\"]\nsample = 0.2\n\
+                  models = { affinity = 3 }\ncategory_weights = { travel = 20.0 }\n";
+    let with = catalog(OFFERS, &format!("{POLICY}{shadow}")).unwrap();
+    let [found] = &with.experiments.shadows[..] else { panic!("{:?}", with.experiments.shadows) };
+    let places: Vec<bool> = (0..2).map(|placement| found.is_at(placement)).collect();
+    assert_eq!((&*found.id, places), ("affinity_v3", vec![true, false]));
+    let named: Vec<_> =
+        found.changes.models.iter().map(|model| (model.name.as_str(), model.version)).collect();
+    assert_eq!((named, &found.changes.category_weights), (vec![("affinity", 3)], &vec![(1, 20.0)]));
+    // It has no phase, and rules are compiled as without it.
+    assert!(with.phases.is_empty() && catalog(OFFERS, POLICY).unwrap().experiments.shadows.is_empty());
+    let wrong = shadow.replace("affinity = 3", "affinty = 3");
+    let message = catalog(OFFERS, &format!("{POLICY}{wrong}")).unwrap_err().to_string();
+    assert!(
+        message.contains("no placement of the shadow uses model `affinty`; did you mean `affinity`?"),
+        "{message}"
+    );
+}
