@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use super::engine::Engines;
 use super::onnx::{Identity, OnnxFile, OnnxModel, OnnxRuntime};
 use crate::ModelError;
+use work::Worker;
 
 /// A graph in memory: its ONNX Runtime model and the engines chosen for its outputs.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ impl LoadedGraph {
 pub struct GraphCache {
     runtime: OnnxRuntime,
     sessions: usize,
+    /// Whether each model has one session more, for the thread beside the workers.
+    has_beside: bool,
     slots: Mutex<HashMap<Identity, Slot>>,
 }
 
@@ -49,7 +52,20 @@ impl GraphCache {
     /// A cache whose models have `sessions` sessions each: one per worker.
     #[must_use]
     pub fn new(runtime: OnnxRuntime, sessions: usize) -> Self {
-        Self { runtime, sessions, slots: Mutex::default() }
+        Self { runtime, sessions, has_beside: false, slots: Mutex::default() }
+    }
+
+    /// The same cache, before it has loaded anything; each of its models may have one session more, of the worker
+    /// [`GraphCache::beside`]. Warming up does not make it: it is made when that worker first runs the model.
+    #[must_use]
+    pub fn with_session_beside(self) -> Self {
+        Self { has_beside: true, ..self }
+    }
+
+    /// The worker beside those that answer, if its sessions are provided for. One thread may use it.
+    #[must_use]
+    pub fn beside(&self) -> Option<Worker> {
+        self.has_beside.then(|| Worker::beside(self.sessions))
     }
 
     /// The model at `path`, loaded if it is not in memory. Any thread may call this: the same file is loaded once,
@@ -59,7 +75,7 @@ impl GraphCache {
     /// As [`OnnxModel::load`]. A failure is not cached.
     pub fn load(&self, path: &Path) -> Result<Arc<LoadedGraph>, ModelError> {
         let identity = Identity::of(&path.metadata()?);
-        self.get(identity, || OnnxModel::load(&self.runtime, path, self.sessions))
+        self.get(identity, || OnnxModel::load(&self.runtime, path, self.sessions_of_model()))
     }
 
     /// Does what [`GraphCache::load`] does, if the file has this SHA-256 in lower-case hexadecimal. So only a judged
@@ -80,7 +96,7 @@ impl GraphCache {
     /// # Errors
     /// As [`OnnxModel::load`]. A failure is not cached.
     pub(crate) fn load_file(&self, file: &OnnxFile) -> Result<Arc<LoadedGraph>, ModelError> {
-        self.get(file.identity.clone(), || OnnxModel::of_file(&self.runtime, file, self.sessions))
+        self.get(file.identity.clone(), || OnnxModel::of_file(&self.runtime, file, self.sessions_of_model()))
     }
 
     fn get(
@@ -104,10 +120,14 @@ impl GraphCache {
         &self.runtime
     }
 
-    /// The number of sessions of each model.
+    /// The number of sessions of each model that answer: one per worker.
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.sessions
+    }
+
+    fn sessions_of_model(&self) -> usize {
+        self.sessions + usize::from(self.has_beside)
     }
 
     fn slot(&self, identity: Identity) -> Slot {

@@ -158,15 +158,10 @@ impl OnnxModel {
         Ok(Self { runtime, signature, all, sessions, out, path, whole })
     }
 
-    /// Makes the missing sessions, so that no request waits for them.
+    /// Makes the missing sessions of the first `count` workers, so that no request waits for them.
     ///
     /// # Errors
     /// As [`OnnxModel::load`].
-    pub fn make_sessions(&self) -> Result<(), ModelError> {
-        self.make_first(self.sessions.len())
-    }
-
-    /// Makes the missing sessions of the first `count` workers.
     pub(super) fn make_first(&self, count: usize) -> Result<(), ModelError> {
         for session in self.sessions.iter().take(count) {
             // A session in use exists already, and may never become idle.
@@ -215,7 +210,7 @@ impl OnnxModel {
         &self.signature
     }
 
-    /// The most sessions, one per worker.
+    /// The most sessions: one per worker, and one of the worker beside them.
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.sessions.len()

@@ -177,7 +177,7 @@ impl Repository {
             };
             // Calls by name to natively served models are rare.
             if !model.is_native() {
-                model.onnx().make_sessions()?;
+                model.onnx().make_first(cache.sessions())?;
             }
             Ok(model)
         };

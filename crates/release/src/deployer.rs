@@ -362,7 +362,7 @@ impl Deployer {
         for refusal in refusals(&release, &source).iter() {
             tracing::warn!(release = files.record.number, %refusal, "a new release would be refused for this; it decides as before");
         }
-        release.warm_up_to_serve(parts.cache.sessions(), in_memory).map_err(RegistryError::Unsound)?;
+        release.warm_up_to_serve(&parts.cache, in_memory).map_err(RegistryError::Unsound)?;
         Ok(release)
     }
 

@@ -62,6 +62,12 @@ impl Worker {
         Worker { index: 0, seat: None }
     }
 
+    /// The worker of a thread beside `count` workers: it has the next number, and the sessions of that number.
+    #[must_use]
+    pub fn beside(count: usize) -> Worker {
+        Worker { index: count, seat: None }
+    }
+
     /// A worker without sessions, for the native engine: any number of threads may have one.
     #[must_use]
     pub fn without_session() -> Worker {

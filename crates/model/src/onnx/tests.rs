@@ -204,6 +204,19 @@ fn a_model_is_loaded_once_for_all_holders() {
 }
 
 #[test]
+fn the_session_beside_those_of_the_workers_is_made_when_it_first_runs() {
+    let cache = GraphCache::new(OnnxRuntime::load().unwrap(), 2);
+    assert!(cache.beside().is_none());
+    let cache = cache.with_session_beside();
+    let model = cache.load(&fixture("pair_logit.onnx")).unwrap();
+    model.onnx().make_first(cache.sessions()).unwrap();
+    let has_session = |at: usize| model.onnx().sessions[at].lock().unwrap().is_some();
+    assert_eq!([0, 1, 2].map(has_session), [true, true, false]);
+    model.onnx().try_out(&cache.beside().unwrap()).unwrap();
+    assert!(has_session(2));
+}
+
+#[test]
 fn a_natively_served_model_has_no_session_until_it_runs() {
     let runtime = OnnxRuntime::load().unwrap();
     let bytes = std::fs::read(fixture("pair_logit.onnx")).unwrap();
@@ -223,7 +236,7 @@ fn a_natively_served_model_has_no_session_until_it_runs() {
     let again = load();
     assert_eq!(again.signature(), first.signature());
     assert!(!has_session(&again));
-    again.make_sessions().unwrap();
+    again.make_first(1).unwrap();
     assert!(has_session(&again));
 }
 

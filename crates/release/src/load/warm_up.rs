@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{ModelIndex, Release};
 use document::Problems;
-use model::Model;
+use model::{GraphCache, Model};
 use work::Worker;
 
 impl Release {
@@ -15,18 +15,27 @@ impl Release {
     /// # Errors
     /// A graph that cannot run.
     pub fn warm_up(&self, sessions: usize, known: &[Arc<Self>]) -> Result<(), Problems> {
-        warm_up(&self.models, sessions, known)
+        warm_up(&self.models, &Worker::tokens(sessions), |model| has(known, Self::models, model))
     }
 
-    /// The same for a release that is to serve: a shadow whose graph cannot run is unavailable from then on.
+    /// The same for a release that is to serve its models of `cache`. Those of shadows alone get the session beside those
+    /// of the workers, if there is one, and no other; a shadow whose graph cannot run is unavailable from then on.
     ///
     /// # Errors
     /// A graph that answers need and that cannot run.
-    pub(crate) fn warm_up_to_serve(&mut self, sessions: usize, known: &[Arc<Self>]) -> Result<(), Problems> {
+    pub(crate) fn warm_up_to_serve(
+        &mut self,
+        cache: &GraphCache,
+        known: &[Arc<Self>],
+    ) -> Result<(), Problems> {
         let (deciding, of_shadows) = self.models.split_at(self.deciding);
-        warm_up(deciding, sessions, known)?;
+        let workers = Worker::tokens(cache.sessions());
+        // One that only a shadow has had lacks the sessions of the workers.
+        warm_up(deciding, &workers, |model| has(known, Self::deciding_models, model))?;
+        let beside = cache.beside().map_or(workers, |beside| vec![beside]);
         for (index, model) in (self.deciding..).map(ModelIndex::new).zip(of_shadows) {
-            if let Err(found) = warm_up(slice::from_ref(model), sessions, known) {
+            let warmed = warm_up(slice::from_ref(model), &beside, |model| has(known, Self::models, model));
+            if let Err(found) = warmed {
                 self.shadows.iter_mut().for_each(|shadow| shadow.lose(index, &found));
             }
         }
@@ -34,17 +43,23 @@ impl Release {
     }
 }
 
-/// Scores one row of defaults with every session of the models that none of `known` contains.
+/// Whether one of the releases has a model among those that `of` says.
+fn has(releases: &[Arc<Release>], of: impl Fn(&Release) -> &[Arc<Model>], model: &Model) -> bool {
+    let is_it = |other: &Arc<Model>| other.name() == model.name() && other.version() == model.version();
+    releases.iter().any(|release| of(release).iter().any(is_it))
+}
+
+/// Scores one row of defaults with the sessions of the workers, for the models that are not `known`.
 ///
 /// # Errors
 /// A graph that cannot run.
-fn warm_up(models: &[Arc<Model>], sessions: usize, known: &[Arc<Release>]) -> Result<(), Problems> {
-    let is_new = |model: &&Arc<Model>| {
-        !known.iter().any(|release| release.find_model(model.name(), model.version()).is_some())
-    };
-    let workers = Worker::tokens(sessions);
+fn warm_up(
+    models: &[Arc<Model>],
+    workers: &[Worker],
+    known: impl Fn(&Model) -> bool,
+) -> Result<(), Problems> {
     let mut problems = Problems::new();
-    for model in models.iter().filter(is_new) {
+    for model in models.iter().filter(|model| !known(model)) {
         if let Err(error) = workers.iter().try_for_each(|worker| model.warm_up(worker)) {
             let file = format!("{}/{}", model.name(), model.version());
             problems.push(file, None, format!("cannot score a row: {error}"));
