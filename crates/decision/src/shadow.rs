@@ -190,6 +190,15 @@ impl ShadowJob {
         self.sampled.len()
     }
 
+    /// How many decisions each shadow samples: its id, and their number.
+    pub fn by_shadow(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
+        let all = self.plan.snapshot.release.experiments().shadows.iter().enumerate();
+        all.filter_map(|(index, shadow)| {
+            let count = self.sampled.iter().filter(|sampled| sampled.shadows.contains(&index)).count();
+            (count > 0).then_some((&shadow.id, count))
+        })
+    }
+
     /// About how many bytes it keeps in memory besides the snapshot, so that what waits can be bounded.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -1,5 +1,6 @@
 //! The measured cost of a unit of work: a row of a model, a customer of a placement.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -12,6 +13,11 @@ const SIZES: usize = 24;
 /// From this class on (16 units), the fixed cost of a batch is negligible, so larger batches can be estimated from
 /// it.
 const LARGE: usize = 4;
+
+thread_local! {
+    /// Whether the time of this thread says what a call costs.
+    static IS_MEASURED: Cell<bool> = const { Cell::new(true) };
+}
 
 /// Recent time per unit by the size of the batch, since a batch of one bears its fixed cost alone.
 ///
@@ -28,9 +34,15 @@ struct Rate {
 }
 
 impl Cost {
+    /// From now on, nothing is recorded on this thread. For work beside the answers, which is preempted for as long as
+    /// there are calls: its time would have calls refused that are not to be.
+    pub fn ignore_this_thread() {
+        IS_MEASURED.set(false);
+    }
+
     /// Records a batch of `units` that took one thread `time`.
     pub fn record(&self, units: usize, time: Duration) {
-        if units == 0 {
+        if units == 0 || !IS_MEASURED.get() {
             return;
         }
         let rate = &self.sizes[size(units)];
@@ -100,6 +112,20 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn what_is_done_beside_the_answers_is_no_measure_of_them() {
+        let cost = Cost::default();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                Cost::ignore_this_thread();
+                cost.record(100, SECOND);
+            });
+        });
+        assert_eq!(cost.of(1), Duration::ZERO);
+        cost.record(100, Duration::from_micros(100));
+        assert_eq!(cost.of(1), Duration::from_micros(1));
+    }
 
     #[test]
     fn units_cost_what_they_did() {

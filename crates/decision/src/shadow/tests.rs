@@ -158,6 +158,8 @@ fn the_decisions_that_a_shadow_samples_are_offered_and_no_others() {
         .collect();
     assert!((60..140).contains(&expected.len()), "{}", expected.len());
     assert_eq!(job.decisions(), expected.len());
+    let by_shadow: Vec<_> = job.by_shadow().map(|(shadow, count)| (&**shadow, count)).collect();
+    assert_eq!(by_shadow, [("s", expected.len())]);
     assert!(job.bytes() > job.decisions());
     let found: Vec<Uuid> = comparisons(job).iter().map(|one| one.decision_id).collect();
     assert_eq!(found, expected);

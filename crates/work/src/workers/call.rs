@@ -87,6 +87,11 @@ impl Call {
         }
     }
 
+    /// Marks the call as abandoned: its work stops at the next check.
+    pub fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+
     /// Marks the call as abandoned when the guard is dropped, as a future is when its caller goes away.
     #[must_use]
     pub fn abandon_on_drop(&self) -> AbandonOnDrop {
