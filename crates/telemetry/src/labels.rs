@@ -52,6 +52,17 @@ pub(super) struct ExperimentLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ShadowLabels {
+    pub(super) shadow: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct SideLabels {
+    pub(super) shadow: String,
+    pub(super) side: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ModelLabels {
     pub(super) model: String,
 }
@@ -223,6 +234,32 @@ impl Labels for ExperimentLabels {
 
     fn matches(&self, experiment: &str) -> bool {
         self.experiment == experiment
+    }
+}
+
+impl Labels for ShadowLabels {
+    type Borrowed<'t> = &'t str;
+    const OVERFLOW: &'static str = OTHER;
+
+    fn of(shadow: &str) -> Self {
+        Self { shadow: shadow.to_owned() }
+    }
+
+    fn matches(&self, shadow: &str) -> bool {
+        self.shadow == shadow
+    }
+}
+
+impl Labels for SideLabels {
+    type Borrowed<'t> = (&'t str, &'static str);
+    const OVERFLOW: (&'static str, &'static str) = (OTHER, OTHER);
+
+    fn of((shadow, side): (&str, &'static str)) -> Self {
+        Self { shadow: shadow.to_owned(), side }
+    }
+
+    fn matches(&self, (shadow, side): (&str, &'static str)) -> bool {
+        self.shadow == shadow && self.side == side
     }
 }
 

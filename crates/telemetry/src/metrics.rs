@@ -8,6 +8,7 @@ mod events;
 mod experiments;
 mod history;
 mod outcomes;
+mod shadows;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +28,8 @@ use self::experiments::ExperimentMetrics;
 use self::history::HistoryMetrics;
 pub use self::history::LimitUse;
 use self::outcomes::OutcomeMetrics;
+use self::shadows::ShadowFamilies;
+pub use self::shadows::ShadowMetrics;
 use super::exposition::{self, Format};
 use super::labels::{
     ArmLabels, Bounded, EngineLabels, ExperimentLabels, GateLabels, ModelLabels, PlacementLabels,
@@ -69,6 +72,8 @@ pub struct Metrics {
     pub store: StoreMetrics,
     /// Experiments: what is done to them.
     pub experiments: ExperimentMetrics,
+    /// Shadows: how often they were compared, and how it went.
+    pub shadows: ShadowFamilies,
     customers: CustomerMetrics,
     /// Recorded events: their queue, their log, their sealing.
     pub events: EventMetrics,
@@ -134,6 +139,7 @@ impl Metrics {
         let models = ModelFamilies::register(own);
         let store = StoreMetrics::register(own);
         let experiments = ExperimentMetrics::register(own);
+        let shadows = ShadowFamilies::register(own);
         let customers = CustomerMetrics::register(own);
         let events = EventMetrics::register(own);
         let outcomes = OutcomeMetrics::register(own);
@@ -151,6 +157,7 @@ impl Metrics {
             models,
             store,
             experiments,
+            shadows,
             customers,
             events,
             outcomes,

@@ -73,6 +73,23 @@ fn the_arms_of_experiments_that_the_release_lacks_make_room_for_others() {
 }
 
 #[test]
+fn comparisons_with_shadows_are_counted() {
+    let metrics = Metrics::new();
+    let shadow = metrics.shadow("v8");
+    shadow.compared(true, Duration::from_micros(40), Duration::from_micros(400));
+    shadow.compared(false, Duration::from_micros(40), Duration::from_micros(400));
+    shadow.failed();
+    metrics.shadow_shed("v8").inc_by(7);
+    for (name, count) in [("compared", 2), ("failed", 1), ("shed", 7), ("first_agrees", 1)] {
+        assert_has(&metrics, &format!("proffer_shadow_{name}_total{{shadow=\"v8\"}} {count}"));
+    }
+    for side in ["champion", "shadow"] {
+        let count = format!("proffer_shadow_decision_seconds_count{{shadow=\"v8\",side=\"{side}\"}} 2");
+        assert_has(&metrics, &count);
+    }
+}
+
+#[test]
 fn outcomes_are_counted_by_type_and_verdict() {
     let metrics = Metrics::new();
     metrics.outcomes("click", "accepted").inc_by(3);
