@@ -193,7 +193,7 @@ impl ShadowJob {
     /// How many decisions each shadow samples: its id, and their number.
     pub fn by_shadow(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
         let all = self.plan.snapshot.release.experiments().shadows.iter().enumerate();
-        all.filter_map(|(index, shadow)| {
+        all.filter_map(move |(index, shadow)| {
             let count = self.sampled.iter().filter(|sampled| sampled.shadows.contains(&index)).count();
             (count > 0).then_some((&shadow.id, count))
         })
