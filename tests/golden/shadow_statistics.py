@@ -1,0 +1,311 @@
+"""Computes the statistics of exported comparisons with shadows, as `proffer shadow report --format json` has them.
+
+    python tests/golden/shadow_statistics.py SHADOWS.jsonl
+
+SHADOWS.jsonl is an export of events of kind `shadow` as JSON Lines; its columns are those of docs/reference/records.md.
+Every number is computed from all pairs with numpy and SciPy, or from the formula of its source, and shares no code with
+the server. Prints one JSON object with the names of the report: by shadow `all`, `placements`, `segments`, `errors` and
+`examples`.
+
+The report counts in buckets where this script sorts, so two numbers differ by what the report says: quantiles by 1/128
+of themselves or 2⁻³⁰, and the statistic of Kolmogorov and Smirnov lies between its `ks` and its `ks_at_most`. All
+others, also the PSI, are equal but for rounding. Start reading at `figures`.
+"""
+
+import argparse
+import collections
+import json
+import math
+import sys
+
+import numpy as np
+from scipy import special, stats
+
+P = 0.9  # of rank-biased overlap
+Z = stats.norm.ppf(0.975)
+EXAMPLES, REASON_LETTERS = 20, 200
+NAN = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+class Side:
+    """What the champion or the shadow decided: offer → (rank, score, priority), and the ids shown, best first."""
+
+    def __init__(self, line, side):
+        columns = [line[f"{side}_{what}"] for what in ("ranks", "scores", "priorities")]
+        found = zip(line["offer_ids"], *columns)
+        self.ranked = {offer: (rank, number(score), number(priority)) for offer, rank, score, priority in found if rank}
+        self.shown = line[f"{side}_shown"]
+        self.micros = line[f"{side}_us"]
+        self.withheld_alone = line[f"withheld_by_{side}_only"]
+
+    @property
+    def ranking(self):
+        return sorted(self.ranked, key=lambda offer: self.ranked[offer][0])
+
+    @property
+    def scores(self):
+        return [score for score in map(self.score, self.ranked) if not math.isnan(score)]
+
+    def score(self, offer):
+        """NaN if there is none, or none that can be."""
+        score = self.ranked[offer][1] if offer in self.ranked else math.nan
+        return score if 0 <= score <= 1 else math.nan
+
+
+class Decision:
+    """A line of the export."""
+
+    def __init__(self, line):
+        self.id, self.placement, self.segment = line["decision_id"], line["placement"], line["segment_id"]
+        self.error = line["error"]
+        self.champion, self.shadow = Side(line, "champion"), Side(line, "shadow")
+        self.values = {offer: number(value) for offer, value in zip(line["offer_ids"], line["values"])}
+        self.rbo = overlap_at_all_depths(self.champion.ranking, self.shadow.ranking)
+
+    @property
+    def both(self):
+        """The offers that both ranked."""
+        return [offer for offer in self.champion.ranked if offer in self.shadow.ranked]
+
+    @property
+    def changes(self):
+        changes = [self.shadow.score(offer) - self.champion.score(offer) for offer in self.both]
+        return [change for change in changes if not math.isnan(change)]
+
+    @property
+    def tau_b(self):
+        pairs = [(self.champion.ranked[offer][2], self.shadow.ranked[offer][2]) for offer in self.both]
+        pairs = [pair for pair in pairs if not any(map(math.isnan, pair))]
+        if any(len({pair[side] for pair in pairs}) < 2 for side in (0, 1)):
+            return None
+        return float(stats.kendalltau(*zip(*pairs)).statistic)
+
+    def value(self, shown, yardstick):
+        """The expected value of what is shown, and whether each offer has a score and a value."""
+        values = [yardstick.score(offer) * self.values.get(offer, math.nan) for offer in shown]
+        known = [value for value in values if math.isfinite(value)]
+        return sum(known), len(known) == len(values)
+
+
+def number(value):
+    return NAN[value] if isinstance(value, str) else float(value)
+
+
+def overlap_at_all_depths(one, other):
+    """Rank-biased overlap, extrapolated: equation 32 of Webber, Moffat & Zobel (2010), as it is printed."""
+    short, long = sorted((one, other), key=len)
+    s, l = len(short), len(long)
+    if l == 0:
+        return None
+    if s == 0:
+        return 0.0
+    x = [0] + [len(set(short[:depth]) & set(long[:depth])) for depth in range(1, l + 1)]
+    first = sum(x[d] / d * P**d for d in range(1, l + 1))
+    second = sum(x[s] * (d - s) / (s * d) * P**d for d in range(s + 1, l + 1))
+    return (1 - P) / P * (first + second) + ((x[l] - x[s]) / l + x[s] / s) * P**l
+
+
+def wilson(count, n):
+    interval = stats.binomtest(count, n).proportion_ci(method="wilson")
+    return [float(interval.low), float(interval.high)]
+
+
+def share(flags):
+    n, count = len(flags), sum(flags)
+    return {"n": n, "count": count, "share": count / n, "interval": wilson(count, n)} if n else None
+
+
+def around(middle, error):
+    return [float(middle - Z * error), float(middle + Z * error)]
+
+
+def spread(values):
+    """The deviation of a sample and the interval of the mean."""
+    if len(values) < 2:
+        return None, None
+    deviation = float(np.std(values, ddof=1))
+    return deviation, around(np.mean(values), deviation / math.sqrt(len(values)))
+
+
+def mean(values):
+    values = [value for value in values if value is not None]
+    if not values:
+        return None
+    deviation, interval = spread(values)
+    return {"n": len(values), "mean": float(np.mean(values)), "deviation": deviation, "interval": interval}
+
+
+def quantile(ordered, q):
+    """The least value that at least the share q of the values does not exceed."""
+    return ordered[min(max(math.ceil(q * len(ordered) - 1e-9), 1), len(ordered)) - 1]
+
+
+def with_interval(ordered, q, decisions):
+    """A quantile, and those at the limits of Wilson's interval of q for so many decisions."""
+    widened = 1 + Z**2 / decisions
+    middle = (q + Z**2 / (2 * decisions)) / widened
+    distance = Z / widened * math.sqrt(q * (1 - q) / decisions + Z**2 / (4 * decisions**2))
+    limits = [quantile(ordered, middle + sign * distance) for sign in (-1, 1)] if decisions > 1 else None
+    return {"value": quantile(ordered, q), "interval": limits}
+
+
+def score_change(decisions):
+    by_decision = [decision.changes for decision in decisions if decision.changes]
+    changes = sorted(change for found in by_decision for change in found)
+    if not changes:
+        return None
+    deviation, _ = spread(changes)
+    n, interval = len(by_decision), None
+    if n > 1:
+        # The delta method for a ratio of sums over decisions.
+        sums, sizes = np.array([sum(found) for found in by_decision]), np.array([len(found) for found in by_decision])
+        ratio = sums.sum() / sizes.sum()
+        residuals = sums - ratio * sizes
+        error = math.sqrt((residuals**2).sum() / (n - 1) / n) / sizes.mean()
+        interval = around(ratio, error)
+    quantiles = {f"p{round(100 * q)}": with_interval(changes, q, n) for q in (0.01, 0.5, 0.99)}
+    return {
+        "pairs": len(changes),
+        "decisions": n,
+        "mean": float(np.mean(changes)),
+        "interval": interval,
+        "deviation": deviation,
+        **quantiles,
+    }
+
+
+def lowered(score):
+    """The lower limit of the bucket of a score: 128 equal buckets per power of two, and one for all below 2⁻¹⁶."""
+    if score < 2.0**-16 * (1 + 1 / 128):
+        return 0.0
+    mantissa, exponent = math.frexp(score)
+    return math.floor(mantissa * 256) / 256 * 2.0**exponent
+
+
+def score_shift(decisions):
+    champion = np.clip([score for decision in decisions for score in decision.champion.scores], 0, 1)
+    shadow = np.clip([score for decision in decisions for score in decision.shadow.scores], 0, 1)
+    n, m = len(champion), len(shadow)
+    if not n or not m:
+        return None
+    ordered = np.sort(champion)
+    edges = [lowered(float(ordered[decile * n // 10])) for decile in range(1, 10)]
+
+    def shares(scores):
+        counts = np.bincount(np.searchsorted(edges, scores, side="right"), minlength=10) + 0.5
+        return counts / counts.sum()
+
+    expected, found = shares(champion), shares(shadow)
+    ks = float(stats.ks_2samp(champion, shadow, method="asymp").statistic)
+    return {
+        "champion_scores": n,
+        "shadow_scores": m,
+        "psi": float(((found - expected) * np.log(found / expected)).sum()),
+        "psi_by_chance": 9 * (1 / n + 1 / m),
+        "edges": edges,
+        "ks": ks,
+        "ks_p_value": float(special.kolmogorov(math.sqrt(n / (n + m) * m) * ks)),
+    }
+
+
+def value(decisions, yardstick):
+    if not decisions:
+        return None
+    champion, shadow = (
+        np.array([one.value(getattr(one, side).shown, getattr(one, yardstick))[0] for one in decisions])
+        for side in ("champion", "shadow")
+    )
+    deviation, interval = spread(shadow - champion)
+    return {
+        "n": len(decisions),
+        "champion": float(champion.mean()),
+        "shadow": float(shadow.mean()),
+        "change": float((shadow - champion).mean()),
+        "deviation": deviation,
+        "interval": interval,
+    }
+
+
+def is_valued(decision):
+    sides = (decision.champion, decision.shadow)
+    return all(decision.value(side.shown, yardstick)[1] for side in sides for yardstick in sides)
+
+
+def span(micros):
+    if not micros:
+        return None
+    ordered = sorted(map(float, micros))
+    return {"n": len(micros), **{f"p{round(100 * q)}": with_interval(ordered, q, len(micros)) for q in (0.5, 0.99)}}
+
+
+def figures(all_decisions):
+    """The statistics of some decisions."""
+    decisions = [decision for decision in all_decisions if not decision.error]
+    showing = [decision for decision in decisions if decision.champion.shown or decision.shadow.shown]
+    slates = [(decision.champion.shown, decision.shadow.shown) for decision in showing]
+    differs = [bool(decision.champion.withheld_alone or decision.shadow.withheld_alone) for decision in decisions]
+    return {
+        "compared": len(decisions),
+        "failed": len(all_decisions) - len(decisions),
+        "empty": len(decisions) - len(showing),
+        "first_agrees": share([one[:1] == other[:1] for one, other in slates]),
+        "overlap": mean([len(set(one) & set(other)) / max(len(one), len(other)) for one, other in slates]),
+        "tau_b": mean([decision.tau_b for decision in decisions]),
+        "rbo": mean([decision.rbo for decision in decisions]),
+        "score_change": score_change(decisions),
+        "score_shift": score_shift(decisions),
+        "value_by_champion": value(decisions, "champion"),
+        "value_by_shadow": value(decisions, "shadow"),
+        "unvalued": sum(not is_valued(decision) for decision in decisions),
+        "withheld_differs": share(differs),
+        "champion_us": span([decision.champion.micros for decision in decisions]),
+        "shadow_us": span([decision.shadow.micros for decision in decisions]),
+    }
+
+
+def grouped(decisions, key):
+    groups = collections.defaultdict(list)
+    for decision in decisions:
+        groups[key(decision)].append(decision)
+    # Without a segment comes first.
+    return sorted(groups.items(), key=lambda group: (group[0] is not None, group[0]))
+
+
+def report(shadow, decisions):
+    reasons = collections.Counter(decision.error[:REASON_LETTERS] for decision in decisions if decision.error)
+    apart = [decision for decision in decisions if not decision.error and decision.rbo is not None]
+    # Equal but for rounding is no example.
+    apart = sorted((round(decision.rbo, 12), decision.id) for decision in apart if decision.rbo < 1 - 1e-12)
+    return {
+        "shadow": shadow,
+        "all": figures(decisions),
+        "placements": [
+            {"placement": placement, **figures(found)}
+            for placement, found in grouped(decisions, lambda decision: decision.placement)
+        ],
+        "segments": [
+            {"segment": segment, **figures(found)}
+            for segment, found in grouped(decisions, lambda decision: decision.segment)
+        ],
+        "errors": dict(sorted(reasons.items())),
+        "examples": [{"decision_id": decision, "rbo": rbo} for rbo, decision in apart[:EXAMPLES]],
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shadows", help="the export, JSON Lines")
+    by_shadow = collections.defaultdict(list)
+    with open(parser.parse_args().shadows, encoding="utf-8") as lines:
+        for line in lines:
+            line = json.loads(line)
+            # What is left of an erased person has no shadow.
+            if line.get("shadow"):
+                by_shadow[line["shadow"]].append(Decision(line))
+    shadows = [report(shadow, decisions) for shadow, decisions in sorted(by_shadow.items())]
+    json.dump({"shadows": shadows}, sys.stdout, indent=2, allow_nan=False)
+    print()
+
+
+if __name__ == "__main__":
+    main()
