@@ -1,7 +1,8 @@
 //! Records of decisions made, decided again, and compared.
 //!
 //! [`record::write`] turns the decisions of a call into records, on the thread that writes them. [`identity`] decides
-//! again from records with the releases they name. Never serves, and writes nothing.
+//! again from records with the releases they name. [`shadow_record`] writes comparisons with shadows, and
+//! [`replay_shadows`] runs shadows over records. Never serves, and writes nothing.
 
 mod compare;
 mod comparison;
@@ -9,6 +10,7 @@ mod effect;
 mod explain;
 pub mod identity;
 mod names;
+mod ordered;
 mod parallel;
 mod privacy;
 mod record;
@@ -17,6 +19,7 @@ mod reports;
 mod rescore;
 #[cfg(test)]
 mod samples;
+mod shadows;
 mod simulate;
 #[cfg(test)]
 mod tests;
@@ -37,6 +40,7 @@ pub use privacy::{CustomerNames, Privacy};
 pub use record::{FORMAT, RecordError, read, write};
 pub use releases::{Loaded, Releases, without_customers};
 pub use rescore::{Rescored, Scores};
+pub use shadows::{ReplayedShadows, ShadowOptions, replay_shadows, shadow_names, shadow_record};
 pub use simulate::{SimulatedHistory, Simulation, SimulationError, check_placements, simulate};
 pub use values::{ValuesError, recorded_source};
 pub use view::{

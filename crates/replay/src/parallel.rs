@@ -12,11 +12,20 @@ use document::plural;
 use event::proto::DecisionRecord;
 use work::FOREIGN_STACK;
 
-/// Records that go to a thread together.
+/// The records of a batch.
 const BATCH: usize = 256;
 
 /// Batches per thread that wait for it.
 const WAITING: usize = 2;
+
+/// Records that go to a thread together.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// Its place among the batches of the source, from 0 on.
+    pub number: u64,
+    /// In the order of the source.
+    pub records: Vec<DecisionRecord>,
+}
 
 /// Why threads could not do their work.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,6 +66,20 @@ pub(crate) fn in_parallel<S: Send, E>(
     threads: usize,
     begin: impl Fn() -> S + Sync,
     add: impl Fn(&mut S, Vec<DecisionRecord>) + Sync,
+    progress: impl FnMut(u64),
+) -> Result<Vec<S>, ParallelError<E>> {
+    in_numbered_batches(source, threads, begin, |state, batch| add(state, batch.records), progress)
+}
+
+/// As [`in_parallel`]; a thread also learns which batch it has.
+///
+/// # Errors
+/// As [`in_parallel`].
+pub(crate) fn in_numbered_batches<S: Send, E>(
+    source: impl FnOnce(&mut dyn FnMut(DecisionRecord) -> ControlFlow<()>) -> Result<(), E>,
+    threads: usize,
+    begin: impl Fn() -> S + Sync,
+    add: impl Fn(&mut S, Batch) + Sync,
     mut progress: impl FnMut(u64),
 ) -> Result<Vec<S>, ParallelError<E>> {
     let threads = thread_count(threads);
@@ -112,32 +135,32 @@ pub(crate) fn joined<S>(threads: Vec<ScopedJoinHandle<'_, S>>) -> Vec<S> {
     joined.collect()
 }
 
-fn next(taken: &Mutex<Receiver<Vec<DecisionRecord>>>) -> Option<Vec<DecisionRecord>> {
+fn next(taken: &Mutex<Receiver<Batch>>) -> Option<Batch> {
     taken.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
 fn send<E>(
     source: impl FnOnce(&mut dyn FnMut(DecisionRecord) -> ControlFlow<()>) -> Result<(), E>,
-    batches: &SyncSender<Vec<DecisionRecord>>,
+    batches: &SyncSender<Batch>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), E> {
-    let (mut batch, mut passed) = (Vec::with_capacity(BATCH), 0);
+    let (mut records, mut number) = (Vec::with_capacity(BATCH), 0);
     let read = source(&mut |record| {
-        batch.push(record);
-        if batch.len() < BATCH {
+        records.push(record);
+        if records.len() < BATCH {
             return ControlFlow::Continue(());
         }
-        passed += BATCH as u64;
-        let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
-        if batches.send(full).is_err() {
+        let full = std::mem::replace(&mut records, Vec::with_capacity(BATCH));
+        if batches.send(Batch { number, records: full }).is_err() {
             // All threads have panicked.
             return ControlFlow::Break(());
         }
-        progress(passed);
+        number += 1;
+        progress(number * BATCH as u64);
         ControlFlow::Continue(())
     });
     // Fails only if all threads have panicked.
-    let _ = batches.send(batch);
+    let _ = batches.send(Batch { number, records });
     read
 }
 

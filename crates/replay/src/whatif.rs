@@ -4,6 +4,7 @@
 //! rules, models, limits and policy, on the recorded values. It is compared with what was answered ([`what_if`]), or
 //! with what a second release answers likewise ([`simulate_records`]). Start reading at [`State::compare`].
 
+mod bridge;
 mod limits;
 
 use std::collections::BTreeMap;
@@ -12,19 +13,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::{DateTime, Utc};
-use decision::{Explain, RecordedDecision, ValueSource, decide_again};
+use decision::{RecordedDecision, decide_again};
 use event::proto::DecisionRecord;
-use feature::{Entity, FeatureSchema, Value, ValueRef};
 use history::History;
 use offer::{Candidate, Catalog, OfferIndex};
 use release::{AssignedSegment, Release, Snapshot};
 use work::Worker;
 
+pub(crate) use self::bridge::Bridge;
 use self::limits::{Compared, Unknown};
 use super::comparison::{Comparison, Excluded, Named, Options, Records, Subject, shown};
 use super::effect::{Code, Shown, Side, Tally};
 use super::parallel::{ParallelError, in_parallel};
-use super::record;
 use super::releases::Loaded;
 
 /// How many releases that records name are kept ready per thread. Records come in the order of time, so few take
@@ -94,7 +94,7 @@ fn compare<E>(
 }
 
 /// The worker of the thread of this number.
-pub(super) fn worker(thread: usize, sessions: usize) -> Worker {
+pub(crate) fn worker(thread: usize, sessions: usize) -> Worker {
     let index = thread % sessions.max(1);
     Worker::tokens(index + 1).pop().unwrap_or_else(Worker::only)
 }
@@ -169,8 +169,7 @@ struct Base {
 struct Lead {
     /// What the limits of both look at.
     compared: Compared,
-    customer: Mapping,
-    context: Mapping,
+    bridge: Bridge,
 }
 
 /// A release that decides again.
@@ -197,12 +196,7 @@ impl Again {
 
     fn lead_from(&self, base: &Snapshot) -> Lead {
         let (from, to) = (base.release.schema(), self.placed.snapshot.release.schema());
-        let mapping = |entity| Mapping::new(entity, from, to);
-        Lead {
-            compared: Compared::default(),
-            customer: mapping(Entity::Customer),
-            context: mapping(Entity::Context),
-        }
+        Lead { compared: Compared::default(), bridge: Bridge::new(from, to) }
     }
 
     /// Decides for a record of the release that is loaded as `base`.
@@ -215,17 +209,8 @@ impl Again {
         side: &mut Side,
     ) -> Result<(), String> {
         let limited = self.limited.as_ref().map_err(String::clone)?;
-        let mut input = record::read(record, base).map_err(|error| error.to_string())?;
-        limits::resolve(&mut input, record, base, limited).map_err(|error| error.to_string())?;
+        let input = lead.bridge.cross(record, base, limited).map_err(|error| error.to_string())?;
         let snapshot = &self.placed.snapshot;
-        let (schema, values) = (snapshot.release.schema(), &mut input.values);
-        values.customer = lead.customer.apply(std::mem::take(&mut values.customer), Entity::Customer, schema);
-        values.context = lead.context.apply(std::mem::take(&mut values.context), Entity::Context, schema);
-        values.scores = None;
-        input.values.impressions = record::impressions(record, snapshot.release.catalog());
-        input.ignored = None;
-        // Unread texts cost more than the decision.
-        input.request.explain = Explain::None;
         let decided = decide_again(snapshot, input, worker).map_err(|error| error.to_string())?;
         if let Some(error) = &decided.decision.error {
             return Err(error.message().to_owned());
@@ -233,42 +218,6 @@ impl Again {
         self.placed.side(&decided.decision, &decided.candidates, tally, side);
         self.unknown.add(lead.compared.beyond(record, base, limited), &decided.candidates);
         Ok(())
-    }
-}
-
-/// For each feature of the other release: its position in the release that decided, if that has it.
-#[derive(Debug)]
-struct Mapping(Vec<Option<usize>>);
-
-impl Mapping {
-    fn new(entity: Entity, from: &FeatureSchema, to: &FeatureSchema) -> Self {
-        let find = |name: &str| from.find(name).filter(|(of, _)| *of == entity).map(|(_, position)| position);
-        Self(to.of(entity).iter().map(|feature| find(&feature.name)).collect())
-    }
-
-    /// The values for the other release. Defaults are left to it.
-    fn apply(
-        &self,
-        mut values: Vec<(ValueSource, Option<Value>)>,
-        entity: Entity,
-        to: &FeatureSchema,
-    ) -> Vec<(ValueSource, Option<Value>)> {
-        let missing = || (ValueSource::Missing, None);
-        let value = |(position, feature): (&Option<usize>, &feature::Feature)| {
-            let Some((source, value)) = position.and_then(|position| values.get_mut(position)) else {
-                return missing();
-            };
-            if !matches!(source, ValueSource::Request | ValueSource::Store) {
-                return missing();
-            }
-            let value = value.take();
-            if ValueRef::from(&value).feature_type() == Some(feature.feature_type) {
-                return (*source, value);
-            }
-            let cast = ValueRef::from(&value).cast(feature.feature_type).and_then(|value| value.to_value());
-            if cast.is_some() { (*source, cast) } else { missing() }
-        };
-        self.0.iter().zip(to.of(entity)).map(value).collect()
     }
 }
 

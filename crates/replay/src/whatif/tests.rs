@@ -1,7 +1,6 @@
 mod limited;
 
 use event::proto::RecordedError;
-use feature::{Feature, FeatureType};
 
 use super::*;
 use crate::samples::{Models, Texts, named, rank, requests, source};
@@ -184,47 +183,6 @@ fn records_of_several_releases_are_read_with_their_own() {
         assert_eq!(found.effect.all.decisions, 480);
         assert!(found.effect.is_unchanged(), "{:?}", found.effect.all);
     }
-}
-
-fn schema(features: &[(&str, FeatureType)]) -> FeatureSchema {
-    FeatureSchema::from_features(features.iter().map(|(name, of)| Feature::new(*name, *of, Entity::Customer)))
-}
-
-#[test]
-fn values_are_found_by_name_and_cast() {
-    use FeatureType::{Bool, Float, Int, String as Text};
-    use ValueSource::{Default, Missing, Request, Store};
-    let from = schema(&[("a", Int), ("b", Float), ("c", Text), ("d", Float), ("e", Int), ("f", Bool)]);
-    let to = schema(&[
-        ("e", Bool),
-        ("d", Float),
-        ("new", Int),
-        ("c", Float),
-        ("b", Int),
-        ("a", Float),
-        ("f", Bool),
-    ]);
-    let values = vec![
-        (Store, Some(Value::Int(7))),
-        (Request, Some(Value::Float(1.5))),
-        (Store, Some(Value::String("x".into()))),
-        (Default, Some(Value::Float(2.0))),
-        (Store, Some(Value::Int(1))),
-        (Missing, None),
-    ];
-    let found = Mapping::new(Entity::Customer, &from, &to).apply(values, Entity::Customer, &to);
-    let expected = vec![
-        (Store, Some(Value::Bool(true))),
-        // Its default is that of the other release.
-        (Missing, None),
-        (Missing, None),
-        // No text is a number, and 1.5 is not whole.
-        (Missing, None),
-        (Missing, None),
-        (Store, Some(Value::Float(7.0))),
-        (Missing, None),
-    ];
-    assert_eq!(found, expected);
 }
 
 #[test]
