@@ -2,7 +2,7 @@
 
     python models/golden.py [--models DIRECTORY]
 
-runs the highest version of each model with Python's onnxruntime (numpy for the segments) and applies the manifest's
+runs every version of each model with Python's onnxruntime (numpy for the segments) and applies the manifest's
 calibration. It lists the file in the manifest's [checksums]. Run it after train.py and segments.py, whose manifests do
 not contain it. Rows are sample customers, missing values included, with a random context. The gates of a pushed version
 compare the server with these files; crates/release/src/gates/golden.rs documents the layout.
@@ -159,13 +159,15 @@ def main():
     directory = parser.parse_args().models
     sample = Sample(directory)
     for name in ("propensity", "network", "affinity", "segments"):
-        version = max((path.parent for path in (directory / name).glob("*/model.toml")), key=lambda path: int(path.name))
-        manifest = tomllib.loads((version / "model.toml").read_text())
-        if manifest["kind"] == "segmentation":
-            write(version, *segments(version, list(sample.rows(ROWS, pairs=False))))
-        else:
-            rows = list(sample.rows(ROWS, pairs=manifest["layout"] == "pairwise"))
-            write(version, *answers(version, manifest, sample, rows))
+        versions = sorted((path.parent for path in (directory / name).glob("*/model.toml")), key=lambda path: int(path.name))
+        manifests = [tomllib.loads((version / "model.toml").read_text()) for version in versions]
+        # All versions of a model are asked for the same rows, so that a further version changes no other file.
+        rows = list(sample.rows(ROWS, pairs=manifests[0].get("layout") == "pairwise"))
+        for version, manifest in zip(versions, manifests):
+            if manifest["kind"] == "segmentation":
+                write(version, *segments(version, rows))
+            else:
+                write(version, *answers(version, manifest, sample, rows))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Trains the three models of the sample workspace on simulated responses.
+"""Trains the models of the sample workspace on simulated responses.
 
     python models/train.py [--models DIRECTORY]
 
-writes three versions, each with a manifest:
+writes four versions, each with a manifest:
 
     propensity/1    LightGBM, a row per customer and offer
     network/1       an MLP with a column per offer
+    network/2       a smaller one, which policy.toml compares as a shadow
     affinity/1      a logistic regression per offer of the call centre
 
 One run takes about a minute. With the versions of requirements.txt, on the same kind of processor, its output is
@@ -59,6 +60,8 @@ PROPENSITY_OFFER = [
     "digital_only",
 ]  # fmt: skip
 
+# The hidden layers of each version of the network.
+NETWORKS = {1: (48, 24), 2: (16,)}
 # The network accepts no missing values, so it reads only features with a default.
 NETWORK_AMOUNTS = [
     "balance", "purchases", "oneoff_purchases", "installments_purchases", "cash_advance", "payments",
@@ -150,8 +153,8 @@ def train_propensity(data, directory):
     )
 
 
-def train_network(data, directory):
-    """An MLP with a column of log-odds per offer; Platt calibration."""
+def train_networks(data, directory):
+    """MLPs with a column of log-odds per offer; Platt calibration."""
     names = NETWORK_AMOUNTS + NETWORK_OTHERS
     rows = data.matrix(names)
     amounts = len(NETWORK_AMOUNTS)
@@ -159,29 +162,32 @@ def train_network(data, directory):
     columns[:, :amounts] = np.log1p(columns[:, :amounts])
     mean, deviation = columns[data.train].mean(axis=0), columns[data.train].std(axis=0)
     scaled = (columns - mean) / deviation
-    layers = fit_network(scaled[data.train], data.offer[data.train], data.accepted[data.train], len(data.library))
-    model = graphs.network(range(amounts), range(amounts, len(names)), mean, deviation, layers)
-    every = run(model, {"features": rows})
-    agree("network", every, forward(layers, scaled)[-1])
-    scores = every[np.arange(len(rows)), data.offer]
-    calibration = fit_platt(scores[data.calibrate], data.accepted[data.calibrate])
-    notes = measured(apply_platt(calibration, scores[data.measure]), data.accepted[data.measure])
-    head = {"kind": "recommendation", "layout": "multi_offer", "inputs": names, "accepts_missing": False} | BUDGET
-    head["offers"] = [offer["id"] for offer in data.library]
-    write_version(
-        directory / "network/1",
-        {"model.onnx": model},
-        head=head,
-        output={"name": "scores"},
-        calibration=calibration,
-        training={"algorithm": "MLP 21-48-24-40, log-odds"} | common_notes(data) | notes,
-    )
+    for version_number, hidden in NETWORKS.items():
+        shown = (scaled[data.train], data.offer[data.train], data.accepted[data.train])
+        layers = fit_network(*shown, len(data.library), hidden)
+        model = graphs.network(range(amounts), range(amounts, len(names)), mean, deviation, layers)
+        every = run(model, {"features": rows})
+        agree(f"network/{version_number}", every, forward(layers, scaled)[-1])
+        scores = every[np.arange(len(rows)), data.offer]
+        calibration = fit_platt(scores[data.calibrate], data.accepted[data.calibrate])
+        notes = measured(apply_platt(calibration, scores[data.measure]), data.accepted[data.measure])
+        head = {"kind": "recommendation", "layout": "multi_offer", "inputs": names, "accepts_missing": False} | BUDGET
+        head["offers"] = [offer["id"] for offer in data.library]
+        sizes = "-".join(str(size) for size in (len(names), *hidden, len(data.library)))
+        write_version(
+            directory / f"network/{version_number}",
+            {"model.onnx": model},
+            head=head,
+            output={"name": "scores"},
+            calibration=calibration,
+            training={"algorithm": f"MLP {sizes}, log-odds"} | common_notes(data) | notes,
+        )
 
 
-def fit_network(rows, offer, accepted, offers, hidden=(48, 24), epochs=6, batch=512, rate=2e-3, decay=1e-4):
+def fit_network(rows, offer, accepted, offers, hidden, epochs=6, batch=512, rate=2e-3, decay=1e-4):
     """Fits with Adam on the log-loss of the offer shown; returns (weights, bias) per layer.
 
-    `rows`: (n, features) standardised; `offer`, `accepted`: (n,).
+    `rows`: (n, features) standardised; `offer`, `accepted`: (n,); `hidden`: the sizes of the hidden layers.
     """
     rng = np.random.Generator(np.random.PCG64(SEED))
     sizes = [rows.shape[1], *hidden, offers]
@@ -401,7 +407,7 @@ def main():
     data = Impressions()
     print(f"{len(data.accepted):,} impressions, {data.accepted.mean():.1%} accepted")
     train_propensity(data, directory)
-    train_network(data, directory)
+    train_networks(data, directory)
     train_affinity(data, directory)
 
 

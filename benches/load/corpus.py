@@ -62,11 +62,20 @@ def running(policy):
     }
 
 
+def pinned(model):
+    """The directory of the version that a release of the workspace pins: the highest of the model at `model` that no
+    variant and no shadow names."""
+    policy = tomllib.loads((model.parent / "policy.toml").read_text())
+    variants = [variant for experiment in policy.get("experiment", []) for variant in experiment["variant"]]
+    named = {one.get("models", {}).get(model.name) for one in variants + policy.get("shadow", [])}
+    versions = [path for path in model.iterdir() if path.name.isdecimal() and int(path.name) not in named]
+    return max(versions, key=lambda path: int(path.name))
+
+
 def models(directory):
-    """Name and manifest of the highest version of each scoring model."""
+    """Name and manifest of the pinned version of each scoring model."""
     for name in sorted({path.parent.parent for path in directory.glob("*/*/model.toml")}):
-        version = max((path for path in name.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
-        manifest = tomllib.loads((version / "model.toml").read_text())
+        manifest = tomllib.loads((pinned(name) / "model.toml").read_text())
         if manifest["kind"] != "segmentation":
             yield name.name, manifest
 

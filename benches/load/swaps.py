@@ -15,6 +15,7 @@ import threading
 import time
 from pathlib import Path
 
+import corpus
 from report import Inconclusive
 from server import command_line
 
@@ -90,9 +91,8 @@ class Swaps:
 
 
 def marked(model, target, number):
-    """Copies the highest version of a model, with different bytes in every artefact; returns its directory."""
-    version = max((path for path in model.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
-    shutil.copytree(version, target)
+    """Copies the pinned version of a model, with different bytes in every artefact; returns its directory."""
+    shutil.copytree(corpus.pinned(model), target)
     for path in target.rglob("*"):
         if path.suffix == ".onnx":
             # Repeats the field `doc_string` of a ModelProto: if a field occurs twice, the last one counts.

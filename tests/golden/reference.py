@@ -249,9 +249,12 @@ class Workspace:
         return self.files[-1].read_text()
 
     def version(self, model):
-        """The directory of the highest version of a model; its files are noted as sources of the answers."""
+        """The directory of the highest version of a model that no variant and no shadow names; its files are noted as
+        sources of the answers."""
+        variants = [variant for experiment in self.policy.get("experiment", []) for variant in experiment["variant"]]
+        named = {one.get("models", {}).get(model) for one in variants + self.policy.get("shadow", [])}
         versions = [path for path in (self.directory / model).iterdir() if path.name.isdigit()]
-        highest = max(versions, key=lambda path: int(path.name))
+        highest = max((path for path in versions if int(path.name) not in named), key=lambda path: int(path.name))
         self.files += sorted(path for path in highest.iterdir() if path.is_file())
         return highest
 
