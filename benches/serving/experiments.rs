@@ -86,7 +86,7 @@ async fn measure([without, with]: [&Path; 2], what: &str, least: f64, visits: &[
 }
 
 /// Adds version 2 of the model: the same under other notes.
-fn second_version(workspace: &Path) {
+pub(crate) fn second_version(workspace: &Path) {
     let (first, second) = (workspace.join(MODEL).join("1"), workspace.join(MODEL).join("2"));
     let copied = Command::new("cp").arg("-R").arg(&first).arg(&second).status().unwrap();
     assert!(copied.success(), "the model cannot be copied");

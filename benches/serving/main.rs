@@ -1,10 +1,10 @@
-//! The performance of the server on this machine with the sample workspace, without its limits and its experiment:
+//! The performance of the server on this machine with the sample workspace, without its limits, experiment and shadow:
 //! latency, rates, start-up, memory, and the parts of a decision. Prints one table and asserts nothing about speed; takes
 //! about a minute. Some figures need Linux.
 //!
 //! `cargo bench --bench serving`
 //! `cargo bench --bench serving -- records` measures records instead (`records.rs`), `-- limits` limits and
-//! outcomes (`limits.rs`), and `-- experiments` experiments (`experiments.rs`).
+//! outcomes (`limits.rs`), `-- experiments` experiments (`experiments.rs`), and `-- shadows` shadows (`shadows.rs`).
 //!
 //! Consecutive calls are for different customers: all of them, in a shuffled order with a fixed seed. A repeated row
 //! would teach the branch predictor the trees of the model. Figures are the median of the passes, with the minimum and
@@ -35,6 +35,7 @@ mod parts;
 mod records;
 mod sample;
 mod server;
+mod shadows;
 #[path = "../../tests/server/unlimited.rs"]
 mod unlimited;
 
@@ -79,6 +80,9 @@ fn main() -> ExitCode {
     if arguments.iter().any(|argument| argument == "experiments") {
         return if experiments::run() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
+    if arguments.iter().any(|argument| argument == "shadows") {
+        return if shadows::run() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     measure_serving();
     ExitCode::SUCCESS
 }
@@ -109,7 +113,7 @@ fn measure_serving() {
     );
 }
 
-/// The sample workspace without its limits and its experiment, in `directory`.
+/// The sample workspace without its limits, experiment and shadow, in `directory`.
 fn workspace(directory: &Path) -> PathBuf {
     let (models, copy) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("models"), directory.join("workspace"));
     let copied = Command::new("cp").arg("-R").arg(models).arg(&copy).status().unwrap();

@@ -83,7 +83,11 @@ async fn health(server: &Server) -> Measured {
 }
 
 /// Measures `Rank`.
-async fn rank(server: &Server, requests: &Arc<[wire::RankRequest]>, connections: usize) -> Measured {
+pub(crate) async fn rank(
+    server: &Server,
+    requests: &Arc<[wire::RankRequest]>,
+    connections: usize,
+) -> Measured {
     let clients = clients(server, connections).await;
     closed_loop(callers(clients, requests, ranked), server.process()).await
 }

@@ -61,6 +61,13 @@ impl Server {
         value.unwrap().trim().parse().unwrap()
     }
 
+    /// The value of a metric by its name with its labels; `None` if it was not counted yet.
+    pub(crate) fn labelled_metric(&self, name: &str) -> Option<f64> {
+        let page = get(self.admin, "/metrics").unwrap();
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        Some(value.trim().parse().unwrap())
+    }
+
     /// The server's process.
     pub(crate) fn process(&self) -> Process {
         Process(self.child.id())
