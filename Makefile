@@ -34,7 +34,7 @@ SETTINGS    := RPS P99_MS SECONDS WARMUP CALL ADDRESS ADMIN MODELS ERRORS_PERCEN
 # The seed of property tests is fixed here, so that a change is judged by what it changes; `make properties` draws others.
 PROPTEST_RNG_SEED ?= 1
 
-.PHONY: run test lint docs build onnxruntime fuzz properties chaos replay-test swap-test swap-costs lanes stats bench-hostile bench bench-records bench-limits bench-experiments bench-shadows bench-history bench-segment bench-peers flame ghz load-test load-swap soak clean
+.PHONY: run test lint docs build onnxruntime fuzz properties chaos replay-test swap-test swap-costs shadow-memory lanes stats bench-hostile bench bench-records bench-limits bench-experiments bench-shadows bench-history bench-segment bench-peers flame ghz load-test load-swap soak clean
 
 run: build var/store/CURRENT
 	@scripts/run.sh $(BINARY)
@@ -142,6 +142,12 @@ swap-test: build
 # What a swap costs beside latency: from a push to live, memory of a warm release, convergence of a replica.
 swap-costs: build $(S3)
 	PROFFER_TEST_BINARY=$(BINARY) PROFFER_TEST_S3=$(if $(S3),$(CURDIR)/$(S3)) $(CARGO) test --locked --test server swap_costs::costs -- --ignored --nocapture --exact
+
+# Memory of a server all of whose DECISIONS are compared with a shadow, across promotions; takes minutes. `make test` does it with
+# 20,000.
+shadow-memory: DECISIONS ?= 1000000
+shadow-memory: build
+	PROFFER_TEST_SHADOWED=$(DECISIONS) PROFFER_TEST_BINARY=$(BINARY) $(CARGO) test --locked --test server shadows::memory:: -- --nocapture
 
 # Latency of Rank alone and beside a stream of bulk work that runs flat out; exits non-zero where its p99 more than doubles.
 lanes: build

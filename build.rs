@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "proto/proffer/v1/decision.proto",
         "proto/proffer/v1/model.proto",
         "proto/proffer/v1/release.proto",
+        "proto/proffer/v1/shadow.proto",
         "proto/proffer/v1/experiment.proto",
         "proto/proffer/v1/record_service.proto",
         "proto/proffer/v1/feedback.proto",

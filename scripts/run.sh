@@ -30,6 +30,8 @@ for _ in $(seq 100); do
   sleep 0.05
 done
 
+shadows=$("$proffer" shadow list --server "$listen" 2>/dev/null || true)
+
 # Another server may have answered on this address.
 kill -0 "$server" 2>/dev/null || { wait "$server"; exit 1; }
 cat <<EOF
@@ -42,6 +44,10 @@ ${ranking:-no ranking within ten seconds; see the log above}
 
 ${decisions:-no decision is recorded; see the log above}
 
+\$ $proffer shadow list --server $listen
+
+${shadows:-the shadow of the sample is not known; see the log above}
+
 The sample customers and their responses are simulated (models/README.md).
 
 gRPC      $listen   (reflection and health are on)
@@ -53,6 +59,7 @@ To try next, in another terminal:
   $proffer decision show ID --server $listen          why this decision, with an ID of the list above
   $proffer replay --store var/store --data var/data   are all decisions the same when they are made again?
   python3 examples/hour/play.py      an hour of this bank in a minute: offers, outcomes, limits (examples/hour/README.md)
+  $proffer shadow report --server $listen      after that hour: would a smaller network show the same?
   $proffer check models
   $proffer help
 Ctrl-C stops the server.

@@ -10,6 +10,7 @@ mod neighbours;
 mod offline;
 mod records;
 mod repeating;
+mod shadows;
 
 use std::future::Future;
 use std::io;
@@ -27,10 +28,12 @@ use self::neighbours::Neighbours;
 use self::records::Records;
 pub use self::records::{InStore, outside_of_stores, recorder};
 use self::repeating::Repeating;
+pub use self::shadows::ShadowConfig;
+use self::shadows::{ShadowParts, Shadows};
 use crate::admin::Admin;
 use crate::config::Config;
 use crate::grpc::Grpc;
-use decision::Decider;
+use decision::{Decider, ShadowSink};
 use event::erasure::ErasureError;
 use event::privacy::PrivacyError;
 use event::{EventError, SealedError};
@@ -43,10 +46,13 @@ use release::{
     RegistryParts, ReleaseConfig, Store, StoreError,
 };
 use telemetry::{Metrics, Readiness};
-use work::{Background, Workers};
+use work::{Background, Worker, Workers};
 
 /// How long the end of a server waits for what was recorded to be written.
 const RECORDING: Duration = Duration::from_secs(5);
+
+/// How long the end of a server waits for the comparison with a shadow that is made.
+const COMPARING: Duration = Duration::from_secs(1);
 
 /// Why the server does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +136,7 @@ pub struct App {
     records: Option<Records>,
     memory: Arc<Memory>,
     publisher: Publisher,
+    shadows: Arc<Shadows>,
 }
 
 impl App {
@@ -143,7 +150,8 @@ impl App {
 
     fn wire(config: Config) -> Result<Self, AppError> {
         let store = Store::open(&config.release.store, Some(&config.release.mirror))?;
-        let cache = Arc::new(GraphCache::new(OnnxRuntime::load()?, config.server.workers));
+        let cache = GraphCache::new(OnnxRuntime::load()?, config.server.workers).with_session_beside();
+        let cache = Arc::new(cache);
         let background = Background::default();
         let judge_bare = background.judge_bare.clone();
         let permits =
@@ -184,6 +192,17 @@ impl App {
         let memory = Arc::new(Memory::start(&config.feedback, records.as_ref(), &publisher, &metrics)?);
         memory.sample();
         let decider = decider.with_limiter(memory.limiter());
+        let shadows = Arc::new(Shadows::start(
+            &config.shadow,
+            ShadowParts {
+                publisher: publisher.clone(),
+                worker: cache.beside().unwrap_or_else(Worker::without_session),
+                log: records.as_ref().map(Records::log),
+                privacy: records.as_ref().map(Records::privacy).unwrap_or_default(),
+                metrics: Arc::clone(&metrics),
+            },
+        )?);
+        let decider = decider.with_shadow(Arc::clone(&shadows) as Arc<dyn ShadowSink>);
         let deployer = Deployer::new(DeployerParts {
             store: store.clone(),
             cache,
@@ -215,6 +234,7 @@ impl App {
             records,
             memory,
             publisher,
+            shadows,
         })
     }
 
@@ -250,6 +270,7 @@ impl App {
             metrics: Arc::clone(&self.metrics),
             records: self.records.as_ref().map(|records| (records.reader(), records.privacy())),
             feedback: self.memory.feedback(),
+            shadows: self.shadows.reports(),
             config: config.grpc,
             drain: config.server.drain.saturating_sub(config.server.drain_delay.unwrap_or_default()),
         };
@@ -257,7 +278,7 @@ impl App {
         let serving = tokio::spawn(services.serve(grpc, stop.clone().cancelled_owned()));
         let mut shutdown = std::pin::pin!(shutdown);
         let (deployer, poll, mut records) = (self.deployer.clone(), config.release.poll, self.records);
-        let (memory, store) = (Arc::clone(&self.memory), self.store);
+        let (memory, store, shadows) = (Arc::clone(&self.memory), self.store, self.shadows);
         let starting = blocking(move || start((&deployer, poll), (&memory, &store)));
         let following = tokio::select! {
             started = starting => match started.and_then(|started| started) {
@@ -282,7 +303,7 @@ impl App {
         let mut saving = None;
         if let (Some(_), Some(records)) = (&following, &mut records) {
             let neighbours = Neighbours::new(self.publisher, Arc::clone(&self.metrics));
-            let followed = records.follow_store(&self.deployer, &self.memory, neighbours, poll);
+            let followed = records.follow_store(&self.deployer, &self.memory, &shadows, neighbours, poll);
             followed.inspect_err(|_| stop.cancel())?;
             saving = Some(self.memory.save_regularly().inspect_err(|_| stop.cancel())?);
         }
@@ -304,11 +325,15 @@ impl App {
         looking.abort();
         drop((following, saving, ramping));
         self.ramps.give_up();
-        // After the last answer: what it recorded is to be written.
-        if let Some(records) = records {
-            let memory = self.memory;
-            blocking(move || records.close(&memory, RECORDING)).await?;
-        }
+        // After the last answer: what it recorded is to be written, and what shadows were compared on.
+        let memory = self.memory;
+        blocking(move || {
+            shadows.close(COMPARING);
+            if let Some(records) = records {
+                records.close(&memory, RECORDING);
+            }
+        })
+        .await?;
         admin.stop();
         ended
     }

@@ -25,6 +25,7 @@ mod replay;
 mod score;
 mod segment;
 mod serve;
+mod shadow;
 mod table;
 mod typed;
 mod upload;
@@ -74,6 +75,8 @@ enum Command {
     Release(release::ReleaseArgs),
     /// List, start, ramp, pause, stop and conclude experiments
     Experiment(experiment::ExperimentArgs),
+    /// List shadows, and report what they would have decided
+    Shadow(shadow::ShadowArgs),
     /// Show and list recorded decisions
     Decision(decision::DecisionArgs),
     /// Report what customers did with the offers that they were shown
@@ -167,6 +170,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Model(args) => model::run(&args),
         Command::Release(args) => release::run(&args),
         Command::Experiment(args) => experiment::run(&args),
+        Command::Shadow(args) => shadow::run(&args),
         Command::Decision(args) => decision::run(&args),
         Command::Outcomes(args) => outcomes::run(&args),
         Command::Events(args) => events::run(&args),

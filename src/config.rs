@@ -7,7 +7,7 @@ mod environment;
 
 use std::fmt;
 
-use crate::app::ServerConfig;
+use crate::app::{ServerConfig, ShadowConfig};
 use crate::grpc::GrpcConfig;
 use document::Problems;
 use document::settings::{Resolved, Settings};
@@ -39,6 +39,8 @@ pub struct Config {
     pub privacy: PrivacyConfig,
     /// How outcomes are taken.
     pub feedback: FeedbackConfig,
+    /// How much may wait for shadows.
+    pub shadow: ShadowConfig,
     /// Logs and traces.
     pub logging: LoggingConfig,
     resolved: Resolved,
@@ -62,9 +64,10 @@ impl Config {
         let events = EventConfig::read(&mut settings);
         let privacy = PrivacyConfig::read(&mut settings);
         let feedback = FeedbackConfig::read(&mut settings);
+        let shadow = ShadowConfig::read(&mut settings);
         let logging = LoggingConfig::read(&mut settings);
         let resolved = settings.finish()?;
-        Ok(Self { server, grpc, release, events, privacy, feedback, logging, resolved })
+        Ok(Self { server, grpc, release, events, privacy, feedback, shadow, logging, resolved })
     }
 }
 

@@ -32,6 +32,7 @@ mod record;
 mod records;
 mod release;
 mod rpc;
+mod shadow;
 mod status;
 mod threads;
 mod time;
@@ -55,6 +56,7 @@ pub use inference::InferenceService;
 pub use limits::Limits;
 pub use peers::most_connections;
 pub use records::Unreadable;
+pub use shadow::{FoundShadow, ShadowReports, ShadowStanding};
 
 use ::decision::Decider;
 use ::model::Repository;
@@ -97,6 +99,8 @@ pub struct Grpc {
     pub deployer: Deployer,
     /// Answers `ExperimentService`.
     pub ramps: Ramps,
+    /// Answers `ExperimentService` for shadows.
+    pub shadows: Arc<dyn ShadowReports>,
     /// The state that health checks report.
     pub readiness: Readiness,
     /// Where calls and connections are counted.
@@ -167,7 +171,7 @@ impl Grpc {
             .max_encoding_message_size(usize::MAX)
             .accept_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Gzip);
-        let experiments = ExperimentServiceServer::new(ExperimentService::new(self.ramps))
+        let experiments = ExperimentServiceServer::new(ExperimentService::new(self.ramps, self.shadows))
             .max_decoding_message_size(most)
             .max_encoding_message_size(usize::MAX)
             .accept_compressed(CompressionEncoding::Gzip)

@@ -12,6 +12,7 @@ use super::AppError;
 use super::memory::Memory;
 use super::neighbours::Neighbours;
 use super::repeating::Repeating;
+use super::shadows::Shadows;
 use event::erasure::{
     BEAT_EVERY, Erased, ErasureError, ErasureStore, Heartbeat, Heartbeats, LiveLog, Marker, ServerErasures,
     ServerLog,
@@ -71,7 +72,7 @@ impl Erasures {
     }
 
     /// Looks for erasures every `poll`, and for other servers. The customers in memory are those of `deployer`, which
-    /// serves by now, and what `memory` has.
+    /// serves by now, what `memory` has, and what waits for `shadows`.
     ///
     /// # Errors
     /// When the operating system refuses a thread.
@@ -79,6 +80,7 @@ impl Erasures {
         &mut self,
         deployer: &Deployer,
         memory: &Arc<Memory>,
+        shadows: &Arc<Shadows>,
         neighbours: Neighbours,
         poll: Duration,
     ) -> Result<(), AppError> {
@@ -89,8 +91,12 @@ impl Erasures {
             beating.look_around();
         }
         obeying.log.memory = Some(Arc::clone(memory));
-        let deployer = deployer.clone();
-        let mut forget = move |_: &Erased| deployer.renew_customers().map_err(|error| error.to_string());
+        let (deployer, shadows) = (deployer.clone(), Arc::downgrade(shadows));
+        let mut forget = move |_: &Erased| {
+            deployer.renew_customers().map_err(|error| error.to_string())?;
+            // Before the log is closed, so that what was compared of them is blanked with it.
+            shadows.upgrade().map_or(Ok(()), |shadows| shadows.forget())
+        };
         let obey = move || obeying.obey(&mut forget);
         self.threads.push(Repeating::start("erase", poll, set_idle_priority, obey)?);
         Ok(())

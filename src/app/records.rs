@@ -13,6 +13,7 @@ use super::AppError;
 use super::erasures::{Erasures, Missed};
 use super::memory::Memory;
 use super::neighbours::Neighbours;
+use super::shadows::Shadows;
 use decision::{Decider, Durable, RecordedCall};
 use document::settings::shown;
 use event::log::Recovery;
@@ -109,7 +110,7 @@ impl Records {
     }
 
     /// Looks for erasures every `poll`, and for other servers. The customers in memory are those of `deployer`, which
-    /// serves by now, and what `memory` has.
+    /// serves by now, what `memory` has, and what waits for `shadows`.
     ///
     /// # Errors
     /// When the operating system refuses a thread.
@@ -117,10 +118,11 @@ impl Records {
         &mut self,
         deployer: &Deployer,
         memory: &Arc<Memory>,
+        shadows: &Arc<Shadows>,
         neighbours: Neighbours,
         poll: Duration,
     ) -> Result<(), AppError> {
-        self.erasures.follow(deployer, memory, neighbours, poll)
+        self.erasures.follow(deployer, memory, shadows, neighbours, poll)
     }
 
     /// The erasures of which this server does not know.

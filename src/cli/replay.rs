@@ -1,4 +1,7 @@
-//! `proffer replay`: decides again from records, and compares; or asks what another release would have done.
+//! `proffer replay`: decides again from records, and compares; or asks what another release, or a shadow, would have
+//! done.
+
+mod shadows;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -6,6 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use uuid::Uuid;
 
+use self::shadows::Shadows;
 use super::archive::{ArchiveArgs, Selection, releases};
 use super::given::GivenFiles;
 use super::output::{Audience, Output, STANDARD};
@@ -26,7 +30,12 @@ Examples:
   proffer replay --store var/store --data var/data --decision ID
   proffer replay --input decisions.parquet --rescore             also ask the models again
   proffer replay --from 2026-11-01 --release 5                   who would get what with release 5?
-  proffer replay --from 2026-11-01 --policy policy.toml --html effect.html";
+  proffer replay --from 2026-11-01 --policy policy.toml --html effect.html
+  proffer replay --from 2026-11-01 --shadow                      what would the shadows of the release show?
+  proffer replay --shadow propensity_v8 --policy policy.toml     and that of a policy which is not released yet?";
+
+/// `--shadow` without an id. No shadow has this one.
+const ALL_SHADOWS: &str = "";
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
@@ -42,7 +51,7 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     input: Option<PathBuf>,
     /// Also ask the models again, and compare their scores
-    #[arg(long, conflicts_with_all = ["release", "offers", "policy"])]
+    #[arg(long, conflicts_with_all = ["release", "offers", "policy", "shadow"])]
     rescore: bool,
     /// What if this release had decided?
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -53,6 +62,13 @@ pub(super) struct ReplayArgs {
     /// What if the current release (or --release) had this policy?
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// What would the shadows of the current release (or --release, with --offers and --policy) have decided? With an
+    /// ID, only that one
+    #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = ALL_SHADOWS)]
+    shadow: Option<String>,
+    /// With --shadow: compare each only on the decisions that a server samples for it
+    #[arg(long, requires = "shadow")]
+    sampled: bool,
     #[command(flatten)]
     report: ReportArgs,
 }
@@ -95,6 +111,17 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     };
     let bar = progress::read("decisions");
     let shown = |decisions| bar.read(decisions, &reading);
+    if let Some(wanted) = &args.shadow {
+        let other = other(args, &deployer)?;
+        let wanted = Some(wanted.as_str()).filter(|wanted| *wanted != ALL_SHADOWS);
+        let shadows = Shadows::new(args, wanted, &other)?;
+        let releases = releases(deployer);
+        let source = |emit: &mut Emit<'_>| input.read(&query, &privacy, emit);
+        let replayed = shadows.replay(source, |number| releases.get(number), shown)?;
+        bar.clear();
+        check_customers(replayed.records)?;
+        return shadows.print(args, &replayed, &inputs);
+    }
     if args.release.is_some() || args.offers.is_some() || args.policy.is_some() {
         let other = other(args, &deployer)?;
         let releases = releases(deployer);

@@ -6,6 +6,7 @@ mod experiments;
 mod management;
 mod outcomes;
 mod records;
+mod shadows;
 
 use std::time::Duration;
 

@@ -1,10 +1,13 @@
-//! `proffer.v1.ExperimentService`: convert in, call one function of the ramps, convert out.
+//! `proffer.v1.ExperimentService`: convert in, call one function of the ramps or of the shadows, convert out.
+
+use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
 use super::limits::{check_author, check_id, check_note};
 use super::management::{blocking, take_on};
 use super::proto::proffer::v1 as wire;
+use super::shadow::{ShadowReports, ShadowStanding};
 use super::status;
 use release::{Change, ChangedExperiment, ExperimentSummary, Order, Ramps};
 
@@ -12,12 +15,13 @@ use release::{Change, ChangedExperiment, ExperimentSummary, Order, Ramps};
 #[derive(Debug, Clone)]
 pub(super) struct ExperimentService {
     ramps: Ramps,
+    shadows: Arc<dyn ShadowReports>,
 }
 
 impl ExperimentService {
-    /// A service over the ramps of a store.
-    pub(super) fn new(ramps: Ramps) -> Self {
-        Self { ramps }
+    /// A service over the ramps of a store, and what the server has found out about its shadows.
+    pub(super) fn new(ramps: Ramps, shadows: Arc<dyn ShadowReports>) -> Self {
+        Self { ramps, shadows }
     }
 
     async fn change<T>(
@@ -131,19 +135,41 @@ impl wire::experiment_service_server::ExperimentService for ExperimentService {
         let work = move |call: &_| ramps.conclude((&experiment, &winner), &author, &note, call);
         Ok(Response::new(blocking(admitted, work).await?.into()))
     }
+
+    async fn get_shadow_report(
+        &self,
+        request: Request<wire::GetShadowReportRequest>,
+    ) -> Result<Response<wire::GetShadowReportResponse>, Status> {
+        let (admitted, shadows) = (take_on(&request), Arc::clone(&self.shadows));
+        let wire::GetShadowReportRequest { shadow, placement } = request.into_inner();
+        check_named("shadow", "shadow", &shadow)?;
+        check_id("placement", &placement)?;
+        let is_operator = admitted.is_of_operator();
+        let mut found = blocking(admitted, move |_| shadows.find(&shadow)).await?;
+        if let ShadowStanding::Unavailable(why) = &mut found.standing
+            && !is_operator
+        {
+            conceal(why, "the release that serves cannot score it");
+        }
+        if !placement.is_empty() {
+            found.only_at(&placement);
+        }
+        Ok(Response::new(found.into()))
+    }
 }
 
-/// Replaces what the store said, if it said anything: only operators may know its paths and endpoints. The log gets it
-/// under the id that the text has.
+/// Replaces what the store said, if it said anything: only operators may know its paths and endpoints.
 fn withhold(error: &mut String) {
-    if error.is_empty() {
-        return;
+    if !error.is_empty() {
+        conceal(error, "the store cannot be used at the moment");
     }
+}
+
+/// Replaces details that are for operators. The log gets them under the id that the text has.
+fn conceal(details: &mut String, instead: &str) {
     let request_id = telemetry::ids::new_id();
-    tracing::warn!(%request_id, details = %error, "an answer leaves out what the store said");
-    *error = format!(
-        "the store cannot be used at the moment; the log of the server has the details under request id {request_id}"
-    );
+    tracing::warn!(%request_id, %details, "an answer leaves out what is for operators");
+    *details = format!("{instead}; the log of the server has the details under request id {request_id}");
 }
 
 fn withhold_pending(experiment: &mut ExperimentSummary) {

@@ -111,7 +111,7 @@ impl Rpc {
 pub(super) const OTHER: &str = "other";
 
 /// All calls.
-pub(super) const RPCS: [Rpc; 39] = [
+pub(super) const RPCS: [Rpc; 40] = [
     Rpc::serving("/proffer.v1.DecisionService/Rank", "Rank"),
     Rpc::serving("/proffer.v1.DecisionService/RankStream", "RankStream")
         .offloaded()
@@ -150,6 +150,7 @@ pub(super) const RPCS: [Rpc; 39] = [
     Rpc::switching("/proffer.v1.ExperimentService/StopExperiment", "StopExperiment"),
     Rpc::management("/proffer.v1.ExperimentService/WithdrawStop", "WithdrawStop").writing(),
     Rpc::management("/proffer.v1.ExperimentService/ConcludeExperiment", "ConcludeExperiment").writing(),
+    Rpc::management("/proffer.v1.ExperimentService/GetShadowReport", "GetShadowReport"),
     Rpc::management("/proffer.v1.RecordService/GetDecision", "GetDecision"),
     Rpc::management("/proffer.v1.RecordService/ListDecisions", "ListDecisions"),
     Rpc::probe("/inference.GRPCInferenceService/ServerLive", "ServerLive"),

@@ -11,7 +11,7 @@ use super::binary::{Ended, Process, command, init, proffer, proffer_prints};
 use super::harness::{Copy, Server, admin_get, sample_workspace};
 
 /// Every command, and part of its help that says what it is for.
-const COMMANDS: [(&[&str], &str); 36] = [
+const COMMANDS: [(&[&str], &str); 39] = [
     (&["serve"], "Serve a store over gRPC until SIGTERM"),
     (&["init"], "Make a new store of a workspace"),
     (&["check"], "without changing anything"),
@@ -40,6 +40,9 @@ const COMMANDS: [(&[&str], &str); 36] = [
     (&["experiment", "pause"], "everyone is in the same arm as before"),
     (&["experiment", "stop"], "on any server"),
     (&["experiment", "conclude"], "its winner holds for everyone"),
+    (&["shadow"], "report what they would have decided"),
+    (&["shadow", "list"], "whether they can decide"),
+    (&["shadow", "report"], "compared with what was decided"),
     (&["segment"], "Train segments of customers"),
     (&["segment", "train"], "--assignments"),
     (&["privacy"], "Make the keys for pseudonyms and sensitive values"),

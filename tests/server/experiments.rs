@@ -8,4 +8,4 @@ mod holdout;
 mod newcomers;
 mod overrides;
 mod replayed;
-mod scene;
+pub(crate) mod scene;

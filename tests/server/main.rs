@@ -46,6 +46,7 @@ mod replicas;
 mod s3;
 mod segment_command;
 mod segments;
+mod shadows;
 mod sizes;
 mod small;
 mod statuses;

@@ -61,7 +61,7 @@ fn without_times(replayed: &ReplayedShadows) -> Json {
                 fields.values_mut().for_each(strip);
             }
             Json::Array(items) => items.iter_mut().for_each(strip),
-            _ => {}
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
         }
     }
     let mut json = serde_json::to_value(replayed.tally.report(&Names::default())).unwrap();
