@@ -21,17 +21,24 @@ const CALIBRATION: &str = "[calibration]\nmethod = 'platt'\na = 1.0\nb = 0.0\n";
 /// Loads a release that pins version 1 of a model. Version 2, which takes the income instead of the balance, is there
 /// for variants. `calibrations` are the ends of their manifests.
 fn load(offers: &str, policy: &str, calibrations: [&str; 2]) -> Result<Release, Problems> {
+    let [first, second] = calibrations;
+    let versions = [
+        ("pushed_good.onnx", "'balance', 'annual_fee'", first),
+        ("pushed_good.onnx", "'income', 'annual_fee'", second),
+    ];
+    load_graphs(offers, policy, versions)
+}
+
+/// The same with the graph, the inputs and the end of the manifest of each version.
+fn load_graphs(offers: &str, policy: &str, versions: [(&str, &str, &str); 2]) -> Result<Release, Problems> {
     let directory = tempfile::tempdir().unwrap();
-    let graph = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/onnx/pushed_good.onnx");
-    for ((version, input), calibration) in
-        [("m/1", "balance"), ("m/2", "income")].into_iter().zip(calibrations)
-    {
+    let graphs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/onnx");
+    for (version, (graph, inputs, calibration)) in ["m/1", "m/2"].into_iter().zip(versions) {
         let version = directory.path().join(version);
         fs::create_dir_all(&version).unwrap();
-        fs::copy(&graph, version.join("model.onnx")).unwrap();
-        let manifest = format!(
-            "kind = 'propensity'\nlayout = 'pairwise'\ninputs = ['{input}', 'annual_fee']\n{calibration}"
-        );
+        fs::copy(graphs.join(graph), version.join("model.onnx")).unwrap();
+        let manifest =
+            format!("kind = 'propensity'\nlayout = 'pairwise'\ninputs = [{inputs}]\n{calibration}");
         fs::write(version.join("model.toml"), manifest).unwrap();
     }
     let pins = BTreeMap::from([("m".to_owned(), 1)]);
@@ -67,6 +74,31 @@ fn experiments_that_assign_nobody_use_no_features() {
         };
         assert!(has("balance"), "{state}");
         assert_eq!((has("age"), has("income")), (uses, uses), "{state}");
+    }
+}
+
+/// A challenger that ONNX Runtime runs takes a placement's calls to the workers only once somebody can meet it.
+#[test]
+fn experiments_that_assign_nobody_need_no_session() {
+    let draft = tried("draft");
+    let listed = draft.replace("id = 'b'\n", "id = 'b'\nlisted = ['tester']\n");
+    let cases = [
+        (tried("running"), true, true),
+        (tried("running").replace("coverage = 1.0", "coverage = 0.0"), false, true),
+        (draft, false, true),
+        (listed, true, true),
+        (tried("paused"), false, false),
+        (tried("stopped"), false, false),
+    ];
+    for (policy, unforced, forced) in cases {
+        let versions = [
+            ("pushed_good.onnx", "'balance', 'annual_fee'", ""),
+            ("reciprocal.onnx", "'income'", CALIBRATION),
+        ];
+        let release = load_graphs(OFFER, &policy, versions).unwrap();
+        let home = PlacementIndex::new(0);
+        let needs = (release.needs_session(home, false), release.needs_session(home, true));
+        assert_eq!(needs, (unforced, forced), "{policy}");
     }
 }
 
