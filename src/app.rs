@@ -17,7 +17,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +53,9 @@ const RECORDING: Duration = Duration::from_secs(5);
 
 /// How long the end of a server waits for the comparison with a shadow that is made.
 const COMPARING: Duration = Duration::from_secs(1);
+
+/// The file of the data directory that keeps stops of experiments that could not be written yet.
+const PENDING_STOPS: &str = "pending-stops.toml";
 
 /// Why the server does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -219,6 +222,8 @@ impl App {
             deployer: deployer.clone(),
             metrics: Arc::clone(&metrics),
             server: server_name(config.server.listen),
+            // Without records there is no data directory that this process has for itself.
+            pending_stops: records.as_ref().map(|_| config.events.directory.join(PENDING_STOPS)),
         });
         Ok(Self {
             config,
@@ -292,6 +297,7 @@ impl App {
                 // No call is in flight yet that would have to finish.
                 if readiness.abort_start() {
                     stop.cancel();
+                    self.ramps.give_up();
                     return Ok(());
                 }
                 // The release answers already; only the follower of the store is missing.
@@ -299,7 +305,7 @@ impl App {
             }
         };
         let ramping = following.is_some().then(|| ramp(&self.ramps, poll)).transpose();
-        let ramping = ramping.inspect_err(|_| stop.cancel())?;
+        let (stopping, ramping) = ramping.inspect_err(|_| stop.cancel())?.unzip();
         let mut saving = None;
         if let (Some(_), Some(records)) = (&following, &mut records) {
             let neighbours = Neighbours::new(self.publisher, Arc::clone(&self.metrics));
@@ -309,10 +315,12 @@ impl App {
         }
         let looking = tokio::spawn(Arc::clone(&self.memory).follow(self.deployer.clone()));
         let is_asked = following.is_none();
-        let shutdown = async move {
+        let mut asked_at = None;
+        let shutdown = async {
             if !is_asked {
                 shutdown.await;
             }
+            asked_at = Some(Instant::now());
         };
         let leave = Shutdown {
             readiness: &readiness,
@@ -324,7 +332,8 @@ impl App {
         stop.cancel();
         looking.abort();
         drop((following, saving, ramping));
-        self.ramps.give_up();
+        let taken = asked_at.map_or(Duration::ZERO, |asked| asked.elapsed());
+        end_stops(self.ramps, stopping, config.server.drain.saturating_sub(taken)).await?;
         // After the last answer: what it recorded is to be written, and what shadows were compared on.
         let memory = self.memory;
         blocking(move || {
@@ -351,10 +360,26 @@ fn start(
         .map_err(|source| AppError::Io { what: "cannot follow the store".to_owned(), source })
 }
 
-/// Takes the steps of schedules, and writes stops that could not be written before, every `poll`.
-fn ramp(ramps: &Ramps, poll: Duration) -> Result<Repeating, AppError> {
-    let ramps = ramps.clone();
-    Repeating::start("ramps", poll, || {}, move || ramps.poll(Utc::now()))
+/// Writes stops that could not be written before, and takes the steps of schedules, every `poll`. No stop waits for the
+/// load of a step.
+fn ramp(ramps: &Ramps, poll: Duration) -> Result<(Repeating, Repeating), AppError> {
+    let (stops, steps) = (ramps.clone(), ramps.clone());
+    let stopping = Repeating::start("stops", poll, || {}, move || stops.retry_stops())?;
+    let ramping = Repeating::start("ramps", poll, || {}, move || steps.advance(Utc::now()))?;
+    Ok((stopping, ramping))
+}
+
+/// Waits for an attempt at a stop that is under way, for at most about `within`, and logs what is left undone.
+async fn end_stops(ramps: Ramps, stopping: Option<Repeating>, within: Duration) -> Result<(), AppError> {
+    ramps.leave();
+    blocking(move || {
+        if let Some(stopping) = stopping {
+            // Fails once the thread has ended, which sends nothing.
+            _ = stopping.stop().recv_timeout(within);
+        }
+        ramps.give_up();
+    })
+    .await
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, AppError> {

@@ -50,6 +50,7 @@ impl App {
             deployer: deployer.clone(),
             metrics,
             server: "the command line".to_owned(),
+            pending_stops: None,
         });
         Ok((registry, deployer, ramps))
     }

@@ -23,8 +23,8 @@ skips these releases.";
 
 const AFTER_STOP: &str = "\
 While the store is away, the command fails, and says whether nothing has moved. The server that was asked tries again
-until the stop is done, withdrawn with --withdraw, or the server ends. `proffer experiment list` shows a stop that is
-pending.";
+until the stop is done or withdrawn with --withdraw; if it records decisions, also after a restart.
+`proffer experiment list` shows a stop that is pending.";
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]

@@ -90,6 +90,11 @@ impl Admitted {
         self.shared.in_flight.as_ref().is_some_and(|in_flight| in_flight.origin().is_local())
     }
 
+    /// Whether no release was loaded yet when the call came to its service.
+    pub(super) fn is_before_release(&self) -> bool {
+        self.readiness.as_ref().is_some_and(|readiness| readiness.state() == State::Starting)
+    }
+
     /// From now on only the caller's deadline bounds the call: its request is complete, and its answer may begin late.
     pub(super) fn take_time(&self) {
         self.shared.own_time.store(true, Ordering::Relaxed);
@@ -318,6 +323,7 @@ impl<S> Admission<S> {
         match self.layer.readiness.state() {
             // Leaving was announced; clients that have not noticed are still answered.
             State::Ready { .. } | State::Leaving => {}
+            State::Starting if rpc.before_release => {}
             State::Starting => return Err(status::starting()),
             State::Draining => return Err(status::draining()),
         }

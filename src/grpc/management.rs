@@ -40,6 +40,20 @@ where
     }
 }
 
+/// Replaces what the store said, if it said anything: only operators may know its paths and endpoints.
+pub(super) fn withhold(error: &mut String) {
+    if !error.is_empty() {
+        conceal(error, "the store cannot be used at the moment");
+    }
+}
+
+/// Replaces details that are for operators. The log gets them under the id that the text has.
+pub(super) fn conceal(details: &mut String, instead: &str) {
+    let request_id = telemetry::ids::new_id();
+    tracing::warn!(%request_id, %details, "an answer leaves out what is for operators");
+    *details = format!("{instead}; the log of the server has the details under request id {request_id}");
+}
+
 #[cfg(test)]
 mod tests {
     use tonic::Code;
@@ -52,6 +66,19 @@ mod tests {
         let panicked = blocking::<(), _>(Admitted::default(), |_| panic!("on purpose")).await.unwrap_err();
         assert_eq!(panicked.code(), Code::Internal);
         assert!(!panicked.message().contains("purpose"));
+    }
+
+    #[test]
+    fn what_the_store_said_is_for_operators() {
+        let mut error = "/srv/store/CURRENT at http://minio.internal:9000".to_owned();
+        withhold(&mut error);
+        assert!(!error.contains('/') && !error.contains("minio"), "{error}");
+        let id = error.rsplit(' ').next().unwrap();
+        assert!(uuid::Uuid::parse_str(id).is_ok(), "{error}");
+        // A store that works has said nothing.
+        let mut nothing = String::new();
+        withhold(&mut nothing);
+        assert!(nothing.is_empty());
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use tracing::Instrument;
 use super::admission::Admitted;
 use super::decision::request_id;
 use super::limits::{check_author, check_count, check_model_name, check_note};
-use super::management::{blocking, take_on};
+use super::management::{blocking, take_on, withhold};
 use super::proto::proffer::v1 as wire;
 use super::status;
 use release::{Deployer, PromotionRequest, Registry, ReleaseDraft, ServingState};
@@ -68,8 +68,9 @@ impl wire::release_service_server::ReleaseService for ReleaseService {
         let wire::ListReleasesRequest { count, before } = request.into_inner();
         let count = if count == 0 { LISTED } else { (count as usize).min(MAX_LISTED) };
         let registry = self.registry.clone();
+        let is_operator = admitted.is_of_operator();
         let mut list = blocking(admitted, move |_| registry.releases(count, before)).await?;
-        list.serving = Some(self.deployer.state().borrow().clone());
+        list.serving = Some(told_to(is_operator, self.deployer.state().borrow().clone()));
         Ok(Response::new(list.into()))
     }
 
@@ -149,7 +150,7 @@ async fn tell(
     admitted: &Admitted,
 ) -> Code {
     let end = loop {
-        let now = state.borrow_and_update().clone();
+        let now = told_to(admitted.is_of_operator(), state.borrow_and_update().clone());
         tokio::select! {
             sent = answers.send(Ok(now.into())) => if sent.is_err() { return Code::Cancelled },
             ended = admitted.ended() => break ended,
@@ -165,6 +166,14 @@ async fn tell(
     // A watcher that does not read learns of it from the end of the connection.
     let _ = answers.send(Err(end)).await;
     code
+}
+
+/// The state as its reader may know it: only operators read what the store said.
+fn told_to(is_operator: bool, mut state: ServingState) -> ServingState {
+    if !is_operator {
+        withhold(&mut state.store_error);
+    }
+    state
 }
 
 fn read_draft(request: wire::CreateReleaseRequest) -> Result<ReleaseDraft, Status> {
@@ -233,6 +242,22 @@ mod tests {
         readiness.drain();
         assert_eq!(release(told.next().await), Err(Code::Unavailable));
         assert_eq!(reporting.await.unwrap(), Code::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn only_operators_are_told_what_the_store_said() {
+        let said = "/srv/store/CURRENT: permission denied".to_owned();
+        let state = ServingState { release: 7, store_error: said.clone(), ..ServingState::default() };
+        assert_eq!(told_to(true, state.clone()), state);
+        let told = told_to(false, state.clone());
+        assert!(told.release == 7 && told.store_error.contains("under request id"), "{told:?}");
+        // A caller that did not come from loopback watches.
+        let (_state, watched) = watch::channel(state);
+        let (answers, taken) = mpsc::channel(1);
+        let reporting = tokio::spawn(async move { tell(watched, &answers, &Admitted::default()).await });
+        let told = ReceiverStream::new(taken).next().await.unwrap().unwrap().serving.unwrap();
+        assert!(!told.store_error.is_empty() && !told.store_error.contains("/srv"), "{told:?}");
+        assert_eq!(reporting.await.unwrap(), Code::Cancelled);
     }
 
     #[tokio::test]

@@ -23,6 +23,8 @@ pub(super) struct Rpc {
     pub answers: Cardinality,
     /// On which threads it runs.
     pub offload: Offload,
+    /// Whether it is taken before a release is loaded.
+    pub before_release: bool,
 }
 
 /// Whether a call leaves the thread of its connection ([`super::offload`]).
@@ -56,7 +58,8 @@ pub(super) enum Cardinality {
 impl Rpc {
     const fn new(path: &'static str, name: &'static str, pool: Option<Pool>) -> Self {
         let (requests, answers) = (Cardinality::One, Cardinality::One);
-        Self { path, name, pool, access: Access::Reads, requests, answers, offload: Offload::IfLong }
+        let (access, offload) = (Access::Reads, Offload::IfLong);
+        Self { path, name, pool, access, requests, answers, offload, before_release: false }
     }
 
     const fn serving(path: &'static str, name: &'static str) -> Self {
@@ -83,6 +86,11 @@ impl Rpc {
 
     const fn offloaded(self) -> Self {
         Self { offload: Offload::Always, ..self }
+    }
+
+    /// It is remembered until a release is loaded.
+    const fn before_release(self) -> Self {
+        Self { before_release: true, ..self }
     }
 
     /// A stream of requests.
@@ -147,8 +155,8 @@ pub(super) const RPCS: [Rpc; 40] = [
     Rpc::switching("/proffer.v1.ExperimentService/StartExperiment", "StartExperiment"),
     Rpc::switching("/proffer.v1.ExperimentService/RampExperiment", "RampExperiment"),
     Rpc::switching("/proffer.v1.ExperimentService/PauseExperiment", "PauseExperiment"),
-    Rpc::switching("/proffer.v1.ExperimentService/StopExperiment", "StopExperiment"),
-    Rpc::management("/proffer.v1.ExperimentService/WithdrawStop", "WithdrawStop").writing(),
+    Rpc::switching("/proffer.v1.ExperimentService/StopExperiment", "StopExperiment").before_release(),
+    Rpc::management("/proffer.v1.ExperimentService/WithdrawStop", "WithdrawStop").writing().before_release(),
     Rpc::management("/proffer.v1.ExperimentService/ConcludeExperiment", "ConcludeExperiment").writing(),
     Rpc::management("/proffer.v1.ExperimentService/GetShadowReport", "GetShadowReport"),
     Rpc::management("/proffer.v1.RecordService/GetDecision", "GetDecision"),
@@ -233,6 +241,12 @@ mod tests {
                 _ => Some(Pool::Management),
             };
             assert_eq!(rpc.pool, pool, "{}", rpc.path);
+            assert_eq!(
+                rpc.before_release,
+                ["StopExperiment", "WithdrawStop"].contains(&verb),
+                "{}",
+                rpc.path
+            );
             // Short unless the message is long.
             let short = ["Rank", "Score", "AssignSegments", "RecordOutcomes"].contains(&verb);
             let always = rpc.path.starts_with("/proffer.v1.") && !short;

@@ -122,11 +122,10 @@ pub(super) fn from_registry(error: &RegistryError, request_id: &str, audience: A
         RegistryError::Store(_) => {
             retry(Code::Unavailable, &of_store("the store cannot be used at the moment"), LATER)
         }
-        RegistryError::StopPending { outcome, .. } => retry(
+        RegistryError::StopPending { outcome, until, .. } => retry(
             Code::Unavailable,
             &of_store(&format!(
-                "{outcome}, since the store cannot be used at the moment; this server tries again to stop it until it \
-                 is done, withdrawn, or the server ends"
+                "{outcome}, since its stop could not be written; this server tries again until {until}"
             )),
             LATER,
         ),
@@ -422,7 +421,7 @@ mod tests {
             (RegistryError::Cancelled(Cancellation::DeadlineExceeded), Code::DeadlineExceeded),
             (RegistryError::Cancelled(Cancellation::Abandoned), Code::Cancelled),
             (RegistryError::Store(StoreError::NoSuchRelease(3)), Code::Unavailable),
-            (RegistryError::StopPending { outcome: text(), cause: text() }, Code::Unavailable),
+            (RegistryError::StopPending { outcome: text(), cause: text(), until: "x" }, Code::Unavailable),
             (RegistryError::Internal("a secret".to_owned()), Code::Internal),
         ];
         for (error, code) in cases {
@@ -443,6 +442,7 @@ mod tests {
             RegistryError::from(damaged),
             RegistryError::from(occupied),
             RegistryError::NoSpace(place()),
+            RegistryError::StopPending { outcome: "nothing has moved".into(), cause: place(), until: "done" },
         ];
         for error in errors {
             let operator = from_registry(&error, "r7", Audience::Operator);

@@ -84,7 +84,20 @@ impl Process {
     }
 
     /// The same, but its log is left unread once it serves.
-    pub(crate) fn start_unread(mut command: Command, store: &Path) -> Self {
+    pub(crate) fn start_unread(command: Command, store: &Path) -> Self {
+        let mut process = Self::launch(command, store);
+        while !process.serves() {
+            if process.child.try_wait().unwrap().is_some() {
+                let log: Vec<String> = process.unread.take().unwrap().lines().map_while(Result::ok).collect();
+                panic!("it does not serve: {log:#?}");
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        process
+    }
+
+    /// The same, but returns as soon as it listens.
+    pub(crate) fn launch(mut command: Command, store: &Path) -> Self {
         command.arg("serve").arg("--store").arg(store);
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]);
         // There is no load balancer to notify of the shutdown, unless a test sets a delay.
@@ -107,14 +120,12 @@ impl Process {
             addresses
         });
         let (address, admin) = addresses.unwrap_or_else(|| panic!("it does not start: {printed:#?}"));
-        while !admin_get(admin, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
-            if child.try_wait().unwrap().is_some() {
-                let log: Vec<String> = log.lines().map_while(Result::ok).collect();
-                panic!("it does not serve: {printed:#?} {log:#?}");
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
         Self { child, address, admin, log: None, unread: Some(log), _data: data }
+    }
+
+    /// Whether it serves.
+    pub(crate) fn serves(&self) -> bool {
+        admin_get(self.admin, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
     }
 
     /// Its process id.

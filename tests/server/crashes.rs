@@ -31,7 +31,8 @@ const CREATE: [(&str, bool); 4] = [
 ];
 
 /// The steps of a promotion, and whether the new release is current afterwards.
-const PROMOTE: [(&str, bool); 8] = [
+const PROMOTE: [(&str, bool); 9] = [
+    ("promote.loading", false),
     ("promote.loaded", false),
     ("promote.foreseen", false),
     ("promote.asked", false),

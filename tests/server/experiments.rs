@@ -2,6 +2,7 @@
 //! and nothing else, probabilities that are true, and files whose mistakes are named.
 
 mod arms;
+mod bucket;
 mod exploration;
 mod files;
 mod holdout;

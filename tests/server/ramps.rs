@@ -4,6 +4,7 @@
 
 mod commands;
 mod fleet;
+mod pending;
 mod schedules;
 mod stops;
 

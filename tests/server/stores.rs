@@ -5,6 +5,7 @@ mod interrupted;
 mod mirror;
 mod racing;
 mod trouble;
+mod variants;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

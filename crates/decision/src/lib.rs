@@ -184,7 +184,7 @@ impl Decider {
             CUSTOMERS_PER_PART
         };
         let (shared, cost) = (Arc::clone(&plan), snapshot.release.cost(plan.placement));
-        let session = snapshot.release.needs_session(plan.placement);
+        let session = snapshot.release.needs_session(plan.placement, !plan.forced.is_empty());
         let load = Load { items: customers, least, cost, units: 1, session };
         let work = move |range: Range<usize>, worker: &Worker, call: &Call| {
             let (began, customers) = (Instant::now(), range.len());

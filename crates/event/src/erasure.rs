@@ -3,7 +3,7 @@
 //! ```text
 //! erasures/<id>.toml            who is to be erased: salted hashes, no name
 //! erasures/<id>/<server>.ack    a server has no record of them left
-//! erasures/lease.toml           in a bucket: who rewrites sealed files now
+//! erasures/lease.toml           in a bucket: who rewrites sealed files, or was the last to
 //! erased/<id>.toml              what is kept of a complete erasure: who has asked, and when
 //! servers/<server>.toml         the heartbeat of a server
 //! ```

@@ -50,6 +50,14 @@ pub enum Standing {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Forced(Vec<(usize, usize)>);
 
+impl Forced {
+    /// Whether nothing is forced.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// Why a variant cannot be forced.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ForceError {

@@ -186,6 +186,14 @@ impl<R> Experiment<R> {
         self.placements.is_empty() || self.placements.binary_search(&placement).is_ok()
     }
 
+    /// Whether it puts customers into arms that no request forces.
+    #[must_use]
+    pub fn assigns(&self) -> bool {
+        let draws = self.state == State::Running && self.coverage > 0.0;
+        let lists = || self.variants.iter().any(|variant| !variant.listed.is_empty());
+        self.state.may_force() && (draws || lists())
+    }
+
     /// The next step of its schedule. It is due once the present coverage has lasted [`Step::after`].
     #[must_use]
     pub fn next_step(&self) -> Option<Step> {

@@ -152,11 +152,7 @@ fn read_experiment<R>(
     groups: &mut Vec<String>,
     rule: &mut impl FnMut(&Table<'_, '_>, &str) -> Option<R>,
 ) -> Option<Experiment<R>> {
-    let id: String = table.required("id");
-    if !id.is_empty() {
-        table.label(format!("experiment `{id}`"));
-        value::check_name(table, "id", &id);
-    }
+    let id = value::read_id(table, "experiment ");
     let state = table.choice("state", &State::ALL).unwrap_or_default();
     let placements = read_places(table, names);
     let scheme = table.choice("scheme", &Scheme::ALL).unwrap_or_default();
@@ -269,10 +265,13 @@ fn read_group(table: &Table<'_, '_>, groups: &mut Vec<String>) -> Result<Option<
     let name: Option<String> = table.optional("group");
     let range: Option<[f64; 2]> = table.optional("group_range");
     let Some(name) = name else {
+        if table.has("group") {
+            return Err(Reported);
+        }
         if table.has("group_range") {
             table.problem_at("group_range", "`group_range` needs a `group`");
         }
-        return if table.has("group") { Err(Reported) } else { Ok(None) };
+        return Ok(None);
     };
     value::check_name(table, "group", &name);
     let range = if table.has("group_range") { range.ok_or(Reported)? } else { [0.0, 1.0] };
@@ -299,14 +298,15 @@ fn read_group(table: &Table<'_, '_>, groups: &mut Vec<String>) -> Result<Option<
 }
 
 fn read_steps(table: &Table<'_, '_>, tables: &[Table<'_, '_>], coverage: f64) -> Vec<Step> {
-    let mut steps: Vec<Step> = Vec::new();
-    for step in tables {
-        let Share(reached) = step.required("coverage");
-        let After(after) = step.required("after");
-        refuse(step, &UNENFORCED);
-        step.finish();
-        if let Some(before) = steps.last().filter(|before| before.coverage >= reached) {
-            let before = before.coverage;
+    let read: Vec<(Option<Share>, Option<After>)> = tables.iter().map(read_step).collect();
+    // Where a coverage could not be read, nothing is said about the order of all.
+    let reached: Option<Vec<f64>> =
+        read.iter().map(|(reached, _)| reached.map(|Share(reached)| reached)).collect();
+    let Some(reached) = reached else { return Vec::new() };
+    for (pair, step) in reached.windows(2).zip(tables.iter().skip(1)) {
+        if let [before, reached] = pair
+            && before >= reached
+        {
             step.problem_at(
                 "coverage",
                 format!(
@@ -314,16 +314,25 @@ fn read_steps(table: &Table<'_, '_>, tables: &[Table<'_, '_>], coverage: f64) ->
                 ),
             );
         }
-        steps.push(Step { coverage: reached, after });
     }
-    if let Some(last) = steps.last().filter(|last| last.coverage < coverage) {
-        let last = last.coverage;
+    if let Some(last) = reached.last().filter(|last| **last < coverage) {
         table.problem_at(
             "coverage",
             format!("`coverage` {coverage} is more than the last step's {last}; remove the steps"),
         );
     }
-    steps
+    let step = |(reached, after): (Option<Share>, Option<After>)| {
+        let (Share(coverage), After(after)) = (reached?, after?);
+        Some(Step { coverage, after })
+    };
+    read.into_iter().map(step).collect::<Option<Vec<Step>>>().unwrap_or_default()
+}
+
+fn read_step(step: &Table<'_, '_>) -> (Option<Share>, Option<After>) {
+    let read = (value::needed(step, "coverage"), value::needed(step, "after"));
+    refuse(step, &UNENFORCED);
+    step.finish();
+    read
 }
 
 /// Reports a split that does not work, on the line of the key that is wrong.

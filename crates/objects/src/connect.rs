@@ -79,6 +79,13 @@ impl Objects {
             if prefix.is_root() { Arc::new(store) } else { Arc::new(PrefixStore::new(store, prefix)) };
         Ok(Self { store, shown: format!("s3://{rest}"), root: None, background: Background::start()? })
     }
+
+    /// An empty bucket in memory.
+    #[cfg(test)]
+    pub(crate) fn in_memory() -> Self {
+        let store = Arc::new(object_store::memory::InMemory::new());
+        Self { store, shown: "memory".to_owned(), root: None, background: Background::start().unwrap() }
+    }
 }
 
 /// Does for `variables` what `AmazonS3Builder::from_env` does for the environment.

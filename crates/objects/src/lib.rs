@@ -9,6 +9,7 @@
 mod connect;
 mod error;
 pub mod files;
+mod lease;
 mod lock;
 mod staging;
 mod transfer;
@@ -31,6 +32,7 @@ use object_store::{
 use tokio::task::JoinSet;
 
 pub use self::error::ObjectsError;
+pub use self::lease::{Claim, Holder, Lease, LeaseTerms, Renewal};
 pub use self::lock::DirectoryLock;
 pub use self::staging::{Staging, sweep};
 use connect::Background;

@@ -240,7 +240,6 @@ fn read_part(source: &mut File) -> io::Result<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use object_store::memory::InMemory;
     use tempfile::TempDir;
 
     use super::*;
@@ -248,9 +247,7 @@ mod tests {
     /// A bucket in memory, and a file of so many bytes.
     fn bucket(bytes: u64) -> (TempDir, Objects, std::path::PathBuf) {
         let root = tempfile::tempdir().unwrap();
-        let mut objects = Objects::in_directory(root.path()).unwrap();
-        objects.store = Arc::new(InMemory::new());
-        objects.root = None;
+        let objects = Objects::in_memory();
         let file = root.path().join("file");
         let content: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8).collect();
         std::fs::write(&file, content).unwrap();

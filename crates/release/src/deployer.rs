@@ -6,6 +6,7 @@
 //! [`Deployer::promote`].
 
 mod follow;
+mod loading;
 mod rollback;
 mod warm;
 
@@ -20,19 +21,19 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 pub use self::follow::Follower;
+pub(crate) use self::loading::Turn;
 use super::customers::Customers;
-use super::load::trust;
 use super::store::{Stamp, Stamped};
 use super::{
-    Current, Promotion, Publisher, RefusedRelease, RegistryError, Release, ReleaseFiles, ReleaseSource,
-    ServingState, Snapshot, Store, StoreError, fault, now, refusals,
+    Current, Promotion, Publisher, RefusedRelease, RegistryError, Release, ServingState, Snapshot, Store,
+    StoreError, fault, now,
 };
 use document::Problems;
 use feature::store::CustomerSource;
 use model::GraphCache;
 use model::{Engine, Repository};
 use telemetry::{Metrics, Readiness};
-use work::{Background, Call, run_with_foreign_stack};
+use work::{Background, Call};
 
 /// The most refused releases to remember.
 const REFUSED: usize = 16;
@@ -51,6 +52,19 @@ pub struct PromotionRequest {
     pub author: String,
     /// The reason, for the history.
     pub reason: String,
+}
+
+/// What has to be current, so that a promotion is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Anything,
+    /// This release, whichever promotion made it current.
+    Release(u64),
+    /// This promotion, and no later one of the same release.
+    Promotion {
+        release: u64,
+        sequence: u64,
+    },
 }
 
 /// What a deployer needs.
@@ -144,6 +158,7 @@ impl Deployer {
         // An empty mirror of a bucket would mean no customers until the first poll.
         self.parts().store.sync_customers()?;
         // No requests yet, so the load need not yield.
+        fault::point("promote.starting");
         let mut snapshot = self.load_at_once(current.release)?;
         // `CURRENT` may have moved during the load.
         while let Some(moved) = self.parts().store.current_unless(&stamp)? {
@@ -168,19 +183,46 @@ impl Deployer {
     /// during the load; [`RegistryError::Store`] where the target of a later rollback cannot be read. In each case
     /// nothing has changed.
     pub fn promote(&self, request: &PromotionRequest, call: &Call) -> Result<Promotion, RegistryError> {
+        let expected = request.expected_current.map_or(Expected::Anything, Expected::Release);
+        self.promote_over(request, expected, Turn::InLine, call)
+    }
+
+    /// As [`Deployer::promote`], over one promotion alone: after any other, also one of the same release, it is
+    /// [`RegistryError::Overtaken`].
+    ///
+    /// # Errors
+    /// As [`Deployer::promote`].
+    pub(crate) fn promote_step(
+        &self,
+        request: &PromotionRequest,
+        over: &Current,
+        turn: Turn,
+        call: &Call,
+    ) -> Result<Promotion, RegistryError> {
+        let expected = Expected::Promotion { release: over.release, sequence: over.sequence };
+        self.promote_over(request, expected, turn, call)
+    }
+
+    fn promote_over(
+        &self,
+        request: &PromotionRequest,
+        expected: Expected,
+        turn: Turn,
+        call: &Call,
+    ) -> Result<Promotion, RegistryError> {
         let number = self.shared.calls.fetch_add(1, Ordering::SeqCst) + 1;
         let begun = self.parts().store.current()?;
-        refuse_stale(request.expected_current, &begun.current)?;
-        let (snapshot, warm) = self.prepare(request.release)?;
+        expected.refuse_other(&begun.current)?;
+        let (snapshot, warm) = self.prepare(request.release, turn)?;
         fault::point("promote.loaded");
         // The history may be long, so it is read before `CURRENT` moves, not under the lock.
         let foreseen = self.parts().store.current()?.current;
-        refuse_stale(request.expected_current, &foreseen)?;
+        expected.refuse_other(&foreseen)?;
         let target = self.target_over(&foreseen, request.release)?;
         fault::point("promote.foreseen");
         let replaced = Cell::new(foreseen.release);
         let promotion = self.switch(number, snapshot, warm, call, |current| {
-            refuse_stale(request.expected_current, current)?;
+            expected.refuse_other(current)?;
             replaced.set(current.release);
             // Only if another promotion came in between is it read again here.
             let is_as_foreseen = current.sequence == foreseen.sequence;
@@ -248,146 +290,6 @@ impl Deployer {
         let overtaken_by =
             later.filter(|later| later.sequence > current.sequence).map_or(0, |later| later.release);
         Ok(Promotion { current, overtaken_by, warm, warnings: Vec::new() })
-    }
-
-    /// The release with its customers, in memory and warmed up; and whether it was in memory already.
-    fn prepare(&self, release: u64) -> Result<(Arc<Snapshot>, bool), RegistryError> {
-        if let Some(found) = self.find_warm(release) {
-            return Ok((self.with_customers(found), true));
-        }
-        let _one_at_a_time = self.shared.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        // The previous holder of the lock may have loaded it.
-        if let Some(found) = self.find_warm(release) {
-            return Ok((self.with_customers(found), true));
-        }
-        self.shared.state.send_modify(|state| state.loading = release);
-        let (deployer, in_memory) = (self.clone(), self.in_memory());
-        let loaded = self.parts().background.load.run(move || deployer.load(release, &in_memory));
-        self.shared.state.send_modify(|state| state.loading = 0);
-        let loaded = loaded.map_err(|error| RegistryError::Internal(error.to_string()))?;
-        match &loaded {
-            // A missing release concerns only its caller, and an unreadable store says nothing about a release.
-            Ok(_) | Err(RegistryError::NotFound(_) | RegistryError::Store(_)) => {}
-            Err(error) => self.refuse(release, error),
-        }
-        Ok((loaded?, false))
-    }
-
-    fn load_at_once(&self, number: u64) -> Result<Arc<Snapshot>, RegistryError> {
-        run_with_foreign_stack(|| self.load(number, &[]))
-            .map_err(|error| RegistryError::Internal(error.to_string()))?
-    }
-
-    /// A release for work beside serving, such as deciding again: one in memory, else it is loaded on idle priority
-    /// and not kept.
-    ///
-    /// # Errors
-    /// When it does not exist or cannot be loaded.
-    pub fn release(&self, number: u64) -> Result<Arc<Release>, RegistryError> {
-        if let Some(warm) = self.find_warm(number) {
-            return Ok(Arc::clone(&warm.release));
-        }
-        let files = self.parts().store.release(number)?;
-        self.load_beside(files)
-    }
-
-    /// As [`Deployer::release`], with other texts in place of its `offers.toml` and its `policy.toml`.
-    ///
-    /// # Errors
-    /// As [`Deployer::release`], and everything that is wrong with the texts.
-    pub fn changed_release(
-        &self,
-        number: u64,
-        offers: Option<String>,
-        policy: Option<String>,
-    ) -> Result<Arc<Release>, RegistryError> {
-        let mut files = self.parts().store.release(number)?;
-        files.offers = offers.unwrap_or(files.offers);
-        files.policy = policy.unwrap_or(files.policy);
-        self.load_beside(files)
-    }
-
-    /// Whether a release would load with another text in place of its `policy.toml`. Models that are in memory are not
-    /// loaded again, and it does not wait for gates.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the text; as [`Deployer::release`].
-    pub fn check_policy(&self, release: &ReleaseFiles, policy: &str) -> Result<(), RegistryError> {
-        let files = ReleaseFiles { policy: policy.to_owned(), ..release.clone() };
-        let (deployer, in_memory) = (self.clone(), self.in_memory());
-        let loaded =
-            self.parts().background.load.run(move || deployer.load_files(&files, &in_memory).map(drop));
-        loaded.map_err(|error| RegistryError::Internal(error.to_string()))?
-    }
-
-    /// A release with the customers of the store.
-    ///
-    /// # Errors
-    /// When the customers do not fit its schema.
-    pub fn with_customers_of_store(&self, release: Arc<Release>) -> Result<Arc<Snapshot>, RegistryError> {
-        let customers = self.shared.customers.under(release.schema()).map_err(RegistryError::Unsound)?;
-        Ok(Arc::new(Snapshot { release, customers }))
-    }
-
-    fn load_beside(&self, files: ReleaseFiles) -> Result<Arc<Release>, RegistryError> {
-        let (deployer, in_memory) = (self.clone(), self.in_memory());
-        let loaded = self.parts().background.judge.run(move || deployer.load_files(&files, &in_memory));
-        loaded.map_err(|error| RegistryError::Internal(error.to_string()))?.map(Arc::new)
-    }
-
-    fn load(&self, number: u64, in_memory: &[Arc<Release>]) -> Result<Arc<Snapshot>, RegistryError> {
-        let began = Instant::now();
-        let files = self.parts().store.release(number)?;
-        let snapshot = self.with_customers_of_store(Arc::new(self.load_files(&files, in_memory)?))?;
-        self.parts().metrics.release_loaded(began.elapsed());
-        tracing::info!(release = number, took = ?began.elapsed(), "loaded");
-        Ok(snapshot)
-    }
-
-    fn load_files(&self, files: &ReleaseFiles, in_memory: &[Arc<Release>]) -> Result<Release, RegistryError> {
-        let parts = self.parts();
-        let (versions, answering) = (files.versions(), files.answering_versions());
-        for (name, version) in &versions {
-            match parts.store.fetch_version(name, *version).map_err(missing_pin) {
-                Err(error) if !answering.contains(&(name.clone(), *version)) => {
-                    let release = files.record.number;
-                    tracing::warn!(release, model = name, version, %error, "a shadow's version cannot be fetched");
-                }
-                fetched => _ = fetched?,
-            }
-        }
-        trust(&parts.store, &versions, parts.cache.runtime());
-        let source = ReleaseSource::of_store(&parts.store, files);
-        let mut release = Release::load(&source, &parts.cache).map_err(RegistryError::Unsound)?;
-        for refusal in refusals(&release, &source).iter() {
-            tracing::warn!(release = files.record.number, %refusal, "a new release would be refused for this; it decides as before");
-        }
-        release.warm_up_to_serve(&parts.cache, in_memory).map_err(RegistryError::Unsound)?;
-        Ok(release)
-    }
-
-    /// The releases in memory: the serving one first.
-    fn in_memory(&self) -> Vec<Arc<Release>> {
-        let warm = self.lock().warm.iter().map(|snapshot| Arc::clone(&snapshot.release)).collect::<Vec<_>>();
-        let serving = self.parts().publisher.serving().map(|snapshot| Arc::clone(&snapshot.release));
-        serving.into_iter().chain(warm).collect()
-    }
-
-    fn find_warm(&self, number: u64) -> Option<Arc<Snapshot>> {
-        let serving = self.parts().publisher.serving();
-        let published = self.lock();
-        let found = serving.iter().chain(&published.warm).find(|known| known.release.number() == number);
-        found.map(Arc::clone)
-    }
-
-    /// The snapshot with the latest customers if they are in memory; else with its own, which the next poll renews.
-    fn with_customers(&self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
-        match self.shared.customers.known(snapshot.release.schema()) {
-            Some(customers) if !Arc::ptr_eq(&customers, &snapshot.customers) => {
-                Arc::new(Snapshot { release: Arc::clone(&snapshot.release), customers })
-            }
-            _ => snapshot,
-        }
     }
 
     /// Publishes with one pointer store. The snapshot before stays warm; the oldest warm ones retire.
@@ -504,14 +406,6 @@ fn went_back(from: u64, to: u64) -> String {
     )
 }
 
-/// The release exists, but a version that it pins does not.
-fn missing_pin(error: StoreError) -> RegistryError {
-    if matches!(error, StoreError::NoSuchVersion { .. }) {
-        return RegistryError::Precondition(error.to_string());
-    }
-    error.into()
-}
-
 /// The `CURRENT` after `current` that promotes `release`; a rollback from it goes to `previous`.
 fn next(current: &Current, release: u64, previous: u64, author: &str, reason: &str) -> Current {
     Current {
@@ -524,12 +418,49 @@ fn next(current: &Current, release: u64, previous: u64, author: &str, reason: &s
     }
 }
 
-fn refuse_stale(expected: Option<u64>, current: &Current) -> Result<(), RegistryError> {
-    match expected {
-        Some(expected) if expected != current.release => {
-            let message = format!("release {expected} was expected to be current");
-            Err(RegistryError::Overtaken { current: current.release, message })
+impl Expected {
+    /// Refuses what is current if something else was expected.
+    fn refuse_other(self, current: &Current) -> Result<(), RegistryError> {
+        let (wanted, is_it) = match self {
+            Self::Anything => return Ok(()),
+            Self::Release(release) => (release, current.release == release),
+            Self::Promotion { release, sequence } => (release, current.sequence == sequence),
+        };
+        if is_it {
+            return Ok(());
         }
-        _ => Ok(()),
+        let message = if current.release == wanted {
+            format!("release {wanted} was promoted again, by promotion {}", current.sequence)
+        } else {
+            format!("release {wanted} was expected to be current")
+        };
+        Err(RegistryError::Overtaken { current: current.release, message })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_promoted_over_one_promotion_and_a_person_over_a_release() {
+        let current = |release, sequence| Current {
+            release,
+            previous: 0,
+            sequence,
+            author: String::new(),
+            reason: String::new(),
+            time: String::new(),
+        };
+        let step = Expected::Promotion { release: 2, sequence: 5 };
+        assert!(step.refuse_other(&current(2, 5)).is_ok());
+        let again = step.refuse_other(&current(2, 7)).unwrap_err();
+        assert!(matches!(again, RegistryError::Overtaken { current: 2, .. }), "{again}");
+        assert!(again.to_string().starts_with("release 2 was promoted again, by promotion 7"), "{again}");
+        assert!(step.refuse_other(&current(3, 6)).is_err());
+        assert!(Expected::Release(2).refuse_other(&current(2, 7)).is_ok());
+        let other = Expected::Release(2).refuse_other(&current(3, 6)).unwrap_err();
+        assert_eq!(other.to_string(), "release 2 was expected to be current; release 3 is current");
+        assert!(Expected::Anything.refuse_other(&current(3, 6)).is_ok());
     }
 }

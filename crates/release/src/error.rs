@@ -40,15 +40,14 @@ pub enum RegistryError {
         message: String,
     },
     /// An experiment could not be stopped, because the store is away. The server tries again.
-    #[error(
-        "{outcome}, since its stop could not be written: {cause}; this server tries again until it is done, withdrawn, \
-         or the server ends"
-    )]
+    #[error("{outcome}, since its stop could not be written: {cause}; this server tries again until {until}")]
     StopPending {
         /// The experiment, and what is known of it: that it goes on, or nothing.
         outcome: String,
         /// What the store said.
         cause: String,
+        /// How long the server tries.
+        until: &'static str,
     },
     /// The disk is full.
     #[error("{0}; make room and repeat the call")]

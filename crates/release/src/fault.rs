@@ -15,6 +15,8 @@
 //! | `release.staged` | the texts of a release: locally in staging; on S3 half a release, its number taken |
 //! | `release.placing` | locally the whole release in staging; on S3 everything but `release.toml` |
 //! | `release.placed` | the release exists |
+//! | `promote.starting` | a server starts, and has loaded nothing yet |
+//! | `promote.loading` | it is the turn of the release, and nothing of it is loaded |
 //! | `promote.loaded` | the release is loaded and warm, `CURRENT` has not moved |
 //! | `promote.foreseen` | as before; where a rollback from it goes is read |
 //! | `promote.asked` | nothing has been read or locked yet |
@@ -46,6 +48,8 @@ const STEPS: Steps = Steps::new(&[
     "release.staged",
     "release.placing",
     "release.placed",
+    "promote.starting",
+    "promote.loading",
     "promote.loaded",
     "promote.foreseen",
     "promote.asked",

@@ -20,7 +20,7 @@ pub use self::usage::{CONSENT_PREFIX, ConsentFeature, FeatureUsage, UsedFeatures
 pub use self::variants::Replacement;
 use super::{ReleaseFiles, Store, Workspace};
 use document::{Document, Problems, suggestion};
-use experiment::{Experiments, OfferKey, State};
+use experiment::{Experiments, OfferKey};
 use feature::FeatureSchema;
 use model::GraphCache;
 use model::onnx::OnnxRuntime;
@@ -111,6 +111,15 @@ pub struct Scorer {
     pub column: usize,
 }
 
+/// Whether decisions at a placement may need the sessions of a worker.
+#[derive(Debug, Clone, Copy)]
+struct SessionNeeds {
+    /// Of calls that force no variant.
+    unforced: bool,
+    /// Of calls that do.
+    forced: bool,
+}
+
 /// A release in memory, checked and ready to decide.
 #[derive(Debug)]
 pub struct Release {
@@ -135,8 +144,8 @@ pub struct Release {
     pairings: Vec<Option<Pairing>>,
     /// The measured cost of one customer, by placement.
     costs: Vec<Cost>,
-    /// Whether a model runs in ONNX Runtime, by placement.
-    sessions: Vec<bool>,
+    /// Whether ONNX Runtime runs one of the models that may decide, by placement.
+    sessions: Vec<SessionNeeds>,
     /// By placement.
     offer_counts: Vec<Arc<OfferCounts>>,
     segmentation: Option<Segmenter>,
@@ -209,10 +218,15 @@ impl Release {
         let offer_counts = count_offers(&catalog);
         let runs = |model: ModelIndex| models[model.get()].needs_session();
         let needs = |(placement, row): (usize, &Vec<Option<Scorer>>)| {
-            // A request may force a variant of a draft, so only experiments that assign nobody need no session.
-            let mut replaced = variants::at_placement(&catalog, &replacements, placement, State::may_force);
-            row.iter().flatten().any(|scorer| runs(scorer.model))
-                || replaced.any(|replaced| runs(replaced.by))
+            let is_needed = |counts| {
+                let mut replaced = variants::at_placement(&catalog, &replacements, placement, counts);
+                row.iter().flatten().any(|scorer| runs(scorer.model))
+                    || replaced.any(|replaced| runs(replaced.by))
+            };
+            SessionNeeds {
+                unforced: is_needed(|experiment| experiment.assigns()),
+                forced: is_needed(|experiment| experiment.state.may_force()),
+            }
         };
         let sessions = scorers.iter().enumerate().map(needs).collect();
         let scoring = usage::Scoring { models: &models, scorers: &scorers, replacements: &replacements };
@@ -346,10 +360,12 @@ impl Release {
         &self.costs[placement.get()]
     }
 
-    /// Whether a decision at a placement may need a worker's sessions.
+    /// Whether a decision at a placement may need a worker's sessions. A request that `forces` variants may reach models
+    /// of experiments that assign nobody otherwise, such as drafts.
     #[must_use]
-    pub fn needs_session(&self, placement: PlacementIndex) -> bool {
-        self.sessions[placement.get()]
+    pub fn needs_session(&self, placement: PlacementIndex, forces: bool) -> bool {
+        let needs = self.sessions[placement.get()];
+        if forces { needs.forced } else { needs.unforced }
     }
 
     /// Counts how often the offers of a placement were considered and shown; callers count with every decision.

@@ -8,23 +8,28 @@
 //! what happens to a stop while the store is away.
 
 mod history;
+mod kept;
+mod patience;
 mod schedule;
 mod stops;
 mod unpromoted;
 mod view;
 
 use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chrono::{DateTime, Utc};
 use experiment::State;
 use experiment::edit::{self, Concluded, EditError};
 
 use self::history::History;
+use self::kept::Kept;
 use self::schedule::Advancing;
 use self::stops::Stops;
 use self::unpromoted::Unpromoted;
 use self::view::{Standing, View};
+use super::deployer::Turn;
 use super::records::{
     Change, ChangedExperiment, ConcludedExperiment, ExperimentDetail, ExperimentList, ExperimentStep, Order,
     StepAction,
@@ -51,6 +56,9 @@ pub struct RampsParts {
     pub metrics: Arc<Metrics>,
     /// What the lease of a turn calls this server, for people who look into a bucket.
     pub server: String,
+    /// The file in which pending stops outlive the process, in a directory that this process alone writes to. `None`:
+    /// they are forgotten when it ends.
+    pub pending_stops: Option<PathBuf>,
 }
 
 /// Changes experiments; clones are handles to the same one.
@@ -65,9 +73,11 @@ struct Shared {
     view: Mutex<Option<Arc<View>>>,
     history: Mutex<History>,
     stops: Mutex<Stops>,
-    /// By experiment, the release that was made for its last step and could not be promoted.
+    /// Releases that were made for steps and could not be promoted.
     unpromoted: Mutex<Unpromoted>,
     advancing: Mutex<Advancing>,
+    /// Whether the server is about to end.
+    is_leaving: AtomicBool,
 }
 
 impl fmt::Debug for Ramps {
@@ -86,19 +96,23 @@ struct Step {
 }
 
 impl Ramps {
-    /// Ramps over a store.
+    /// Ramps over a store, with the stops that an earlier process left pending.
     #[must_use]
-    pub fn new(parts: RampsParts) -> Self {
-        Self {
+    pub fn new(mut parts: RampsParts) -> Self {
+        let kept = parts.pending_stops.take().map(|path| Kept::new(path, parts.store.location()));
+        let ramps = Self {
             shared: Arc::new(Shared {
                 parts,
                 view: Mutex::default(),
                 history: Mutex::default(),
-                stops: Mutex::default(),
+                stops: Mutex::new(Stops::left_in(kept)),
                 unpromoted: Mutex::default(),
                 advancing: Mutex::default(),
+                is_leaving: AtomicBool::new(false),
             }),
-        }
+        };
+        ramps.count(&ramps.stops());
+        ramps
     }
 
     /// The experiments of the current release, or of the last one that was read while the store is away.
@@ -129,7 +143,8 @@ impl Ramps {
     /// Changes an experiment for everyone: makes a release from the current one and promotes it. Writes nothing if the
     /// experiment is so already.
     ///
-    /// A stop that cannot be written because the store is away is remembered, and [`Ramps::poll`] tries it again.
+    /// A stop that cannot be written because the store is away is remembered, and [`Ramps::retry_stops`] tries it
+    /// again.
     ///
     /// # Errors
     /// [`RegistryError::NotFound`]; [`RegistryError::Precondition`] where the state of the experiment does not allow
@@ -174,12 +189,10 @@ impl Ramps {
         let mut current = 0;
         for _ in 0..ATTEMPTS {
             let view = self.read_view()?;
+            self.keep_unpromoted(&view.current);
             let standing = view.standing(id)?;
             current = view.current.release;
-            let Some(step) = decide(standing)? else {
-                self.forget_unpromoted(id);
-                return Ok(unchanged(&view, standing));
-            };
+            let Some(step) = decide(standing)? else { return Ok(unchanged(&view, standing)) };
             let covers_more = matches!(step.action, StepAction::Start | StepAction::Ramp);
             if covers_more && self.stops().pending(id).is_some() {
                 if step.scheduled {
@@ -191,11 +204,10 @@ impl Ramps {
             }
             let base = store.release(current)?;
             let policy = standing.edited(&base.policy, step)?;
-            // Its promotion loads it again. A pause and a stop do not wait for that twice: no coverage of theirs can be
-            // wrong.
-            if covers_more {
-                deployer.check_policy(&base, &policy)?;
-            }
+            // What cannot be promoted is not written. Its promotion loads it again, but not its models, which are kept
+            // until then. A pause or a stop of what serves here is not checked: no coverage of theirs can be wrong.
+            let must_check = covers_more || !deployer.has_in_memory(current);
+            let checked = must_check.then(|| deployer.check_policy(&base, &policy)).transpose()?;
             call.check()?;
             if store.current()?.current != view.current {
                 continue;
@@ -204,6 +216,7 @@ impl Ramps {
                 experiment: id.to_owned(),
                 action: step.action,
                 base: current,
+                over: view.current.sequence,
                 coverage: step.coverage,
                 scheduled: step.scheduled,
                 winner: String::new(),
@@ -211,11 +224,13 @@ impl Ramps {
             let note = told(id, step, reason);
             let release = self.release_of(made, (author, note), &base, &policy)?;
             let (author, reason) = (author.to_owned(), reason.to_owned());
-            let expected_current = Some(current);
-            let request = PromotionRequest { release, expected_current, author, reason };
-            match deployer.promote(&request, call) {
+            let request = PromotionRequest { release, author, reason, ..PromotionRequest::default() };
+            // What ends arms waits for no other load.
+            let turn = if covers_more { Turn::InLine } else { Turn::AtOnce };
+            let promoted = deployer.promote_step(&request, &view.current, turn, call);
+            drop(checked);
+            match promoted {
                 Ok(promotion) => {
-                    self.forget_unpromoted(id);
                     metrics.experiment_step(step.action.word(), step.scheduled);
                     tracing::info!(
                         experiment = id,
@@ -237,13 +252,10 @@ impl Ramps {
                 }
                 Err(RegistryError::Overtaken { current: other, .. }) => {
                     tracing::debug!(experiment = id, release = other, "another promotion came first");
-                    self.forget_unpromoted(id);
                     current = other;
                 }
                 Err(error) => {
-                    if matches!(error, RegistryError::NotFound(_)) {
-                        self.forget_unpromoted(id);
-                    }
+                    self.not_promoted(release, &view.current, &error);
                     return Err(error);
                 }
             }
@@ -278,6 +290,7 @@ impl Ramps {
             experiment: id.to_owned(),
             action: StepAction::Conclude,
             base: base.record.number,
+            over: 0,
             coverage: standing.outline.coverage,
             scheduled: false,
             winner: winner.to_owned(),
@@ -307,13 +320,6 @@ impl Ramps {
         };
         let made = registry.create_release(&draft, call)?;
         Ok(ConcludedExperiment { record: made.record, created: true, warnings: made.warnings })
-    }
-
-    /// Does what is due: stops that could not be written, then steps of schedules. A server calls it at regular
-    /// intervals, from one thread.
-    pub fn poll(&self, now: DateTime<Utc>) {
-        self.retry_stops();
-        self.advance(now);
     }
 
     fn parts(&self) -> &RampsParts {

@@ -36,15 +36,14 @@ use serde::Serialize;
 pub use current::{Stamp, Stamped};
 pub use customers::{Exchanged, SyncedCustomers};
 pub use error::StoreError;
-pub use lease::Lease;
 pub use releases::NewRelease;
 pub(super) use releases::{needed, needed_to_answer};
 pub use versions::{Placed, VersionRecord};
 
 use super::now;
-pub use objects::Staging;
 use objects::files;
 use objects::{DirectoryLock, Objects, Put, WriteCondition};
+pub use objects::{Lease, Staging};
 
 /// A store. Clones are cheap and share its one thread.
 #[derive(Debug, Clone)]
@@ -53,7 +52,7 @@ pub struct Store(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     location: String,
-    objects: Objects,
+    objects: Arc<Objects>,
     place: Place,
     staging: PathBuf,
     models: PathBuf,
@@ -163,7 +162,7 @@ impl Store {
         };
         Ok(Self(Arc::new(Inner {
             location: location.to_owned(),
-            objects,
+            objects: Arc::new(objects),
             place,
             staging: root.join(keys::STAGING),
             models: root.join(keys::MODELS),

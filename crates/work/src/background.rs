@@ -23,6 +23,8 @@ const POLL: Duration = Duration::from_millis(20);
 pub struct Background {
     /// Loads releases, models and customers that are to serve.
     pub load: IdleThread,
+    /// Loads what shares its models with what is in memory, and may not wait behind a load.
+    pub step: IdleThread,
     /// Runs gates, and checks what may serve later.
     pub judge: IdleThread,
     /// Judges graphs that no release pins.
@@ -36,6 +38,7 @@ impl Default for Background {
     fn default() -> Self {
         Self {
             load: IdleThread::new("load"),
+            step: IdleThread::new("step"),
             judge: IdleThread::new("judge"),
             judge_bare: IdleThread::new("judge-bare"),
             reclaim: Reclaimer::default(),

@@ -123,9 +123,17 @@ pub(super) fn concluded(concluded: &ConcludedExperiment) -> String {
 
 /// A stop that is given up.
 pub(super) fn withdrawn(id: &str, stop: &PendingStop) -> String {
+    let id = foreign::shown(id);
+    let outcome = if stop.may_be_stopped {
+        format!(
+            "it is not known whether the experiment is stopped all the same, since the store has not answered; see \
+             `proffer experiment show {id}` once it does"
+        )
+    } else {
+        "the experiment goes on".to_owned()
+    };
     format!(
-        "the stop of experiment {} that {} asked for at {} is withdrawn: the experiment goes on",
-        foreign::shown(id),
+        "the stop of experiment {id} that {} asked for at {} is withdrawn: {outcome}",
         foreign::shown(who(&stop.author)),
         stop.since
     )
@@ -137,8 +145,9 @@ fn who(author: &str) -> &str {
 }
 
 fn pending(id: &str, stop: &PendingStop) -> String {
+    let known = if stop.may_be_stopped { "it is not known whether it is" } else { "still goes on" };
     let mut text = format!(
-        "experiment {} is to be STOPPED, and still goes on: {} asked for it at {}",
+        "experiment {} is to be STOPPED, and {known}: {} asked for it at {}",
         foreign::shown(id),
         foreign::shown(who(&stop.author)),
         stop.since
@@ -146,8 +155,14 @@ fn pending(id: &str, stop: &PendingStop) -> String {
     if !stop.reason.is_empty() {
         let _ = write!(text, " ({})", foreign::shown(&stop.reason));
     }
-    let times = document::plural(stop.attempts, "attempt");
-    let _ = write!(text, "; {times} failed: {}", foreign::shown(&stop.error));
+    let tried = match stop.attempts {
+        0 => "not tried yet".to_owned(),
+        attempts => format!("{} failed", document::plural(attempts, "attempt")),
+    };
+    let _ = write!(text, "; {tried}");
+    if !stop.error.is_empty() {
+        let _ = write!(text, ": {}", foreign::shown(&stop.error));
+    }
     text
 }
 
@@ -212,6 +227,7 @@ mod tests {
                 since: "2026-04-30T00:00:00Z".to_owned(),
                 attempts: 3,
                 error: "gone".to_owned(),
+                may_be_stopped: false,
             }),
         }
     }
@@ -246,6 +262,26 @@ mod tests {
         assert!(told.contains("still goes on: somebody asked for it at 2026-04-30T00:00:00Z"), "{told}");
         let told = withdrawn("e", &stop);
         assert!(told.contains("that somebody asked for at"), "{told}");
+        assert!(told.ends_with("is withdrawn: the experiment goes on"), "{told}");
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_stop_is_not_told() {
+        let told = |attempts, error: &str, may_be_stopped| {
+            let error = error.to_owned();
+            summary()
+                .pending_stop
+                .map(|stop| PendingStop { attempts, error, may_be_stopped, ..stop })
+                .unwrap()
+        };
+        let text = pending("e", &told(0, "", false));
+        assert!(text.contains("still goes on: ") && text.ends_with("(complaints); not tried yet"), "{text}");
+        let text = pending("e", &told(1, "gone", true));
+        assert!(text.contains("STOPPED, and it is not known whether it is: anna"), "{text}");
+        assert!(text.ends_with("; 1 attempt failed: gone"), "{text}");
+        let text = withdrawn("e", &told(1, "gone", true));
+        assert!(text.contains("is withdrawn: it is not known whether the experiment is stopped"), "{text}");
+        assert!(text.ends_with("see `proffer experiment show e` once it does"), "{text}");
     }
 
     #[test]
@@ -254,6 +290,7 @@ mod tests {
             experiment: "e".to_owned(),
             action: StepAction::Conclude,
             base: 6,
+            over: 0,
             coverage: 0.25,
             scheduled: false,
             winner: "a".to_owned(),

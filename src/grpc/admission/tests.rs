@@ -80,8 +80,14 @@ struct Server {
 }
 
 fn server(writers: Writers) -> Server {
+    let server = starting(writers);
+    server.readiness.ready(1);
+    server
+}
+
+/// A server that has loaded no release yet.
+fn starting(writers: Writers) -> Server {
     let (peers, readiness) = (peers(4, 1.0, 1.0), Readiness::new());
-    readiness.ready(1);
     let callers = limits(1.0, 1.0);
     let limits = Limits { body_time: BODY_TIME, ..Limits::default() };
     let metrics = Metrics::new();
@@ -219,6 +225,19 @@ async fn what_is_no_grpc_is_refused_by_http() {
         let request = Request::builder().method(method).uri(RANK).header("content-type", media_type);
         let response = server.admission.call(request.body(message()).unwrap()).await.unwrap();
         assert_eq!(response.status().as_u16(), expected, "{method} {media_type}");
+    }
+}
+
+#[tokio::test]
+async fn before_a_release_is_loaded_only_stops_are_taken_and_taken_back() {
+    let mut server = starting(Writers::Local);
+    for path in [RANK, ROLL_BACK, "/proffer.v1.ExperimentService/StartExperiment"] {
+        assert_eq!(code(&mut server, HERE, path, silence()).await, Code::Unavailable, "{path}");
+    }
+    for method in ["StopExperiment", "WithdrawStop"] {
+        let path = format!("/proffer.v1.ExperimentService/{method}");
+        assert_eq!(code(&mut server, HERE, &path, message()).await, Code::Ok, "{path}");
+        assert_eq!(code(&mut server, FAR, &path, message()).await, Code::PermissionDenied, "{path}");
     }
 }
 

@@ -55,8 +55,8 @@ fn from_action(action: i32) -> Result<StepAction, Unreadable> {
 
 impl From<ExperimentStep> for wire::ExperimentStep {
     fn from(step: ExperimentStep) -> Self {
-        let ExperimentStep { experiment, action, base, coverage, scheduled, winner } = step;
-        Self { experiment, action: to_action(action), base, coverage, scheduled, winner }
+        let ExperimentStep { experiment, action, base, over, coverage, scheduled, winner } = step;
+        Self { experiment, action: to_action(action), base, over, coverage, scheduled, winner }
     }
 }
 
@@ -64,8 +64,8 @@ impl TryFrom<wire::ExperimentStep> for ExperimentStep {
     type Error = Unreadable;
 
     fn try_from(step: wire::ExperimentStep) -> Result<Self, Unreadable> {
-        let wire::ExperimentStep { experiment, action, base, coverage, scheduled, winner } = step;
-        Ok(Self { experiment, action: from_action(action)?, base, coverage, scheduled, winner })
+        let wire::ExperimentStep { experiment, action, base, over, coverage, scheduled, winner } = step;
+        Ok(Self { experiment, action: from_action(action)?, base, over, coverage, scheduled, winner })
     }
 }
 
@@ -99,15 +99,15 @@ impl From<wire::ExperimentSchedule> for Schedule {
 
 impl From<PendingStop> for wire::PendingStop {
     fn from(stop: PendingStop) -> Self {
-        let PendingStop { author, reason, since, attempts, error } = stop;
-        Self { author, reason, since, attempts, error }
+        let PendingStop { author, reason, since, attempts, error, may_be_stopped } = stop;
+        Self { author, reason, since, attempts, error, may_be_stopped }
     }
 }
 
 impl From<wire::PendingStop> for PendingStop {
     fn from(stop: wire::PendingStop) -> Self {
-        let wire::PendingStop { author, reason, since, attempts, error } = stop;
-        Self { author, reason, since, attempts, error }
+        let wire::PendingStop { author, reason, since, attempts, error, may_be_stopped } = stop;
+        Self { author, reason, since, attempts, error, may_be_stopped }
     }
 }
 
@@ -260,8 +260,10 @@ mod tests {
     use super::*;
 
     prop_compose! {
-        fn stop()(author in text(), reason in text(), since in text(), attempts: u32, error in text()) -> PendingStop {
-            PendingStop { author, reason, since, attempts, error }
+        fn stop()(
+            author in text(), reason in text(), since in text(), attempts: u32, error in text(), may_be_stopped: bool,
+        ) -> PendingStop {
+            PendingStop { author, reason, since, attempts, error, may_be_stopped }
         }
     }
 

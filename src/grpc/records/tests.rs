@@ -41,9 +41,10 @@ prop_compose! {
 
 prop_compose! {
     pub(super) fn step()(
-        experiment in text(), action in action(), base: u64, coverage in 0.0..=1.0, scheduled: bool, winner in text(),
+        experiment in text(), action in action(), base: u64, over: u64, coverage in 0.0..=1.0, scheduled: bool,
+        winner in text(),
     ) -> ExperimentStep {
-        ExperimentStep { experiment, action, base, coverage, scheduled, winner }
+        ExperimentStep { experiment, action, base, over, coverage, scheduled, winner }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Mistakes in what files say of experiments: `proffer check` names each with its line; and what a store keeps of them.
 
+use std::path::Path;
+
 use super::scene::{Bank, experiment};
 use crate::binary::{command, init, proffer};
 
@@ -186,6 +188,28 @@ fn the_version_of_a_variant_must_be_there_and_fit() {
     // An experiment that is over needs nothing.
     let over = Bank::new(&experiment("model", "coverage = 1.0\nstate = \"stopped\"", "models = { m = 9 }"));
     let ended = proffer(["check".as_ref(), over.path()]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[test]
+fn the_version_of_a_variant_must_pass_its_gates() {
+    let failing = |state: &str| {
+        let lines = format!("coverage = 1.0\nstate = \"{state}\"");
+        let bank = Bank::new(&experiment("model", &lines, "models = { m = 2 }"));
+        let graph =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/onnx/pushed_nan_on_some_rows.onnx");
+        std::fs::copy(graph, bank.path().join("m/2/model.onnx")).unwrap();
+        bank
+    };
+    for state in ["draft", "running", "paused"] {
+        let bank = failing(state);
+        let made = init(&bank.path().join("store"), bank.path());
+        for ended in [proffer(["check".as_ref(), bank.path()]), made] {
+            assert_eq!(ended.code, Some(1), "{state}: {ended:?}");
+            assert!(ended.stderr.contains("m/2: fails its gates: finite"), "{state}: {ended:?}");
+        }
+    }
+    let ended = proffer(["check".as_ref(), failing("stopped").path()]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 

@@ -115,3 +115,38 @@ async fn a_batch_of_both_arms_is_scored_by_both_versions() {
         assert_eq!(client.score(request).await.unwrap().into_inner().version, version);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_variant_changes_what_consents_dates_rules_and_limits_withhold() {
+    let server = Bank::new(&experiment())
+        .with("offers.toml", "id = \"black\"\n", "id = \"black\"\nvalid_from = 2099-01-01\n")
+        .with("offers.toml", "id = \"gold\"\n", "id = \"gold\"\nconsents = [\"news\"]\n")
+        .with(
+            "offers.toml",
+            "id = \"green\"\n",
+            "id = \"green\"\neligibility = \"customer.balance >= 500.0\"\n",
+        )
+        .with(
+            "offers.toml",
+            "id = \"loan\"\n",
+            "id = \"loan\"\ncap_customer = { limit = 1, per = \"7d\", count = \"decision\" }\n",
+        )
+        .serve();
+    let ids: Vec<String> = IDS.into_iter().chain(["stranger"]).map(str::to_owned).collect();
+    let first = rank(&server, ask("home", &ids)).await;
+    assert!(first.iter().all(|result| shown(result) == ["loan"]), "{first:?}");
+    let second = rank(&server, ask("home", &ids)).await;
+    let expected = [
+        ("black", wire::WithheldReason::NotYetValid),
+        ("gold", wire::WithheldReason::ConsentMissing),
+        ("green", wire::WithheldReason::Ineligible),
+        ("loan", wire::WithheldReason::CapCustomer),
+    ];
+    for (id, result) in ids.iter().zip(&second) {
+        assert_eq!(result.assignments.len(), usize::from(id != "stranger"), "{result:?}");
+        let withheld = result.rejected.iter().map(|one| (one.offer_id.as_str(), one.withheld_reason()));
+        let mut withheld: Vec<_> = withheld.collect();
+        withheld.sort_by_key(|(offer, _)| *offer);
+        assert_eq!((shown(result), withheld), (Vec::new(), expected.to_vec()), "{id}");
+    }
+}

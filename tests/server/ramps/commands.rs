@@ -1,7 +1,13 @@
 //! `proffer experiment`, on a server and on a store.
 
+use std::sync::Arc;
+
 use super::super::binary::{Ended, init, proffer};
+use super::super::harness::make_store;
 use super::*;
+use model::Engine;
+use proffer::app::App;
+use release::Store;
 
 /// Runs `proffer experiment` with these words, and `place`.
 fn run(place: &[&str], line: &str) -> Ended {
@@ -84,6 +90,31 @@ fn on_a_store() {
     lives(&["--store", store.to_str().unwrap()]);
     let rolled = proffer(["release", "rollback", "--store", store.to_str().unwrap()]);
     assert!(rolled.stdout.starts_with("release 1 is current"), "{rolled:?}");
+}
+
+/// The native engines of a release.
+fn engines(release: &release::Release) -> Vec<Arc<native::NativeModel>> {
+    let engines = release.models().iter().flat_map(|model| model.engines());
+    engines
+        .filter_map(|engine| match engine {
+            Engine::Native(native) => Some(Arc::clone(native)),
+            Engine::OnnxRuntime(_) => None,
+        })
+        .collect()
+}
+
+#[test]
+fn on_a_store_the_models_of_a_step_are_those_of_its_check() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    make_store(&path, workspace("").path()).unwrap();
+    let (registry, deployer, _) = App::offline(Store::open(path.to_str().unwrap(), None).unwrap()).unwrap();
+    let files = registry.release(1).unwrap();
+    let checked = deployer.check_policy(&files, &files.policy).unwrap();
+    let loaded = deployer.release(1).unwrap();
+    let (first, again) = (engines(&checked), engines(&loaded));
+    assert!(!first.is_empty());
+    assert!(first.iter().zip(&again).all(|(first, again)| Arc::ptr_eq(first, again)));
 }
 
 #[test]

@@ -68,6 +68,58 @@ async fn what_a_person_promotes_during_a_promotion_is_where_a_rollback_from_it_g
     assert_eq!((promoted.release, promoted.previous), (made, person));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_is_made_again_if_its_release_was_promoted_again_meanwhile() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("store");
+    assert_eq!(init(&store, workspace("").path()).code, Some(0));
+    let gate = directory.path().join("gate");
+    let mut held = command();
+    held.env("PROFFER_FAULT", format!("promote.loaded=hold:{}", gate.display()));
+    let (slow, other) = (Process::start(held, &store), Process::start(command(), &store));
+    let (mut ramping, mut management) =
+        (Experiments::over(channel(slow.address).await), Management::over(channel(other.address).await));
+    std::fs::write(&gate, "").unwrap();
+    let step = tokio::spawn(async move { ramping.ramp("margins", 0.5).await });
+    until("the step is loaded", async || gate.with_extension("reached").exists()).await;
+    let made = management.create(&[]).await.unwrap();
+    for release in [made, 1] {
+        management.promote(release).await.unwrap();
+    }
+    std::fs::remove_file(&gate).unwrap();
+    let current = step.await.unwrap().unwrap().current.unwrap();
+    let step = release(&mut management, current.release).await.release.unwrap().step.unwrap();
+    assert_eq!((step.base, step.over, current.sequence), (1, 3, 4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_another_release_that_is_being_loaded() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("store");
+    assert_eq!(init(&store, workspace("").path()).code, Some(0));
+    let gate = directory.path().join("gate");
+    let mut held = command();
+    held.env("PROFFER_FAULT", format!("promote.loading=hold:{}", gate.display()));
+    let server = Process::start(held, &store);
+    let channel = channel(server.address).await;
+    let (mut experiments, mut management) = (Experiments::over(channel.clone()), Management::over(channel));
+    let made = management.create(&[]).await.unwrap();
+    std::fs::write(&gate, "").unwrap();
+    let mut person = management.clone();
+    let promotion = tokio::spawn(async move { person.promote(made).await });
+    until("the release is being loaded", async || gate.with_extension("reached").exists()).await;
+    assert_eq!(management.list().await.serving.unwrap().loading, made);
+    let stopped = experiments.stop("margins").await.unwrap().current.unwrap();
+    assert_eq!((stopped.release, management.list().await.serving.unwrap().release), (3, 3));
+    assert!(arms(server.address).await.1.values().all(Option::is_none));
+    // As after any later call, the promotion that was under way undoes nothing.
+    std::fs::remove_file(&gate).unwrap();
+    let status = promotion.await.unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::Aborted, "{status:?}");
+    assert!(status.message().contains("release 3 is current"), "{status:?}");
+    assert_eq!(experiments.standing("margins").await.0, ExperimentState::Stopped);
+}
+
 /// What a person changes: the number of offers at one placement.
 fn home(count: usize) -> String {
     format!("count = {count}\nstrategy = \"priority\"\nmodel = \"propensity\"")

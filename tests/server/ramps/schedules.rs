@@ -1,5 +1,6 @@
 //! Schedules: their steps are taken when they are due, once, and never past what a person did.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -7,7 +8,9 @@ use proffer::app::App;
 use release::{Change, Order, PromotionRequest, Ramps, Schedule, Store};
 use work::Call;
 
-use super::super::harness::make_store;
+use super::super::binary::command;
+use super::super::harness::{admin_get, make_store};
+use super::super::replicas::OnS3;
 use super::super::s3::S3;
 use super::*;
 
@@ -46,7 +49,7 @@ impl Offline {
 
     /// What another process does so many minutes from now; returns the coverage then.
     fn poll_in(&self, minutes: i64) -> f64 {
-        self.ramps().poll(Utc::now() + TimeDelta::minutes(minutes));
+        self.ramps().advance(Utc::now() + TimeDelta::minutes(minutes));
         self.ramps().get("margins").unwrap().experiment.coverage
     }
 
@@ -188,9 +191,9 @@ fn a_schedule_halts_if_what_began_it_is_too_far_back() {
             std::fs::write(path.join("CURRENT"), &text).unwrap();
         }
     };
-    promote_until(512);
-    assert_eq!(offline.schedule(), next);
     promote_until(513);
+    assert_eq!(offline.schedule(), next);
+    promote_until(514);
     assert_eq!(offline.halted(), "what began it is not among the last 512 promotions");
     assert_eq!(offline.poll_in(10_000), 0.05);
     offline.order(Order::Start);
@@ -212,9 +215,109 @@ fn a_damaged_copy_of_a_promotion_halts_a_schedule_and_no_stop() {
     assert_eq!(state(), "stopped");
 }
 
-fn scheduled_steps(servers: &[&Server]) -> usize {
+#[test]
+fn a_release_is_promoted_again_only_if_it_was_promoted_before() {
+    let offline = Offline::new();
+    let (registry, deployer, _) = App::offline(offline.store()).unwrap();
+    let make = |from: &str, to: &str| {
+        let policy = Some(registry.release(0).unwrap().policy.replacen(from, to, 1));
+        let draft = release::ReleaseDraft { policy, author: "a person".to_owned(), ..Default::default() };
+        registry.create_release(&draft, &Call::default()).unwrap().record.number
+    };
+    let promote = |release: u64| {
+        let request =
+            PromotionRequest { release, author: "another".to_owned(), ..PromotionRequest::default() };
+        deployer.promote(&request, &Call::default()).unwrap();
+    };
+    // One is made before another, and promoted after it.
+    let begins = make("state = \"draft\"", "state = \"running\"");
+    let other = make("count = 3", "count = 2");
+    promote(other);
+    promote(begins);
+    assert_eq!(offline.halted(), "");
+    promote(other);
+    promote(begins);
+    assert_eq!(offline.halted(), format!("release {begins} was promoted again"));
+    // So is a step of the schedule, also over the release that it was made from.
+    offline.order(Order::Start);
+    let start = offline.store().current().unwrap().current.release;
+    assert_eq!(offline.poll_in(31), 0.25);
+    let step = offline.store().current().unwrap().current.release;
+    promote(start);
+    assert_eq!(offline.halted(), format!("release {start} was promoted again"));
+    promote(step);
+    assert_eq!(offline.halted(), format!("release {step} was promoted again"));
+    assert_eq!(offline.poll_in(10_000), 0.25);
+}
+
+#[test]
+fn what_promotions_said_is_read_once() {
+    let offline = Offline::new();
+    offline.order(Order::Start);
+    let ramps = offline.ramps();
+    let told = |ramps: &Ramps| {
+        let told = ramps.get("margins").unwrap();
+        (told.steps.len(), told.store_error)
+    };
+    assert_eq!(told(&ramps), (1, String::new()));
+    std::fs::write(offline.path().join("promotions/1.toml"), "not a promotion").unwrap();
+    std::fs::write(offline.path().join("promotions/2.toml"), "not a promotion").unwrap();
+    offline.order(Order::Ramp { coverage: 0.1 });
+    assert_eq!(told(&ramps), (2, String::new()));
+    let schedule = ramps.get("margins").unwrap().experiment.schedule.unwrap();
+    assert_eq!(schedule.halted, "a person did this: ramp, in release 3");
+    // Who reads them for the first time finds them damaged.
+    let (steps, store_error) = told(&offline.ramps());
+    assert!(steps == 0 && store_error.contains("promotions/"), "{store_error}");
+}
+
+#[test]
+fn a_schedule_takes_no_step_beside_a_pending_stop() {
+    let offline = Offline::new();
+    offline.order(Order::Start);
+    let ramps = offline.ramps();
+    let coverage = || ramps.get("margins").unwrap().experiment.coverage;
+    assert_eq!(coverage(), 0.05);
+    let away = offline.path().with_extension("away");
+    std::fs::rename(offline.path(), &away).unwrap();
+    let [experiment, author, reason] = ["margins", "a person", "a test"].map(str::to_owned);
+    let stop = Change { experiment, order: Order::Stop, author, reason };
+    let pending = ramps.change(&stop, &Call::default()).unwrap_err().to_string();
+    assert!(pending.ends_with("tries again until it is done, withdrawn, or the server ends"), "{pending}");
+    std::fs::rename(&away, offline.path()).unwrap();
+    let due = Utc::now() + TimeDelta::minutes(31);
+    ramps.advance(due);
+    assert_eq!(coverage(), 0.05);
+    assert!(!ramps.withdraw_stop("margins", "a person").unwrap().may_be_stopped);
+    ramps.advance(due);
+    assert_eq!(coverage(), 0.25);
+}
+
+#[test]
+fn a_change_that_cannot_be_promoted_makes_no_release() {
+    let offline = Offline::new();
+    offline.order(Order::Start);
+    let model = offline.path().join("models/propensity/1/model.onnx");
+    let whole = std::fs::read(&model).unwrap();
+    std::fs::write(&model, "damaged").unwrap();
+    let ramps = offline.ramps();
+    for order in [Order::Ramp { coverage: 0.5 }, Order::Pause, Order::Stop] {
+        let [experiment, author, reason] = ["margins", "a person", "a test"].map(str::to_owned);
+        let change = Change { experiment, order, author, reason };
+        let refused = ramps.change(&change, &Call::default()).unwrap_err();
+        assert!(refused.to_string().contains("propensity/1/model.onnx"), "{refused}");
+    }
+    assert_eq!(offline.poll_in(31), 0.05);
+    assert_eq!(offline.store().releases().unwrap(), [1, 2]);
+    std::fs::write(&model, whole).unwrap();
+    offline.order(Order::Stop);
+    assert_eq!(offline.store().releases().unwrap(), [1, 2, 3]);
+}
+
+/// By how many of these servers the schedule has taken a step, and one alone.
+fn scheduled_steps(admins: &[SocketAddr]) -> usize {
     let line = "proffer_experiment_steps_total{action=\"ramp\",by=\"schedule\"} 1";
-    servers.iter().filter(|server| server.admin_get("/metrics").unwrap().contains(line)).count()
+    admins.iter().filter(|admin| admin_get(**admin, "/metrics").unwrap().contains(line)).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -230,11 +333,42 @@ async fn a_step_is_taken_by_exactly_one_of_two_servers_and_by_none_while_it_is_t
     drop(turn);
     until("the step is taken", async || experiments.standing("margins").await.1 == 0.25).await;
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    assert_eq!(scheduled_steps(&[&one, &other]), 1);
+    assert_eq!(scheduled_steps(&[one.admin, other.admin]), 1);
     let listed = management.list().await;
     assert_eq!((listed.current.unwrap().sequence, listed.releases.len()), (3, 3));
     let next = experiments.schedule("margins").await.unwrap();
     assert_eq!((next.coverage, next.halted.as_str()), (1.0, ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_bucket_two_servers_take_turns_at_a_schedule() {
+    let Some(s3) = S3::shared() else { return };
+    let (location, workspace) = (s3.new_location(), workspace(SCHEDULE));
+    let run = |arguments: &[&str]| {
+        let done =
+            command().envs(s3.variables()).args(arguments).args(["--store", &location]).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    run(&["init", "--from", workspace.path().to_str().unwrap()]);
+    run(&["experiment", "start", "margins"]);
+    backdate(&s3.directory(&location), 31);
+    let store = Store::open_with(&location, None, s3.variables()).unwrap();
+    let turn = store.take_turn("a test", Utc::now()).unwrap().unwrap();
+    let (one, other) = (OnS3::start(s3, &location), OnS3::start(s3, &location));
+    let channel = channel(one.server.address).await;
+    let (mut experiments, mut management) = (Experiments::over(channel.clone()), Management::over(channel));
+    // Longer than a few polls.
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(experiments.standing("margins").await, (ExperimentState::Running, 0.05));
+    drop(turn);
+    until("the step is taken", async || experiments.standing("margins").await.1 == 0.25).await;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(scheduled_steps(&[one.server.admin, other.server.admin]), 1);
+    let listed = management.list().await;
+    assert_eq!((listed.current.unwrap().sequence, listed.releases.len()), (3, 3));
+    // Its turn is over, so that another one may have it.
+    assert!(store.take_turn("a test", Utc::now()).unwrap().is_some());
+    assert!(one.server.terminate().success() && other.server.terminate().success());
 }
 
 #[test]

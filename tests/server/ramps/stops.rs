@@ -162,6 +162,24 @@ async fn an_experiment_with_a_pending_stop_does_not_cover_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_draft_with_a_pending_stop_does_not_start() {
+    let server = server(DRAFT);
+    let (mut experiments, _) = clients(&server).await;
+    experiments.list().await;
+    let (staging, away) = (server.store.join(".staging"), server.store.with_extension("staging"));
+    let _ = fs::rename(&staging, &away);
+    fs::write(&staging, "").unwrap();
+    experiments.stop("margins").await.unwrap_err();
+    let status = experiments.start("margins").await.unwrap_err();
+    let expected = "a stop of experiment `margins` is pending on this server; withdraw it first";
+    assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, expected));
+    experiments.withdraw("margins").await.unwrap();
+    fs::remove_file(&staging).unwrap();
+    let _ = fs::rename(&away, &staging);
+    assert!(experiments.start("margins").await.unwrap().changed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn attempts_at_a_stop_promote_the_release_that_the_first_one_made() {
     let server = server("");
     let (mut experiments, mut management) = clients(&server).await;
@@ -171,7 +189,8 @@ async fn attempts_at_a_stop_promote_the_release_that_the_first_one_made() {
     fs::rename(&copies, &away).unwrap();
     fs::write(&copies, "").unwrap();
     let status = experiments.stop("margins").await.unwrap_err();
-    let expected = "it is not known whether experiment `margins` is stopped";
+    // It can be seen that `CURRENT` has not moved.
+    let expected = "nothing has moved: experiment `margins` goes on";
     assert!(status.message().starts_with(expected), "{status:?}");
     until("the stop is tried again", async || {
         let listed = experiments.list().await;
@@ -187,24 +206,27 @@ async fn attempts_at_a_stop_promote_the_release_that_the_first_one_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_ends_says_which_stop_it_gives_up() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = directory.path().join("store");
-    assert_eq!(init(&store, workspace("").path()).code, Some(0));
-    let server = Process::start(command(), &store);
-    let mut experiments = Experiments::over(channel(server.address).await);
-    experiments.list().await;
-    fs::rename(&store, store.with_extension("away")).unwrap();
-    experiments.stop("margins").await.unwrap_err();
-    let (_, log) = server.terminate_with_log();
-    assert!(log.iter().any(|line| line.contains("gives up the stop of the experiment")), "{log:#?}");
-    fs::rename(store.with_extension("away"), &store).unwrap();
-    let server = Process::start(command(), &store);
-    let mut experiments = Experiments::over(channel(server.address).await);
-    let listed = experiments.list().await;
-    let [margins] = &listed.experiments[..] else { panic!("{listed:?}") };
-    assert_eq!((margins.state(), &margins.pending_stop), (ExperimentState::Running, &None));
-    experiments.stop("margins").await.unwrap();
+async fn attempts_at_each_change_promote_the_release_that_the_first_one_made() {
+    let server = server("");
+    let (mut experiments, mut management) = clients(&server).await;
+    let (copies, away) = (server.store.join("promotions"), server.store.with_extension("promotions"));
+    fs::rename(&copies, &away).unwrap();
+    fs::write(&copies, "").unwrap();
+    for _ in 0..2 {
+        for refused in [
+            experiments.ramp("margins", 0.5).await,
+            experiments.pause("margins").await,
+            experiments.ramp("margins", 0.25).await,
+        ] {
+            assert_eq!(refused.unwrap_err().code(), Code::Unavailable);
+        }
+    }
+    assert_eq!(management.list().await.releases.len(), 4);
+    fs::remove_file(&copies).unwrap();
+    fs::rename(&away, &copies).unwrap();
+    assert_eq!(experiments.ramp("margins", 0.5).await.unwrap().current.unwrap().release, 2);
+    // Over another promotion they are of no use.
+    assert_eq!(experiments.pause("margins").await.unwrap().current.unwrap().release, 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -295,7 +295,7 @@ impl Eraser {
             }
             let all = (searched.len() + new.len()) as u64;
             for key in new {
-                lease.renew(by, now())?;
+                lease.renew(now())?;
                 match sealed::blank_file(&self.events, &self.store, &key, subject) {
                     Ok(found) => {
                         outcome.replaced += u64::from(found.records > 0);

@@ -15,7 +15,7 @@ use crate::kind::EventRecord;
 use crate::privacy::{Pseudonym, Pseudonyms, Subject};
 use crate::sealed::SealedError;
 
-/// The folder of markers in a store. Servers list it again and again, so it has nothing else.
+/// The folder of markers in a store. Servers list it again and again, so it has nothing else but the lease.
 const ERASURES: &str = "erasures";
 /// The folder of what is kept of complete erasures.
 const ERASED: &str = "erased";

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use objects::{Content, DirectoryLock, Listed, Objects, ObjectsError, Put, Staging, WriteCondition, files};
+use objects::{DirectoryLock, Listed, Objects, ObjectsError, Put, Staging, WriteCondition, files};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -22,7 +22,7 @@ pub struct ErasureStore(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    objects: Objects,
+    objects: Arc<Objects>,
     /// The directory; `None` for a bucket.
     root: Option<PathBuf>,
 }
@@ -46,11 +46,16 @@ impl ErasureStore {
             let root = PathBuf::from(location);
             (Objects::in_directory(&root)?, Some(root))
         };
-        Ok(Self(Arc::new(Inner { objects, root })))
+        Ok(Self(Arc::new(Inner { objects: Arc::new(objects), root })))
+    }
+
+    /// What the store consists of.
+    pub(super) fn objects(&self) -> &Arc<Objects> {
+        &self.0.objects
     }
 
     /// The directory; `None` for a bucket.
-    pub(super) fn root(&self) -> Option<&Path> {
+    fn root(&self) -> Option<&Path> {
         self.0.root.as_deref()
     }
 
@@ -64,20 +69,11 @@ impl ErasureStore {
         Ok(self.0.objects.list(folder)?)
     }
 
-    /// An object, if there is one.
-    pub(super) fn get(&self, key: &str) -> Result<Option<Content>, ErasureError> {
-        Ok(self.0.objects.get(key)?)
-    }
-
     /// A record, if there is one.
     pub(super) fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ErasureError> {
         let Some(text) = self.0.objects.text(key)? else { return Ok(None) };
-        self.parse(key, &text).map(Some)
-    }
-
-    /// A record as text.
-    pub(super) fn parse<T: DeserializeOwned>(&self, key: &str, text: &str) -> Result<T, ErasureError> {
-        Ok(toml::from_str(text).map_err(|error| SealedError::damaged(&self.shown(key), error.message()))?)
+        let read = toml::from_str(&text);
+        Ok(Some(read.map_err(|error| SealedError::damaged(&self.shown(key), error.message()))?))
     }
 
     /// Writes a record unless there is one.
@@ -105,17 +101,12 @@ impl ErasureStore {
     }
 
     /// Writes an object of a bucket under a condition.
-    pub(super) fn put(
-        &self,
-        key: &str,
-        text: String,
-        condition: WriteCondition,
-    ) -> Result<Put, ErasureError> {
+    fn put(&self, key: &str, text: String, condition: WriteCondition) -> Result<Put, ErasureError> {
         Ok(self.0.objects.put(key, text, condition)?)
     }
 
     /// A record as it is written.
-    pub(super) fn written(&self, key: &str, record: &impl Serialize) -> Result<String, ErasureError> {
+    fn written(&self, key: &str, record: &impl Serialize) -> Result<String, ErasureError> {
         let written = toml::to_string(record);
         Ok(written.map_err(|error| SealedError::damaged(&self.shown(key), error.to_string()))?)
     }

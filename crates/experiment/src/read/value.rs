@@ -90,6 +90,22 @@ impl<'a> Ids<'a> {
     }
 }
 
+/// The value of a key that must be there; `None` after a problem with it.
+pub(super) fn needed<T: FromToml>(table: &Table<'_, '_>, key: &str) -> Option<T> {
+    if !table.has(key) {
+        table.problem(format!("`{key}` is missing; give it {}", T::EXPECTED));
+    }
+    table.optional(key)
+}
+
+/// The id of a table, which is called `kind` and the id from then on; empty if it is missing or no text.
+pub(super) fn read_id(table: &Table<'_, '_>, kind: &str) -> String {
+    let Some(id) = needed::<String>(table, "id") else { return String::new() };
+    table.label(format!("{kind}`{id}`"));
+    check_name(table, "id", &id);
+    id
+}
+
 /// Reports a name that is not usable as an id.
 pub(super) fn check_name(table: &Table<'_, '_>, key: &str, name: &str) {
     let allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.');

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use document::{FromToml as _, Table, suggestion};
+use document::{Table, suggestion};
 
 use super::value::{self, Share, Version};
 use super::{CategoryNames, Names};
@@ -21,15 +21,8 @@ pub(super) fn read(
     names: &Names<'_>,
     models: &[&str],
 ) -> Option<Variant> {
-    let id: String = table.required("id");
-    table.label(format!("experiment `{experiment}` variant `{id}`"));
-    if !id.is_empty() {
-        value::check_name(table, "id", &id);
-    }
-    let weight: Option<Share> = table.optional("weight");
-    if !table.has("weight") {
-        table.problem(format!("`weight` is missing; give it {}", Share::EXPECTED));
-    }
+    let id = value::read_id(table, &format!("experiment `{experiment}` variant "));
+    let weight: Option<Share> = value::needed(table, "weight");
     let listed = read_listed(table);
     if is_control {
         for key in CHANGES.iter().filter(|key| table.has(key)) {
@@ -118,15 +111,15 @@ fn read_models(table: &Table<'_, '_>, kind: &str, models: &[&str]) -> Vec<ModelV
     let Some(table) = table.table("models") else { return Vec::new() };
     let keys = table.keys();
     let read = |name: String| {
-        let Version(version) = table.required(&name);
+        let version: Option<Version> = table.optional(&name);
         if !models.contains(&name.as_str()) {
             let hint = suggestion(&name, models.iter().copied());
             table.problem_at(&name, format!("no placement of the {kind} uses model `{name}`{hint}"));
         }
-        let line = table.line(&name);
-        ModelVersion { name, version, line }
+        let (Version(version), line) = (version?, table.line(&name));
+        Some(ModelVersion { name, version, line })
     };
-    keys.into_iter().map(read).collect()
+    keys.into_iter().filter_map(read).collect()
 }
 
 /// A table of percentages by id; `check` looks further at each of them.

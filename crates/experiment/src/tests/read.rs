@@ -1,5 +1,6 @@
 //! What a file says, and the message of each mistake with its line.
 
+mod keys;
 mod shadows;
 mod variants;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::{Deployer, Snapshot};
+use super::{Deployer, Snapshot, Turn};
 use crate::RegistryError;
 use crate::store::{Stamp, Stamped};
 use document::Problems;
@@ -125,7 +125,7 @@ impl Deployer {
         }
         self.shared.state.send_modify(|state| state.current = Some(current.clone()));
         self.parts().metrics.store.release_wanted.set(current.release as i64);
-        match self.prepare(current.release) {
+        match self.prepare(current.release, Turn::InLine) {
             Ok((snapshot, _)) => {
                 let mut published = self.lock();
                 // `CURRENT` may have moved during the load.

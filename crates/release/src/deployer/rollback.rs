@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
-use super::{Deployer, next};
+use super::{Deployer, Turn, next};
 use crate::history::trail;
 use crate::{Current, Promotion, RegistryError, ReleaseRecord, StoreError};
 use experiment::State;
@@ -27,7 +27,7 @@ impl Deployer {
             tracing::warn!(%error, "the promotions cannot be read: the next rollback will have no target");
         });
         let before = before.unwrap_or_default();
-        let (snapshot, warm) = self.prepare(begun.previous)?;
+        let (snapshot, warm) = self.prepare(begun.previous, Turn::InLine)?;
         let promotion = self.switch(number, snapshot, warm, call, |current| {
             if current.sequence != begun.sequence {
                 let message = "another release was promoted during this rollback".to_owned();
@@ -134,6 +134,7 @@ mod tests {
             experiment: "e".to_owned(),
             action: StepAction::Ramp,
             base: 1,
+            over: 1,
             coverage: 0.5,
             scheduled: true,
             winner: String::new(),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{Release, Snapshot};
 
 /// The versions of the models that a release keeps in memory.
-type ModelSet = BTreeSet<(String, u64)>;
+pub(super) type ModelSet = BTreeSet<(String, u64)>;
 
 /// Removes from `warm`, the latest first, what does not stay beside the release that serves: at most `keep` sets of
 /// models besides those that serve, and of each set the latest release, and `target`, to which a rollback goes.
@@ -27,7 +27,8 @@ pub(super) fn retire(
     gone.into_iter().map(|(snapshot, _)| snapshot).collect()
 }
 
-fn models_of(release: &Release) -> ModelSet {
+/// The versions of a release: those that it pins, and those of variants.
+pub(super) fn models_of(release: &Release) -> ModelSet {
     let loaded = release.models().iter().map(|model| (model.name().to_owned(), model.version()));
     let pinned = release.pins().iter().map(|(name, version)| (name.clone(), *version));
     loaded.chain(pinned).collect()

@@ -22,10 +22,20 @@ const CALIBRATION: &str = "[calibration]\nmethod = 'platt'\na = 1.0\nb = 0.0\n";
 /// Loads a release that pins version 1 of a model. Version 2, which takes the income instead of the balance, is there
 /// for variants. `calibrations` are the ends of their manifests.
 fn load(offers: &str, policy: &str, calibrations: [&str; 2]) -> Result<Release, Problems> {
-    with_source(offers, policy, calibrations, "pushed_good", Release::load)
+    let [first, second] = calibrations;
+    let versions = [
+        ("pushed_good.onnx", "'balance', 'annual_fee'", first),
+        ("pushed_good.onnx", "'income', 'annual_fee'", second),
+    ];
+    load_graphs(offers, policy, versions)
 }
 
-/// The same for what needs the files, with another graph as version 2. Version 3 takes what no customer has.
+/// The same with the graph, the inputs and the end of the manifest of each version.
+fn load_graphs(offers: &str, policy: &str, versions: [(&str, &str, &str); 2]) -> Result<Release, Problems> {
+    with_versions(offers, policy, versions, Release::load)
+}
+
+/// The same for what needs the files, with another graph as version 2.
 fn with_source<T>(
     offers: &str,
     policy: &str,
@@ -33,19 +43,32 @@ fn with_source<T>(
     graph: &str,
     load: impl FnOnce(&ReleaseSource<'_>, &GraphCache) -> T,
 ) -> T {
+    let graph = format!("{graph}.onnx");
+    let versions = [
+        ("pushed_good.onnx", "'balance', 'annual_fee'", first),
+        (graph.as_str(), "'income', 'annual_fee'", second),
+    ];
+    with_versions(offers, policy, versions, load)
+}
+
+/// Writes the versions, and a third that takes what no customer has.
+fn with_versions<T>(
+    offers: &str,
+    policy: &str,
+    [first, second]: [(&str, &str, &str); 2],
+    load: impl FnOnce(&ReleaseSource<'_>, &GraphCache) -> T,
+) -> T {
     let directory = tempfile::tempdir().unwrap();
-    let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/onnx");
-    for (version, input, graph, calibration) in [
-        ("m/1", "balance", "pushed_good", first),
-        ("m/2", "income", graph, second),
-        ("m/3", "wealth", "pushed_good", ""),
-    ] {
+    let graphs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/onnx");
+    let third = ("pushed_good.onnx", "'wealth', 'annual_fee'", "");
+    for (version, (graph, inputs, calibration)) in
+        ["m/1", "m/2", "m/3"].into_iter().zip([first, second, third])
+    {
         let version = directory.path().join(version);
         fs::create_dir_all(&version).unwrap();
-        fs::copy(fixtures.join(format!("{graph}.onnx")), version.join("model.onnx")).unwrap();
-        let manifest = format!(
-            "kind = 'propensity'\nlayout = 'pairwise'\ninputs = ['{input}', 'annual_fee']\n{calibration}"
-        );
+        fs::copy(graphs.join(graph), version.join("model.onnx")).unwrap();
+        let manifest =
+            format!("kind = 'propensity'\nlayout = 'pairwise'\ninputs = [{inputs}]\n{calibration}");
         fs::write(version.join("model.toml"), manifest).unwrap();
     }
     let pins = BTreeMap::from([("m".to_owned(), 1)]);
@@ -81,6 +104,31 @@ fn experiments_that_assign_nobody_use_no_features() {
         };
         assert!(has("balance"), "{state}");
         assert_eq!((has("age"), has("income")), (uses, uses), "{state}");
+    }
+}
+
+/// A challenger that ONNX Runtime runs takes a placement's calls to the workers only once somebody can meet it.
+#[test]
+fn experiments_that_assign_nobody_need_no_session() {
+    let draft = tried("draft");
+    let listed = draft.replace("id = 'b'\n", "id = 'b'\nlisted = ['tester']\n");
+    let cases = [
+        (tried("running"), true, true),
+        (tried("running").replace("coverage = 1.0", "coverage = 0.0"), false, true),
+        (draft, false, true),
+        (listed, true, true),
+        (tried("paused"), false, false),
+        (tried("stopped"), false, false),
+    ];
+    for (policy, unforced, forced) in cases {
+        let versions = [
+            ("pushed_good.onnx", "'balance', 'annual_fee'", ""),
+            ("reciprocal.onnx", "'income'", CALIBRATION),
+        ];
+        let release = load_graphs(OFFER, &policy, versions).unwrap();
+        let home = PlacementIndex::new(0);
+        let needs = (release.needs_session(home, false), release.needs_session(home, true));
+        assert_eq!(needs, (unforced, forced), "{policy}");
     }
 }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use super::variants::{self, Replacement, Replacements};
 use super::{Scorer, Segmenter};
-use experiment::State;
 use feature::{Entity, FeatureSchema, FeatureType};
 use model::Model;
 use offer::{Catalog, Offer, OfferIndex, PlacementIndex, Rule};
@@ -165,7 +164,8 @@ impl FeatureUsage {
             for when in rules.filter_map(|experiment| experiment.when.as_ref()) {
                 when.rule.features().for_each(|feature| wanted.add_feature(feature));
             }
-            let replaced = variants::at_placement(catalog, replacements, placement, State::may_force);
+            let replaced =
+                variants::at_placement(catalog, replacements, placement, |one| one.state.may_force());
             (wanted, replaced.collect())
         };
         let mut usage = Self {

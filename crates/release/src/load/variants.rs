@@ -1,16 +1,19 @@
 //! The models of variants: versions that decide for an arm of an experiment, in the place of those that the release
 //! pins.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::scorers::gives_propensity;
 use super::{Loaded, ModelIndex, ReleaseSource, Scorer, load_version};
 use document::Problems;
-use experiment::{ModelVersion, State};
+use experiment::{Experiment, ModelVersion, State};
 use feature::FeatureSchema;
 use model::{GraphCache, Layout, Model};
-use offer::{Catalog, OfferIndex, PlacementIndex};
+use offer::{Catalog, OfferIndex, PlacementIndex, Rule};
 
 /// A version that a variant or a shadow puts in the place of another one of the same model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,16 +174,15 @@ pub(super) fn refuse_mixed_scales(
     }
 }
 
-/// What the experiments at a placement, of those whose state `counts`, may put in the place of its models.
+/// What the experiments at a placement, of those that `counts` accepts, may put in the place of its models.
 pub(super) fn at_placement<'a>(
     catalog: &'a Catalog,
     replacements: &'a Replacements,
     placement: usize,
-    counts: fn(State) -> bool,
+    counts: fn(&Experiment<Rule>) -> bool,
 ) -> impl Iterator<Item = Replacement> + 'a {
     let experiments = catalog.experiments.all.iter().zip(replacements);
-    let here =
-        experiments.filter(move |(experiment, _)| experiment.is_at(placement) && counts(experiment.state));
+    let here = experiments.filter(move |(experiment, _)| experiment.is_at(placement) && counts(experiment));
     here.flat_map(|(_, variants)| variants.iter().flatten().copied())
 }
 

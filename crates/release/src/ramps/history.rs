@@ -1,6 +1,9 @@
 //! What was done to experiments, from the promotions of a store.
+//!
+//! Promotions and releases never change, so what they said is kept in memory: a second question reads the new ones
+//! alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use experiment::{State, outline};
@@ -9,7 +12,7 @@ use super::{Ramps, lock};
 use crate::records::{Current, ExperimentStep, StepRecord};
 use crate::{RegistryError, StoreError};
 
-/// The most promotions that one question looks back.
+/// The most promotions that one question looks back, and that are kept in memory.
 pub(super) const MOST_LOOKED_AT: usize = 512;
 
 /// How many promotions are read first; each further time four times as many.
@@ -18,10 +21,15 @@ const READ_FIRST: usize = 16;
 /// The most steps of one answer.
 const MOST_STEPS: usize = 100;
 
-/// What releases say, as far as they were read: they never change.
+/// What promotions and releases say, as far as they were read: at most [`MOST_LOOKED_AT`] of each.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    known: BTreeMap<u64, Arc<Told>>,
+    /// The latest promotions, by sequence.
+    promotions: BTreeMap<u64, Current>,
+    /// What the releases among the promotions that were looked at last do to experiments.
+    steps: BTreeMap<u64, Option<ExperimentStep>>,
+    /// What releases say, by number.
+    told: BTreeMap<u64, Arc<Told>>,
 }
 
 /// What a release says about experiments.
@@ -37,33 +45,62 @@ impl Ramps {
     /// What was done to an experiment, the latest first; at most [`MOST_STEPS`] of the last [`MOST_LOOKED_AT`]
     /// promotions.
     pub(super) fn steps_of(&self, id: &str) -> Result<Vec<StepRecord>, RegistryError> {
-        let promotions = self.parts().store.promotions_before(u64::MAX, MOST_LOOKED_AT)?;
-        let mut numbers: Vec<u64> = promotions.iter().map(|promotion| promotion.release).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        let records = self.parts().store.release_records(&numbers)?;
-        let steps: BTreeMap<u64, ExperimentStep> = records
-            .into_iter()
-            .filter_map(|record| Some((record.number, record.step.filter(|step| step.experiment == id)?)))
-            .collect();
+        let promotions = self.promotions_before(u64::MAX, MOST_LOOKED_AT)?;
+        let steps = self.steps_among(&promotions)?;
         let told = promotions.into_iter().rev().filter_map(|promotion| {
-            let ExperimentStep { action, base, coverage, scheduled, .. } = *steps.get(&promotion.release)?;
+            let step = steps.get(&promotion.release).filter(|step| step.experiment == id)?;
+            let ExperimentStep { action, base, coverage, scheduled, .. } = *step;
             let Current { release, author, reason, time, .. } = promotion;
             Some(StepRecord { action, coverage, release, base, scheduled, author, reason, time })
         });
         Ok(told.take(MOST_STEPS).collect())
     }
 
-    /// Looks at promotions, from the latest back, until `look` has seen enough; at most at [`MOST_LOOKED_AT`]. Whether
-    /// it has seen enough, or there were no more.
+    /// The last `count` promotions with a sequence below `before`, ascending. Reads those that are not in memory.
+    fn promotions_before(&self, before: u64, count: usize) -> Result<Vec<Current>, StoreError> {
+        let store = &self.parts().store;
+        store.promotions_through(before, count, |sequences| {
+            let known = |sequence: &u64| lock(&self.shared.history).promotions.get(sequence).cloned();
+            let mut copies: Vec<Current> = sequences.iter().filter_map(known).collect();
+            let found: BTreeSet<u64> = copies.iter().map(|copy| copy.sequence).collect();
+            let unread: Vec<u64> =
+                sequences.iter().copied().filter(|sequence| !found.contains(sequence)).collect();
+            let read = store.copies(&unread)?;
+            let mut history = lock(&self.shared.history);
+            history.promotions.extend(read.iter().map(|copy| (copy.sequence, copy.clone())));
+            while history.promotions.len() > MOST_LOOKED_AT {
+                history.promotions.pop_first();
+            }
+            copies.extend(read);
+            Ok(copies)
+        })
+    }
+
+    /// What the releases of these promotions do to experiments, by release. Reads the records that are not in memory.
+    fn steps_among(&self, promotions: &[Current]) -> Result<BTreeMap<u64, ExperimentStep>, StoreError> {
+        let numbers: BTreeSet<u64> = promotions.iter().map(|promotion| promotion.release).collect();
+        let unread: Vec<u64> = {
+            let history = lock(&self.shared.history);
+            numbers.iter().copied().filter(|number| !history.steps.contains_key(number)).collect()
+        };
+        let read = self.parts().store.release_records(&unread)?;
+        let mut history = lock(&self.shared.history);
+        history.steps.extend(read.into_iter().map(|record| (record.number, record.step)));
+        history.steps.retain(|number, _| numbers.contains(number));
+        let steps = history.steps.iter().filter_map(|(number, step)| Some((*number, step.clone()?)));
+        Ok(steps.collect())
+    }
+
+    /// Looks at promotions with a sequence below `before`, from the latest back, until `look` has seen enough; at most
+    /// at [`MOST_LOOKED_AT`]. Whether it has seen enough, or there were no more.
     pub(super) fn look_back(
         &self,
+        before: u64,
         mut look: impl FnMut(&Current) -> Result<bool, RegistryError>,
     ) -> Result<bool, RegistryError> {
-        let store = &self.parts().store;
-        let (mut before, mut count, mut seen) = (u64::MAX, READ_FIRST, 0);
+        let (mut before, mut count, mut seen) = (before, READ_FIRST, 0);
         while seen < MOST_LOOKED_AT {
-            let page = store.promotions_before(before, count)?;
+            let page = self.promotions_before(before, count)?;
             for promotion in page.iter().rev() {
                 if look(promotion)? {
                     return Ok(true);
@@ -73,12 +110,12 @@ impl Ramps {
             (before, seen) = (first.sequence, seen + page.len());
             count = (4 * count).min(MOST_LOOKED_AT - seen);
         }
-        Ok(store.promotions_before(before, 1)?.is_empty())
+        Ok(self.promotions_before(before, 1)?.is_empty())
     }
 
     /// What a release says.
     pub(super) fn told(&self, release: u64) -> Result<Arc<Told>, RegistryError> {
-        if let Some(known) = lock(&self.shared.history).known.get(&release) {
+        if let Some(known) = lock(&self.shared.history).told.get(&release) {
             return Ok(Arc::clone(known));
         }
         let files = self.parts().store.release(release).map_err(|error| {
@@ -95,9 +132,9 @@ impl Ramps {
             .collect();
         let told = Arc::new(Told { author: files.record.author, step: files.record.step, experiments });
         let mut history = lock(&self.shared.history);
-        history.known.insert(release, Arc::clone(&told));
-        while history.known.len() > MOST_LOOKED_AT {
-            history.known.pop_first();
+        history.told.insert(release, Arc::clone(&told));
+        while history.told.len() > MOST_LOOKED_AT {
+            history.told.pop_first();
         }
         Ok(told)
     }

@@ -5,52 +5,73 @@
 //! from a coverage that a person began, by a start or by a release of their own, or that the schedule itself began. It
 //! halts where a person has changed what it had begun; `proffer experiment start` lets it go on.
 
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use experiment::{Outline, State};
 
 use super::history::{MOST_LOOKED_AT, Told};
+use super::patience::{Patience, is_away};
 use super::view::Standing;
 use super::{Ramps, Step, lock};
+use crate::RegistryError;
 use crate::records::{Current, Schedule, StepAction};
-use crate::{RegistryError, StoreError};
 use work::Call;
 
 /// Who takes the steps of a schedule.
 const AUTHOR: &str = "schedule";
 
-/// The longest wait before a step that failed is tried again.
+/// The longest wait before a step that failed is tried again, where the store was away.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Why a schedule halts whose past is damaged.
 const UNREADABLE: &str =
     "a promotion before it, or its release, cannot be read; the log names the file to repair";
 
-/// How the last attempt of this server at a step ended.
+/// How the last attempts of this server at steps ended.
 #[derive(Debug, Default)]
 pub(super) struct Advancing {
-    /// Why it failed; told once.
-    trouble: String,
-    failed: Option<(Instant, Duration)>,
+    /// Of all steps, while the store is away.
+    all: Patience,
+    /// By experiment, the sequence of the promotion over which its step failed. After another one it may not.
+    steps: BTreeMap<String, (u64, Patience)>,
 }
 
 impl Advancing {
-    fn may_try(&self) -> bool {
-        self.failed.is_none_or(|(at, patience)| at.elapsed() >= patience)
+    /// Whether the step of an experiment may be tried over the promotion of this sequence.
+    fn may_try(&self, id: &str, sequence: u64) -> bool {
+        self.steps.get(id).is_none_or(|(over, patience)| *over != sequence || patience.may_try())
     }
 
-    /// Notes why steps failed; empty: none did.
-    fn note(&mut self, trouble: String) {
-        if trouble.is_empty() {
-            *self = Self::default();
-            return;
+    /// Notes how the attempt at a step ended.
+    ///
+    /// # Errors
+    /// When the store is away: the other steps would wait for it as long.
+    fn note(
+        &mut self,
+        (id, sequence): (&str, u64),
+        done: Result<(), RegistryError>,
+    ) -> Result<(), RegistryError> {
+        match done {
+            Ok(()) => _ = self.steps.remove(id),
+            Err(RegistryError::NotFound(message)) => {
+                tracing::debug!(experiment = id, message, "a step is not due any more");
+                self.steps.remove(id);
+            }
+            Err(error) if is_away(&error) => return Err(error),
+            Err(error) => {
+                let (over, patience) = self.steps.entry(id.to_owned()).or_default();
+                if *over != sequence {
+                    (*over, *patience) = (sequence, Patience::default());
+                }
+                if patience.failed(&error, PATIENCE) {
+                    tracing::error!(experiment = id, %error, "a schedule could not take its step; it is tried again");
+                }
+            }
         }
-        if trouble != self.trouble {
-            tracing::error!(error = trouble, "a schedule could not take its step; it is tried again");
-        }
-        let last = self.failed.map_or(Duration::from_millis(500), |(_, patience)| patience);
-        (self.trouble, self.failed) = (trouble, Some((Instant::now(), PATIENCE.min(2 * last))));
+        Ok(())
     }
 }
 
@@ -110,26 +131,19 @@ impl Ramps {
     /// The promotion since which the experiment is what it is.
     fn began(&self, Standing { outline, sequence, .. }: &Standing) -> Result<Began, RegistryError> {
         let mut since: Option<Since> = None;
-        let mut halted = None;
-        let is_whole = self.look_back(|promotion| {
-            // A promotion that came after this view belongs to the next one.
-            if promotion.sequence > *sequence {
-                return Ok(false);
-            }
-            // When a start is made, its number is above all others. After a higher one it is promoted again, and says
-            // nothing by itself.
-            if since.as_ref().is_some_and(|since| since.is_start() && promotion.release < since.release) {
-                halted = Some(String::new());
-                return Ok(true);
-            }
+        let mut before: Option<(Current, Option<State>)> = None;
+        // A promotion that came after this view belongs to the next one.
+        let is_whole = self.look_back(sequence.saturating_add(1), |promotion| {
             let told = self.told(promotion.release)?;
             let now = told.experiments.get(&outline.id);
             if now.is_some_and(|(_, definition)| *definition == outline.definition) {
-                since = Some(Since::of(promotion, &told, &outline.id));
-                return Ok(false);
+                let found = Since::of(promotion, &told, &outline.id);
+                // A start begins it anew, over whatever was there.
+                let is_start = found.is_own() && matches!(found.step, Some((StepAction::Start, _)));
+                since = Some(found);
+                return Ok(is_start);
             }
-            let state = now.map(|(state, _)| *state);
-            halted = since.as_ref().map(|since| since.halted(promotion.release, state));
+            before = Some((promotion.clone(), now.map(|(state, _)| *state)));
             Ok(true)
         })?;
         let Some(since) = since else {
@@ -137,10 +151,13 @@ impl Ramps {
                 "the promotion of the current release is not there".to_owned(),
             ));
         };
-        let halted = match halted {
-            Some(halted) => halted,
+        let halted = match before {
+            Some((before, state)) => {
+                let is_again = since.step.is_none() && self.was_promoted_before(&since, &before)?;
+                since.halted(is_again, state)
+            }
             // Nothing came before it: the store was made with it.
-            None if is_whole => since.halted(0, None),
+            None if is_whole => since.halted(false, None),
             None => {
                 format!("what began it is not among the last {MOST_LOOKED_AT} promotions")
             }
@@ -148,36 +165,71 @@ impl Ramps {
         Ok(Began { time: since.time, halted })
     }
 
-    /// Takes the steps that are due, if it is the turn of this server.
-    pub(super) fn advance(&self, now: DateTime<Utc>) {
+    /// Whether a release of a person had been promoted already when it came after `before`. After one of a lower number
+    /// it counts as new: the experiment begins anew with it. So mostly nothing has to be read.
+    fn was_promoted_before(&self, since: &Since, before: &Current) -> Result<bool, RegistryError> {
+        if since.release > before.release {
+            return Ok(false);
+        }
+        let mut is_again = false;
+        let is_whole = self.look_back(before.sequence, |promotion| {
+            is_again = promotion.release == since.release;
+            Ok(is_again)
+        })?;
+        // What cannot be known halts a schedule.
+        Ok(is_again || !is_whole)
+    }
+
+    /// Takes the steps that are due, if it is the turn of this server. A server calls it at regular intervals, from one
+    /// thread.
+    pub fn advance(&self, now: DateTime<Utc>) {
         let mut advancing = lock(&self.shared.advancing);
-        if advancing.may_try() {
-            let trouble = self.take_due_steps(now).unwrap_or_else(|error| error.to_string());
-            advancing.note(trouble);
+        if !advancing.all.may_try() || self.shared.is_leaving.load(Ordering::SeqCst) {
+            return;
+        }
+        match self.take_due_steps(&mut advancing, now) {
+            Ok(()) => advancing.all = Patience::default(),
+            Err(error) => {
+                if advancing.all.failed(&error, PATIENCE) {
+                    tracing::error!(%error, "schedules could not take their steps; they are tried again");
+                }
+            }
         }
     }
 
-    /// Returns why steps failed; empty: none did.
-    fn take_due_steps(&self, now: DateTime<Utc>) -> Result<String, RegistryError> {
+    fn take_due_steps(&self, advancing: &mut Advancing, now: DateTime<Utc>) -> Result<(), RegistryError> {
         let parts = self.parts();
         // A server follows `CURRENT` anyway.
         let followed = parts.deployer.state().borrow().current.clone();
         let current = followed.map_or_else(|| parts.store.current().map(|read| read.current), Ok)?;
         let mut is_any_due = false;
         for standing in &self.view_of(current)?.standings {
-            is_any_due |= self.due_at(standing, now)?.is_some();
+            is_any_due |= self.may_take(advancing, standing) && self.due_at(standing, now)?.is_some();
         }
         if !is_any_due {
-            return Ok(String::new());
+            return Ok(());
         }
         let Some(_turn) = parts.store.take_turn(&parts.server, now)? else {
             tracing::debug!("a step of a schedule is due, and it is the turn of another server");
-            return Ok(String::new());
+            return Ok(());
         };
         // Another server may have had the turn just before.
         let view = self.read_view()?;
-        let steps = view.standings.iter();
-        Ok(take_all(steps.map(|standing| (standing.outline.id.as_str(), self.take_due_step(standing, now)))))
+        advancing.steps.retain(|id, _| view.standing(id).is_ok());
+        for standing in &view.standings {
+            if self.may_take(advancing, standing) {
+                let done = self.take_due_step(standing, now);
+                advancing.note((&standing.outline.id, standing.sequence), done)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the step of an experiment may be taken, if it is due: it has not failed just now, and no stop is
+    /// pending.
+    fn may_take(&self, advancing: &Advancing, standing: &Standing) -> bool {
+        let id = &standing.outline.id;
+        advancing.may_try(id, standing.sequence) && self.stops().pending(id).is_none()
     }
 
     /// Takes the step of one experiment, if it is due.
@@ -209,39 +261,16 @@ impl Ramps {
     }
 }
 
-/// Takes one step after the other: one that fails does not keep the others from theirs, unless the store is away.
-/// Returns why steps failed.
-fn take_all<'s>(steps: impl Iterator<Item = (&'s str, Result<(), RegistryError>)>) -> String {
-    let mut troubles = Vec::new();
-    for (id, done) in steps {
-        match done {
-            Ok(()) => {}
-            Err(RegistryError::NotFound(message)) => {
-                tracing::debug!(experiment = id, message, "a step is not due any more");
-            }
-            Err(error) => {
-                troubles.push(format!("experiment `{id}`: {error}"));
-                if is_away(&error) {
-                    break;
-                }
-            }
-        }
-    }
-    troubles.join("; ")
-}
-
-/// Whether the store could not be reached or read, so that to try again may help.
-fn is_away(error: &RegistryError) -> bool {
-    matches!(error, RegistryError::Store(error) if !matches!(error, StoreError::Damaged { .. }))
-}
-
 /// The first promotion that made an experiment what it is, as far as it is known.
 struct Since {
     release: u64,
+    sequence: u64,
     time: String,
     author: String,
-    /// Whether the release is a step of the experiment, and whether its schedule made it.
+    /// What the release does to the experiment, and whether its schedule made it.
     step: Option<(StepAction, bool)>,
+    /// The sequence of the promotion over which the step was made.
+    over: u64,
 }
 
 impl Since {
@@ -249,21 +278,26 @@ impl Since {
         let step = told.step.as_ref().filter(|step| step.experiment == id);
         Self {
             release: promotion.release,
+            sequence: promotion.sequence,
             time: promotion.time.clone(),
             author: if step.is_some() { promotion.author.clone() } else { told.author.clone() },
             step: step.map(|step| (step.action, step.scheduled)),
+            over: step.map_or(0, |step| step.over),
         }
     }
 
-    fn is_start(&self) -> bool {
-        matches!(self.step, Some((StepAction::Start, _)))
+    /// Whether the step itself promoted the release, over the promotion that it was made over. Later, a person has
+    /// promoted it again.
+    fn is_own(&self) -> bool {
+        self.step.is_some() && self.over.checked_add(1) == Some(self.sequence)
     }
 
-    /// Why the schedule does not go on from here, where release `before` was current before, with the experiment in
-    /// this `state`.
-    fn halted(&self, before: u64, state: Option<State>) -> String {
+    /// Why the schedule does not go on from here, where the experiment was in this `state` before; `is_again`: a person
+    /// has promoted a release of a person again.
+    fn halted(&self, is_again: bool, state: Option<State>) -> String {
         let Self { release, author, step, .. } = self;
-        if *release < before {
+        let is_again = if step.is_some() { !self.is_own() } else { is_again };
+        if is_again {
             return format!("release {release} was promoted again");
         }
         match step {
@@ -285,6 +319,7 @@ fn due(began: &str, after: Duration) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::StoreError;
 
     #[test]
     fn a_step_is_due_after_its_time_to_the_second() {
@@ -295,43 +330,59 @@ mod tests {
 
     #[test]
     fn a_schedule_goes_on_only_from_what_was_meant_to() {
-        let since = |step| Since { release: 7, time: String::new(), author: "anna".to_owned(), step };
+        let since = |step, over| Since {
+            release: 7,
+            sequence: 9,
+            time: String::new(),
+            author: "anna".to_owned(),
+            step,
+            over,
+        };
         let running = Some(State::Running);
-        // What began it, the release before and the state there, and why it halts.
+        // What began it at sequence 9, what that was made over, whether a person promoted it again, the state before,
+        // and why it halts.
         let cases = [
-            (Some((StepAction::Start, false)), 6, Some(State::Draft), ""),
-            (Some((StepAction::Ramp, true)), 6, running, ""),
-            (Some((StepAction::Ramp, false)), 6, running, "anna did this: ramp, in release 7"),
-            (None, 6, running, "anna has changed it in release 7"),
-            (None, 6, Some(State::Draft), ""),
-            (None, 6, Some(State::Paused), ""),
-            (None, 6, None, ""),
-            (None, 8, Some(State::Draft), "release 7 was promoted again"),
-            (Some((StepAction::Ramp, true)), 8, running, "release 7 was promoted again"),
-            (Some((StepAction::Start, false)), 8, running, "release 7 was promoted again"),
+            (Some((StepAction::Start, false)), 8, false, Some(State::Draft), ""),
+            (Some((StepAction::Ramp, true)), 8, false, running, ""),
+            (Some((StepAction::Ramp, false)), 8, false, running, "anna did this: ramp, in release 7"),
+            (None, 0, false, running, "anna has changed it in release 7"),
+            (None, 0, false, Some(State::Draft), ""),
+            (None, 0, false, Some(State::Paused), ""),
+            (None, 0, false, None, ""),
+            (None, 0, true, Some(State::Draft), "release 7 was promoted again"),
+            (Some((StepAction::Ramp, true)), 6, false, running, "release 7 was promoted again"),
+            (Some((StepAction::Start, false)), 6, false, running, "release 7 was promoted again"),
+            // Of a version that did not note it.
+            (Some((StepAction::Start, false)), 0, false, Some(State::Draft), "release 7 was promoted again"),
         ];
-        for (step, before, state, expected) in cases {
-            assert_eq!(since(step).halted(before, state), expected, "{step:?} after {before} with {state:?}");
+        for (step, over, is_again, state, expected) in cases {
+            assert_eq!(
+                since(step, over).halted(is_again, state),
+                expected,
+                "{step:?} over {over} with {state:?}"
+            );
         }
     }
 
     #[test]
     fn a_step_that_fails_does_not_keep_the_others_from_theirs() {
-        let mut taken = Vec::new();
-        let mut take = |results: Vec<Result<(), RegistryError>>| {
-            taken.clear();
-            let steps = ["a", "b", "c"].into_iter().zip(results).inspect(|(id, _)| taken.push(*id));
-            (take_all(steps), taken.len())
-        };
+        let mut advancing = Advancing::default();
         let refused = || Err(RegistryError::Precondition("no".to_owned()));
-        let gone = Err(RegistryError::NotFound("gone".to_owned()));
-        let expected = "experiment `a`: no; experiment `c`: no".to_owned();
-        assert_eq!(take(vec![refused(), Ok(()), refused()]), (expected, 3));
-        assert_eq!(take(vec![gone, Ok(()), Ok(())]), (String::new(), 3));
+        assert!(advancing.note(("a", 4), refused()).is_ok());
+        assert!(advancing.note(("b", 4), Ok(())).is_ok());
+        assert!(!advancing.may_try("a", 4) && advancing.may_try("b", 4));
+        // Something else was promoted, and may have mended it.
+        assert!(advancing.may_try("a", 5));
+        assert!(advancing.note(("a", 5), refused()).is_ok());
+        assert!(!advancing.may_try("a", 5));
+        assert!(advancing.note(("a", 5), Err(RegistryError::NotFound("gone".to_owned()))).is_ok());
+        assert!(advancing.steps.is_empty());
         // Each of the others would wait for the store as long.
         let away = StoreError::Unreachable { store: "s".to_owned(), message: "m".to_owned() };
-        assert_eq!(take(vec![Err(RegistryError::Store(away)), Ok(()), Ok(())]).1, 1);
+        assert!(advancing.note(("a", 5), Err(RegistryError::Store(away))).is_err());
+        assert!(advancing.may_try("a", 5));
         let damaged = StoreError::Damaged { path: "p".to_owned(), message: "m".to_owned() };
-        assert_eq!(take(vec![Err(RegistryError::Store(damaged)), Ok(()), Ok(())]).1, 3);
+        assert!(advancing.note(("a", 5), Err(RegistryError::Store(damaged))).is_ok());
+        assert!(!advancing.may_try("a", 5));
     }
 }

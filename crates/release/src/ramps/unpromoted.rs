@@ -1,15 +1,19 @@
 //! Releases that were made for steps and could not be promoted: an attempt at the same step makes no other.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 use super::{Ramps, lock};
-use crate::records::{ExperimentStep, StepAction};
+use crate::records::{Current, ExperimentStep, StepAction};
 use crate::store::NewRelease;
-use crate::{RegistryError, ReleaseFiles};
+use crate::{RegistryError, ReleaseFiles, StoreError};
 
-/// The release that was made for the last step of each experiment, until it is current or of no use.
+/// The most releases that are remembered: more steps than this do not fail over one promotion.
+const MOST: usize = 64;
+
+/// The releases that were made for steps over the current promotion, the latest last. After another promotion they are
+/// of no use.
 #[derive(Debug, Default)]
-pub(super) struct Unpromoted(BTreeMap<String, Made>);
+pub(super) struct Unpromoted(VecDeque<Made>);
 
 #[derive(Debug)]
 struct Made {
@@ -17,6 +21,43 @@ struct Made {
     author: String,
     note: String,
     release: u64,
+    /// Whether `CURRENT` may have moved to it without an answer.
+    may_be_current: bool,
+}
+
+impl Unpromoted {
+    /// The release that was made for this step, this person and with this note.
+    fn find(&self, step: &ExperimentStep, author: &str, note: &str) -> Option<u64> {
+        let is_it = |made: &&Made| made.step == *step && made.author == author && made.note == note;
+        self.0.iter().find(is_it).map(|made| made.release)
+    }
+
+    fn remember(&mut self, made: Made) {
+        self.0.push_back(made);
+        if self.0.len() > MOST {
+            self.0.pop_front();
+        }
+    }
+
+    /// Forgets what was made over other promotions than that of this sequence.
+    fn keep_over(&mut self, sequence: u64) {
+        self.0.retain(|made| made.step.over == sequence);
+    }
+
+    fn forget(&mut self, release: u64) {
+        self.0.retain(|made| made.release != release);
+    }
+
+    fn note_may_be_current(&mut self, release: u64, may_be: bool) {
+        if let Some(made) = self.0.iter_mut().find(|made| made.release == release) {
+            made.may_be_current = may_be;
+        }
+    }
+
+    fn may_be_stopped(&self, id: &str) -> bool {
+        let stops = |made: &&Made| made.step.experiment == id && made.step.action == StepAction::Stop;
+        self.0.iter().filter(stops).any(|made| made.may_be_current)
+    }
 }
 
 impl Ramps {
@@ -29,11 +70,7 @@ impl Ramps {
         base: &ReleaseFiles,
         policy: &str,
     ) -> Result<u64, RegistryError> {
-        let known = lock(&self.shared.unpromoted)
-            .0
-            .get(&step.experiment)
-            .filter(|made| made.step == step && made.author == author && made.note == note)
-            .map(|made| made.release);
+        let known = lock(&self.shared.unpromoted).find(&step, author, &note);
         if let Some(release) = known {
             return Ok(release);
         }
@@ -46,18 +83,100 @@ impl Ramps {
             policy,
             step: Some(&step),
         })?;
-        let (id, author, release) = (step.experiment.clone(), author.to_owned(), record.number);
-        lock(&self.shared.unpromoted).0.insert(id, Made { step, author, note, release });
+        let (author, release) = (author.to_owned(), record.number);
+        lock(&self.shared.unpromoted).remember(Made { step, author, note, release, may_be_current: false });
         Ok(release)
     }
 
-    /// Forgets the release that was made for the last step of an experiment.
-    pub(super) fn forget_unpromoted(&self, id: &str) {
-        lock(&self.shared.unpromoted).0.remove(id);
+    /// Forgets the releases that were made over other promotions than the current one.
+    pub(super) fn keep_unpromoted(&self, current: &Current) {
+        lock(&self.shared.unpromoted).keep_over(current.sequence);
+    }
+
+    /// Notes why the release of a step was not promoted over `over`, and whether it may be current all the same.
+    pub(super) fn not_promoted(&self, release: u64, over: &Current, error: &RegistryError) {
+        if matches!(error, RegistryError::NotFound(_)) {
+            lock(&self.shared.unpromoted).forget(release);
+        }
+        if !matches!(error, RegistryError::Store(_) | RegistryError::NoSpace(_)) {
+            return;
+        }
+        let store = &self.parts().store;
+        let is_answered = !matches!(error, RegistryError::Store(StoreError::Unreachable { .. }));
+        let may_be = !is_answered || !store.current().is_ok_and(|read| read.current == *over);
+        // A bucket may carry out later what it did not answer before.
+        if may_be || store.local_root().is_some() {
+            lock(&self.shared.unpromoted).note_may_be_current(release, may_be);
+        }
     }
 
     /// Whether a release that stops the experiment was to be promoted, and it is not known whether it was.
     pub(super) fn may_be_stopped(&self, id: &str) -> bool {
-        lock(&self.shared.unpromoted).0.get(id).is_some_and(|made| made.step.action == StepAction::Stop)
+        lock(&self.shared.unpromoted).may_be_stopped(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(experiment: &str, action: StepAction, over: u64, release: u64) -> Made {
+        let step = ExperimentStep {
+            experiment: experiment.to_owned(),
+            action,
+            base: 1,
+            over,
+            coverage: 0.5,
+            scheduled: false,
+            winner: String::new(),
+        };
+        let [author, note] = ["anna", "why"].map(str::to_owned);
+        Made { step, author, note, release, may_be_current: false }
+    }
+
+    #[test]
+    fn each_step_finds_its_own_release_while_its_promotion_is_the_current_one() {
+        let mut known = Unpromoted::default();
+        known.remember(made("a", StepAction::Stop, 4, 2));
+        known.remember(made("a", StepAction::Pause, 4, 3));
+        known.remember(made("b", StepAction::Stop, 4, 5));
+        let find = |known: &Unpromoted, made: &Made| known.find(&made.step, &made.author, &made.note);
+        for release in [2, 3, 5] {
+            let made = known.0.iter().find(|made| made.release == release).unwrap();
+            assert_eq!(find(&known, made), Some(release));
+        }
+        let stop = made("a", StepAction::Stop, 4, 0);
+        assert_eq!(known.find(&stop.step, "bert", "why"), None);
+        assert_eq!(known.find(&stop.step, "anna", "another reason"), None);
+        // The same release may be current again, by a later promotion.
+        assert_eq!(find(&known, &made("a", StepAction::Stop, 6, 0)), None);
+        known.forget(3);
+        assert_eq!(find(&known, &made("a", StepAction::Pause, 4, 0)), None);
+        known.keep_over(4);
+        assert_eq!(known.0.len(), 2);
+        known.keep_over(5);
+        assert!(known.0.is_empty());
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut known = Unpromoted::default();
+        for release in 0..1_000 {
+            known.remember(made("a", StepAction::Stop, 4, release));
+        }
+        assert_eq!((known.0.len(), known.0[0].release), (MOST, 1_000 - MOST as u64));
+    }
+
+    #[test]
+    fn a_stop_is_unknown_only_where_its_release_may_be_current() {
+        let mut known = Unpromoted::default();
+        known.remember(made("a", StepAction::Stop, 4, 2));
+        known.remember(made("a", StepAction::Pause, 4, 3));
+        known.note_may_be_current(3, true);
+        assert!(!known.may_be_stopped("a"));
+        known.note_may_be_current(2, true);
+        assert!(known.may_be_stopped("a") && !known.may_be_stopped("b"));
+        known.note_may_be_current(2, false);
+        assert!(!known.may_be_stopped("a"));
     }
 }

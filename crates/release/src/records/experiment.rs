@@ -104,7 +104,8 @@ pub struct Schedule {
     pub halted: String,
 }
 
-/// A stop that could not be written yet. Its server tries again, until it is done, withdrawn, or the server ends.
+/// A stop that could not be written yet. Its server tries again, until it is done or withdrawn; if it keeps it in a
+/// file, also after a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PendingStop {
     /// Who asked for it.
@@ -113,10 +114,13 @@ pub struct PendingStop {
     pub reason: String,
     /// When, RFC 3339 in UTC.
     pub since: String,
-    /// How often it was tried.
+    /// How often it was tried since the server started.
     pub attempts: u32,
-    /// Why it failed last.
+    /// Why it failed last; empty: it was not tried since the server started.
     pub error: String,
+    /// Whether an attempt was written and its answer is missing, so that it is not known whether the experiment is
+    /// stopped.
+    pub may_be_stopped: bool,
 }
 
 /// Something that was done to an experiment.

@@ -12,6 +12,10 @@ pub struct ExperimentStep {
     pub action: StepAction,
     /// The release that this one differs from.
     pub base: u64,
+    /// The sequence of the promotion of `base` over which it is promoted, and over no other; 0 where a person promotes
+    /// it.
+    #[serde(default)]
+    pub over: u64,
     /// The share of those eligible that take part from here on, 0..=1.
     pub coverage: f64,
     /// Whether the schedule of the experiment made it, and not a person.

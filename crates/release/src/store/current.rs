@@ -106,19 +106,28 @@ impl Store {
     /// # Errors
     /// When one of them cannot be read.
     pub fn promotions_before(&self, before: u64, count: usize) -> Result<Vec<Current>, StoreError> {
+        self.promotions_through(before, count, |sequences| self.copies(sequences))
+    }
+
+    /// As [`Store::promotions_before`]. `copies` reads the copies of promotions with these sequences, ascending, or knows
+    /// them: they never change.
+    ///
+    /// # Errors
+    /// As [`Store::promotions_before`]; those of `copies`.
+    pub(crate) fn promotions_through(
+        &self,
+        before: u64,
+        count: usize,
+        copies: impl FnOnce(&[u64]) -> Result<Vec<Current>, StoreError>,
+    ) -> Result<Vec<Current>, StoreError> {
         let number = |name: &str| name.strip_suffix(".toml").and_then(keys::number);
         let names = self.0.objects.list(keys::PROMOTIONS)?.into_keys();
         let mut sequences: Vec<u64> =
             names.filter_map(|name| number(&name)).filter(|sequence| *sequence < before).collect();
         sequences.sort_unstable();
         sequences.drain(..sequences.len().saturating_sub(count));
-        let copies: Vec<String> = sequences.into_iter().map(keys::promotion).collect();
-        let mut found = BTreeMap::new();
-        for (key, text) in copies.iter().zip(self.0.objects.texts(&copies)?) {
-            let Some(text) = text else { continue };
-            let current: Current = parse_toml(self.0.objects.shown(key), &text)?;
-            found.insert(current.sequence, current);
-        }
+        let mut found: BTreeMap<u64, Current> =
+            copies(&sequences)?.into_iter().map(|copy| (copy.sequence, copy)).collect();
         let present = self.current()?.current;
         if present.sequence < before {
             found.insert(present.sequence, present);
@@ -127,6 +136,19 @@ impl Store {
             found.pop_first();
         }
         Ok(found.into_values().collect())
+    }
+
+    /// The copies of promotions with these sequences, as far as they are there.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub(crate) fn copies(&self, sequences: &[u64]) -> Result<Vec<Current>, StoreError> {
+        let keys: Vec<String> = sequences.iter().map(|sequence| keys::promotion(*sequence)).collect();
+        let texts = keys.iter().zip(self.0.objects.texts(&keys)?);
+        let copy = |(key, text): (&String, Option<String>)| {
+            text.map(|text| parse_toml::<Current>(self.0.objects.shown(key), &text))
+        };
+        texts.filter_map(copy).collect()
     }
 
     /// `CURRENT` with its text, if there is one.

@@ -239,6 +239,39 @@ fn the_releases_of_a_version_are_those_that_pin_it_and_those_whose_variants_name
 }
 
 #[test]
+fn a_release_needs_the_versions_of_variants_as_those_that_it_pins() {
+    let place = Place::new();
+    for content in ["a", "b"] {
+        place.push(None, content).unwrap();
+    }
+    let models = BTreeMap::from([("card".to_owned(), 1)]);
+    let add = |state: &str, version: u64| {
+        let policy = format!(
+            "[[experiment]]\nid = 'e'\nstate = '{state}'\n[[experiment.variant]]\nid = 'b'\n\
+             models = {{ card = {version} }}\n"
+        );
+        let (author, note) = ("a", "n");
+        let (features, offers) = ("f", "o");
+        let new = NewRelease { author, note, models: &models, features, offers, policy: &policy, step: None };
+        place.store.add_release(&new).map(|record| record.number)
+    };
+    for state in ["draft", "running", "paused"] {
+        let refused = add(state, 3).unwrap_err();
+        assert!(
+            matches!(&refused, StoreError::NoSuchVersion { name, version: 3 } if name == "card"),
+            "{refused}"
+        );
+    }
+    assert_eq!((add("stopped", 3).unwrap(), add("draft", 2).unwrap()), (1, 2));
+    let of = |release: u64| place.store.release(release).unwrap().versions();
+    let card = |version: u64| ("card".to_owned(), version);
+    assert_eq!((of(1), of(2)), (BTreeSet::from([card(1)]), BTreeSet::from([card(1), card(2)])));
+    let pinned = place.store.delete_version("card", 2).unwrap_err();
+    assert!(matches!(&pinned, StoreError::Pinned { releases, .. } if *releases == [2]), "{pinned}");
+    assert!(place.store.has_version("card", 2).unwrap());
+}
+
+#[test]
 fn a_full_disk_is_told_from_other_errors() {
     let error = |code| StoreError::io(Path::new("store"), std::io::Error::from_raw_os_error(code));
     assert!([28, 122].map(error).iter().all(StoreError::is_full));

@@ -32,7 +32,8 @@ fn nothing_of_the_person_is_left_in_a_bucket() {
     assert_eq!(world.decisions(), others.collect());
     world.verify(events);
     // The turn is over, and no server is waited for.
-    assert!(!objects.join("erasures/lease.toml").exists());
+    let lease = fs::read_to_string(objects.join("erasures/lease.toml")).unwrap();
+    assert!(lease.contains("until = \"1970-01-01T00:00:00.000Z\""), "{lease}");
     let again = world.erase(&known, &[(world.server(&known), &log)]);
     assert_eq!(again.records, 0);
 }
@@ -49,14 +50,14 @@ fn in_a_bucket_a_turn_ends_with_its_time() {
         "{refused}"
     );
     // Renewed, it lasts longer.
-    one.renew("one", minutes(4)).unwrap();
-    one.renew("one", minutes(6)).unwrap();
+    one.renew(minutes(4)).unwrap();
+    one.renew(minutes(6)).unwrap();
     assert!(Lease::take(&store, "other", minutes(16)).is_err());
     // Held up for too long, it is another's turn, which the first does not end.
     let mut other = Lease::take(&store, "other", minutes(17)).unwrap();
-    assert!(matches!(one.renew("one", minutes(18)), Err(ErasureError::Overtaken)));
+    assert!(matches!(one.renew(minutes(18)), Err(ErasureError::Overtaken)));
     drop(one);
-    other.renew("other", minutes(24)).unwrap();
+    other.renew(minutes(24)).unwrap();
     drop(other);
     Lease::take(&store, "third", minutes(24)).unwrap();
 }
@@ -74,7 +75,7 @@ fn a_sealed_file_that_changed_since_it_was_read_is_not_replaced() {
         assert!(matches!(world.store.exchange(&key, &former, &made).unwrap(), objects::Put::Done(_)));
         fs::write(&made, "second").unwrap();
         assert_eq!(world.store.exchange(&key, &former, &made).unwrap(), objects::Put::Taken);
-        assert_eq!(world.store.get(&key).unwrap().unwrap().bytes, "first");
+        assert_eq!(world.store.objects().get(&key).unwrap().unwrap().bytes, "first");
         assert_eq!(world.store.exchange("events/none", &former, &made).unwrap(), objects::Put::Taken);
     }
 }
