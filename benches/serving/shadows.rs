@@ -41,7 +41,7 @@ const SEED: u64 = 24;
 const ROUNDS: usize = 5;
 
 /// How long what waits may take to be compared before the other server is measured.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A shadow that is compared on this share of the decisions.
 fn shadow(sample: &str) -> String {

@@ -2,6 +2,7 @@
 //! they would have decided.
 
 mod answers;
+mod commands;
 mod identical;
 mod memory;
 mod scene;

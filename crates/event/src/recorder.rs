@@ -139,7 +139,6 @@ impl Recorder {
     /// dropped and counted: decisions and outcomes need the room more. Never waits, and never makes events be written
     /// sooner, also with an [`urgent`](Self::urgent) handle. Returns whether they were queued. The writer fills in
     /// position, time, server and version.
-    #[expect(clippy::must_use_candidate, reason = "what is dropped is counted here")]
     pub fn record_shadows(&self, records: Vec<ShadowRecord>) -> bool {
         if records.is_empty() {
             return true;

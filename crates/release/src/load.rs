@@ -20,7 +20,7 @@ pub use self::usage::{CONSENT_PREFIX, ConsentFeature, FeatureUsage, UsedFeatures
 pub use self::variants::Replacement;
 use super::{ReleaseFiles, Store, Workspace};
 use document::{Document, Problems, suggestion};
-use experiment::{Experiments, OfferKey};
+use experiment::{Experiment, Experiments, OfferKey};
 use feature::FeatureSchema;
 use model::GraphCache;
 use model::onnx::OnnxRuntime;
@@ -224,7 +224,7 @@ impl Release {
                     || replaced.any(|replaced| runs(replaced.by))
             };
             SessionNeeds {
-                unforced: is_needed(|experiment| experiment.assigns()),
+                unforced: is_needed(Experiment::assigns),
                 forced: is_needed(|experiment| experiment.state.may_force()),
             }
         };

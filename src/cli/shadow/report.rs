@@ -136,7 +136,7 @@ impl ReportArgs {
             match standing {
                 ShadowStanding::Ready => {}
                 ShadowStanding::Unavailable(why) => {
-                    say(format!("shadow `{id}` is not scored any more: {why}"))
+                    say(format!("shadow `{id}` is not scored any more: {why}"));
                 }
                 ShadowStanding::Absent => say(format!("the release that serves does not have shadow `{id}`")),
             }

@@ -135,8 +135,12 @@ async fn a_server_its_records_and_a_replay_report_the_same() {
     }
     let one =
         json(scene.run(&["shadow", "report", "--format", "json", "--shadow", "s", "--placement", "home"]));
-    let placements: Vec<&Value> =
-        of(&one, "s")["placements"].as_array().unwrap().iter().map(|one| &one["placement"]).collect();
+    let placements: Vec<&str> = of(&one, "s")["placements"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["placement"].as_str().unwrap())
+        .collect();
     assert_eq!((one["shadows"].as_array().unwrap().len(), placements), (1, vec!["home"]));
 
     // All requests are there, so that a replay compares those that were shed, too.

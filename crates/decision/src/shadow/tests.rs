@@ -125,7 +125,7 @@ fn answers_are_the_same_with_and_without_shadows() {
     let (with, without) = (bank.with(&format!("{variant}{shadows}")), bank.with(&variant));
     let home = PlacementIndex::new(0);
     assert_eq!(with.release.pins(), without.release.pins());
-    assert_eq!(with.release.needs_session(home), without.release.needs_session(home));
+    assert_eq!(with.release.needs_session(home, false), without.release.needs_session(home, false));
     assert_eq!(with.release.feature_usage().at(home), without.release.feature_usage().at(home));
     let ask = || {
         let m0: Vec<f32> = usual(300).into_iter().chain([20_000.0, 0.1]).collect();

@@ -33,8 +33,8 @@ fn refused(objects: &Arc<Objects>, holder: &str, minutes: i64) -> Option<Holder>
     }
 }
 
-fn holder(name: &str, frees: i64) -> Option<Holder> {
-    Some(Holder { name: name.to_owned(), frees: minute(frees) })
+fn holder(name: &str, frees: i64) -> Holder {
+    Holder { name: name.to_owned(), frees: minute(frees) }
 }
 
 fn bucket() -> Arc<Objects> {
@@ -82,12 +82,12 @@ fn a_lease_is_held_until_its_end_and_one_of_a_wrong_clock_is_not() {
 fn in_a_bucket_others_are_told_who_holds_it_and_until_when() {
     let objects = bucket();
     let mut one = granted(&objects, "one", 0);
-    assert_eq!(refused(&objects, "other", 3), holder("one", 11));
+    assert_eq!(refused(&objects, "other", 3), Some(holder("one", 11)));
     // Only once it is due.
     assert_eq!(one.renew(minute(4)).unwrap(), Renewal::Held);
-    assert_eq!(refused(&objects, "other", 5), holder("one", 11));
+    assert_eq!(refused(&objects, "other", 5), Some(holder("one", 11)));
     assert_eq!(one.renew(minute(6)).unwrap(), Renewal::Held);
-    assert_eq!(refused(&objects, "other", 16), holder("one", 17));
+    assert_eq!(refused(&objects, "other", 16), Some(holder("one", 17)));
     drop(one);
     drop(granted(&objects, "other", 16));
 }
@@ -99,7 +99,7 @@ fn one_that_is_past_its_end_is_taken_over_and_stays_with_who_took_it() {
     let mut other = granted(&objects, "other", 11);
     assert_eq!(one.renew(minute(12)).unwrap(), Renewal::Overtaken);
     drop(one);
-    assert_eq!(refused(&objects, "third", 13), holder("other", 22));
+    assert_eq!(refused(&objects, "third", 13), Some(holder("other", 22)));
     assert_eq!(other.renew(minute(18)).unwrap(), Renewal::Held);
     drop(other);
     // It is ended, not removed.
@@ -125,7 +125,7 @@ fn what_is_no_lease_has_ended() {
         &objects,
         format!("token = \"a\"\nholder = \"b\"\nuntil = \"{}\"\nhost = \"c\"\n", minute(9).format("%FT%TZ")),
     );
-    assert_eq!(refused(&objects, "one", 0), holder("b", 10));
+    assert_eq!(refused(&objects, "one", 0), Some(holder("b", 10)));
 }
 
 #[test]
@@ -164,10 +164,10 @@ fn a_first_write_whose_answer_was_lost_is_recognised() {
     else {
         panic!("two hold it")
     };
-    assert_eq!(by, holder("holder of one", 11));
+    assert_eq!(by, Some(holder("holder of one", 11)));
     // It has the tag of what is there.
     assert_eq!(one.renew(minute(6)).unwrap(), Renewal::Held);
-    assert_eq!(refused(&objects, "third", 6), holder("holder of one", 17));
+    assert_eq!(refused(&objects, "third", 6), Some(holder("holder of one", 17)));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_renewal_whose_answer_was_lost_is_recognised() {
     let mut lease = granted(&objects, "one", 0);
     overwrite(&objects, present(&objects));
     assert_eq!(lease.renew(minute(6)).unwrap(), Renewal::Held);
-    assert_eq!(refused(&objects, "other", 6), holder("one", 17));
+    assert_eq!(refused(&objects, "other", 6), Some(holder("one", 17)));
     // The same at its end.
     overwrite(&objects, present(&objects));
     drop(lease);

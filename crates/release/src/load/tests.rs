@@ -190,14 +190,16 @@ fn a_shadow_changes_nothing_of_what_answers_need() {
     for release in [&without, &with] {
         assert_eq!(release.pins(), &BTreeMap::from([("m".to_owned(), 1)]));
         assert_eq!(release.deciding_models().len(), 1);
-        assert!(!release.needs_session(home));
+        assert!(!release.needs_session(home, true));
         assert_eq!(release.scorer(home, OfferIndex::new(0)), without.scorer(home, OfferIndex::new(0)));
     }
     // The income, which the shadow alone reads, is nothing that an answer does without.
     assert_eq!(with.feature_usage().at(home), without.feature_usage().at(home));
     // As a variant, the same version needs all of it.
     let tried = load(&tried("running"));
-    assert!(tried.needs_session(home) && tried.feature_usage().at(home) != without.feature_usage().at(home));
+    assert!(
+        tried.needs_session(home, true) && tried.feature_usage().at(home) != without.feature_usage().at(home)
+    );
 }
 
 #[test]

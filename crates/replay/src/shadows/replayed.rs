@@ -110,16 +110,22 @@ pub fn replay_shadows<E>(
     let add = |state: &mut State<'_>, Batch { number, records }: Batch| {
         let make = || {
             let mut found = Vec::new();
-            records.iter().for_each(|record| state.add(record, &base, &mut found));
+            for record in &records {
+                state.add(record, &base, &mut found);
+            }
             found
         };
         ordered.add(number, make, |tally: &mut Tally, found: Vec<Comparison>| {
-            found.iter().for_each(|comparison| tally.add(comparison));
+            for comparison in &found {
+                tally.add(comparison);
+            }
         });
     };
     let parts = in_numbered_batches(source, options.threads, begin, add, progress)?;
     let mut all = ReplayedShadows::default();
-    parts.into_iter().for_each(|part| all.merge(part.counts));
+    for part in parts {
+        all.merge(part.counts);
+    }
     all.tally = ordered.into_sum();
     Ok(all)
 }
