@@ -37,7 +37,7 @@ const TICK_BYTES: usize = 8 << 10;
 
 /// The time between two syncs for urgent events is a multiple of what the last one took, within bounds. Under load they
 /// share one: each costs as much CPU time as several calls, and more the slower the disk is.
-const BETWEEN_URGENT: u32 = 10;
+const BETWEEN_URGENT: u32 = 4;
 const SHORTEST_BETWEEN_URGENT: Duration = Duration::from_millis(2);
 const LONGEST_BETWEEN_URGENT: Duration = Duration::from_millis(5);
 
