@@ -66,20 +66,20 @@ fn every_key_has_its_mistakes() {
         ("[placement.exploration]\n", "epsilon, method, temperature"),
         (
             "[[experiment]]\n",
-            "coverage, group, group_range, guardrails, id, metric, placements, scheme, seed, shadow, state, step, \
+            "coverage, group, group_range, guardrails, id, metric, placements, scheme, seed, state, step, \
              variant, when",
         ),
         (
             "[[experiment.variant]]\n",
             "category_weights, context_weights, count, exploration, id, listed, models, strategy, weight",
         ),
-        ("[[experiment.step]]\n", "after, coverage, guardrails, metric, shadow"),
+        ("[[experiment.step]]\n", "after, coverage, guardrails, metric"),
     ] {
         let found = problems(&POLICY.replacen(head, &format!("{head}qqqqqq = 1\n"), 1), OFFERS);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].ends_with(&format!("unknown key `qqqqqq`; known here: {known}")), "{found:?}");
         let keys: BTreeSet<&str> = known.split(", ").collect();
-        let of_other_tables = ["guardrails", "metric", "shadow", "step", "variant"];
+        let of_other_tables = ["guardrails", "metric", "step", "variant"];
         let tables = ["category_weights", "context_weights", "exploration", "models"];
         for key in keys.iter().filter(|key| !of_other_tables.contains(key) && !tables.contains(key)) {
             assert!(tested.contains(key), "{head}{key}");
