@@ -32,7 +32,7 @@ use document::grouped;
 /// Bytes at the end of a file: the length of its metadata, and `PAR1`.
 const TAIL_BYTES: u64 = 8;
 
-/// The most bytes that the texts of one batch may take: each row may have the longest text of a dictionary.
+/// The most bytes that the texts of one batch may take: each row may have the longest text of each dictionary.
 const BATCH_BYTES: u64 = 256 << 20;
 
 /// The most bytes of the dictionaries of all columns that are read, taken together.
@@ -120,14 +120,14 @@ impl<R: ChunkReader + 'static> Parquet<R> {
             ));
         }
         let dictionaries = pages::check(&self.input.0, file, &leaves, limits)?;
-        if dictionaries > DICTIONARY_BYTES {
+        if dictionaries.bytes > DICTIONARY_BYTES {
             return Err(format!(
                 "has dictionaries of {} MiB in one row group; at most {}: write its texts without dictionaries",
-                dictionaries >> 20,
+                dictionaries.bytes >> 20,
                 DICTIONARY_BYTES >> 20
             ));
         }
-        let fitting = usize::try_from(BATCH_BYTES / dictionaries.max(1)).unwrap_or(usize::MAX);
+        let fitting = usize::try_from(BATCH_BYTES / dictionaries.longest_texts.max(1)).unwrap_or(usize::MAX);
         let mask = ProjectionMask::leaves(schema, leaves.iter().copied());
         let reader =
             ParquetRecordBatchReaderBuilder::new_with_metadata(self.input.clone(), self.metadata.clone())

@@ -4,7 +4,7 @@ use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 
 use ::parquet::basic::{Compression, Type};
-use ::parquet::column::page::PageReader;
+use ::parquet::column::page::{Page, PageReader};
 use ::parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use ::parquet::file::reader::ChunkReader;
 use ::parquet::file::serialized_reader::SerializedPageReader;
@@ -23,19 +23,27 @@ const LZ4_FRAME: [u8; 4] = 0x184D_2204_u32.to_le_bytes();
 /// The most bytes that one byte of LZ4 unpacks to.
 const LZ4_RATIO: u64 = 255;
 
-/// Checks all pages of the columns `leaves` against the limits. Returns the bytes of their dictionaries in the row
-/// group that has the most.
+/// The dictionaries of all columns that are read, each number that of the row group with the most.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Dictionaries {
+    /// Their bytes.
+    pub(super) bytes: u64,
+    /// The bytes of the longest text of each, taken together: what a row takes at most, over what is in the pages.
+    pub(super) longest_texts: u64,
+}
+
+/// Checks all pages of the columns `leaves` against the limits. Returns what they have of dictionaries.
 pub(super) fn check<R: ChunkReader + 'static>(
     input: &Arc<R>,
     file: &ParquetMetaData,
     leaves: &[usize],
     limits: &Limits,
-) -> Result<u64, String> {
+) -> Result<Dictionaries, String> {
     let length = input.len();
-    let (mut unpacked, mut most_dictionaries): (u64, u64) = (0, 0);
+    let (mut unpacked, mut most) = (0_u64, Dictionaries::default());
     for group in file.row_groups() {
         let rows = u64::try_from(group.num_rows()).map_err(|_| contradicts())?;
-        let mut dictionaries: u64 = 0;
+        let mut of_group = Dictionaries::default();
         for leaf in leaves {
             let column = group.columns().get(*leaf).ok_or_else(contradicts)?;
             let found = Chunk::walk(&**input, column, rows, length, limits)?;
@@ -50,11 +58,16 @@ pub(super) fn check<R: ChunkReader + 'static>(
             if found.has_delta_texts {
                 check_delta(input, column, rows)?;
             }
-            dictionaries = dictionaries.saturating_add(found.dictionary);
+            of_group.bytes = of_group.bytes.saturating_add(found.dictionary);
+            if found.dictionary > 0 {
+                let longest = longest_text(input, column, rows, found.dictionary)?;
+                of_group.longest_texts = of_group.longest_texts.saturating_add(longest);
+            }
         }
-        most_dictionaries = most_dictionaries.max(dictionaries);
+        most.bytes = most.bytes.max(of_group.bytes);
+        most.longest_texts = most.longest_texts.max(of_group.longest_texts);
     }
-    Ok(most_dictionaries)
+    Ok(most)
 }
 
 /// The totals of the pages of a column in a row group.
@@ -198,6 +211,42 @@ fn check_delta<R: ChunkReader + 'static>(
         }
     }
     Ok(())
+}
+
+/// The bytes of the longest text of a column's dictionary, which takes `bytes`; 0 if it has numbers.
+fn longest_text<R: ChunkReader + 'static>(
+    input: &Arc<R>,
+    column: &ColumnChunkMetaData,
+    rows: u64,
+    bytes: u64,
+) -> Result<u64, String> {
+    match column.column_type() {
+        Type::BYTE_ARRAY => {}
+        Type::FIXED_LEN_BYTE_ARRAY => {
+            return u64::try_from(column.column_descr().type_length()).map_err(|_| contradicts());
+        }
+        Type::BOOLEAN | Type::INT32 | Type::INT64 | Type::INT96 | Type::FLOAT | Type::DOUBLE => return Ok(0),
+    }
+    let rows = usize::try_from(rows).map_err(|_| contradicts())?;
+    let mut pages = SerializedPageReader::new(Arc::clone(input), column, rows, None)
+        .map_err(|error| unreadable(&error))?;
+    let first = pages.get_next_page().map_err(|error| unreadable(&error))?;
+    Ok(match first {
+        Some(Page::DictionaryPage { buf, .. }) => longest_of(&buf),
+        // It is elsewhere, so it is not known: the decoder decides what that means.
+        _ => bytes,
+    })
+}
+
+/// The bytes of the longest of plain texts, each behind its length. What is behind a false length counts as one text.
+fn longest_of(mut texts: &[u8]) -> u64 {
+    let mut longest = 0;
+    while let Some((length, behind)) = texts.split_first_chunk::<4>() {
+        let length = u32::from_le_bytes(*length) as usize;
+        longest = longest.max(length.min(behind.len()));
+        texts = behind.get(length..).unwrap_or_default();
+    }
+    longest as u64
 }
 
 fn contradicts() -> String {

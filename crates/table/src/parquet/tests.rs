@@ -187,6 +187,24 @@ fn the_longest_text_of_a_dictionary_fits_as_often_as_a_batch_has_rows() {
 }
 
 #[test]
+fn dictionaries_of_numbers_and_of_short_texts_leave_batches_as_they_are() {
+    // Each row has values of its own, so that dictionaries are as large as they may be.
+    let rows = 20_000;
+    let mut columns = vec![("text", texts(rows))];
+    columns.extend(["a", "b", "c", "d"].map(|name| (name, numbers(rows))));
+    let properties = WriterProperties::builder().set_dictionary_page_size_limit(8 << 20).build();
+    let parquet = Parquet::open(written(columns, properties), Limits::CUSTOMERS).unwrap();
+    let found =
+        pages::check(&parquet.input.0, parquet.metadata.metadata(), &[0, 1, 2, 3, 4], &parquet.limits);
+    let found = found.unwrap();
+    assert_eq!(found.longest_texts, "customer 19999".len() as u64);
+    assert!(found.bytes > 4 * 8 * rows as u64 / 2, "{found:?}");
+    let batches = parquet.read(&[0, 1, 2, 3, 4], 4_096).unwrap();
+    let sizes: Vec<usize> = batches.map(|batch| batch.unwrap().num_rows()).collect();
+    assert_eq!(sizes, [4_096, 4_096, 4_096, 4_096, 3_616]);
+}
+
+#[test]
 fn dictionaries_that_are_larger_than_any_batch_may_be_are_refused() {
     let bytes = one_column("message table { required binary text (UTF8); }", |column| {
         let ColumnWriter::ByteArrayColumnWriter(column) = column else { panic!("another type") };
