@@ -195,11 +195,13 @@ impl App {
         let memory = Arc::new(Memory::start(&config.feedback, records.as_ref(), &publisher, &metrics)?);
         memory.sample();
         let decider = decider.with_limiter(memory.limiter());
+        let beside = cache.beside().unwrap_or_else(Worker::without_session);
+        workers.watch(&beside);
         let shadows = Arc::new(Shadows::start(
             &config.shadow,
             ShadowParts {
                 publisher: publisher.clone(),
-                worker: cache.beside().unwrap_or_else(Worker::without_session),
+                worker: beside,
                 log: records.as_ref().map(Records::log),
                 privacy: records.as_ref().map(Records::privacy).unwrap_or_default(),
                 metrics: Arc::clone(&metrics),

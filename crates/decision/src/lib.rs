@@ -162,7 +162,7 @@ impl Decider {
         };
         let began = call.trace().now();
         let is_dry_run = request.dry_run;
-        let sink = self.shadow.as_deref().filter(|_| !is_dry_run && !snapshot.release.shadows().is_empty());
+        let sink = self.shadow.as_deref().filter(|_| !is_dry_run && has_shadow(&snapshot, &request));
         let footprint = sink.map(|_| request.footprint());
         let mut plan = plan::Plan::new(Arc::clone(&snapshot), request, whole_micros(Utc::now()))?;
         plan.records = matches!(room, Some(Some(_)));
@@ -198,7 +198,7 @@ impl Decider {
         let mut all = rank::Decided::default();
         self.split(load, call, work, |part| all.append(part)).await?;
         all.tally.record(&plan, &all.results, &self.metrics);
-        let sampled = footprint.and_then(|request| ShadowJob::of(&plan, &all, request));
+        let sampled = footprint.and_then(|request| shadow::sample(&plan, &all, request));
         // What is reserved is given back if the call ends before it is recorded.
         let rank::Decided { mut results, recorded, reserved, .. } = all;
         let settling = Settling { plan, reserved };
@@ -478,6 +478,14 @@ impl Settling {
 
 /// The line of `degraded` in a result that was decided and not recorded.
 const NOT_RECORDED: &str = "not_recorded";
+
+/// Whether a shadow is compared on decisions for the placement of a request.
+fn has_shadow(snapshot: &Snapshot, request: &RankRequest) -> bool {
+    let release = &snapshot.release;
+    let placement = || release.catalog().policy.find_placement(&request.placement);
+    !release.shadows().is_empty()
+        && placement().is_some_and(|placement| release.shadows_at(placement).next().is_some())
+}
 
 /// A record keeps microseconds, and what is decided again must see the same time.
 fn whole_micros(moment: DateTime<Utc>) -> DateTime<Utc> {

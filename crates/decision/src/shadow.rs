@@ -1,6 +1,6 @@
 //! Shadows: what challengers would have decided, compared with what was decided.
 //!
-//! Once a call is answered, the decisions that a shadow of the release samples become a [`ShadowJob`], which a
+//! Once the answer of a call is ready, the decisions that a shadow of the release samples become a [`ShadowJob`], which a
 //! [`ShadowSink`] takes or sheds. [`compare`] does the job later, on another thread: it decides each of them twice with
 //! the functions that answer calls, once as it was and once with what the shadow changes. It sees what the call saw:
 //! the snapshot, features, candidates, the view of the history, arms, and the moment. Nothing of it reaches an answer,
@@ -33,8 +33,15 @@ use work::{Call, Cancellation, Worker, catch_panic};
 /// About what a job takes besides its request and its history.
 const BYTES_PER_JOB: usize = 4 << 10;
 
-/// About what a sampled decision takes in a job.
+/// What a sampled decision takes in a job at most, besides its arms and what was refused.
 const BYTES_PER_DECISION: usize = 512;
+
+/// What a customer of the call takes in its plan at most, besides what the request has of them: the problems of their
+/// row, their pseudonym, their part of the history.
+const BYTES_PER_CUSTOMER: usize = 512;
+
+/// What the reason of a side says that panicked. Its words are for the log: callers and records have this.
+const PANICKED: &str = "it panicked";
 
 /// About what an event of the history takes in the view of a call.
 const BYTES_PER_EVENT: usize = 64;
@@ -80,9 +87,9 @@ pub struct ShadowComparison {
     pub channel: Arc<str>,
     /// The customer as the call names them; empty for an anonymous visitor.
     pub customer_id: String,
-    /// The segment; `None` where the release has no segmentation, or neither side could decide.
+    /// The segment; `None` where the release has no segmentation.
     pub segment: Option<AssignedSegment>,
-    /// Both sides, or why one of them could not decide.
+    /// Both sides, or why the shadow could not decide.
     pub result: Result<Compared, String>,
 }
 
@@ -184,6 +191,22 @@ impl ShadowJob {
         Ok(Some(Self { plan: Arc::new(plan), sampled, request: 0 }))
     }
 
+    /// Leaves out the shadows that are not to be compared. Returns how many decisions each of them sampled.
+    pub fn leave_out(&mut self, is_out: impl Fn(&Shadow) -> bool) -> Vec<(Arc<str>, usize)> {
+        let all = &self.plan.snapshot.release.experiments().shadows;
+        let out: Vec<bool> = all.iter().map(is_out).collect();
+        let left_out: Vec<(Arc<str>, usize)> = self
+            .by_shadow()
+            .filter(|(id, _)| all.iter().zip(&out).any(|(shadow, out)| *out && shadow.id == **id))
+            .map(|(id, count)| (Arc::clone(id), count))
+            .collect();
+        for sampled in &mut self.sampled {
+            sampled.shadows.retain(|shadow| !out.get(*shadow).copied().unwrap_or_default());
+        }
+        self.sampled.retain(|sampled| !sampled.shadows.is_empty());
+        left_out
+    }
+
     /// How many decisions are sampled.
     #[must_use]
     pub fn decisions(&self) -> usize {
@@ -199,15 +222,20 @@ impl ShadowJob {
         })
     }
 
-    /// About how many bytes it keeps in memory besides the snapshot, so that what waits can be bounded.
+    /// How many bytes it keeps in memory besides the snapshot, at most and roughly, so that what waits can be bounded.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let limits = self.plan.limits.as_ref();
         let events: usize = limits.map_or(0, |limits| {
             (0..self.plan.customers.len()).map(|index| limits.view.entry_count(index)).sum()
         });
-        let request = self.request + events * BYTES_PER_EVENT;
-        BYTES_PER_JOB + request + self.sampled.len() * BYTES_PER_DECISION
+        let parts = |sampled: &Sampled| {
+            let arms = sampled.arms.as_ref().map_or(0, |arms| size_of_val(&arms.assignments[..]));
+            arms + sampled.refusals.as_ref().map_or(0, |refusals| size_of_val(&refusals[..]))
+        };
+        let sampled = self.sampled.iter().map(|sampled| BYTES_PER_DECISION + parts(sampled)).sum::<usize>();
+        let customers = self.plan.customers.len() * BYTES_PER_CUSTOMER;
+        BYTES_PER_JOB + self.request + customers + events * BYTES_PER_EVENT + sampled
     }
 
     /// The snapshot that decided, whose offers the comparisons name by their indices. The job keeps it in memory.
@@ -229,7 +257,15 @@ impl fmt::Debug for ShadowJob {
     }
 }
 
-/// Offers the decisions of a call that is answered. Whatever the sink does with them, the answer stays.
+/// The job of a call, as [`ShadowJob::of`] makes it. Should that panic, there is none, and the answer stays.
+pub(super) fn sample(plan: &Arc<Plan>, decided: &rank::Decided, request: usize) -> Option<ShadowJob> {
+    catch_panic(|| ShadowJob::of(plan, decided, request)).unwrap_or_else(|panic| {
+        tracing::error!(panic = panic.message, "decisions could not be sampled for shadows");
+        None
+    })
+}
+
+/// Offers the decisions of a call whose answer is ready. Whatever the sink does with them, the answer stays.
 pub(super) fn offer(sink: &dyn ShadowSink, job: ShadowJob) {
     if let Err(panic) = catch_panic(|| sink.offer(job)) {
         tracing::error!(panic = panic.message, "decisions could not be offered to shadows");
@@ -261,8 +297,9 @@ fn keep_first_rows(plan: &Plan, sampled: &mut Vec<Sampled>) {
 /// Decides each decision of a job again, as it was and with each of its shadows, and passes the comparisons to `emit`,
 /// in the order of the call.
 ///
-/// A side that panics, or for which nothing has a score, is an error of its comparison. A candidate without a score is
-/// not in the ranking.
+/// A shadow that panics, or for which nothing has a score, is an error of its comparison. Where the decision itself cannot
+/// be made again, there is nothing to compare, and no comparison; returns how many those are. A candidate without a
+/// score is not in the ranking.
 ///
 /// # Errors
 /// When `call` ends before; what was passed on until then is whole.
@@ -271,31 +308,40 @@ pub fn compare(
     worker: &Worker,
     call: &Call,
     mut emit: impl FnMut(ShadowComparison),
-) -> Result<(), Cancellation> {
+) -> Result<usize, Cancellation> {
+    let mut unrepeated = 0;
     let placement: Arc<str> = job.plan.placement().id.as_str().into();
     let channel: Arc<str> = job.plan.channel().unwrap_or_default().into();
     for sampled in &job.sampled {
         call.check()?;
         yield_if_due();
         let Sides { champion, challengers } = Sides::of(&job.plan, sampled, worker, call)?;
+        let champion = match champion {
+            Ok(side) => side,
+            Err(why) => {
+                tracing::debug!(decision = %sampled.decision, why, "a decision cannot be made again for shadows");
+                unrepeated += 1;
+                continue;
+            }
+        };
         // Drawn again from a record, they may be held out by the release that decides now: nothing is ranked for them.
-        if champion.as_ref().is_ok_and(|side| side.whole.held_out) {
+        if champion.whole.held_out {
             continue;
         }
         for (shadow, challenger) in challengers {
-            let decided = champion.as_ref().ok().or(challenger.as_ref().ok());
             emit(ShadowComparison {
                 shadow: Arc::clone(&shadow.id),
                 decision_id: sampled.decision,
                 placement: Arc::clone(&placement),
                 channel: Arc::clone(&channel),
                 customer_id: job.plan.customers[sampled.index].id.clone(),
-                segment: decided.and_then(|side| side.whole.segment.clone()),
-                result: compared(&job.plan.snapshot.release, &champion, challenger),
+                segment: champion.whole.segment.clone(),
+                result: challenger
+                    .map(|challenger| compared(&job.plan.snapshot.release, &champion, challenger)),
             });
         }
     }
-    Ok(())
+    Ok(unrepeated)
 }
 
 /// One side of a comparison.
@@ -347,18 +393,15 @@ fn side(
     let began = Instant::now();
     match catch_panic(decide) {
         Ok(decided) => Ok(decided?.map(|whole| Side { whole, took: began.elapsed() })),
-        Err(panic) => Ok(Err(panic.to_string())),
+        Err(panic) => {
+            tracing::debug!(panic = panic.message, "a decision for a shadow panicked");
+            Ok(Err(PANICKED.to_owned()))
+        }
     }
 }
 
-fn compared(
-    release: &Release,
-    champion: &Result<Side, String>,
-    challenger: Result<Side, String>,
-) -> Result<Compared, String> {
-    let challenger = challenger?;
-    let champion = champion.clone().map_err(|why| format!("the champion cannot decide again: {why}"))?;
-    Ok(Compared { champion: champion.decided(release), challenger: challenger.decided(release) })
+fn compared(release: &Release, champion: &Side, challenger: Side) -> Compared {
+    Compared { champion: champion.clone().decided(release), challenger: challenger.decided(release) }
 }
 
 impl Side {

@@ -5,8 +5,8 @@
 //! idle priority, and a lock that it holds would stop others for as long as it gets no core.
 //!
 //! Who waits for room gets all that becomes free. So a share of it is for interactive calls alone, which do not wait:
-//! they take of it what the rest has no room for, and what is given back goes there first. What is dropped first takes
-//! only what half of the room has left.
+//! they take of it what the rest has no room for, and what is given back goes there first. Comparisons with shadows have
+//! a queue of their own (`shadows.rs`).
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
@@ -22,6 +22,7 @@ use work::Lane;
 use crate::config::{EventConfig, SyncPolicy, WhenFull};
 use crate::receipt::Progress;
 use crate::recorder::{IntoEvents, Reserved, Urgency};
+use crate::shadows::Comparisons;
 
 /// The share of interactive calls: an eighth of the room. With 16 MiB and 100 ms between two syncs it takes 5,000 calls
 /// a second.
@@ -33,6 +34,8 @@ pub(crate) const MOST_ALONE: usize = 64 << 20;
 pub(crate) struct Shared {
     /// Where batches are sent.
     pub(crate) sender: Sender<Queued>,
+    /// Comparisons with shadows, which are written behind all else.
+    pub(crate) comparisons: Comparisons,
     /// The room in bytes, but for the share of interactive calls.
     pub(crate) room: Semaphore,
     /// The bytes that are taken of that share.
@@ -68,6 +71,7 @@ impl Shared {
         let capacity = u32::try_from(config.queue).unwrap_or(u32::MAX);
         let shared = Self {
             sender,
+            comparisons: Comparisons::new(config.queue),
             room: Semaphore::new((capacity - capacity / SHARE) as usize),
             share_taken: AtomicU32::new(0),
             capacity,
@@ -107,11 +111,6 @@ impl Shared {
             }
             Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => false,
         }
-    }
-
-    /// Takes room for what is dropped first, if less than half of all room is taken with it. Returns whether it did.
-    pub(crate) fn take_spare(&self, bytes: u32) -> bool {
-        self.reserved() + (bytes as usize) < self.half() && self.take(bytes, Lane::Bulk)
     }
 
     /// Gives room back.

@@ -14,7 +14,6 @@ use crate::kind::Record;
 use crate::proto::ShadowRecord;
 use crate::queue::{Queued, Shared};
 use crate::receipt::Receipt;
-use crate::shadows::{self, Shadows};
 
 /// The bytes that are reserved for one event before it is known.
 pub const EVENT_BYTES: usize = 4 << 10;
@@ -135,24 +134,29 @@ impl Recorder {
         self.queue(self.urgency, reserved, batch)
     }
 
-    /// Queues comparisons with shadows if that leaves half of the queue free and the log can be written. Else they are
-    /// dropped and counted: decisions and outcomes need the room more. Never waits, and never makes events be written
-    /// sooner, also with an [`urgent`](Self::urgent) handle. Returns whether they were queued. The writer fills in
+    /// Queues comparisons with shadows, as far as their own room goes, the log can be written, and its files take less
+    /// than half of `records.log_limit`. The others are dropped and counted. Never waits, takes nothing from decisions
+    /// and outcomes, and never makes them be written sooner. Returns how many were queued. The writer fills in
     /// position, time, server and version.
-    pub fn record_shadows(&self, records: Vec<ShadowRecord>) -> bool {
-        if records.is_empty() {
-            return true;
+    #[expect(clippy::must_use_candidate, reason = "what is dropped is counted here")]
+    pub fn record_shadows(&self, records: Vec<ShadowRecord>) -> usize {
+        let (shared, all) = (&self.shared, records.len());
+        let is_open = !self.is_stalled() && !shared.room.is_closed();
+        let queued = records.into_iter().filter(|_| is_open).filter_map(|record| {
+            // Counted first: the writer may have it at once.
+            shared.accepted.fetch_add(1, Ordering::Relaxed);
+            let is_queued = shared.comparisons.push(record);
+            if !is_queued {
+                shared.accepted.fetch_sub(1, Ordering::Relaxed);
+            }
+            is_queued.then_some(())
+        });
+        let queued = queued.count();
+        shared.metrics.shadows.unrecorded.inc_by((all - queued) as u64);
+        if queued > 0 {
+            shared.bell.ring_for_work(|| false);
         }
-        let bytes = records.iter().map(shadows::memory).sum();
-        let needed = self.shared.reservation(bytes).filter(|_| !self.is_stalled());
-        let taken = needed.filter(|bytes| self.shared.take_spare(*bytes));
-        let Some(bytes) = taken else {
-            self.dropped(records.len());
-            return false;
-        };
-        let reserved = Reserved { shared: Arc::clone(&self.shared), bytes };
-        drop(self.queue(Urgency::AsConfigured, reserved, Box::new(Shadows(records))));
-        true
+        queued
     }
 
     fn queue(&self, urgency: Urgency, reserved: Reserved, batch: Box<dyn IntoEvents>) -> Receipt {

@@ -1,9 +1,10 @@
 //! The writer: the one thread that encodes events, writes them and tells when they are durable.
 //!
 //! It takes what is queued, encodes it into a group, and commits the group: one write, one sync, then all who wait are
-//! told. While it syncs, the next group gathers in the queue. A group stays in memory until it is certain, so that it
-//! can be written again. One that is larger than a log file is written and synced in parts. [`Writer::turn`] is all of
-//! that without a thread; it looks at the clock and never sleeps.
+//! told. While it syncs, the next group gathers in the queue. Comparisons with shadows are taken behind all else, some in
+//! each turn. A group stays in memory until it is certain, so that it can be written again. One that is larger than a
+//! log file is written and synced in parts. [`Writer::turn`] is all of that without a thread; it looks at the clock and
+//! never sleeps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,9 @@ use crate::recorder::Urgency;
 
 /// The most bytes of a group; a batch that is larger is a group of its own.
 const GROUP_BYTES: usize = 4 << 20;
+
+/// The bytes of comparisons with shadows that a turn takes: about 50 µs of work. An urgent event waits for no more.
+const COMPARED_BYTES: usize = 64 << 10;
 
 /// The longest time between two turns while a group gathers. Encoding a little often delays calls less than much
 /// at once.
@@ -76,6 +80,13 @@ struct Pending {
     is_urgent: bool,
 }
 
+impl Pending {
+    /// Whether nothing waits to be written, or to hear that it is.
+    fn is_empty(&self) -> bool {
+        self.batches.is_empty() && self.group.events == 0
+    }
+}
+
 /// A log that cannot be written.
 #[derive(Debug)]
 struct Stall {
@@ -106,6 +117,8 @@ pub(crate) struct Writer {
     between_urgent: Duration,
     /// Set where a log that is full is worth another try.
     freed: Arc<AtomicBool>,
+    /// The bytes of log files beyond which comparisons with shadows are not recorded.
+    log_with_shadows: u64,
 }
 
 impl Writer {
@@ -141,6 +154,7 @@ impl Writer {
             committed: None,
             between_urgent: SHORTEST_BETWEEN_URGENT,
             freed,
+            log_with_shadows: config.log_limit / 2,
         }
     }
 
@@ -152,7 +166,7 @@ impl Writer {
             let is_closing = || shared.closing.get().is_some();
             match self.turn() {
                 Next::Turn => {}
-                Next::Sleep(limit) => shared.bell.sleep(limit, || is_closing() || !self.queue.is_empty()),
+                Next::Sleep(limit) => shared.bell.sleep(limit, || is_closing() || self.has_queued()),
                 Next::Gather(time) => {
                     let is_urgent = self.pending.is_urgent;
                     let has_work = || shared.is_half_full() || (!is_urgent && shared.has_urgent_work());
@@ -173,12 +187,13 @@ impl Writer {
             (stall.retry, stall.wait) = (now, FIRST_RETRY);
         }
         self.gather(now);
+        self.gather_comparisons(now);
         if self.is_due(now) {
             self.commit(now);
         }
         self.log.close_if_due(now);
         if let Some(deadline) = self.shared.closing.get().copied() {
-            let is_done = self.pending.batches.is_empty() && self.queue.is_empty();
+            let is_done = self.pending.is_empty() && !self.has_queued();
             if is_done || now >= deadline {
                 self.end();
                 return Next::End;
@@ -197,7 +212,7 @@ impl Writer {
         match self.pending.due {
             Some(_) if self.is_due(now) => Next::Turn,
             Some(due) => Next::Gather(until(due).min(self.tick)),
-            None if !self.queue.is_empty() => Next::Turn,
+            None if self.has_queued() => Next::Turn,
             None => Next::Sleep(self.log.closes_in(now)),
         }
     }
@@ -229,9 +244,51 @@ impl Writer {
         }
     }
 
+    /// Whether anything is queued.
+    fn has_queued(&self) -> bool {
+        !self.queue.is_empty() || !self.shared.comparisons.is_empty()
+    }
+
+    /// Moves some of the comparisons with shadows into the pending group, behind what it has.
+    fn gather_comparisons(&mut self, now: Instant) {
+        let shared = Arc::clone(&self.shared);
+        let has_space = self.log.files().bytes() <= self.log_with_shadows;
+        shared.comparisons.open(has_space);
+        // A group that cannot be written keeps room for decisions.
+        if self.stall.is_some() {
+            return;
+        }
+        let start = self.pending.group.frames.len();
+        let most = (start + COMPARED_BYTES).min(self.group_bytes);
+        while self.pending.group.frames.len() < most
+            && let Some(record) = shared.comparisons.next()
+        {
+            if self.write_events(|emit| emit(record.into()), 1).is_some() {
+                self.pending.counted += 1;
+                self.pending.due.get_or_insert(now + self.interval);
+            }
+        }
+    }
+
     /// Encodes a batch. Returns the bytes that were reserved for it and are not needed.
     fn encode(&mut self, batch: Batch) -> usize {
         let Batch { number, events, urgency, reserved, content } = batch;
+        let Some(needed) = self.write_events(|emit| content.events(emit), events) else {
+            self.shared.progress.failed(number);
+            return reserved.into_bytes();
+        };
+        self.pending.batches.push(number);
+        self.pending.is_urgent |= urgency == Urgency::AtOnce;
+        self.pending.counted += events;
+        // What is encoded is all that is left of it.
+        let reserved = reserved.into_bytes();
+        self.pending.reserved += reserved.min(needed);
+        reserved.saturating_sub(needed)
+    }
+
+    /// Encodes what `content` emits into the pending group. Returns its bytes there; `None` if they are lost, which
+    /// counts `events`.
+    fn write_events(&mut self, content: impl FnOnce(&mut dyn FnMut(Record)), events: u64) -> Option<usize> {
         let group = &mut self.pending.group;
         let (start, before) = (group.frames.len(), group.events);
         if group.events == 0 {
@@ -241,7 +298,7 @@ impl Writer {
         let (server, version) = (self.log.files().server(), &self.version);
         let mut too_large = None;
         let encoded = catch_panic(|| {
-            content.events(&mut |mut record: Record| {
+            content(&mut |mut record: Record| {
                 record.sign(server, version);
                 let event = Some(record.into_event());
                 let event = Event { position: group.first + group.events, recorded_at, event };
@@ -262,17 +319,10 @@ impl Writer {
             group.events = before;
             tracing::error!(reason, events, "events could not be encoded and are lost");
             self.shared.lost(events);
-            self.shared.progress.failed(number);
-            return reserved.into_bytes();
+            return None;
         }
         self.next_position = group.first + group.events;
-        self.pending.batches.push(number);
-        self.pending.is_urgent |= urgency == Urgency::AtOnce;
-        self.pending.counted += events;
-        // What is encoded is all that is left of it.
-        let (reserved, needed) = (reserved.into_bytes(), group.frames.len() - start);
-        self.pending.reserved += reserved.min(needed);
-        reserved.saturating_sub(needed)
+        Some(group.frames.len() - start)
     }
 
     fn is_due(&self, now: Instant) -> bool {
@@ -409,7 +459,8 @@ impl Drop for Writer {
         self.shared.room.close();
         self.shared.progress.close();
         self.shared.waiting_for_close().clear();
-        self.shared.lost(self.pending.counted);
+        let left = std::iter::from_fn(|| self.shared.comparisons.next()).count() as u64;
+        self.shared.lost(self.pending.counted + left);
     }
 }
 

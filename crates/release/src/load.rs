@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 pub use self::segmenter::{AssignedSegment, Segmenter};
 pub use self::shadows::LoadedShadow;
+pub(crate) use self::shadows::Unfit;
 pub use self::usage::{CONSENT_PREFIX, ConsentFeature, FeatureUsage, UsedFeatures};
 pub use self::variants::Replacement;
 use super::{ReleaseFiles, Store, Workspace};
@@ -138,6 +139,8 @@ pub struct Release {
     replacements: variants::Replacements,
     /// By shadow.
     shadows: Vec<LoadedShadow>,
+    /// What could not be run for shadows.
+    unfit: Unfit,
     /// Model × offer.
     columns: Vec<Vec<Option<usize>>>,
     /// For each model, its offers prepared for scoring; `None` unless it is pairwise and the native engine serves it.
@@ -164,6 +167,15 @@ impl Release {
     /// # Errors
     /// Everything that is wrong with the release, each with its file, line where there is one, and what to do.
     pub fn load(source: &ReleaseSource<'_>, cache: &GraphCache) -> Result<Self, Problems> {
+        Self::load_without(source, cache, &Unfit::default())
+    }
+
+    /// As [`Release::load`]; shadows that need one of the `unfit` versions are unavailable.
+    pub(crate) fn load_without(
+        source: &ReleaseSource<'_>,
+        cache: &GraphCache,
+        unfit: &Unfit,
+    ) -> Result<Self, Problems> {
         let mut problems = Problems::new();
         let (offers, policy) = (("offers.toml", source.offers), ("policy.toml", source.policy));
         let Some(schema) = problems.absorb(FeatureSchema::parse("features.toml", source.features)) else {
@@ -197,7 +209,7 @@ impl Release {
         let pinned = models.len();
         let replacements = variants::load(&catalog, source, &schema, cache, &mut models, &mut problems);
         let deciding = models.len();
-        let mut shadows = shadows::load(&catalog, source, &schema, cache, pinned, &mut models);
+        let mut shadows = shadows::load(&catalog, source, &schema, (cache, unfit), pinned, &mut models);
         let columns = variants::columns(&catalog, &models);
         let of_pins = &models[..pinned];
         let scorers = assign_scorers(&catalog, of_pins, &columns, &segmentations, source.pins, &mut problems);
@@ -250,6 +262,7 @@ impl Release {
             scorers,
             replacements,
             shadows,
+            unfit: Unfit::default(),
             columns,
             segmentation,
             pins: source.pins.clone(),

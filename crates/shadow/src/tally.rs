@@ -96,6 +96,11 @@ impl Tally {
         }
     }
 
+    /// Forgets the examples, each of which is about a person. What is counted stays.
+    pub fn forget_examples(&mut self) {
+        self.shadows.values_mut().for_each(|tally| tally.examples.clear());
+    }
+
     /// Whether nothing was counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {

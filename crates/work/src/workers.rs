@@ -16,7 +16,7 @@ mod seat;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select_biased};
@@ -63,9 +63,10 @@ impl Worker {
     }
 
     /// The worker of a thread beside `count` workers: it has the next number, and the sessions of that number.
+    /// [`Workers::watch`] stops graphs that run for too long.
     #[must_use]
     pub fn beside(count: usize) -> Worker {
-        Worker { index: count, seat: None }
+        Worker { index: count, seat: Some(Arc::default()) }
     }
 
     /// A worker without sessions, for the native engine: any number of threads may have one.
@@ -90,6 +91,12 @@ impl Worker {
     #[must_use]
     pub fn over(&self) -> Option<Cancellation> {
         self.seat.as_ref()?.over()
+    }
+
+    /// Does `work` for a call, as a thread beside the workers.
+    pub fn serve<T>(&self, call: &Call, work: impl FnOnce() -> T) -> T {
+        let _guard = self.serves(call);
+        work()
     }
 
     fn serves(&self, call: &Call) -> Option<SeatGuard<'_>> {
@@ -162,7 +169,12 @@ pub struct Workers {
     idle: Sender<Job>,
     count: usize,
     backlog: Arc<Backlog>,
+    /// Workers beside these that are watched, too.
+    beside: Beside,
 }
+
+/// What workers beside the others do right now.
+type Beside = Arc<Mutex<Vec<Weak<Seat>>>>;
 
 impl Workers {
     /// Starts `count` workers, and as many threads for bulk work. Each queue holds at most `queue_limit` pieces of
@@ -191,8 +203,9 @@ impl Workers {
         let queues = (interactive_jobs, bulk_jobs);
         let seats =
             (0..count).map(|index| start_worker(index, queues.clone())).collect::<std::io::Result<_>>()?;
-        let backlog = Arc::<Backlog>::default();
-        let watch = Watch { seats, queues, grace, in_use: Arc::downgrade(&backlog) };
+        let (backlog, beside) = (Arc::<Backlog>::default(), Beside::default());
+        let in_use = Arc::downgrade(&backlog);
+        let watch = Watch { seats, queues, grace, in_use, beside: Arc::clone(&beside) };
         std::thread::Builder::new().name("watch".to_owned()).spawn(move || watch.until_unused(lost))?;
         for index in 0..count {
             let jobs = idle_jobs.clone();
@@ -205,7 +218,14 @@ impl Workers {
                 });
             })?;
         }
-        Ok(Self { interactive, bulk, idle, count, backlog })
+        Ok(Self { interactive, bulk, idle, count, backlog, beside })
+    }
+
+    /// From now on, a graph that a worker beside these runs is told to stop once the call that it serves is over
+    /// ([`Worker::serve`]). If it goes on, its model stays in service: a thread of idle priority may just get no time.
+    pub fn watch(&self, worker: &Worker) {
+        let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        beside.extend(worker.seat.as_ref().map(Arc::downgrade));
     }
 
     /// The number of workers.
@@ -305,12 +325,14 @@ struct Watch {
     queues: Queues,
     grace: Duration,
     in_use: Weak<Backlog>,
+    beside: Beside,
 }
 
 impl Watch {
     fn until_unused(mut self, lost: impl Fn(&str)) {
         while self.in_use.strong_count() > 0 {
             std::thread::sleep(TICK);
+            self.look_beside();
             for (index, seat) in self.seats.iter_mut().enumerate() {
                 let Some(model) = seat.look(self.grace) else { continue };
                 tracing::error!(
@@ -325,6 +347,14 @@ impl Watch {
                 }
             }
         }
+    }
+}
+
+impl Watch {
+    /// Stops what runs beside the workers for a call that is over.
+    fn look_beside(&self) {
+        let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        beside.retain(|seat| seat.upgrade().inspect(|seat| _ = seat.stop_if_over()).is_some());
     }
 }
 

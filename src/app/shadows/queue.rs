@@ -39,6 +39,8 @@ struct State<T> {
     running: Option<(Call, usize)>,
     /// Jobs that were done.
     done: u64,
+    /// Jobs of this time and before may have persons who were erased, in microseconds since 1970.
+    cleared: i64,
     ended: bool,
 }
 
@@ -61,18 +63,25 @@ pub(super) struct Taken<T> {
 
 impl<T> Queue<T> {
     pub(super) fn new(jobs: usize, bytes: usize) -> Self {
-        let state = State { waiting: VecDeque::new(), bytes: 0, running: None, done: 0, ended: false };
+        let state = State {
+            waiting: VecDeque::new(),
+            bytes: 0,
+            running: None,
+            done: 0,
+            cleared: i64::MIN,
+            ended: false,
+        };
         Self { jobs, bytes, state: Mutex::new(state), rest: Condvar::new(), thread: OnceLock::new() }
     }
 
-    /// Queues a job that takes `bytes` if there is room now.
+    /// Queues a job of a time, in microseconds since 1970, that takes `bytes`, if there is room now.
     ///
     /// # Errors
-    /// The job, if there is none, or the queue has ended.
-    pub(super) fn push(&self, job: T, bytes: usize) -> Result<(), T> {
+    /// The job, if there is none, the queue was cleared since, or it has ended.
+    pub(super) fn push(&self, job: T, at: i64, bytes: usize) -> Result<(), T> {
         let Some(mut state) = self.try_lock() else { return Err(job) };
         let is_full = state.waiting.len() >= self.jobs || bytes > self.bytes - state.bytes;
-        if state.ended || is_full {
+        if state.ended || is_full || at <= state.cleared {
             return Err(job);
         }
         state.bytes += bytes;
@@ -117,9 +126,20 @@ impl<T> Queue<T> {
         self.rest.notify_all();
     }
 
-    /// Cancels the job that is done, and returns those that wait.
-    pub(super) fn clear(&self) -> Vec<T> {
+    /// Takes out the first jobs that wait, as long as they do so for too long or are `outdated`.
+    pub(super) fn take_outdated(&self, outdated: impl Fn(&T) -> bool) -> Vec<T> {
         let mut state = self.lock();
+        let is_over = |waiting: &Waiting<T>| waiting.since.elapsed() > WITHIN || outdated(&waiting.job);
+        let count = state.waiting.iter().take_while(|waiting| is_over(waiting)).count();
+        let taken: Vec<Waiting<T>> = state.waiting.drain(..count).collect();
+        state.bytes -= taken.iter().map(|waiting| waiting.bytes).sum::<usize>();
+        taken.into_iter().map(|waiting| waiting.job).collect()
+    }
+
+    /// Cancels the job that is done, and returns those that wait. Jobs of `now` and before are not taken any more.
+    pub(super) fn clear(&self, now: i64) -> Vec<T> {
+        let mut state = self.lock();
+        state.cleared = state.cleared.max(now);
         if let Some((call, _)) = &state.running {
             call.abandon();
         }
@@ -131,7 +151,7 @@ impl<T> Queue<T> {
     /// The same; the queue takes no further job, and its thread ends.
     pub(super) fn end(&self) -> Vec<T> {
         self.lock().ended = true;
-        let waiting = self.clear();
+        let waiting = self.clear(i64::MAX);
         self.wake();
         waiting
     }
@@ -182,24 +202,27 @@ mod tests {
     #[test]
     fn a_full_queue_returns_what_it_has_no_room_for() {
         let queue = Queue::new(3, 100);
-        assert_eq!(queue.push('a', 60), Ok(()));
-        assert_eq!(queue.push('b', 41), Err('b'));
-        assert_eq!([queue.push('c', 40), queue.push('d', 1)], [Ok(()), Err('d')]);
+        assert_eq!(queue.push('a', 0, 60), Ok(()));
+        assert_eq!(queue.push('b', 0, 41), Err('b'));
+        assert_eq!([queue.push('c', 0, 40), queue.push('d', 0, 1)], [Ok(()), Err('d')]);
         // What is done takes memory until it is gone.
         assert_eq!(queue.next().unwrap().job, 'a');
-        assert_eq!(queue.push('e', 1), Err('e'));
+        assert_eq!(queue.push('e', 0, 1), Err('e'));
         queue.done();
-        assert_eq!([queue.push('f', 1), queue.push('g', 1), queue.push('h', 1)], [Ok(()), Ok(()), Err('h')]);
+        assert_eq!(
+            [queue.push('f', 0, 1), queue.push('g', 0, 1), queue.push('h', 0, 1)],
+            [Ok(()), Ok(()), Err('h')]
+        );
         assert_eq!(queue.len(), 3);
         // What is larger than all that may wait never does.
-        assert_eq!(Queue::new(3, 100).push('i', 101), Err('i'));
+        assert_eq!(Queue::new(3, 100).push('i', 0, 101), Err('i'));
     }
 
     #[test]
     fn who_takes_a_job_is_told_whether_many_wait() {
         let queue = Queue::new(4, 100);
         for bytes in [10, 10, 10, 10] {
-            queue.push((), bytes).unwrap();
+            queue.push((), 0, bytes).unwrap();
         }
         let next = || {
             let is_behind = queue.next().unwrap().is_behind;
@@ -207,24 +230,43 @@ mod tests {
             is_behind
         };
         assert_eq!([next(), next(), next(), next()], [true, false, false, false]);
-        queue.push((), 40).unwrap();
-        queue.push((), 60).unwrap();
+        queue.push((), 0, 40).unwrap();
+        queue.push((), 0, 60).unwrap();
         assert!(queue.next().unwrap().is_behind);
     }
 
     #[test]
     fn clearing_cancels_what_is_done_and_lets_others_in() {
         let queue = Queue::new(2, 100);
-        queue.push(1, 50).unwrap();
+        queue.push(1, 0, 50).unwrap();
         let running = queue.next().unwrap();
-        queue.push(2, 50).unwrap();
+        queue.push(2, 0, 50).unwrap();
         assert!(running.call.check().is_ok() && !queue.rests(Duration::ZERO));
-        assert_eq!(queue.clear(), [2]);
+        assert_eq!(queue.clear(7), [2]);
         assert!(running.call.check().is_err());
-        assert_eq!([queue.push(3, 51), queue.push(4, 50)], [Err(3), Ok(())]);
+        // What was decided before may have persons who were erased.
+        assert_eq!(
+            [queue.push(2, 7, 1), queue.push(3, 8, 51), queue.push(4, 8, 50)],
+            [Err(2), Err(3), Ok(())]
+        );
         queue.done();
         assert!(queue.rests(Duration::ZERO));
         assert!(queue.next().unwrap().call.check().is_ok());
+    }
+
+    #[test]
+    fn what_is_outdated_is_taken_out_from_the_front() {
+        let queue = Queue::new(8, 100);
+        for job in [1, 2, 3, 1] {
+            queue.push(job, 0, 10).unwrap();
+        }
+        let running = queue.next().unwrap();
+        assert_eq!(queue.take_outdated(|job| *job < 3), [2]);
+        assert_eq!((queue.len(), queue.take_outdated(|job| *job < 3)), (2, Vec::new()));
+        // What it took has room again, and what is done goes on.
+        assert!(running.call.check().is_ok());
+        assert_eq!([queue.push(4, 0, 71), queue.push(5, 0, 70)], [Err(4), Ok(())]);
+        assert_eq!(queue.take_outdated(|_| true), [3, 1, 5]);
     }
 
     #[test]
@@ -240,21 +282,21 @@ mod tests {
             }
         });
         for job in 0..3 {
-            queue.push(job, 1).unwrap();
+            queue.push(job, 0, 1).unwrap();
             assert_eq!(told.recv(), Ok(job));
         }
         assert!(queue.rests(Duration::from_mins(1)));
         assert!(queue.end().is_empty());
         thread.join().unwrap();
-        assert_eq!(queue.push(3, 1), Err(3));
+        assert_eq!(queue.push(3, 0, 1), Err(3));
     }
 
     #[test]
     fn a_call_does_not_wait_for_who_holds_the_lock() {
         let queue = Queue::new(8, 100);
         let held = queue.lock();
-        assert_eq!(queue.push('a', 1), Err('a'));
+        assert_eq!(queue.push('a', 0, 1), Err('a'));
         drop(held);
-        assert_eq!(queue.push('a', 1), Ok(()));
+        assert_eq!(queue.push('a', 0, 1), Ok(()));
     }
 }

@@ -217,7 +217,8 @@ fn a_shadow_that_is_unavailable_is_not_offered() {
 #[test]
 fn a_side_that_panics_is_an_error_of_its_comparison() {
     let panicked = side(|| -> Result<Result<Whole, String>, Cancellation> { panic!("row {}", 3) });
-    assert_eq!(panicked.unwrap().unwrap_err(), "it panicked: row 3");
+    // Its words, which may be anything, stay here.
+    assert_eq!(panicked.unwrap().unwrap_err(), "it panicked");
     let over = side(|| Err(Cancellation::Abandoned));
     assert_eq!(over.unwrap_err(), Cancellation::Abandoned);
 }

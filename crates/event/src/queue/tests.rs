@@ -128,45 +128,34 @@ fn who_waits_for_room_leaves_interactive_calls_their_share() {
 }
 
 #[test]
-fn comparisons_with_shadows_leave_half_of_the_room() {
-    let (recorder, shared, receiver) = recorder(40_000, SyncPolicy::Interval);
+fn comparisons_with_shadows_take_no_room_from_others() {
+    let (recorder, shared, receiver) = recorder(80_000, SyncPolicy::Interval);
     let each = crate::shadows::memory(&shadow(NOON));
-    let dropped = || shared.metrics.events.dropped.get();
-    let mut queued = 0_usize;
-    while recorder.record_shadows(vec![shadow(NOON)]) {
-        queued += 1;
-    }
-    assert_eq!((queued, dropped()), ((20_000 - 1) / each, 1));
-    assert_eq!((shared.reserved(), shared.waiting()), (queued * each, queued as u64));
-    // Decisions have the other half.
-    let held = recorder.try_reserve_in(Lane::Bulk, 15_000).unwrap();
-    assert!(!recorder.record_shadows(shadows(NOON..NOON + 3)));
-    assert_eq!(dropped(), 4);
-    drop(held);
-    // Room that is given back is theirs again; what is too large is none's.
-    drop(receiver.try_iter().map(|queued| queued.take().unwrap().reserved).collect::<Vec<_>>());
-    assert_eq!(shared.reserved(), 0);
-    assert!(recorder.record_shadows(vec![shadow(NOON)]) && recorder.record_shadows(Vec::new()));
-    assert!(!recorder.record_shadows(shadows(NOON..NOON + 100)));
-    assert_eq!(dropped(), 104);
-    // So it is while the log cannot be written, and once it is closed.
+    let unrecorded = || shared.metrics.shadows.unrecorded.get();
+    let most = 10_000 / each;
+    assert_eq!(recorder.record_shadows(shadows(NOON..NOON + 100)), most);
+    assert_eq!((unrecorded(), shared.waiting()), (100 - most as u64, most as u64));
+    // Others have all of theirs, are not woken for them, and are not behind them.
+    assert_eq!((shared.reserved(), shared.has_urgent_work(), receiver.is_empty()), (0, false, true));
+    assert!(recorder.try_reserve_in(Lane::Bulk, 70_000).is_some());
+    // Room that is given back is theirs again.
+    assert!(shared.comparisons.next().is_some());
+    assert_eq!(
+        (recorder.record_shadows(shadows(NOON..NOON + 2)), recorder.record_shadows(Vec::new())),
+        (1, 0)
+    );
+    let before = unrecorded();
+    assert!(shared.comparisons.next().is_some());
+    // There is none while the log cannot be written, and once it is closed.
     shared.stalled.send_replace(true);
-    assert!(!recorder.record_shadows(vec![shadow(NOON)]));
+    assert_eq!(recorder.record_shadows(vec![shadow(NOON)]), 0);
     shared.stalled.send_replace(false);
+    assert_eq!(recorder.urgent().record_shadows(vec![shadow(NOON)]), 1);
+    assert!(!shared.has_urgent_work());
     shared.room.close();
-    assert!(!recorder.record_shadows(vec![shadow(NOON)]));
-    assert_eq!(dropped(), 106);
-}
-
-#[test]
-fn comparisons_with_shadows_are_never_urgent() {
-    for policy in [SyncPolicy::Interval, SyncPolicy::Os, SyncPolicy::Always] {
-        let (recorder, shared, receiver) = recorder(1 << 20, policy);
-        assert!(recorder.urgent().record_shadows(vec![shadow(NOON)]));
-        assert!(!shared.has_urgent_work());
-        let batch = receiver.try_recv().unwrap().take().unwrap();
-        assert_eq!((batch.urgency, batch.events), (Urgency::AsConfigured, 1));
-    }
+    assert!(shared.comparisons.next().is_some());
+    assert_eq!((recorder.record_shadows(vec![shadow(NOON)]), unrecorded() - before), (0, 2));
+    assert_eq!(shared.metrics.events.dropped.get(), 0);
 }
 
 #[test]

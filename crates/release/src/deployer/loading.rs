@@ -3,13 +3,15 @@
 //! What costs memory and time are models. So only a release with models of its own waits for its turn; a step that ends
 //! the arms of an experiment has none, and is loaded beside the others ([`Turn::AtOnce`]).
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use super::{Deployer, warm};
-use crate::load::trust;
+use crate::load::{Unfit, trust};
 use crate::{RegistryError, Release, ReleaseFiles, ReleaseSource, Snapshot, StoreError, fault, refusals};
+use document::Problems;
 use work::run_with_foreign_stack;
 
 /// When a release is loaded.
@@ -47,12 +49,13 @@ impl Deployer {
         self.told_of(release, loaded).map(|loaded| (loaded, false))
     }
 
-    /// Loads a release while another is being loaded; `None` if one of its models is not in memory. A release that
-    /// shares all its models takes little memory and no long time.
+    /// Loads a release while another is being loaded; `None` if one of the models that answer is not in memory. A
+    /// release that shares all its models takes little memory and no long time. Its shadows do without what is not in
+    /// memory, until a release is loaded in line.
     fn load_at_once_if_shared(&self, number: u64) -> Result<Option<Arc<Snapshot>>, RegistryError> {
         let files = self.parts().store.release(number)?;
-        let (versions, in_memory) = (files.versions(), self.in_memory());
-        if !in_memory.iter().any(|release| versions.is_subset(&warm::models_of(release))) {
+        let (answering, in_memory) = (files.answering_versions(), self.in_memory());
+        if !in_memory.iter().any(|release| answering.is_subset(&warm::models_of(release))) {
             return Ok(None);
         }
         let deployer = self.clone();
@@ -68,7 +71,13 @@ impl Deployer {
         in_memory: &[Arc<Release>],
     ) -> Result<Arc<Snapshot>, RegistryError> {
         let began = Instant::now();
-        let release = Arc::new(self.load_files(files, in_memory)?);
+        let loaded = in_memory.iter().flat_map(|release| release.models());
+        let loaded: BTreeSet<_> = loaded
+            .map(|model| (model.name().to_owned(), model.version()))
+            .chain(files.answering_versions())
+            .collect();
+        let absent = files.versions().difference(&loaded).map(not_in_memory).collect();
+        let release = Arc::new(self.load_files_without(files, in_memory, absent)?);
         let schema = release.schema();
         let known = self.shared.customers.known(schema).or_else(|| {
             let serving = self.parts().publisher.serving()?;
@@ -178,8 +187,23 @@ impl Deployer {
     }
 
     fn load_files(&self, files: &ReleaseFiles, in_memory: &[Arc<Release>]) -> Result<Release, RegistryError> {
+        self.load_files_without(files, in_memory, Unfit::default())
+    }
+
+    /// Loads a release whose shadows do without the versions that are `unfit`, or that could not be run for a release
+    /// in memory.
+    fn load_files_without(
+        &self,
+        files: &ReleaseFiles,
+        in_memory: &[Arc<Release>],
+        mut unfit: Unfit,
+    ) -> Result<Release, RegistryError> {
         let parts = self.parts();
-        let (versions, answering) = (files.versions(), files.answering_versions());
+        let (mut versions, answering) = (files.versions(), files.answering_versions());
+        let known = in_memory.iter().flat_map(|release| release.unfit());
+        let known: Unfit = known.filter(|(version, _)| versions.contains(*version)).map(owned).collect();
+        unfit.extend(known.clone());
+        versions.retain(|version| answering.contains(version) || !unfit.contains_key(version));
         for (name, version) in &versions {
             match parts.store.fetch_version(name, *version).map_err(missing_pin) {
                 Err(error) if !answering.contains(&(name.clone(), *version)) => {
@@ -191,7 +215,9 @@ impl Deployer {
         }
         trust(&parts.store, &versions, parts.cache.runtime());
         let source = ReleaseSource::of_store(&parts.store, files);
-        let mut release = Release::load(&source, &parts.cache).map_err(RegistryError::Unsound)?;
+        let mut release =
+            Release::load_without(&source, &parts.cache, &unfit).map_err(RegistryError::Unsound)?;
+        release.keep_unfit(known);
         for refusal in refusals(&release, &source).iter() {
             tracing::warn!(release = files.record.number, %refusal, "a new release would be refused for this; it decides as before");
         }
@@ -222,6 +248,22 @@ impl Deployer {
             _ => snapshot,
         }
     }
+}
+
+fn owned((version, why): (&(String, u64), &Problems)) -> ((String, u64), Problems) {
+    (version.clone(), why.clone())
+}
+
+/// Why the shadows of a release that is loaded at once do without a version.
+fn not_in_memory(version: &(String, u64)) -> ((String, u64), Problems) {
+    let mut why = Problems::new();
+    let file = format!("{}/{}", version.0, version.1);
+    why.push(
+        file,
+        None,
+        "is not in memory, and the release had to serve at once; promote a release to load it",
+    );
+    (version.clone(), why)
 }
 
 /// The release exists, but a version that it pins does not.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Release, Snapshot};
 
-/// The versions of the models that a release keeps in memory.
+/// The versions of the models that may decide the answers of a release.
 pub(super) type ModelSet = BTreeSet<(String, u64)>;
 
 /// Removes from `warm`, the latest first, what does not stay beside the release that serves: at most `keep` sets of
@@ -27,9 +27,10 @@ pub(super) fn retire(
     gone.into_iter().map(|(snapshot, _)| snapshot).collect()
 }
 
-/// The versions of a release: those that it pins, and those of variants.
+/// The versions of a release: those that it pins, and those of variants. Those of shadows alone do not count: they are
+/// not what a rollback goes back to.
 pub(super) fn models_of(release: &Release) -> ModelSet {
-    let loaded = release.models().iter().map(|model| (model.name().to_owned(), model.version()));
+    let loaded = release.deciding_models().iter().map(|model| (model.name().to_owned(), model.version()));
     let pinned = release.pins().iter().map(|(name, version)| (name.clone(), *version));
     loaded.chain(pinned).collect()
 }

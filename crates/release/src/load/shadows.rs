@@ -3,7 +3,7 @@
 //! No answer needs them. So what is wrong with a shadow makes that shadow unavailable, and never the release: a review
 //! refuses a new release with such a shadow, and a server that loads one serves without it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::variants::{Replacement, Unusable, version_of};
@@ -13,6 +13,10 @@ use experiment::{ModelVersion, Shadow};
 use feature::FeatureSchema;
 use model::{GraphCache, Model};
 use offer::{Catalog, Placement, PlacementIndex};
+use work::catch_panic;
+
+/// Versions that shadows do without, by name and version: why, each with its file.
+pub(crate) type Unfit = BTreeMap<(String, u64), Problems>;
 
 /// A shadow of a release in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,15 +73,25 @@ impl Release {
     pub fn deciding_models(&self) -> &[Arc<Model>] {
         &self.models[..self.deciding]
     }
+
+    /// The versions that could not be run for its shadows.
+    pub(crate) fn unfit(&self) -> &Unfit {
+        &self.unfit
+    }
+
+    /// Remembers what could not be run for the shadows of other releases, so that it is not tried again.
+    pub(crate) fn keep_unfit(&mut self, known: Unfit) {
+        self.unfit.extend(known);
+    }
 }
 
-/// Loads the versions that shadows name behind the other `models`, each once. The first `pinned` of them are those that
-/// the release pins.
+/// Loads the versions that shadows name behind the other `models`, each once, but for those that are `unfit`. The first
+/// `pinned` of the models are those that the release pins.
 pub(super) fn load(
     catalog: &Catalog,
     source: &ReleaseSource<'_>,
     schema: &FeatureSchema,
-    cache: &GraphCache,
+    (cache, unfit): (&GraphCache, &Unfit),
     pinned: usize,
     models: &mut Vec<Arc<Model>>,
 ) -> Vec<LoadedShadow> {
@@ -92,10 +106,13 @@ pub(super) fn load(
             let known = models.iter().position(is_it);
             let found = match known {
                 Some(known) => Ok(known),
-                None => version_of(source, name, *version, schema, cache).map(|model| {
-                    models.push(Arc::new(model));
-                    models.len() - 1
-                }),
+                None => match unfit.get(&(name.clone(), *version)) {
+                    Some(why) => Err(Unusable::Inside(why.clone())),
+                    None => contained(|| version_of(source, name, *version, schema, cache)).map(|model| {
+                        models.push(Arc::new(model));
+                        models.len() - 1
+                    }),
+                },
             };
             let mut report = |message: String| {
                 let message = format!("shadow `{}`: {message}", shadow.id);
@@ -119,6 +136,12 @@ pub(super) fn load(
         LoadedShadow::Unavailable { reason }
     };
     catalog.experiments.shadows.iter().map(load).collect()
+}
+
+/// What loading a shadow's version gives. A panic is one more reason why it is of no use: no answer needs it.
+fn contained(load: impl FnOnce() -> Result<Model, Unusable>) -> Result<Model, Unusable> {
+    catch_panic(load)
+        .unwrap_or_else(|panicked| Err(Unusable::Here(format!("it cannot be loaded: {panicked}"))))
 }
 
 /// Makes shadows unavailable whose versions are not calibrated and compete with other models, or with priors: see

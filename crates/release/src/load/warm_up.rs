@@ -1,12 +1,13 @@
 //! Warming up: what a graph does on its first run is done before a customer waits for it.
 
+use std::fmt::Display;
 use std::slice;
 use std::sync::Arc;
 
 use super::{ModelIndex, Release};
 use document::Problems;
 use model::{GraphCache, Model};
-use work::Worker;
+use work::{Worker, catch_panic};
 
 impl Release {
     /// Scores one row of defaults with every session, so that no customer waits for what graphs do on their first
@@ -19,7 +20,8 @@ impl Release {
     }
 
     /// The same for a release that is to serve its models of `cache`. Those of shadows alone get the session beside those
-    /// of the workers, if there is one, and no other; a shadow whose graph cannot run is unavailable from then on.
+    /// of the workers, if there is one, and no other; a shadow whose graph cannot run is unavailable from then on, in
+    /// this release and in those that are loaded while it is in memory.
     ///
     /// # Errors
     /// A graph that answers need and that cannot run.
@@ -34,9 +36,13 @@ impl Release {
         warm_up(deciding, &workers, |model| has(known, Self::deciding_models, model))?;
         let beside = cache.beside().map_or(workers, |beside| vec![beside]);
         for (index, model) in (self.deciding..).map(ModelIndex::new).zip(of_shadows) {
-            let warmed = warm_up(slice::from_ref(model), &beside, |model| has(known, Self::models, model));
+            let warm_up =
+                || warm_up(slice::from_ref(model), &beside, |model| has(known, Self::models, model));
+            // No answer needs it, so it may not keep the release from serving either.
+            let warmed = catch_panic(warm_up).unwrap_or_else(|panicked| Err(cannot_score(model, &panicked)));
             if let Err(found) = warmed {
                 self.shadows.iter_mut().for_each(|shadow| shadow.lose(index, &found));
+                self.unfit.insert((model.name().to_owned(), model.version()), found);
             }
         }
         Ok(())
@@ -61,9 +67,15 @@ fn warm_up(
     let mut problems = Problems::new();
     for model in models.iter().filter(|model| !known(model)) {
         if let Err(error) = workers.iter().try_for_each(|worker| model.warm_up(worker)) {
-            let file = format!("{}/{}", model.name(), model.version());
-            problems.push(file, None, format!("cannot score a row: {error}"));
+            problems.extend(cannot_score(model, &error));
         }
     }
     problems.into_result(())
+}
+
+fn cannot_score(model: &Model, why: &dyn Display) -> Problems {
+    let mut problems = Problems::new();
+    let file = format!("{}/{}", model.name(), model.version());
+    problems.push(file, None, format!("cannot score a row: {why}"));
+    problems
 }

@@ -203,7 +203,9 @@ impl State<'_> {
                 Err(error) => unread = Some(error.to_string()),
             }
         });
-        compared.map_err(|error| error.to_string())?;
+        if compared.map_err(|error| error.to_string())? > 0 {
+            return Err("what answered cannot decide again".to_owned());
+        }
         if let Some(error) = unread {
             found.truncate(before);
             return Err(error);

@@ -71,6 +71,11 @@ impl Examples {
         }
     }
 
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.found.clear();
+    }
+
     /// The farthest apart first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &KeptExample> {
         self.found.values()

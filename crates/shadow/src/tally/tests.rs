@@ -147,6 +147,16 @@ fn the_largest_disagreements_are_kept() {
 }
 
 #[test]
+fn examples_are_forgotten_and_counts_are_not() {
+    let mut tally = of((0..100).map(|at| comparison(at, 0.3)));
+    let before = report(&tally);
+    tally.forget_examples();
+    let after = report(&tally);
+    assert!(!before.shadows[0].examples.is_empty() && after.shadows[0].examples.is_empty());
+    assert_eq!(after.shadows[0].all.compared, before.shadows[0].all.compared);
+}
+
+#[test]
 fn shadows_beyond_the_room_are_counted() {
     let mut tally = Tally::default();
     for number in (0..20).rev() {

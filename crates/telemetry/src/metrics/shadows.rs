@@ -22,6 +22,8 @@ pub struct ShadowFamilies {
     shed: Bounded<ShadowLabels, Counter>,
     first_agrees: Bounded<ShadowLabels, Counter>,
     seconds: Bounded<SideLabels, Histogram>,
+    /// Comparisons that were made and not recorded.
+    pub unrecorded: Counter,
     /// Calls whose decisions wait for their comparison; set by a sampler.
     pub queued: Gauge,
 }
@@ -90,7 +92,7 @@ impl ShadowFamilies {
             shed: Bounded::new(plain(
                 own,
                 "shadow_shed",
-                "Decisions that a shadow sampled and that were not compared for want of time, by shadow",
+                "Decisions that a shadow sampled and that were not compared, mostly for want of time, by shadow",
                 Family::default(),
             )),
             first_agrees: Bounded::new(plain(
@@ -106,6 +108,12 @@ impl ShadowFamilies {
                 "Time to make a compared decision again, by shadow and side: `champion` or `shadow`",
                 Family::new_with_constructor(|| Histogram::new(DECISION_SECONDS)),
             )),
+            unrecorded: plain(
+                own,
+                "shadow_unrecorded",
+                "Comparisons with shadows that were not recorded, since the event log had no room for them",
+                Counter::default(),
+            ),
             queued: plain(
                 own,
                 "shadow_queued",

@@ -37,6 +37,21 @@ struct State {
     lost: bool,
 }
 
+impl State {
+    /// Tells a run to stop if its call is over. Returns it, and since when it has been told so. The caller holds the
+    /// lock, so that the next run on this worker is not stopped by mistake.
+    fn stop_if_over(&mut self) -> Option<(Arc<dyn Stoppable>, Duration)> {
+        let over = self.call.as_ref()?.check().is_err();
+        let run = Arc::clone(self.run.as_ref().filter(|_| over)?);
+        let told = self.told.map_or(Duration::ZERO, |told| told.elapsed());
+        if self.told.is_none() {
+            self.told = Some(Instant::now());
+            run.stop();
+        }
+        Some((run, told))
+    }
+}
+
 impl std::fmt::Debug for Seat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = self.state();
@@ -84,6 +99,11 @@ impl Seat {
         self.state().lost
     }
 
+    /// Tells a run to stop if its call is over. Returns since when it has been told so.
+    pub(super) fn stop_if_over(&self) -> Option<Duration> {
+        self.state().stop_if_over().map(|(_, since)| since)
+    }
+
     /// Tells a run to stop if its call is over. If it was told so `grace` ago and still runs, the worker is lost;
     /// returns its model.
     pub(super) fn look(&self, grace: Duration) -> Option<String> {
@@ -91,21 +111,13 @@ impl Seat {
         if state.lost {
             return None;
         }
-        let over = state.call.as_ref()?.check().is_err();
-        let run = Arc::clone(state.run.as_ref().filter(|_| over)?);
-        match state.told {
-            None => {
-                state.told = Some(Instant::now());
-                // The lock is held, so that the next run on this worker is not stopped by mistake.
-                run.stop();
-                None
-            }
-            Some(told) if told.elapsed() < grace => None,
-            Some(told) => {
+        match state.stop_if_over()? {
+            (_, told) if told < grace => None,
+            (run, told) => {
                 state.lost = true;
                 drop(state);
                 let why = format!("a run did not stop within {grace:?} after it was told to");
-                tracing::debug!(told = ?told.elapsed(), "a worker is replaced");
+                tracing::debug!(?told, "a worker is replaced");
                 Some(run.take_out_of_service(&why))
             }
         }

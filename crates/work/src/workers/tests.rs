@@ -268,3 +268,33 @@ async fn a_worker_whose_run_does_not_stop_is_replaced_and_the_model_out_of_servi
     assert_eq!(after_an_endless_run(&run).await, ["endless/1"]);
     assert!(run.out.lock().unwrap().as_ref().unwrap().contains("did not stop within 50ms"));
 }
+
+#[test]
+fn a_run_beside_the_workers_is_stopped_and_its_model_stays_in_service() {
+    let lost = |model: &str| panic!("{model} is lost");
+    let workers = Workers::start_watched(1, 8, Duration::from_millis(1), lost).unwrap();
+    let worker = Worker::beside(1);
+    workers.watch(&worker);
+    let (over, open) = (Call::default(), Call::default());
+    over.abandon();
+    let endless = |obeys| Arc::new(Endless { obeys, leave: false.into(), out: Mutex::default() });
+    let run = |run: &Arc<Endless>, work: &dyn Fn()| {
+        worker.watched(&(Arc::clone(run) as Arc<dyn Stoppable>), work);
+    };
+    let (obeying, stubborn) = (endless(true), endless(false));
+    worker.serve(&over, || {
+        assert_eq!(worker.over(), Some(Cancellation::Abandoned));
+        run(&obeying, &|| {
+            while !obeying.leave.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        // For longer than a worker's run may go on.
+        run(&stubborn, &|| std::thread::sleep(5 * super::TICK));
+    });
+    assert_eq!([&obeying, &stubborn].map(|run| run.out.lock().unwrap().clone()), [None, None]);
+    // Nothing stops what runs for a call that is not over.
+    let other = endless(true);
+    worker.serve(&open, || run(&other, &|| std::thread::sleep(5 * super::TICK)));
+    assert!(worker.over().is_none() && !other.leave.load(Ordering::SeqCst));
+}

@@ -140,7 +140,9 @@ impl Setting {
             shadow_shown: vec!["b".to_owned()],
             ..ShadowRecord::default()
         };
-        assert!(self.log.recorder().record_shadows((0..count).map(record).collect()));
+        let records: Vec<_> = (0..count).map(record).collect();
+        let all = records.len();
+        assert_eq!(self.log.recorder().record_shadows(records), all);
     }
 
     /// What is written, read while the server runs.
