@@ -23,6 +23,7 @@ mod request;
 mod score;
 mod scoring;
 mod segments;
+mod settling;
 mod shadow;
 mod slate;
 mod tally;
@@ -63,6 +64,7 @@ use feature::{FeatureBatch, RecentRows};
 use limits::Adds;
 use recorder::{Needed, Room};
 use release::Snapshot;
+use settling::{Certain, Recorded, Settling};
 use telemetry::Metrics;
 use work::{Call, Cancellation, Cost, Lane, Needs, Worker, Workers};
 
@@ -254,18 +256,8 @@ impl Decider {
             settling.recorded(self.limiter.as_ref());
             return Ok(true);
         };
-        let limiter = self.limiter.clone();
-        // It is in the log, so it goes on without its caller: what the log has is counted.
-        let settled = tokio::spawn(async move {
-            let is_durable = durable.await;
-            match (is_durable, must_be_durable) {
-                (true, _) => settling.recorded(limiter.as_ref()),
-                (false, true) => drop(settling),
-                (false, false) => settling.keep(),
-            }
-            is_durable
-        });
-        let is_durable = settled.await.map_err(|error| DecisionError::Internal(error.to_string()))?;
+        let recorded = Recorded { durable, settling, limiter: self.limiter.clone(), must_be_durable };
+        let is_durable = Certain::of(recorded).await;
         if must_be_durable && !is_durable { Err(DecisionError::NotRecorded) } else { Ok(is_durable) }
     }
 
@@ -453,27 +445,6 @@ async fn wait<T>(call: &Call, waiting: impl Future<Output = Option<T>>) -> Resul
     };
     call.check()?;
     Ok(waited.unwrap_or_default())
-}
-
-/// A call that was decided, until what becomes of it is certain. Dropping it gives back what it has reserved.
-struct Settling {
-    plan: Arc<plan::Plan>,
-    reserved: Vec<limits::Reserved>,
-}
-
-impl Settling {
-    /// The decisions are recorded.
-    fn recorded(self, limiter: Option<&Limiter>) {
-        if let Some(limiter) = limiter {
-            limiter.remember(&self.plan, &self.reserved);
-        }
-        self.keep();
-    }
-
-    /// The decisions are answered.
-    fn keep(self) {
-        self.reserved.into_iter().for_each(limits::Reserved::keep);
-    }
 }
 
 /// The line of `degraded` in a result that was decided and not recorded.

@@ -100,12 +100,15 @@ pub struct CustomerLimits<'a> {
 /// What limits say of every offer, worked out limit by limit: most limits withhold many offers.
 #[derive(Debug, Default)]
 struct Answers {
-    blocked: SmallVec<[LimitBlocked; 8]>,
+    blocked: SmallVec<[LimitBlocked; 4]>,
     /// For each offer, the number of its answer, counted from 1; 0 or none if no limit withholds it, and [`LOOK_UP`].
-    of_offer: SmallVec<[u8; 256]>,
+    of_offer: SmallVec<[u8; ROW]>,
     /// The offers that have a number.
     withheld: OfferSet,
 }
+
+/// The offers for which no memory is allocated.
+const ROW: usize = 128;
 
 /// The number of an answer that is looked up when it is asked for.
 const LOOK_UP: u8 = u8::MAX;
@@ -122,11 +125,11 @@ impl Answers {
             _ => LOOK_UP,
         };
         let Self { of_offer, withheld, .. } = self;
-        withheld.extend_by(offers, |offer| {
-            if of_offer.len() <= offer.get() {
-                of_offer.resize((offer.get() + 1).next_multiple_of(256), 0);
+        withheld.extend_by(offers, |run| {
+            if of_offer.len() < run.end {
+                of_offer.resize(run.end.next_multiple_of(ROW), 0);
             }
-            of_offer[offer.get()] = number;
+            of_offer[run].fill(number);
         });
     }
 }
@@ -158,26 +161,21 @@ impl<'a> CustomerLimits<'a> {
         };
         let contacts = limits.contacts.reached(entries, &overview, place, now);
         let caps = limits.caps.reached(limits, entries, &overview, now);
-        let mut customer = Self { limits, pauses, contacts, caps, totals, answers: Answers::default() };
-        customer.answer();
-        customer
-    }
-
-    /// Works out the answers, in the order in which limits are asked.
-    fn answer(&mut self) {
-        let Self { limits, pauses, contacts, caps, totals, answers } = self;
-        for pause in pauses.iter() {
+        // In the order in which limits are asked.
+        let mut answers = Answers::default();
+        for pause in &pauses {
             answers.add(Some(of_pause(pause)), &limits.suppressions.offers(pause));
         }
-        for reached in contacts.iter() {
+        for reached in &contacts {
             answers.add(Some(of_contact(reached)), limits.contacts.offers(reached.limit));
         }
-        for (offer, frees) in caps.iter() {
+        for (offer, frees) in &caps {
             let answer = LimitBlocked::of_offer(LimitReason::CapCustomer, *frees);
             answers.add(Some(answer), &OfferSet::from_iter([*offer]));
         }
         // A total is the same for all customers and rarely full.
         answers.add(None, totals.offers());
+        Self { limits, pauses, contacts, caps, totals, answers }
     }
 
     /// The first limit that withholds the offer, if any: suppressions, contact limits, customer cap, total cap, budget.

@@ -1,9 +1,9 @@
 //! A set of offers of a release.
 
+use std::ops::Range;
+
 use offer::OfferIndex;
 use smallvec::SmallVec;
-
-use crate::bits::bits;
 
 /// Offers by index, a bit for each; up to 256 of them without an allocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,13 +23,13 @@ impl OfferSet {
         self.0[word] |= 1 << (offer.get() % 64);
     }
 
-    /// Adds all of another set, and calls `added` with each that was not in it.
-    pub(crate) fn extend_by(&mut self, other: &Self, mut added: impl FnMut(OfferIndex)) {
+    /// Adds all of another set, and calls `added` with each run of indices that were not in it.
+    pub(crate) fn extend_by(&mut self, other: &Self, mut added: impl FnMut(Range<usize>)) {
         if other.0.len() > self.0.len() {
             self.0.resize(other.0.len(), 0);
         }
         for (place, (word, more)) in self.0.iter_mut().zip(&other.0).enumerate() {
-            bits(more & !*word).for_each(|bit| added(OfferIndex::new(place * 64 + bit)));
+            runs(more & !*word, |run| added(place * 64 + run.start..place * 64 + run.end));
             *word |= more;
         }
     }
@@ -37,6 +37,17 @@ impl OfferSet {
     #[inline]
     pub(crate) fn contains(&self, offer: OfferIndex) -> bool {
         self.0.get(offer.get() / 64).is_some_and(|word| word >> (offer.get() % 64) & 1 == 1)
+    }
+}
+
+/// Calls `found` with each run of bits. A limit on every offer is one run for each word.
+fn runs(mut word: u64, mut found: impl FnMut(Range<usize>)) {
+    while word != 0 {
+        let start = word.trailing_zeros();
+        let length = (!(word >> start)).trailing_zeros();
+        found(start as usize..(start + length) as usize);
+        // The carry of the lowest bit runs through the run, and beyond the word if it ends there.
+        word &= word.wrapping_add(1 << start);
     }
 }
 
@@ -56,6 +67,19 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn runs_go_to_the_ends_of_a_word() {
+        let of = |word| {
+            let mut found = Vec::new();
+            runs(word, |run| found.push(run));
+            found
+        };
+        assert!(of(0).is_empty());
+        assert_eq!(of(u64::MAX).first(), Some(&(0..64)));
+        assert_eq!(of(0b1011_0001 | 1 << 63), [0..1, 4..6, 7..8, 63..64]);
+        assert_eq!(of(u64::MAX << 60 | 0b11), [0..2, 60..64]);
+    }
+
     proptest! {
         #[test]
         fn a_set_holds_what_was_put_in(
@@ -64,7 +88,7 @@ mod tests {
         ) {
             let mut set: OfferSet = left.iter().copied().map(OfferIndex::new).collect();
             let mut added = Vec::new();
-            set.extend_by(&right.iter().copied().map(OfferIndex::new).collect(), |offer| added.push(offer.get()));
+            set.extend_by(&right.iter().copied().map(OfferIndex::new).collect(), |run| added.extend(run));
             prop_assert_eq!(added, right.difference(&left).copied().collect::<Vec<_>>());
             for offer in 0..500 {
                 let expected = left.contains(&offer) || right.contains(&offer);
