@@ -6,6 +6,7 @@ mod shadows;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use uuid::Uuid;
 
@@ -34,9 +35,6 @@ Examples:
   proffer replay --from 2026-11-01 --shadow                      what would the shadows of the release show?
   proffer replay --shadow propensity_v8 --policy policy.toml     and that of a policy which is not released yet?";
 
-/// `--shadow` without an id. No shadow has this one.
-const ALL_SHADOWS: &str = "";
-
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct ReplayArgs {
@@ -64,8 +62,9 @@ pub(super) struct ReplayArgs {
     policy: Option<PathBuf>,
     /// What would the shadows of the current release (or --release, with --offers and --policy) have decided? With an
     /// ID, only that one
-    #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = ALL_SHADOWS)]
-    shadow: Option<String>,
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    #[expect(clippy::option_option, reason = "it may be absent, or there without an id")]
+    shadow: Option<Option<String>>,
     /// With --shadow: compare each only on the decisions that a server samples for it
     #[arg(long, requires = "shadow")]
     sampled: bool,
@@ -113,8 +112,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let shown = |decisions| bar.read(decisions, &reading);
     if let Some(wanted) = &args.shadow {
         let other = other(args, &deployer)?;
-        let wanted = Some(wanted.as_str()).filter(|wanted| *wanted != ALL_SHADOWS);
-        let shadows = Shadows::new(args, wanted, &other)?;
+        let shadows = Shadows::new(args, wanted.as_deref(), &other)?;
         let releases = releases(deployer);
         let source = |emit: &mut Emit<'_>| input.read(&query, &privacy, emit);
         let replayed = shadows.replay(source, |number| releases.get(number), shown)?;

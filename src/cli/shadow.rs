@@ -79,6 +79,8 @@ mod tests {
             // A server knows what it has compared since it started, and no times.
             ("report --from 2026-11-01", ErrorKind::MissingRequiredArgument),
             ("report --data var/data", ErrorKind::MissingRequiredArgument),
+            ("report --shadow=", ErrorKind::InvalidValue),
+            ("report --placement=", ErrorKind::InvalidValue),
             ("report --server 127.0.0.1:9 --store store", ErrorKind::ArgumentConflict),
         ] {
             assert_eq!(parse(line).unwrap_err(), kind, "{line}");

@@ -46,18 +46,37 @@ pub enum ShadowStanding {
 }
 
 impl FoundShadow {
-    /// Leaves out what is of other placements than this one.
+    /// Leaves out what is of other placements than this one, where it is known by placement.
     pub(super) fn only_at(&mut self, placement: &str) {
-        for shadow in &mut self.report.shadows {
-            // Segments are sums over placements.
-            if shadow.placements.iter().any(|one| one.placement != placement) {
-                shadow.segments.clear();
-            }
-            shadow.placements.retain(|one| one.placement == placement);
-            shadow.cells.retain(|one| one.placement == placement);
-            shadow.examples.retain(|one| one.placement == placement);
-        }
+        self.report.shadows.iter_mut().for_each(|shadow| only_at(shadow, placement));
     }
+}
+
+fn only_at(shadow: &mut ShadowReport, placement: &str) {
+    if shadow.beyond == 0 && shadow.placements.iter().all(|one| one.placement == placement) {
+        return;
+    }
+    shadow.placements.retain(|one| one.placement == placement);
+    shadow.examples.retain(|one| one.placement == placement);
+    let figures = shadow.placements.first().map(|one| one.figures.clone());
+    if !shadow.cells.is_empty() {
+        // The segments are sums of them over placements.
+        shadow.segments = segments_at(std::mem::take(&mut shadow.cells), placement);
+    } else if let Some(figures) = &figures {
+        // Without cells there is one segment, or this is the only placement.
+        if let [only] = &mut shadow.segments[..] {
+            only.figures.clone_from(figures);
+        }
+    } else {
+        shadow.segments.clear();
+    }
+    shadow.all = figures.unwrap_or_default();
+    shadow.bars = None;
+}
+
+fn segments_at(cells: Vec<CellReport>, placement: &str) -> Vec<SegmentReport> {
+    let here = cells.into_iter().filter(|cell| cell.placement == placement);
+    here.map(|CellReport { segment, name, figures, .. }| SegmentReport { segment, name, figures }).collect()
 }
 
 impl From<FoundShadow> for wire::GetShadowReportResponse {
@@ -250,7 +269,7 @@ impl From<Example> for wire::ShadowExample {
 impl From<ExampleOffer> for wire::ShadowExampleOffer {
     fn from(found: ExampleOffer) -> Self {
         Self {
-            offer_id: found.offer,
+            offer_id: found.offer_id,
             name: found.name,
             value: found.value,
             champion: found.champion.map(Into::into),
@@ -269,21 +288,46 @@ impl From<Score> for wire::ShadowScore {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
-    fn placement(placement: &str) -> PlacementReport {
-        PlacementReport { placement: placement.to_owned(), figures: Figures::default() }
+    fn figures(compared: u64) -> Figures {
+        Figures { compared, ..Figures::default() }
     }
 
-    fn segment() -> SegmentReport {
-        SegmentReport { segment: None, name: String::new(), figures: Figures::default() }
-    }
-
-    fn found(placements: &[&str]) -> FoundShadow {
+    /// What was compared at placements and in segments, by the number of decisions.
+    fn found(decisions: &[(&str, Option<i64>, u64)], beyond: u64) -> FoundShadow {
+        let (mut placements, mut segments) = (BTreeMap::new(), BTreeMap::new());
+        for (placement, segment, count) in decisions {
+            *placements.entry(*placement).or_insert(0) += count;
+            *segments.entry(*segment).or_insert(0) += count;
+        }
+        let are_crossed = placements.len() > 1 && segments.len() > 1;
+        let cells = decisions.iter().filter(|_| are_crossed).map(|(placement, segment, count)| CellReport {
+            placement: (*placement).to_owned(),
+            segment: *segment,
+            name: "Savers".to_owned(),
+            figures: figures(*count),
+        });
         let shadow = ShadowReport {
             shadow: "s".to_owned(),
-            placements: placements.iter().map(|id| placement(id)).collect(),
-            segments: vec![segment()],
+            all: figures(placements.values().sum::<u64>() + beyond),
+            bars: Some(Bars { end: 0.5, champion: vec![1], shadow: vec![1] }),
+            cells: cells.collect(),
+            placements: placements
+                .into_iter()
+                .map(|(id, count)| PlacementReport { placement: id.to_owned(), figures: figures(count) })
+                .collect(),
+            segments: segments
+                .into_iter()
+                .map(|(segment, count)| SegmentReport {
+                    segment,
+                    name: "Savers".to_owned(),
+                    figures: figures(count),
+                })
+                .collect(),
+            beyond,
             ..ShadowReport::default()
         };
         let report = Report { shadows: vec![shadow], ..Report::default() };
@@ -293,27 +337,46 @@ mod tests {
 
     #[test]
     fn what_is_of_other_placements_is_left_out() {
-        for (placements, segments) in [(&["home", "letter"][..], 0), (&["home"][..], 1)] {
-            let mut found = found(placements);
-            found.only_at("home");
+        let crossed =
+            [("home", None, 2), ("home", Some(1), 3), ("letter", Some(1), 5), ("letter", Some(2), 7)];
+        let of_one_segment = [("home", Some(1), 3), ("letter", Some(1), 5)];
+        let at_one_placement = [("home", Some(1), 3), ("home", Some(2), 4)];
+        for (decisions, beyond, placement, all, segments) in [
+            (&crossed[..], 0, "home", 5, vec![(None, 2), (Some(1), 3)]),
+            (&crossed[..], 9, "letter", 12, vec![(Some(1), 5), (Some(2), 7)]),
+            (&crossed[..], 0, "nowhere", 0, vec![]),
+            (&of_one_segment[..], 0, "letter", 5, vec![(Some(1), 5)]),
+            (&of_one_segment[..], 0, "nowhere", 0, vec![]),
+            (&at_one_placement[..], 9, "home", 7, vec![(Some(1), 3), (Some(2), 4)]),
+            (&at_one_placement[..], 0, "nowhere", 0, vec![]),
+            (&[][..], 9, "home", 0, vec![]),
+        ] {
+            let mut found = found(decisions, beyond);
+            found.only_at(placement);
             let [shadow] = &found.report.shadows[..] else { panic!("{found:?}") };
-            assert_eq!((shadow.placements.len(), shadow.segments.len()), (1, segments));
+            let here: Vec<(Option<i64>, u64)> =
+                shadow.segments.iter().map(|one| (one.segment, one.figures.compared)).collect();
+            assert_eq!((shadow.all.compared, here), (all, segments), "{placement}: {decisions:?}");
+            assert!(shadow.placements.iter().all(|one| one.placement == placement && all > 0));
+            assert!(shadow.segments.iter().all(|one| one.name == "Savers"));
+            assert_eq!((shadow.cells.len(), &shadow.bars, shadow.beyond), (0, &None, beyond));
         }
-        let mut elsewhere = found(&["letter"]);
-        elsewhere.only_at("home");
-        assert!(elsewhere.report.shadows[0].placements.is_empty());
+        // Where nothing else was compared, nothing is left out.
+        let (mut narrowed, whole) = (found(&at_one_placement, 0), found(&at_one_placement, 0));
+        narrowed.only_at("home");
+        assert_eq!(narrowed.report, whole.report);
     }
 
     #[test]
     fn a_report_says_why_its_shadow_is_not_scored_and_what_is_not_known() {
-        let answer = wire::GetShadowReportResponse::from(found(&["home"]));
+        let answer = wire::GetShadowReportResponse::from(found(&[("home", None, 2)], 0));
         assert_eq!((answer.release, answer.state()), (3, wire::ShadowState::Unavailable));
         assert_eq!(
             (answer.unavailable.as_str(), answer.since.as_str()),
             ("no version 9", "1970-01-01T00:00:00.000Z")
         );
         let report = answer.report.unwrap();
-        assert_eq!((report.shed, report.first_decided_at.as_str(), report.bars), (None, "", None));
+        assert_eq!((report.shed, report.first_decided_at.as_str(), report.errors.len()), (None, "", 0));
         assert_eq!(report.placements[0].figures.as_ref().unwrap().first_agrees, None);
     }
 }

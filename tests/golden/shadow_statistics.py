@@ -22,7 +22,8 @@ import numpy as np
 from scipy import special, stats
 
 P = 0.9  # of rank-biased overlap
-Z = stats.norm.ppf(0.975)
+LOW, HIGH = 0.025, 0.975
+Z = stats.norm.ppf(HIGH)
 EXAMPLES, REASON_LETTERS = 20, 200
 NAN = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -127,11 +128,13 @@ def spread(values):
     return deviation, around(np.mean(values), deviation / math.sqrt(len(values)))
 
 
-def mean(values):
+def mean(values, least):
+    """The interval ends where values of least..1 do."""
     values = [value for value in values if value is not None]
     if not values:
         return None
     deviation, interval = spread(values)
+    interval = interval and [max(interval[0], least), min(interval[1], 1.0)]
     return {"n": len(values), "mean": float(np.mean(values)), "deviation": deviation, "interval": interval}
 
 
@@ -141,11 +144,9 @@ def quantile(ordered, q):
 
 
 def with_interval(ordered, q, decisions):
-    """A quantile, and those at the limits of Wilson's interval of q for so many decisions."""
-    widened = 1 + Z**2 / decisions
-    middle = (q + Z**2 / (2 * decisions)) / widened
-    distance = Z / widened * math.sqrt(q * (1 - q) / decisions + Z**2 / (4 * decisions**2))
-    limits = [quantile(ordered, middle + sign * distance) for sign in (-1, 1)] if decisions > 1 else None
+    """A quantile, and between which of the values of so many decisions it lies whatever the distribution is."""
+    low, high = int(stats.binom.ppf(LOW, decisions, q)), int(stats.binom.ppf(HIGH, decisions, q)) + 1
+    limits = [quantile(ordered, rank / decisions) for rank in (low, high)] if low > 0 and high <= decisions else None
     return {"value": quantile(ordered, q), "interval": limits}
 
 
@@ -191,17 +192,16 @@ def score_shift(decisions):
     ordered = np.sort(champion)
     edges = [lowered(float(ordered[decile * n // 10])) for decile in range(1, 10)]
 
-    def shares(scores):
-        counts = np.bincount(np.searchsorted(edges, scores, side="right"), minlength=10) + 0.5
-        return counts / counts.sum()
+    def counts(scores):
+        return np.bincount(np.searchsorted(edges, scores, side="right"), minlength=10)
 
-    expected, found = shares(champion), shares(shadow)
+    expected, found = ((counts(scores) + 0.5) / (counts(scores) + 0.5).sum() for scores in (champion, shadow))
     ks = float(stats.ks_2samp(champion, shadow, method="asymp").statistic)
     return {
         "champion_scores": n,
         "shadow_scores": m,
         "psi": float(((found - expected) * np.log(found / expected)).sum()),
-        "psi_by_chance": 9 * (1 / n + 1 / m),
+        "psi_by_chance": (int(np.count_nonzero(counts(champion))) - 1) * (1 / n + 1 / m),
         "edges": edges,
         "ks": ks,
         "ks_p_value": float(special.kolmogorov(math.sqrt(n / (n + m) * m) * ks)),
@@ -249,9 +249,9 @@ def figures(all_decisions):
         "failed": len(all_decisions) - len(decisions),
         "empty": len(decisions) - len(showing),
         "first_agrees": share([one[:1] == other[:1] for one, other in slates]),
-        "overlap": mean([len(set(one) & set(other)) / max(len(one), len(other)) for one, other in slates]),
-        "tau_b": mean([decision.tau_b for decision in decisions]),
-        "rbo": mean([decision.rbo for decision in decisions]),
+        "overlap": mean([len(set(one) & set(other)) / max(len(one), len(other)) for one, other in slates], 0.0),
+        "tau_b": mean([decision.tau_b for decision in decisions], -1.0),
+        "rbo": mean([decision.rbo for decision in decisions], 0.0),
         "score_change": score_change(decisions),
         "score_shift": score_shift(decisions),
         "value_by_champion": value(decisions, "champion"),

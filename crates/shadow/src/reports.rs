@@ -49,11 +49,13 @@ pub struct ShadowReport {
     pub first_decided_at: Option<String>,
     /// As `first_decided_at`.
     pub last_decided_at: Option<String>,
-    /// Decisions by release, in the order of their numbers; at most 100 releases.
+    /// Since when the server that was asked has counted, RFC 3339; `null` of records.
+    pub counted_since: Option<String>,
+    /// Decisions by release, in the order of their numbers; at most 100 releases, those with the smallest numbers.
     pub releases: BTreeMap<u64, u64>,
-    /// Which models were compared with which; at most 20 pairs.
+    /// Which models were compared with which; at most 20 pairs. A decision for which no model was asked has none.
     pub models: Vec<ListedModels>,
-    /// Decisions that were not compared for want of time; `null` where that is not known, as from records.
+    /// Decisions that were not compared, mostly for want of time; `null` where that is not known, as from records.
     pub shed: Option<u64>,
     /// All decisions.
     pub all: Figures,
@@ -67,7 +69,7 @@ pub struct ShadowReport {
     pub cells: Vec<CellReport>,
     /// Decisions at placements and in segments beyond the first 256; they are in `all` alone.
     pub beyond: u64,
-    /// Why the shadow failed, the most frequent reason first; at most 20 reasons.
+    /// Why the shadow failed, the most frequent reason first; of more than 20 reasons, the first 20 by alphabet.
     pub errors: Vec<Counted>,
     /// Failures for other reasons.
     pub other_errors: u64,
@@ -84,7 +86,7 @@ pub struct Figures {
     pub failed: u64,
     /// Compared decisions in which neither side shows an offer.
     pub empty: u64,
-    /// Decisions that both begin with the same offer.
+    /// Decisions in which both show the same offer first. A fallback is an offer, too.
     pub first_agrees: Option<Share>,
     /// The share of the offers shown that both show: |both| ÷ the longer slate, mean over decisions.
     pub overlap: Option<Mean>,
@@ -132,7 +134,7 @@ pub struct Mean {
     pub mean: f64,
     /// Their standard deviation, of a sample; `null` of one decision.
     pub deviation: Option<f64>,
-    /// Of the mean.
+    /// Of the mean, within the values that are possible.
     pub interval: Option<[f64; 2]>,
 }
 
@@ -162,7 +164,8 @@ pub struct ScoreChange {
 pub struct Quantile {
     /// The quantile.
     pub value: f64,
-    /// Of the quantile; of changes of scores as if a decision had one offer.
+    /// Of the quantile; of changes of scores as if a decision had one offer. A median needs 6 decisions for it, and the
+    /// quantiles of 1 % and 99 % need 368.
     pub interval: Option<[f64; 2]>,
 }
 
@@ -175,13 +178,14 @@ pub struct ScoreShift {
     pub shadow_scores: u64,
     /// The population stability index, with the champion's scores as the reference.
     pub psi: f64,
-    /// What chance alone makes of it with so many independent scores: 9 (1 / n + 1 / m).
+    /// What chance alone makes of it with so many independent scores: b (1 / n + 1 / m), where b is one less than the
+    /// bins that have scores of the champion, 9 as a rule.
     pub psi_by_chance: f64,
     /// The edges of its ten bins.
     pub edges: Vec<f64>,
     /// The statistic of Kolmogorov and Smirnov at the limits of buckets.
     pub ks: f64,
-    /// The largest that it can be between the limits.
+    /// The largest that it can be between the limits; 0 if both gave each offer the same score.
     pub ks_at_most: f64,
     /// The probability of such a statistic if all scores were independent, which those of one decision are not.
     pub ks_p_value: f64,
@@ -254,8 +258,7 @@ pub struct CellReport {
 /// Scores of both between equal steps, for a picture.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Bars {
-    /// Where the last bar but for rare scores ends; the bars are equally wide from 0 on, and the last one has all scores
-    /// above it.
+    /// Where the bars end: they are equally wide, from 0 to here. The last one also has all higher scores.
     pub end: f64,
     /// Scores of the champion by bar.
     pub champion: Vec<u64>,
@@ -321,7 +324,7 @@ pub struct Example {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ExampleOffer {
     /// The id.
-    pub offer: String,
+    pub offer_id: String,
     /// The name; empty where it is not known.
     pub name: String,
     /// What an acceptance is worth, in money.

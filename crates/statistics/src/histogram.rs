@@ -15,7 +15,7 @@ const BINS: u64 = 10;
 /// Counts of scores of 0..=1 in buckets at most 1/128 of a score wide; all below 2⁻¹⁶ are in one bucket.
 ///
 /// Propensities are mostly small, so the buckets are narrow there. Histograms merge exactly and in any order. One takes
-/// at most 16 kB.
+/// at most 17 kB.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Histogram {
     buckets: Buckets<BITS>,
@@ -29,6 +29,8 @@ pub struct Shift {
     pub psi: f64,
     /// The nine edges between the ten bins; an edge that occurs twice has an empty bin before it.
     pub edges: Vec<f64>,
+    /// The bins that have scores of the first: fewer than ten where scores are equal.
+    pub bins: usize,
     /// The statistic of Kolmogorov and Smirnov at the limits of buckets: 0 if the counts are the same.
     pub ks: f64,
     /// The largest that it can be between the limits.
@@ -60,15 +62,21 @@ impl Histogram {
 
     /// How far `found` is from this histogram, the reference; `None` if either is empty.
     ///
-    /// The edges of the PSI are the deciles of the reference, each lowered to the limit of its bucket, by less than 1/128
-    /// of itself: decile k is the value at position k · n / 10 of the sorted scores. Half a count is added to each bin.
+    /// The edges of the PSI are the deciles of the reference, each lowered to the limit of its bucket, by less than
+    /// 1/128 of itself: decile k is the value at position k · n / 10 of the sorted scores. Half a count is added to each
+    /// bin.
     #[must_use]
     pub fn shift(&self, found: &Self) -> Option<Shift> {
+        if self.n == 0 || found.n == 0 {
+            return None;
+        }
         let edges = self.deciles()?;
+        let reference = self.between(&edges);
         let counts = self.pairs(found);
         let ks = kolmogorov::statistic(counts.clone())?;
         Some(Shift {
-            psi: psi::of_counts(&self.between(&edges), &found.between(&edges)),
+            psi: psi::of_counts(&reference, &found.between(&edges)),
+            bins: reference.iter().filter(|count| **count > 0).count(),
             edges,
             ks,
             ks_at_most: kolmogorov::at_most(counts)?,
@@ -174,6 +182,16 @@ mod tests {
         let found = scores.shift(&scores).unwrap();
         assert_eq!((found.psi, found.ks, found.ks_p_value), (0.0, 0.0, 1.0));
         assert!(found.ks_at_most > 0.0);
+    }
+
+    #[test]
+    fn equal_scores_share_a_bin() {
+        let bins = |scores: &[f64]| of(scores).shift(&of(scores)).unwrap().bins;
+        assert_eq!((bins(&[0.25]), bins(&[0.25; 500]), bins(&[0.0; 9])), (1, 1, 1));
+        // 0.25 is all deciles but the last two.
+        assert_eq!(bins(&[[0.25; 80], [0.5; 80]].concat()[..100]), 2);
+        let spread: Vec<f64> = (1..=100).map(|at| f64::from(at) / 128.0).collect();
+        assert_eq!(bins(&spread), 10);
     }
 
     #[test]

@@ -26,21 +26,17 @@ pub fn wilson(hits: u64, n: u64, z: f64) -> Option<Interval> {
     if n == 0 {
         return None;
     }
-    Some(wilson_of_share(hits.min(n) as f64 / n as f64, n, z))
-}
-
-/// As [`wilson`], of a share that need not be a number of draws.
-pub(crate) fn wilson_of_share(share: f64, n: u64, z: f64) -> Interval {
+    let share = hits.min(n) as f64 / n as f64;
     let n = n as f64;
     let widened = 1.0 + z * z / n;
     let middle = (share + z * z / (2.0 * n)) / widened;
     let distance = z / widened * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
     let Interval { low, high } = Interval::around(middle, distance);
     // Rounding must not take the limits of nothing and of all from where they are.
-    Interval {
+    Some(Interval {
         low: if share <= 0.0 { 0.0 } else { low.max(0.0) },
         high: if share >= 1.0 { 1.0 } else { high.min(1.0) },
-    }
+    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@ use std::f64::consts::{PI, TAU};
 /// Below it the series from below needs fewer terms, above it the one from above.
 const MIDDLE: f64 = 1.18;
 
+/// Below it the tail is 1 to the last bit.
+const LEAST: f64 = 0.04;
+
 /// The largest distance between the distributions of two samples, 0..=1, of their counts between the same edges.
 ///
 /// `None` if a sample is empty. At the edges it is exact. Within a bin the distributions may be farther apart than at
@@ -57,7 +60,7 @@ pub fn p_value(statistic: f64, n: u64, m: u64) -> f64 {
 
 /// The upper tail of Kolmogorov's distribution.
 fn limit(distance: f64) -> f64 {
-    if distance <= 0.0 {
+    if distance < LEAST {
         return 1.0;
     }
     if distance < MIDDLE {
@@ -99,6 +102,13 @@ mod tests {
     #[test]
     fn samples_without_values_have_no_statistic() {
         assert_eq!((statistic([(0, 3)]), at_most([(3, 0)]), p_value(0.5, 0, 9)), (None, None, 1.0));
+    }
+
+    #[test]
+    fn the_smallest_distances_are_likely() {
+        for distance in [0.0, f64::MIN_POSITIVE / 4.0, 1e-200, 1e-17, LEAST, 0.041] {
+            assert_eq!(limit(distance).to_bits(), 1.0_f64.to_bits(), "{distance}");
+        }
     }
 
     /// The statistic of two samples by its definition.

@@ -13,6 +13,7 @@
 //! | quantiles of anything | [`Sketch`] |
 //! | distributions of scores, and how far one is from another | [`Histogram`], [`psi`], [`kolmogorov`] |
 
+mod binomial;
 mod buckets;
 mod histogram;
 mod interval;

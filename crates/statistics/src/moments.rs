@@ -4,6 +4,8 @@ use crate::Interval;
 
 /// The number, the mean and the squared deviations of values.
 ///
+/// Of values beyond about 10¹⁵⁰ the squares have no room in a double: then there is no variance, and no interval.
+///
 /// Takes 24 bytes. Sources: Welford, "Note on a method for calculating corrected sums of squares and products" (1962),
 /// for a value; Chan et al., "Updating formulae and a pairwise algorithm for computing sample variances"
 /// (1979), for a merge.
@@ -52,13 +54,13 @@ impl Moments {
     /// Their mean; `None` without one.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
-        (self.n > 0).then_some(self.mean)
+        (self.n > 0 && self.mean.is_finite()).then_some(self.mean)
     }
 
-    /// Their variance, of a sample (n − 1); `None` with fewer than two.
+    /// Their variance, of a sample (n − 1); `None` with fewer than two, or where it has no room in a double.
     #[must_use]
     pub fn variance(&self) -> Option<f64> {
-        (self.n > 1).then(|| self.squares.max(0.0) / (self.n - 1) as f64)
+        (self.n > 1 && self.squares.is_finite()).then(|| self.squares.max(0.0) / (self.n - 1) as f64)
     }
 
     /// Their standard deviation, of a sample.
@@ -116,6 +118,16 @@ mod tests {
         assert_eq!((of(&[]).mean(), of(&[]).variance(), of(&[]).interval(1.96)), (None, None, None));
         let one = of(&[3.0, f64::NAN, f64::INFINITY]);
         assert_eq!((one.n(), one.mean(), one.deviation()), (1, Some(3.0), None));
+    }
+
+    #[test]
+    fn what_has_no_room_is_no_statistic() {
+        let large = of(&[1e200, -1e200]);
+        assert_eq!((large.mean(), large.variance(), large.interval(1.96)), (Some(0.0), None, None));
+        let largest = of(&[f64::MAX, -f64::MAX, f64::MAX]);
+        assert_eq!((largest.n(), largest.mean(), largest.deviation()), (3, None, None));
+        let tiny = of(&[1e-200, -1e-200]);
+        assert_eq!((tiny.mean(), tiny.deviation()), (Some(0.0), Some(0.0)));
     }
 
     proptest! {

@@ -63,11 +63,13 @@ impl RatioMoments {
     /// Σ part ÷ Σ size; `None` if the sizes are 0 on the whole.
     #[must_use]
     pub fn ratio(&self) -> Option<f64> {
-        (self.n > 0 && self.size != 0.0).then(|| self.part / self.size)
+        let ratio = (self.n > 0 && self.size != 0.0).then(|| self.part / self.size)?;
+        ratio.is_finite().then_some(ratio)
     }
 
     /// The interval of the ratio by the delta method, for independent units; `z` is the quantile of the standard normal
-    /// distribution. `None` with fewer than two units. With few units it is too narrow.
+    /// distribution. `None` with fewer than two units, or of numbers whose squares have no room in a double. With few
+    /// units it is too narrow.
     ///
     /// Source: Deng, Knoblich & Lu, "Applying the delta method in metric analytics" (2018).
     #[must_use]
@@ -77,6 +79,9 @@ impl RatioMoments {
             return None;
         }
         let squares = self.parts - 2.0 * ratio * self.products + ratio * ratio * self.sizes;
+        if !squares.is_finite() {
+            return None;
+        }
         let variance = squares.max(0.0) / (self.n - 1) as f64;
         Some(Interval::around(ratio, z * (variance / self.n as f64).sqrt() / self.size.abs()))
     }
@@ -121,6 +126,13 @@ mod tests {
             (of(&[]).ratio(), of(&[(1.0, 0.0)]).ratio(), of(&[(1.0, 2.0)]).interval(1.96)),
             (None, None, None)
         );
+    }
+
+    #[test]
+    fn what_has_no_room_has_no_interval() {
+        let large = of(&[(1e200, 1.0), (-1e200, 1.0)]);
+        assert_eq!((large.ratio(), large.interval(1.96)), (Some(0.0), None));
+        assert_eq!(of(&[(f64::MAX, 1.0), (-f64::MAX, 1.0), (f64::MAX, 1.0)]).ratio(), None);
     }
 
     proptest! {

@@ -11,6 +11,7 @@ use crate::cli::backend::{Backend, Place};
 use crate::cli::printing::{print, print_pretty_json};
 use crate::cli::table::new_table;
 use crate::grpc::ShadowStanding;
+use crate::grpc::client::ClientError;
 use release::{LoadedShadow, Release};
 use telemetry::foreign;
 
@@ -44,8 +45,12 @@ pub(super) fn run(args: &ListArgs) -> Result<(), Failure> {
     let list = match &backend {
         Backend::Server { client, runtime } => {
             let listed = |outline: Outline| -> Result<ListedShadow, Failure> {
-                let found = runtime.block_on(client.shadow_report(&outline.id, ""))?;
-                Ok(ListedShadow::told(outline, found.standing))
+                let standing = match runtime.block_on(client.shadow_report(&outline.id, "")) {
+                    // The server may not serve the current release yet.
+                    Err(ClientError::Refused { code: "NOT_FOUND", .. }) => ShadowStanding::Absent,
+                    found => found?.standing,
+                };
+                Ok(ListedShadow::told(outline, standing))
             };
             ShadowList { release, shadows: outlines.into_iter().map(listed).collect::<Result<_, _>>()? }
         }

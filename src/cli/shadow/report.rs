@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 
 use super::policy;
@@ -13,7 +14,7 @@ use crate::cli::output::{Audience, Output};
 use crate::cli::printing::{print, print_contents, say};
 use crate::cli::values::moment;
 use crate::cli::{Failure, block_on, progress};
-use crate::grpc::client::Client;
+use crate::grpc::client::{Client, ClientError};
 use crate::grpc::{FoundShadow, ShadowStanding};
 use event::Query;
 use event::proto::ShadowRecord;
@@ -46,10 +47,10 @@ pub(super) struct ReportArgs {
     #[arg(long, value_name = "TIME", value_parser = moment, requires = "store")]
     to: Option<DateTime<Utc>>,
     /// Only this shadow [default: all; of a server, those of the current release]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     shadow: Option<String>,
     /// Only decisions at this placement
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     placement: Option<String>,
     /// How the report is written
     #[arg(long, value_enum, default_value = "text")]
@@ -93,12 +94,20 @@ impl ReportArgs {
             } else {
                 ""
             };
-            return Err(Failure::new(format!(
-                "no comparison with a shadow was found in {}{log}",
-                archive.store
-            )));
+            return Err(Failure::new(format!("{} was found in {}{log}", self.nothing(), archive.store)));
         }
         Ok(tally.report(&names(archive, newest)))
+    }
+
+    /// What is missing where nothing is found.
+    fn nothing(&self) -> String {
+        let shadow = match &self.shadow {
+            Some(id) => format!("shadow `{id}`"),
+            None => "a shadow".to_owned(),
+        };
+        let at = self.placement.as_ref().map_or_else(String::new, |id| format!(" at placement `{id}`"));
+        let when = if self.from.is_some() || self.to.is_some() { " between these times" } else { "" };
+        format!("no comparison with {shadow}{at}{when}")
     }
 
     fn query(&self) -> Result<Query, Failure> {
@@ -130,19 +139,33 @@ impl ReportArgs {
             }
         };
         let mut all = Report::default();
-        for id in ids {
+        for id in &ids {
             let placement = self.placement.as_deref().unwrap_or_default();
-            let FoundShadow { standing, report, .. } = client.shadow_report(&id, placement).await?;
+            let found = match client.shadow_report(id, placement).await {
+                // The server may not serve the current release yet.
+                Err(ClientError::Refused { code: "NOT_FOUND", message }) if self.shadow.is_none() => {
+                    say(format!("shadow `{id}` is left out: {message}"));
+                    continue;
+                }
+                found => found?,
+            };
+            let FoundShadow { standing, since, mut report, .. } = found;
             match standing {
                 ShadowStanding::Ready => {}
-                ShadowStanding::Unavailable(why) => {
-                    say(format!("shadow `{id}` is not scored any more: {why}"));
-                }
+                ShadowStanding::Unavailable(why) => say(format!("shadow `{id}` is not scored: {why}")),
                 ShadowStanding::Absent => say(format!("the release that serves does not have shadow `{id}`")),
             }
+            let since = since.to_rfc3339_opts(SecondsFormat::Millis, true);
+            report.shadows.iter_mut().for_each(|shadow| shadow.counted_since = Some(since.clone()));
             all.shadows.extend(report.shadows);
             all.left_out += report.left_out;
             all.method = report.method;
+        }
+        if all.shadows.is_empty() {
+            return Err(Failure::new("the release that serves has none of the shadows of the current one"));
+        }
+        if self.placement.is_some() {
+            say("times, releases, models, reasons of failures and what was shed are of all placements");
         }
         all.shadows.sort_by(|one, other| one.shadow.cmp(&other.shadow));
         Ok(all)

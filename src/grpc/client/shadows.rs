@@ -72,6 +72,7 @@ impl TryFrom<wire::ShadowReport> for ShadowReport {
             shadow: report.shadow,
             first_decided_at: time(report.first_decided_at),
             last_decided_at: time(report.last_decided_at),
+            counted_since: None,
             releases: report.releases.into_iter().collect(),
             models: each(report.models),
             shed: report.shed,
@@ -255,7 +256,7 @@ impl From<wire::ShadowExample> for Example {
 impl From<wire::ShadowExampleOffer> for ExampleOffer {
     fn from(found: wire::ShadowExampleOffer) -> Self {
         Self {
-            offer: found.offer_id,
+            offer_id: found.offer_id,
             name: found.name,
             value: found.value,
             champion: found.champion.map(Into::into),

@@ -176,7 +176,7 @@ async fn a_report_is_a_text_and_a_page_and_an_empty_one_is_an_error() {
     assert_fails(
         &scene.run(&["shadow", "report", "--shadow", "nope"]),
         1,
-        "no comparison with a shadow was found",
+        "no comparison with shadow `nope` was found",
     );
     assert_fails(
         &scene.run(&["shadow", "report", "--to", "2026-01-01"]),
@@ -215,7 +215,7 @@ async fn shadows_are_listed_with_their_state() {
     assert_eq!(told["shadows"][0]["ready"], false);
     assert!(told["shadows"][0]["reason"].as_str().unwrap().contains("model.onnx"), "{told}");
     let report = run(&scene, &["shadow", "report", "--server", &address, "--shadow", "s"]);
-    assert!(report.code == Some(0) && report.stderr.contains("is not scored any more"), "{report:?}");
+    assert!(report.code == Some(0) && report.stderr.contains("`s` is not scored: "), "{report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,6 +226,7 @@ async fn a_replay_says_what_is_missing_and_tries_a_policy_that_is_not_released()
     assert_fails(&scene.run(&["replay", "--shadow"]), 1, "release 1 has no shadows");
     assert_fails(&scene.run(&["replay", "--sampled"]), 2, "--shadow");
     assert_fails(&scene.run(&["replay", "--shadow", "--rescore"]), 2, "cannot be used with");
+    assert_fails(&scene.run(&["replay", "--shadow="]), 2, "--shadow");
 
     let policy = scene.path("policy.toml");
     let released = fs::read_to_string(scene.path("store/releases/1/policy.toml")).unwrap();

@@ -38,7 +38,7 @@ async fn a_shadow_that_is_the_champion_differs_in_nothing() {
     let quantiles = [change.p1, change.p50, change.p99].map(|quantile| quantile.unwrap().value);
     assert_eq!((change.mean, change.deviation, quantiles), (0.0, Some(0.0), [0.0; 3]));
     let shift = all.score_shift.unwrap();
-    assert_eq!((shift.psi, shift.ks, shift.ks_p_value), (0.0, 0.0, 1.0));
+    assert_eq!((shift.psi, shift.ks, shift.ks_at_most, shift.ks_p_value), (0.0, 0.0, 0.0, 1.0));
     for value in [all.value_by_champion, all.value_by_shadow] {
         let value = value.unwrap();
         assert!(value.champion > 0.0);
@@ -73,9 +73,11 @@ async fn a_report_has_placements_models_and_the_largest_disagreements() {
     let only: Vec<&str> = letters.placements.iter().map(|one| one.placement.as_str()).collect();
     assert_eq!(only, ["letter"]);
     assert!(letters.examples.iter().all(|one| one.placement == "letter"));
-    assert_eq!((letters.all, letters.bars), (whole.all, whole.bars));
+    assert_eq!(letters.all, letters.placements[0].figures);
+    assert_eq!(letters.all.unwrap().compared, placements["letter"]);
+    assert!(letters.bars.is_none() && letters.models == whole.models);
     let nowhere = try_report(&server, "s", "nowhere").await.unwrap().report.unwrap();
-    assert!(nowhere.placements.is_empty());
+    assert!(nowhere.placements.is_empty() && nowhere.all.unwrap().compared == 0);
     for (shadow, code) in [("ss", Code::NotFound), ("", Code::InvalidArgument)] {
         let refused = try_report(&server, shadow, "").await.unwrap_err();
         assert_eq!(refused.code(), code, "{refused}");

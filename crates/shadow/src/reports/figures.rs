@@ -25,9 +25,9 @@ pub(super) fn figures(cell: &Cell) -> Figures {
         failed: cell.failed,
         empty: cell.empty,
         first_agrees: share(cell.first_agrees, cell.compared - cell.empty),
-        overlap: mean(&cell.overlap),
-        tau_b: mean(&cell.tau_b),
-        rbo: mean(&cell.rbo),
+        overlap: mean(&cell.overlap, [0.0, 1.0]),
+        tau_b: mean(&cell.tau_b, [-1.0, 1.0]),
+        rbo: mean(&cell.rbo, [0.0, 1.0]),
         score_change: score_change(cell),
         score_shift: score_shift(cell),
         value_by_champion: value(&cell.value_by_champion),
@@ -43,24 +43,24 @@ fn limits(interval: Interval) -> [f64; 2] {
     [interval.low, interval.high]
 }
 
-fn share(count: u64, n: u64) -> Option<Share> {
+pub(super) fn share(count: u64, n: u64) -> Option<Share> {
     let interval = limits(wilson(count, n, z())?);
     Some(Share { n, count, share: count as f64 / n as f64, interval })
 }
 
-fn mean(moments: &Moments) -> Option<Mean> {
+/// `least` and `most`: the values that there can be, which an interval does not exceed.
+fn mean(moments: &Moments, [least, most]: [f64; 2]) -> Option<Mean> {
     Some(Mean {
         n: moments.n(),
         mean: moments.mean()?,
         deviation: moments.deviation(),
-        interval: moments.interval(z()).map(limits),
+        interval: moments.interval(z()).map(|Interval { low, high }| [low.max(least), high.min(most)]),
     })
 }
 
 /// `decisions`: the independent draws among the values.
 fn quantile(sketch: &Sketch, q: f64, decisions: u64) -> Option<Quantile> {
-    let interval = if decisions > 1 { sketch.interval(q, z(), decisions).map(limits) } else { None };
-    Some(Quantile { value: sketch.quantile(q)?, interval })
+    Some(Quantile { value: sketch.quantile(q)?, interval: sketch.interval(q, z(), decisions).map(limits) })
 }
 
 fn score_change(cell: &Cell) -> Option<ScoreChange> {
@@ -85,12 +85,20 @@ fn score_shift(cell: &Cell) -> Option<ScoreShift> {
         champion_scores: champion.n(),
         shadow_scores: shadow.n(),
         psi: shift.psi,
-        psi_by_chance: shift.edges.len() as f64 * (1.0 / champion.n() as f64 + 1.0 / shadow.n() as f64),
+        psi_by_chance: shift.bins.saturating_sub(1) as f64
+            * (1.0 / champion.n() as f64 + 1.0 / shadow.n() as f64),
         edges: shift.edges,
         ks: shift.ks,
-        ks_at_most: shift.ks_at_most,
+        ks_at_most: if has_same_scores(cell) { shift.ks } else { shift.ks_at_most },
         ks_p_value: shift.ks_p_value,
     })
+}
+
+/// Whether both gave each offer the same score. Then their distributions are the same within buckets, too.
+fn has_same_scores(cell: &Cell) -> bool {
+    let (pairs, changes) = (cell.change.n(), &cell.changes);
+    [&cell.champion_scores, &cell.shadow_scores].iter().all(|scores| scores.n() == pairs)
+        && [0.0, 1.0].iter().all(|end| changes.quantile(*end) == Some(0.0))
 }
 
 fn value(moments: &ValueMoments) -> Option<ValueChange> {

@@ -1,7 +1,8 @@
 //! The pictures, as SVG: no script, nothing from elsewhere. Colours are those of the style sheet.
 
-use report::{append, escape, numbers};
+use report::{append, numbers};
 
+use super::page::escape;
 use super::{Bars, ScoreChange, Share};
 
 /// The segments that a picture has.

@@ -37,6 +37,7 @@ pub(super) fn report(shadow: &str, tally: &ShadowTally, names: &Names) -> Shadow
         shadow: shadow.to_owned(),
         first_decided_at,
         last_decided_at,
+        counted_since: None,
         releases: tally.releases.iter().copied().collect(),
         models: tally.models.iter().map(models).collect(),
         shed: tally.shed,
@@ -86,7 +87,7 @@ fn example(kept: &KeptExample, names: &Names) -> Example {
         ranked.map(|Ranked { rank, score, priority }| Score { rank, score, priority })
     };
     let offer = |kept: &KeptOffer| ExampleOffer {
-        offer: kept.offer.offer_id.clone(),
+        offer_id: kept.offer.offer_id.clone(),
         name: names.offers.get(&kept.offer.offer_id).cloned().unwrap_or_default(),
         value: kept.offer.value,
         champion: score(kept.offer.champion),

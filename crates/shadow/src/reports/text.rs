@@ -9,7 +9,8 @@ use super::outline::{Block, Cell, Grid, Outline};
 /// The text. `width` is that of the terminal in columns; `None`: that of the one there is, if any.
 pub(super) fn render(outline: &Outline, width: Option<u16>) -> String {
     let Outline { source, lead, warnings, parts, .. } = outline;
-    let mut paragraphs = vec![wrapped(&format!("{}\n{lead}", report::capitalised(source)), width)];
+    let source = wrapped(&report::capitalised(source), width);
+    let mut paragraphs = vec![format!("{source}\n{}", wrapped(lead, width))];
     paragraphs.extend(warnings.iter().map(|warning| wrapped(&format!("Note: {warning}"), width)));
     for part in parts.iter().filter(|part| !part.blocks.is_empty()) {
         let mut heading = Some(wrapped(&part.title, width));
@@ -27,7 +28,7 @@ pub(super) fn render(outline: &Outline, width: Option<u16>) -> String {
                 }
                 Block::Grid(grid) => table(grid, width),
                 Block::Pictures(_) => continue,
-                Block::More(_) => "HTML and JSON have more of them.".to_owned(),
+                Block::More { instead, .. } => wrapped(instead, width),
             };
             // A heading stands right above what it is of.
             paragraphs.push(match heading.take() {
@@ -42,7 +43,7 @@ pub(super) fn render(outline: &Outline, width: Option<u16>) -> String {
 
 /// Foreign names within sentences keep to their line and send nothing to the terminal.
 fn wrapped(text: &str, width: Option<u16>) -> String {
-    let text = foreign::lines(text);
+    let text = foreign::escaped(text);
     let Some(width) = width else { return text.into_owned() };
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
@@ -81,6 +82,6 @@ fn cell(cell: &Cell) -> String {
         Cell::Text(text) => foreign::shown(text).into_owned(),
         Cell::Named { name, id } if name.is_empty() => foreign::shown(id).into_owned(),
         Cell::Named { name, id } => foreign::shown(&format!("{name} ({id})")).into_owned(),
-        Cell::With { value, note } => format!("{value}\n{note}"),
+        Cell::With { value, notes } => format!("{value}\n{}", notes.join("\n")),
     }
 }

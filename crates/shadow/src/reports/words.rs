@@ -20,6 +20,11 @@ pub(super) fn interval(interval: Option<[f64; 2]>, shown: impl Fn(f64) -> String
     interval.map_or_else(|| NONE.to_owned(), |[low, high]| format!("{} to {}", shown(low), shown(high)))
 }
 
+/// The same in brackets behind a number; nothing where there are no limits.
+pub(super) fn bracketed(limits: Option<[f64; 2]>, shown: impl Fn(f64) -> String) -> String {
+    limits.map_or_else(String::new, |limits| format!(" (95 % interval {})", interval(Some(limits), shown)))
+}
+
 /// A quantity, or a dash for what is no number.
 pub(super) fn finite(value: f64) -> String {
     if value.is_finite() { numbers::quantity(value) } else { NONE.to_owned() }
@@ -47,18 +52,20 @@ pub(super) fn segment(segment: Option<i64>, name: &str) -> String {
 /// How the numbers are computed, and what they do not say.
 pub(super) fn method() -> Vec<String> {
     vec![
-        "Both decide after the answer was sent, from the same data at the same instant; nothing of it reached a \
-         customer. Nothing is reserved, and exploration draws the same for both."
+        "The champion is what answered. Both decide after the answer was sent, from the same data at the same instant; \
+         nothing of it reached a customer. Nothing is reserved, and exploration draws the same for both."
             .to_owned(),
         "Only a sample of the decisions is compared. A busy server compares fewer, so quiet times may have more weight."
             .to_owned(),
-        "Intervals are of 95 % and take decisions as independent: shares by Wilson, means by the normal distribution. \
-         Those by segment and placement are exploratory: of many, some are off by chance."
+        "Intervals are of 95 % and take decisions as independent: those of shares are Wilson's; those of means are by \
+         the normal distribution, and too narrow for fewer than 100 decisions. Those by placement and segment are \
+         exploratory: of many, some are off by chance."
             .to_owned(),
         "Decisions in which neither side shows an offer have no first offer and no slate to agree on, and are left out \
-         of both numbers."
+         of both numbers. A fallback that both show first is agreement."
             .to_owned(),
-        "Overlap: the offers that both show, divided by the longer slate.".to_owned(),
+        "Share of offers that both show: their number, divided by that of the longer slate; the mean over decisions."
+            .to_owned(),
         format!(
             "Rankings are all offers that passed the rules, in the order of arbitration. Rank-biased overlap is \
              extrapolated (Webber et al. 2010, equation 32) with p = {RBO_P}: the first ten places have 86 % of the \
@@ -67,24 +74,27 @@ pub(super) fn method() -> Vec<String> {
         ),
         format!(
             "Changes of scores are of offers that both ranked, shadow less champion. The interval of the mean has the \
-             decision as its unit, since the offers of one decision are alike. Quantiles are counted in buckets and off \
-             by at most {} of themselves; their intervals are as if a decision had one offer, and so rather wide.",
+             decision as its unit, since the offers of one decision are alike. Quantiles are counted in buckets and \
+             off by at most {} of themselves. Their intervals hold for any distribution, and are as if a decision had \
+             one offer, so rather wide; a median needs 6 decisions for one, and 1 % and 99 % need 368.",
             numbers::share(Sketch::RELATIVE_ERROR)
         ),
-        "PSI: ten bins between the deciles of the champion's scores, each lowered to the limit of a bucket, by less than \
-         0.8 % of itself; half a count is added to each bin. Chance alone gives about 9 (1/n + 1/m)."
+        "Population stability index (PSI): ten bins between the deciles of the champion's scores, each lowered to the \
+         limit of a bucket, by less than 0.8 % of itself; half a count is added to each bin. Chance alone gives about \
+         b (1/n + 1/m) for n and m independent scores; b is 9, and less where many scores are equal."
             .to_owned(),
-        "Kolmogorov–Smirnov: the largest distance at limits of buckets, which are 0.4 % to 0.8 % of a score apart, and \
-         the largest that it can be between them. The p-value is as if all scores were independent. They are not, so \
-         it is no test."
+        "Kolmogorov–Smirnov (KS): the largest distance at limits of buckets, and the largest that it can be between \
+         them. Buckets are 0.4 % to 0.8 % of a score wide; all scores below 0.000015 are in one. The p-value is as if \
+         all scores were independent. They are not, so it is no test."
             .to_owned(),
-        "Expected value: the sum of score × value over the offers shown; what has no score, such as a fallback, counts \
-         as 0. Each side shows what its own scores prefer, so each yardstick favours its own side. Only outcomes tell \
-         which scores are right."
+        "Expected value: the sum of score × value over the offers shown, in money; what has no score, such as a \
+         fallback, counts as 0. Each side shows what its own scores prefer, so each yardstick favours its own side. \
+         Only outcomes tell which scores are right."
             .to_owned(),
         "Durations are those of both decisions made again, on a thread of idle priority; they are not those of calls."
             .to_owned(),
-        "Examples are the decisions with the smallest rank-biased overlap; of equal ones, the first by decision id."
+        "Examples are the decisions with the smallest rank-biased overlap; of equal ones, the first by decision id. A \
+         priority is what the order is by."
             .to_owned(),
     ]
 }

@@ -1,38 +1,27 @@
 //! The parts of the report of one shadow.
 
-use report::{Column, numbers};
+mod examples;
+mod groups;
 
+use self::examples::examples;
+pub(super) use self::groups::overview;
+use self::groups::{limits, placements, segments, with};
 use super::super::pictures;
-use super::super::words::{self, NONE, models, segment, signed};
+use super::super::words::{self, NONE, models, signed};
 use super::super::{
-    Example, ExampleOffer, Figures, Mean, Quantile, Score, ScoreChange, ScoreShift, ShadowReport, Share,
-    Span, ValueChange,
+    Figures, Mean, Quantile, ScoreChange, ScoreShift, ShadowReport, Share, Span, ValueChange,
 };
 use super::{Block, Cell, Grid, Part, counted};
+use crate::tally::RBO_P;
+use document::agreeing;
+use report::{Column, numbers};
 
-/// The rows of a table of placements or segments; JSON has them all.
-const ROWS: usize = 100;
-
-/// The examples that a terminal shows.
-const FIRST_EXAMPLES: usize = 3;
-
-/// A table of statistics, each with its interval and the number that it is of.
+/// A table of statistics, each with its interval and what it is of.
 const STATISTICS: [(&str, Column); 4] = [
     ("statistic", Column::Words),
     ("value", Column::Number),
     ("95 % interval", Column::Words),
-    ("number", Column::Words),
-];
-
-/// What is said of a placement, a segment or a shadow.
-const GROUP: [(&str, Column); 7] = [
-    ("decisions", Column::Number),
-    ("same first offer", Column::Number),
-    ("rank-biased overlap", Column::Number),
-    ("score change", Column::Number),
-    ("PSI", Column::Number),
-    ("value, by the champion's scores", Column::Number),
-    ("value, by the shadow's scores", Column::Number),
+    ("of", Column::Words),
 ];
 
 pub(super) fn of_shadow(shadow: &ShadowReport) -> Vec<Part> {
@@ -46,11 +35,6 @@ pub(super) fn of_shadow(shadow: &ShadowReport) -> Vec<Part> {
         Part::new("examples", "The largest disagreements", examples(shadow)),
         Part::new("models", "What was compared", compared(shadow)),
     ]
-}
-
-/// A row per shadow.
-pub(super) fn overview(shadows: &[ShadowReport]) -> Vec<Block> {
-    vec![groups("shadow", shadows.iter().map(|shadow| (shadow.shadow.as_str().into(), &shadow.all)))]
 }
 
 /// An agreement of 0..=1 with three digits. Only the same reads 1.000.
@@ -78,9 +62,9 @@ fn agreement_of(shadow: &ShadowReport) -> Vec<Block> {
         row(statistic, shown(mean.mean), words::interval(mean.interval, shown), decisions(mean.n))
     };
     let rows = [
-        all.first_agrees.as_ref().map(|found| share("the same offer first", found)),
-        all.overlap.as_ref().map(|found| mean("offers that both show", found, numbers::share)),
-        all.rbo.as_ref().map(|found| mean("rank-biased overlap, p = 0.9", found, agreement)),
+        all.first_agrees.as_ref().map(|found| share("same offer first", found)),
+        all.overlap.as_ref().map(|found| mean("share of offers that both show", found, numbers::share)),
+        all.rbo.as_ref().map(|found| mean(&format!("rank-biased overlap, p = {RBO_P}"), found, agreement)),
         all.tau_b.as_ref().map(|found| mean("Kendall's tau-b of priorities", found, agreement)),
         all.withheld_differs.as_ref().map(|found| share("rules withhold other offers", found)),
     ];
@@ -108,29 +92,17 @@ fn scores(shadow: &ShadowReport) -> Vec<Block> {
             rows.push(row(statistic, signed(value), words::interval(interval, signed), of()));
         }
     }
-    if let Some(shift) = &shadow.all.score_shift {
-        let ScoreShift {
-            champion_scores, shadow_scores, psi, psi_by_chance, ks, ks_at_most, ks_p_value, ..
-        } = shift;
-        let of =
-            || format!("{} and {} scores", numbers::count(*champion_scores), numbers::count(*shadow_scores));
-        let chance = format!("by chance about {}", numbers::quantity(*psi_by_chance));
-        rows.push(row("population stability index", numbers::fixed(*psi, 4), chance, of()));
-        let bounds =
-            format!("at most {}; p = {}", numbers::fixed(*ks_at_most, 4), numbers::quantity(*ks_p_value));
-        rows.push(row("Kolmogorov–Smirnov", numbers::fixed(*ks, 4), bounds, of()));
-    }
     let pictures: Vec<(String, String)> = shadow
         .bars
         .iter()
         .map(|bars| {
-            let caption = "Scores of all ranked offers: of the champion (grey) and of the shadow (blue line). The last bar \
-                           has all higher scores.";
+            let caption = "Scores of all ranked offers: of the champion (grey bars) and of the shadow (blue line). \
+                           The last bar also has all higher scores.";
             (pictures::scores(bars), caption.to_owned())
         })
         .chain(shadow.all.score_change.as_ref().map(|change| {
-            let caption = "How the score of an offer changes from the champion to the shadow: 98 % of the changes are within \
-                           the bar, half of them on each side of the line.";
+            let caption = "How the score of an offer changes from the champion to the shadow: 98 % of the changes \
+                           are within the bar, half of them on each side of the line.";
             (pictures::change(change), caption.to_owned())
         }))
         .collect();
@@ -138,7 +110,32 @@ fn scores(shadow: &ShadowReport) -> Vec<Block> {
     if !pictures.is_empty() {
         blocks.insert(0, Block::Pictures(pictures));
     }
+    blocks.extend(shadow.all.score_shift.as_ref().map(distances));
     blocks
+}
+
+/// How far the scores of both are apart as distributions.
+fn distances(shift: &ScoreShift) -> Block {
+    let ScoreShift { champion_scores, shadow_scores, psi, psi_by_chance, ks, ks_at_most, ks_p_value, .. } =
+        shift;
+    let of = || format!("{} and {} scores", numbers::count(*champion_scores), numbers::count(*shadow_scores));
+    let chance = format!("by chance about {}", numbers::quantity(*psi_by_chance));
+    let bounds = format!(
+        "at most {} (counted in buckets); p = {} if all scores were independent",
+        numbers::fixed(*ks_at_most, 4),
+        numbers::quantity(*ks_p_value)
+    );
+    let rows = vec![
+        row("population stability index (PSI)", numbers::fixed(*psi, 4), chance, of()),
+        row("Kolmogorov–Smirnov (KS)", numbers::fixed(*ks, 4), bounds, of()),
+    ];
+    let columns = vec![
+        ("shift of all scores", Column::Words),
+        ("value", Column::Number),
+        ("for comparison", Column::Words),
+        ("of", Column::Words),
+    ];
+    Block::Grid(Grid { columns, rows })
 }
 
 fn values(all: &Figures) -> Vec<Block> {
@@ -177,7 +174,7 @@ fn values(all: &Figures) -> Vec<Block> {
         ("the shadow would show", Column::Number),
         ("change", Column::Number),
         ("95 % interval", Column::Words),
-        ("relative", Column::Number),
+        ("relative change", Column::Number),
         ("decisions", Column::Number),
     ];
     let mut blocks = vec![
@@ -188,94 +185,22 @@ fn values(all: &Figures) -> Vec<Block> {
     ];
     if all.unvalued > 0 {
         blocks.push(Block::Text(format!(
-            "{} an offer that one side gave no score, such as a fallback; there it counts as 0.",
-            counted(all.unvalued, "decision") + if all.unvalued == 1 { " shows" } else { " show" }
+            "{} {} an offer that one side gave no score, such as a fallback; there it counts as 0.",
+            counted(all.unvalued, "decision"),
+            agreeing(all.unvalued, "shows", "show")
         )));
     }
     blocks
 }
 
-fn groups<'f>(first: &'static str, figures: impl Iterator<Item = (Cell, &'f Figures)>) -> Block {
-    let with = |value: String, interval: Option<[f64; 2]>, shown: fn(f64) -> String| match interval {
-        Some(interval) => Cell::With { value, note: words::interval(Some(interval), shown) },
-        None => value.into(),
-    };
-    let none = || Cell::from(NONE);
-    let change = |change: &Option<ValueChange>| {
-        change.map_or_else(none, |change| with(signed(change.change), change.interval, signed))
-    };
-    let row = |(name, figures): (Cell, &Figures)| {
-        let agrees = |found: Share| with(numbers::share(found.share), Some(found.interval), numbers::share);
-        vec![
-            name,
-            numbers::count(figures.compared).into(),
-            figures.first_agrees.map_or_else(none, agrees),
-            figures.rbo.map_or_else(none, |mean| with(agreement(mean.mean), mean.interval, agreement)),
-            figures
-                .score_change
-                .map_or_else(none, |change| with(signed(change.mean), change.interval, signed)),
-            figures.score_shift.as_ref().map_or_else(none, |shift| numbers::fixed(shift.psi, 4).into()),
-            change(&figures.value_by_champion),
-            change(&figures.value_by_shadow),
-        ]
-    };
-    let columns = std::iter::once((first, Column::Words)).chain(GROUP).collect();
-    Block::Grid(Grid { columns, rows: figures.map(row).collect() })
-}
-
-fn more(rows: usize, what: &str) -> Option<Block> {
-    let more = rows.checked_sub(ROWS).filter(|more| *more > 0)?;
-    Some(Block::Text(format!("{} in the JSON report.", counted(more as u64, what))))
-}
-
-fn placements(shadow: &ShadowReport) -> Vec<Block> {
-    if shadow.placements.is_empty() {
-        return Vec::new();
-    }
-    let found = shadow.placements.iter().take(ROWS).map(|one| (one.placement.as_str().into(), &one.figures));
-    std::iter::once(groups("placement", found))
-        .chain(more(shadow.placements.len(), "more placement"))
-        .collect()
-}
-
-fn segments(shadow: &ShadowReport) -> Vec<Block> {
-    // Without a segmentation there is one row that says nothing.
-    if shadow.segments.iter().all(|one| one.segment.is_none()) {
-        return Vec::new();
-    }
-    let shares: Vec<(String, Share)> = shadow
-        .segments
-        .iter()
-        .filter_map(|one| Some((segment(one.segment, &one.name), one.figures.first_agrees?)))
-        .take(pictures::MOST_SEGMENTS)
-        .collect();
-    let found =
-        shadow.segments.iter().take(ROWS).map(|one| (segment(one.segment, &one.name).into(), &one.figures));
-    let mut blocks = Vec::new();
-    if !shares.is_empty() {
-        let caption =
-            "The share of the decisions that both begin with the same offer, with its 95 % interval.";
-        blocks.push(Block::Pictures(vec![(pictures::agreement(&shares), caption.to_owned())]));
-    }
-    blocks.push(groups("segment", found));
-    blocks.extend(more(shadow.segments.len(), "more segment"));
-    if !shadow.cells.is_empty() {
-        let text = "The JSON report also has each segment at each placement.";
-        blocks.push(Block::Text(text.to_owned()));
-    }
-    blocks
+fn micros(value: f64) -> String {
+    format!("{} µs", numbers::quantity(value))
 }
 
 fn time(shadow: &ShadowReport) -> Vec<Block> {
-    let micros = |value: f64| format!("{} µs", numbers::quantity(value));
     let row = |side: &str, span: &Option<Span>| {
         span.map(|span| {
-            let cell = |found: Quantile| match found.interval {
-                Some(interval) => {
-                    Cell::With { value: micros(found.value), note: words::interval(Some(interval), micros) }
-                }
-                None => micros(found.value).into(),
-            };
+            let cell = |found: Quantile| with(micros(found.value), limits(found.interval, micros), None);
             vec![side.into(), cell(span.p50), cell(span.p99), numbers::count(span.n).into()]
         })
     };
@@ -287,7 +212,7 @@ fn time(shadow: &ShadowReport) -> Vec<Block> {
     let mut blocks = Vec::new();
     if !rows.is_empty() {
         let columns = vec![
-            ("deciding again", Column::Words),
+            ("time to decide again", Column::Words),
             ("median", Column::Number),
             ("99 % take up to", Column::Number),
             ("decisions", Column::Number),
@@ -309,70 +234,11 @@ fn time(shadow: &ShadowReport) -> Vec<Block> {
     blocks
 }
 
-fn examples(shadow: &ShadowReport) -> Vec<Block> {
-    if shadow.examples.is_empty() {
-        return Vec::new();
-    }
-    let text = "The decisions whose rankings are farthest apart, with score and priority of each offer on both sides. \
-                `proffer decision show` explains a decision as it was made.";
-    let mut blocks = vec![Block::Text(text.to_owned())];
-    let (first, more) = shadow.examples.split_at(shadow.examples.len().min(FIRST_EXAMPLES));
-    blocks.extend(first.iter().flat_map(example));
-    if !more.is_empty() {
-        blocks.push(Block::More(more.iter().flat_map(example).collect()));
-    }
-    blocks
-}
-
-fn example(example: &Example) -> Vec<Block> {
-    let mut facts = vec![format!("release {}", example.release), format!("at {}", example.decided_at)];
-    if example.segment.is_some() {
-        facts.push(format!("segment {}", segment(example.segment, &example.segment_name)));
-    }
-    facts.push(format!("rank-biased overlap {}", agreement(example.rbo)));
-    facts.extend(example.tau_b.map(|tau_b| format!("tau-b {}", agreement(tau_b))));
-    let number =
-        |ranked: Option<Score>, value: fn(Score) -> String| ranked.map_or_else(|| NONE.to_owned(), value);
-    let row = |offer: &ExampleOffer| {
-        let shown_by = match (offer.champion_shows, offer.shadow_shows) {
-            (true, true) => "both",
-            (true, false) => "champion",
-            (false, true) => "shadow",
-            (false, false) => "",
-        };
-        let sides = [offer.champion, offer.shadow];
-        let mut cells =
-            vec![Cell::Named { name: offer.name.clone(), id: offer.offer.clone() }, shown_by.into()];
-        cells.extend(sides.map(|side| Cell::from(number(side, |ranked| ranked.rank.to_string()))));
-        cells.extend(sides.map(|side| Cell::from(number(side, |ranked| words::finite(ranked.score)))));
-        cells.extend(sides.map(|side| Cell::from(number(side, |ranked| words::finite(ranked.priority)))));
-        cells.push(words::finite(offer.value).into());
-        cells
-    };
-    let columns = vec![
-        ("offer", Column::Words),
-        ("shown by", Column::Words),
-        ("rank: champion", Column::Number),
-        ("shadow", Column::Number),
-        ("score: champion", Column::Number),
-        ("shadow", Column::Number),
-        ("priority: champion", Column::Number),
-        ("shadow", Column::Number),
-        ("value", Column::Number),
-    ];
-    let mut blocks = vec![
-        Block::Heading(format!("{} at {}", example.decision_id, example.placement)),
-        Block::Text(format!("{}.", report::capitalised(&facts.join(", ")))),
-        Block::Grid(Grid { columns, rows: example.offers.iter().map(row).collect() }),
-    ];
-    if example.more_offers > 0 {
-        blocks.push(Block::Text(format!("{} further down.", counted(example.more_offers, "more offer"))));
-    }
-    blocks
-}
-
 fn compared(shadow: &ShadowReport) -> Vec<Block> {
-    let rows: Vec<Vec<Cell>> = shadow
+    let all = shadow.all.compared + shadow.all.failed;
+    // Models and releases beyond those that are counted apart.
+    let others = |listed: u64| all.checked_sub(listed).filter(|others| *others > 0);
+    let mut rows: Vec<Vec<Cell>> = shadow
         .models
         .iter()
         .map(|pair| {
@@ -386,12 +252,19 @@ fn compared(shadow: &ShadowReport) -> Vec<Block> {
     if rows.is_empty() {
         return Vec::new();
     }
+    if let Some(others) = others(shadow.models.iter().map(|pair| pair.decisions).sum()) {
+        rows.push(vec!["others".into(), "others".into(), numbers::count(others).into()]);
+    }
     let columns = vec![("champion", Column::Words), ("shadow", Column::Words), ("decisions", Column::Number)];
-    let releases: Vec<String> = shadow
+    let mut releases: Vec<String> = shadow
         .releases
         .iter()
         .map(|(release, decisions)| format!("{release} ({})", counted(*decisions, "decision")))
         .collect();
+    releases.extend(
+        others(shadow.releases.values().sum())
+            .map(|others| format!("others ({})", counted(others, "decision"))),
+    );
     vec![
         Block::Grid(Grid { columns, rows }),
         Block::Text(format!("By release, failures included: {}.", releases.join(", "))),
