@@ -15,11 +15,12 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use telemetry::Metrics;
+use telemetry::{Metrics, Unrecorded};
 use tokio::sync::{Semaphore, TryAcquireError, watch};
 use work::Lane;
 
 use crate::config::{EventConfig, SyncPolicy, WhenFull};
+use crate::proto::ShadowRecord;
 use crate::receipt::Progress;
 use crate::recorder::{IntoEvents, Reserved, Urgency};
 use crate::shadows::Comparisons;
@@ -53,7 +54,7 @@ pub(crate) struct Shared {
     pub(crate) stalled: watch::Sender<bool>,
     /// By when the log is to be closed.
     pub(crate) closing: OnceLock<Instant>,
-    /// Who waits until a file is closed behind a batch, by its number.
+    /// Who waits until a file is closed behind a batch.
     rotating: Mutex<Waiting>,
     /// Wakes the writer.
     pub(crate) bell: Bell,
@@ -160,6 +161,34 @@ impl Shared {
         self.accepted.load(Ordering::Relaxed).saturating_sub(settled)
     }
 
+    /// Queues a comparison if there is room.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn compare(&self, record: ShadowRecord) -> Result<(), Unrecorded> {
+        // Counted first: the writer may have it at once.
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        let pushed = self.comparisons.push(record);
+        if pushed.is_err() {
+            self.accepted.fetch_sub(1, Ordering::Relaxed);
+        }
+        pushed
+    }
+
+    /// Drops the comparisons that wait, and counts them.
+    pub(crate) fn drop_comparisons(&self, why: Unrecorded) {
+        let dropped = self.comparisons.drain();
+        if dropped > 0 {
+            self.settled.fetch_add(dropped, Ordering::Relaxed);
+            self.metrics.shadows.unrecorded(why).inc_by(dropped);
+        }
+    }
+
+    /// The same for those that nobody takes any more, which are lost.
+    pub(crate) fn lose_comparisons(&self) {
+        self.lost(self.comparisons.drain());
+    }
+
     /// Who waits until a file is closed. No call does.
     pub(crate) fn waiting_for_close(&self) -> MutexGuard<'_, Waiting> {
         self.rotating.lock().unwrap_or_else(PoisonError::into_inner)
@@ -172,8 +201,19 @@ impl Shared {
     }
 }
 
-/// Numbers of batches, and who is told when the file that they are in is closed.
-pub(crate) type Waiting = Vec<(u64, mpsc::Sender<()>)>;
+/// Who waits until a file is closed.
+pub(crate) type Waiting = Vec<Closing>;
+
+/// Someone who waits until the file is closed that has all that was queued before.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    /// The number of the last batch.
+    pub(crate) number: u64,
+    /// How many comparisons were queued. They are behind all else, and so perhaps behind that batch.
+    pub(crate) compared: u64,
+    /// Hears of it.
+    pub(crate) tell: mpsc::Sender<()>,
+}
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,16 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use telemetry::Unrecorded;
 use work::Lane;
 
 use crate::config::{SyncPolicy, WhenFull};
 use crate::error::NotRecorded;
 use crate::kind::Record;
 use crate::proto::ShadowRecord;
-use crate::queue::{Queued, Shared};
+use crate::queue::{Closing, Queued, Shared};
 use crate::receipt::Receipt;
 
 /// The bytes that are reserved for one event before it is known.
@@ -135,24 +136,26 @@ impl Recorder {
     }
 
     /// Queues comparisons with shadows, as far as their own room goes, the log can be written, and its files take less
-    /// than half of `records.log_limit`. The others are dropped and counted. Never waits, takes nothing from decisions
-    /// and outcomes, and never makes them be written sooner. Returns how many were queued. The writer fills in
-    /// position, time, server and version.
-    #[expect(clippy::must_use_candidate, reason = "what is dropped is counted here")]
+    /// than half of `records.log_limit`. The others are dropped and counted, also those that still wait when the log
+    /// files become as large. Never waits, and takes nothing from decisions and outcomes. Returns how many were queued.
+    /// The writer fills in position, time, server and version.
     pub fn record_shadows(&self, records: Vec<ShadowRecord>) -> usize {
-        let (shared, all) = (&self.shared, records.len());
-        let is_open = !self.is_stalled() && !shared.room.is_closed();
-        let queued = records.into_iter().filter(|_| is_open).filter_map(|record| {
-            // Counted first: the writer may have it at once.
-            shared.accepted.fetch_add(1, Ordering::Relaxed);
-            let is_queued = shared.comparisons.push(record);
-            if !is_queued {
-                shared.accepted.fetch_sub(1, Ordering::Relaxed);
+        let shared = &self.shared;
+        let refused = if shared.room.is_closed() {
+            Some(Unrecorded::Closed)
+        } else {
+            self.is_stalled().then_some(Unrecorded::NotWritable)
+        };
+        let mut queued = 0;
+        for record in records {
+            match refused.map_or_else(|| shared.compare(record), Err) {
+                Ok(()) => queued += 1,
+                Err(why) => _ = shared.metrics.shadows.unrecorded(why).inc(),
             }
-            is_queued.then_some(())
-        });
-        let queued = queued.count();
-        shared.metrics.shadows.unrecorded.inc_by((all - queued) as u64);
+        }
+        if shared.comparisons.has_ended() {
+            shared.lose_comparisons();
+        }
         if queued > 0 {
             shared.bell.ring_for_work(|| false);
         }
@@ -170,26 +173,32 @@ impl Recorder {
         Receipt::new(shared, number)
     }
 
-    /// Waits until what was queued before is in the log and the open file is closed, which can be sealed then. Blocks
-    /// the thread.
+    /// Waits until what was queued before is in the log, comparisons with shadows, too, and the open file is closed,
+    /// which can be sealed then. Blocks the thread.
     ///
     /// # Errors
     /// When that takes longer than `within`, as the log cannot be written. The file is closed as soon as it can be.
     pub fn close_file(&self, within: Duration) -> Result<(), NotRecorded> {
+        self.ask_to_close_file().recv_timeout(within).map_err(|error| match error {
+            RecvTimeoutError::Timeout => NotRecorded::Stalled,
+            RecvTimeoutError::Disconnected => NotRecorded::Closed,
+        })
+    }
+
+    /// The same without waiting: what is returned hears of it.
+    pub(crate) fn ask_to_close_file(&self) -> Receiver<()> {
         let shared = Arc::clone(&self.shared);
         let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
         let (tell, told) = mpsc::channel();
-        shared.waiting_for_close().push((number, tell));
+        let compared = shared.comparisons.queued();
+        shared.waiting_for_close().push(Closing { number, compared, tell });
         let reserved = Reserved { shared: Arc::clone(&shared), bytes: 0 };
         let queued = Queued::new(number, 0, Urgency::AtOnce, reserved, Box::new(Nothing));
         if shared.sender.send(queued).is_err() {
             shared.waiting_for_close().clear();
         }
         self.ring(Urgency::AtOnce);
-        told.recv_timeout(within).map_err(|error| match error {
-            RecvTimeoutError::Timeout => NotRecorded::Stalled,
-            RecvTimeoutError::Disconnected => NotRecorded::Closed,
-        })
+        told
     }
 
     /// Counts events that were not recorded, since there was no room.

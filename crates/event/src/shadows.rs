@@ -1,13 +1,14 @@
 //! Comparisons with shadows on their way to the writer.
 //!
-//! They have a queue and room of their own, and are dropped first: nothing that they take is missing where decisions and
-//! outcomes wait. The writer takes some of them behind everything else, so that they delay an urgent event by a bounded
-//! number of bytes alone.
+//! They have a queue and room of their own, and are dropped first: nothing that they take is missing where decisions
+//! and outcomes wait. The writer takes some of them behind everything else (`writer/compared.rs`).
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::iter;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use prost::Message;
+use telemetry::Unrecorded;
 
 use crate::proto::{RecordedModel, ShadowOffer, ShadowRecord};
 
@@ -20,33 +21,61 @@ pub(crate) struct Comparisons {
     receiver: Receiver<(ShadowRecord, usize)>,
     taken: AtomicUsize,
     room: usize,
+    /// How many were queued so far.
+    queued: AtomicU64,
+    /// How many of them were taken out.
+    passed: AtomicU64,
     /// Whether the log has space for them.
     is_open: AtomicBool,
+    /// Whether nobody takes them any more.
+    has_ended: AtomicBool,
 }
 
 impl Comparisons {
     /// A queue beside one of `queue` bytes.
     pub(crate) fn new(queue: usize) -> Self {
         let (sender, receiver) = unbounded();
-        let is_open = AtomicBool::new(true);
-        Self { sender, receiver, taken: AtomicUsize::new(0), room: queue / SHARE, is_open }
+        Self {
+            sender,
+            receiver,
+            taken: AtomicUsize::new(0),
+            room: queue / SHARE,
+            queued: AtomicU64::new(0),
+            passed: AtomicU64::new(0),
+            is_open: AtomicBool::new(true),
+            has_ended: AtomicBool::new(false),
+        }
     }
 
-    /// Queues a comparison if there is room. Returns whether it was queued.
-    pub(crate) fn push(&self, record: ShadowRecord) -> bool {
+    /// Queues a comparison if there is room.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn push(&self, record: ShadowRecord) -> Result<(), Unrecorded> {
+        if !self.is_open.load(Ordering::Relaxed) {
+            return Err(Unrecorded::LogSpace);
+        }
         let bytes = memory(&record);
         let add = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= self.room);
-        let is_taken = self.is_open.load(Ordering::Relaxed)
-            && self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add).is_ok();
+        let taken = self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add);
+        taken.map_err(|_| Unrecorded::QueueFull)?;
+        // Counted first: who waits for those that were queued waits for it, too.
+        self.queued.fetch_add(1, Ordering::SeqCst);
         // The queue has a receiver as long as it exists.
-        is_taken && self.sender.send((record, bytes)).is_ok()
+        self.sender.send((record, bytes)).map_err(|_| Unrecorded::Closed)
     }
 
     /// The next of them, whose room is free again.
     pub(crate) fn next(&self) -> Option<ShadowRecord> {
         let (record, bytes) = self.receiver.try_recv().ok()?;
         self.taken.fetch_sub(bytes, Ordering::SeqCst);
+        self.passed.fetch_add(1, Ordering::SeqCst);
         Some(record)
+    }
+
+    /// Takes all of them out. How many they were.
+    pub(crate) fn drain(&self) -> u64 {
+        iter::from_fn(|| self.next()).count() as u64
     }
 
     /// Whether there is none.
@@ -54,9 +83,33 @@ impl Comparisons {
         self.receiver.is_empty()
     }
 
+    /// How many were queued so far. They come out in their order: none of them is left once as many have
+    /// [`passed`](Self::passed).
+    pub(crate) fn queued(&self) -> u64 {
+        self.queued.load(Ordering::SeqCst)
+    }
+
+    /// How many were taken out so far.
+    pub(crate) fn passed(&self) -> u64 {
+        self.passed.load(Ordering::SeqCst)
+    }
+
     /// Whether the log has space for more of them.
     pub(crate) fn open(&self, is_open: bool) {
         self.is_open.store(is_open, Ordering::Relaxed);
+    }
+
+    /// Says that nobody takes them any more. Who does so drains them behind it, and so does who has queued one and then
+    /// finds this: one of both sees it.
+    pub(crate) fn end(&self) {
+        self.has_ended.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether nobody takes them any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.has_ended.load(Ordering::SeqCst)
     }
 
     /// The bytes that those in it take.
@@ -92,14 +145,15 @@ mod tests {
         let record = shadow(NOON);
         let (bytes, most) = (memory(&record), 5);
         let queue = Comparisons::new(SHARE * (most * bytes + bytes - 1));
-        let pushed = (0..9).filter(|_| queue.push(record.clone())).count();
-        assert_eq!((pushed, queue.taken()), (most, most * bytes));
-        assert!(queue.next().is_some() && queue.push(record.clone()) && !queue.push(record.clone()));
+        let push = || queue.push(record.clone());
+        assert_eq!(((0..9).filter(|_| push().is_ok()).count(), queue.taken()), (most, most * bytes));
+        assert!(queue.next().is_some());
+        assert_eq!([push(), push()], [Ok(()), Err(Unrecorded::QueueFull)]);
         queue.open(false);
-        assert_eq!(std::iter::from_fn(|| queue.next()).count(), most);
-        assert!(queue.is_empty() && queue.taken() == 0 && !queue.push(record.clone()));
+        assert_eq!((push(), queue.drain()), (Err(Unrecorded::LogSpace), most as u64));
+        assert_eq!((queue.is_empty(), queue.taken(), push()), (true, 0, Err(Unrecorded::LogSpace)));
         queue.open(true);
-        assert!(queue.push(record.clone()));
+        assert_eq!((push(), queue.queued(), queue.passed()), (Ok(()), most as u64 + 2, most as u64 + 1));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The writer: the one thread that encodes events, writes them and tells when they are durable.
 //!
 //! It takes what is queued, encodes it into a group, and commits the group: one write, one sync, then all who wait are
-//! told. While it syncs, the next group gathers in the queue. Comparisons with shadows are taken behind all else, some in
-//! each turn. A group stays in memory until it is certain, so that it can be written again. One that is larger than a
-//! log file is written and synced in parts. [`Writer::turn`] is all of that without a thread; it looks at the clock and
-//! never sleeps.
+//! told. While it syncs, the next group gathers in the queue. Comparisons with shadows are taken behind all else
+//! (`writer/compared.rs`). A group stays in memory until it is certain, so that it can be written again. One that is
+//! larger than a log file is written and synced in parts. [`Writer::turn`] is all of that without a thread; it looks at
+//! the clock and never sleeps.
+
+mod compared;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,9 +26,6 @@ use crate::recorder::Urgency;
 
 /// The most bytes of a group; a batch that is larger is a group of its own.
 const GROUP_BYTES: usize = 4 << 20;
-
-/// The bytes of comparisons with shadows that a turn takes: about 50 µs of work. An urgent event waits for no more.
-const COMPARED_BYTES: usize = 64 << 10;
 
 /// The longest time between two turns while a group gathers. Encoding a little often delays calls less than much
 /// at once.
@@ -74,6 +73,8 @@ struct Pending {
     counted: u64,
     /// The bytes that are reserved for them.
     reserved: usize,
+    /// The bytes of comparisons with shadows in the group.
+    compared: usize,
     /// When it is to be committed.
     due: Option<Instant>,
     /// Whether it is to be written and synced at once, under any policy.
@@ -119,6 +120,12 @@ pub(crate) struct Writer {
     freed: Arc<AtomicBool>,
     /// The bytes of log files beyond which comparisons with shadows are not recorded.
     log_with_shadows: u64,
+    /// The bytes of comparisons in a group.
+    compared_bytes: usize,
+    /// Whether the last group had some.
+    had_compared: bool,
+    /// Who waits until a file is closed, and whose batch is certain. Comparisons may be left that were queued before.
+    asked_to_close: Waiting,
 }
 
 impl Writer {
@@ -139,6 +146,7 @@ impl Writer {
             }
         });
         shared.metrics.events.log_writable.set(1);
+        let group_bytes = GROUP_BYTES.min(config.queue / 4).min(config.log_file as usize).max(1);
         Self {
             shared,
             queue,
@@ -146,7 +154,7 @@ impl Writer {
             clock,
             version: version.to_owned(),
             interval: config.interval,
-            group_bytes: GROUP_BYTES.min(config.queue / 4).min(config.log_file as usize).max(1),
+            group_bytes,
             next_position,
             pending: Pending::default(),
             tick: LONGEST_TICK,
@@ -155,6 +163,9 @@ impl Writer {
             between_urgent: SHORTEST_BETWEEN_URGENT,
             freed,
             log_with_shadows: config.log_limit / 2,
+            compared_bytes: compared::GROUP_BYTES.min(group_bytes),
+            had_compared: false,
+            asked_to_close: Waiting::new(),
         }
     }
 
@@ -191,6 +202,7 @@ impl Writer {
         if self.is_due(now) {
             self.commit(now);
         }
+        self.close_as_asked();
         self.log.close_if_due(now);
         if let Some(deadline) = self.shared.closing.get().copied() {
             let is_done = self.pending.is_empty() && !self.has_queued();
@@ -226,7 +238,7 @@ impl Writer {
         }
         let (before, was_gathering) = (self.pending.group.frames.len(), self.pending.due.is_some());
         let mut unused = 0;
-        while self.pending.group.frames.len() < self.group_bytes {
+        while self.pending.decided() < self.group_bytes {
             let Ok(queued) = self.queue.try_recv() else { break };
             let Some(batch) = queued.take() else { continue };
             unused += self.encode(batch);
@@ -247,27 +259,6 @@ impl Writer {
     /// Whether anything is queued.
     fn has_queued(&self) -> bool {
         !self.queue.is_empty() || !self.shared.comparisons.is_empty()
-    }
-
-    /// Moves some of the comparisons with shadows into the pending group, behind what it has.
-    fn gather_comparisons(&mut self, now: Instant) {
-        let shared = Arc::clone(&self.shared);
-        let has_space = self.log.files().bytes() <= self.log_with_shadows;
-        shared.comparisons.open(has_space);
-        // A group that cannot be written keeps room for decisions.
-        if self.stall.is_some() {
-            return;
-        }
-        let start = self.pending.group.frames.len();
-        let most = (start + COMPARED_BYTES).min(self.group_bytes);
-        while self.pending.group.frames.len() < most
-            && let Some(record) = shared.comparisons.next()
-        {
-            if self.write_events(|emit| emit(record.into()), 1).is_some() {
-                self.pending.counted += 1;
-                self.pending.due.get_or_insert(now + self.interval);
-            }
-        }
     }
 
     /// Encodes a batch. Returns the bytes that were reserved for it and are not needed.
@@ -330,8 +321,9 @@ impl Writer {
         if let Some(stall) = &self.stall {
             return now >= stall.retry;
         }
-        let is_asked = self.shared.policy == SyncPolicy::Always || self.shared.closing.get().is_some();
-        let is_large = self.pending.group.frames.len() >= self.group_bytes;
+        let is_closing = self.shared.closing.get().is_some() || !self.asked_to_close.is_empty();
+        let is_asked = self.shared.policy == SyncPolicy::Always || is_closing;
+        let is_large = self.pending.decided() >= self.group_bytes;
         is_asked || now >= due || is_large || self.shared.is_half_full()
     }
 
@@ -345,17 +337,10 @@ impl Writer {
         }
         match written {
             Ok(()) => {
-                let asked = self.asked_to_close();
+                self.hear_who_asks_to_close();
                 self.committed = Some(self.clock.now());
                 self.settle();
                 self.log.tidy();
-                if !asked.is_empty() {
-                    self.log.close();
-                    for (_, tell) in asked {
-                        // Who does not wait any more need not hear.
-                        let _ = tell.send(());
-                    }
-                }
                 if self.stall.take().is_some() {
                     tracing::warn!("the event log can be written again");
                     self.tell_stalled(false);
@@ -385,13 +370,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Who waits until a file is closed behind a batch of the pending group.
-    fn asked_to_close(&self) -> Waiting {
+    /// Takes on who waits until a file is closed behind a batch of the pending group, which is certain.
+    fn hear_who_asks_to_close(&mut self) {
         let mut waiting = self.shared.waiting_for_close();
-        let (asked, others) =
-            waiting.drain(..).partition(|(number, _)| self.pending.batches.contains(number));
+        let (asked, others): (Waiting, Waiting) =
+            waiting.drain(..).partition(|closing| self.pending.batches.contains(&closing.number));
         *waiting = others;
-        asked
+        drop(waiting);
+        self.asked_to_close.extend(asked);
     }
 
     /// The pending group is certain.
@@ -403,6 +389,7 @@ impl Writer {
         // A rare large group must not stay.
         self.pending.group.frames.shrink_to(2 * self.group_bytes);
         (self.pending.reserved, self.pending.counted, self.pending.due) = (0, 0, None);
+        self.had_compared = std::mem::take(&mut self.pending.compared) > 0;
         if std::mem::take(&mut self.pending.is_urgent) {
             // What came meanwhile is in the queue, which is looked at before the thread sleeps.
             self.shared.urgent.store(false, Ordering::SeqCst);
@@ -459,8 +446,9 @@ impl Drop for Writer {
         self.shared.room.close();
         self.shared.progress.close();
         self.shared.waiting_for_close().clear();
-        let left = std::iter::from_fn(|| self.shared.comparisons.next()).count() as u64;
-        self.shared.lost(self.pending.counted + left);
+        self.shared.lost(self.pending.counted);
+        self.shared.comparisons.end();
+        self.shared.lose_comparisons();
     }
 }
 

@@ -209,7 +209,8 @@ impl Release {
         let pinned = models.len();
         let replacements = variants::load(&catalog, source, &schema, cache, &mut models, &mut problems);
         let deciding = models.len();
-        let mut shadows = shadows::load(&catalog, source, &schema, (cache, unfit), pinned, &mut models);
+        let version_of = |name: &str, version| variants::version_of(source, name, version, &schema, cache);
+        let mut shadows = shadows::load(&catalog, unfit, pinned, &mut models, version_of);
         let columns = variants::columns(&catalog, &models);
         let of_pins = &models[..pinned];
         let scorers = assign_scorers(&catalog, of_pins, &columns, &segmentations, source.pins, &mut problems);
@@ -219,11 +220,15 @@ impl Release {
         let segmentation =
             choose_segmentation(&catalog, &mut segmentations, &models[..deciding], &mut problems);
         let offers = feature_rows(catalog.library.offers());
-        let pairing = |model: &Arc<Model>| {
+        let pairing = |(index, model): (usize, &Arc<Model>)| {
             yield_if_due();
-            model.pairing(&offers)
+            let pair = || model.pairing(&offers);
+            if index < deciding {
+                return pair();
+            }
+            shadows::attempt(&mut shadows, (ModelIndex::new(index), &**model), pair).flatten()
         };
-        let pairings = models.iter().map(pairing).collect();
+        let pairings = models.iter().enumerate().map(pairing).collect();
         drop(offers);
         yield_if_due();
         let costs = catalog.policy.placements.iter().map(|_| Cost::default()).collect();

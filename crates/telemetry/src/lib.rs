@@ -20,7 +20,7 @@ mod rpc;
 mod trace;
 
 pub use exposition::Format;
-pub use metrics::{LimitUse, Metrics, ModelMetrics, ShadowMetrics};
+pub use metrics::{LimitUse, Metrics, ModelMetrics, ShadowMetrics, Unrecorded};
 pub use offers::OfferCounts;
 pub use process::memory_limit;
 pub use propensities::PropensityBatch;

@@ -29,7 +29,7 @@ use self::history::HistoryMetrics;
 pub use self::history::LimitUse;
 use self::outcomes::OutcomeMetrics;
 use self::shadows::ShadowFamilies;
-pub use self::shadows::ShadowMetrics;
+pub use self::shadows::{ShadowMetrics, Unrecorded};
 use super::exposition::{self, Format};
 use super::labels::{
     ArmLabels, Bounded, EngineLabels, ExperimentLabels, GateLabels, ModelLabels, PlacementLabels,

@@ -5,6 +5,8 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll, Waker};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::kind::Record;
 use crate::proto::{DecisionRecord, OutcomeRecord};
@@ -131,10 +133,10 @@ fn who_waits_for_room_leaves_interactive_calls_their_share() {
 fn comparisons_with_shadows_take_no_room_from_others() {
     let (recorder, shared, receiver) = recorder(80_000, SyncPolicy::Interval);
     let each = crate::shadows::memory(&shadow(NOON));
-    let unrecorded = || shared.metrics.shadows.unrecorded.get();
+    let unrecorded = |why| shared.metrics.shadows.unrecorded(why).get();
     let most = 10_000 / each;
     assert_eq!(recorder.record_shadows(shadows(NOON..NOON + 100)), most);
-    assert_eq!((unrecorded(), shared.waiting()), (100 - most as u64, most as u64));
+    assert_eq!((unrecorded(Unrecorded::QueueFull), shared.waiting()), (100 - most as u64, most as u64));
     // Others have all of theirs, are not woken for them, and are not behind them.
     assert_eq!((shared.reserved(), shared.has_urgent_work(), receiver.is_empty()), (0, false, true));
     assert!(recorder.try_reserve_in(Lane::Bulk, 70_000).is_some());
@@ -144,18 +146,153 @@ fn comparisons_with_shadows_take_no_room_from_others() {
         (recorder.record_shadows(shadows(NOON..NOON + 2)), recorder.record_shadows(Vec::new())),
         (1, 0)
     );
-    let before = unrecorded();
     assert!(shared.comparisons.next().is_some());
     // There is none while the log cannot be written, and once it is closed.
     shared.stalled.send_replace(true);
     assert_eq!(recorder.record_shadows(vec![shadow(NOON)]), 0);
+    assert_eq!(unrecorded(Unrecorded::NotWritable), 1);
     shared.stalled.send_replace(false);
     assert_eq!(recorder.urgent().record_shadows(vec![shadow(NOON)]), 1);
     assert!(!shared.has_urgent_work());
     shared.room.close();
     assert!(shared.comparisons.next().is_some());
-    assert_eq!((recorder.record_shadows(vec![shadow(NOON)]), unrecorded() - before), (0, 2));
+    assert_eq!((recorder.record_shadows(vec![shadow(NOON)]), unrecorded(Unrecorded::Closed)), (0, 1));
     assert_eq!(shared.metrics.events.dropped.get(), 0);
+}
+
+/// What calls and the writer do with the queue. Numbers choose among what is held.
+#[derive(Debug, Clone)]
+enum Act {
+    Reserve(bool, usize),
+    Extend(bool, usize, usize),
+    GiveBack(usize),
+    Record(usize, bool),
+    /// The writer takes a batch, and gives its room back.
+    Write,
+    Compare(usize),
+    /// The writer takes so many comparisons.
+    WriteComparisons(usize),
+    Stall(bool),
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let bytes = || prop_oneof![1..200_usize, 1_000..9_000_usize];
+    let act = prop_oneof![
+        4 => (any::<bool>(), bytes()).prop_map(|(is_bulk, bytes)| Act::Reserve(is_bulk, bytes)),
+        1 => (any::<bool>(), 0..8_usize, bytes()).prop_map(|(is_bulk, at, to)| Act::Extend(is_bulk, at, to)),
+        1 => (0..8_usize).prop_map(Act::GiveBack),
+        3 => (0..8_usize, any::<bool>()).prop_map(|(at, is_urgent)| Act::Record(at, is_urgent)),
+        2 => Just(Act::Write),
+        4 => (1..30_usize).prop_map(Act::Compare),
+        1 => (1..9_usize).prop_map(Act::WriteComparisons),
+        1 => any::<bool>().prop_map(Act::Stall),
+    ];
+    prop::collection::vec(act, 1..80)
+}
+
+/// A queue, with the room that is held.
+struct World {
+    recorder: Recorder,
+    shared: Arc<Shared>,
+    receiver: Receiver<Queued>,
+    held: Vec<Reserved>,
+}
+
+impl World {
+    fn new(queue: usize) -> Self {
+        let (recorder, shared, receiver) = recorder(queue, SyncPolicy::Interval);
+        Self { recorder, shared, receiver, held: Vec::new() }
+    }
+
+    /// Whether it was possible. Comparisons are left to the caller.
+    fn act(&mut self, act: &Act) -> bool {
+        let lane = |is_bulk| if is_bulk { Lane::Bulk } else { Lane::Interactive };
+        let place = |at: usize| (!self.held.is_empty()).then(|| at % self.held.len());
+        match *act {
+            Act::Reserve(is_bulk, bytes) => {
+                let reserved = self.recorder.try_reserve_in(lane(is_bulk), bytes);
+                reserved.map(|reserved| self.held.push(reserved)).is_some()
+            }
+            Act::Extend(is_bulk, at, bytes) => {
+                place(at).is_some_and(|at| self.recorder.try_extend(&mut self.held[at], lane(is_bulk), bytes))
+            }
+            Act::GiveBack(at) => place(at).map(|at| drop(self.held.swap_remove(at))).is_some(),
+            Act::Record(at, is_urgent) => place(at).is_some_and(|at| {
+                let reserved = self.held.swap_remove(at);
+                let urgent = if is_urgent { self.recorder.urgent() } else { self.recorder.clone() };
+                drop(urgent.record(reserved, ids(1)));
+                true
+            }),
+            Act::Write => self.receiver.try_recv().is_ok_and(|queued| queued.take().is_some()),
+            Act::Stall(is_stalled) => self.shared.stalled.send_replace(is_stalled),
+            Act::Compare(_) | Act::WriteComparisons(_) => true,
+        }
+    }
+
+    /// What a call or the writer can see of the room.
+    fn room(&self) -> (usize, usize, bool, bool, usize) {
+        let shared = &self.shared;
+        let is_full = (self.recorder.is_full(), self.recorder.urgent().is_full());
+        (shared.reserved(), shared.free(), is_full.0, is_full.1, self.receiver.len())
+    }
+}
+
+proptest! {
+    /// Of two queues, one has comparisons besides: everybody else finds the same in both, whatever comes in between.
+    #[test]
+    fn comparisons_with_shadows_are_not_felt_by_others(acts in acts()) {
+        const QUEUE: usize = 32_000;
+        let (mut with, mut without) = (World::new(QUEUE), World::new(QUEUE));
+        let record = shadow(NOON);
+        for act in &acts {
+            prop_assert_eq!(with.act(act), without.act(act), "{:?}", act);
+            if let Act::Compare(count) = act {
+                with.recorder.record_shadows(vec![record.clone(); *count]);
+            } else if let Act::WriteComparisons(count) = act {
+                (0..*count).for_each(|_| drop(with.shared.comparisons.next()));
+            }
+            prop_assert_eq!(with.room(), without.room(), "{:?}", act);
+            prop_assert_eq!(with.shared.has_urgent_work(), without.shared.has_urgent_work());
+            prop_assert!(with.shared.comparisons.taken() <= QUEUE / 8);
+        }
+    }
+}
+
+#[test]
+fn all_room_is_there_while_comparisons_flood() {
+    const QUEUE: usize = 80_000;
+    let (recorder, shared, _receiver) = recorder(QUEUE, SyncPolicy::Interval);
+    let (ended, most) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let mut refused = 0;
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let records = shadows(NOON..NOON + 4);
+                while !ended.load(Ordering::SeqCst) {
+                    recorder.record_shadows(records.clone());
+                    most.fetch_max(shared.comparisons.taken(), Ordering::SeqCst);
+                }
+            });
+        }
+        scope.spawn(|| {
+            while !ended.load(Ordering::SeqCst) {
+                shared.comparisons.drain();
+                std::thread::yield_now();
+            }
+        });
+        while most.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        for _ in 0..5_000 {
+            let parts = [(Lane::Bulk, 70_000), (Lane::Interactive, 10_000)];
+            let all = parts.map(|(lane, bytes)| recorder.try_reserve_in(lane, bytes));
+            refused += all.iter().filter(|reserved| reserved.is_none()).count();
+        }
+        ended.store(true, Ordering::SeqCst);
+    });
+    assert_eq!((refused, shared.reserved()), (0, 0));
+    let most = most.load(Ordering::SeqCst);
+    assert!(most <= QUEUE / 8, "{most}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The writer without its thread: what it reported as durable is there once and in order, after every failure.
 
+mod compared;
 mod crashes;
 
 use std::path::PathBuf;
@@ -16,7 +17,6 @@ use crate::log::{Limits, LogFile, Recovery, Start};
 use crate::proto::DecisionRecord;
 use crate::queue::tests::{Ids, config, id_of, poll};
 use crate::recorder::{IntoEvents, Recorder};
-use crate::sealed::testing::{NOON, shadows};
 
 type Durable = Pin<Box<dyn Future<Output = Result<(), NotRecorded>>>>;
 
@@ -190,66 +190,6 @@ fn a_batch_emits_events_of_any_kind() {
         }
     }
     assert_eq!(versions, ["1"; 4]);
-}
-
-#[test]
-fn comparisons_with_shadows_wait_for_the_interval() {
-    let mut machine = Machine::start(&MemoryDisk::default(), &small(SyncPolicy::Interval));
-    let records = shadows(NOON..NOON + 3);
-    assert_eq!(machine.recorder.urgent().record_shadows(records.clone()), 3);
-    assert_eq!(machine.turn(), Next::Gather(LONGEST_TICK));
-    assert_eq!((machine.disk.syncs(), machine.ids().len()), (0, 0));
-    machine.turn_after(INTERVAL);
-    let ids: Vec<_> = records.into_iter().map(|record| record.decision_id).collect();
-    assert_eq!((machine.disk.syncs(), machine.ids()), (1, ids));
-    assert_eq!((machine.shared.waiting(), machine.shared.reserved()), (0, 0));
-}
-
-#[test]
-fn an_urgent_batch_waits_for_a_slice_of_comparisons_alone() {
-    for policy in [SyncPolicy::Interval, SyncPolicy::Os, SyncPolicy::Always] {
-        let config = EventConfig { queue: 16 << 20, ..small(policy) };
-        let mut machine = Machine::start(&MemoryDisk::default(), &config);
-        let queued = machine.recorder.record_shadows(shadows(NOON..NOON + 2_000)) as u64;
-        assert!(queued > 1_000, "{queued}");
-        let mut urgent = machine.record_urgently(&["a"]);
-        machine.writer.turn();
-        assert_eq!(poll(urgent.as_mut()), Poll::Ready(Ok(())), "{policy:?}");
-        let ids = machine.ids();
-        // It stands before them, and most of them are not there yet.
-        assert_eq!(ids[0], "a", "{policy:?}");
-        assert!(ids.len() > 1 && ids.len() < 1_000, "{policy:?}: {}", ids.len());
-        // The others follow, and each is settled once.
-        for _ in 0..100 {
-            machine.turn_after(INTERVAL);
-        }
-        assert_eq!(machine.ids().len() as u64, 1 + queued, "{policy:?}");
-        assert_eq!((machine.shared.waiting(), machine.shared.comparisons.taken()), (0, 0), "{policy:?}");
-    }
-}
-
-#[test]
-fn comparisons_are_not_recorded_where_log_files_are_half_full() {
-    let config = EventConfig {
-        queue: 16 << 20,
-        log_limit: 256 << 10,
-        log_file: 64 << 10,
-        ..small(SyncPolicy::Interval)
-    };
-    let mut machine = Machine::start(&MemoryDisk::default(), &config);
-    let mut queued = 0;
-    for _ in 0..1_000 {
-        queued += machine.recorder.record_shadows(shadows(NOON..NOON + 10));
-        machine.turn_after(INTERVAL);
-    }
-    let (bytes, most) = (machine.disk.log_bytes(), config.log_limit / 2);
-    assert!(bytes > most / 2 && bytes < most + COMPARED_BYTES as u64 + config.log_file, "{bytes}");
-    assert!(queued < 10_000 && machine.shared.metrics.shadows.unrecorded.get() > 0, "{queued}");
-    // Decisions have the other half.
-    let mut decision = machine.record(&["a"]);
-    machine.turn();
-    machine.turn_after(INTERVAL);
-    assert_eq!(poll(decision.as_mut()), Poll::Ready(Ok(())));
 }
 
 #[test]

@@ -72,11 +72,8 @@ impl Deployer {
     ) -> Result<Arc<Snapshot>, RegistryError> {
         let began = Instant::now();
         let loaded = in_memory.iter().flat_map(|release| release.models());
-        let loaded: BTreeSet<_> = loaded
-            .map(|model| (model.name().to_owned(), model.version()))
-            .chain(files.answering_versions())
-            .collect();
-        let absent = files.versions().difference(&loaded).map(not_in_memory).collect();
+        let loaded: BTreeSet<_> = loaded.map(|model| (model.name().to_owned(), model.version())).collect();
+        let absent = left_out(&files.versions(), &files.answering_versions(), &loaded);
         let release = Arc::new(self.load_files_without(files, in_memory, absent)?);
         let schema = release.schema();
         let known = self.shared.customers.known(schema).or_else(|| {
@@ -254,6 +251,15 @@ fn owned((version, why): (&(String, u64), &Problems)) -> ((String, u64), Problem
     (version.clone(), why.clone())
 }
 
+/// What the shadows of a release that is loaded at once do without: what is not in memory, and no answer needs.
+fn left_out(
+    all: &BTreeSet<(String, u64)>,
+    answering: &BTreeSet<(String, u64)>,
+    loaded: &BTreeSet<(String, u64)>,
+) -> Unfit {
+    all.difference(answering).filter(|version| !loaded.contains(*version)).map(not_in_memory).collect()
+}
+
 /// Why the shadows of a release that is loaded at once do without a version.
 fn not_in_memory(version: &(String, u64)) -> ((String, u64), Problems) {
     let mut why = Problems::new();
@@ -272,4 +278,44 @@ fn missing_pin(error: StoreError) -> RegistryError {
         return RegistryError::Precondition(error.to_string());
     }
     error.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn versions() -> impl Strategy<Value = BTreeSet<(String, u64)>> {
+        let name = prop_oneof![Just("a"), Just("b")].prop_map(str::to_owned);
+        prop::collection::btree_set((name, 1..6_u64), 0..8)
+    }
+
+    proptest! {
+        /// A step goes to the arms of an experiment at once: nothing is loaded for it that was not in memory.
+        #[test]
+        fn a_step_loads_no_version_of_a_shadow(
+            answering in versions(), of_shadows in versions(), in_memory in versions(),
+        ) {
+            let all: BTreeSet<_> = answering.union(&of_shadows).cloned().collect();
+            // Those that answers need are in memory, else it is not loaded at once.
+            let loaded: BTreeSet<_> = in_memory.union(&answering).cloned().collect();
+            let absent = left_out(&all, &answering, &loaded);
+            prop_assert!(answering.iter().all(|version| !absent.contains_key(version)));
+            let needed: BTreeSet<_> = all.into_iter().filter(|version| !absent.contains_key(version)).collect();
+            prop_assert!(needed.is_subset(&loaded));
+            // And what is there is used.
+            prop_assert!(of_shadows.intersection(&loaded).all(|version| needed.contains(version)));
+            prop_assert!(absent.values().all(|why| why.to_string().contains("promote a release to load it")));
+        }
+    }
+
+    #[test]
+    fn what_answers_need_is_never_left_out() {
+        let set = |versions: &[u64]| -> BTreeSet<(String, u64)> {
+            versions.iter().map(|version| ("m".to_owned(), *version)).collect()
+        };
+        let absent = left_out(&set(&[1, 2, 3]), &set(&[1, 2]), &set(&[1]));
+        assert_eq!(absent.into_keys().collect::<BTreeSet<_>>(), set(&[3]));
+    }
 }

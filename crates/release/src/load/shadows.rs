@@ -6,12 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::variants::{Replacement, Unusable, version_of};
-use super::{ModelIndex, Release, ReleaseSource, Scorer};
+use super::variants::{Replacement, Unusable};
+use super::{ModelIndex, Release, Scorer};
 use document::Problems;
 use experiment::{ModelVersion, Shadow};
-use feature::FeatureSchema;
-use model::{GraphCache, Model};
+use model::Model;
 use offer::{Catalog, Placement, PlacementIndex};
 use work::catch_panic;
 
@@ -85,15 +84,14 @@ impl Release {
     }
 }
 
-/// Loads the versions that shadows name behind the other `models`, each once, but for those that are `unfit`. The first
-/// `pinned` of the models are those that the release pins.
+/// Loads the versions that shadows name behind the other `models`, each once by `version_of`, but for those that are
+/// `unfit`. The first `pinned` of the models are those that the release pins.
 pub(super) fn load(
     catalog: &Catalog,
-    source: &ReleaseSource<'_>,
-    schema: &FeatureSchema,
-    (cache, unfit): (&GraphCache, &Unfit),
+    unfit: &Unfit,
     pinned: usize,
     models: &mut Vec<Arc<Model>>,
+    version_of: impl Fn(&str, u64) -> Result<Model, Unusable>,
 ) -> Vec<LoadedShadow> {
     let has_segments = catalog.policy.segmentation.is_some();
     let load = |shadow: &Shadow| {
@@ -108,7 +106,7 @@ pub(super) fn load(
                 Some(known) => Ok(known),
                 None => match unfit.get(&(name.clone(), *version)) {
                     Some(why) => Err(Unusable::Inside(why.clone())),
-                    None => contained(|| version_of(source, name, *version, schema, cache)).map(|model| {
+                    None => contained(|| version_of(name, *version)).map(|model| {
                         models.push(Arc::new(model));
                         models.len() - 1
                     }),
@@ -142,6 +140,23 @@ pub(super) fn load(
 fn contained(load: impl FnOnce() -> Result<Model, Unusable>) -> Result<Model, Unusable> {
     catch_panic(load)
         .unwrap_or_else(|panicked| Err(Unusable::Here(format!("it cannot be loaded: {panicked}"))))
+}
+
+/// What `work` gives for a model that shadows alone have. If it panics, they are unavailable: no answer needs it.
+pub(super) fn attempt<T>(
+    shadows: &mut [LoadedShadow],
+    (index, model): (ModelIndex, &Model),
+    work: impl FnOnce() -> T,
+) -> Option<T> {
+    let done = catch_panic(work);
+    if let Err(panicked) = &done {
+        let file = format!("{}/{}", model.name(), model.version());
+        let reason = Problems::one(file, None, format!("cannot be prepared: {panicked}"));
+        for shadow in shadows.iter_mut() {
+            shadow.lose(index, &reason);
+        }
+    }
+    done.ok()
 }
 
 /// Makes shadows unavailable whose versions are not calibrated and compete with other models, or with priors: see

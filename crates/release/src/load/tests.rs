@@ -4,6 +4,8 @@ use std::fs;
 
 use super::*;
 use crate::{Review, review};
+use model::ModelError;
+use work::Worker;
 
 const FEATURES: &str = "\
     [[feature]]\nname = 'balance'\ntype = 'float'\nentity = 'customer'\ndefault = 100.0\n\
@@ -258,4 +260,67 @@ fn a_shadow_whose_graph_cannot_run_is_lost_and_no_other() {
         shadow.lose(ModelIndex::new(1), &reason);
     }
     assert_eq!((one, other), (LoadedShadow::Unavailable { reason }, ready(2)));
+}
+
+#[test]
+fn a_shadow_that_panics_while_it_is_loaded_is_unavailable() {
+    let (release, _) = reviewed(OFFER, &shadowed(POLICY, "models = { m = 2 }"), ["", ""]);
+    let mut models = release.pinned_models().to_vec();
+    let loaded =
+        shadows::load(release.catalog(), &Unfit::default(), 1, &mut models, |_, _| panic!("on purpose"));
+    let [LoadedShadow::Unavailable { reason }] = &loaded[..] else { panic!("{loaded:?}") };
+    assert!(reason.to_string().contains("policy.toml:11: shadow `s`: it cannot be loaded"), "{reason}");
+    assert_eq!(models.len(), 1);
+    // So is one whose model panics while it is prepared.
+    let mut loaded = release.shadows().to_vec();
+    let model = (ModelIndex::new(1), &**release.model(ModelIndex::new(1)));
+    assert_eq!(shadows::attempt(&mut loaded, model, || 7), Some(7));
+    assert!(loaded[0].is_ready());
+    assert_eq!(shadows::attempt(&mut loaded, model, || -> u8 { panic!("on purpose") }), None);
+    let [LoadedShadow::Unavailable { reason }] = &loaded[..] else { panic!("{loaded:?}") };
+    assert!(reason.to_string().contains("m/2"), "{reason}");
+}
+
+#[test]
+fn a_shadow_that_panics_while_it_is_warmed_up_keeps_no_release_from_serving_now_or_later() {
+    let home = PlacementIndex::new(0);
+    with_source(OFFER, &shadowed(POLICY, "models = { m = 2 }"), ["", ""], "pushed_good", |source, cache| {
+        let mut first = Release::load(source, cache).unwrap();
+        assert!(first.shadows()[0].is_ready());
+        let panics = |model: &Model, worker: &Worker| {
+            assert!(model.version() != 2, "on purpose");
+            model.warm_up(worker)
+        };
+        first.warm_up_by(cache, &[], panics).unwrap();
+        let is_lost = |release: &Release| {
+            matches!(release.shadows(), [LoadedShadow::Unavailable { reason }] if reason.to_string().contains("m/2"))
+                && release.shadows_at(home).count() == 0
+        };
+        assert!(is_lost(&first));
+        // It answers.
+        assert!(first.scorer(home, OfferIndex::new(0)).is_some());
+        first.model(ModelIndex::new(0)).warm_up(&Worker::only()).unwrap();
+        // While that is in memory, the next one does not try again, and is not ready either.
+        let mut next = Release::load_without(source, cache, first.unfit()).unwrap();
+        next.keep_unfit(first.unfit().clone());
+        assert!(is_lost(&next) && next.models().len() == 1);
+        next.warm_up_by(cache, &[Arc::new(first)], panics).unwrap();
+        assert!(is_lost(&next) && next.unfit().contains_key(&("m".to_owned(), 2)));
+    });
+}
+
+#[test]
+fn a_model_that_answers_and_panics_while_it_is_warmed_up_is_no_matter_of_shadows() {
+    // What a shadow could not run, and a variant decides with, is run before it answers.
+    let both = shadowed(&tried("running"), "models = { m = 2 }");
+    with_source(OFFER, &both, ["", ""], "pushed_good", |source, cache| {
+        let unfit = Unfit::from([(("m".to_owned(), 2), Problems::one("m/2", None, "cannot score a row"))]);
+        let mut release = Release::load_without(source, cache, &unfit).unwrap();
+        assert!(release.shadows()[0].is_ready() && release.models().len() == 2);
+        let fails = |model: &Model, worker: &Worker| {
+            let row = model.warm_up(worker);
+            if model.version() == 2 { Err(ModelError::NotTheFile) } else { row }
+        };
+        assert!(release.warm_up_by(cache, &[], fails).is_err());
+    });
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{ModelIndex, Release};
 use document::Problems;
-use model::{GraphCache, Model};
+use model::{GraphCache, Model, ModelError};
 use work::{Worker, catch_panic};
 
 impl Release {
@@ -16,7 +16,8 @@ impl Release {
     /// # Errors
     /// A graph that cannot run.
     pub fn warm_up(&self, sessions: usize, known: &[Arc<Self>]) -> Result<(), Problems> {
-        warm_up(&self.models, &Worker::tokens(sessions), |model| has(known, Self::models, model))
+        let is_known = |model: &Model| has(known, Self::models, model);
+        warm_up(&self.models, &Worker::tokens(sessions), is_known, Model::warm_up)
     }
 
     /// The same for a release that is to serve its models of `cache`. Those of shadows alone get the session beside those
@@ -30,14 +31,24 @@ impl Release {
         cache: &GraphCache,
         known: &[Arc<Self>],
     ) -> Result<(), Problems> {
+        self.warm_up_by(cache, known, Model::warm_up)
+    }
+
+    /// The same; `run` warms up one session of a model.
+    pub(super) fn warm_up_by(
+        &mut self,
+        cache: &GraphCache,
+        known: &[Arc<Self>],
+        run: impl Fn(&Model, &Worker) -> Result<(), ModelError>,
+    ) -> Result<(), Problems> {
         let (deciding, of_shadows) = self.models.split_at(self.deciding);
         let workers = Worker::tokens(cache.sessions());
         // One that only a shadow has had lacks the sessions of the workers.
-        warm_up(deciding, &workers, |model| has(known, Self::deciding_models, model))?;
+        warm_up(deciding, &workers, |model| has(known, Self::deciding_models, model), &run)?;
         let beside = cache.beside().map_or(workers, |beside| vec![beside]);
         for (index, model) in (self.deciding..).map(ModelIndex::new).zip(of_shadows) {
-            let warm_up =
-                || warm_up(slice::from_ref(model), &beside, |model| has(known, Self::models, model));
+            let is_known = |model: &Model| has(known, Self::models, model);
+            let warm_up = || warm_up(slice::from_ref(model), &beside, is_known, &run);
             // No answer needs it, so it may not keep the release from serving either.
             let warmed = catch_panic(warm_up).unwrap_or_else(|panicked| Err(cannot_score(model, &panicked)));
             if let Err(found) = warmed {
@@ -55,7 +66,7 @@ fn has(releases: &[Arc<Release>], of: impl Fn(&Release) -> &[Arc<Model>], model:
     releases.iter().any(|release| of(release).iter().any(is_it))
 }
 
-/// Scores one row of defaults with the sessions of the workers, for the models that are not `known`.
+/// Scores one row of defaults with the sessions of the workers by `run`, for the models that are not `known`.
 ///
 /// # Errors
 /// A graph that cannot run.
@@ -63,10 +74,11 @@ fn warm_up(
     models: &[Arc<Model>],
     workers: &[Worker],
     known: impl Fn(&Model) -> bool,
+    run: impl Fn(&Model, &Worker) -> Result<(), ModelError>,
 ) -> Result<(), Problems> {
     let mut problems = Problems::new();
     for model in models.iter().filter(|model| !known(model)) {
-        if let Err(error) = workers.iter().try_for_each(|worker| model.warm_up(worker)) {
+        if let Err(error) = workers.iter().try_for_each(|worker| run(model, worker)) {
             problems.extend(cannot_score(model, &error));
         }
     }

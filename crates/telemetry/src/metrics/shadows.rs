@@ -8,8 +8,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{Metrics, in_unit, plain};
-use crate::labels::{Bounded, ShadowLabels, SideLabels};
+use super::{Counters, Metrics, in_unit, plain};
+use crate::labels::{Bounded, ReasonLabels, ShadowLabels, SideLabels};
 
 /// A decision for one customer takes some microseconds with a small model, and far longer with a large network.
 const DECISION_SECONDS: [f64; 12] =
@@ -22,10 +22,35 @@ pub struct ShadowFamilies {
     shed: Bounded<ShadowLabels, Counter>,
     first_agrees: Bounded<ShadowLabels, Counter>,
     seconds: Bounded<SideLabels, Histogram>,
-    /// Comparisons that were made and not recorded.
-    pub unrecorded: Counter,
+    unrecorded: Counters<ReasonLabels>,
     /// Calls whose decisions wait for their comparison; set by a sampler.
     pub queued: Gauge,
+}
+
+/// Why a comparison that was made is not recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unrecorded {
+    /// The room of comparisons in the queue of the event log is taken.
+    QueueFull,
+    /// The log files have the size beyond which they take no comparisons.
+    LogSpace,
+    /// The event log cannot be written for now.
+    NotWritable,
+    /// The event log is closed.
+    Closed,
+}
+
+impl Unrecorded {
+    const ALL: [Self; 4] = [Self::QueueFull, Self::LogSpace, Self::NotWritable, Self::Closed];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::LogSpace => "log_space",
+            Self::NotWritable => "log_not_writable",
+            Self::Closed => "log_closed",
+        }
+    }
 }
 
 /// The metrics of one shadow.
@@ -75,8 +100,14 @@ impl Metrics {
 }
 
 impl ShadowFamilies {
+    /// Comparisons that were made and not recorded for a reason.
+    #[must_use]
+    pub fn unrecorded(&self, why: Unrecorded) -> Counter {
+        self.unrecorded.get_or_create_owned(&ReasonLabels { reason: why.word() })
+    }
+
     pub(super) fn register(own: &mut Registry) -> Self {
-        Self {
+        let families = Self {
             compared: Bounded::new(plain(
                 own,
                 "shadow_compared",
@@ -111,8 +142,9 @@ impl ShadowFamilies {
             unrecorded: plain(
                 own,
                 "shadow_unrecorded",
-                "Comparisons with shadows that were not recorded, since the event log had no room for them",
-                Counter::default(),
+                "Comparisons with shadows that were made and not recorded, by reason: `queue_full`, `log_space` (log \
+                 files of half of `records.log_limit`), `log_not_writable` or `log_closed`",
+                Family::default(),
             ),
             queued: plain(
                 own,
@@ -120,6 +152,11 @@ impl ShadowFamilies {
                 "Calls whose decisions wait to be compared with shadows",
                 Gauge::default(),
             ),
+        };
+        // All of them from the start: who counts one later then never waits for another thread.
+        for why in Unrecorded::ALL {
+            let _ = families.unrecorded(why);
         }
+        families
     }
 }

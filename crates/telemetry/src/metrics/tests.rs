@@ -83,6 +83,10 @@ fn comparisons_with_shadows_are_counted() {
     for (name, count) in [("compared", 2), ("failed", 1), ("shed", 7), ("first_agrees", 1)] {
         assert_has(&metrics, &format!("proffer_shadow_{name}_total{{shadow=\"v8\"}} {count}"));
     }
+    metrics.shadows.unrecorded(Unrecorded::LogSpace).inc_by(3);
+    for (reason, count) in [("queue_full", 0), ("log_space", 3), ("log_not_writable", 0), ("log_closed", 0)] {
+        assert_has(&metrics, &format!("proffer_shadow_unrecorded_total{{reason=\"{reason}\"}} {count}"));
+    }
     for side in ["champion", "shadow"] {
         let count = format!("proffer_shadow_decision_seconds_count{{shadow=\"v8\",side=\"{side}\"}} 2");
         assert_has(&metrics, &count);

@@ -103,3 +103,29 @@ fn nothing_of_the_person_is_left_in_files_of_any_kind() {
     world.verify(count);
     assert_eq!(world.holding(&names), Vec::<String>::new());
 }
+
+#[test]
+fn comparisons_that_wait_behind_everything_else_are_erased_with_the_log() {
+    let world = World::new();
+    let log = world.start("one");
+    let subject = Subject::new(ANNA, &plain()).unwrap();
+    Erasures::new(world.store.clone()).add(&Marker::new(&subject, "desk", now()).unwrap()).unwrap();
+    let of = |id: &str, at| ShadowRecord { customer_id: id.to_owned(), ..shadow(NOON + at) };
+    let (mut of_anna, mut of_bert) = (0, 0);
+    // The last comparisons before she is forgotten: more than the log takes at once.
+    let mut forget = |_: &Erased| {
+        for at in 0..150 {
+            of_anna += log.recorder().record_shadows(vec![of(ANNA, 2 * at)]) as u64;
+            of_bert += log.recorder().record_shadows(vec![of(BERT, 2 * at + 1)]) as u64;
+        }
+        Ok(())
+    };
+    let polled = world.server(&plain()).poll(&LiveLog::of(&log), &mut forget, now()).unwrap();
+    assert!(of_anna > 100 && of_bert > 100, "{of_anna} {of_bert}");
+    assert_eq!(polled.acknowledged[0].1.records, of_anna);
+    assert_eq!(world.holding(&[ANNA.to_owned()]), Vec::<String>::new());
+    // Nor does anything of her come later, and all others are there.
+    assert_eq!(log.close(Duration::from_mins(1)).lost, 0);
+    assert_eq!(world.holding(&[ANNA.to_owned()]), Vec::<String>::new());
+    world.verify(of_anna + of_bert);
+}
