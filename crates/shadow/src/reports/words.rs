@@ -52,7 +52,7 @@ pub(super) fn segment(segment: Option<i64>, name: &str) -> String {
 /// How the numbers are computed, and what they do not say.
 pub(super) fn method() -> Vec<String> {
     vec![
-        "The champion is what answered. Both decide after the answer was sent, from the same data at the same instant; \
+        "The champion is what answered. Both decide once the answer is ready, from the same data at the same instant; \
          nothing of it reached a customer. Nothing is reserved, and exploration draws the same for both."
             .to_owned(),
         "Only a sample of the decisions is compared. A busy server compares fewer, so quiet times may have more weight."
