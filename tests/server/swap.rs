@@ -123,7 +123,10 @@ fn run(scale: Scale) -> Report {
     let store = directory.path().join("store");
     let made = binary::init(&store, &sample_workspace());
     assert_eq!(made.code, Some(0), "{made:?}");
-    let server = Process::start(binary::command(), &store);
+    let mut command = binary::command();
+    // What is remembered of decisions for their outcomes grows up to a bound of its own: no swap leaves it behind.
+    command.env("PROFFER_FEEDBACK_DECISIONS", "1MiB");
+    let server = Process::start(command, &store);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut pipeline = runtime.block_on(Pipeline::connect(server.address));
     let (created, catalogue, questions) = runtime.block_on(prepare(&mut pipeline, &server, &store, scale));
