@@ -85,7 +85,7 @@ pub(super) struct Shadows {
     tallies: Arc<Tallies>,
     publisher: Publisher,
     shed: Arc<Shed>,
-    /// Ends with this. Locked by nobody.
+    /// Ends with this. The lock lets threads share it, and is never taken.
     _sweeping: Mutex<Repeating>,
 }
 

@@ -184,7 +184,7 @@ impl Shared {
         }
     }
 
-    /// The same for those that nobody takes any more, which are lost.
+    /// The same once the writer has ended: they are lost.
     pub(crate) fn lose_comparisons(&self) {
         self.lost(self.comparisons.drain());
     }

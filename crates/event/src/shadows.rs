@@ -27,7 +27,7 @@ pub(crate) struct Comparisons {
     passed: AtomicU64,
     /// Whether the log has space for them.
     is_open: AtomicBool,
-    /// Whether nobody takes them any more.
+    /// Whether the writer has ended.
     has_ended: AtomicBool,
 }
 
@@ -99,14 +99,14 @@ impl Comparisons {
         self.is_open.store(is_open, Ordering::Relaxed);
     }
 
-    /// Says that nobody takes them any more. Who does so drains them behind it, and so does who has queued one and then
+    /// Says that the writer has ended. It drains them behind this, and so does a call that has queued one and then
     /// finds this: one of both sees it.
     pub(crate) fn end(&self) {
         self.has_ended.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 
-    /// Whether nobody takes them any more.
+    /// Whether the writer has ended.
     pub(crate) fn has_ended(&self) -> bool {
         fence(Ordering::SeqCst);
         self.has_ended.load(Ordering::SeqCst)
