@@ -1,15 +1,20 @@
 """Computes the statistics of exported comparisons with shadows, as `proffer shadow report --format json` has them.
 
     python tests/golden/shadow_statistics.py SHADOWS.jsonl
+    python tests/golden/shadow_statistics.py SHADOWS.jsonl --report REPORT.json
 
 SHADOWS.jsonl is an export of events of kind `shadow` as JSON Lines; its columns are those of docs/reference/records.md.
 Every number is computed from all pairs with numpy and SciPy, or from the formula of its source, and shares no code with
-the server. Prints one JSON object with the names of the report: by shadow `all`, `placements`, `segments`, `errors` and
-`examples`.
+the server. Prints one JSON object with the names of the report: by shadow `all`, `placements`, `segments`, `cells`,
+`errors` and `examples`.
+
+With `--report`, compares a report on the same decisions instead, of a server or of records, and prints how many numbers
+it has compared. Each number of one must be in the other; only what the export does not have is left out (`BESIDE`).
+Ends with 1 where anything differs.
 
 The report counts in buckets where this script sorts, so two numbers differ by what the report says: quantiles by 1/128
 of themselves or 2⁻³⁰, and the statistic of Kolmogorov and Smirnov lies between its `ks` and its `ks_at_most`. All
-others, also the PSI, are equal but for rounding. Start reading at `figures`.
+others, also the PSI, are equal but for rounding. Start reading at `figures`, and at `Comparison` for `--report`.
 """
 
 import argparse
@@ -22,9 +27,15 @@ import numpy as np
 from scipy import special, stats
 
 P = 0.9  # of rank-biased overlap
+SIDES = ("champion", "shadow")
 LOW, HIGH = 0.025, 0.975
 Z = stats.norm.ppf(HIGH)
-EXAMPLES, REASON_LETTERS = 20, 200
+EXAMPLES, OFFERS, REASON_LETTERS = 20, 30, 200
+# What quantiles may be off, relative and near 0; all others only by rounding.
+OFF, EXACT = (1 / 128, 2.0**-30), (0.0, 0.0)
+# What a report has beside the numbers of its pairs: names, words, what only a server knows, and a picture.
+BESIDE = {"name", "segment_name", "method", "shed", "counted_since", "bars"}
+SHOWN = 20  # differences
 NAN = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -60,7 +71,8 @@ class Decision:
         self.id, self.placement, self.segment = line["decision_id"], line["placement"], line["segment_id"]
         self.error = line["error"]
         self.champion, self.shadow = Side(line, "champion"), Side(line, "shadow")
-        self.values = {offer: number(value) for offer, value in zip(line["offer_ids"], line["values"])}
+        self.offers = line["offer_ids"]
+        self.values = {offer: number(value) for offer, value in zip(self.offers, line["values"])}
         self.rbo = overlap_at_all_depths(self.champion.ranking, self.shadow.ranking)
 
     @property
@@ -183,6 +195,11 @@ def lowered(score):
     return math.floor(mantissa * 256) / 256 * 2.0**exponent
 
 
+def probability(ks, n, m):
+    """That two samples of so many independent scores of one distribution are so far apart, or farther."""
+    return float(special.kolmogorov(math.sqrt(n / (n + m) * m) * ks))
+
+
 def score_shift(decisions):
     champion = np.clip([score for decision in decisions for score in decision.champion.scores], 0, 1)
     shadow = np.clip([score for decision in decisions for score in decision.shadow.scores], 0, 1)
@@ -204,7 +221,7 @@ def score_shift(decisions):
         "psi_by_chance": (int(np.count_nonzero(counts(champion))) - 1) * (1 / n + 1 / m),
         "edges": edges,
         "ks": ks,
-        "ks_p_value": float(special.kolmogorov(math.sqrt(n / (n + m) * m) * ks)),
+        "ks_p_value": probability(ks, n, m),
     }
 
 
@@ -271,11 +288,61 @@ def grouped(decisions, key):
     return sorted(groups.items(), key=lambda group: (group[0] is not None, group[0]))
 
 
+def crossed(decisions):
+    """By placement and segment, where there are several of both."""
+    placements, segments = ({getattr(decision, of) for decision in decisions} for of in ("placement", "segment"))
+    if len(placements) < 2 or len(segments) < 2:
+        return []
+    return [
+        {"placement": placement, "segment": segment, **figures(here)}
+        for placement, found in grouped(decisions, lambda decision: decision.placement)
+        for segment, here in grouped(found, lambda decision: decision.segment)
+    ]
+
+
+def finite(value):
+    return value if math.isfinite(value) else None
+
+
+def example(decision):
+    """A decision with the offers that are nearest to the top of either ranking."""
+    sides = {"champion": decision.champion, "shadow": decision.shadow}
+    shown = [offer for side in sides.values() for offer in side.shown]
+    offers = list(dict.fromkeys(decision.offers + shown))
+
+    def place(side, offer):
+        if offer not in side.ranked:
+            return None
+        rank, score, priority = side.ranked[offer]
+        return {"rank": rank, "score": finite(score), "priority": finite(priority)}
+
+    best = {offer: min(side.ranked.get(offer, (math.inf,))[0] for side in sides.values()) for offer in offers}
+    kept = sorted(offers, key=best.get)[:OFFERS]
+    return {
+        "decision_id": decision.id,
+        "placement": decision.placement,
+        "segment": decision.segment,
+        "rbo": decision.rbo,
+        "tau_b": decision.tau_b,
+        "offers": [
+            {
+                "offer_id": offer,
+                "value": finite(decision.values.get(offer, 0.0)),
+                **{name: place(side, offer) for name, side in sides.items()},
+                **{f"{name}_shows": offer in side.shown for name, side in sides.items()},
+            }
+            for offer in kept
+        ],
+        "more_offers": len(offers) - len(kept),
+    }
+
+
 def report(shadow, decisions):
     reasons = collections.Counter(decision.error[:REASON_LETTERS] for decision in decisions if decision.error)
     apart = [decision for decision in decisions if not decision.error and decision.rbo is not None]
     # Equal but for rounding is no example.
-    apart = sorted((round(decision.rbo, 12), decision.id) for decision in apart if decision.rbo < 1 - 1e-12)
+    apart = [decision for decision in apart if decision.rbo < 1 - 1e-12]
+    apart.sort(key=lambda decision: (round(decision.rbo, 12), decision.id))
     return {
         "shadow": shadow,
         "all": figures(decisions),
@@ -287,22 +354,116 @@ def report(shadow, decisions):
             {"segment": segment, **figures(found)}
             for segment, found in grouped(decisions, lambda decision: decision.segment)
         ],
+        "cells": crossed(decisions),
         "errors": dict(sorted(reasons.items())),
-        "examples": [{"decision_id": decision, "rbo": rbo} for rbo, decision in apart[:EXAMPLES]],
+        "examples": [example(decision) for decision in apart[:EXAMPLES]],
     }
+
+
+def origin(lines):
+    """What a report says of the decisions beside statistics: when, by which releases, and with which models."""
+    # The report has milliseconds.
+    times = sorted(line["decided_at"][: len("2026-12-01T00:00:00.000")] + "Z" for line in lines)
+    pairs = collections.Counter(json.dumps([line["record"][f"{side}_models"] for side in SIDES]) for line in lines)
+    return {
+        "first_decided_at": times[0],
+        "last_decided_at": times[-1],
+        "releases": collections.Counter(str(line["release"]) for line in lines),
+        "models": pairs,
+        # There is room for all.
+        "beyond": 0,
+        "other_errors": 0,
+    }
+
+
+def is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+class Comparison:
+    """A report beside what is computed here."""
+
+    def __init__(self):
+        self.numbers, self.wrong = 0, []
+
+    def assert_that(self, is_right, path, found, expected):
+        if not is_right:
+            self.wrong.append(f"{path}: {found!r} is not {expected!r}")
+
+    def check(self, path, found, expected, off=EXACT):
+        """Everything below a path; `off` is what a number may be off, relative and at least."""
+        if is_number(found) and is_number(expected):
+            self.numbers += 1
+            allowed = max(off[0] * abs(expected), off[1]) + 1e-10 * max(abs(expected), 0.1)
+            self.assert_that(abs(found - expected) <= allowed, path, found, expected)
+        elif isinstance(found, dict) and isinstance(expected, dict):
+            self.check_members(path, found, expected, off)
+        elif isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
+            for at, (one, other) in enumerate(zip(found, expected)):
+                self.check(f"{path}/{at}", one, other, off)
+        else:
+            self.assert_that(type(found) is type(expected) and found == expected, path, found, expected)
+
+    def check_members(self, path, found, expected, off):
+        names = (found.keys() | expected.keys()) - BESIDE
+        if "ks" in expected:
+            self.check_distance(path, found, expected)
+            names -= {"ks", "ks_at_most", "ks_p_value"}
+        for name in sorted(names):
+            here = f"{path}/{name}"
+            if name in found and name in expected:
+                self.check(here, found[name], expected[name], OFF if name in ("p1", "p50", "p99") else off)
+            else:
+                self.wrong.append(f"{here} is in one of both alone")
+
+    def check_distance(self, path, found, expected):
+        """The exact distance of two distributions lies between what it is at the limits of buckets, and its bound."""
+        low, high, exact = found["ks"], found["ks_at_most"], expected["ks"]
+        self.assert_that(low - 1e-12 <= exact <= high + 1e-12, f"{path}/ks", (low, high), exact)
+        self.numbers += 2
+        p_value = probability(low, expected["champion_scores"], expected["shadow_scores"])
+        self.check(f"{path}/ks_p_value", found["ks_p_value"], p_value)
+
+    def check_report(self, found, lines_of):
+        self.check("/left_out", found["left_out"], 0)
+        self.check("/shadows", [one["shadow"] for one in found["shadows"]], sorted(lines_of))
+        for one in found["shadows"]:
+            lines, path = lines_of.get(one["shadow"], []), f"/{one['shadow']}"
+            if not lines:
+                continue
+            counts = [error["decisions"] for error in one["errors"]]
+            self.check(f"{path}/errors", counts, sorted(counts, reverse=True))
+            expected = {**report(one["shadow"], [Decision(line) for line in lines]), **origin(lines)}
+            by_id = {line["decision_id"]: line for line in lines}
+            for shown in expected["examples"]:
+                line = by_id[shown["decision_id"]]
+                shown["decided_at"] = origin([line])["first_decided_at"]
+                shown["release"] = line["release"]
+            errors = {error["reason"]: error["decisions"] for error in one["errors"]}
+            models = {json.dumps([pair[side] for side in SIDES]): pair["decisions"] for pair in one["models"]}
+            self.check(path, {**one, "errors": errors, "models": models}, expected)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shadows", help="the export, JSON Lines")
-    by_shadow = collections.defaultdict(list)
-    with open(parser.parse_args().shadows, encoding="utf-8") as lines:
-        for line in lines:
-            line = json.loads(line)
+    parser.add_argument("--report", help="a report with --format json, which is compared")
+    arguments = parser.parse_args()
+    lines_of = collections.defaultdict(list)
+    with open(arguments.shadows, encoding="utf-8") as lines:
+        for line in map(json.loads, lines):
             # What is left of an erased person has no shadow.
             if line.get("shadow"):
-                by_shadow[line["shadow"]].append(Decision(line))
-    shadows = [report(shadow, decisions) for shadow, decisions in sorted(by_shadow.items())]
+                lines_of[line["shadow"]].append(line)
+    if arguments.report:
+        comparison = Comparison()
+        with open(arguments.report, encoding="utf-8") as found:
+            comparison.check_report(json.load(found), lines_of)
+        print(f"{comparison.numbers} numbers")
+        more = len(comparison.wrong) - SHOWN
+        told = comparison.wrong[:SHOWN] + [f"and {more} more"] * (more > 0)
+        sys.exit("\n".join(told) or None)
+    shadows = [report(shadow, list(map(Decision, lines))) for shadow, lines in sorted(lines_of.items())]
     json.dump({"shadows": shadows}, sys.stdout, indent=2, allow_nan=False)
     print()
 

@@ -135,7 +135,8 @@ impl Place {
     }
 }
 
-fn walk(directory: &Path) -> Vec<PathBuf> {
+/// All files of a directory.
+pub(crate) fn walk(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten() {
         let path = entry.unwrap().path();
@@ -144,7 +145,8 @@ fn walk(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn holds(file: &Path, names: &[String]) -> bool {
+/// Whether a file holds any of these names: as it is, in its values if it is Parquet, or in its path.
+pub(crate) fn holds(file: &Path, names: &[String]) -> bool {
     // A server may have replaced it since it was listed.
     let Ok(mut bytes) = fs::read(file) else { return false };
     if bytes.starts_with(b"PAR1") {

@@ -10,4 +10,4 @@ mod scene;
 mod servers;
 mod store_away;
 
-pub(super) use scene::{Scene, channel};
+pub(super) use scene::{Answered, Scene, channel, client, metric, until};

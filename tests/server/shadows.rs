@@ -3,8 +3,12 @@
 
 mod answers;
 mod commands;
+mod drain;
+mod endless;
 mod identical;
 mod memory;
+mod recording;
 mod scene;
+mod statistics;
 mod swaps;
 mod trouble;

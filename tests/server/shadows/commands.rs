@@ -68,12 +68,14 @@ async fn settle(server: &Process) {
     assert!(waited.await.is_ok(), "{:?} of {DECISIONS}", ends(server, "s"));
 }
 
-fn run(scene: &Scene, words: &[&str]) -> Ended {
+/// Runs a command without `--store`.
+pub(super) fn run(scene: &Scene, words: &[&str]) -> Ended {
     scene.proffer().args(words).output().unwrap().into()
 }
 
+/// What a command prints, which must succeed.
 #[track_caller]
-fn prints(ended: Ended) -> String {
+pub(super) fn prints(ended: Ended) -> String {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     ended.stdout
 }
@@ -90,7 +92,7 @@ fn assert_fails(ended: &Ended, code: i32, expected: &str) {
 }
 
 /// The report on a shadow.
-fn of<'a>(report: &'a Value, shadow: &str) -> &'a Value {
+pub(super) fn of<'a>(report: &'a Value, shadow: &str) -> &'a Value {
     let all = report["shadows"].as_array().unwrap();
     all.iter().find(|one| one["shadow"] == shadow).unwrap_or_else(|| panic!("{report:#}"))
 }

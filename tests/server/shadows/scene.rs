@@ -1,13 +1,20 @@
 //! Calls to a bank with shadows, and what the server says of them.
 
+use std::fs;
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::Duration;
 
+use event::Query;
+use event::proto::ShadowRecord;
 use futures_util::{StreamExt, stream};
 use tonic::Status;
 use wire::experiment_service_client::ExperimentServiceClient;
 
-use crate::experiments::scene::ask;
-use crate::harness::{Server, dense, wire};
+use crate::experiments::scene::{Bank, ask};
+use crate::harness::{Server, admin_get, dense, recorded_events, wire};
+use crate::records_faults::Scene;
 
 /// How long a test waits for what must happen.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -15,6 +22,41 @@ const LIMIT: Duration = Duration::from_mins(2);
 /// A shadow called `s` that samples every decision.
 pub(super) fn shadow(changes: &str) -> String {
     format!("\n[[shadow]]\nid = \"s\"\nsample = 1.0\n{changes}\n")
+}
+
+/// A bank with this end of its policy, whose second version is another graph with these inputs. The schema says that no
+/// balance is over 9,000, so no gate has met what the graph does beyond.
+pub(super) fn bank_with(policy: &str, graph: &str, inputs: &str) -> Bank {
+    let bank = Bank::new(policy).with("features.toml", "range = [0.0, 20000.0]", "range = [0.0, 9000.0]");
+    let version = bank.path().join("m/2");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/onnx");
+    fs::copy(fixtures.join(format!("{graph}.onnx")), version.join("model.onnx")).unwrap();
+    let manifest = format!("kind = 'propensity'\nlayout = 'pairwise'\ninputs = [{inputs}]\n");
+    fs::write(version.join("model.toml"), manifest).unwrap();
+    bank
+}
+
+/// The balance of a customer for whom the shadow of [`endless`] never ends.
+pub(super) const ENDLESS: f32 = 15_000.0;
+
+/// A bank whose shadow never ends for some customers, and finds another best offer for all others.
+pub(super) fn endless() -> Bank {
+    bank_with(&shadow("models = { m = 2 }"), "pushed_endless_on_some_rows", "'balance', 'annual_fee'")
+}
+
+/// Settings of records under which no log file is sealed before the server is asked to end.
+pub(super) const UNSEALED: [(&str, &str); 2] = [("log_file", "64MiB"), ("log_age", "10m")];
+
+/// The comparisons that are recorded in a data directory or sealed in the store, without those of erased persons.
+pub(super) fn recorded(scene: &Scene, data: &str) -> Vec<ShadowRecord> {
+    let mut found = Vec::new();
+    let reader = recorded_events(Path::new(scene.location()), &scene.path(data));
+    let scanned = reader.scan_shadows(&Query::default(), &mut |record| {
+        found.push(record);
+        ControlFlow::Continue(())
+    });
+    scanned.unwrap();
+    found
 }
 
 /// The balance of a customer, without a pattern.
@@ -67,7 +109,10 @@ pub(super) async fn report(server: &Server) -> (wire::GetShadowReportResponse, w
 
 /// A counter of the shadow `s`, or of another.
 pub(super) fn counted(server: &Server, name: &str, shadow: &str) -> u64 {
-    let page = server.admin_get("/metrics").unwrap();
+    counted_in(&server.admin_get("/metrics").unwrap(), name, shadow)
+}
+
+fn counted_in(page: &str, name: &str, shadow: &str) -> u64 {
     let series = format!("proffer_shadow_{name}_total{{shadow=\"{shadow}\"}} ");
     let value = page.lines().find_map(|line| line.strip_prefix(&series));
     value.map_or(0, |value| value.parse::<f64>().unwrap() as u64)
@@ -83,8 +128,14 @@ pub(super) struct Ends {
 
 impl Ends {
     pub(super) fn of(server: &Server, shadow: &str) -> Self {
+        Self::at(server.admin, shadow)
+    }
+
+    /// Of the server with this admin listener.
+    pub(super) fn at(admin: SocketAddr, shadow: &str) -> Self {
+        let page = admin_get(admin, "/metrics").unwrap();
         let [compared, failed, shed] =
-            ["compared", "failed", "shed"].map(|name| counted(server, name, shadow));
+            ["compared", "failed", "shed"].map(|name| counted_in(&page, name, shadow));
         Self { compared, failed, shed }
     }
 
@@ -95,11 +146,16 @@ impl Ends {
 
 /// Waits until each of so many decisions that a shadow samples has come to an end; none may be counted twice.
 pub(super) async fn settled(server: &Server, shadow: &str, decisions: u64) -> Ends {
-    let mut ends = Ends::of(server, shadow);
+    settled_at(server.admin, shadow, decisions).await
+}
+
+/// The same, of the server with this admin listener.
+pub(super) async fn settled_at(admin: SocketAddr, shadow: &str, decisions: u64) -> Ends {
+    let mut ends = Ends::at(admin, shadow);
     let waited = tokio::time::timeout(LIMIT, async {
         while ends.sum() < decisions {
             tokio::time::sleep(Duration::from_millis(10)).await;
-            ends = Ends::of(server, shadow);
+            ends = Ends::at(admin, shadow);
         }
     })
     .await;

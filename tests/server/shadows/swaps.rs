@@ -10,7 +10,7 @@ use crate::harness::{Server, wire};
 use crate::management::Management;
 
 /// Makes a release of the current one with another text in its policy, and promotes it.
-async fn promote(management: &mut Management, from: &str, to: &str) -> u64 {
+pub(super) async fn promote(management: &mut Management, from: &str, to: &str) -> u64 {
     let request = wire::GetReleaseRequest { release: 0 };
     let policy = management.releases.get_release(request).await.unwrap().into_inner().policy_toml;
     assert!(policy.contains(from), "no {from:?} in {policy}");

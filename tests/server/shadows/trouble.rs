@@ -2,22 +2,15 @@
 //! counted.
 
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::scene::{Ends, answers, balance, one, rank_many, report, settled, shadow, try_report};
+use super::scene::{Ends, answers, balance, bank_with, one, rank_many, report, settled, shadow, try_report};
 use crate::experiments::scene::Bank;
 use crate::harness::{Server, wire};
 
-/// A bank whose second version is another graph, with these inputs.
+/// A bank whose shadow is another graph, with these inputs.
 fn bank(graph: &str, inputs: &str) -> Bank {
-    let bank = Bank::new(&shadow("models = { m = 2 }"));
-    let version = bank.path().join("m/2");
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/onnx");
-    fs::copy(fixtures.join(format!("{graph}.onnx")), version.join("model.onnx")).unwrap();
-    let manifest = format!("kind = 'propensity'\nlayout = 'pairwise'\ninputs = [{inputs}]\n");
-    fs::write(version.join("model.toml"), manifest).unwrap();
-    bank
+    bank_with(&shadow("models = { m = 2 }"), graph, inputs)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,13 +52,8 @@ async fn where_nothing_fits_everything_is_shed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shadow_that_answers_nan_is_an_error_of_its_comparison() {
-    // Beyond 10,000 it is NaN, which no gate has met: the schema says that no balance is so large.
-    let bank = bank("pushed_nan_on_some_rows", "'balance', 'annual_fee'").with(
-        "features.toml",
-        "range = [0.0, 20000.0]",
-        "range = [0.0, 9000.0]",
-    );
-    let server = bank.serve();
+    // Beyond 10,000 it is NaN, which no gate has met.
+    let server = bank("pushed_nan_on_some_rows", "'balance', 'annual_fee'").serve();
     let call = |number: usize| {
         let balance = if number < 20 { 15_000.0 } else { balance(number) % 9_000.0 };
         one("home", number, balance)
