@@ -3,8 +3,9 @@
 //! The server runs in a process of its own. A pipeline pushes a few sets of models ([`sets`]) and creates many releases
 //! of them ([`releases`]). It promotes one after another, interleaved with promotions that must be rejected
 //! ([`swaps`]). Meanwhile `Rank` and `Score` arrive by a schedule ([`load`]). An experiment runs, with other arms in each
-//! set ([`arms`]). Each answer must belong entirely to the release that it names ([`answers`]). That release must have been current during the call, and no answer may go back
-//! to an older one ([`history`]). The cost of swapping for callers is printed ([`analysis`], [`report`]).
+//! set ([`arms`]). Each answer must belong entirely to the release that it names ([`answers`]). That release must have
+//! been current during the call, and no answer may go back to an older one ([`history`]). The cost of swapping for
+//! callers is printed ([`analysis`], [`report`]), and what swaps leave in memory ([`memory`]).
 //!
 //! Swaps come in rounds: a series of swaps, then a quiet interval. The windows of a series follow each other closely,
 //! so that each covers one load and the retirement after it. They are compared with the quiet intervals between them,
@@ -17,6 +18,7 @@ mod arms;
 mod history;
 mod load;
 pub(crate) mod machine;
+mod memory;
 mod pipeline;
 mod questions;
 mod releases;
@@ -140,7 +142,7 @@ fn run(scale: Scale) -> Report {
     let before = published(server.admin);
     let (watch, start) = (Watch::new(server.id()), observer.now());
     let load = client.start(rate);
-    let promoter = Promoter::new(pipeline, &observer, created, server.id(), current);
+    let promoter = Promoter::new(pipeline, &observer, created, &server, current);
     let rounds = swaps::rounds(scale.swaps, scale.rejections, scale.per_round);
     let (log, promoted) = runtime.block_on(promoter.run(&rounds, scale.pace));
     let loaded = observer.now().saturating_sub(start);
@@ -226,7 +228,12 @@ fn agree(sets: &[Set], score: &questions::Score) {
 
 /// The server's count of published releases.
 fn published(admin: SocketAddr) -> u64 {
+    metric(admin, "proffer_snapshots_published_total") as u64
+}
+
+/// A metric of the server that has no labels.
+fn metric(admin: SocketAddr, name: &str) -> f64 {
     let metrics = admin_get(admin, "/metrics").unwrap();
-    let line = metrics.lines().find_map(|line| line.strip_prefix("proffer_snapshots_published_total "));
-    line.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("no such metric in\n{metrics}"))
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in\n{metrics}"))
 }

@@ -7,14 +7,15 @@ use std::time::Duration;
 use super::analysis::{Analysis, Interval, Part, TAIL};
 use super::history::{Call, Violations};
 use super::load::{OPEN, SEQUENTIAL};
-use super::machine::{self, Cores, Memory};
+use super::machine::{self, Cores};
+use super::memory::{SWAPS, Trend};
 use super::statistics::Latencies;
-use super::swaps::{Attempt, FIRST, Log, Rejection, Step};
+use super::swaps::{Attempt, Log, Rejection, Step};
 
 /// The limit for the rise of the p99 by swapping.
 pub(super) const RATIO: f64 = 1.2;
 
-/// The limit for the growth of memory from the tenth swap to the last.
+/// The limit for the growth of memory without the history of customers, by a thousand swaps.
 pub(super) const GROWTH: f64 = 1.1;
 
 /// The limit for the duration of the full form.
@@ -92,21 +93,14 @@ impl Report {
         if ratio.is_nan() || ratio > RATIO {
             over_limits.push(format!("the p99 rises by a factor of {ratio:.3}, more than {RATIO}"));
         }
-        match self.memory() {
-            Some((tenth, last)) if last.resident <= GROWTH * tenth.resident => {}
-            memory => over_limits.push(format!("memory is not flat: {memory:?}")),
+        match Trend::of(&self.log.memory) {
+            Some(trend) if trend.growth() <= GROWTH => {}
+            trend => over_limits.push(format!("memory is not flat: {trend:?}")),
         }
         if self.elapsed > LONGEST {
             over_limits.push(format!("it took {:.1?}, longer than {LONGEST:?}", self.elapsed));
         }
         over_limits
-    }
-
-    /// Memory after the tenth swap and after the last.
-    fn memory(&self) -> Option<(Memory, Memory)> {
-        let (_, tenth) = self.log.memory.iter().find(|(swaps, _)| *swaps >= FIRST)?;
-        let (_, last) = self.log.memory.last()?;
-        Some((*tenth, *last))
     }
 
     fn rejected(&self) -> usize {
@@ -209,23 +203,22 @@ impl Display for Report {
         writeln!(f, "{:<44}{:>9}", "publications by the server's own count", self.published)?;
         let [control, other] = self.in_variants;
         writeln!(f, "{:<44}{control:>9} in the control, {other} in the other", "decisions in an experiment")?;
-        let Some((tenth, last)) = self.memory() else { return Ok(()) };
-        writeln!(
-            f,
-            "{:<44}{:>9.1} after swap {FIRST}, {:.1} after the last: × {:.3} (at most {GROWTH}); without files {:.1} and {:.1}",
-            "resident memory, MB",
-            tenth.resident,
-            last.resident,
-            last.resident / tenth.resident,
-            tenth.anonymous,
-            last.anonymous,
-        )?;
+        if let Some(trend) = Trend::of(&self.log.memory) {
+            writeln!(
+                f,
+                "{:<44}{:>9.1} half-way, {:.1} at the end, by the median slope: × {:.3} in {SWAPS} swaps (at most {GROWTH})",
+                "resident memory without the history, MB",
+                trend.first,
+                trend.last,
+                trend.growth(),
+            )?;
+        }
         // If memory grows, this shows whether it would continue to grow.
         let step = self.log.memory.len().div_ceil(POINTS).max(1);
         let points = self.log.memory.iter().step_by(step);
         let points: Vec<String> =
-            points.map(|(swaps, memory)| format!("{swaps}: {:.0}", memory.resident)).collect();
-        writeln!(f, "{:<44}{}", "by the number of swaps", points.join(", "))
+            points.map(|one| format!("{}: {:.0} + {:.0}", one.swaps, one.rest(), one.history)).collect();
+        writeln!(f, "{:<44}{}", "by the number of swaps, with the history", points.join(", "))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The promoter: swap after swap, with rejected promotions and quiet intervals in between.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tonic::{Code, Status};
@@ -7,12 +8,15 @@ use tonic::{Code, Status};
 use super::history::Publication;
 use super::load::Observer;
 use super::machine::Memory;
+use super::memory::Sample;
+use super::metric;
 use super::pipeline::{Draft, Pipeline};
 use super::releases::{Releases, bad_version, failed_gates};
+use crate::binary::Process;
 use crate::harness::wire;
 
-/// Swaps of the first round: memory is compared with its value after them.
-pub(super) const FIRST: usize = 10;
+/// Swaps of the first round, after which memory is looked at for the first time.
+const FIRST: usize = 10;
 
 /// How long a release may take to answer its first call.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -92,8 +96,8 @@ pub(super) struct Attempt {
 pub(super) struct Log {
     pub publications: Vec<Publication>,
     pub attempts: Vec<Attempt>,
-    /// At the end of each quiet interval: the number of swaps so far, and the server's memory.
-    pub memory: Vec<(usize, Memory)>,
+    /// The server's memory at the end of each quiet interval.
+    pub memory: Vec<Sample>,
 }
 
 /// Promotes on its own connection.
@@ -101,8 +105,7 @@ pub(super) struct Promoter<'a> {
     pub pipeline: Pipeline,
     pub observer: &'a Observer,
     pub releases: Releases,
-    /// The server's process id.
-    pub process: u32,
+    pub server: &'a Process,
     log: Log,
     current: wire::Current,
     bad: usize,
@@ -114,12 +117,12 @@ impl<'a> Promoter<'a> {
         pipeline: Pipeline,
         observer: &'a Observer,
         releases: Releases,
-        process: u32,
+        server: &'a Process,
         current: wire::Current,
     ) -> Self {
         let first = Publication { release: current.release, sent: Duration::ZERO, answered: Duration::ZERO };
         let log = Log { publications: vec![first], ..Log::default() };
-        Self { pipeline, observer, releases, process, log, current, bad: 0 }
+        Self { pipeline, observer, releases, server, log, current, bad: 0 }
     }
 
     /// Performs all steps.
@@ -135,7 +138,9 @@ impl<'a> Promoter<'a> {
             let due = began + pace.length.mul_f64((number + 1) as f64 / rounds.len() as f64);
             tokio::time::sleep(due.saturating_sub(self.observer.now()).max(pace.quiet)).await;
             let swaps = self.log.publications.len() - 1;
-            self.log.memory.extend(Memory::of(self.process).map(|memory| (swaps, memory)));
+            let history = history_bytes(self.server.admin) / 1e6;
+            let memory = Memory::of(self.server.id());
+            self.log.memory.extend(memory.map(|memory| Sample { swaps, memory, history }));
         }
         (self.log, Ok(()))
     }
@@ -250,6 +255,11 @@ impl<'a> Promoter<'a> {
         let draft = Draft { models: &models, offers: set.offers("bad"), policy: set.policy.clone() };
         Ok(self.pipeline.create(draft).await.map(|release| format!("release {release}")))
     }
+}
+
+/// The size of the history of customers, by the server's own count.
+fn history_bytes(admin: SocketAddr) -> f64 {
+    metric(admin, "proffer_history_bytes")
 }
 
 fn describe(status: &Status) -> String {
