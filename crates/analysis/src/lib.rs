@@ -1,0 +1,3 @@
+//! What experiments and offers have achieved.
+
+pub mod report;
