@@ -226,7 +226,9 @@ impl<R> Filling<R> {
             Self::Truth(_, column) | Self::Follows(_, column) => column,
             Self::Texts(_, column) | Self::EachText(_, column) | Self::FollowTexts(_, column) => column,
             Self::EachNumber(_, column) | Self::EachPartNumber(_, column) => column,
-            Self::EachCount(_, column) | Self::FollowCounts(_, column) | Self::FollowDigests(_, column) => column,
+            Self::EachCount(_, column) | Self::FollowCounts(_, column) | Self::FollowDigests(_, column) => {
+                column
+            }
             Self::Pairs(_, column) => column,
         };
         column.finish()
