@@ -113,12 +113,10 @@ impl<'a> Collected<'a> {
     fn in_arm(&mut self, row: &DecisionRow<'_>, arm: &Arm<'_>) -> Result<(), AnalysisError> {
         let at = row.decided_at;
         if arm.phase != self.subject.phase {
-            match self.others.get_mut(&arm.phase) {
-                Some(span) => span.add(at),
-                None if self.others.len() < PHASES => {
-                    self.others.insert(arm.phase, Span::of(at));
-                }
-                None => {}
+            if let Some(span) = self.others.get_mut(&arm.phase) {
+                span.add(at);
+            } else if self.others.len() < PHASES {
+                self.others.insert(arm.phase, Span::of(at));
             }
             return Ok(());
         }
