@@ -246,10 +246,6 @@ impl Asked {
     }
 }
 
-fn metric<'r>(report: &'r ExperimentReport, id: &str) -> &'r MetricResult {
-    report.metrics.iter().find(|metric| metric.metric == id).unwrap()
-}
-
 /// The comparison of the primary metric.
 fn primary(report: &ExperimentReport) -> &Comparison {
     &report.metrics[0].comparisons[0]

@@ -79,7 +79,7 @@ mod tests {
     }
 
     /// `statsmodels` 0.15: `NormalIndPower` with the variances of both shares: 8,155 in each arm, by the formula
-    /// (z₁₋α/₂ + z_power)² · (p₁q₁ + p₂q₂) ÷ δ².
+    /// `(z₁₋α/₂ + z₁₋β)² · (p₁q₁ + p₂q₂) ÷ δ²`.
     #[test]
     fn one_look_needs_what_the_formula_says() {
         let design = design(Look::Once);

@@ -151,8 +151,11 @@ prop_compose! {
     }
 }
 
+/// Customers, numerator and denominator.
+type Sum = (u64, f64, f64);
+
 /// The sums of all metrics in both arms, whatever else a report has.
-fn sums(report: &ExperimentReport) -> Vec<(String, Vec<(u64, f64, f64)>)> {
+fn sums(report: &ExperimentReport) -> Vec<(String, Vec<Sum>)> {
     let of = |metric: &MetricResult| {
         let arms = metric.arms.iter().map(|arm| (arm.n, arm.numerator, arm.denominator)).collect();
         (metric.metric.clone(), arms)
