@@ -16,8 +16,9 @@ use self::definitions::Definitions;
 pub(super) use self::definitions::{Defined, segments_of};
 pub use self::error::ReportError;
 pub use crate::grpc::MetricsAsk;
+use analysis::render::Planned;
 use analysis::report::{ExperimentReport, MetricsReport, StepLine};
-use analysis::{Limits, Question, Subject};
+use analysis::{Limits, Question, Subject, Wish};
 use document::suggestion;
 use event::EventReader;
 use experiment::{Metric, built_in};
@@ -105,22 +106,21 @@ impl Reports {
         since: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
     ) -> Result<ExperimentReport, ReportError> {
-        let Defined { id, state, coverage, phase, variants, placements, measured, metrics } = defined;
-        let measured = measured.clone().ok_or_else(|| ReportError::NoMetric { experiment: id.clone() })?;
-        let subject = Subject {
-            id,
-            phase: *phase,
-            state: state.name(),
-            coverage: *coverage,
-            variants: variants.clone(),
-            measured,
-            metrics,
-            placements,
-            steps,
-            segments,
-            since,
-        };
+        let subject = subject(defined, steps, segments, since)?;
         Ok(analysis::experiment(&self.reader, &subject, now, &self.limits)?)
+    }
+
+    /// How many customers an experiment of the current release needs, from what was recorded at its placements.
+    ///
+    /// # Errors
+    /// When there is no such experiment, it is judged by nothing, nothing is recorded, or something cannot be read.
+    pub fn plan(&self, id: &str, wish: &Wish) -> Result<Planned, ReportError> {
+        let current = self.current()?;
+        let defined = Defined::find(&current.catalog, id);
+        let defined = defined.ok_or_else(|| unknown_experiment(id, &current.catalog))?;
+        let segments = BTreeMap::new();
+        let subject = subject(&defined, Vec::new(), &segments, None)?;
+        Ok(analysis::plan(&self.reader, &subject, wish, &self.limits)?)
     }
 
     /// Metrics of what was decided, by offer, segment or day.
@@ -163,8 +163,10 @@ impl Reports {
             }
             let found = match Definitions::of_store(&self.store, promotion.release) {
                 // It was deleted, was damaged, or is refused by this version. Another may have the phase, too.
-                Err(ReportError::Definitions(_)) => continue,
-                Err(ReportError::Store(RegistryError::Damaged(_) | RegistryError::NotFound(_))) => continue,
+                Err(
+                    ReportError::Definitions(_)
+                    | ReportError::Store(RegistryError::Damaged(_) | RegistryError::NotFound(_)),
+                ) => continue,
                 found => found?,
             };
             if let Some(found) = Defined::find(&found.catalog, id).filter(|found| found.phase == phase) {
@@ -185,6 +187,29 @@ impl Reports {
             Err(error) => Err(ReportError::Store(error)),
         }
     }
+}
+
+/// What a report is asked about.
+fn subject<'a>(
+    defined: &'a Defined,
+    steps: Vec<StepLine>,
+    segments: &'a BTreeMap<i64, String>,
+    since: Option<DateTime<Utc>>,
+) -> Result<Subject<'a>, ReportError> {
+    let Defined { id, state, coverage, phase, variants, placements, measured, metrics } = defined;
+    Ok(Subject {
+        id,
+        phase: *phase,
+        state: state.name(),
+        coverage: *coverage,
+        variants: variants.clone(),
+        measured: measured.clone().ok_or_else(|| ReportError::NoMetric { experiment: id.clone() })?,
+        metrics,
+        placements,
+        steps,
+        segments,
+        since,
+    })
 }
 
 fn line(step: StepRecord) -> StepLine {

@@ -7,6 +7,7 @@ use event::EventReader;
 use event::rows::{DecisionRow, OutcomeRow};
 use event::sealed::date_of;
 use experiment::{Better, BuiltIn, Metric, Numerator};
+use statistics::Measure;
 
 use crate::collect::Span;
 use crate::compare::value;
@@ -86,26 +87,16 @@ pub fn business_of(
     now: DateTime<Utc>,
     limits: &Limits,
 ) -> Result<MetricsReport, AnalysisError> {
-    let plan = || Plan::new(question.metrics.iter().copied());
-    let mut business = Business {
-        question,
-        ledger: Ledger::new(plan(), plan(), limits),
-        offers: Names::default(),
-        parts: Vec::new(),
-        numbers: BTreeMap::new(),
-        decisions: BTreeMap::new(),
-        span: None,
-        newest: Newest::default(),
-        left_out: LeftOut::default(),
-        seen: Seen::new(limits),
-    };
+    let mut business = Business::new(question, &[], limits);
     business.read(rows)?;
     Ok(business.report(now))
 }
 
 /// What decisions add up to, for each part.
-struct Business<'a> {
+pub(crate) struct Business<'a> {
     question: &'a Question<'a>,
+    /// More than one placement that decisions are of, where the question has none; none: all.
+    placements: &'a [String],
     ledger: Ledger<'a>,
     offers: Names,
     /// Segments and days as numbers, by the numbers that parts have in the ledger, and back.
@@ -119,8 +110,46 @@ struct Business<'a> {
     seen: Seen,
 }
 
-impl Business<'_> {
-    fn read(&mut self, rows: &dyn Rows) -> Result<(), AnalysisError> {
+impl<'a> Business<'a> {
+    pub(crate) fn new(question: &'a Question<'a>, placements: &'a [String], limits: &'a Limits) -> Self {
+        let plan = || Plan::new(question.metrics.iter().copied());
+        Self {
+            question,
+            placements,
+            ledger: Ledger::new(plan(), plan(), limits),
+            offers: Names::default(),
+            parts: Vec::new(),
+            numbers: BTreeMap::new(),
+            decisions: BTreeMap::new(),
+            span: None,
+            newest: Newest::default(),
+            left_out: LeftOut::default(),
+            seen: Seen::new(limits),
+        }
+    }
+
+    /// Whether decisions at a placement are asked for.
+    fn is_asked(&self, placement: &str) -> bool {
+        let question = self.question.placement;
+        let is_among = self.placements.is_empty() || self.placements.iter().any(|one| one == placement);
+        is_among && (question.is_empty() || placement == question)
+    }
+
+    /// What a metric, by its place in the question, adds up to over all customers.
+    pub(crate) fn all(&self, metric: usize) -> (Counted, Measure) {
+        let (ledger, mut counted) = (&self.ledger, Counted::default());
+        for customer in 0..ledger.customers.len() {
+            counted.add(ledger.whole.unit(metric, ledger.values(customer)));
+        }
+        (counted, ledger.whole.measure(metric))
+    }
+
+    /// Seconds from the first decision to the last; `None` without one.
+    pub(crate) fn seconds(&self) -> Option<f64> {
+        self.span.map(|span| (span.to - span.from) as f64 / 1e6)
+    }
+
+    pub(crate) fn read(&mut self, rows: &dyn Rows) -> Result<(), AnalysisError> {
         let from = self.question.from.map(|from| from.timestamp_micros());
         let to = self.question.to.map_or(i64::MAX, |to| to.timestamp_micros());
         let mut parts = Vec::new();
@@ -151,7 +180,7 @@ impl Business<'_> {
         parts: &mut Vec<u32>,
     ) -> Result<(), AnalysisError> {
         self.newest.note(row.server, row.decided_at);
-        if !self.question.placement.is_empty() && row.placement != self.question.placement {
+        if !self.is_asked(row.placement) {
             return Ok(());
         }
         if row.customer_id.is_empty() {
@@ -192,8 +221,7 @@ impl Business<'_> {
     fn outcome(&mut self, row: &OutcomeRow<'_>) -> Result<(), AnalysisError> {
         self.newest.note(row.server, row.received_at);
         let Some(at) = self.ledger.decision(row.decision_id) else {
-            let is_here = self.question.placement.is_empty() || row.placement == self.question.placement;
-            if is_here && self.is_of_the_time(row) {
+            if self.is_asked(row.placement) && self.is_of_the_time(row) {
                 note_unmatched(&self.ledger, row, &mut self.seen, &mut self.left_out)?;
             }
             return Ok(());

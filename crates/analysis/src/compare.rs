@@ -84,7 +84,7 @@ fn adjust(control: &Sums, challenger: &Sums) -> Option<(f64, [Estimate; 2])> {
 }
 
 /// What an arm has too little of.
-fn lack(arm: &Counted) -> Option<String> {
+pub(crate) fn lack(arm: &Counted) -> Option<String> {
     if arm.sums.n() < CUSTOMERS {
         return Some(format!("{} of the {CUSTOMERS} customers that are needed", arm.sums.n()));
     }

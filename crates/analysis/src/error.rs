@@ -5,6 +5,15 @@ use event::SealedError;
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum AnalysisError {
+    /// Nothing is recorded that could be planned from.
+    #[error(
+        "no decision of a customer with an id is recorded at the placements of the experiment, so `{metric}` has no \
+         base to plan from"
+    )]
+    NoBase {
+        /// The metric.
+        metric: String,
+    },
     /// Events cannot be read.
     #[error(transparent)]
     Events(#[from] SealedError),

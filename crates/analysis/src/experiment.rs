@@ -58,10 +58,8 @@ pub fn experiment_of(
     limits: &Limits,
 ) -> Result<ExperimentReport, AnalysisError> {
     let judged = judged(subject)?;
-    let guardrails = judged.iter().filter(|judged| judged.role == Role::Guardrail).count();
-    let comparisons = subject.variants.len().saturating_sub(1) * (1 + guardrails);
-    let alpha = subject.measured.alpha;
-    let level = Level { alpha: alpha / comparisons.max(1) as f64, planned: subject.measured.planned };
+    let (alpha, comparisons) = (subject.measured.alpha, comparisons(subject, &judged));
+    let level = Level { alpha: alpha_each(subject, &judged), planned: subject.measured.planned };
     let whole = Plan::new(judged.iter().map(|judged| judged.metric));
     let parts = Plan::new([judged[0].metric]);
     let collected = Collected::read(rows, subject, Ledger::new(whole, parts, limits))?;
@@ -106,8 +104,19 @@ pub fn experiment_of(
     })
 }
 
+/// Over how many comparisons `alpha` is divided.
+fn comparisons(subject: &Subject<'_>, judged: &[Judged<'_>]) -> usize {
+    let guardrails = judged.iter().filter(|judged| judged.role == Role::Guardrail).count();
+    subject.variants.len().saturating_sub(1) * (1 + guardrails)
+}
+
+/// `alpha` of one comparison, by Bonferroni.
+pub(crate) fn alpha_each(subject: &Subject<'_>, judged: &[Judged<'_>]) -> f64 {
+    subject.measured.alpha / comparisons(subject, judged).max(1) as f64
+}
+
 /// The primary metric, guardrails, then the others.
-fn judged<'m>(subject: &Subject<'m>) -> Result<Vec<Judged<'m>>, AnalysisError> {
+pub(crate) fn judged<'m>(subject: &Subject<'m>) -> Result<Vec<Judged<'m>>, AnalysisError> {
     let measured = &subject.measured;
     let primary = [(measured.primary, Role::Primary, 0.0)];
     let guardrails = measured.guardrails.iter().map(|of| (of.metric, Role::Guardrail, of.tolerate));

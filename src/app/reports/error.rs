@@ -46,6 +46,7 @@ impl From<AnalysisError> for ReportError {
     fn from(error: AnalysisError) -> Self {
         match error {
             AnalysisError::Events(error) => Self::Events(error),
+            AnalysisError::NoBase { .. } => Self::NotFound(error.to_string()),
             AnalysisError::TooMany { .. } => Self::TooLarge(error.to_string()),
             AnalysisError::NoMetric { .. } => Self::Internal(error.to_string()),
         }

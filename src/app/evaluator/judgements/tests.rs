@@ -109,9 +109,10 @@ fn a_judgement_that_is_too_old_holds_the_schedule() {
     let judgements = Judgements::new(Publisher::default(), MINUTES);
     let began = Instant::now();
     let known = |age: Duration| judgements.known("margins", &basis(7, 0.002), began + age);
-    let why = |age: Duration| match known(age) {
-        Judgement::Hold { why } => why,
-        other => panic!("{other:?}"),
+    let why = |age: Duration| {
+        let judgement = known(age);
+        let Judgement::Hold { why } = judgement else { panic!("{judgement:?}") };
+        why
     };
     judgements.keep("margins", basis(7, 0.002), &advancing(), began);
     assert_eq!(known(3 * MINUTES), Judgement::Advance);
@@ -132,13 +133,10 @@ fn a_judgement_that_is_too_old_holds_the_schedule() {
 
 #[test]
 fn a_loss_is_negative_whichever_is_better() {
-    let evidence = |higher_is_better, difference: [f64; 3]| match judgement(&report(
-        GuardrailDecision::RollBack,
-        higher_is_better,
-        difference,
-    )) {
-        Judgement::RollBack { evidence } => evidence,
-        other => panic!("{other:?}"),
+    let evidence = |higher_is_better, difference: [f64; 3]| {
+        let judgement = judgement(&report(GuardrailDecision::RollBack, higher_is_better, difference));
+        let Judgement::RollBack { evidence } = judgement else { panic!("{judgement:?}") };
+        evidence
     };
     let (more, less) = (evidence(true, [-0.02, -0.012, -0.004]), evidence(false, [0.004, 0.012, 0.02]));
     assert_eq!(more, less);
