@@ -154,10 +154,12 @@ lanes: build
 	PROFFER_TEST_BINARY=$(BINARY) $(CARGO) test --locked --test server lanes::interactive_latency_beside_bulk_work -- --ignored --nocapture --exact
 
 # Inverse propensity weighting with the probabilities of exploration recovers the value of another policy, in REPETITIONS
-# simulations: what `make test` shows with 1,000. Takes half a minute.
+# simulations: what `make test` shows with 1,000. Then 2,000 A/A tests of which each is looked at 1,000 times: what
+# `make test` shows with 200. Takes minutes.
 stats: REPETITIONS ?= 5000
 stats:
 	PROFFER_TEST_REPETITIONS=$(REPETITIONS) $(CARGO) test --locked -p proffer-experiment --lib -- --nocapture inverse_propensity
+	$(CARGO) test --locked -p proffer-statistics --lib -- --ignored --nocapture over_2000_tests
 
 # Latency of Rank alone and under each attack of the hostile client; exits non-zero where its p99 more than doubles.
 bench-hostile: build

@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "proto/proffer/v1/release.proto",
         "proto/proffer/v1/shadow.proto",
         "proto/proffer/v1/experiment.proto",
+        "proto/proffer/v1/analysis.proto",
         "proto/proffer/v1/record_service.proto",
         "proto/proffer/v1/feedback.proto",
         "proto/inference/grpc_predict_v2.proto",

@@ -5,11 +5,13 @@
 
 mod config;
 mod erasures;
+mod evaluator;
 mod memory;
 mod neighbours;
 mod offline;
 mod records;
 mod repeating;
+pub mod reports;
 mod shadows;
 
 use std::future::Future;
@@ -22,17 +24,19 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 
-pub use self::config::ServerConfig;
+pub use self::config::{EvaluationConfig, ServerConfig};
+use self::evaluator::{EvaluatorParts, Judgements};
 use self::memory::Memory;
 use self::neighbours::Neighbours;
 use self::records::Records;
 pub use self::records::{InStore, outside_of_stores, recorder};
 use self::repeating::Repeating;
+pub use self::reports::{MetricsAsk, ReportError, Reports};
 pub use self::shadows::ShadowConfig;
 use self::shadows::{ShadowParts, Shadows};
 use crate::admin::Admin;
 use crate::config::Config;
-use crate::grpc::Grpc;
+use crate::grpc::{AnalysisReports, Grpc};
 use decision::{Decider, ShadowSink};
 use event::erasure::ErasureError;
 use event::privacy::PrivacyError;
@@ -42,8 +46,8 @@ use model::GraphCache;
 use model::Repository;
 use model::onnx::OnnxRuntime;
 use release::{
-    Deployer, DeployerParts, Follower, Permits, Publisher, Ramps, RampsParts, Registry, RegistryError,
-    RegistryParts, ReleaseConfig, Store, StoreError,
+    Deployer, DeployerParts, Follower, Guardrails, Permits, Publisher, Ramps, RampsParts, Registry,
+    RegistryError, RegistryParts, ReleaseConfig, Store, StoreError,
 };
 use telemetry::{Metrics, Readiness};
 use work::{Background, Worker, Workers};
@@ -140,6 +144,9 @@ pub struct App {
     memory: Arc<Memory>,
     publisher: Publisher,
     shadows: Arc<Shadows>,
+    reports: Option<Reports>,
+    /// What guardrails say; `None` if they are not evaluated here.
+    judgements: Option<Arc<Judgements>>,
 }
 
 impl App {
@@ -218,6 +225,8 @@ impl App {
             keep_warm: config.release.warm_releases,
             background,
         });
+        let evaluated = records.as_ref().and(config.evaluation.every);
+        let judgements = evaluated.map(|every| Arc::new(Judgements::new(publisher.clone(), every)));
         let ramps = Ramps::new(RampsParts {
             store: store.clone(),
             registry: registry.clone(),
@@ -226,7 +235,9 @@ impl App {
             server: server_name(config.server.listen),
             // Without records there is no data directory that this process has for itself.
             pending_stops: records.as_ref().map(|_| config.events.directory.join(PENDING_STOPS)),
+            guardrails: judgements.clone().map(|judgements| judgements as Arc<dyn Guardrails>),
         });
+        let reports = records.as_ref().map(|records| records.reports(&store, &ramps));
         Ok(Self {
             config,
             decider,
@@ -242,6 +253,8 @@ impl App {
             memory,
             publisher,
             shadows,
+            reports,
+            judgements,
         })
     }
 
@@ -278,6 +291,7 @@ impl App {
             records: self.records.as_ref().map(|records| (records.reader(), records.privacy())),
             feedback: self.memory.feedback(),
             shadows: self.shadows.reports(),
+            reports: self.reports.clone().map(|reports| Arc::new(reports) as Arc<dyn AnalysisReports>),
             config: config.grpc,
             drain: config.server.drain.saturating_sub(config.server.drain_delay.unwrap_or_default()),
         };
@@ -308,6 +322,14 @@ impl App {
         };
         let ramping = following.is_some().then(|| ramp(&self.ramps, poll)).transpose();
         let (stopping, ramping) = ramping.inspect_err(|_| stop.cancel())?.unzip();
+        let evaluating = match (&following, self.reports, self.judgements, config.evaluation.every) {
+            (Some(_), Some(reports), Some(judgements), Some(every)) => {
+                let (publisher, metrics) = (self.publisher.clone(), Arc::clone(&self.metrics));
+                let parts = EvaluatorParts { publisher, reports, judgements, metrics, every };
+                Some(evaluator::start(parts).inspect_err(|_| stop.cancel())?)
+            }
+            _ => None,
+        };
         let mut saving = None;
         if let (Some(_), Some(records)) = (&following, &mut records) {
             let neighbours = Neighbours::new(self.publisher, Arc::clone(&self.metrics));
@@ -333,7 +355,7 @@ impl App {
         let ended = leave.after(serving, shutdown, hurry).await;
         stop.cancel();
         looking.abort();
-        drop((following, saving, ramping));
+        drop((following, saving, ramping, evaluating));
         let taken = asked_at.map_or(Duration::ZERO, |asked| asked.elapsed());
         end_stops(self.ramps, stopping, config.server.drain.saturating_sub(taken)).await?;
         // After the last answer: what it recorded is to be written, and what shadows were compared on.

@@ -13,6 +13,7 @@ mod features;
 mod given;
 mod init;
 mod judge;
+mod metrics;
 mod model;
 mod outcomes;
 mod output;
@@ -22,6 +23,7 @@ mod progress;
 mod rank;
 mod release;
 mod replay;
+mod reports;
 mod score;
 mod segment;
 mod serve;
@@ -73,8 +75,10 @@ enum Command {
     Model(model::ModelArgs),
     /// Make, list, compare, promote, roll back and watch releases
     Release(release::ReleaseArgs),
-    /// List, start, ramp, pause, stop and conclude experiments
+    /// Plan, list, start, ramp, pause, stop, conclude and report on experiments
     Experiment(experiment::ExperimentArgs),
+    /// Report what came of the decisions, by offer, segment or day
+    Metrics(metrics::MetricsArgs),
     /// List shadows, and report what they would have decided
     Shadow(shadow::ShadowArgs),
     /// Show and list recorded decisions
@@ -170,6 +174,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Model(args) => model::run(&args),
         Command::Release(args) => release::run(&args),
         Command::Experiment(args) => experiment::run(&args),
+        Command::Metrics(args) => metrics::run(&args),
         Command::Shadow(args) => shadow::run(&args),
         Command::Decision(args) => decision::run(&args),
         Command::Outcomes(args) => outcomes::run(&args),

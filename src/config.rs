@@ -7,7 +7,7 @@ mod environment;
 
 use std::fmt;
 
-use crate::app::{ServerConfig, ShadowConfig};
+use crate::app::{EvaluationConfig, ServerConfig, ShadowConfig};
 use crate::grpc::GrpcConfig;
 use document::Problems;
 use document::settings::{Resolved, Settings};
@@ -41,6 +41,8 @@ pub struct Config {
     pub feedback: FeedbackConfig,
     /// How much may wait for shadows.
     pub shadow: ShadowConfig,
+    /// How guardrails of experiments are evaluated.
+    pub evaluation: EvaluationConfig,
     /// Logs and traces.
     pub logging: LoggingConfig,
     resolved: Resolved,
@@ -65,9 +67,10 @@ impl Config {
         let privacy = PrivacyConfig::read(&mut settings);
         let feedback = FeedbackConfig::read(&mut settings);
         let shadow = ShadowConfig::read(&mut settings);
+        let evaluation = EvaluationConfig::read(&mut settings);
         let logging = LoggingConfig::read(&mut settings);
         let resolved = settings.finish()?;
-        Ok(Self { server, grpc, release, events, privacy, feedback, shadow, logging, resolved })
+        Ok(Self { server, grpc, release, events, privacy, feedback, shadow, evaluation, logging, resolved })
     }
 }
 

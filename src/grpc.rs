@@ -4,6 +4,7 @@
 //! error becomes a status in [`status`]. Start reading at [`Grpc::serve`].
 
 mod admission;
+mod analysis;
 mod arrival;
 mod budget;
 pub mod client;
@@ -50,11 +51,13 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower::Layer;
 
+pub use analysis::{AnalysisReports, MetricsAsk};
 pub use config::GrpcConfig;
 pub use decision::DecisionService;
 pub use inference::InferenceService;
 pub use limits::Limits;
 pub use peers::most_connections;
+pub(crate) use record::unreadable;
 pub use records::Unreadable;
 pub use shadow::{FoundShadow, ShadowReports, ShadowStanding};
 
@@ -62,6 +65,7 @@ use ::decision::Decider;
 use ::model::Repository;
 use ::release::{Deployer, Ramps, Registry};
 use admission::{AdmissionLayer, Writers};
+use analysis::AnalysisService;
 use budget::Budget;
 use decision::call_of;
 use event::EventReader;
@@ -101,6 +105,8 @@ pub struct Grpc {
     pub ramps: Ramps,
     /// Answers `ExperimentService` for shadows.
     pub shadows: Arc<dyn ShadowReports>,
+    /// Answers `AnalysisService`; `None` if decisions are not recorded.
+    pub reports: Option<Arc<dyn AnalysisReports>>,
     /// The state that health checks report.
     pub readiness: Readiness,
     /// Where calls and connections are counted.
@@ -176,6 +182,7 @@ impl Grpc {
             .max_encoding_message_size(usize::MAX)
             .accept_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Gzip);
+        let analyses = AnalysisService::new(self.reports).served(most);
         let (reporter, health) = tonic_health::server::health_reporter();
         let following = tokio::spawn(follow_readiness(reporter, self.readiness.clone()));
         let reflection = || {
@@ -211,6 +218,7 @@ impl Grpc {
                 .add_service(models.clone())
                 .add_service(releases.clone())
                 .add_service(experiments.clone())
+                .add_service(analyses.clone())
                 .add_service(records.clone())
                 .add_service(health.clone())
                 .add_service(reflection().build_v1()?)
@@ -239,6 +247,7 @@ async fn follow_readiness(reporter: HealthReporter, readiness: Readiness) {
         "proffer.v1.ModelService",
         "proffer.v1.ReleaseService",
         "proffer.v1.ExperimentService",
+        "proffer.v1.AnalysisService",
         "proffer.v1.RecordService",
         "inference.GRPCInferenceService",
         "",

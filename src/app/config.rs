@@ -1,4 +1,4 @@
-//! How the process runs, in the sections `[server]` and `[limits]`.
+//! How the process runs, in the sections `[server]`, `[limits]` and `[experiments]`.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -62,5 +62,51 @@ impl ServerConfig {
     pub fn settle_drain_delay(&mut self, on_a_terminal: bool) {
         let of_itself = if on_a_terminal { Duration::ZERO } else { DRAIN_DELAY.min(self.drain / 2) };
         self.drain_delay.get_or_insert(of_itself);
+    }
+}
+
+/// The longest time between two evaluations.
+const LONGEST_EVALUATE: Duration = Duration::from_hours(24);
+
+/// How guardrails of experiments are evaluated, in the section `[experiments]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EvaluationConfig {
+    /// The time between two evaluations; `None`: they are not evaluated here.
+    pub every: Option<Duration>,
+}
+
+impl EvaluationConfig {
+    /// Reads its keys.
+    pub fn read(settings: &mut Settings) -> Self {
+        let every = settings.parsed("experiments.evaluate", |text| {
+            let every = duration(text)?;
+            let is_allowed = every.is_zero() || (Duration::from_secs(1)..=LONGEST_EVALUATE).contains(&every);
+            if is_allowed { Ok(every) } else { Err("must be 1s to 1d, or 0s for never".to_owned()) }
+        });
+        Self { every: Some(every).filter(|every| !every.is_zero()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guardrails_are_evaluated_every_so_often_or_not_at_all() {
+        let read = |value: &str| {
+            let reference = format!("[experiments]\nevaluate = \"{value}\"\n");
+            let mut settings = Settings::layered(("reference", &reference), None, |_| None, &[]);
+            let config = EvaluationConfig::read(&mut settings);
+            settings.finish().map(|_| config.every).map_err(|problems| problems.to_string())
+        };
+        assert_eq!(read("5m"), Ok(Some(Duration::from_mins(5))));
+        assert_eq!(read("1s"), Ok(Some(Duration::from_secs(1))));
+        assert_eq!(read("1d"), Ok(Some(LONGEST_EVALUATE)));
+        assert_eq!(read("0s"), Ok(None));
+        for wrong in ["500ms", "25h", "2d"] {
+            let refused = read(wrong).unwrap_err();
+            assert!(refused.contains("`experiments.evaluate`") && refused.contains("1s to 1d"), "{refused}");
+        }
+        assert!(read("5").unwrap_err().contains("with its unit"));
     }
 }

@@ -51,6 +51,8 @@ impl App {
             metrics,
             server: "the command line".to_owned(),
             pending_stops: None,
+            // A command line takes no step that nobody asks for.
+            guardrails: None,
         });
         Ok((registry, deployer, ramps))
     }

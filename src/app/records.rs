@@ -13,6 +13,7 @@ use super::AppError;
 use super::erasures::{Erasures, Missed};
 use super::memory::Memory;
 use super::neighbours::Neighbours;
+use super::reports::{BESIDE_DECISIONS, Reports};
 use super::shadows::Shadows;
 use decision::{Decider, Durable, RecordedCall};
 use document::settings::shown;
@@ -27,7 +28,7 @@ use event::{
 use feature::Entity;
 use history::SavedHistory;
 use history::feedback::FeedbackConfig;
-use release::{Deployer, ServingState, Store};
+use release::{Deployer, Ramps, ServingState, Store};
 use replay::Privacy;
 use telemetry::Metrics;
 use work::Lane;
@@ -148,6 +149,11 @@ impl Records {
     /// Reads what is sealed, and this server's log.
     pub(super) fn reader(&self) -> EventReader {
         EventReader::new(self.store.clone()).with_logs(self.log.log_files())
+    }
+
+    /// Reports on what is sealed and on this server's log, by the definitions of `store`.
+    pub(super) fn reports(&self, store: &Store, ramps: &Ramps) -> Reports {
+        Reports::new(store.clone(), ramps.clone(), self.reader()).with_limits(BESIDE_DECISIONS)
     }
 
     /// Warns of each release that comes to serve and has sensitive values, if there is no key to record them with.

@@ -56,6 +56,11 @@ impl Place {
         Self { server, store, json }
     }
 
+    /// The server to ask.
+    pub(super) fn server(&self) -> String {
+        server_address(self.server.as_deref())
+    }
+
     /// The store, if the command works on one.
     pub(super) fn store(&self) -> Option<&str> {
         self.store.as_deref()

@@ -1,9 +1,11 @@
-//! `proffer experiment`: list, show, start, ramp, pause, stop and conclude experiments.
+//! `proffer experiment`: plan, list, show, start, ramp, pause, stop, conclude and report on experiments.
 
+mod analysed;
 mod shown;
 
 use clap::{Args, Subcommand};
 
+use self::analysed::{PlanArgs, ReportArgs};
 use super::Failure;
 use super::author::Author;
 use super::backend::{Backend, Place};
@@ -13,9 +15,11 @@ use release::{Change, ChangedExperiment, Order};
 const AFTER_HELP: &str = "\
 Examples:
   proffer experiment list
+  proffer experiment plan propensity_v7 --store var/store    how many customers it needs
   proffer experiment start propensity_v7 --reason 'as agreed on Monday'
   proffer experiment ramp propensity_v7 0.25       a quarter of those eligible takes part
   proffer experiment stop propensity_v7 --reason 'complaints'
+  proffer experiment report propensity_v7          what it has come to
   proffer experiment conclude propensity_v7 --winner challenger
 
 An experiment is written in policy.toml. Each step makes a release that differs in it alone, and promotes it; a rollback
@@ -45,6 +49,10 @@ enum ExperimentCommand {
         #[arg(value_name = "ID")]
         experiment: String,
     },
+    /// Say how many customers it needs, and how long that takes, before it starts
+    Plan(PlanArgs),
+    /// Report what it has come to: each arm against the control, guardrails, and what that means
+    Report(ReportArgs),
     /// Begin a draft, or go on after a pause; lets a halted schedule go on
     Start(ChangeArgs),
     /// Let more customers take part; nobody who takes part changes the arm
@@ -109,16 +117,18 @@ fn coverage(text: &str) -> Result<f64, String> {
 
 pub(super) fn run(args: &ExperimentArgs) -> Result<(), Failure> {
     let json = args.place.json;
-    let backend = Backend::open(&args.place)?;
+    let backend = || Backend::open(&args.place);
     let change =
-        |change: &ChangeArgs, order| report(&backend.change_experiment(change.ordered(order))?, json);
+        |change: &ChangeArgs, order| report(&backend()?.change_experiment(change.ordered(order))?, json);
     match &args.command {
         ExperimentCommand::List => {
-            let list = backend.experiments()?;
+            let list = backend()?.experiments()?;
             if json { print_json(&list) } else { print(shown::list(&list)) }
         }
+        ExperimentCommand::Plan(plan) => analysed::plan(plan, &args.place),
+        ExperimentCommand::Report(report) => analysed::report(report, &args.place),
         ExperimentCommand::Show { experiment } => {
-            let detail = backend.experiment(experiment)?;
+            let detail = backend()?.experiment(experiment)?;
             if json { print_json(&detail) } else { print(shown::detail(&detail)) }
         }
         ExperimentCommand::Start(args) => change(args, Order::Start),
@@ -128,11 +138,11 @@ pub(super) fn run(args: &ExperimentArgs) -> Result<(), Failure> {
         ExperimentCommand::Pause(args) => change(args, Order::Pause),
         ExperimentCommand::Stop { change: args, withdraw: false } => change(args, Order::Stop),
         ExperimentCommand::Stop { change: args, withdraw: true } => {
-            let stop = backend.withdraw_stop(&args.experiment, &args.who.author)?;
+            let stop = backend()?.withdraw_stop(&args.experiment, &args.who.author)?;
             if json { print_json(&stop) } else { print(shown::withdrawn(&args.experiment, &stop)) }
         }
         ExperimentCommand::Conclude { experiment, winner, who, note } => {
-            let concluded = backend.conclude_experiment((experiment, winner), &who.author, note)?;
+            let concluded = backend()?.conclude_experiment((experiment, winner), &who.author, note)?;
             if json { print_json(&concluded) } else { print(shown::concluded(&concluded)) }
         }
     }
@@ -182,6 +192,10 @@ mod tests {
             "ramp e 0.25 --reason x",
             "ramp e 1",
             "pause e",
+            "report e",
+            "report e --phase 00000000000000ff --store s --data a --data b --format html --out -",
+            "report e --server 127.0.0.1:9 --json",
+            "plan e --store s --data a --difference -0.01 --relative 5% --relative -5% --power 0.9 --from 2026-11-01",
             "stop e --reason x",
             "stop e --withdraw",
             "conclude e --winner a --note x --author me",

@@ -1,6 +1,7 @@
 //! A client of the server's own services for the command line: domain types in, printable answers out.
 
 mod address;
+mod analysis;
 mod decisions;
 mod experiments;
 mod management;
@@ -15,6 +16,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::proto::proffer::v1 as wire;
 use super::records::Unreadable;
 use super::status::{code_name, retry_delay};
+use wire::analysis_service_client::AnalysisServiceClient;
 use wire::decision_service_client::DecisionServiceClient;
 use wire::experiment_service_client::ExperimentServiceClient;
 use wire::model_service_client::ModelServiceClient;
@@ -114,6 +116,10 @@ impl Client {
 
     fn experiments(&self) -> ExperimentServiceClient<Channel> {
         ExperimentServiceClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
+    }
+
+    fn analyses(&self) -> AnalysisServiceClient<Channel> {
+        AnalysisServiceClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
     }
 
     fn releases(&self) -> ReleaseServiceClient<Channel> {

@@ -186,7 +186,7 @@ fn read_coverage(coverage: f64) -> Result<f64, Status> {
     Err(status::invalid("coverage", format_args!("must be more than 0 and at most 1, not {coverage}")))
 }
 
-fn check_experiment(id: &str) -> Result<(), Status> {
+pub(super) fn check_experiment(id: &str) -> Result<(), Status> {
     check_named("experiment", "experiment", id)
 }
 

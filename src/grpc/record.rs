@@ -237,7 +237,7 @@ fn write_named(value: NamedValue) -> wire::RecordedValue {
 }
 
 /// Why records cannot be read, as a caller is told.
-pub(super) fn unreadable(error: SealedError) -> RegistryError {
+pub(crate) fn unreadable(error: SealedError) -> RegistryError {
     match error {
         SealedError::Objects(error) => StoreError::from(error).into(),
         SealedError::Damaged { .. }

@@ -119,7 +119,7 @@ impl Rpc {
 pub(super) const OTHER: &str = "other";
 
 /// All calls.
-pub(super) const RPCS: [Rpc; 40] = [
+pub(super) const RPCS: [Rpc; 42] = [
     Rpc::serving("/proffer.v1.DecisionService/Rank", "Rank"),
     Rpc::serving("/proffer.v1.DecisionService/RankStream", "RankStream")
         .offloaded()
@@ -159,6 +159,8 @@ pub(super) const RPCS: [Rpc; 40] = [
     Rpc::management("/proffer.v1.ExperimentService/WithdrawStop", "WithdrawStop").writing().before_release(),
     Rpc::management("/proffer.v1.ExperimentService/ConcludeExperiment", "ConcludeExperiment").writing(),
     Rpc::management("/proffer.v1.ExperimentService/GetShadowReport", "GetShadowReport"),
+    Rpc::management("/proffer.v1.AnalysisService/GetExperimentReport", "GetExperimentReport"),
+    Rpc::management("/proffer.v1.AnalysisService/GetMetrics", "GetMetrics"),
     Rpc::management("/proffer.v1.RecordService/GetDecision", "GetDecision"),
     Rpc::management("/proffer.v1.RecordService/ListDecisions", "ListDecisions"),
     Rpc::probe("/inference.GRPCInferenceService/ServerLive", "ServerLive"),

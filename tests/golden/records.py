@@ -35,7 +35,7 @@ PROTO = Path(__file__).resolve().parent.parent.parent / "proto"
 UTC = dt.timezone.utc
 
 WHOLE, TIME, TEXT, TRUTH = "int64", "timestamp[us, tz=UTC]", "string", "bool"
-TEXTS, NUMBERS, GAPPY = "list<string>", "list<double>", "list<double?>"
+TEXTS, NUMBERS, GAPPY, WHOLES = "list<string>", "list<double>", "list<double?>", "list<int64>"
 # The columns of docs/reference/records.md.
 COLUMNS = {
     "position": WHOLE, "recorded_at": TIME, "decided_at": TIME, "decision_id": TEXT, "request_id": TEXT,
@@ -43,14 +43,15 @@ COLUMNS = {
     "pseudonym_key": TEXT, "count": WHOLE, "explain": WHOLE, "unknown_customer": TRUTH, "segment_id": WHOLE,
     "offer_ids": TEXTS, "priorities": NUMBERS, "propensities": GAPPY, "selection_probabilities": NUMBERS,
     "fallback": TRUTH, "degraded": TEXTS, "error_code": WHOLE, "error_message": TEXT, "call_us": WHOLE,
-    "call_customers": WHOLE, "record": "binary",
+    "call_customers": WHOLE, "held_out": TRUTH, "experiments": TEXTS, "variants": TEXTS, "phases": WHOLES,
+    "assigned_how": WHOLES, "record": "binary",
 }  # fmt: skip
 # Those of CSV.
 FLAT = [name for name in COLUMNS if name != "record"]
 NULLABLE = {"segment_id", "error_code", "error_message"}
 IN_DUCKDB = {
     WHOLE: "BIGINT", TIME: "TIMESTAMP WITH TIME ZONE", TEXT: "VARCHAR", TRUTH: "BOOLEAN", TEXTS: "VARCHAR[]",
-    NUMBERS: "DOUBLE[]", GAPPY: "DOUBLE[]", "binary": "BLOB",
+    NUMBERS: "DOUBLE[]", GAPPY: "DOUBLE[]", WHOLES: "BIGINT[]", "binary": "BLOB",
 }  # fmt: skip
 # Columns that are a field of the record and nothing else.
 FIELDS = [
@@ -146,7 +147,23 @@ def whole(row):
             raise SystemExit(f"{record.decision_id}: `{name}` does not fit the record")
     if row["fallback"] != any(offer.fallback for offer in record.offers):
         raise SystemExit(f"{record.decision_id}: `fallback` does not fit the record")
+    arms = record.assignments
+    repeated = {
+        "held_out": record.held_out,
+        "experiments": [arm.experiment for arm in arms],
+        "variants": [arm.variant for arm in arms],
+        "phases": [signed(arm.phase) for arm in arms],
+        "assigned_how": [arm.how for arm in arms],
+    }
+    for name, value in repeated.items():
+        if row[name] != value:
+            raise SystemExit(f"{record.decision_id}: `{name}` does not fit the record")
     return record
+
+
+def signed(number):
+    """The bits of a whole number as those of a signed one of 64 bits."""
+    return number - 2**64 if number >= 2**63 else number
 
 
 def rows_of(table):
@@ -261,6 +278,7 @@ def flat(line):
     row = line | {name: micros(line[name]) for name in ("recorded_at", "decided_at")}
     for name in ("priorities", "propensities", "selection_probabilities"):
         row[name] = [None if value is None else float(number(value)) for value in line[name]]
+    row["phases"] = [signed(int(phase, 16)) for phase in line["phases"]]
     return row
 
 
@@ -278,7 +296,10 @@ def of_json(line, release):
         default_channel=rest.get("default_channel", ""),
         degraded=line["degraded"],
         refusals=[record_pb2.RecordedRefusal(**refusal) for refusal in rest.get("refusals", [])],
+        held_out=rest.get("held_out", False),
     )
+    for arm in rest.get("assignments", []):
+        record.assignments.add(**(arm | {"phase": int(arm["phase"], 16)}))
     for name in FIELDS:
         setattr(record, name, line[name])
     if rest["as_of"] is not None:
@@ -404,6 +425,7 @@ def as_csv(row):
         for name in ("recorded_at", "decided_at")
     }
     written = {name: time.isoformat(timespec="microseconds").replace("+00:00", "Z") for name, time in times.items()}
+    written["phases"] = ";".join(f"{phase % 2**64:016x}" for phase in row["phases"])
     return {name: cell(row[name]) for name in FLAT} | written
 
 

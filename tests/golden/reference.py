@@ -179,7 +179,8 @@ class Segmentation:
 class Experiment:
     """An experiment of policy.toml with the scheme `growthbook` and variants that change the strategy."""
 
-    KEYS = {"id", "placements", "coverage", "when", "seed", "variant"}
+    # What it is judged by (`metric`) decides nothing.
+    KEYS = {"id", "placements", "coverage", "when", "seed", "variant", "metric"}
     VARIANT_KEYS = {"id", "weight", "strategy"}
 
     def __init__(self, table):

@@ -96,7 +96,7 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
-        about: "a policy with settings that are not enforced",
+        about: "a policy with settings that have no effect",
         spoil: |copy| {
             copy.append("policy.toml", "\n[contact_limits]\nper_week = 3\n[holdout]\nshare = 0.05\nredraw = \"never\"\npercent = 5.0\n");
             copy.append("policy.toml", "[metric]\nid = \"conversion\"\n");
@@ -108,7 +108,7 @@ const CASES: &[Case] = &[
                 "unknown key `contact_limits`; did you mean `contact_limit`?",
             ),
             ("policy.toml", "percent = 5.0", "[holdout]: unknown key `percent`"),
-            ("policy.toml", "[metric]", "metric: not enforced by this version; remove it"),
+            ("policy.toml", "[metric]", "`metric` must be an array of tables ([[metric]])"),
         ],
     },
     Case {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(deprecated, reason = "deprecated fields keep their values for one version, which is tested")]
 
+mod analysis;
 mod bad_files;
 mod bad_models;
 mod bad_requests;

@@ -7,12 +7,14 @@
 //!
 //! Each kind has a table of its columns (`columns/decision.rs`, `columns/outcome.rs`, `columns/shadow.rs`), which says
 //! where a record has what a column holds (`columns/cell.rs`). Everything else follows from it: rows, entries, text
-//! formats. Start reading at [`BatchBuilder::push`] and [`Columns::entry`].
+//! formats. Rows of a few columns, as reports need them, are read without `record` (`columns/narrow.rs`). Start reading
+//! at [`BatchBuilder::push`] and [`Columns::entry`].
 
 mod build;
 mod cell;
 mod decision;
 mod filter;
+mod narrow;
 mod outcome;
 mod shadow;
 mod take;
@@ -31,6 +33,7 @@ use prost::Message;
 pub(crate) use self::build::{BatchBuilder, Builder};
 pub(crate) use self::cell::{Cell, ColumnOf, Shown};
 pub(crate) use self::filter::{Condition, Wanted};
+pub(crate) use self::narrow::{DecisionBatch, Narrow, OutcomeBatch};
 pub(crate) use self::take::{Columns, Rows, each_text};
 use self::weight::Weight;
 use crate::export::NamesOfRelease;

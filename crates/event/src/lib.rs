@@ -53,7 +53,7 @@ pub mod sealed;
 pub mod verify;
 
 pub use columns::Entry;
-pub use read::{EventReader, OfServer, Query, Since};
+pub use read::{EventReader, OfServer, Query, Since, rows};
 pub use sealed::{EventStore, SealedError};
 
 impl proto::FeatureSource {

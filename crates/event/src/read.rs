@@ -3,7 +3,7 @@
 //! Days, row groups and columns that a query does not want are skipped: days by the names of folders, row groups by
 //! their statistics, columns by looking at those of the conditions first. What is left is decoded by two threads
 //! (`read/threads.rs`), row group by row group, and merged (`read/merge.rs`). So memory is bounded, however much a
-//! store holds.
+//! store holds. Reports read rows of a few columns, which is faster (`read/rows.rs`).
 //!
 //! A log that was sealed and not deleted yet has the same events as its sealed files. They are given once: a day of a
 //! log for which there is a sealed file is not read. Logs are listed and opened first, so that one that is sealed in
@@ -17,6 +17,7 @@ mod oldest;
 mod positions;
 mod progress;
 mod query;
+pub mod rows;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -32,7 +33,7 @@ use self::positions::Positions;
 pub use self::progress::ReadProgress;
 pub use self::query::{OfServer, Query, Since};
 pub(crate) use self::query::{Wants, days_of_ids};
-use self::source::Sources;
+use self::source::{OpenedFile, Part, Sources};
 use crate::columns::{Entry, OfRecord};
 use crate::keys::KeyName;
 use crate::kind::{EventRecord, Kind, Record};
@@ -51,6 +52,8 @@ pub struct EventReader {
     logs: Vec<(String, ListLogs)>,
     /// What keeps events of them from being read.
     unread: Vec<Unread>,
+    /// The log files, if they were opened once for all that is read.
+    pinned: Option<Arc<Vec<OpenedFile>>>,
     progress: ReadProgress,
 }
 
@@ -58,7 +61,7 @@ impl EventReader {
     /// Reads the sealed files of a store.
     #[must_use]
     pub fn new(store: EventStore) -> Self {
-        Self { store, logs: Vec::new(), unread: Vec::new(), progress: ReadProgress::default() }
+        Self { store, logs: Vec::new(), unread: Vec::new(), pinned: None, progress: ReadProgress::default() }
     }
 
     /// Reads the log files of a running server, too, as far as they are durable.
@@ -75,6 +78,22 @@ impl EventReader {
         self.unread.extend(log.unread);
         self.logs.push((log.server, Arc::new(move || log.files.clone())));
         self
+    }
+
+    /// A reader of the logs as they are now. They are opened and gone through here, and not again for each scan, so
+    /// that a scan for each day costs little more than one of all days. Logs that it is given later are not read, and
+    /// neither is what is recorded later, until it is sealed. Beyond two million events in logs, it does not keep where
+    /// they are, and goes through their logs again.
+    ///
+    /// If an event of a log is erased meanwhile, a scan is an error that says so: make another one then.
+    ///
+    /// # Errors
+    /// When a log cannot be read.
+    pub fn pinned(&self) -> Result<Self, SealedError> {
+        self.check_logs()?;
+        let logs = self.opened_logs()?;
+        source::index_logs(&logs)?;
+        Ok(Self { pinned: Some(logs), ..self.clone() })
     }
 
     /// Tells `progress` how far a scan is.
@@ -146,6 +165,14 @@ impl EventReader {
         self.scan_readable(kind, query, visit)
     }
 
+    /// The log files, open.
+    fn opened_logs(&self) -> Result<Arc<Vec<OpenedFile>>, SealedError> {
+        match &self.pinned {
+            Some(logs) => Ok(Arc::clone(logs)),
+            None => source::open_logs(&self.logs).map(Arc::new),
+        }
+    }
+
     /// Whether everything in the logs can be read.
     fn check_logs(&self) -> Result<(), SealedError> {
         let [first, others @ ..] = &self.unread[..] else { return Ok(()) };
@@ -167,8 +194,8 @@ impl EventReader {
         if left == 0 {
             return Ok(());
         }
-        let sources = Sources::by_day(&self.store, &self.logs, kind, query, &self.progress)?;
-        threads::run(query, |decoder| {
+        let sources = Sources::by_day(&self.store, &self.opened_logs()?, kind, query, &self.progress)?;
+        threads::run(&|part: &Part| part.load(query), |decoder| {
             merge::all(sources, query, decoder, &mut |entry| {
                 if entry.record.is_erased() {
                     return ControlFlow::Continue(());
@@ -254,8 +281,8 @@ impl EventReader {
         visit: &mut dyn FnMut(Entry) -> ControlFlow<()>,
     ) -> Result<(), SealedError> {
         self.check_logs()?;
-        let sources = Sources::by_server(&self.store, &self.logs, since, &self.progress)?;
-        threads::run(since, |decoder| {
+        let sources = Sources::by_server(&self.store, &self.opened_logs()?, since, &self.progress)?;
+        threads::run(&|part: &Part| part.load(since), |decoder| {
             merge::all(sources, since, decoder, &mut |entry| {
                 if entry.record.is_erased() { ControlFlow::Continue(()) } else { visit(entry) }
             })

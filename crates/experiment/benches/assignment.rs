@@ -52,6 +52,7 @@ fn experiments(scheme: &str) -> Experiments<()> {
         categories: &[],
         context_weights: &[],
         offers: &[],
+        outcomes: &[],
         zone: chrono_tz::Europe::Berlin,
     };
     let policy = Document::parse("policy.toml", &policy).unwrap();

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::assign::{Four, Listed};
 use crate::split::Part;
-use crate::{Exploration, Holdout, Maturity, Prior, Scheme, Shadow, Split};
+use crate::{Exploration, Holdout, Maturity, Measured, Metric, Prior, Scheme, Shadow, Split};
 
-/// The experiments, the shadows, the holdout and the exploration of a release. `R` is a compiled rule.
+/// The experiments, the metrics, the shadows, the holdout and the exploration of a release. `R` is a compiled rule.
 ///
 /// Placements, categories, context weights and offers are indices into the lists of [`crate::Names`].
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct Experiments<R> {
     pub holdout: Option<Holdout>,
     /// The experiments, sorted by id.
     pub all: Vec<Experiment<R>>,
+    /// The metrics, built in and declared, sorted by id.
+    pub metrics: Vec<Metric>,
     /// The shadows, sorted by id.
     pub shadows: Vec<Shadow>,
     /// The exploration of each placement that has one.
@@ -50,6 +52,8 @@ pub struct Experiment<R> {
     pub variants: Vec<Variant>,
     /// The coverages that follow, ascending, each above `coverage` or already reached.
     pub steps: Vec<Step>,
+    /// What it is judged by; `None` without `[experiment.metric]`. It is no part of the phase.
+    pub measured: Option<Measured>,
     /// The line where it begins, for problems with it.
     pub line: usize,
     pub(crate) split: Split,
@@ -164,6 +168,13 @@ impl<R> Experiments<R> {
     pub fn find(&self, id: &str) -> Option<(usize, &Experiment<R>)> {
         let index = self.all.binary_search_by(|experiment| experiment.id.as_str().cmp(id)).ok()?;
         Some((index, &self.all[index]))
+    }
+
+    /// The metric called `id` and its index.
+    #[must_use]
+    pub fn find_metric(&self, id: &str) -> Option<(usize, &Metric)> {
+        let index = crate::metric::find(&self.metrics, id)?;
+        Some((index, &self.metrics[index]))
     }
 
     /// The exploration of a placement without an experiment.

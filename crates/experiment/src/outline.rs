@@ -29,6 +29,8 @@ pub struct Outline {
     pub variants: Vec<OutlinedVariant>,
     /// Its schedule.
     pub steps: Vec<Step>,
+    /// Whether it has guardrails: its schedule goes on only where they allow it.
+    pub has_guardrails: bool,
     /// A digest of all but the schedule and the listed customers.
     pub definition: u64,
 }
@@ -80,6 +82,7 @@ fn of_table(table: &Table) -> Result<Outline, EditError> {
         group: text(table, "group"),
         variants: tables(table.get("variant")).into_iter().map(variant).collect(),
         steps: steps.ok_or_else(|| missing("step"))?,
+        has_guardrails: has_guardrails(table),
         definition: definition(table),
         id,
     })
@@ -98,6 +101,11 @@ fn variant(table: &Table) -> OutlinedVariant {
 fn step(table: &Table) -> Option<Step> {
     let after = document::settings::duration(table.get("after")?.as_str()?).ok()?;
     Some(Step { coverage: number(table, "coverage")?, after })
+}
+
+fn has_guardrails(table: &Table) -> bool {
+    let metric = table.get("metric").and_then(Value::as_table);
+    !tables(metric.and_then(|metric| metric.get("guardrails"))).is_empty()
 }
 
 /// The digest of what only a person changes, and of the coverage and the state.

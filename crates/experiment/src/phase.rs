@@ -8,7 +8,7 @@ use crate::{Changes, Experiment, Method};
 /// A digest of what an experiment is. Results are keyed by experiment and phase.
 ///
 /// It changes with the scheme, the seed, the weights, `when`, the group, the placements, and what a variant is called
-/// or changes. It does not with the coverage, the state, the schedule or the listed customers.
+/// or changes. It does not with the coverage, the state, the schedule, the listed customers, or what it is judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Phase(pub u64);
 

@@ -1,9 +1,12 @@
-//! Reads experiments, shadows, the holdout and exploration from `policy.toml`, and new offers from `offers.toml`.
+//! Reads experiments, metrics, shadows, the holdout and exploration from `policy.toml`, and new offers from
+//! `offers.toml`.
 //!
 //! Every problem is reported with its line. Keys of other readers are left alone: this reader looks at `[[experiment]]`,
-//! `[[shadow]]` and `[holdout]`, at `exploration` of each `[[placement]]`, and at `prior` and `maturity` of each `[[offer]]`.
+//! `[[metric]]`, `[[shadow]]` and `[holdout]`, at `exploration` of each `[[placement]]`, and at `prior` and `maturity` of
+//! each `[[offer]]`.
 
 mod clash;
+mod metric;
 mod named;
 mod shadow;
 mod value;
@@ -18,15 +21,16 @@ use crate::assign::{Four, Listed};
 use crate::holdout::SALT;
 use crate::split::{MOST_VARIANTS, Part};
 use crate::{
-    Experiment, Experiments, Exploration, Group, Holdout, Maturity, Newcomer, Prior, Redraw, Scheme, Split,
-    SplitError, State, Step, Variant, When,
+    Experiment, Experiments, Exploration, Group, Holdout, Maturity, Metric, Newcomer, Prior, Redraw, Scheme,
+    Split, SplitError, State, Step, Variant, When,
 };
 
 /// The most experiments of a policy: each costs every customer a hash.
 const MOST_EXPERIMENTS: usize = 100;
 
-/// What belongs to statistics, which this version does not have.
-const UNENFORCED: [&str; 2] = ["metric", "guardrails"];
+/// Keys that have no effect where they are not looked for, and where they belong.
+const GUARDRAILS: (&str, &str) = ("guardrails", "[experiment.metric]");
+const METRIC: (&str, &str) = ("metric", "the [[experiment]]");
 
 /// What experiments may name, each list in the order of the caller's indices.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +43,8 @@ pub struct Names<'a> {
     pub context_weights: &'a [&'a str],
     /// The ids of the offers.
     pub offers: &'a [&'a str],
+    /// The types of outcomes, built in and declared.
+    pub outcomes: &'a [&'a str],
     /// The zone of the policy.
     pub zone: Tz,
 }
@@ -80,7 +86,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Reads the experiments and shadows of a policy and the new offers of `offers`, the roots of both files.
+/// Reads the experiments, metrics and shadows of a policy and the new offers of `offers`, the roots of both files.
 ///
 /// `rule` compiles the rule under a key, and reports what is wrong with it. The result may be used only if neither
 /// document has a problem.
@@ -90,7 +96,8 @@ pub fn read<R>(
     names: &Names<'_>,
     mut rule: impl FnMut(&Table<'_, '_>, &str) -> Option<R>,
 ) -> Experiments<R> {
-    refuse(policy, &UNENFORCED);
+    refuse(policy, &[GUARDRAILS]);
+    let metrics = metric::read(policy, names);
     let holdout = read_holdout(policy, names.zone);
     let tables = policy.tables("experiment");
     if tables.len() > MOST_EXPERIMENTS {
@@ -106,7 +113,7 @@ pub fn read<R>(
     let mut all: Vec<(Experiment<R>, &Table<'_, '_>)> = tables
         .iter()
         .take(MOST_EXPERIMENTS)
-        .filter_map(|table| Some((read_experiment(table, names, &mut groups, &mut rule)?, table)))
+        .filter_map(|table| Some((read_experiment(table, names, &metrics, &mut groups, &mut rule)?, table)))
         .collect();
     // Stable, so that the later of two equal ids in the file is reported.
     all.sort_by(|(left, _), (right, _)| left.id.cmp(&right.id));
@@ -117,13 +124,13 @@ pub fn read<R>(
     let shadows = shadow::read(policy, names);
     let exploration = read_placements(policy, names);
     let newcomers = read_newcomers(offers, names);
-    Experiments { holdout, all, shadows, exploration, newcomers, at_placement, listed }
+    Experiments { holdout, all, metrics, shadows, exploration, newcomers, at_placement, listed }
 }
 
-/// Reports those of `keys` that are present: a setting that is not enforced must not look effective.
-fn refuse(table: &Table<'_, '_>, keys: &[&str]) {
-    for key in keys.iter().filter(|key| table.has(key)) {
-        table.problem_at(key, format!("{key}: not enforced by this version; remove it"));
+/// Reports those of `keys` that are present: a setting without effect must not look effective.
+fn refuse(table: &Table<'_, '_>, keys: &[(&str, &str)]) {
+    for (key, place) in keys.iter().filter(|(key, _)| table.has(key)) {
+        table.problem_at(key, format!("`{key}` belongs to {place}; move it there"));
     }
 }
 
@@ -149,6 +156,7 @@ fn read_holdout(policy: &Table<'_, '_>, zone: Tz) -> Option<Holdout> {
 fn read_experiment<R>(
     table: &Table<'_, '_>,
     names: &Names<'_>,
+    metrics: &[Metric],
     groups: &mut Vec<String>,
     rule: &mut impl FnMut(&Table<'_, '_>, &str) -> Option<R>,
 ) -> Option<Experiment<R>> {
@@ -178,7 +186,8 @@ fn read_experiment<R>(
     let variants: Vec<Option<Variant>> = tables.iter().take(MOST_VARIANTS).enumerate().map(read).collect();
     // A weight that is missing or not a share has been reported: nothing can be said about the others.
     let variants: Option<Vec<Variant>> = variants.into_iter().collect();
-    refuse(table, &UNENFORCED);
+    let measured = metric::read_measured(table, metrics);
+    refuse(table, &[GUARDRAILS]);
     table.finish();
     let (variants, group) = (variants?, group.ok()?);
     variant::check_twins(&tables, &variants);
@@ -209,6 +218,7 @@ fn read_experiment<R>(
         group,
         variants,
         steps,
+        measured,
         line,
         split,
     })
@@ -330,7 +340,7 @@ fn read_steps(table: &Table<'_, '_>, tables: &[Table<'_, '_>], coverage: f64) ->
 
 fn read_step(step: &Table<'_, '_>) -> (Option<Share>, Option<After>) {
     let read = (value::needed(step, "coverage"), value::needed(step, "after"));
-    refuse(step, &UNENFORCED);
+    refuse(step, &[METRIC, GUARDRAILS]);
     step.finish();
     read
 }

@@ -53,8 +53,14 @@ fn arms(
         |(index, weight)| format!("[[experiment.variant]]\nid = \"v{index}\"\nweight = {weight:?}\n");
     policy.extend(weights.iter().enumerate().map(variant));
     let placements = [PlacementNames { id: "home", models: Vec::new() }];
-    let (categories, context_weights, offers) = (&[], &[], &[]);
-    let names = Names { placements: &placements, categories, context_weights, offers, zone: chrono_tz::UTC };
+    let names = Names {
+        placements: &placements,
+        categories: &[],
+        context_weights: &[],
+        offers: &[],
+        outcomes: &[],
+        zone: chrono_tz::UTC,
+    };
     let document = Document::parse("policy.toml", &policy).unwrap();
     let no_offers = Document::parse("offers.toml", "").unwrap();
     let experiments = read(&document.root(), &no_offers.root(), &names, |_, _| Some(()));

@@ -1,4 +1,4 @@
-//! Reads experiments, the holdout and exploration with the names and the rules of a catalog.
+//! Reads experiments, metrics, the holdout and exploration with the names and the rules of a catalog.
 
 use experiment::{CategoryNames, Experiments, Phase, PlacementNames};
 
@@ -35,11 +35,13 @@ pub(super) fn read(
         .collect();
     let context_weights: Vec<&str> = context_weights.iter().collect();
     let offers: Vec<&str> = names.offers.iter().collect();
+    let outcomes: Vec<&str> = names.outcomes.iter().map(|outcome| outcome.id.as_str()).collect();
     let known = experiment::Names {
         placements: &placements,
         categories: &categories,
         context_weights: &context_weights,
         offers: &offers,
+        outcomes: &outcomes,
         zone: names.zone,
     };
     let found = experiment::read(policy_root, offers_root, &known, |table, key| rule(table, key, names));

@@ -45,7 +45,8 @@ pub struct Catalog {
     pub library: OfferLibrary,
     /// Categories, placements and context weights.
     pub policy: Policy,
-    /// Experiments, the holdout and exploration. Placements, categories, context weights and offers are by index.
+    /// Experiments, metrics, the holdout and exploration. Placements, categories, context weights and offers are by
+    /// index.
     pub experiments: Experiments<Rule>,
     /// The phase of each experiment.
     pub phases: Vec<Phase>,

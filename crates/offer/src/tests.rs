@@ -259,3 +259,33 @@ fn the_shadows_of_a_policy_are_those_of_its_names() {
         "{message}"
     );
 }
+
+#[test]
+fn metrics_count_the_outcomes_of_the_policy() {
+    let metric = "\n[[outcome]]\nid = \"called_back\"\nkind = \"positive\"\n[[metric]]\nid = \"calls\"\n\
+                  numerator = { outcome = \"called_back\", sum = \"count\" }\nper = \"decision\"\nbetter = \"higher\"\n";
+    let with = catalog(OFFERS, &format!("{POLICY}{metric}")).unwrap();
+    let (_, calls) = with.experiments.find_metric("calls").unwrap();
+    assert_eq!(calls.denominator, experiment::Denominator::Decisions);
+    let wrong = metric.replace("id = \"called_back\"", "id = \"called\"");
+    let message = catalog(OFFERS, &format!("{POLICY}{wrong}")).unwrap_err().to_string();
+    let expected = "metric `calls` [numerator]: `outcome`: unknown outcome `called_back`, not built in and no [[outcome]]";
+    assert!(message.contains(expected), "{message}");
+}
+
+#[test]
+fn the_metrics_of_every_policy_count_outcomes_of_every_policy() {
+    use experiment::{Denominator, Numerator};
+    for metric in experiment::built_in() {
+        let mut sums = Vec::new();
+        if let Numerator::Outcomes(sum) = &metric.numerator {
+            sums.push(sum);
+        }
+        if let Denominator::Outcomes(sum) = &metric.denominator {
+            sums.push(sum);
+        }
+        for outcome in sums.into_iter().flat_map(|sum| &sum.outcomes) {
+            assert!(OUTCOMES.iter().any(|(known, _)| known == outcome), "{}: {outcome}", metric.id);
+        }
+    }
+}

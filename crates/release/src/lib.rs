@@ -34,13 +34,14 @@ pub use load::{
     AssignedSegment, CONSENT_PREFIX, ConsentFeature, FeatureUsage, LoadedShadow, ModelIndex, Release,
     ReleaseSource, Replacement, Scorer, Segmenter, UsedFeatures,
 };
-pub use ramps::{Ramps, RampsParts};
+pub use ramps::{Guardrails, Judgement, Ramps, RampsParts};
 pub use records::{
     Change, ChangedExperiment, ConcludedExperiment, CreatedRelease, Current, Evidence, ExperimentDetail,
-    ExperimentList, ExperimentStep, ExperimentSummary, FileChange, GateOutcome, GateReport, ModelChange,
-    ModelSummary, Order, PendingStop, Promotion, PushHeader, Pushed, RELEASE_FILES, RefusedRelease,
-    ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseRecord, Schedule, ServingState, StepAction,
-    StepRecord, VariantSummary, Verdict, VersionDetail, VersionFile, VersionState, VersionSummary,
+    ExperimentList, ExperimentStep, ExperimentSummary, FileChange, GateOutcome, GateReport,
+    GuardrailEvidence, ModelChange, ModelSummary, Order, PendingStop, Promotion, PushHeader, Pushed,
+    RELEASE_FILES, RefusedRelease, ReleaseDiff, ReleaseDraft, ReleaseFiles, ReleaseList, ReleaseRecord,
+    Schedule, ServingState, StepAction, StepRecord, VariantSummary, Verdict, VersionDetail, VersionFile,
+    VersionState, VersionSummary,
 };
 pub use registry::{Registry, RegistryParts, UPLOAD_BYTES, Upload};
 use review::refusals;

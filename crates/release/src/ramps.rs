@@ -4,14 +4,20 @@
 //! that it was made from. If somebody promoted something else meanwhile, it is made again from that. So nothing that a
 //! person promoted is ever undone. A step checks that its text loads; models do not change, so no gate runs.
 //!
-//! Start reading at [`Ramps::change`]. `ramps/schedule.rs` says when a schedule takes its next step, `ramps/stops.rs`
-//! what happens to a stop while the store is away.
+//! Start reading at [`Ramps::change`]. `ramps/schedule.rs` says when a schedule takes its next step,
+//! `ramps/guardrails.rs` what may hold it or end the experiment, `ramps/advance.rs` who takes the steps that nobody asks
+//! for, and `ramps/stops.rs` what happens to a stop while the store is away.
 
+mod advance;
+mod guardrails;
 mod history;
 mod kept;
 mod patience;
 mod schedule;
+mod step;
 mod stops;
+#[cfg(test)]
+mod tests;
 mod unpromoted;
 mod view;
 
@@ -23,9 +29,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use experiment::State;
 use experiment::edit::{self, Concluded, EditError};
 
+use self::advance::Advancing;
+pub use self::guardrails::{Guardrails, Judgement};
 use self::history::History;
 use self::kept::Kept;
-use self::schedule::Advancing;
+use self::step::{Step, told};
 use self::stops::Stops;
 use self::unpromoted::Unpromoted;
 use self::view::{Standing, View};
@@ -59,6 +67,8 @@ pub struct RampsParts {
     /// The file in which pending stops outlive the process, in a directory that this process alone writes to. `None`:
     /// they are forgotten when it ends.
     pub pending_stops: Option<PathBuf>,
+    /// What guardrails say of experiments; `None`: nobody looks here, and a schedule with guardrails takes no step.
+    pub guardrails: Option<Arc<dyn Guardrails>>,
 }
 
 /// Changes experiments; clones are handles to the same one.
@@ -84,15 +94,6 @@ impl fmt::Debug for Ramps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Ramps").field(&self.shared.parts.store.location()).finish()
     }
-}
-
-/// What a step does, in words of the text of a policy.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Step {
-    action: StepAction,
-    state: State,
-    coverage: f64,
-    scheduled: bool,
 }
 
 impl Ramps {
@@ -121,8 +122,7 @@ impl Ramps {
     /// When the store cannot be read and never was.
     pub fn list(&self) -> Result<ExperimentList, RegistryError> {
         let (view, store_error) = self.last_view()?;
-        let stops = self.stops();
-        let experiments = view.standings.iter().map(|standing| standing.summary(&stops)).collect();
+        let experiments = view.standings.iter().map(|standing| self.summary(standing)).collect();
         Ok(ExperimentList { release: view.current.release, experiments, store_error })
     }
 
@@ -132,7 +132,7 @@ impl Ramps {
     /// [`RegistryError::NotFound`]; as [`Ramps::list`].
     pub fn get(&self, id: &str) -> Result<ExperimentDetail, RegistryError> {
         let (view, mut store_error) = self.last_view()?;
-        let experiment = view.standing(id)?.summary(&self.stops());
+        let experiment = self.summary(view.standing(id)?);
         let steps = self.steps_of(id).unwrap_or_else(|error| {
             store_error = error.to_string();
             Vec::new()
@@ -178,12 +178,12 @@ impl Ramps {
 
     /// Makes and promotes the step that `decide` derives from the present, until no other promotion comes between.
     /// `None`: nothing is to be done.
-    fn step(
+    fn step<'e>(
         &self,
         id: &str,
         (author, reason): (&str, &str),
         call: &Call,
-        decide: impl Fn(&Standing) -> Result<Option<Step>, RegistryError>,
+        decide: impl Fn(&Standing) -> Result<Option<Step<'e>>, RegistryError>,
     ) -> Result<ChangedExperiment, RegistryError> {
         let RampsParts { store, deployer, metrics, .. } = &self.shared.parts;
         let mut current = 0;
@@ -220,6 +220,7 @@ impl Ramps {
                 coverage: step.coverage,
                 scheduled: step.scheduled,
                 winner: String::new(),
+                evidence: step.evidence.cloned(),
             };
             let note = told(id, step, reason);
             let release = self.release_of(made, (author, note), &base, &policy)?;
@@ -294,6 +295,7 @@ impl Ramps {
             coverage: standing.outline.coverage,
             scheduled: false,
             winner: winner.to_owned(),
+            evidence: None,
         };
         let later: Vec<u64> = store
             .releases()?
@@ -325,63 +327,6 @@ impl Ramps {
     fn parts(&self) -> &RampsParts {
         &self.shared.parts
     }
-}
-
-impl Standing {
-    /// The step that carries out an order; `None` if nothing is to be done.
-    fn ordered(&self, order: Order) -> Result<Option<Step>, RegistryError> {
-        let (id, state, now) = (&self.outline.id, self.outline.state, self.outline.coverage);
-        let refuse = |why: &str| {
-            Err(RegistryError::Precondition(format!("experiment `{id}` is {}: {why}", state.name())))
-        };
-        let step = |action, state| Some(Step { action, state, coverage: now, scheduled: false });
-        match (order, state) {
-            (Order::Start, State::Draft | State::Running | State::Paused) => {
-                Ok(step(StepAction::Start, State::Running))
-            }
-            (Order::Start, State::Stopped) => refuse(
-                "that is for good, since its results would mix; give it another id in a release of your own",
-            ),
-            (Order::Ramp { coverage }, State::Running) => {
-                if coverage < now {
-                    let message = format!(
-                        "must be more than the {now} that it has, not {coverage}: a ramp only rises; pause or stop it"
-                    );
-                    return Err(RegistryError::Invalid { field: "coverage".to_owned(), message });
-                }
-                let rises = coverage > now;
-                let ramp = Step { action: StepAction::Ramp, state, coverage, scheduled: false };
-                Ok(rises.then_some(ramp))
-            }
-            (Order::Ramp { .. }, State::Draft | State::Paused) => refuse("start it first"),
-            (Order::Ramp { .. }, State::Stopped) => refuse("nobody is in an arm any more"),
-            (Order::Pause, State::Running) => Ok(step(StepAction::Pause, State::Paused)),
-            (Order::Pause, State::Paused) | (Order::Stop, State::Stopped) => Ok(None),
-            (Order::Pause, State::Draft | State::Stopped) => refuse("only one that runs can be paused"),
-            (Order::Stop, State::Draft | State::Running | State::Paused) => {
-                Ok(step(StepAction::Stop, State::Stopped))
-            }
-        }
-    }
-
-    /// The text of a policy after a step.
-    fn edited(&self, policy: &str, step: Step) -> Result<String, RegistryError> {
-        let (id, outline) = (&self.outline.id, &self.outline);
-        let mut text = policy.to_owned();
-        if step.state != outline.state {
-            text = edit::set_state(&text, id, step.state)?;
-        }
-        if step.coverage > outline.coverage {
-            text = edit::set_coverage(&text, id, step.coverage)?;
-        }
-        Ok(text)
-    }
-}
-
-/// What a step is for, as its release has it.
-fn told(id: &str, step: Step, reason: &str) -> String {
-    let told = format!("experiment {id}: {}, coverage {}", step.action.word(), step.coverage);
-    if reason.is_empty() { told } else { format!("{told}: {reason}") }
 }
 
 fn unchanged(view: &View, standing: &Standing) -> ChangedExperiment {

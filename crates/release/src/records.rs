@@ -13,7 +13,7 @@ pub use experiment::{
     Order, PendingStop, Schedule, StepRecord, VariantSummary,
 };
 use model::onnx::GraphFacts;
-pub use step::{ExperimentStep, StepAction};
+pub use step::{ExperimentStep, GuardrailEvidence, StepAction};
 
 /// The three files of a release that people edit, in the order in which they are read.
 pub const RELEASE_FILES: [&str; 3] = ["features.toml", "offers.toml", "policy.toml"];

@@ -12,6 +12,7 @@ mod experiments;
 mod golden;
 mod limits;
 mod lines;
+mod metrics;
 mod placements;
 mod rules;
 mod shadows;
@@ -58,6 +59,7 @@ const WARNING: &[Reviewer] = &[
     experiments::warn,
     golden::warn,
     limits::warn,
+    metrics::warn,
     placements::warn,
     rules::warn,
     shadows::warn,

@@ -168,10 +168,11 @@ fn pending(id: &str, stop: &PendingStop) -> String {
 
 fn next(schedule: &Schedule) -> String {
     let coverage = percent(schedule.coverage);
-    if schedule.halted.is_empty() {
-        return format!("{coverage} at {}", schedule.at);
+    let Schedule { at, halted, held, .. } = schedule;
+    if !halted.is_empty() {
+        return format!("{coverage}, halted: {halted}; start it to let its schedule go on");
     }
-    format!("{coverage}, halted: {}; start it to let its schedule go on", schedule.halted)
+    if held.is_empty() { format!("{coverage} at {at}") } else { format!("{coverage} at {at}, held: {held}") }
 }
 
 fn add_store_error(text: &mut String, error: &str) {
@@ -220,6 +221,7 @@ mod tests {
                 coverage: 0.25,
                 at: "2026-05-01T00:00:00Z".to_owned(),
                 halted: String::new(),
+                held: String::new(),
             }),
             pending_stop: Some(PendingStop {
                 author: "anna".to_owned(),
@@ -253,6 +255,18 @@ mod tests {
         told.experiments.clear();
         told.store_error.clear();
         assert_eq!(list(&told), "release 4, which is current, has no experiments");
+    }
+
+    #[test]
+    fn a_schedule_says_when_it_goes_on_and_what_keeps_it() {
+        let told = |halted: &str, held: &str| {
+            let (at, [halted, held]) = ("noon".to_owned(), [halted, held].map(str::to_owned));
+            next(&Schedule { coverage: 0.25, at, halted, held })
+        };
+        assert_eq!(told("", ""), "25 % at noon");
+        assert_eq!(told("", "too few customers"), "25 % at noon, held: too few customers");
+        let halted = "25 %, halted: anna did this; start it to let its schedule go on";
+        assert_eq!(told("anna did this", ""), halted);
     }
 
     #[test]
@@ -294,6 +308,7 @@ mod tests {
             coverage: 0.25,
             scheduled: false,
             winner: "a".to_owned(),
+            evidence: None,
         };
         let record = ReleaseRecord {
             number: 7,
@@ -326,6 +341,7 @@ mod tests {
             author: "schedule".to_owned(),
             reason: "its schedule".to_owned(),
             time: "2026-04-29T00:00:00Z".to_owned(),
+            evidence: None,
         };
         let told = ExperimentDetail {
             release: 4,

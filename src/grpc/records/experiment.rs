@@ -4,7 +4,7 @@ use super::{Unreadable, all, each, present, wire};
 use experiment::State;
 use release::{
     ChangedExperiment, ConcludedExperiment, ExperimentDetail, ExperimentList, ExperimentStep,
-    ExperimentSummary, PendingStop, Schedule, StepAction, StepRecord, VariantSummary,
+    ExperimentSummary, GuardrailEvidence, PendingStop, Schedule, StepAction, StepRecord, VariantSummary,
 };
 
 fn to_state(state: State) -> i32 {
@@ -36,6 +36,7 @@ fn to_action(action: StepAction) -> i32 {
         StepAction::Pause => wire::ExperimentAction::Pause,
         StepAction::Stop => wire::ExperimentAction::Stop,
         StepAction::Conclude => wire::ExperimentAction::Conclude,
+        StepAction::RollBack => wire::ExperimentAction::RollBack,
     };
     action.into()
 }
@@ -47,16 +48,32 @@ fn from_action(action: i32) -> Result<StepAction, Unreadable> {
         Ok(wire::ExperimentAction::Pause) => Ok(StepAction::Pause),
         Ok(wire::ExperimentAction::Stop) => Ok(StepAction::Stop),
         Ok(wire::ExperimentAction::Conclude) => Ok(StepAction::Conclude),
+        Ok(wire::ExperimentAction::RollBack) => Ok(StepAction::RollBack),
         Ok(wire::ExperimentAction::Unspecified) | Err(_) => {
             Err(Unreadable(format!("a step of an experiment has the action {action}")))
         }
     }
 }
 
+impl From<GuardrailEvidence> for wire::GuardrailEvidence {
+    fn from(evidence: GuardrailEvidence) -> Self {
+        let GuardrailEvidence { metric, variant, delta, low, high, tolerate, customers } = evidence;
+        Self { metric, variant, delta, low, high, tolerate, customers }
+    }
+}
+
+impl From<wire::GuardrailEvidence> for GuardrailEvidence {
+    fn from(evidence: wire::GuardrailEvidence) -> Self {
+        let wire::GuardrailEvidence { metric, variant, delta, low, high, tolerate, customers } = evidence;
+        Self { metric, variant, delta, low, high, tolerate, customers }
+    }
+}
+
 impl From<ExperimentStep> for wire::ExperimentStep {
     fn from(step: ExperimentStep) -> Self {
-        let ExperimentStep { experiment, action, base, over, coverage, scheduled, winner } = step;
-        Self { experiment, action: to_action(action), base, over, coverage, scheduled, winner }
+        let ExperimentStep { experiment, action, base, over, coverage, scheduled, winner, evidence } = step;
+        let (action, evidence) = (to_action(action), evidence.map(Into::into));
+        Self { experiment, action, base, over, coverage, scheduled, winner, evidence }
     }
 }
 
@@ -64,8 +81,10 @@ impl TryFrom<wire::ExperimentStep> for ExperimentStep {
     type Error = Unreadable;
 
     fn try_from(step: wire::ExperimentStep) -> Result<Self, Unreadable> {
-        let wire::ExperimentStep { experiment, action, base, over, coverage, scheduled, winner } = step;
-        Ok(Self { experiment, action: from_action(action)?, base, over, coverage, scheduled, winner })
+        let wire::ExperimentStep { experiment, action, base, over, coverage, scheduled, winner, evidence } =
+            step;
+        let (action, evidence) = (from_action(action)?, evidence.map(Into::into));
+        Ok(Self { experiment, action, base, over, coverage, scheduled, winner, evidence })
     }
 }
 
@@ -85,15 +104,15 @@ impl From<wire::ExperimentVariant> for VariantSummary {
 
 impl From<Schedule> for wire::ExperimentSchedule {
     fn from(schedule: Schedule) -> Self {
-        let Schedule { coverage, at, halted } = schedule;
-        Self { coverage, at, halted }
+        let Schedule { coverage, at, halted, held } = schedule;
+        Self { coverage, at, halted, held }
     }
 }
 
 impl From<wire::ExperimentSchedule> for Schedule {
     fn from(schedule: wire::ExperimentSchedule) -> Self {
-        let wire::ExperimentSchedule { coverage, at, halted } = schedule;
-        Self { coverage, at, halted }
+        let wire::ExperimentSchedule { coverage, at, halted, held } = schedule;
+        Self { coverage, at, halted, held }
     }
 }
 
@@ -169,8 +188,10 @@ impl TryFrom<wire::Experiment> for ExperimentSummary {
 
 impl From<StepRecord> for wire::ExperimentStepRecord {
     fn from(record: StepRecord) -> Self {
-        let StepRecord { action, coverage, release, base, scheduled, author, reason, time } = record;
-        Self { action: to_action(action), coverage, release, base, scheduled, author, reason, time }
+        let StepRecord { action, coverage, release, base, scheduled, author, reason, time, evidence } =
+            record;
+        let (action, evidence) = (to_action(action), evidence.map(Into::into));
+        Self { action, coverage, release, base, scheduled, author, reason, time, evidence }
     }
 }
 
@@ -178,9 +199,19 @@ impl TryFrom<wire::ExperimentStepRecord> for StepRecord {
     type Error = Unreadable;
 
     fn try_from(record: wire::ExperimentStepRecord) -> Result<Self, Unreadable> {
-        let wire::ExperimentStepRecord { action, coverage, release, base, scheduled, author, reason, time } =
-            record;
-        Ok(Self { action: from_action(action)?, coverage, release, base, scheduled, author, reason, time })
+        let wire::ExperimentStepRecord {
+            action,
+            coverage,
+            release,
+            base,
+            scheduled,
+            author,
+            reason,
+            time,
+            evidence,
+        } = record;
+        let (action, evidence) = (from_action(action)?, evidence.map(Into::into));
+        Ok(Self { action, coverage, release, base, scheduled, author, reason, time, evidence })
     }
 }
 
@@ -256,7 +287,7 @@ mod tests {
     use proptest::option;
     use proptest::prelude::*;
 
-    use super::super::tests::{action, current, record, text};
+    use super::super::tests::{action, current, evidence, record, text};
     use super::*;
 
     prop_compose! {
@@ -274,8 +305,8 @@ mod tests {
     }
 
     prop_compose! {
-        fn schedule()(coverage in 0.0..=1.0, at in text(), halted in text()) -> Schedule {
-            Schedule { coverage, at, halted }
+        fn schedule()(coverage in 0.0..=1.0, at in text(), halted in text(), held in text()) -> Schedule {
+            Schedule { coverage, at, halted, held }
         }
     }
 
@@ -296,9 +327,9 @@ mod tests {
     prop_compose! {
         fn done()(
             action in action(), coverage in 0.0..=1.0, release: u64, base: u64, scheduled: bool, author in text(),
-            reason in text(), time in text(),
+            reason in text(), time in text(), evidence in option::of(evidence()),
         ) -> StepRecord {
-            StepRecord { action, coverage, release, base, scheduled, author, reason, time }
+            StepRecord { action, coverage, release, base, scheduled, author, reason, time, evidence }
         }
     }
 

@@ -3,7 +3,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use release::{ExperimentStep, StepAction};
+use release::{ExperimentStep, GuardrailEvidence, StepAction};
 
 pub(super) fn text() -> impl Strategy<Value = String> {
     "\\PC{0,8}"
@@ -40,17 +40,26 @@ prop_compose! {
 }
 
 prop_compose! {
+    pub(super) fn evidence()(
+        metric in text(), variant in text(), delta in -1.0..1.0, low in -1.0..1.0, high in -1.0..1.0,
+        tolerate in 0.0..1.0, customers: u64,
+    ) -> GuardrailEvidence {
+        GuardrailEvidence { metric, variant, delta, low, high, tolerate, customers }
+    }
+}
+
+prop_compose! {
     pub(super) fn step()(
         experiment in text(), action in action(), base: u64, over: u64, coverage in 0.0..=1.0, scheduled: bool,
-        winner in text(),
+        winner in text(), evidence in option::of(evidence()),
     ) -> ExperimentStep {
-        ExperimentStep { experiment, action, base, over, coverage, scheduled, winner }
+        ExperimentStep { experiment, action, base, over, coverage, scheduled, winner, evidence }
     }
 }
 
 pub(super) fn action() -> impl Strategy<Value = StepAction> {
-    use StepAction::{Conclude, Pause, Ramp, Start, Stop};
-    prop::sample::select(vec![Start, Ramp, Pause, Stop, Conclude])
+    use StepAction::{Conclude, Pause, Ramp, RollBack, Start, Stop};
+    prop::sample::select(vec![Start, Ramp, Pause, Stop, Conclude, RollBack])
 }
 
 prop_compose! {

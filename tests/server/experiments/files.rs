@@ -47,7 +47,8 @@ category_weights = { card = 5.0 }
 context_weights = { sprung = 5.0 }
 exploration = { method = "thompson" }
 [experiment.metric]
-primary = "conversion"
+primary = "convertion"
+guardrails = [{ metric = "opt_out_rate", tolerate = -1 }]
 
 [[experiment]]
 id = "second"
@@ -111,13 +112,19 @@ const FOUND: &[(&str, &str, &str)] = &[
     ),
     (
         "policy.toml",
-        "[experiment.metric]",
-        "experiment `first`: metric: not enforced by this version; remove it",
+        "convertion",
+        "experiment `first` [metric]: `primary`: unknown metric `convertion`, not built in and no [[metric]]; did you mean \
+         `conversion`?",
+    ),
+    (
+        "policy.toml",
+        "tolerate = -1",
+        "experiment `first` [metric] [guardrails]: `tolerate` must be a loss of at least 0",
     ),
     (
         "policy.toml",
         "guardrails = []",
-        "experiment `second`: guardrails: not enforced by this version; remove it",
+        "experiment `second`: `guardrails` belongs to [experiment.metric]; move it there",
     ),
     ("policy.toml", "\"growthbok\"", "experiment `second`: `scheme` must be one of"),
     (

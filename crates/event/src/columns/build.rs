@@ -11,7 +11,7 @@ use arrow_array::builder::{
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Field, SchemaRef};
 
-use super::cell::{Cell, Each, EachSome, Part, SomePart};
+use super::cell::{Cell, Each, EachSome, NumbersOf, Part, SomePart, TextsOf};
 use super::{Cells, Columnar, Entry, schema};
 use crate::kind::{EventRecord, Kind};
 
@@ -119,6 +119,9 @@ enum Filling<R> {
     EachCount(Each<R, u32>, ListBuilder<Int64Builder>),
     EachPartNumber(EachSome<R, f64>, ListBuilder<Float64Builder>),
     Follows(fn(&R) -> bool, BooleanBuilder),
+    FollowTexts(TextsOf<R>, ListBuilder<StringBuilder>),
+    FollowCounts(NumbersOf<R, u32>, ListBuilder<Int64Builder>),
+    FollowDigests(NumbersOf<R, u64>, ListBuilder<Int64Builder>),
 }
 
 impl<R> Filling<R> {
@@ -141,10 +144,13 @@ impl<R> Filling<R> {
             Cell::EachCount(each) => Self::EachCount(*each, whole_lists()),
             Cell::EachPartNumber(each) => Self::EachPartNumber(*each, number_lists(true)),
             Cell::Follows(of) => Self::Follows(*of, BooleanBuilder::new()),
+            Cell::FollowTexts(each) => Self::FollowTexts(*each, text_lists()),
+            Cell::FollowCounts(each) => Self::FollowCounts(*each, whole_lists()),
+            Cell::FollowDigests(each) => Self::FollowDigests(*each, whole_lists()),
         }
     }
 
-    /// Takes what the column holds out of a record.
+    /// Takes what the column holds out of a record. What follows from other fields stays there.
     fn take(&mut self, record: &mut R) {
         match self {
             Self::Time(of, column) => column.append_value(mem::take(of(record))),
@@ -193,6 +199,18 @@ impl<R> Filling<R> {
                 column.append(true);
             }
             Self::Follows(of, column) => column.append_value(of(record)),
+            Self::FollowTexts(each, column) => {
+                each(record, &mut |text| column.values().append_value(text));
+                column.append(true);
+            }
+            Self::FollowCounts(each, column) => {
+                each(record, &mut |count| column.values().append_value(count.into()));
+                column.append(true);
+            }
+            Self::FollowDigests(each, column) => {
+                each(record, &mut |digest| column.values().append_value(digest.cast_signed()));
+                column.append(true);
+            }
         }
     }
 
@@ -206,9 +224,11 @@ impl<R> Filling<R> {
             Self::Number(_, column) => column,
             Self::Text(_, column) | Self::PartText(_, column) => column,
             Self::Truth(_, column) | Self::Follows(_, column) => column,
-            Self::Texts(_, column) | Self::EachText(_, column) => column,
+            Self::Texts(_, column) | Self::EachText(_, column) | Self::FollowTexts(_, column) => column,
             Self::EachNumber(_, column) | Self::EachPartNumber(_, column) => column,
-            Self::EachCount(_, column) => column,
+            Self::EachCount(_, column) | Self::FollowCounts(_, column) | Self::FollowDigests(_, column) => {
+                column
+            }
             Self::Pairs(_, column) => column,
         };
         column.finish()

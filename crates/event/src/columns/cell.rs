@@ -63,6 +63,11 @@ pub(super) type Each<R, T> = fn(&mut R, &mut dyn FnMut(&mut T));
 /// Leads to a part that not every element has.
 pub(super) type EachSome<R, T> = fn(&mut R, &mut dyn FnMut(Option<&mut T>));
 
+/// Passes a text of each element of a list.
+pub(super) type TextsOf<R> = fn(&R, &mut dyn FnMut(&str));
+/// Passes a number of each element of a list.
+pub(super) type NumbersOf<R, T> = fn(&R, &mut dyn FnMut(T));
+
 /// Where a record has what a column holds. The functions lead to it, so that it can be taken out and put back.
 pub(crate) enum Cell<R> {
     /// Microseconds since 1970.
@@ -86,8 +91,14 @@ pub(crate) enum Cell<R> {
     EachCount(Each<R, u32>),
     /// A field of a part that not every element has.
     EachPartNumber(EachSome<R, f64>),
-    /// What follows from other fields, for readers.
+    /// What follows from other fields, for readers: `record` has it, too.
     Follows(fn(&R) -> bool),
+    /// What follows from each element of a list …
+    FollowTexts(TextsOf<R>),
+    FollowCounts(NumbersOf<R, u32>),
+    /// … and digests of 64 bits, whose bits the column has. Formats of text have them in hexadecimal: many readers
+    /// keep 53 bits of a number.
+    FollowDigests(NumbersOf<R, u64>),
 }
 
 /// What a cell holds.
@@ -113,10 +124,10 @@ impl<R> Cell<R> {
             Self::Number(_) => Cells::Numbers,
             Self::Text(_) | Self::PartText(_) => Cells::Texts,
             Self::Truth(_) | Self::Follows(_) => Cells::Truths,
-            Self::Texts(_) | Self::EachText(_) => Cells::TextLists,
+            Self::Texts(_) | Self::EachText(_) | Self::FollowTexts(_) => Cells::TextLists,
             Self::Pairs(_) => Cells::TextMaps,
             Self::EachNumber(_) => Cells::NumberLists,
-            Self::EachCount(_) => Cells::WholeLists,
+            Self::EachCount(_) | Self::FollowCounts(_) | Self::FollowDigests(_) => Cells::WholeLists,
             Self::EachPartNumber(_) => Cells::GappyLists,
         }
     }
@@ -164,6 +175,21 @@ impl<R> Cell<R> {
                 Shown::Numbers(numbers)
             }
             Self::Follows(of) => Shown::Truth(of(record)),
+            Self::FollowTexts(each) => {
+                let mut texts = Vec::new();
+                each(record, &mut |text| texts.push(text.to_owned()));
+                Shown::Texts(texts)
+            }
+            Self::FollowCounts(each) => {
+                let mut counts = Vec::new();
+                each(record, &mut |count| counts.push(count));
+                Shown::Counts(counts)
+            }
+            Self::FollowDigests(each) => {
+                let mut digests = Vec::new();
+                each(record, &mut |digest| digests.push(format!("{digest:016x}")));
+                Shown::Texts(digests)
+            }
         }
     }
 
@@ -174,6 +200,7 @@ impl<R> Cell<R> {
             Self::PartText(of) => of(record).into_iter().for_each(|text| take(text)),
             Self::Texts(of) => of(record).iter().for_each(|text| take(text)),
             Self::EachText(each) => each(record, &mut |text| take(text)),
+            Self::FollowTexts(each) => each(record, take),
             Self::Pairs(of) => {
                 of(record).iter().flat_map(|(name, text)| [name, text]).for_each(|text| take(text));
             }
@@ -188,7 +215,9 @@ impl<R> Cell<R> {
             | Self::EachNumber(_)
             | Self::EachCount(_)
             | Self::EachPartNumber(_)
-            | Self::Follows(_) => {}
+            | Self::Follows(_)
+            | Self::FollowCounts(_)
+            | Self::FollowDigests(_) => {}
         }
     }
 }

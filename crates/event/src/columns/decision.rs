@@ -15,6 +15,12 @@ use crate::read::{Query, days_of_ids};
 
 const DECIDED_AT: &str = "decided_at";
 const OFFER_IDS: &str = "offer_ids";
+// Of the arms of the customer, an element each.
+pub(super) const EXPERIMENTS: &str = "experiments";
+pub(super) const VARIANTS: &str = "variants";
+pub(super) const PHASES: &str = "phases";
+pub(super) const ASSIGNED_HOW: &str = "assigned_how";
+pub(super) const HELD_OUT: &str = "held_out";
 
 type Of = ColumnOf<DecisionRecord>;
 
@@ -75,6 +81,30 @@ impl Columnar for DecisionRecord {
         ),
         Of::count("call_us", |record| &mut record.call_us),
         Of::count("call_customers", |record| &mut record.call_customers).repeats(),
+        // Of later versions: `record` has it, too.
+        Of::new(HELD_OUT, Cell::Follows(|record| record.held_out)),
+        Of::new(
+            EXPERIMENTS,
+            Cell::FollowTexts(|record, take| {
+                record.assignments.iter().for_each(|arm| take(&arm.experiment));
+            }),
+        )
+        .repeats(),
+        Of::new(
+            VARIANTS,
+            Cell::FollowTexts(|record, take| record.assignments.iter().for_each(|arm| take(&arm.variant))),
+        )
+        .repeats(),
+        Of::new(
+            PHASES,
+            Cell::FollowDigests(|record, take| record.assignments.iter().for_each(|arm| take(arm.phase))),
+        )
+        .repeats(),
+        Of::new(
+            ASSIGNED_HOW,
+            Cell::FollowCounts(|record, take| record.assignments.iter().for_each(|arm| take(arm.how))),
+        )
+        .repeats(),
     ];
 
     /// Values of features, what limits looked at, arms, new offers, candidates, the offers that were shown, and what was refused.

@@ -13,7 +13,7 @@ use arrow_array::{
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, TimeUnit};
 
-use super::cell::{Cell, Each, EachSome, Part, SomePart};
+use super::cell::{Cell, Each, EachSome, NumbersOf, Part, SomePart, TextsOf};
 use super::weight::{PAIR_BYTES, weight};
 use super::{Cells, ColumnOf, Columnar, Entry, POSITION, RECORD, RECORDED_AT};
 use crate::frame::MAX_EVENT_BYTES;
@@ -102,6 +102,9 @@ enum Found<R> {
     EachCount(Each<R, u32>, Lists<Int64Array>),
     EachPartNumber(EachSome<R, f64>, Lists<Float64Array>),
     Follows(fn(&R) -> bool, BooleanArray),
+    FollowTexts(TextsOf<R>, Lists<StringArray>),
+    FollowCounts(NumbersOf<R, u32>, Lists<Int64Array>),
+    FollowDigests(NumbersOf<R, u64>, Lists<Int64Array>),
 }
 
 impl<R> Found<R> {
@@ -110,6 +113,7 @@ impl<R> Found<R> {
         let wholes = || column.as_primitive::<Int64Type>().clone();
         let numbers = || Lists::new(column, |elements| elements.as_primitive::<Float64Type>().clone());
         let texts = || Lists::new(column, |elements| elements.as_string::<i32>().clone());
+        let whole_lists = || Lists::new(column, |elements| elements.as_primitive::<Int64Type>().clone());
         Ok(match cell {
             Cell::Time(of) | Cell::KnownTime(of) => Self::Time(*of, times()),
             Cell::Whole(of) => Self::Whole(*of, wholes()),
@@ -126,12 +130,12 @@ impl<R> Found<R> {
             }
             Cell::EachText(each) => Self::EachText(*each, texts()),
             Cell::EachNumber(each) => Self::EachNumber(*each, numbers()),
-            Cell::EachCount(each) => Self::EachCount(
-                *each,
-                Lists::new(column, |elements| elements.as_primitive::<Int64Type>().clone()),
-            ),
+            Cell::EachCount(each) => Self::EachCount(*each, whole_lists()),
             Cell::EachPartNumber(each) => Self::EachPartNumber(*each, numbers()),
             Cell::Follows(of) => Self::Follows(*of, column.as_boolean().clone()),
+            Cell::FollowTexts(each) => Self::FollowTexts(*each, texts()),
+            Cell::FollowCounts(each) => Self::FollowCounts(*each, whole_lists()),
+            Cell::FollowDigests(each) => Self::FollowDigests(*each, whole_lists()),
         })
     }
 
@@ -212,25 +216,41 @@ impl<R> Found<R> {
                     return Err(misfit(name));
                 }
             }
+            Self::FollowTexts(each, column) => {
+                let mut left = Following::of(column, row);
+                each(record, &mut |text| left.next(|at| text_at(&column.elements, at) == text));
+                return left.end(name);
+            }
+            Self::FollowCounts(each, column) => {
+                let mut left = Following::of(column, row);
+                each(record, &mut |count| left.next(|at| column.elements.value(at) == i64::from(count)));
+                return left.end(name);
+            }
+            Self::FollowDigests(each, column) => {
+                let mut left = Following::of(column, row);
+                each(record, &mut |digest| left.next(|at| column.elements.value(at) == digest.cast_signed()));
+                return left.end(name);
+            }
         }
         Ok(())
     }
 }
 
 /// A column of lists, and the elements of all of them.
-struct Lists<A> {
+pub(super) struct Lists<A> {
     lists: ListArray,
-    elements: A,
+    pub(super) elements: A,
 }
 
 impl<A> Lists<A> {
-    fn new(column: &ArrayRef, elements: impl Fn(&ArrayRef) -> A) -> Self {
+    /// Those of a column of lists. `elements`: its elements as what they are.
+    pub(super) fn new(column: &ArrayRef, elements: impl Fn(&ArrayRef) -> A) -> Self {
         let lists = column.as_list::<i32>().clone();
         Self { elements: elements(lists.values()), lists }
     }
 
     /// The positions of the elements of a row.
-    fn of(&self, row: usize) -> Range<usize> {
+    pub(super) fn of(&self, row: usize) -> Range<usize> {
         if self.lists.is_null(row) {
             return 0..0;
         }
@@ -261,6 +281,30 @@ impl Elements {
     /// Whether there were as many as the record has.
     fn end(self, name: &str) -> Result<(), String> {
         if self.fits && self.left.is_empty() { Ok(()) } else { Err(misfit(name)) }
+    }
+}
+
+/// The elements of a row, which are compared with those that follow from a record. A row without a list says nothing.
+struct Following {
+    left: Option<Range<usize>>,
+    fits: bool,
+}
+
+impl Following {
+    fn of<A>(lists: &Lists<A>, row: usize) -> Self {
+        Self { left: lists.lists.is_valid(row).then(|| lists.of(row)), fits: true }
+    }
+
+    /// Has `is_same` compare the next element, by its position.
+    fn next(&mut self, is_same: impl FnOnce(usize) -> bool) {
+        if let Some(left) = &mut self.left {
+            self.fits &= left.next().is_some_and(is_same);
+        }
+    }
+
+    /// Whether all are the same, and as many.
+    fn end(self, name: &str) -> Result<(), String> {
+        if self.fits && self.left.is_none_or(|left| left.is_empty()) { Ok(()) } else { Err(misfit(name)) }
     }
 }
 
@@ -324,7 +368,8 @@ pub(super) fn text_at(column: &StringArray, row: usize) -> &str {
     if column.is_null(row) { "" } else { column.value(row) }
 }
 
-fn narrow(number: i64, name: &str) -> Result<u32, String> {
+/// A number as one of 32 bits.
+pub(super) fn narrow(number: i64, name: &str) -> Result<u32, String> {
     u32::try_from(number).map_err(|_| format!("`{name}` is {number}, which has more than 32 bits"))
 }
 

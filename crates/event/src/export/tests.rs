@@ -1,3 +1,4 @@
+mod arms;
 mod outcomes;
 mod shadows;
 
@@ -392,7 +393,7 @@ fn csv_has_the_flat_columns() {
     assert_eq!(header.split(',').collect::<Vec<_>>(), names);
     let expected = "1,2026-11-30T12:00:00.005000Z,2026-11-30T12:00:00.000000Z,id,\"say \"\"hi\"\", twice\n\",server,\
                     0.1.0,7,app_home,web,\"=SUM(A1)\",,3,1,false,4,travel_card;newsletter,10;0,0.125;,1;1,true,\
-                    \"-one;two\",,,813,1\n";
+                    \"-one;two\",,,813,1,false,,,,\n";
     assert_eq!(line, expected);
 }
 

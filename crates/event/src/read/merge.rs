@@ -17,7 +17,7 @@ use crate::kind::EventRecord;
 use crate::sealed::SealedError;
 
 /// Parts that are being decoded or wait decoded, beside those that are merged.
-const AHEAD: usize = 4;
+pub(super) const AHEAD: usize = 4;
 
 /// By what events are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ type Visit<'v> = &'v mut dyn FnMut(Entry) -> ControlFlow<()>;
 pub(super) fn all(
     mut sources: Sources,
     wants: &dyn Wants,
-    decoder: &Decoder,
+    decoder: &Decoder<Vec<Entry>>,
     visit: Visit<'_>,
 ) -> Result<(), SealedError> {
     while let Some(files) = sources.next_files() {
@@ -74,11 +74,11 @@ type Place = (i64, usize);
 struct Merge<'s> {
     sources: &'s Sources,
     wants: &'s dyn Wants,
-    decoder: &'s Decoder,
+    decoder: &'s Decoder<Vec<Entry>>,
     files: Files,
     /// Parts of open files that are not being decoded.
     parts: BTreeMap<Place, Part>,
-    decoding: BTreeMap<Place, Pending>,
+    decoding: BTreeMap<Place, Pending<Vec<Entry>>>,
     open: BinaryHeap<Reverse<Cursor>>,
     /// The number of the next part.
     number: usize,

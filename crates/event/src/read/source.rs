@@ -1,14 +1,14 @@
 //! What there is to read: files in the order in which they are opened, and the parts of each that one thread decodes
 //! at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use chrono::NaiveDate;
 
 use super::merge::Order;
 use super::{ListLogs, Query, ReadProgress, Since, Wants};
-use crate::columns::{Entry, POSITION};
+use crate::columns::{Entry, Narrow, POSITION};
 use crate::kind::Kind;
 use crate::log::LogFile;
 use crate::seal::{Item, LogIndex, OpenLog, Window};
@@ -17,6 +17,13 @@ use crate::sealed::{EventStore, GROUP_ROWS, SealedError, SealedFile, SealedKey};
 /// The most events of logs of which it is kept where they are, at 24 bytes each. Logs beyond are gone through once
 /// more when their turn comes.
 const KEPT_EVENTS: usize = 2_000_000;
+
+/// A log file that is open, and the server that has written it.
+pub(super) struct OpenedFile {
+    server: String,
+    log: LogFile,
+    opened: Arc<OpenLog>,
+}
 
 /// The files that are read, in groups that are merged one after another.
 pub(super) struct Sources {
@@ -53,6 +60,14 @@ pub(super) struct Part {
     progress: ReadProgress,
 }
 
+/// What a part holds of what is wanted, for rows of a few columns.
+pub(super) enum Loaded<B> {
+    /// These columns of a sealed file.
+    Batches(Vec<B>),
+    /// Whole events: of a log, or of a file that lacks some of the columns.
+    Entries(Vec<Entry>),
+}
+
 enum Run {
     Group(Arc<SealedFile>, usize),
     Items(Arc<OpenLog>, Vec<Item>),
@@ -63,7 +78,7 @@ impl Sources {
     /// after it was opened can still be read, and one that was sealed before is among the sealed files.
     pub(super) fn by_day(
         store: &EventStore,
-        logs: &[(String, ListLogs)],
+        logs: &[OpenedFile],
         kind: Kind,
         query: &Query,
         progress: &ReadProgress,
@@ -72,11 +87,11 @@ impl Sources {
         let is_wanted = |date: &NaiveDate| days.as_ref().is_none_or(|days| days.contains(date));
         let mut files: BTreeMap<(NaiveDate, String, u64), File> = BTreeMap::new();
         let mut room = KEPT_EVENTS;
-        for (server, log, opened) in open_logs(logs)? {
+        for OpenedFile { server, log, opened } in logs {
             let dates = opened.dates(kind, &mut room)?;
             let bytes = log.bytes / dates.len().max(1) as u64;
             for date in dates.into_iter().filter(&is_wanted) {
-                let place = Place::Log(Arc::clone(&opened), kind, date);
+                let place = Place::Log(Arc::clone(opened), kind, date);
                 files.insert((date, server.clone(), log.sequence), File { place, bytes });
             }
         }
@@ -100,11 +115,10 @@ impl Sources {
     /// the sealed files that it has become: it has all of them.
     pub(super) fn by_server(
         store: &EventStore,
-        logs: &[(String, ListLogs)],
+        logs: &[OpenedFile],
         since: &Since,
         progress: &ReadProgress,
     ) -> Result<Self, SealedError> {
-        let opened = open_logs(logs)?;
         let mut sequences: BTreeMap<(String, u64), Vec<File>> = BTreeMap::new();
         for kind in Kind::ALL.into_iter().filter(|kind| since.may_want_kind(*kind)) {
             for (key, bytes) in store.list(kind, since.days().as_ref())? {
@@ -115,12 +129,12 @@ impl Sources {
                 of_log.push(File { place: Place::Sealed(key), bytes });
             }
         }
-        for (server, log, opened) in opened {
-            if !since.may_want_log(&server, log.sequence) {
+        for OpenedFile { server, log, opened } in logs {
+            if !since.may_want_log(server, log.sequence) {
                 continue;
             }
-            let file = File { place: Place::WholeLog(opened), bytes: log.bytes };
-            sequences.insert((server, log.sequence), vec![file]);
+            let file = File { place: Place::WholeLog(Arc::clone(opened)), bytes: log.bytes };
+            sequences.insert((server.clone(), log.sequence), vec![file]);
         }
         progress.begin(sequences.values().flatten().map(|file| file.bytes).sum());
         let mut groups: BTreeMap<String, Files> = BTreeMap::new();
@@ -129,6 +143,23 @@ impl Sources {
         }
         let groups = groups.into_values().collect();
         Ok(Self { groups, store: store.clone(), order: Order::Position, progress: progress.clone() })
+    }
+
+    /// The days of a kind of which there are sealed files or events in logs, as far as a query may want something of
+    /// them.
+    pub(super) fn days(
+        store: &EventStore,
+        logs: &[OpenedFile],
+        kind: Kind,
+        query: &Query,
+    ) -> Result<BTreeSet<NaiveDate>, SealedError> {
+        let (wanted, mut days, mut room) = (query.days(kind), BTreeSet::new(), KEPT_EVENTS);
+        for file in logs {
+            days.extend(file.opened.dates(kind, &mut room)?);
+        }
+        days.retain(|day| wanted.as_ref().is_none_or(|wanted| wanted.contains(day)));
+        days.extend(store.list(kind, wanted.as_ref())?.into_iter().map(|(key, _)| key.date));
+        Ok(days)
     }
 
     /// The order in which events are merged.
@@ -241,17 +272,27 @@ fn check_same(log: &OpenLog, key: &SealedKey, store: &EventStore) -> Result<(), 
     })
 }
 
-/// Opens the log files of servers, with their servers.
-fn open_logs(logs: &[(String, ListLogs)]) -> Result<Vec<(String, LogFile, Arc<OpenLog>)>, SealedError> {
+/// Opens the log files of servers as they are now.
+pub(super) fn open_logs(logs: &[(String, ListLogs)]) -> Result<Vec<OpenedFile>, SealedError> {
     let mut all = Vec::new();
     for (server, list) in logs {
         for log in list() {
             if let Some(opened) = OpenLog::open(server, &log)? {
-                all.push((server.clone(), log, Arc::new(opened)));
+                all.push(OpenedFile { server: server.clone(), log, opened: Arc::new(opened) });
             }
         }
     }
     Ok(all)
+}
+
+/// Goes through log files once, so that it is known where their events are: as many as are kept of one scan.
+pub(super) fn index_logs(logs: &[OpenedFile]) -> Result<(), SealedError> {
+    let mut room = KEPT_EVENTS;
+    for file in logs {
+        // Of one kind or another, the pass is the same.
+        file.opened.dates(Kind::Decision, &mut room)?;
+    }
+    Ok(())
 }
 
 impl Files {
@@ -271,6 +312,17 @@ impl Part {
             entries.sort_by_key(|entry| entry.position);
         }
         Ok(entries)
+    }
+
+    /// Decodes what rows of a few columns need of the events that are wanted, in the order of the file.
+    pub(super) fn load_rows<B: Narrow>(&self, wants: &dyn Wants) -> Result<Loaded<B>, SealedError> {
+        if let Run::Group(file, group) = &self.run
+            && let Some(batches) = file.narrow(*group, wants)?
+        {
+            self.progress.add(self.bytes);
+            return Ok(Loaded::Batches(batches));
+        }
+        self.load(wants).map(Loaded::Entries)
     }
 }
 

@@ -1,4 +1,5 @@
 mod outcomes;
+mod rows;
 mod shadows;
 
 use std::collections::BTreeSet;

@@ -7,25 +7,23 @@ use std::sync::{Mutex, PoisonError};
 
 use work::priority::inherit_idle_priority;
 
-use super::Wants;
 use super::source::Part;
-use crate::columns::Entry;
 use crate::sealed::SealedError;
 
 /// One is not enough for a million decisions in two seconds, and more would take cores from calls.
 const THREADS: usize = 2;
 
-type Decoded = Result<Vec<Entry>, SealedError>;
+type Decoded<D> = Result<D, SealedError>;
 
-/// Where parts are handed in to be decoded.
-pub(super) struct Decoder(Sender<(Part, Sender<Decoded>)>);
+/// Where parts are handed in to be decoded as `D`.
+pub(super) struct Decoder<D>(Sender<(Part, Sender<Decoded<D>>)>);
 
 /// A part that is being decoded.
-pub(super) struct Pending(Receiver<Decoded>);
+pub(super) struct Pending<D>(Receiver<Decoded<D>>);
 
-impl Decoder {
+impl<D> Decoder<D> {
     /// Has a part decoded.
-    pub(super) fn start(&self, part: Part) -> Pending {
+    pub(super) fn start(&self, part: Part) -> Pending<D> {
         let (answer, answered) = channel();
         // Without threads there is no answer, which is an error then.
         let _ = self.0.send((part, answer));
@@ -33,21 +31,21 @@ impl Decoder {
     }
 }
 
-impl Pending {
-    /// Waits for the events.
-    pub(super) fn wait(self) -> Decoded {
+impl<D> Pending<D> {
+    /// Waits for what is decoded.
+    pub(super) fn wait(self) -> Decoded<D> {
         self.0
             .recv()
             .unwrap_or_else(|_| Err(SealedError::damaged("the store", "a thread that decodes has ended")))
     }
 }
 
-/// Runs `work` with threads that decode. They end with it.
-pub(super) fn run<T>(
-    wants: &dyn Wants,
-    work: impl FnOnce(&Decoder) -> Result<T, SealedError>,
+/// Runs `work` with threads that decode parts, each by `load`. They end with it.
+pub(super) fn run<D: Send, T>(
+    load: &(dyn Fn(&Part) -> Decoded<D> + Sync),
+    work: impl FnOnce(&Decoder<D>) -> Result<T, SealedError>,
 ) -> Result<T, SealedError> {
-    let (sender, receiver) = channel::<(Part, Sender<Decoded>)>();
+    let (sender, receiver) = channel::<(Part, Sender<Decoded<D>>)>();
     let (receiver, is_over) = (Mutex::new(receiver), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for number in 0..THREADS {
@@ -58,7 +56,7 @@ pub(super) fn run<T>(
                     let Ok((part, answer)) = next else { return };
                     if !is_over.load(Ordering::Relaxed) {
                         // The receiver may be gone.
-                        let _ = answer.send(part.load(wants));
+                        let _ = answer.send(load(&part));
                     }
                 }
             };

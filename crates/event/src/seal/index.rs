@@ -142,6 +142,10 @@ impl OpenLog {
     /// # Errors
     /// As [`index`](Self::index).
     pub(crate) fn dates(&self, wanted: Kind, room: &mut usize) -> Result<BTreeSet<NaiveDate>, SealedError> {
+        if let Some(found) = self.found.get() {
+            let of_kind = found.items.get(&wanted).into_iter().flatten();
+            return Ok(of_kind.map(|item| date_of(item.filed_at)).collect());
+        }
         let (mut dates, mut events) = (BTreeSet::new(), 0);
         let mut items: BTreeMap<Kind, Vec<Item>> = BTreeMap::new();
         let header = self.walk(&mut |kind, item| {

@@ -13,7 +13,7 @@ use work::priority::yield_if_due;
 
 use super::chunks::Chunks;
 use super::{SealedError, SealedFile};
-use crate::columns::{Condition, Entry, PSEUDONYM_KEY, each_text};
+use crate::columns::{Condition, Entry, Narrow, PSEUDONYM_KEY, each_text};
 use crate::read::Wants;
 
 /// Rows that are decoded at a time.
@@ -40,6 +40,43 @@ impl SealedFile {
             ControlFlow::Continue(())
         })?;
         Ok(entries)
+    }
+
+    /// The wanted rows of a row group with a few columns, in their order. What is left of events about an erased person
+    /// is among them. `None` if the file lacks one of these columns, or one that `wants` looks at.
+    ///
+    /// # Errors
+    /// As [`entries`](Self::entries).
+    pub(crate) fn narrow<B: Narrow>(
+        &self,
+        group: usize,
+        wants: &dyn Wants,
+    ) -> Result<Option<Vec<B>>, SealedError> {
+        let conditions = wants.conditions(self.kind(), self.server());
+        let mut needed = conditions.iter().map(|condition| condition.column).chain(B::NAMES.iter().copied());
+        if self.kind() != B::KIND || !needed.all(|name| self.has_column(name)) {
+            return Ok(None);
+        }
+        let opened = self.guarded(|| self.batches(group, wants, B::NAMES))?;
+        let Some((mut batches, expected)) = opened else { return Ok(Some(Vec::new())) };
+        let (mut found, mut rows, mut bytes) = (Vec::new(), 0, 0);
+        loop {
+            let decoded = self.guarded(|| {
+                let Some(batch) = batches.next() else { return Ok(None) };
+                let batch = batch.map_err(|error| error.to_string())?;
+                bytes += batch.get_array_memory_size() as u64;
+                if bytes > RECORDS_BYTES {
+                    return Err(too_much());
+                }
+                Ok(Some((batch.num_rows(), B::of(&batch)?)))
+            })?;
+            yield_if_due();
+            let Some((more, columns)) = decoded else { break };
+            rows += more;
+            found.push(columns);
+        }
+        self.check_rows(rows, expected)?;
+        Ok(Some(found))
     }
 
     /// The keys of the pseudonyms in a row group.
@@ -89,7 +126,9 @@ impl SealedFile {
         kept: Kept,
         visit: &mut dyn FnMut(Vec<Entry>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, SealedError> {
-        let opened = self.guarded(|| self.batches(group, wants))?;
+        let columns = self.kind().table().columns();
+        let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+        let opened = self.guarded(|| self.batches(group, wants, &names))?;
         let Some((mut batches, expected)) = opened else { return Ok(ControlFlow::Continue(())) };
         let (mut rows, mut weight) = (0, 0);
         loop {
@@ -103,8 +142,7 @@ impl SealedFile {
                     let columns = self.kind().table().rows(&batch)?;
                     weight += (0..batch.num_rows()).map(|row| columns.weight(row)).sum::<u64>();
                     if weight > RECORDS_BYTES {
-                        let most = RECORDS_BYTES >> 20;
-                        return Err(format!("its records would take more than {most} MiB of memory"));
+                        return Err(too_much());
                     }
                     let entries = (0..batch.num_rows()).map(|row| columns.entry(row));
                     Ok(Some((batch.num_rows(), entries.collect::<Result<Vec<_>, _>>()?)))
@@ -119,18 +157,24 @@ impl SealedFile {
                 return Ok(ControlFlow::Break(()));
             }
         }
-        if rows == expected {
-            Ok(ControlFlow::Continue(()))
-        } else {
-            Err(SealedError::damaged(&self.shown, format!("it has {rows} rows where {expected} should be")))
-        }
+        self.check_rows(rows, expected)?;
+        Ok(ControlFlow::Continue(()))
     }
 
-    /// The batches of a row group, and how many rows they have together. `None` if none of them is wanted.
+    fn check_rows(&self, rows: usize, expected: usize) -> Result<(), SealedError> {
+        if rows == expected {
+            return Ok(());
+        }
+        Err(SealedError::damaged(&self.shown, format!("it has {rows} rows where {expected} should be")))
+    }
+
+    /// The batches of a row group with the columns of those names, and how many rows they have together. `None` if none
+    /// of them is wanted.
     fn batches(
         &self,
         group: usize,
         wants: &dyn Wants,
+        names: &[&str],
     ) -> Result<Option<(ParquetRecordBatchReader, usize)>, String> {
         let rows = self.parquet().row_group(group).num_rows() as usize;
         let conditions = wants.conditions(self.kind(), self.server());
@@ -155,11 +199,15 @@ impl SealedFile {
                 wanted = (count < rows).then(|| (RowSelection::from_filters(&masks), count));
             }
         }
-        let columns = self.kind().table().columns();
-        let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
         let expected = wanted.as_ref().map_or(rows, |(_, count)| *count);
-        let reader = self.reader(group, &names, wanted.map(|(selection, _)| selection))?;
+        let reader = self.reader(group, names, wanted.map(|(selection, _)| selection))?;
         Ok(reader.map(|reader| (reader, expected)))
+    }
+
+    /// Whether it has a column of that name.
+    fn has_column(&self, name: &str) -> bool {
+        let schema = self.parquet().file_metadata().schema_descr();
+        (0..schema.num_columns()).any(|leaf| schema.get_column_root(leaf).name() == name)
     }
 
     /// Reads the columns of those names that the file has; `None` if it has none of them.
@@ -196,6 +244,10 @@ impl SealedFile {
             .unwrap_or_else(|_| Err("it contradicts itself".to_owned()))
             .map_err(|message| SealedError::damaged(&self.shown, message))
     }
+}
+
+fn too_much() -> String {
+    format!("its records would take more than {} MiB of memory", RECORDS_BYTES >> 20)
 }
 
 /// The rows of a batch that may be wanted: a column that the file lacks says nothing.

@@ -1,3 +1,4 @@
+mod arms;
 mod fuzz_decoders;
 mod older;
 mod outcomes;

@@ -62,6 +62,54 @@ fn the_reader_takes_every_change() {
     assert!((read.find("propensity_v7").unwrap().1.coverage - 0.5).abs() < f64::EPSILON);
 }
 
+/// What an experiment is judged by: each way to write it, before the variants and after them.
+const JUDGED: [[&str; 2]; 5] = [
+    [
+        "metric = { primary = 'calls', guardrails = [{ metric = 'slow_share', tolerate = 0.001 }] } # as agreed\n",
+        "",
+    ],
+    ["metric.primary = 'calls'\nmetric . alpha=0.1 # one in ten\nmetric.planned = 5_000\n", ""],
+    [
+        "[experiment.metric]\nprimary = \"calls\"\nguardrails = [\n  { metric = 'slow_share', tolerate = 1 },\n]\n",
+        "",
+    ],
+    ["", "\n# How good?\n[experiment.metric]\ncovariate = '0d'\nprimary = 'calls' # they call\n"],
+    [
+        "",
+        "[[experiment.metric.guardrails]]\nmetric = 'slow_share'\ntolerate = 0.1\n[experiment.metric]\nprimary='calls'\n",
+    ],
+];
+
+#[test]
+fn what_an_experiment_is_judged_by_stays_as_it_is_written() {
+    let calls = "[[metric]]\nid = 'calls' # as agreed\nnumerator={ outcome = 'called_back', sum = 'any' }\n\
+                 per = 'customer'\nbetter = 'higher'\n";
+    for [before, after] in JUDGED {
+        let text = format!(
+            "{calls}[[experiment]]\nid = 'e'\ncoverage = 0.25\nstate = 'running'\n{before}[[experiment.variant]]\n\
+             id = 'a'\nweight = 0.5\n[[experiment.variant]]\nid = 'b'\nweight = 0.5\n{after}"
+        );
+        let read = experiments(&text);
+        let measured = |text: &str| experiments(text).find("e").unwrap().1.measured.clone().unwrap();
+        let expected = measured(&text);
+        assert_eq!(read.metrics[expected.primary].id, "calls");
+        let ramped = set_coverage(&text, "e", 0.5).unwrap();
+        assert_eq!(ramped, text.replace("0.25", "0.5"));
+        let stopped = set_state(&text, "e", State::Stopped).unwrap();
+        assert_eq!(stopped, text.replace("running", "stopped"));
+        assert_eq!(conclude(&text, "e", "b").unwrap().policy, stopped);
+        for changed in [ramped, stopped] {
+            assert_eq!(measured(&changed), expected, "{changed}");
+            assert_eq!(experiments(&changed).metrics, read.metrics, "{changed}");
+        }
+        // A state that was left out is written where the experiment is, not in the table of its metric.
+        let text = text.replace("state = 'running'\n", "");
+        let paused = set_state(&text, "e", State::Paused).unwrap();
+        assert_eq!(measured(&paused), expected, "{paused}");
+        assert_eq!(experiments(&paused).find("e").unwrap().1.state, State::Paused);
+    }
+}
+
 /// A policy in which the winner changes everything that it may.
 const EVERYTHING: &str = r#"
 [[category]]

@@ -21,6 +21,24 @@ fn it_says_what_the_reader_reads() {
 }
 
 #[test]
+fn it_says_whether_there_are_guardrails() {
+    let has = |metric: &str| {
+        let policy = POLICY.replacen("when = \"tenure\"", &format!("when = \"tenure\"\n{metric}"), 1);
+        outline(&policy).unwrap().iter().map(|outline| outline.has_guardrails).collect::<Vec<_>>()
+    };
+    let guardrail = "{ metric = \"opt_out_rate\", tolerate = 0.002 }";
+    let with = has(&format!("metric = {{ primary = \"conversion\", guardrails = [{guardrail}] }}"));
+    assert_eq!(with.iter().filter(|has| **has).count(), 1);
+    for metric in [
+        "",
+        "metric = { primary = \"conversion\" }",
+        "metric = { primary = \"conversion\", guardrails = [] }",
+    ] {
+        assert!(has(metric).iter().all(|has| !has), "{metric}");
+    }
+}
+
+#[test]
 fn a_digest_is_of_what_is_drawn_and_not_of_the_schedule_or_the_testers() {
     let digest = |text: &str| outline(text).unwrap()[1].definition;
     let before = digest(POLICY);
@@ -33,6 +51,8 @@ fn a_digest_is_of_what_is_drawn_and_not_of_the_schedule_or_the_testers() {
         ("coverage = 0.2", "coverage = 0.3"),
         ("propensity = 7", "propensity = 8"),
         ("\"tenure\"", "\"age\""),
+        // A schedule goes on by its guardrails: whoever changes them lets it go on.
+        ("when = \"tenure\"", "when = \"tenure\"\nmetric = { primary = \"conversion\" }"),
     ];
     for (from, to) in other {
         assert_ne!(digest(&POLICY.replacen(from, to, 1)), before, "{to}");

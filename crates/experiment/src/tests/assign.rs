@@ -298,6 +298,13 @@ fn a_phase_ends_when_the_experiment_becomes_another_one() {
         ("coverage = 0.2", "coverage = 0.2\nstate = \"paused\""),
         ("after = \"2d\"", "after = \"3d\""),
         ("listed = [\"tester-1\"]\n[[experiment.step]]", "[[experiment.step]]"),
+        ("when = \"tenure\"", "when = \"tenure\"\nmetric = { primary = \"conversion\" }"),
+        (
+            "[[experiment.step]]",
+            "[experiment.metric]\nprimary = \"calls\"\nalpha = 0.1\nguardrails = [{ metric = \"opt_out_rate\", tolerate \
+             = 0.1 }]\n[[metric]]\nid = \"calls\"\nnumerator = { outcome = \"called_back\", sum = \"any\" }\nper = \
+             \"customer\"\nbetter = \"higher\"\n[[experiment.step]]",
+        ),
         // Of another experiment.
         ("group_range = [0.0, 0.5]", "group_range = [0.0, 0.4]"),
     ] {

@@ -1,6 +1,7 @@
 //! What a file says, and the message of each mistake with its line.
 
 mod keys;
+mod metrics;
 mod shadows;
 mod variants;
 
@@ -13,7 +14,7 @@ use super::sample::{OFFERS, POLICY, files};
 use super::{experiments, policy_with};
 use crate::{
     Changes, Exploration, Maturity, Method, ModelVersion, Newcomer, Prior, Redraw, Scheme, State, Step,
-    Strategy as SortedBy, versions,
+    Strategy as SortedBy, built_in, versions,
 };
 
 /// The line of `text` that contains `part`, from 1.
@@ -118,6 +119,7 @@ fn the_sample_says_what_it_says() {
 fn files_without_experiments_have_none() {
     let none = files("", "").unwrap();
     assert!(none.all.is_empty() && none.holdout.is_none() && none.newcomers.is_empty());
+    assert_eq!(none.metrics, built_in());
     assert_eq!(none.exploration_of(2), Exploration::default());
 }
 
@@ -228,10 +230,7 @@ fn a_mistake_in_scheme_seed_or_rule_is_named() {
         "group = 'a b'",
         "`group` must be letters, digits, _ - and ., beginning with a letter or a digit, not \"a b\"",
     );
-    for key in ["metric = { primary = 'conversion' }", "guardrails = []"] {
-        let word = key.split(' ').next().unwrap();
-        check(key, &format!("{word}: not enforced by this version; remove it"));
-    }
+    check("guardrails = []", "`guardrails` belongs to [experiment.metric]; move it there");
     super::read::check(
         "when = \"tenure\"",
         "when = \"broken\"",
@@ -297,11 +296,13 @@ fn a_ramp_rises_by_time_alone() {
             "{name} [step]: `after` must be a duration of 1m to 365d, such as \"12h\" or \"7d\", not the number 2"
         )],
     );
-    check(
-        "after = \"2d\"",
-        "guardrails = [\"opt_out_rate\"]\nafter = \"2d\"",
-        &[&format!("{name} [step]: guardrails: not enforced by this version; remove it")],
-    );
+    for (key, place) in [("guardrails", "[experiment.metric]"), ("metric", "the [[experiment]]")] {
+        check(
+            "after = \"2d\"",
+            &format!("{key} = [\"opt_out_rate\"]\nafter = \"2d\""),
+            &[&format!("{name} [step]: `{key}` belongs to {place}; move it there")],
+        );
+    }
 }
 
 #[test]
@@ -471,12 +472,12 @@ fn a_mistake_in_a_new_offer_is_named_with_its_line() {
 }
 
 #[test]
-fn what_is_not_enforced_is_refused_by_name() {
-    for key in ["metric", "guardrails"] {
-        check_whole(
-            &format!("{key} = 1\n{POLICY}"),
-            &[&format!("policy.toml:1: {key}: not enforced by this version; remove it")],
-        );
+fn what_has_no_effect_at_the_top_is_refused_by_name() {
+    for (key, message) in [
+        ("metric", "`metric` must be an array of tables ([[metric]])"),
+        ("guardrails", "`guardrails` belongs to [experiment.metric]; move it there"),
+    ] {
+        check_whole(&format!("{key} = 1\n{POLICY}"), &[&format!("policy.toml:1: {message}")]);
     }
 }
 
@@ -515,7 +516,8 @@ fn all_problems_come_together() {
 
 /// Text that resembles one of the files.
 fn pieces() -> impl Strategy<Value = String> {
-    let lines: Vec<&'static str> = POLICY.lines().chain(OFFERS.lines()).collect();
+    let lines: Vec<&'static str> =
+        POLICY.lines().chain(metrics::METRICS.lines()).chain(OFFERS.lines()).collect();
     let piece = prop_oneof![
         4 => prop::sample::select(lines).prop_map(str::to_owned),
         1 => "[a-z_]{1,8} = (-?[0-9]{1,4}|\"[a-z]{0,5}\"|\\[\\]|\\{\\}|true|inf|2026-01-01)",

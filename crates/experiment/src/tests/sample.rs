@@ -114,6 +114,17 @@ pub(crate) fn names<'a>(placements: &'a [PlacementNames<'a>]) -> Names<'a> {
         ],
         context_weights: &["looks_at_travel", "season"],
         offers: &["cash_back", "travel_fx", "travel_gold"],
+        outcomes: &[
+            "accept",
+            "called_back",
+            "click",
+            "complaint",
+            "convert",
+            "dismiss",
+            "impression",
+            "opt_out",
+            "reject",
+        ],
         zone: Tz::Europe__Berlin,
     }
 }

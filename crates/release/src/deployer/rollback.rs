@@ -138,6 +138,7 @@ mod tests {
             coverage: 0.5,
             scheduled: true,
             winner: String::new(),
+            evidence: None,
         };
         let record = |step| ReleaseRecord {
             number: 2,

@@ -51,7 +51,8 @@ impl Ramps {
             let step = steps.get(&promotion.release).filter(|step| step.experiment == id)?;
             let ExperimentStep { action, base, coverage, scheduled, .. } = *step;
             let Current { release, author, reason, time, .. } = promotion;
-            Some(StepRecord { action, coverage, release, base, scheduled, author, reason, time })
+            let evidence = step.evidence.clone();
+            Some(StepRecord { action, coverage, release, base, scheduled, author, reason, time, evidence })
         });
         Ok(told.take(MOST_STEPS).collect())
     }

@@ -3,77 +3,24 @@
 //! A step is due once the coverage before it has lasted its time, from the promotion that began it, by the clock of the
 //! server that takes the step. All that decides is in the store, so a restart changes nothing. A schedule goes on only
 //! from a coverage that a person began, by a start or by a release of their own, or that the schedule itself began. It
-//! halts where a person has changed what it had begun; `proffer experiment start` lets it go on.
+//! halts where a person has changed what it had begun; `proffer experiment start` lets it go on. `advance.rs` takes the
+//! steps that are due.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use experiment::{Outline, State};
+use experiment::State;
 
+use super::Ramps;
 use super::history::{MOST_LOOKED_AT, Told};
-use super::patience::{Patience, is_away};
+use super::patience::is_away;
 use super::view::Standing;
-use super::{Ramps, Step, lock};
 use crate::RegistryError;
 use crate::records::{Current, Schedule, StepAction};
-use work::Call;
-
-/// Who takes the steps of a schedule.
-const AUTHOR: &str = "schedule";
-
-/// The longest wait before a step that failed is tried again, where the store was away.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Why a schedule halts whose past is damaged.
 const UNREADABLE: &str =
     "a promotion before it, or its release, cannot be read; the log names the file to repair";
-
-/// How the last attempts of this server at steps ended.
-#[derive(Debug, Default)]
-pub(super) struct Advancing {
-    /// Of all steps, while the store is away.
-    all: Patience,
-    /// By experiment, the sequence of the promotion over which its step failed. After another one it may not.
-    steps: BTreeMap<String, (u64, Patience)>,
-}
-
-impl Advancing {
-    /// Whether the step of an experiment may be tried over the promotion of this sequence.
-    fn may_try(&self, id: &str, sequence: u64) -> bool {
-        self.steps.get(id).is_none_or(|(over, patience)| *over != sequence || patience.may_try())
-    }
-
-    /// Notes how the attempt at a step ended.
-    ///
-    /// # Errors
-    /// When the store is away: the other steps would wait for it as long.
-    fn note(
-        &mut self,
-        (id, sequence): (&str, u64),
-        done: Result<(), RegistryError>,
-    ) -> Result<(), RegistryError> {
-        match done {
-            Ok(()) => _ = self.steps.remove(id),
-            Err(RegistryError::NotFound(message)) => {
-                tracing::debug!(experiment = id, message, "a step is not due any more");
-                self.steps.remove(id);
-            }
-            Err(error) if is_away(&error) => return Err(error),
-            Err(error) => {
-                let (over, patience) = self.steps.entry(id.to_owned()).or_default();
-                if *over != sequence {
-                    (*over, *patience) = (sequence, Patience::default());
-                }
-                if patience.failed(&error, PATIENCE) {
-                    tracing::error!(experiment = id, %error, "a schedule could not take its step; it is tried again");
-                }
-            }
-        }
-        Ok(())
-    }
-}
 
 /// What began the present coverage of an experiment.
 #[derive(Debug, PartialEq)]
@@ -120,7 +67,7 @@ impl Ramps {
             }
             (_, halted) => (String::new(), halted),
         };
-        Ok(Schedule { coverage, at, halted })
+        Ok(Schedule { coverage, at, halted, held: String::new() })
     }
 
     /// Whether the experiment has a schedule that takes no step.
@@ -180,77 +127,8 @@ impl Ramps {
         Ok(is_again || !is_whole)
     }
 
-    /// Takes the steps that are due, if it is the turn of this server. A server calls it at regular intervals, from one
-    /// thread.
-    pub fn advance(&self, now: DateTime<Utc>) {
-        let mut advancing = lock(&self.shared.advancing);
-        if !advancing.all.may_try() || self.shared.is_leaving.load(Ordering::SeqCst) {
-            return;
-        }
-        match self.take_due_steps(&mut advancing, now) {
-            Ok(()) => advancing.all = Patience::default(),
-            Err(error) => {
-                if advancing.all.failed(&error, PATIENCE) {
-                    tracing::error!(%error, "schedules could not take their steps; they are tried again");
-                }
-            }
-        }
-    }
-
-    fn take_due_steps(&self, advancing: &mut Advancing, now: DateTime<Utc>) -> Result<(), RegistryError> {
-        let parts = self.parts();
-        // A server follows `CURRENT` anyway.
-        let followed = parts.deployer.state().borrow().current.clone();
-        let current = followed.map_or_else(|| parts.store.current().map(|read| read.current), Ok)?;
-        let mut is_any_due = false;
-        for standing in &self.view_of(current)?.standings {
-            is_any_due |= self.may_take(advancing, standing) && self.due_at(standing, now)?.is_some();
-        }
-        if !is_any_due {
-            return Ok(());
-        }
-        let Some(_turn) = parts.store.take_turn(&parts.server, now)? else {
-            tracing::debug!("a step of a schedule is due, and it is the turn of another server");
-            return Ok(());
-        };
-        // Another server may have had the turn just before.
-        let view = self.read_view()?;
-        advancing.steps.retain(|id, _| view.standing(id).is_ok());
-        for standing in &view.standings {
-            if self.may_take(advancing, standing) {
-                let done = self.take_due_step(standing, now);
-                advancing.note((&standing.outline.id, standing.sequence), done)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the step of an experiment may be taken, if it is due: it has not failed just now, and no stop is
-    /// pending.
-    fn may_take(&self, advancing: &Advancing, standing: &Standing) -> bool {
-        let id = &standing.outline.id;
-        advancing.may_try(id, standing.sequence) && self.stops().pending(id).is_none()
-    }
-
-    /// Takes the step of one experiment, if it is due.
-    fn take_due_step(&self, standing: &Standing, now: DateTime<Utc>) -> Result<(), RegistryError> {
-        let Some(due) = self.due_at(standing, now)? else { return Ok(()) };
-        let Outline { id, definition, .. } = &standing.outline;
-        let reason = format!("its schedule: due at {due}");
-        self.step(id, (AUTHOR, &reason), &Call::default(), |present| {
-            let is_same = present.outline.definition == *definition && self.due_at(present, now)?.is_some();
-            Ok(present.outline.next_step().filter(|_| is_same).map(|next| Step {
-                action: StepAction::Ramp,
-                state: State::Running,
-                coverage: next.coverage,
-                scheduled: true,
-            }))
-        })?;
-        Ok(())
-    }
-
     /// When the next step of its schedule was due; `None` if it is not due yet.
-    fn due_at<'s>(
+    pub(super) fn due_at<'s>(
         &self,
         standing: &'s Standing,
         now: DateTime<Utc>,
@@ -319,7 +197,6 @@ fn due(began: &str, after: Duration) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::StoreError;
 
     #[test]
     fn a_step_is_due_after_its_time_to_the_second() {
@@ -362,27 +239,5 @@ mod tests {
                 "{step:?} over {over} with {state:?}"
             );
         }
-    }
-
-    #[test]
-    fn a_step_that_fails_does_not_keep_the_others_from_theirs() {
-        let mut advancing = Advancing::default();
-        let refused = || Err(RegistryError::Precondition("no".to_owned()));
-        assert!(advancing.note(("a", 4), refused()).is_ok());
-        assert!(advancing.note(("b", 4), Ok(())).is_ok());
-        assert!(!advancing.may_try("a", 4) && advancing.may_try("b", 4));
-        // Something else was promoted, and may have mended it.
-        assert!(advancing.may_try("a", 5));
-        assert!(advancing.note(("a", 5), refused()).is_ok());
-        assert!(!advancing.may_try("a", 5));
-        assert!(advancing.note(("a", 5), Err(RegistryError::NotFound("gone".to_owned()))).is_ok());
-        assert!(advancing.steps.is_empty());
-        // Each of the others would wait for the store as long.
-        let away = StoreError::Unreachable { store: "s".to_owned(), message: "m".to_owned() };
-        assert!(advancing.note(("a", 5), Err(RegistryError::Store(away))).is_err());
-        assert!(advancing.may_try("a", 5));
-        let damaged = StoreError::Damaged { path: "p".to_owned(), message: "m".to_owned() };
-        assert!(advancing.note(("a", 5), Err(RegistryError::Store(damaged))).is_ok());
-        assert!(!advancing.may_try("a", 5));
     }
 }

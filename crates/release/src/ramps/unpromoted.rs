@@ -26,9 +26,17 @@ struct Made {
 }
 
 impl Unpromoted {
-    /// The release that was made for this step, this person and with this note.
+    /// The release that was made for this step, this person and with this note. Of a guardrail, any that ends the
+    /// experiment: what it finds changes with each day, and is no reason for another release.
     fn find(&self, step: &ExperimentStep, author: &str, note: &str) -> Option<u64> {
-        let is_it = |made: &&Made| made.step == *step && made.author == author && made.note == note;
+        let is_it = |made: &&Made| {
+            let is_same = if step.action == StepAction::RollBack {
+                ExperimentStep { evidence: step.evidence.clone(), ..made.step.clone() } == *step
+            } else {
+                made.step == *step && made.note == note
+            };
+            is_same && made.author == author
+        };
         self.0.iter().find(is_it).map(|made| made.release)
     }
 
@@ -55,7 +63,8 @@ impl Unpromoted {
     }
 
     fn may_be_stopped(&self, id: &str) -> bool {
-        let stops = |made: &&Made| made.step.experiment == id && made.step.action == StepAction::Stop;
+        let ends = |action| matches!(action, StepAction::Stop | StepAction::RollBack);
+        let stops = |made: &&Made| made.step.experiment == id && ends(made.step.action);
         self.0.iter().filter(stops).any(|made| made.may_be_current)
     }
 }
@@ -119,6 +128,7 @@ impl Ramps {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::GuardrailEvidence;
 
     fn made(experiment: &str, action: StepAction, over: u64, release: u64) -> Made {
         let step = ExperimentStep {
@@ -129,6 +139,7 @@ mod tests {
             coverage: 0.5,
             scheduled: false,
             winner: String::new(),
+            evidence: None,
         };
         let [author, note] = ["anna", "why"].map(str::to_owned);
         Made { step, author, note, release, may_be_current: false }
@@ -156,6 +167,30 @@ mod tests {
         assert_eq!(known.0.len(), 2);
         known.keep_over(5);
         assert!(known.0.is_empty());
+    }
+
+    #[test]
+    fn a_guardrail_that_finds_more_makes_no_other_release() {
+        let found = |high| GuardrailEvidence {
+            metric: "opt_out_rate".to_owned(),
+            variant: "b".to_owned(),
+            delta: -0.02,
+            low: -0.03,
+            high,
+            tolerate: 0.002,
+            customers: 1_000,
+        };
+        let end = |high| {
+            let made = made("a", StepAction::RollBack, 4, 2);
+            Made { step: ExperimentStep { evidence: Some(found(high)), ..made.step }, ..made }
+        };
+        let mut known = Unpromoted::default();
+        known.remember(end(-0.01));
+        assert_eq!(known.find(&end(-0.005).step, "anna", "found on another day"), Some(2));
+        assert_eq!(known.find(&end(-0.01).step, "otto", "why"), None);
+        assert_eq!(known.find(&made("a", StepAction::Stop, 4, 2).step, "anna", "why"), None);
+        known.note_may_be_current(2, true);
+        assert!(known.may_be_stopped("a"));
     }
 
     #[test]

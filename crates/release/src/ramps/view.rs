@@ -42,7 +42,7 @@ impl View {
 }
 
 impl Standing {
-    pub(super) fn summary(&self, stops: &Stops) -> ExperimentSummary {
+    fn summary(&self, stops: &Stops) -> ExperimentSummary {
         let Outline { id, state, coverage, placements, when, group, variants, .. } = self.outline.clone();
         let pending_stop = stops.pending(&id);
         let variants = variants
@@ -59,6 +59,15 @@ impl Standing {
 }
 
 impl Ramps {
+    /// An experiment as answers have it: with its pending stop, and with what its guardrails say of its schedule.
+    pub(super) fn summary(&self, standing: &Standing) -> ExperimentSummary {
+        let mut summary = standing.summary(&self.stops());
+        if let Some(schedule) = summary.schedule.as_mut().filter(|schedule| schedule.halted.is_empty()) {
+            schedule.held = self.held(standing);
+        }
+        summary
+    }
+
     /// What the store has now.
     ///
     /// # Errors

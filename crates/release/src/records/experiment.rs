@@ -3,7 +3,7 @@
 use experiment::State;
 use serde::{Serialize, Serializer};
 
-use super::{Current, ReleaseRecord, StepAction};
+use super::{Current, GuardrailEvidence, ReleaseRecord, StepAction};
 
 /// What a person asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,6 +102,9 @@ pub struct Schedule {
     pub at: String,
     /// Why it takes no step; empty: it will.
     pub halted: String,
+    /// Why its guardrails let it take no step now, though it is not halted; empty: they do, or there are none. It goes on
+    /// by itself once they let it.
+    pub held: String,
 }
 
 /// A stop that could not be written yet. Its server tries again, until it is done or withdrawn; if it keeps it in a
@@ -134,7 +137,7 @@ pub struct StepRecord {
     pub release: u64,
     /// The release that it was made from.
     pub base: u64,
-    /// Whether the schedule did it, and not a person.
+    /// Whether the schedule or the guardrails did it, and not a person.
     pub scheduled: bool,
     /// Who did it.
     pub author: String,
@@ -142,6 +145,8 @@ pub struct StepRecord {
     pub reason: String,
     /// When, RFC 3339 in UTC.
     pub time: String,
+    /// What a guardrail has found; `None` unless the experiment was rolled back.
+    pub evidence: Option<GuardrailEvidence>,
 }
 
 /// The result of a change.

@@ -24,6 +24,8 @@ pub enum Kind {
     ContextWeight,
     /// `[[contact_limit]]`.
     ContactLimit,
+    /// `[[experiment]]`.
+    Experiment,
 }
 
 /// The line of each entry and of its keys.
@@ -38,13 +40,14 @@ struct Entry {
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Feature,
         Self::Offer,
         Self::Category,
         Self::Placement,
         Self::ContextWeight,
         Self::ContactLimit,
+        Self::Experiment,
     ];
 
     /// The file that has such entries.
@@ -53,7 +56,11 @@ impl Kind {
         match self {
             Self::Feature => "features.toml",
             Self::Offer => "offers.toml",
-            Self::Category | Self::Placement | Self::ContextWeight | Self::ContactLimit => "policy.toml",
+            Self::Category
+            | Self::Placement
+            | Self::ContextWeight
+            | Self::ContactLimit
+            | Self::Experiment => "policy.toml",
         }
     }
 
@@ -67,13 +74,19 @@ impl Kind {
             Self::Placement => "placement",
             Self::ContextWeight => "context_weight",
             Self::ContactLimit => "contact_limit",
+            Self::Experiment => "experiment",
         }
     }
 
     fn id_key(self) -> &'static str {
         match self {
             Self::Feature => "name",
-            Self::Offer | Self::Category | Self::Placement | Self::ContextWeight | Self::ContactLimit => "id",
+            Self::Offer
+            | Self::Category
+            | Self::Placement
+            | Self::ContextWeight
+            | Self::ContactLimit
+            | Self::Experiment => "id",
         }
     }
 }

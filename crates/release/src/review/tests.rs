@@ -174,3 +174,42 @@ fn experiments_that_change_nothing_and_holdouts_without_a_fallback_are_named() {
     }
     assert!(!found.contains("placement `home`: it has no"), "{found}");
 }
+
+#[test]
+fn guardrails_that_nothing_passes_or_breaks_are_named_and_schedules_without_any() {
+    let found = |lines: &str, metric: &str| {
+        let experiment = format!(
+            "[[experiment]]\nid = 'e'\ncoverage = 0.1\n{lines}[[experiment.variant]]\nid = 'a'\nweight = 0.5\n\
+             [[experiment.variant]]\nid = 'b'\nweight = 0.5\ncount = 2\n[[experiment.step]]\ncoverage = 1.0\n\
+             after = '1d'\n[experiment.metric]\nprimary = 'conversion'\n{metric}"
+        );
+        let policy = format!("{PLACEMENTS}{experiment}");
+        let line = format!("[[category]]\nid = 'c'\n{policy}")
+            .lines()
+            .position(|line| line == "[experiment.metric]");
+        let place = format!("policy.toml:{}: experiment `e`: ", line.unwrap() + 1);
+        let found = warnings_with("", &policy);
+        assert!(found.lines().all(|line| line.starts_with(&place)), "{found}");
+        found
+    };
+    let guardrail = |id: &str, loss: &str| format!("guardrails = [{{ metric = '{id}', tolerate = {loss} }}]");
+    assert_eq!(found("", &guardrail("opt_out_rate", "0.002")), "");
+    assert_eq!(found("", &guardrail("revenue_per_customer", "1.5")), "");
+    for (metric, part) in [
+        (guardrail("conversion", "0.01"), "guardrail `conversion` is the primary metric, too"),
+        (
+            guardrail("opt_out_rate", "0"),
+            "guardrail `opt_out_rate` tolerates nothing, so a step comes only once",
+        ),
+        (
+            guardrail("slow_share", "1"),
+            "guardrail `slow_share` tolerates 1, and is a share of 0 to 1, so nothing",
+        ),
+        (String::new(), "its steps come by time alone, since it has no `guardrails`"),
+    ] {
+        let warned = found("", &metric);
+        assert!(warned.lines().count() == 1 && warned.contains(part), "{part} is not in {warned}");
+        // Of one that is over nothing is said.
+        assert_eq!(found("state = 'stopped'\n", &metric), "");
+    }
+}

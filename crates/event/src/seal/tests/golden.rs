@@ -1,11 +1,13 @@
-//! Files of version 0.1.0, which knew decisions alone: they are read, and written again, to the byte.
+//! Files of version 0.1.0 as it was when it knew decisions alone, and no experiments: they are read, and their columns
+//! are written again, to the byte.
 //!
-//! `golden/` holds a log, and the two sealed files that it became. A later version may pack columns otherwise; what a
-//! file says of its events stays.
+//! `golden/` holds a log, and the two sealed files that it became. A later version may pack columns otherwise, and adds
+//! columns; what a file says of its events stays.
 
 use std::io::Write;
 use std::ops::ControlFlow;
 
+use ::parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaDataReader};
 use prost_types::Timestamp;
 
 use super::*;
@@ -13,6 +15,7 @@ use crate::export::{ExportFormat, export};
 use crate::log::files::Deleted;
 use crate::proto::{DecisionRecord, EncryptedValues, RecordedError};
 use crate::read::Since;
+use crate::read::rows::DecisionRow;
 use crate::sealed::testing::opened;
 use crate::verify::verify;
 
@@ -21,6 +24,8 @@ const SEALED: [(&str, &[u8]); 2] = [
     ("decision/date=2026-11-30/golden-00000007.parquet", include_bytes!("golden/2026-11-30.parquet")),
     ("decision/date=2026-12-01/golden-00000007.parquet", include_bytes!("golden/2026-12-01.parquet")),
 ];
+/// The columns that were added since.
+const ADDED: [&str; 5] = ["held_out", "experiments", "variants", "phases", "assigned_how"];
 /// The position of the first event.
 const FIRST: u64 = 41;
 
@@ -118,6 +123,24 @@ fn a_log_and_its_sealed_files_are_read_as_ever() {
 }
 
 #[test]
+fn rows_of_files_without_the_columns_of_experiments_are_read() {
+    let (files, mut found) = (stored(), Vec::new());
+    let keep = &mut |row: &DecisionRow<'_>| {
+        let row = (row.decision_id, row.customer_id, row.failed, row.held_out, row.arms.len());
+        found.push(format!("{row:?}"));
+        ControlFlow::Continue(())
+    };
+    EventReader::new(files.store().clone()).scan_decision_rows(&Query::default(), keep).unwrap();
+    let mut expected = records();
+    expected.retain(|record| record.erased.is_empty());
+    let row = |record: &DecisionRecord| {
+        let row = (&*record.decision_id, &*record.customer_id, record.error.is_some(), false, 0);
+        format!("{row:?}")
+    };
+    assert_eq!(found, expected.iter().map(row).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_log_that_was_sealed_is_known_again() {
     let files = stored();
     let log = log(&files);
@@ -136,11 +159,18 @@ fn a_log_that_was_sealed_is_known_again() {
     assert!(!log.path.exists());
 }
 
-/// The bytes of a sealed file before its footer: its columns.
-fn columns(bytes: &[u8]) -> &[u8] {
-    let (_, tail) = bytes.split_at(bytes.len() - 8);
-    let footer = u32::from_le_bytes(tail[..4].try_into().unwrap()) as usize;
-    &bytes[..bytes.len() - 8 - footer]
+/// The bytes of the columns of a sealed file, by their names.
+fn columns(bytes: &[u8]) -> Vec<(String, &[u8])> {
+    let end = bytes.len() - 8;
+    let footer = u32::from_le_bytes(bytes[end..end + 4].try_into().unwrap()) as usize;
+    let metadata = ParquetMetaDataReader::decode_metadata(&bytes[end - footer..end]).unwrap();
+    let chunks = metadata.row_groups().iter().flat_map(|group| group.columns().iter());
+    let column = |chunk: &ColumnChunkMetaData| {
+        let (at, length) = chunk.byte_range();
+        let name = chunk.column_path().parts()[0].clone();
+        (name, &bytes[at as usize..(at + length) as usize])
+    };
+    chunks.map(column).collect()
 }
 
 #[test]
@@ -150,11 +180,11 @@ fn a_log_is_sealed_as_ever() {
     assert_eq!(files.names(), SEALED.map(|(name, _)| name));
     for (name, expected) in SEALED {
         let found = fs::read(files.path(name)).unwrap();
-        // The footer states the version that has written it.
-        assert_eq!(columns(&found), columns(expected), "{name}");
-        if env!("CARGO_PKG_VERSION") == "0.1.0" {
-            assert_eq!(found, expected, "{name}");
-        }
+        // They stand before `record`, in their order.
+        let (known, added): (Vec<_>, Vec<_>) =
+            columns(&found).into_iter().partition(|(name, _)| !ADDED.contains(&&**name));
+        assert_eq!(known, columns(expected), "{name}");
+        assert_eq!(added.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ADDED, "{name}");
     }
 }
 

@@ -6,6 +6,7 @@ use fuzz::Target;
 
 use super::testing::{Files, of_all_kinds, outcomes, shadows};
 use super::*;
+use crate::columns::{DecisionBatch, OutcomeBatch};
 use crate::frame::Frames;
 use crate::log::LogFile;
 use crate::log::scan::scan;
@@ -83,7 +84,25 @@ fn exports() {
             let _ = read_file(&path, kind, &Query::default(), &ReadProgress::default(), &mut |_| {
                 ControlFlow::Continue(())
             });
+            let opened = LocalFile::open(&path).and_then(|local| SealedFile::open_any(local, kind));
+            if let Ok(file) = opened {
+                (0..file.groups()).for_each(|group| visit_rows(&file, group));
+            }
         }
         Ok(())
     });
+}
+
+/// Visits what can be read as rows of a few columns.
+fn visit_rows(file: &SealedFile, group: usize) {
+    if let Ok(Some(batches)) = file.narrow::<DecisionBatch>(group, &Query::default()) {
+        for batch in batches {
+            let _ = batch.each(&mut |_| ControlFlow::Continue(()));
+        }
+    }
+    if let Ok(Some(batches)) = file.narrow::<OutcomeBatch>(group, &Query::default()) {
+        for batch in batches {
+            let _ = batch.each(&mut |_| ControlFlow::Continue(()));
+        }
+    }
 }

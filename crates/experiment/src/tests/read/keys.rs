@@ -1,10 +1,11 @@
 //! Every key with each of its mistakes: what is said of it, and on which line.
 
+mod metrics;
 mod rows;
 
 use std::collections::BTreeSet;
 
-use self::rows::{MISSING, OFFERS, POLICY, TABLES};
+use self::rows::{MISSING, OFFERS, POLICY, Row, TABLES};
 use super::super::experiments;
 use super::super::sample::files;
 use super::problems;
@@ -14,6 +15,11 @@ fn lines() -> Vec<&'static str> {
     let of_others = ["id = \"app_home\"", "id = \"travel_gold\""];
     let lines = POLICY.lines().chain(OFFERS.lines());
     lines.filter(|line| line.contains(" = ") && !of_others.contains(line)).collect()
+}
+
+/// What tables are called in messages, and the mistakes of their keys.
+fn tables() -> impl Iterator<Item = (&'static str, &'static [Row])> {
+    TABLES.iter().chain(metrics::TABLES).copied()
 }
 
 fn key(line: &str) -> &str {
@@ -44,8 +50,8 @@ fn broken(line: &str, value: &str) -> (String, Vec<String>) {
 
 #[test]
 fn each_mistake_of_each_key_is_named_with_its_line() {
-    for (table, rows) in TABLES {
-        for (line, mistakes) in *rows {
+    for (table, rows) in tables() {
+        for (line, mistakes) in rows {
             for (value, message) in *mistakes {
                 let (place, found) = broken(line, value);
                 assert_eq!(found, [format!("{place}{table}: {message}")], "{line} → {value}");
@@ -57,8 +63,7 @@ fn each_mistake_of_each_key_is_named_with_its_line() {
 #[test]
 fn every_key_has_its_mistakes() {
     files(POLICY, OFFERS).unwrap();
-    let tested: BTreeSet<&str> =
-        TABLES.iter().flat_map(|(_, rows)| *rows).map(|(line, _)| key(line)).collect();
+    let tested: BTreeSet<&str> = tables().flat_map(|(_, rows)| rows).map(|(line, _)| key(line)).collect();
     assert_eq!(tested, lines().into_iter().map(key).collect::<BTreeSet<_>>());
     // The files have all keys that the reader knows.
     for (head, known) in [
@@ -74,13 +79,19 @@ fn every_key_has_its_mistakes() {
             "category_weights, context_weights, count, exploration, id, listed, models, strategy, weight",
         ),
         ("[[experiment.step]]\n", "after, coverage, guardrails, metric"),
+        ("[experiment.metric]\n", "alpha, covariate, guardrails, planned, primary, secondary"),
+        ("[[experiment.metric.guardrails]]\n", "metric, tolerate"),
+        ("[[metric]]\n", "better, denominator, id, numerator, per, window"),
+        ("[metric.numerator]\n", "outcome, sum"),
+        ("[metric.denominator]\n", "outcome, sum"),
     ] {
         let found = problems(&POLICY.replacen(head, &format!("{head}qqqqqq = 1\n"), 1), OFFERS);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].ends_with(&format!("unknown key `qqqqqq`; known here: {known}")), "{found:?}");
         let keys: BTreeSet<&str> = known.split(", ").collect();
         let of_other_tables = ["guardrails", "metric", "step", "variant"];
-        let tables = ["category_weights", "context_weights", "exploration", "models"];
+        let tables =
+            ["category_weights", "context_weights", "denominator", "exploration", "models", "numerator"];
         for key in keys.iter().filter(|key| !of_other_tables.contains(key) && !tables.contains(key)) {
             assert!(tested.contains(key), "{head}{key}");
         }
@@ -118,6 +129,9 @@ fn no_key_takes_a_value_of_another_type() {
     }
 }
 
+/// How many accepted.
+const SUM: &str = "numerator = { outcome = \"accept\", sum = \"count\" }\n";
+
 #[test]
 fn a_table_that_is_none_is_refused() {
     let no_array = |key: &str| format!("`{key}` must be an array of tables ([[{key}]])");
@@ -127,6 +141,25 @@ fn a_table_that_is_none_is_refused() {
         let found = policy(&format!("experiment = {value}\n"));
         assert_eq!(found, [format!("policy.toml:1: {}", no_array("experiment"))], "{value}");
     }
+    for value in ["1", "{ id = \"m\" }"] {
+        let found = policy(&format!("metric = {value}\n"));
+        assert_eq!(found, [format!("policy.toml:1: {}", no_array("metric"))], "{value}");
+    }
+    for key in ["numerator", "denominator"] {
+        let per = if key == "numerator" { "per = \"customer\"\n" } else { SUM };
+        let found =
+            policy(&format!("[[metric]]\nid = \"m\"\nbetter = \"higher\"\n{per}{key} = \"accept\"\n"));
+        assert_eq!(found, [format!("policy.toml:5: metric `m`: {}", no_table(key))]);
+    }
+    let (before, _) = POLICY.split_once("[experiment.metric]").unwrap();
+    let text = before.replacen("coverage = 0.2\n", "coverage = 0.2\nmetric = \"conversion\"\n", 1);
+    let line = text.lines().position(|line| line == "metric = \"conversion\"").unwrap() + 1;
+    assert_eq!(policy(&text), [format!("policy.toml:{line}: experiment `every`: {}", no_table("metric"))]);
+    let (before, _) = POLICY.split_once("[[experiment.metric.guardrails]]").unwrap();
+    let text = format!("{before}guardrails = [\"opt_out_rate\"]\n");
+    let line = text.lines().count();
+    let expected = format!("policy.toml:{line}: experiment `every` [metric]: {}", no_array("guardrails"));
+    assert_eq!(policy(&text), [expected]);
     for value in ["1", "[]", "\"monthly\""] {
         let found = policy(&format!("holdout = {value}\n"));
         assert_eq!(found, [format!("policy.toml:1: {}", no_table("holdout"))], "{value}");
@@ -172,6 +205,14 @@ fn coverage_may_be_all_or_nothing_and_numbers_may_be_whole() {
         ("temperature = 5.0", "temperature = 0.000001"),
         ("count = 2", "count = 100"),
         ("share = 0.02", "share = 0.0001"),
+        ("alpha = 0.01", "alpha = 0.2"),
+        ("alpha = 0.01", "alpha = 0.001"),
+        ("planned = 5000", "planned = 100"),
+        ("planned = 5000", "planned = 1_000_000_000"),
+        ("covariate = \"14d\"", "covariate = \"0d\""),
+        ("covariate = \"14d\"", "covariate = \"365d\""),
+        ("tolerate = 0.002", "tolerate = 0"),
+        ("window = \"7d\"", "window = \"1m\""),
     ] {
         let policy = POLICY.replacen(valid, other, 1);
         assert_ne!(policy, POLICY, "{valid}");

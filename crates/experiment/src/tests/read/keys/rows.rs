@@ -47,6 +47,37 @@ after = "2d"
 [[experiment.step]]
 coverage = 0.8
 after = "5d"
+[experiment.metric]
+primary = "conversion"
+secondary = ["engagement"]
+alpha = 0.01
+planned = 5000
+covariate = "14d"
+[[experiment.metric.guardrails]]
+metric = "slow_share"
+tolerate = 0.001
+[[experiment.metric.guardrails]]
+metric = "opt_out_rate"
+tolerate = 0.002
+
+[[metric]]
+id = "gold_revenue"
+window = "7d"
+better = "higher"
+[metric.numerator]
+outcome = "accept"
+sum = "value"
+[metric.denominator]
+outcome = "impression"
+sum = "count"
+
+[[metric]]
+id = "annoyed"
+per = "customer"
+better = "lower"
+[metric.numerator]
+outcome = "dismiss"
+sum = "any"
 "#;
 
 /// The same for offers.
