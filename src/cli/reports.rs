@@ -19,7 +19,7 @@ use release::Store;
 #[derive(Debug, Args)]
 pub(super) struct LogArgs {
     /// With --store: also read the log in this data directory; may be given several times
-    #[arg(long, value_name = "DIR", requires = "store")]
+    #[arg(long, value_name = "DIR")]
     data: Vec<PathBuf>,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct LogArgs {
 #[derive(Debug, Args)]
 pub(super) struct WrittenArgs {
     /// How the report is written [default: text; with --json: json]
-    #[arg(long, value_enum, conflicts_with = "json")]
+    #[arg(long, value_enum)]
     format: Option<Format>,
     /// The file to write instead of standard output; one that exists is replaced
     #[arg(long, value_name = "FILE")]
@@ -121,6 +121,12 @@ impl WrittenArgs {
         log: &LogArgs,
         make: impl AsyncFnOnce(Source) -> Result<R, Failure>,
     ) -> Result<(), Failure> {
+        if place.store().is_none() && !log.data.is_empty() {
+            return Err(Failure::usage("--data is read with --store alone: a server reads its own log"));
+        }
+        if place.json && self.format.is_some_and(|format| format != Format::Json) {
+            return Err(Failure::usage("--json contradicts --format"));
+        }
         let archive = place.store().map(|store| log.archive(store));
         let inputs: Vec<&Path> = archive.as_ref().map(ArchiveArgs::inputs).unwrap_or_default();
         if let Some(out) = &self.out {

@@ -23,7 +23,7 @@ from scipy import stats
 def lines(path):
     opened = gzip.open(path, "rt") if path.suffix == ".gz" else open(path)
     with opened as file:
-        return [json.loads(line) for line in file]
+        return [json.loads(line) for line in file if line.strip()]
 
 
 def main(data):

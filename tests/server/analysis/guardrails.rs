@@ -82,6 +82,7 @@ async fn a_harmless_challenger_goes_to_the_limit_of_its_schedule_over_two_server
     backdate(&store);
     let found = until(&first, held).await;
     assert!((coverage(&found) - 0.2).abs() < 1e-12, "{found:?}");
+    second.shut_down();
     second.join().unwrap();
     // After a restart it is known from what the servers recorded.
     opt_out(&first, 0..CUSTOMERS, 2, 2).await;

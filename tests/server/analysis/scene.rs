@@ -25,9 +25,9 @@ pub(super) fn bank(lines: &str, judged: &str) -> Bank {
     ))
 }
 
-/// Settings of a server that evaluates every second, and records where a test can read it.
+/// Settings of a server that evaluates every second. What it answered is recorded.
 pub(super) fn settings(data: &str) -> Vec<(&'static str, &str)> {
-    vec![("data.directory", data), ("experiments.evaluate", "1s"), ("records.log_age", "10s")]
+    vec![("data.directory", data), ("experiments.evaluate", "1s"), ("records.sync", "always")]
 }
 
 /// What a customer was shown at `home`.
