@@ -14,12 +14,12 @@ use analysis::By;
 const AFTER_HELP: &str = "\
 Examples:
   proffer metrics --by offer                                    what a server can read
-  proffer metrics --placement app_home --by segment --metric conversion --metric revenue_per_customer
+  proffer metrics --placement app_home --by segment --metric conversion
   proffer metrics --by day --from 2026-11-01 --to 2026-12-01
   proffer metrics --store var/store --data var/data --by offer --format html --out metrics.html
 
-Metrics are built in, or declared in policy.toml ([[metric]]). Rows are no experiment: who is shown what was not drawn
-by lot, so a difference between them is no effect.";
+Metrics are built in, or declared in policy.toml ([[metric]]).
+Rows are no experiment: who is shown what was not drawn by lot, so a difference between them is no effect.";
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]

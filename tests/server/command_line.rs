@@ -11,7 +11,7 @@ use super::binary::{Ended, Process, command, init, proffer, proffer_prints};
 use super::harness::{Copy, Server, admin_get, sample_workspace};
 
 /// Every command, and part of its help that says what it is for.
-const COMMANDS: [(&[&str], &str); 39] = [
+const COMMANDS: [(&[&str], &str); 42] = [
     (&["serve"], "Serve a store over gRPC until SIGTERM"),
     (&["init"], "Make a new store of a workspace"),
     (&["check"], "without changing anything"),
@@ -32,7 +32,9 @@ const COMMANDS: [(&[&str], &str); 39] = [
     (&["release", "promote"], "say so once it serves"),
     (&["release", "rollback"], "the last release before the current one that a person made"),
     (&["release", "watch"], "a line for each change"),
-    (&["experiment"], "List, start, ramp, pause, stop and conclude"),
+    (&["experiment"], "Plan, list, start, ramp, pause, stop, conclude and report"),
+    (&["experiment", "plan"], "how many customers it needs"),
+    (&["experiment", "report"], "each arm against the control"),
     (&["experiment", "list"], "what their schedules do"),
     (&["experiment", "show"], "its schedule, and what was done to it"),
     (&["experiment", "start"], "lets a halted schedule go on"),
@@ -40,6 +42,7 @@ const COMMANDS: [(&[&str], &str); 39] = [
     (&["experiment", "pause"], "everyone is in the same arm as before"),
     (&["experiment", "stop"], "on any server"),
     (&["experiment", "conclude"], "its winner holds for everyone"),
+    (&["metrics"], "what came of the decisions"),
     (&["shadow"], "report what they would have decided"),
     (&["shadow", "list"], "whether they can decide"),
     (&["shadow", "report"], "compared with what was decided"),

@@ -17,8 +17,9 @@ Examples:
   proffer experiment report propensity_v7 --store var/store --data var/data
   proffer experiment report propensity_v7 --format html --out propensity_v7.html
 
-You may look at any time: the limits and the p of the sequence hold however often you do. A server reads the sealed
-files of all servers and its own log; with --store, name the data directories whose logs are to be read, too.";
+You may look at any time: the limits and the p of the sequence hold however often you do.
+A server reads the sealed files of all servers and its own log.
+With --store, name the data directories whose logs are to be read, too.";
 
 const AFTER_PLAN: &str = "\
 Examples:
@@ -26,8 +27,8 @@ Examples:
   proffer experiment plan propensity_v7 --store var/store --relative 5% --power 0.9
   proffer experiment plan propensity_v7 --store var/store --difference 0.002 --from 2026-11-01
 
-The base is the primary metric of what was recorded at the placements of the experiment. It needs --store: no server is
-asked.";
+The base is the primary metric of what was recorded at the placements of the experiment.
+It needs --store: no server is asked.";
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_REPORT)]
