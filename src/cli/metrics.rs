@@ -28,7 +28,7 @@ pub(super) struct MetricsArgs {
     place: Place,
     #[command(flatten)]
     log: LogArgs,
-    /// What a row is
+    /// What a row is: an offer that was shown, a segment that customers were in, or a day in UTC
     #[arg(long, value_enum, default_value = "offer")]
     by: Rows,
     /// Only decisions at this placement [default: all]
@@ -49,11 +49,8 @@ pub(super) struct MetricsArgs {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Rows {
-    /// An offer: the decisions that showed it, and the outcomes about it
     Offer,
-    /// A segment that customers were in when a decision was made
     Segment,
-    /// A day on which decisions were made, in UTC
     Day,
 }
 

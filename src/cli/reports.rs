@@ -37,13 +37,9 @@ pub(super) struct WrittenArgs {
 /// The forms of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For a terminal
     Text,
-    /// Every number, as it is
     Json,
-    /// A line for each arm of each metric
     Csv,
-    /// A page that needs no network
     Html,
 }
 

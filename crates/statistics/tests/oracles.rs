@@ -1,8 +1,6 @@
 //! Fifty experiments, against what other programs computed: `tests/golden/experiment_statistics.py` says which, and makes
 //! `oracles.json`.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot read its numbers should stop")]
-
 use proffer_statistics::{Difference, Estimate, Inference, Measure, Sums, Unit, mismatch, theta};
 use serde::Deserialize;
 
