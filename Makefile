@@ -34,7 +34,7 @@ SETTINGS    := RPS P99_MS SECONDS WARMUP CALL ADDRESS ADMIN MODELS ERRORS_PERCEN
 # The seed of property tests is fixed here, so that a change is judged by what it changes; `make properties` draws others.
 PROPTEST_RNG_SEED ?= 1
 
-.PHONY: run test lint docs build onnxruntime fuzz properties chaos replay-test swap-test swap-costs shadow-memory lanes stats bench-hostile bench bench-records bench-limits bench-experiments bench-shadows bench-history bench-segment bench-peers flame ghz load-test load-swap soak clean
+.PHONY: run test lint docs build onnxruntime fuzz properties chaos replay-test swap-test swap-costs shadow-memory lanes stats bench-hostile bench bench-records bench-limits bench-experiments bench-shadows bench-report bench-history bench-segment bench-peers flame ghz load-test load-swap soak clean
 
 run: build var/store/CURRENT
 	@scripts/run.sh $(BINARY)
@@ -192,6 +192,10 @@ bench-experiments: onnxruntime
 bench-shadows: onnxruntime
 	$(CARGO) bench --locked -p proffer-shadow --bench comparisons
 	$(CARGO) bench --locked --bench serving -- shadows
+
+# What the report of an experiment takes, of one and of two million recorded decisions: time and memory.
+bench-report:
+	$(CARGO) bench --locked -p proffer-analysis --bench report
 
 # What the history of a million customers takes, and a view of one of them; exits non-zero where a goal is missed.
 bench-history:
