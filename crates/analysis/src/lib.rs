@@ -7,7 +7,7 @@
 //! Nothing here decides, writes, or reads a clock.
 //!
 //! Start reading at [`experiment()`], then `collect.rs` (decisions) and `days.rs` (outcomes and sequences); `ledger.rs`
-//! has what both keep in memory. [`judge`] says what guardrails allow, [`business()`] reports without an experiment.
+//! has what both keep in memory. [`judge()`] says what guardrails allow, [`business()`] reports without an experiment.
 
 mod business;
 mod collect;

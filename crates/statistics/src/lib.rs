@@ -12,7 +12,7 @@
 //! | agreement of two rankings | [`kendall_tau_b`], [`rank_biased_overlap`] |
 //! | arms of experiments: sums over units, and values of an arm | [`Sums`], [`Estimate`] |
 //! | differences between arms, for one look and for any number of them | [`Difference`] |
-//! | whether units were split as they should be; how many are needed | [`mismatch`], [`Design`] |
+//! | whether units were split as they should be; how many are needed | [`mismatch()`], [`Design`] |
 //! | quantiles of anything | [`Sketch`] |
 //! | distributions of scores, and how far one is from another | [`Histogram`], [`psi`], [`kolmogorov`] |
 
